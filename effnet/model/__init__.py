@@ -1,0 +1,5 @@
+"""EfficientNet B0 to B7 in MindSpore."""
+
+from effnet.model.efficientnet import EfficientNet, batch_norm_buffers, create
+
+__all__ = ["EfficientNet", "batch_norm_buffers", "create"]

@@ -1,0 +1,212 @@
+"""EfficientNet B0 to B7. What sizes each has is `scaling`'s matter."""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+from effnet.errors import EffnetError
+from effnet.model import scaling
+from effnet.model.depthwise import DepthwiseConv
+from effnet.model.initialise import initialise
+from effnet.model.scaling import BlockSpec
+
+PADDINGS = ("symmetric", "same")
+BN_EPS = {"symmetric": 1e-5, "same": 1e-3}
+"""Each padding's own: PyTorch's default (timm, torchvision), and TensorFlow's."""
+
+
+class InvalidModel(EffnetError):
+    """The network asked for cannot be built."""
+
+
+class _Conv(nn.Cell):
+    """A plain convolution: `weight` (out, in, k, k), and `bias` (out,) if asked for."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: str = "symmetric",
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = Parameter(ops.zeros((out_channels, in_channels, kernel, kernel), ms.float32))
+        self.conv = ops.Conv2D(
+            out_channel=out_channels,
+            kernel_size=kernel,
+            mode=1,
+            pad_mode="same" if padding == "same" else "pad",
+            pad=0 if padding == "same" else kernel // 2,
+            stride=stride,
+        )
+        self.has_bias = bias
+        if bias:
+            self.bias = Parameter(ops.zeros((out_channels,), ms.float32))
+            self.bias_add = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = self.conv(x, self.weight)
+        if self.has_bias:
+            x = self.bias_add(x, self.bias)
+        return x
+
+
+class _SqueezeExcite(nn.Cell):
+    """Scales each channel by a gate in (0, 1) computed from all channels' means."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce = _Conv(channels, squeezed, bias=True)
+        self.expand = _Conv(squeezed, channels, bias=True)
+
+    def construct(self, x: Tensor) -> Tensor:
+        gate = ops.mean(x, (2, 3), True)
+        gate = self.expand(ops.silu(self.reduce(gate)))
+        return x * ops.sigmoid(gate)
+
+
+class _Block(nn.Cell):
+    """Expand, depthwise, squeeze-excite, project; the input is added where shapes allow."""
+
+    def __init__(self, spec: BlockSpec, padding: str, bn_momentum: float, bn_eps: float) -> None:
+        super().__init__()
+        channels = spec.expanded_channels
+        self.expands = spec.expand_ratio != 1
+        if self.expands:
+            self.expand = _Conv(spec.in_channels, channels)
+            self.expand_norm = nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum)
+        self.depthwise = DepthwiseConv(channels, spec.kernel, spec.stride, padding)
+        self.depthwise_norm = nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum)
+        self.se = _SqueezeExcite(channels, spec.se_channels)
+        self.project = _Conv(channels, spec.out_channels)
+        self.project_norm = nn.BatchNorm2d(spec.out_channels, eps=bn_eps, momentum=bn_momentum)
+        self.has_skip = spec.has_skip
+
+    def construct(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        y = x
+        if self.expands:
+            y = ops.silu(self.expand_norm(self.expand(y)))
+        y = ops.silu(self.depthwise_norm(self.depthwise(y)))
+        y = self.project_norm(self.project(self.se(y)))
+        if self.has_skip:
+            if scale is not None:
+                y = y * scale
+            y = y + x
+        return y
+
+
+class EfficientNet(nn.Cell):
+    """Images (N, 3, H, W), float32, normalised -> logits (N, num_classes).
+
+    It draws no random numbers: stochastic depth and dropout take theirs from `noise`,
+    (N, noise_width) float32, uniform in [0, 1), one column for each block with a skip
+    connection, in order, then one for each channel that the classifier sees. Without noise,
+    or outside training, neither is applied.
+    """
+
+    def __init__(
+        self,
+        variant: str,
+        num_classes: int,
+        padding: str,
+        dropout: float,
+        drop_path: float,
+        bn_momentum: float,
+        bn_eps: float,
+    ) -> None:
+        super().__init__()
+        specs = scaling.blocks(variant, drop_path)
+        stem_channels = scaling.stem_channels(variant)
+        self.variant = variant
+        self.num_classes = num_classes
+        self.padding = padding
+        self.bn_eps = bn_eps
+        self.feature_channels = scaling.feature_channels(variant)
+
+        self.stem = _Conv(3, stem_channels, kernel=3, stride=2, padding=padding)
+        self.stem_norm = nn.BatchNorm2d(stem_channels, eps=bn_eps, momentum=bn_momentum)
+        self.blocks = nn.CellList([_Block(spec, padding, bn_momentum, bn_eps) for spec in specs])
+        self.head = _Conv(specs[-1].out_channels, self.feature_channels)
+        self.head_norm = nn.BatchNorm2d(self.feature_channels, eps=bn_eps, momentum=bn_momentum)
+        self.classifier = nn.Dense(
+            self.feature_channels, num_classes, weight_init="zeros", bias_init="zeros"
+        )
+
+        skips = [spec for spec in specs if spec.has_skip]
+        self.skip_count = len(skips)
+        self.block_has_skip = tuple(spec.has_skip for spec in specs)
+        self.block_keep = tuple(1.0 - spec.drop_rate for spec in specs)
+        self.drops_paths = drop_path > 0.0
+        self.drops_features = dropout > 0.0
+        self.feature_keep = 1.0 - dropout
+
+    @property
+    def noise_width(self) -> int:
+        """Columns of `noise`."""
+        return int(self.skip_count + self.feature_channels)
+
+    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        x = ops.silu(self.stem_norm(self.stem(x)))
+        column = 0
+        for index, block in enumerate(self.blocks):
+            if self.block_has_skip[index]:
+                if noise is not None and self.training and self.drops_paths:
+                    keep = self.block_keep[index]
+                    scale = ops.floor(noise[:, column : column + 1] + keep) / keep
+                    x = block(x, scale.reshape((-1, 1, 1, 1)))
+                else:
+                    x = block(x)
+                column += 1
+            else:
+                x = block(x)
+        x = ops.silu(self.head_norm(self.head(x)))
+        x = ops.mean(x, (2, 3))
+        if noise is not None and self.training and self.drops_features:
+            keep = self.feature_keep
+            x = x * (ops.floor(noise[:, self.skip_count :] + keep) / keep)
+        return self.classifier(x)
+
+
+def create(
+    variant: str = scaling.DEFAULT_VARIANT,
+    num_classes: int = 1000,
+    padding: str = "symmetric",
+    dropout: float | None = None,
+    drop_path: float = scaling.DEFAULT_DROP_PATH,
+    bn_momentum: float = 0.99,
+    bn_eps: float | None = None,
+    seed: int = 0,
+) -> EfficientNet:
+    """A network with first values drawn from `seed`, in training mode.
+
+    `dropout` and `bn_eps` default to the variant's and the padding's own. `bn_momentum` is
+    TensorFlow's: the share of the old moving statistic that stays. Raises `UnknownVariant`,
+    `InvalidModel`.
+    """
+    if padding not in PADDINGS:
+        raise InvalidModel(f"unknown padding {padding!r}", hint=f"one of {', '.join(PADDINGS)}")
+    if num_classes < 1:
+        raise InvalidModel(f"num_classes is {num_classes}, must be at least 1")
+    dropout = scaling.variant(variant).dropout if dropout is None else dropout
+    bn_eps = BN_EPS[padding] if bn_eps is None else bn_eps
+    for name, value in (("dropout", dropout), ("drop_path", drop_path)):
+        if not 0.0 <= value < 1.0:
+            raise InvalidModel(f"{name} is {value}, must be at least 0 and below 1")
+    if not 0.0 <= bn_momentum <= 1.0:
+        raise InvalidModel(f"bn_momentum is {bn_momentum}, must be from 0 to 1")
+    if bn_eps <= 0.0:
+        raise InvalidModel(f"bn_eps is {bn_eps}, must be above 0")
+    net = EfficientNet(variant, num_classes, padding, dropout, drop_path, bn_momentum, bn_eps)
+    initialise(net, seed)
+    net.set_train(True)
+    return net
+
+
+def batch_norm_buffers(net: nn.Cell) -> list[Parameter]:
+    """The moving means and variances of `net`, in the order of its parameters."""
+    return [
+        p for p in net.get_parameters() if p.name.endswith((".moving_mean", ".moving_variance"))
+    ]

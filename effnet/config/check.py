@@ -1,0 +1,66 @@
+"""What no single key can be wrong in: keys that contradict each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from effnet.config.schema import TrainConfig
+from effnet.config.values import Problem
+
+
+def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Problem]:
+    """Every contradiction; ``sources`` say where the keys came from."""
+    c = config
+
+    def at(*names: str) -> str:
+        return " and ".join(dict.fromkeys(sources[name] for name in names))
+
+    if c.lr_init > c.lr_max:
+        yield Problem(
+            at("lr_init", "lr_max"),
+            f"lr_init ({c.lr_init:g}) is above lr_max ({c.lr_max:g})",
+        )
+    if c.lr_end > c.lr_max:
+        yield Problem(
+            at("lr_end", "lr_max"), f"lr_end ({c.lr_end:g}) is above lr_max ({c.lr_max:g})"
+        )
+    if c.warmup_epochs > c.epoch_size:
+        yield Problem(
+            at("warmup_epochs", "epoch_size"),
+            f"warmup_epochs ({c.warmup_epochs:g}) is more than epoch_size ({c.epoch_size})",
+        )
+    for least, greatest in (
+        ("crop_scale_min", "crop_scale_max"),
+        ("crop_ratio_min", "crop_ratio_max"),
+    ):
+        low, high = getattr(c, least), getattr(c, greatest)
+        if low > high:
+            yield Problem(at(least, greatest), f"{least} ({low:g}) is above {greatest} ({high:g})")
+    if c.eval_resize < c.eval_image_size:
+        yield Problem(
+            at("eval_resize", "eval_image_size"),
+            f"eval_resize ({c.eval_resize} px) is less than eval_image_size"
+            f" ({c.eval_image_size} px): there is nothing to crop",
+        )
+    elif c.crop_pct > 0 and c.eval_resize != math.floor(c.eval_image_size / c.crop_pct):
+        yield Problem(
+            at("crop_pct", "eval_resize"),
+            f"crop_pct {c.crop_pct:g} of {c.eval_image_size} px means an eval_resize of"
+            f" {math.floor(c.eval_image_size / c.crop_pct)} px, not {c.eval_resize}; set one",
+        )
+
+
+def remarks_on(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]:
+    """What is allowed but seldom meant."""
+    c = config
+    if c.device_target == "CPU" and c.amp_level != "O0":
+        yield f"amp_level {c.amp_level}: float16 is emulated on a CPU, many times slower than O0"
+    if c.device_target == "CPU" and c.mode == "graph":
+        yield "mode graph: on a CPU the first step compiles for minutes and later ones gain little"
+    if c.lr_decay_mode == "steps" and c.warmup_epochs > 0:
+        yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is not used"
+    if c.save_best_ckpt and c.interval == 0 and not sources["interval"].startswith("default"):
+        yield "interval 0: nothing is evaluated, so there is no best checkpoint to keep"
+    if c.loss_scale > 1 and c.amp_level == "O0":
+        yield f"loss_scale {c.loss_scale:g}: float32 (amp_level O0) needs none"

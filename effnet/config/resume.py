@@ -1,0 +1,76 @@
+"""May a run that was started with one configuration go on with another?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from effnet.config.keys import Resume
+from effnet.config.schema import TrainConfig, keys
+
+_WHY = {
+    Resume.FIXED: "the saved state does not fit it",
+    Resume.ORDER: "the position in the data would mean other images",
+    Resume.CURVE: "the run goes on, but not as one that was never broken",
+    Resume.FREE: "changes nothing that is computed",
+}
+_SCHEDULE = (
+    "epoch_size", "warmup_epochs", "lr_decay_mode", "lr_init", "lr_max", "lr_end",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One key with another value than the checkpoint's; ``refused`` if it can't continue."""
+
+    key: str
+    old: Any
+    new: Any
+    refused: bool
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old!r} in the checkpoint, {self.new!r} now: {self.why}"
+
+
+def differences(
+    old: TrainConfig, new: TrainConfig, *, old_world_size: int = 1, new_world_size: int = 1
+) -> tuple[Difference, ...]:
+    """Every key that differs, in the order of the schema, then the world size.
+
+    The order of the images follows from the seed and the *global* batch, so another number of
+    ranks can continue when batch_size x ranks stays the same.
+    """
+    found = []
+    same_batches = old.batch_size * old_world_size == new.batch_size * new_world_size
+    for name, key in keys().items():
+        before, now = getattr(old, name), getattr(new, name)
+        if before == now:
+            continue
+        verdict, why = key.resume, _WHY[key.resume]
+        if name == "batch_size" and same_batches:
+            verdict, why = Resume.CURVE, "the global batch is the same; batch norm sees other parts"
+        elif name == "ema_decay" and 0 in (before, now):
+            verdict, why = Resume.FIXED, "the checkpoint has no moving average, or one too many"
+        elif name in _SCHEDULE:
+            why = "the learning rate follows the new schedule from here on"
+        found.append(Difference(name, before, now, verdict in (Resume.FIXED, Resume.ORDER), why))
+    if old_world_size != new_world_size:
+        why = (
+            "the global batch is the same; batch norm sees other parts"
+            if same_batches
+            else f"{old.batch_size} x {old_world_size} images a step, now"
+            f" {new.batch_size} x {new_world_size}: {_WHY[Resume.ORDER]}"
+        )
+        found.append(
+            Difference("world size", old_world_size, new_world_size, not same_batches, why)
+        )
+    return tuple(found)
+
+
+def compatible_for_resume(
+    old: TrainConfig, new: TrainConfig, *, old_world_size: int = 1, new_world_size: int = 1
+) -> list[Difference]:
+    """The differences that forbid to continue; empty when it may."""
+    every = differences(old, new, old_world_size=old_world_size, new_world_size=new_world_size)
+    return [difference for difference in every if difference.refused]

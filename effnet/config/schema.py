@@ -1,0 +1,195 @@
+"""Every key of a training run.
+
+The reference's keys keep its names and the values of its README (Ascend, 8 devices); ours stand
+after them. ``defaults.py`` says what GPU and CPU change, ``load.py`` where values come from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_type_hints
+
+from effnet.config.keys import Key, Resume, key
+
+REF = "reference"
+FIXED, ORDER, CURVE, FREE = Resume.FIXED, Resume.ORDER, Resume.CURVE, Resume.FREE
+
+VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
+LR_DECAY_MODES = ("linear", "steps", "poly", "cosine")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The whole configuration of one run; :func:`effnet.config.resolve` makes a checked one."""
+
+    class_num: int = key(1000, "classes", low=1, origin=REF, resume=FIXED)
+    batch_size: int = key(
+        256, "images of one rank in a step", unit="images", low=1, origin=REF, resume=ORDER
+    )
+    loss_scale: float = key(1024.0, "fixed loss scale", low=1, origin=REF)
+    momentum: float = key(0.9, "momentum of the optimizer", low=0, high=1, origin=REF)
+    weight_decay: float = key(1e-5, "L2 weight decay", low=0, origin=REF)
+    epoch_size: int = key(350, "length of the run", unit="epochs", low=1, origin=REF)
+    save_checkpoint: bool = key(True, "save checkpoints at all", origin=REF, resume=FREE)
+    save_checkpoint_epochs: int = key(
+        1, "time between checkpoints", unit="epochs", low=1, origin=REF, resume=FREE
+    )
+    keep_checkpoint_max: int = key(
+        5, "newest checkpoints to keep (the best is kept besides)", low=1, origin=REF, resume=FREE
+    )
+    save_checkpoint_path: str = key(
+        "./checkpoint", "folder for checkpoints", origin=REF, resume=FREE
+    )
+    opt: str = key("rmsprop", "optimizer", choices=("rmsprop",), origin=REF, resume=FIXED)
+    opt_eps: float = key(1e-3, "epsilon inside RMSProp's root", low=0, origin=REF)
+    warmup_epochs: float = key(2, "linear warm-up", unit="epochs", low=0, origin=REF)
+    lr_decay_mode: str = key(
+        "linear",
+        "shape of the learning rate after the warm-up (`steps` has no warm-up, as the reference)",
+        choices=LR_DECAY_MODES,
+        origin=REF,
+    )
+    use_label_smooth: bool = key(True, "smooth the labels", origin=REF)
+    label_smooth_factor: float = key(
+        0.1, "share of the target given to the other classes", low=0, high=1, origin=REF
+    )
+    lr_init: float = key(1e-4, "learning rate at step 0", low=0, origin=REF)
+    lr_max: float = key(0.13, "learning rate after the warm-up", low=0, origin=REF)
+    lr_end: float = key(1e-5, "learning rate after the last step", low=0, origin=REF)
+    interval: int = key(
+        1, "time between evaluations; 0 is never", unit="epochs", low=0, origin=REF, resume=FREE
+    )
+    eval_start_epoch: int = key(
+        1, "first epoch that is evaluated, from 1", unit="epochs", low=1, origin=REF, resume=FREE
+    )
+    save_best_ckpt: bool = key(
+        True, "keep the checkpoint with the best top-1 too", origin=REF, resume=FREE
+    )
+
+    variant: str = key("b2", "which EfficientNet", choices=VARIANTS, resume=FIXED)
+    padding: str = key(
+        "symmetric",
+        "padding of strided convolutions: `symmetric` as timm and torchvision, `same` as TF",
+        choices=("symmetric", "same"),
+        resume=FIXED,
+    )
+    dropout: float = key(0.3, "dropout before the classifier", low=0, high=0.999)
+    drop_path: float = key(
+        0.2, "stochastic depth of the last block; it grows with depth from 0", low=0, high=0.999
+    )
+    bn_momentum: float = key(
+        0.99, "share of the old batch-norm statistics kept in a step", low=0, high=1
+    )
+    bn_eps: float = key(1e-5, "batch-norm epsilon", low=0, resume=FIXED)
+    label_smooth_mode: str = key(
+        "reference",
+        "what a wrong class gets: `reference` is factor/(classes-1), `uniform` is factor/classes"
+        " for every class, as TF and timm",
+        choices=("reference", "uniform"),
+    )
+    opt_decay: float = key(0.9, "decay of RMSProp's mean square", low=0, high=1)
+    decay_bn_and_bias: bool = key(
+        True, "weight decay on batch norm and biases too, as the reference; TF leaves them out"
+    )
+    ema_decay: float = key(
+        0.0, "decay of the moving average of weights and statistics; 0 is off", low=0, high=0.99999
+    )
+    amp_level: str = key(
+        "O2",
+        "mixed precision: O0 float32, O2 float16 with float32 batch norm, O3 all float16",
+        choices=("O0", "O2", "O3"),
+        resume=FIXED,
+    )
+    mode: str = key("graph", "how MindSpore runs a step", choices=("pynative", "graph"))
+    seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)
+
+    image_size: int = key(260, "side of a training image", unit="px", low=8, high=2048)
+    eval_image_size: int = key(
+        260, "side of an evaluated image", unit="px", low=8, high=2048, resume=FREE
+    )
+    eval_resize: int = key(
+        280, "shorter side before the centre crop", unit="px", low=8, high=4096, resume=FREE
+    )
+    crop_pct: float = key(
+        0.0,
+        "eval_image_size as a share of eval_resize, another way to say it (timm: 0.89); 0 is unset",
+        low=0,
+        high=1,
+        resume=FREE,
+    )
+    interpolation: str = key(
+        "bilinear", "resizing for evaluation", choices=("bilinear", "bicubic"), resume=FREE
+    )
+    train_interpolation: str = key(
+        "bilinear", "resizing for training", choices=("bilinear", "bicubic")
+    )
+    normalization: str = key(
+        "half",
+        "`half` maps pixels to [-1, 1] as the reference, `imagenet` uses ImageNet's mean and std",
+        choices=("half", "imagenet"),
+    )
+    auto_augment: str = key(
+        "reference",
+        "`reference` is its policy of 25 pairs",
+        choices=("none", "reference"),
+        later=(("rand-m9-mstd0.5", "RandAugment comes with the recipes"),),
+    )
+    color_jitter: float = key(
+        0.4, "spread of brightness, contrast and saturation; 0 is off", low=0, high=1
+    )
+    crop_scale_min: float = key(0.08, "least area of a random crop", low=0.0001, high=1)
+    crop_scale_max: float = key(1.0, "greatest area of a random crop", low=0.0001, high=1)
+    crop_ratio_min: float = key(0.75, "least width/height of a random crop", low=0.01, high=100)
+    crop_ratio_max: float = key(4 / 3, "greatest width/height of a random crop", low=0.01, high=100)
+    hflip: float = key(0.5, "probability of a left-right flip", low=0, high=1)
+
+    device_target: str = key("Ascend", "where it trains", choices=("Ascend", "GPU", "CPU"))
+    dataset_path: str = key("", "folder of class folders, or of `train/` and `val/`", resume=FREE)
+    eval_dataset_path: str = key(
+        "", "folder to evaluate on; empty is `val/` beside `train/`", resume=FREE
+    )
+    max_bad_images: int = key(
+        100, "unreadable images a rank bears before the run stops", low=0, resume=FREE
+    )
+    num_workers: int = key(
+        0, "threads that prepare images for one rank; 0 fits the machine", low=0, resume=FREE
+    )
+    image_cache_mb: int = key(
+        256, "keep decoded images in memory when they all fit", unit="MB", low=0, resume=FREE
+    )
+    report_steps: int = key(
+        25,
+        "time between report lines; the sink size in graph mode",
+        unit="steps",
+        low=1,
+        resume=FREE,
+    )
+    save_checkpoint_steps: int = key(
+        0, "checkpoints within an epoch; 0 is none", unit="steps", low=0, resume=FREE
+    )
+
+    @property
+    def eval_every_epochs(self) -> int:
+        """``interval`` under a name that says its unit."""
+        return self.interval
+
+    @property
+    def smoothing(self) -> float:
+        """The label smoothing in force."""
+        return self.label_smooth_factor if self.use_label_smooth else 0.0
+
+
+def keys() -> dict[str, Key]:
+    """Every key's :class:`Key`, in the order of the class."""
+    return {field.name: field.metadata["key"] for field in dataclasses.fields(TrainConfig)}
+
+
+def types() -> dict[str, type]:
+    """Every key's Python type: ``int``, ``float``, ``bool`` or ``str``."""
+    hints = get_type_hints(TrainConfig)
+    return {name: hints[name] for name in keys()}
+
+
+def as_dict(config: TrainConfig) -> dict[str, Any]:
+    """Key to value, in the order of the class."""
+    return {name: getattr(config, name) for name in keys()}

@@ -1,0 +1,1 @@
+"""Weights: names, files, manifests, and the ways between them."""

@@ -1,0 +1,100 @@
+"""Files of named tensors: .safetensors, and MindSpore's .ckpt. Neither is a pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from effnet.errors import EffnetError
+
+_MODE = 0o644
+
+
+class UnreadableWeights(EffnetError):
+    """The file is absent, of a kind that is not read here, or damaged."""
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """All tensors of a .safetensors or .ckpt file by name; raises `UnreadableWeights`."""
+    read = _readers().get(path.suffix)
+    if read is None:
+        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_PICKLE_HINT)
+    if not path.is_file():
+        raise UnreadableWeights(f"{path}: no such file")
+    try:
+        return read(path)
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnreadableWeights(f"{path}: cannot be read: {first}") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write a .safetensors or .ckpt file, readable by all, whole or not at all.
+
+    It is written aside, synced and renamed, so a file of that name is never half a file.
+    """
+    write = _WRITERS.get(path.suffix)
+    if write is None:
+        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_PICKLE_HINT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(aside, tensors)
+        publish(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def publish(aside: Path, path: Path) -> None:
+    """Sync `aside`, make it readable by all, and rename it to `path`, which it replaces."""
+    # MindSpore writes its files 0400, which their owner cannot overwrite or others read.
+    aside.chmod(_MODE)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+_PICKLE_HINT = (
+    "a .pth or .bin file is a pickle, which can run code when it is read: where PyTorch is"
+    " installed, write its tensors with safetensors.torch.save_file"
+)
+
+
+def _read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
+    import mindspore as ms  # slow to import, and not needed for .safetensors
+
+    return {name: p.asnumpy() for name, p in ms.load_checkpoint(str(path)).items()}
+
+
+def _write_ckpt(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    import mindspore as ms
+
+    entries = [{"name": name, "data": ms.Tensor(value)} for name, value in tensors.items()]
+    ms.save_checkpoint(entries, str(path))
+
+
+def _write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    # PyTorch's readers look for this key.
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+
+
+def _readers() -> dict[str, Callable[[Path], dict[str, NDArray[Any]]]]:
+    return {".safetensors": load_file, ".ckpt": _read_ckpt}
+
+
+_WRITERS: dict[str, Callable[[Path, Mapping[str, NDArray[np.float32]]], None]] = {
+    ".safetensors": _write_safetensors,
+    ".ckpt": _write_ckpt,
+}

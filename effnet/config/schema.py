@@ -42,7 +42,7 @@ class TrainConfig:
     )
     opt: str = key("rmsprop", "optimizer", choices=("rmsprop",), origin=REF, resume=FIXED)
     opt_eps: float = key(1e-3, "epsilon inside RMSProp's root", low=0, origin=REF)
-    warmup_epochs: float = key(2, "linear warm-up", unit="epochs", low=0, origin=REF)
+    warmup_epochs: float = key(2.0, "linear warm-up", unit="epochs", low=0, origin=REF)
     lr_decay_mode: str = key(
         "linear",
         "shape of the learning rate after the warm-up (`steps` has no warm-up, as the reference)",

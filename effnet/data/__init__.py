@@ -1,0 +1,23 @@
+"""Images: found in folders, decoded, augmented, and delivered in batches."""
+
+from effnet.data.errors import BadImages, DataError, TooManyBadImages
+from effnet.data.folders import ImageIndex, index_folder, require_same_classes
+from effnet.data.loader import Batch, eval_batches, train_batches
+from effnet.data.preprocess import Preprocessing
+from effnet.data.sampler import epoch_order, shard, steps_per_epoch
+
+__all__ = [
+    "BadImages",
+    "Batch",
+    "DataError",
+    "ImageIndex",
+    "Preprocessing",
+    "TooManyBadImages",
+    "epoch_order",
+    "eval_batches",
+    "index_folder",
+    "require_same_classes",
+    "shard",
+    "steps_per_epoch",
+    "train_batches",
+]

@@ -1,0 +1,65 @@
+"""From a file to an RGB image."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from effnet.data.errors import UnreadableImage
+
+# What Pillow's decoders raise on broken bytes; a missing or forbidden file is an OSError too.
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ZeroDivisionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def decode(path: str) -> Image.Image:
+    """The whole image as RGB, in the orientation of the stored pixels.
+
+    The orientation in a photo's EXIF data is not applied: timm, torchvision, TF and MindSpore do
+    not either, and published accuracies are measured so. Raises :class:`UnreadableImage`.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except _BROKEN as error:
+        raise UnreadableImage(_reason(error)) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Grey, palette, CMYK, 16-bit and transparent images as 8-bit RGB; alpha is dropped."""
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if image.mode in _GREY_16:
+        # Pillow's own conversion clips at 255, which turns 16-bit images white.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"{image.mode}-mode pixels (32 bits a channel) have no known range")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error) or type(error).__name__
+    return "not an image that can be read" if text.startswith("cannot identify") else text

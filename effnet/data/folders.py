@@ -1,0 +1,169 @@
+"""Index an ImageNet-style folder: one sub-folder a class, images anywhere below it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+
+from effnet.data.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageIndex:
+    """The images of one folder, sorted by class and then by name.
+
+    Names are one string of bytes with offsets, since 1.3 million Python strings weigh 100 MB a
+    rank. ``labels`` are int32 positions in ``classes``.
+    """
+
+    root: str
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    names: bytes
+    offsets: np.ndarray
+    decoded: dict[int, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """Decoded images by index, where the whole set is small enough to keep."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, i: int) -> str:
+        """Path below the class's folder."""
+        return os.fsdecode(self.names[self.offsets[i] : self.offsets[i + 1]])
+
+    def path(self, i: int) -> str:
+        return os.path.join(self.root, self.classes[self.labels[i]], self.name(i))
+
+    def counts(self) -> dict[str, int]:
+        """Images of each class."""
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 over classes and names: the same value means the same order of images."""
+        digest = hashlib.sha256()
+        for part in self.classes:
+            digest.update(os.fsencode(part) + b"\0")
+        digest.update(self.names)
+        digest.update(self.offsets.tobytes())
+        digest.update(self.labels.tobytes())
+        return digest.hexdigest()
+
+
+def index_folder(
+    root: str | os.PathLike[str], split: str | None = None, class_num: int | None = None
+) -> ImageIndex:
+    """Index ``root``, or its ``train`` or ``val`` sub-folder when ``split`` says so and it has one.
+
+    Raises :class:`DataError` for a missing folder, no class folders, classes without images, and
+    for a number of classes other than ``class_num``.
+    """
+    folder = find_split(root, split)
+    classes = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    if not classes:
+        raise DataError(
+            f"{folder} has no class folders", hint="expected FOLDER/CLASS/IMAGE.jpg, as ImageNet"
+        )
+    labels: list[int] = []
+    names: list[bytes] = []
+    empty: list[str] = []
+    for label, name in enumerate(classes):
+        found = sorted(_images(os.path.join(folder, name)))
+        names += found
+        labels += [label] * len(found)
+        if not found:
+            empty.append(name)
+    if not names:
+        raise DataError(
+            f"{folder} has {len(classes)} class folders but no images",
+            hint=f"images end in {' '.join(EXTENSIONS)}, in any case",
+        )
+    if empty:
+        raise DataError(
+            f"{len(empty)} of {len(classes)} classes in {folder} have no images: {_some(empty)}",
+            hint=f"images end in {' '.join(EXTENSIONS)}, in any case",
+        )
+    if class_num is not None and len(classes) != class_num:
+        raise DataError(
+            f"{folder} has {len(classes)} classes, class_num is {class_num}",
+            hint=f"set class_num = {len(classes)}, or look whether {folder} is the right folder",
+        )
+    offsets = np.zeros(len(names) + 1, dtype=np.int64)
+    np.cumsum([len(name) for name in names], out=offsets[1:])
+    return ImageIndex(
+        folder, tuple(classes), np.asarray(labels, dtype=np.int32), b"".join(names), offsets
+    )
+
+
+def find_split(root: str | os.PathLike[str], split: str | None) -> str:
+    """``root/split`` where ``root`` holds ``train`` and ``val``, else ``root`` itself."""
+    root = os.fspath(root)
+    if not os.path.isdir(root):
+        what = "is not a folder" if os.path.exists(root) else "does not exist"
+        raise DataError(f"the data folder {root} {what}")
+    if split is None or not _is_split(root):
+        return root
+    folder = os.path.join(root, split)
+    if not os.path.isdir(folder):
+        raise DataError(f"{root} has no folder {split!r}, though it has the other one")
+    return folder
+
+
+def require_same_classes(train: ImageIndex, val: ImageIndex) -> None:
+    """Raises :class:`DataError` that names what only one of the two has."""
+    if train.classes == val.classes:
+        return
+    only_train = sorted(set(train.classes) - set(val.classes))
+    only_val = sorted(set(val.classes) - set(train.classes))
+    raise DataError(
+        f"the classes of {train.root} ({len(train.classes)}) and {val.root}"
+        f" ({len(val.classes)}) differ, so labels would not mean the same\n"
+        f"  only in training: {_some(only_train) or 'none'}\n"
+        f"  only in evaluation: {_some(only_val) or 'none'}"
+    )
+
+
+def _is_split(root: str) -> bool:
+    """Whether ``train`` or ``val`` below ``root`` holds class folders and is no class itself."""
+    for name in ("train", "val"):
+        folder = os.path.join(root, name)
+        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder)):
+            return True
+    return False
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in ``folder``, hidden names left out."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
+
+
+def _images(folder: str) -> list[bytes]:
+    """Names below ``folder`` of the images in it and in its sub-folders, as bytes."""
+    found: list[bytes] = []
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        for entry in _entries(os.path.join(folder, below)):
+            name = os.path.join(below, entry.name)
+            if entry.name.lower().endswith(EXTENSIONS):
+                found.append(os.fsencode(name))
+            elif entry.is_dir():
+                pending.append(name)
+    return found
+
+
+def _some(names: list[str], first: int = 10) -> str:
+    more = f" and {len(names) - first} more" if len(names) > first else ""
+    return ", ".join(names[:first]) + more

@@ -1,0 +1,108 @@
+"""What is done to an image before the network evaluates it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from effnet.errors import EffnetError
+
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+# Channel means and deviations of pixels from 0 to 1: the reference's, and ImageNet's own.
+NORMALIZATION: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+class EvalKeys(Protocol):
+    """The keys of a configuration that evaluation needs."""
+
+    @property
+    def eval_image_size(self) -> int: ...
+    @property
+    def eval_resize(self) -> int: ...
+    @property
+    def interpolation(self) -> str: ...
+    @property
+    def normalization(self) -> str: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Shorter side to ``resize_px``, centre crop of ``width_px × height_px``, normalise."""
+
+    resize_px: int
+    width_px: int
+    height_px: int
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = NORMALIZATION["half"][0]
+    std: tuple[float, ...] = NORMALIZATION["half"][1]
+
+    @classmethod
+    def from_config(cls, config: EvalKeys) -> Preprocessing:
+        mean, std = NORMALIZATION[config.normalization]
+        size = config.eval_image_size
+        return cls(config.eval_resize, size, size, config.interpolation, mean, std)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON and ONNX metadata."""
+        plain = dataclasses.asdict(self)
+        return {**plain, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Back from :meth:`to_dict`; raises :class:`EffnetError` for a missing or unknown part."""
+        try:
+            made = cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+            RESAMPLING[made.interpolation]
+        except (KeyError, TypeError) as error:
+            raise EffnetError(f"not a record of preprocessing: {error} in {values}") from error
+        return made
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """uint8 (height, width, 3) of an RGB image."""
+        resized = resize_shorter(image, self.resize_px, RESAMPLING[self.interpolation])
+        return np.asarray(centre_crop(resized, self.width_px, self.height_px))
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """float32 (3, height, width) of an RGB image."""
+        return normalise(self.pixels(image), self.mean, self.std)
+
+
+def resize_shorter(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """The shorter side becomes ``size``, the longer one is cut to a whole pixel, as torchvision."""
+    width, height = image.size
+    short, long = sorted((width, height))
+    scaled = int(size * long / short)
+    target = (size, scaled) if width <= height else (scaled, size)
+    return image if target == image.size else image.resize(target, resample)
+
+
+def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The middle of ``image``; halves are rounded to even, as torchvision does."""
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def normalise(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """float32 (3, H, W) of uint8 (H, W, 3): (pixel / 255 − mean) / std."""
+    out = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+    normalise_into(out, pixels, mean, std)
+    return out
+
+
+def normalise_into(
+    out: np.ndarray, pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    """:func:`normalise` into float32 ``out`` (3, H, W)."""
+    scale = np.array([1 / (255 * s) for s in std], dtype=np.float32)[:, None, None]
+    shift = np.array([-m / s for m, s in zip(mean, std, strict=True)], dtype=np.float32)
+    np.multiply(pixels.transpose(2, 0, 1), scale, out=out)
+    out += shift[:, None, None]

@@ -1,0 +1,1 @@
+"""The launcher's pure core: frozen records in, frozen records out; time and ids are arguments."""

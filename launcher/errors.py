@@ -1,0 +1,74 @@
+"""Everything the launcher raises on purpose. Each error says what to do about it."""
+
+from __future__ import annotations
+
+
+class LaunchError(Exception):
+    """Something the user can act on: ``message`` says what is wrong, ``hint`` what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(LaunchError):
+    """The request itself makes no sense."""
+
+    exit_code = 2
+
+
+class InvalidError(UsageError):
+    """A text that a person wrote (profile, rank table, hostfile) with all that is wrong in it."""
+
+    def __init__(self, message: str, problems: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join((super().__str__(), *(f"  {problem}" for problem in self.problems)))
+
+
+class ProfileError(InvalidError):
+    """A cluster profile that can't be used."""
+
+
+class RankTableError(InvalidError):
+    """A rank table that HCCL would refuse, or one that can't be made."""
+
+
+class HostfileError(InvalidError):
+    """A hostfile that OpenMPI would refuse or misread."""
+
+
+class PlanError(UsageError):
+    """A profile that is right by itself but can't be started so."""
+
+
+class RunNotFoundError(UsageError):
+    """No run, or more than one, of the name that was asked for."""
+
+
+class CheckpointError(LaunchError):
+    """No checkpoint to continue from."""
+
+    exit_code = 5
+
+
+class BusyError(LaunchError):
+    """The run, the device or the port belongs to somebody else right now."""
+
+
+class NodeError(LaunchError):
+    """A node that can't be reached, or that refused."""
+
+    exit_code = 6
+
+    def __init__(self, node: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{node}: {message}", hint)
+        self.node = node

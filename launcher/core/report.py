@@ -161,7 +161,7 @@ class _NotAReport(Exception):
 
 
 _KEY = re.compile(r"([^\s\[\],:][^\[\],:]{0,31}):\s?\[([^\[\]]*)\]")
-_LAST_KEY = re.compile(r"([^\s\[\],:][^\[\],:]{0,31}):\s?\[([^\[\]]*)\]")
+_LAST_KEY = re.compile(r"(?:^|[\s,])(path|text|reason):\[(.*)\]$")
 _STEP = re.compile(r"epoch: \[ *(\d+) */ *(\d+) *\], step: ?\[ *(\d+) */ *(\d+) *\]")
 _EPOCH_IN_BRACKETS = re.compile(r"epoch: \[ *(\d+) */ *(\d+) *\], epoch time: ")
 _EPOCH_NAMED = re.compile(r"epoch (\d+) ?[:：] ?epoch time: ")

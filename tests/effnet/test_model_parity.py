@@ -1,0 +1,129 @@
+"""The network against timm's, with every weight and statistic drawn from its own name.
+
+The golden values are timm's in double precision: golden/make_golden.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+ms = pytest.importorskip("mindspore")
+
+from effnet.model import EfficientNet, create  # noqa: E402
+from effnet.weights import convert, names  # noqa: E402
+from effnet.weights.transfer import load_into  # noqa: E402
+
+pytestmark = pytest.mark.mindspore
+
+GOLDEN = Path(__file__).parent / "golden"
+NETWORKS = {
+    "efficientnet_b2": ("b2", "symmetric"),
+    "tf_efficientnet_b2": ("b2", "same"),
+    "efficientnet_b0": ("b0", "symmetric"),
+}
+B2_NETWORKS = [name for name in NETWORKS if name.endswith("b2")]
+
+
+def _load_drawing() -> ModuleType:
+    # make_golden.py imports it as its neighbour, in an environment without this project.
+    spec = importlib.util.spec_from_file_location("golden_drawing", GOLDEN / "drawing.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+drawing = _load_drawing()
+
+
+def drawn_weights(variant: str) -> dict[str, np.ndarray]:
+    """Our names -> what timm was given under its own."""
+    table = names.tensor_names("timm", variant, drawing.NUM_CLASSES)
+    drawn = drawing.weights({t.theirs: t.their_shape for t in table})
+    return convert.to_ours(drawn, "timm", variant, drawing.NUM_CLASSES)
+
+
+def drawn_network(network: str, drawn: dict[str, np.ndarray]) -> EfficientNet:
+    variant, padding = NETWORKS[network]
+    net = create(variant, drawing.NUM_CLASSES, padding)
+    load_into(net, drawn)
+    return net
+
+
+def gradients(net: EfficientNet) -> tuple[float, dict[str, np.ndarray]]:
+    """Cross entropy and its gradients under timm's names, without dropout of any kind."""
+    labels = ms.Tensor(drawing.labels())
+
+    def loss(images):
+        return ms.ops.cross_entropy(net(images), labels)
+
+    parameters = net.trainable_params()
+    value, grads = ms.value_and_grad(loss, None, parameters)(ms.Tensor(drawing.images()))
+    theirs = {
+        t.ours: t.theirs for t in names.tensor_names("timm", net.variant, drawing.NUM_CLASSES)
+    }
+    return float(value.asnumpy()), {
+        theirs[p.name]: g.asnumpy() for p, g in zip(parameters, grads, strict=True)
+    }
+
+
+def relative_distance(ours: np.ndarray, golden: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - golden) / np.linalg.norm(golden))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_logits_equal_timms(network):
+    golden = load_file(GOLDEN / f"{network}.safetensors")["logits"]
+    assert golden.std() >= 0.5
+    net = drawn_network(network, drawn_weights(NETWORKS[network][0])).set_train(False)
+    logits = net(ms.Tensor(drawing.images())).asnumpy()
+    assert np.abs(logits - golden).max() <= 1e-4 * np.abs(golden).max()
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("network", B2_NETWORKS)
+def test_gradient_of_every_tensor_equals_timms(network, mode):
+    golden = load_file(GOLDEN / f"{network}.safetensors")
+    net = drawn_network(network, drawn_weights("b2")).set_train(mode == "train")
+    before = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
+    loss, grads = gradients(net)
+    assert loss == pytest.approx(float(golden[f"{mode}/loss"][0]), rel=1e-5)
+
+    expected = {n.split("/", 2)[2]: v for n, v in golden.items() if f"{mode}/gradient/" in n}
+    assert grads.keys() == expected.keys()
+    vanishing = [n for n, v in expected.items() if np.linalg.norm(v) < 1e-12]
+    # In training, batch norm takes away every constant that a 1x1 convolution passes on to it,
+    # so the shift of each block but the first (before a depthwise convolution, whose padding
+    # is not shifted) has no effect on the loss. All that can be asked is that it is nothing
+    # beside the gradient of the scale in the same layer.
+    assert len(vanishing) == (22 if mode == "train" else 0)
+    for name in vanishing:
+        scale = expected[name.replace(".bias", ".weight")]
+        assert np.linalg.norm(grads[name]) <= 1e-3 * np.linalg.norm(scale), name
+
+    distances = {
+        name: relative_distance(drawing.sketch(name, grads[name]), golden)
+        for name, golden in expected.items()
+        if name not in vanishing
+    }
+    assert {n: d for n, d in distances.items() if not d <= 1e-3} == {}
+
+    if mode == "train":
+        theirs = {t.ours: t.theirs for t in names.tensor_names("timm", "b2", drawing.NUM_CLASSES)}
+        moved = {
+            theirs[p.name]: p.asnumpy() - before[p.name]
+            for p in net.get_parameters()
+            if not p.requires_grad
+        }
+        changes = {
+            name: relative_distance(drawing.sketch(name, change), golden["change/" + name])
+            for name, change in moved.items()
+        }
+        assert {n: d for n, d in changes.items() if not d <= 1e-3} == {}

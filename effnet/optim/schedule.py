@@ -1,0 +1,114 @@
+"""The learning rate of each step, a pure function of its number.
+
+Up to the last step the values are those of the reference's table
+(mindspore-ai/models, official/cv/Efficientnet/efficientnet-b2/src/lr_generator.py), its
+peculiarities included: ``steps`` has no warm-up, ``poly`` and ``cosine`` do not end at ``lr_end``,
+``cosine`` warms up one step ahead and counts its cosine from step 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ScheduleKeys(Protocol):
+    """The keys of a configuration that make a schedule."""
+
+    @property
+    def lr_decay_mode(self) -> str: ...
+    @property
+    def lr_init(self) -> float: ...
+    @property
+    def lr_max(self) -> float: ...
+    @property
+    def lr_end(self) -> float: ...
+    @property
+    def warmup_epochs(self) -> float: ...
+    @property
+    def epoch_size(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class LrSchedule:
+    """Warm-up over ``warmup_steps``, then ``mode`` to ``total_steps``, then ``lr_end``."""
+
+    mode: str
+    lr_init: float
+    lr_max: float
+    lr_end: float
+    warmup_steps: int
+    total_steps: int
+
+    def __post_init__(self) -> None:
+        if self.mode not in _SHAPES:
+            raise ValueError(f"lr_decay_mode {self.mode!r} is none of {', '.join(_SHAPES)}")
+        if not 0 <= self.warmup_steps <= self.total_steps:
+            raise ValueError(f"{self.warmup_steps} warm-up steps of {self.total_steps}")
+
+    @classmethod
+    def from_config(cls, config: ScheduleKeys, steps_per_epoch: int) -> LrSchedule:
+        """The schedule of a run whose epochs have ``steps_per_epoch`` steps."""
+        return cls(
+            config.lr_decay_mode,
+            config.lr_init,
+            config.lr_max,
+            config.lr_end,
+            round(config.warmup_epochs * steps_per_epoch),
+            config.epoch_size * steps_per_epoch,
+        )
+
+    def lr(self, step: int) -> float:
+        """The rate of step ``step``, from 0; ``lr_end`` from ``total_steps`` on."""
+        if step < 0:
+            raise ValueError(f"step {step}")
+        return self.lr_end if step >= self.total_steps else _SHAPES[self.mode](self, step)
+
+    def table(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """float32 rates of the steps from ``start`` up to ``stop`` (the last one by default)."""
+        stop = self.total_steps if stop is None else stop
+        return np.array([self.lr(step) for step in range(start, stop)], dtype=np.float32)
+
+    def _warm(self, done: int) -> float:
+        return self.lr_init + (self.lr_max - self.lr_init) * done / self.warmup_steps
+
+
+def _linear(s: LrSchedule, step: int) -> float:
+    if step < s.warmup_steps:
+        return s._warm(step)
+    done = (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
+    return s.lr_max - (s.lr_max - s.lr_end) * done
+
+
+def _steps(s: LrSchedule, step: int) -> float:
+    passed = sum(step >= share * s.total_steps for share in (0.3, 0.6, 0.8))
+    return float(s.lr_max * (1.0, 0.1, 0.01, 0.001)[passed])
+
+
+def _poly(s: LrSchedule, step: int) -> float:
+    if step < s.warmup_steps:
+        return s._warm(step)
+    left = 1 - (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
+    return s.lr_max * left * left
+
+
+def _cosine(s: LrSchedule, step: int) -> float:
+    if step < s.warmup_steps:
+        return s._warm(step + 1)
+    decay_steps = s.total_steps - s.warmup_steps
+    left = (s.total_steps - step) / decay_steps
+    wave = 0.5 * (1 + math.cos(math.pi * 2 * 0.47 * step / decay_steps))
+    return s.lr_max * (left * wave + 1e-5)
+
+
+_SHAPES: dict[str, Callable[[LrSchedule, int], float]] = {
+    "linear": _linear,
+    "steps": _steps,
+    "poly": _poly,
+    "cosine": _cosine,
+}

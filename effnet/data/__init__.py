@@ -2,7 +2,8 @@
 
 from effnet.data.errors import BadImages, DataError, TooManyBadImages
 from effnet.data.folders import ImageIndex, index_folder, require_same_classes
-from effnet.data.loader import Batch, eval_batches, train_batches
+from effnet.data.loader import eval_batches, train_batches
+from effnet.data.prefetch import Batch
 from effnet.data.preprocess import Preprocessing
 from effnet.data.sampler import epoch_order, shard, steps_per_epoch
 

@@ -7,21 +7,30 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from effnet.data.crop import random_crop_box
+from effnet.data import transforms
+from effnet.data.crop import Box, FloatBox, random_crop_box
+from effnet.data.policy import Policy
 from effnet.data.preprocess import NORMALIZATION, RESAMPLING, normalise_into
 
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
 ImageStep = Callable[[Image.Image, np.random.Generator], Image.Image]
-ArrayStep = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Before normalisation: an RGB image of the final size."""
+ArrayStep = Callable[[NDArray[np.float32], np.random.Generator], None]
+"""After normalisation: changes a float32 (3, S, S) array in place."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Crop to ``size_px``, then named steps on the image, normalise, then on the array."""
+    """Random crop to ``size_px``, the steps of ``before``, normalise, the steps of ``after``.
+
+    Steps have names, for reports and tests. Random numbers come from the generator that is
+    handed in, in the order of the steps, and from nowhere else.
+    """
 
     size_px: int
     resample: Image.Resampling
@@ -35,9 +44,6 @@ class Augmentation:
     @classmethod
     def from_config(cls, config: TrainConfig) -> Augmentation:
         mean, std = NORMALIZATION[config.normalization]
-        before: list[tuple[str, ImageStep]] = []
-        if config.hflip > 0:
-            before.append(("hflip", Flip(config.hflip)))
         return cls(
             config.image_size,
             RESAMPLING[config.train_interpolation],
@@ -45,18 +51,38 @@ class Augmentation:
             (config.crop_ratio_min, config.crop_ratio_max),
             mean,
             std,
-            tuple(before),
+            before=_before(config),
         )
 
-    def apply_into(self, out: np.ndarray, image: Image.Image, rng: np.random.Generator) -> None:
-        """Augment an RGB image into float32 ``out`` (3, size, size)."""
-        box = random_crop_box(rng, image.width, image.height, self.scale, self.ratio)
+    def box(self, rng: np.random.Generator, width: int, height: int) -> Box:
+        """Where to crop an image of this size."""
+        return random_crop_box(rng, width, height, self.scale, self.ratio)
+
+    def finish_into(
+        self,
+        out: NDArray[np.float32],
+        image: Image.Image,
+        box: FloatBox,
+        rng: np.random.Generator,
+    ) -> None:
+        """Everything after the choice of ``box`` in an RGB image, into ``out`` (3, S, S)."""
         image = image.resize((self.size_px, self.size_px), self.resample, box=box)
         for _, step in self.before:
             image = step(image, rng)
         normalise_into(out, np.asarray(image), self.mean, self.std)
         for _, array_step in self.after:
-            out[...] = array_step(out, rng)
+            array_step(out, rng)
+
+
+def _before(config: TrainConfig) -> tuple[tuple[str, ImageStep], ...]:
+    steps: list[tuple[str, ImageStep]] = []
+    if config.hflip > 0:
+        steps.append(("hflip", Flip(config.hflip)))
+    if config.auto_augment == "reference":
+        steps.append(("auto_augment", Policy()))
+    if config.color_jitter > 0:
+        steps.append(("color_jitter", ColorJitter(config.color_jitter)))
+    return tuple(steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +92,18 @@ class Flip:
     probability: float
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        if rng.random() < self.probability:
-            return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return image
+        return transforms.flip(image) if rng.random() < self.probability else image
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorJitter:
+    """Brightness, contrast, saturation, in this order, each by a factor in 1 ± ``spread``."""
+
+    spread: float
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        low, high = max(0.0, 1 - self.spread), 1 + self.spread
+        bright, contrasted, coloured = (low + (high - low) * rng.random(3)).tolist()
+        image = transforms.brightness(image, bright)
+        image = transforms.contrast(image, contrasted)
+        return transforms.saturation(image, coloured)

@@ -8,6 +8,8 @@ import numpy as np
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels of the original."""
+FloatBox = tuple[float, float, float, float]
+"""The same in pixels of a decoded image, which can be smaller than the original."""
 
 
 def random_crop_box(

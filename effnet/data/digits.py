@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from effnet.data.errors import DataError
@@ -54,7 +55,7 @@ def write_digits(folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _validation(labels: np.ndarray) -> np.ndarray:
+def _validation(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """bool mask of 360 images, each class with its share (largest remainders first)."""
     classes, counts = np.unique(labels, return_counts=True)
     shares = counts * VAL / len(labels)

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from effnet.data.errors import DataError
 
@@ -25,9 +26,9 @@ class ImageIndex:
 
     root: str
     classes: tuple[str, ...]
-    labels: np.ndarray
+    labels: NDArray[np.int32]
     names: bytes
-    offsets: np.ndarray
+    offsets: NDArray[np.int64]
     decoded: dict[int, Any] = dataclasses.field(default_factory=dict, repr=False)
     """Decoded images by index, where the whole set is small enough to keep."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from effnet.errors import EffnetError
@@ -65,12 +66,12 @@ class Preprocessing:
             raise EffnetError(f"not a record of preprocessing: {error} in {values}") from error
         return made
 
-    def pixels(self, image: Image.Image) -> np.ndarray:
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """uint8 (height, width, 3) of an RGB image."""
         resized = resize_shorter(image, self.resize_px, RESAMPLING[self.interpolation])
         return np.asarray(centre_crop(resized, self.width_px, self.height_px))
 
-    def apply(self, image: Image.Image) -> np.ndarray:
+    def apply(self, image: Image.Image) -> NDArray[np.float32]:
         """float32 (3, height, width) of an RGB image."""
         return normalise(self.pixels(image), self.mean, self.std)
 
@@ -91,7 +92,9 @@ def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def normalise(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+def normalise(
+    pixels: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]
+) -> NDArray[np.float32]:
     """float32 (3, H, W) of uint8 (H, W, 3): (pixel / 255 − mean) / std."""
     out = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
     normalise_into(out, pixels, mean, std)
@@ -99,7 +102,10 @@ def normalise(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...
 
 
 def normalise_into(
-    out: np.ndarray, pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
+    out: NDArray[np.float32],
+    pixels: NDArray[np.uint8],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
 ) -> None:
     """:func:`normalise` into float32 ``out`` (3, H, W)."""
     scale = np.array([1 / (255 * s) for s in std], dtype=np.float32)[:, None, None]

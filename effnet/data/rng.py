@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def stream(purpose: str, *numbers: int) -> np.random.Generator:
@@ -19,6 +20,6 @@ def stream(purpose: str, *numbers: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, "<u8")))
 
 
-def uniform(shape: tuple[int, ...], purpose: str, *numbers: int) -> np.ndarray:
+def uniform(shape: tuple[int, ...], purpose: str, *numbers: int) -> NDArray[np.float32]:
     """float32 in [0, 1) of ``shape`` from the stream of that name."""
     return stream(purpose, *numbers).random(shape, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from effnet.data.rng import stream
 
@@ -10,19 +11,19 @@ PADDING = -1
 """Stands for no image where a last batch is filled up."""
 
 
-def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     """int64 permutation of 0…n−1, a function of its arguments."""
     draws = stream("order", seed, epoch).bit_generator.random_raw(n)
     return np.argsort(draws, kind="stable")
 
 
 def shard(
-    order: np.ndarray,
+    order: NDArray[np.int64],
     batch_size: int,
     rank: int = 0,
     world_size: int = 1,
     drop_remainder: bool = True,
-) -> np.ndarray:
+) -> NDArray[np.int64]:
     """(steps, batch_size) indices of one rank, with the same number of steps on every rank.
 
     ``order`` is cut into global batches of ``batch_size × world_size``, of which each rank takes

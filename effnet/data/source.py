@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from effnet.data.augment import Augmentation
-from effnet.data.decode import decode
+from effnet.data.crop import FloatBox
+from effnet.data.decode import decode, decode_part, header
 from effnet.data.errors import BadImages, DataError, UnreadableImage
 from effnet.data.folders import ImageIndex
 from effnet.data.preprocess import Preprocessing
@@ -21,21 +24,27 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSource:
-    """Training images; what comes out is a function of seed, epoch and index alone."""
+    """Training images of one epoch; what comes out is a function of seed, epoch and index alone."""
 
     index: ImageIndex
     seed: int
+    epoch: int
     augmentation: Augmentation
     bad_images: BadImages
     keep: bool
 
     @classmethod
     def from_config(
-        cls, index: ImageIndex, config: TrainConfig, bad_images: BadImages | None = None
+        cls,
+        index: ImageIndex,
+        config: TrainConfig,
+        epoch: int,
+        bad_images: BadImages | None = None,
     ) -> TrainSource:
         return cls(
             index,
             config.seed,
+            epoch,
             Augmentation.from_config(config),
             BadImages(config.max_bad_images) if bad_images is None else bad_images,
             fits(index, config.image_cache_mb),
@@ -45,19 +54,26 @@ class TrainSource:
     def shape(self) -> tuple[int, int, int]:
         return (3, self.augmentation.size_px, self.augmentation.size_px)
 
-    def fill(self, out: np.ndarray, epoch: int, i: int) -> tuple[int, int]:
+    def fill(self, out: NDArray[np.float32], i: int) -> tuple[int, int]:
         """Image ``i`` into ``out`` (3, S, S); (label, index) of what is there.
 
         An unreadable image is noted and the next one takes its place, so the index can differ.
         """
         for step in range(len(self.index)):
             used = (i + step) % len(self.index)
+            rng = stream("augment", self.seed, self.epoch, i)
+            choose = functools.partial(self.augmentation.box, rng)
             try:
-                image = read(self.index, used, self.keep)
+                if self.keep:
+                    image = read(self.index, used, keep=True)
+                    box: FloatBox = choose(*image.size)
+                else:
+                    path = self.index.path(used)
+                    image, box = decode_part(path, choose, self.augmentation.size_px)
             except UnreadableImage as error:
                 self.bad_images.add(self.index.path(used), error.message)
                 continue
-            self.augmentation.apply_into(out, image, stream("augment", self.seed, epoch, i))
+            self.augmentation.finish_into(out, image, box, rng)
             return int(self.index.labels[used]), used
         raise DataError(f"not one image of {self.index.root} can be read")
 
@@ -75,7 +91,7 @@ class EvalSource:
     def shape(self) -> tuple[int, int, int]:
         return (3, self.preprocessing.height_px, self.preprocessing.width_px)
 
-    def fill(self, out: np.ndarray, epoch: int, i: int) -> tuple[int, int]:
+    def fill(self, out: NDArray[np.float32], i: int) -> tuple[int, int]:
         """Image ``i`` into ``out``; (label, i), or (-1, i) for an unreadable one, left zero."""
         try:
             image = read(self.index, i, self.keep)
@@ -98,11 +114,8 @@ def read(index: ImageIndex, i: int, keep: bool) -> Image.Image:
 
 def fits(index: ImageIndex, limit_mb: int) -> bool:
     """Whether all images, decoded, take less than ``limit_mb``, judged by 32 of them."""
-    sizes = []
-    for i in np.linspace(0, len(index) - 1, num=min(32, len(index)), dtype=int):
-        try:
-            with Image.open(index.path(int(i))) as image:
-                sizes.append(image.width * image.height * 3)
-        except OSError:
-            continue
-    return bool(sizes) and float(np.mean(sizes)) * len(index) < limit_mb * 1e6
+    some = np.linspace(0, len(index) - 1, num=min(32, len(index)), dtype=int)
+    sizes = [size for size in map(header, map(index.path, some.tolist())) if size]
+    pixels = sum(width * height for width, height in sizes) / max(1, len(sizes))
+    # Pillow keeps 4 bytes a pixel.
+    return bool(sizes) and 4 * pixels * len(index) < limit_mb * 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -108,7 +109,15 @@ def normalise_into(
     std: tuple[float, ...],
 ) -> None:
     """:func:`normalise` into float32 ``out`` (3, H, W)."""
-    scale = np.array([1 / (255 * s) for s in std], dtype=np.float32)[:, None, None]
-    shift = np.array([-m / s for m, s in zip(mean, std, strict=True)], dtype=np.float32)
+    scale, shift = _scale_and_shift(mean, std)
     np.multiply(pixels.transpose(2, 0, 1), scale, out=out)
-    out += shift[:, None, None]
+    out += shift
+
+
+@functools.cache
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    scale = np.array([1 / (255 * s) for s in std], dtype=np.float32)
+    shift = np.array([-m / s for m, s in zip(mean, std, strict=True)], dtype=np.float32)
+    return scale[:, None, None], shift[:, None, None]

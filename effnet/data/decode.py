@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from effnet.data.crop import Box, FloatBox
 from effnet.data.errors import UnreadableImage
@@ -82,6 +82,16 @@ def header(path: str) -> tuple[int, int] | None:
             return image.size
     except _BROKEN:
         return None
+
+
+def inspect(path: str) -> tuple[tuple[int, int], bool]:
+    """Width and height of an image that can be decoded, and whether its EXIF data turns it."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+            return to_rgb(image).size, turned
+    except _BROKEN as error:
+        raise UnreadableImage(_reason(error)) from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

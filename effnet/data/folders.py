@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from effnet.data.errors import DataError
 
+SPLITS = ("train", "val")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
 
 
@@ -106,16 +107,29 @@ def index_folder(
 
 def find_split(root: str | os.PathLike[str], split: str | None) -> str:
     """``root/split`` where ``root`` holds ``train`` and ``val``, else ``root`` itself."""
-    root = os.fspath(root)
+    found = splits(root)
+    if split is None or found == (None,):
+        return os.fspath(root)
+    if split not in found:
+        raise DataError(f"{root} has no folder {split!r}, though it has {found[0]!r}")
+    return os.path.join(root, split)
+
+
+def splits(root: str | os.PathLike[str]) -> tuple[str | None, ...]:
+    """Which of ``train`` and ``val`` hold class folders below ``root``; ``(None,)`` if neither.
+
+    A class that happens to be called ``train`` holds images, not folders. Raises
+    :class:`DataError` when ``root`` is no folder.
+    """
     if not os.path.isdir(root):
         what = "is not a folder" if os.path.exists(root) else "does not exist"
-        raise DataError(f"the data folder {root} {what}")
-    if split is None or not _is_split(root):
-        return root
-    folder = os.path.join(root, split)
-    if not os.path.isdir(folder):
-        raise DataError(f"{root} has no folder {split!r}, though it has the other one")
-    return folder
+        raise DataError(f"the data folder {os.fspath(root)} {what}")
+    found = []
+    for name in SPLITS:
+        folder = os.path.join(root, name)
+        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder)):
+            found.append(name)
+    return tuple(found) or (None,)
 
 
 def require_same_classes(train: ImageIndex, val: ImageIndex) -> None:
@@ -132,15 +146,6 @@ def require_same_classes(train: ImageIndex, val: ImageIndex) -> None:
     )
 
 
-def _is_split(root: str) -> bool:
-    """Whether ``train`` or ``val`` below ``root`` holds class folders and is no class itself."""
-    for name in ("train", "val"):
-        folder = os.path.join(root, name)
-        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder)):
-            return True
-    return False
-
-
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     """What is in ``folder``, hidden names left out."""
     try:
@@ -151,7 +156,10 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _images(folder: str) -> list[bytes]:
-    """Names below ``folder`` of the images in it and in its sub-folders, as bytes."""
+    """Names below ``folder`` of the images in it and in its sub-folders, as bytes.
+
+    Links to folders below a class are not followed: they can lead in circles.
+    """
     found: list[bytes] = []
     pending = [""]
     while pending:
@@ -160,7 +168,7 @@ def _images(folder: str) -> list[bytes]:
             name = os.path.join(below, entry.name)
             if entry.name.lower().endswith(EXTENSIONS):
                 found.append(os.fsencode(name))
-            elif entry.is_dir():
+            elif entry.is_dir(follow_symlinks=False):
                 pending.append(name)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +32,7 @@ def train_batches(
     noise_width: int = 0,
     bad_images: BadImages | None = None,
     local_ranks: int | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """One epoch (from 0) of one rank, from ``start_step`` on.
 
     ``bad_images`` collects unreadable images over many epochs; ``local_ranks`` share this
@@ -75,7 +75,7 @@ def eval_batches(
     preprocessing: Preprocessing | None = None,
     bad_images: BadImages | None = None,
     local_ranks: int | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Every image exactly once over all ranks, in batches of one size and equally many a rank.
 
     ``noise`` is empty. Unreadable images are noted in ``bad_images`` and are not ``valid``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -58,7 +58,7 @@ def batches(
     threads: int,
     start_step: int = 0,
     noise: Callable[[int], NDArray[np.float32]] | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """One batch for each row of indices from ``start_step`` on.
 
     The threads end when the iterator is closed or exhausted, or when an image raises.

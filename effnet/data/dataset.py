@@ -1,0 +1,85 @@
+"""The same batches as a MindSpore dataset, for graph mode with data sinking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import mindspore.dataset as ds
+
+from effnet.data.errors import BadImages
+from effnet.data.folders import ImageIndex
+from effnet.data.loader import train_batches, train_rows
+
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
+
+COLUMNS = ["image", "label", "noise"]
+QUEUED = 2
+"""Batches in MindSpore's own queue; its default of 16 is gigabytes at 260 px."""
+
+
+def train_dataset(
+    index: ImageIndex,
+    config: TrainConfig,
+    *,
+    epoch: int = 0,
+    start_step: int = 0,
+    end_epoch: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    noise_width: int = 0,
+    bad_images: BadImages | None = None,
+    local_ranks: int | None = None,
+) -> ds.Dataset:
+    """All steps from (``epoch``, ``start_step``) up to ``end_epoch`` (``epoch_size``), once.
+
+    A row is a whole batch of :func:`effnet.data.train_batches`: ``image`` float32 (N, 3, S, S),
+    ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``). Its size is the number of steps
+    that are left. Sets MindSpore's process-wide prefetch size to :data:`QUEUED`.
+    """
+    share = {
+        "rank": rank,
+        "world_size": world_size,
+        "noise_width": noise_width,
+        "bad_images": BadImages(config.max_bad_images) if bad_images is None else bad_images,
+        "local_ranks": local_ranks,
+    }
+    end = config.epoch_size if end_epoch is None else end_epoch
+    steps = _Steps(index, config, epoch, start_step, end, share)
+    ds.config.set_prefetch_size(QUEUED)
+    return ds.GeneratorDataset(
+        steps, COLUMNS, shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+    )
+
+
+class _Steps:
+    """What MindSpore iterates over: every epoch's batches, one after the other."""
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        config: TrainConfig,
+        epoch: int,
+        start_step: int,
+        end_epoch: int,
+        share: dict[str, Any],
+    ) -> None:
+        self._index, self._config, self._share = index, config, share
+        self._epoch, self._start_step, self._end_epoch = epoch, start_step, end_epoch
+        rows = train_rows(index, config, epoch, share["rank"], share["world_size"])
+        self._length = (end_epoch - epoch) * len(rows) - start_step
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for epoch in range(self._epoch, self._end_epoch):
+            start = self._start_step if epoch == self._epoch else 0
+            batches = train_batches(
+                self._index, self._config, epoch=epoch, start_step=start, **self._share
+            )
+            with contextlib.closing(batches):
+                for batch in batches:
+                    yield batch.images, batch.labels, batch.noise

@@ -1,0 +1,208 @@
+"""The app: themes, glyphs, pace and the way between screens. What a screen shows is its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from tui.glyphs import LEVELS, detect_level, glyphs_for
+from tui.pace import Pace
+from tui.settings import Settings, save, settings_path
+from tui.source import Source
+from tui.themes import NAMES, MonoFilter, Palette, palette_of, themes
+from tui.watchdog import Watchdog
+
+
+class Dashboard(App[str]):
+    """Returns what to print once the terminal is the user's again."""
+
+    TITLE = "effnet-tui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_DISPLAY = "ctrl+p"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance variable
+        (0, "-narrow"),
+        (100, "-normal"),
+        (140, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
+        Binding("q", "leave", "Leave", id="app.leave"),
+        Binding("ctrl+q,ctrl+c", "leave", "Leave", show=False),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        Binding("T", "next_theme", "Next theme", show=False, id="app.theme"),
+    ]
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        *,
+        run: str | None = None,
+        profile: str | None = None,
+        theme: str | None = None,
+        refresh_hz: float | None = None,
+        readonly: bool = False,
+        replay: bool = False,
+        notes: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.settings = settings
+        self.readonly = readonly
+        self.replaying = replay
+        self.clock = clock
+        self.glyphs = glyphs_for(settings.glyphs or detect_level())
+        self.pace = Pace(refresh_hz or settings.refresh_hz)
+        self._run, self._profile, self._notes = run, profile, notes
+        self._mono = MonoFilter()
+        self._watchdog: Watchdog | None = None
+        self.palette: Palette = palette_of("dark")
+        for each in themes():
+            self.register_theme(each)
+        self.theme = self._first_theme(theme or settings.theme)
+
+    def _first_theme(self, wanted: str) -> str:
+        if self.no_color:
+            return "mono"
+        if wanted:
+            return wanted
+        return "ansi" if self.console.color_system == "standard" else "dark"
+
+    def watch_theme(self, theme: str) -> None:
+        """Own widgets draw with the palette, so they must be drawn again."""
+        self.palette = palette_of(theme)
+        if self.is_running:
+            self.call_after_refresh(self._draw_again)
+
+    def _draw_again(self) -> None:
+        for screen in self.screen_stack:
+            redraw = getattr(screen, "draw_again", None)
+            if redraw is not None:
+                redraw()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, except that monochrome is our own."""
+        if self.theme == "mono":
+            return [self._mono]
+        return super().get_line_filters()
+
+    def on_mount(self) -> None:
+        """Open what was asked for."""
+        from tui.screens.home import HomeScreen
+
+        if self.settings.keymap:
+            self.set_keymap(dict(self.settings.keymap))
+        for note in self._notes:
+            self.notify(note, severity="warning", timeout=10)
+        self.push_screen(HomeScreen())
+        if self._run is not None:
+            self.open_run(self._run)
+        elif self._profile is not None:
+            self.open_profile(self._profile)
+        if not self.is_headless and sys.__stdin__ is not None:
+            self._watchdog = Watchdog(sys.__stdin__.fileno())
+            self._watchdog.start()
+
+    def on_unmount(self) -> None:
+        """The watchdog has nothing to watch any more."""
+        if self._watchdog is not None:
+            self._watchdog.end()
+
+    def open_run(self, run: str) -> None:
+        """Show a run."""
+        from tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(run))
+
+    def open_profile(self, profile: str) -> None:
+        """Prepare a new run."""
+        from tui.screens.new_run import NewRunScreen
+
+        self.push_screen(NewRunScreen(profile))
+
+    def action_leave(self) -> None:
+        """Leave; runs go on. Says how to come back."""
+        words = getattr(self.screen, "parting_words", None)
+        self.exit(words() if callable(words) else "")
+
+    def action_help(self) -> None:
+        """The keys of the focused panel and of the screen."""
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen | CommandPalette):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_next_theme(self) -> None:
+        """dark, light, ansi, mono; kept for the next time."""
+        at = NAMES.index(self.theme) if self.theme in NAMES else -1
+        self.keep(theme=NAMES[(at + 1) % len(NAMES)])
+        self.theme = NAMES[(at + 1) % len(NAMES)]
+        self.notify(f"theme {self.theme}", timeout=2)
+
+    def action_next_glyphs(self) -> None:
+        """braille, block, ascii; kept for the next time."""
+        level = LEVELS[(LEVELS.index(self.glyphs.level) + 1) % len(LEVELS)]
+        self.glyphs = glyphs_for(level)
+        self.keep(glyphs=level)
+        self._draw_again()
+        self.notify(f"glyphs: {level}", timeout=2)
+
+    def keep(self, *, theme: str | None = None, glyphs: str | None = None) -> None:
+        """Write settings that the user changed here; a folder that cannot be written is no harm."""
+        from dataclasses import replace
+
+        self.settings = replace(
+            self.settings,
+            theme=self.settings.theme if theme is None else theme,
+            glyphs=self.settings.glyphs if glyphs is None else glyphs,
+        )
+        if os.environ.get("EFFNET_TUI_KEEP", "1") == "0":
+            return
+        try:
+            save(settings_path(), self.settings)
+        except OSError as problem:
+            self.notify(f"settings not saved: {problem}", severity="warning")
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action of the screen in view, for the command palette."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if not active.enabled or not binding.description or binding.action in seen:
+                continue
+            if binding.action.startswith(("move", "page", "focus", "command_palette")):
+                continue
+            seen.add(binding.action)
+            namespace = active.node
+
+            async def act(action: str = binding.action, node: object = namespace) -> None:
+                await self.run_action(action, default_namespace=node)  # type: ignore[arg-type]
+
+            keys = self.get_key_display(binding)
+            yield SystemCommand(binding.description, f"key {keys}", act)
+        yield SystemCommand("Next glyphs", "braille, block or ascii", self.action_next_glyphs)
+
+    def copy_text(self, text: str, what: str) -> None:
+        """Copy by the terminal, and into a file, since a terminal never says whether it did."""
+        from platformdirs import user_cache_path
+
+        self.copy_to_clipboard(text)
+        path = user_cache_path("effnet-tui") / "copied.txt"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", "utf-8")
+        except OSError:
+            self.notify(f"{what} sent to the terminal's clipboard", timeout=4)
+        else:
+            self.notify(f"{what} copied; also in {path}", timeout=4)

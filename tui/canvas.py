@@ -1,0 +1,91 @@
+"""Curves into characters: a grid of cells, each owned by the curve drawn last in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui.decimate import Extent
+from tui.glyphs import Glyphs
+
+# Braille dots by (column, row) within a cell of 2 × 4.
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+@dataclass(slots=True)
+class Cell:
+    """A drawn cell: its character and the index of the curve that it belongs to."""
+
+    text: str
+    curve: int
+
+
+def sub_columns(glyphs: Glyphs) -> int:
+    """How many values side by side one cell of this level can show."""
+    return 2 if glyphs.level == "braille" else 1
+
+
+class Canvas:
+    """``width`` × ``height`` cells over values ``low … high`` (logarithmic when ``log``)."""
+
+    def __init__(
+        self, width: int, height: int, low: float, high: float, log: bool, glyphs: Glyphs
+    ) -> None:
+        self.width, self.height, self._log, self._glyphs = width, height, log, glyphs
+        self._low = math.log10(low) if log else low
+        top = math.log10(high) if log else high
+        self._span = (top - self._low) or 1.0
+        self.cells: list[list[Cell | None]] = [[None] * width for _ in range(height)]
+        self._dots: dict[tuple[int, int], int] = {}
+
+    def level(self, value: float) -> float:
+        """0 (bottom) … 1 (top) of a value; clamped."""
+        if self._log:
+            if value <= 0:
+                return 0.0
+            value = math.log10(value)
+        return min(max((value - self._low) / self._span, 0.0), 1.0)
+
+    def draw(self, columns: Sequence[Extent | None], curve: int) -> None:
+        """Draw one curve over what is there; ``columns`` are ``width × sub_columns`` extents."""
+        if self._glyphs.level == "braille":
+            self._draw_braille(columns, curve)
+        else:
+            self._draw_blocks(columns, curve)
+
+    def _draw_blocks(self, columns: Sequence[Extent | None], curve: int) -> None:
+        # One mark a column at the height of the newest extreme, and a bar where values spread
+        # over more than one cell: a spike stays visible however far it is zoomed out.
+        ascii_only = self._glyphs.level == "ascii"
+        for x, extent in enumerate(columns[: self.width]):
+            if extent is None:
+                continue
+            bottom = self.level(extent[0]) * self.height
+            top = self.level(extent[1]) * self.height
+            low_row = min(int(bottom), self.height - 1)
+            high_row = min(int(top), self.height - 1)
+            mark = "*" if ascii_only else _mark(top - high_row)
+            self.cells[self.height - 1 - high_row][x] = Cell(mark, curve)
+            for between in range(low_row, high_row):
+                self.cells[self.height - 1 - between][x] = Cell(self._glyphs.axis, curve)
+
+    def _draw_braille(self, columns: Sequence[Extent | None], curve: int) -> None:
+        rows = self.height * 4
+        for at, extent in enumerate(columns[: self.width * 2]):
+            if extent is None:
+                continue
+            x, side = divmod(at, 2)
+            bottom = min(int(self.level(extent[0]) * rows), rows - 1)
+            top = min(int(self.level(extent[1]) * rows), rows - 1)
+            for dot in range(bottom, top + 1):
+                from_top = rows - 1 - dot
+                y, inner = divmod(from_top, 4)
+                bits = self._dots.get((x, y), 0) | _DOTS[inner][side]
+                self._dots[(x, y)] = bits
+                self.cells[y][x] = Cell(chr(0x2800 + bits), curve)
+
+
+def _mark(part: float) -> str:
+    """A thin line at one of three heights of the cell; ``part`` is 0 (bottom) … 1 (top)."""
+    return "▁" if part < 0.34 else "─" if part < 0.67 else "▔"

@@ -1,0 +1,81 @@
+"""Who gets how many cells of the run screen. Arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Final
+
+PANELS: Final = ("ranks", "charts", "skew", "log")
+MIN_WIDTH: Final = 60
+MIN_HEIGHT: Final = 16
+FIXED_LINES: Final = 3  # header and hints
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Heights in lines; 0 hides the panel. ``skew_width`` is 0 when it lies below the table."""
+
+    table: int
+    skew: int
+    skew_width: int
+    charts: int
+    chart_count: int
+    log: int
+    card: int
+
+
+def too_small(width: int, height: int) -> bool:
+    """Whether nothing sensible fits."""
+    return width < MIN_WIDTH or height < MIN_HEIGHT
+
+
+def arrange(
+    width: int, height: int, ranks: int, shown: Set[str], zoom: str = "", card: bool = False
+) -> Layout:
+    """Divide a terminal of ``width`` × ``height`` cells between the panels in ``shown``.
+
+    ``zoom`` gives one panel everything; ``card`` makes room for the failure card.
+    """
+    room = max(height - FIXED_LINES, 1)
+    count = max(1, min(4, width // 52))
+    if zoom:
+        return Layout(
+            table=room if zoom == "ranks" else 0,
+            skew=room if zoom == "skew" else 0,
+            skew_width=0,
+            charts=room if zoom == "charts" else 0,
+            chart_count=1,
+            log=room if zoom == "log" else 0,
+            card=0,
+        )
+    card_lines = min(14, max(9, room // 3)) if card else 0
+    room -= card_lines
+    beside = width >= 140 and ranks > 1 and {"ranks", "skew"} <= shown
+    table = skew = charts = 0
+    if "ranks" in shown:
+        table = min(max(ranks, 1) + 1, max(room * 2 // 5, 3))
+        if beside:
+            table = max(table, min(4, room))
+        room -= table
+    if "skew" in shown and ranks > 1 and not beside and room >= 24:
+        skew = min(ranks + 2, room // 3)
+        room -= skew
+    if "charts" in shown:
+        least = 6 if "log" in shown else 4
+        charts = room if "log" not in shown else min(max(room * 9 // 20, least), 16)
+        if room - charts < 4 and "log" in shown:
+            charts = 0 if card or room < 9 else room - 4
+        room -= charts
+    log = max(room, 0) if "log" in shown else 0
+    if not log and not charts and "ranks" in shown:
+        table += room
+    return Layout(
+        table=table,
+        skew=table if beside else skew,
+        skew_width=max(width * 38 // 100, 40) if beside else 0,
+        charts=charts,
+        chart_count=count,
+        log=log,
+        card=card_lines,
+    )

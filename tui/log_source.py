@@ -1,0 +1,45 @@
+"""What the log panel reads from: numbered lines, whole or as a filter leaves them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+LEVELS: Final = ("all", "warning", "error")
+ERROR: Final = re.compile(
+    r"\b(error|critical|fatal|traceback|exception|segmentation fault|core dumped|killed|"
+    r"out of memory|nan|EI\d{4}|E[0-9A-Z]\d{4})\b|^fault:",
+    re.IGNORECASE,
+)
+WARNING: Final = re.compile(r"\b(warn|warning|deprecated|retry|timeout)\b|^stop:", re.IGNORECASE)
+REPORT: Final = re.compile(
+    r"^(start: rank:|epoch: ?\[|epoch \d+[:：]|epoch: \d+ step|checkpoint: |resume: |result: |"
+    r"eval: |done: )"
+)
+
+
+def level_of(line: str) -> str:
+    """``error``, ``warning``, ``report`` or ``plain``; of a long line, by its start."""
+    head = line[:2000]
+    if REPORT.match(head):
+        return "report"
+    if ERROR.search(head):
+        return "error"
+    return "warning" if WARNING.search(head) else "plain"
+
+
+class LogSource(Protocol):
+    """Lines by number, from 0; never the whole file. All calls are made from a worker thread."""
+
+    def refresh(self) -> int:
+        """Look for new lines; how many there are now."""
+
+    def lines(self, first: int, count: int) -> Sequence[str]:
+        """``count`` lines from ``first``, fewer at the end; long ones may be cut."""
+
+    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
+        """The first line at or after ``start`` (before, when ``step`` is -1) that matches."""
+
+    def line_at(self, offset: int) -> int | None:
+        """The number of the line that holds the byte at ``offset``."""

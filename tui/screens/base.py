@@ -1,0 +1,83 @@
+"""What the big screens share: a feed that lives while they are shown, hints, the size check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual import events
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tui.feed import Feed
+from tui.layout import MIN_HEIGHT, MIN_WIDTH, too_small
+from tui.widgets.hint_bar import Hint, HintBar
+
+if TYPE_CHECKING:
+    from tui.app import Dashboard
+
+
+class FeedScreen(Screen[None]):
+    """Ends its feed when it is covered or removed and starts a new look when it is back."""
+
+    feed: Feed | None = None
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The app, by its own type."""
+        return cast("Dashboard", self.app)
+
+    def start_feed(self) -> None:
+        """Start the feed's thread, once."""
+        if self.feed is not None and not self.feed.is_alive():
+            self.feed.start()
+
+    def answer_feed(self) -> None:
+        """Let the feed go on once this frame is on the terminal, and note what it cost."""
+        started = self.dashboard.clock()
+        feed = self.feed
+
+        def painted() -> None:
+            self.dashboard.pace.note(self.dashboard.clock() - started)
+            if feed is not None:
+                feed.drawn()
+
+        self.call_after_refresh(painted)
+
+    def on_unmount(self) -> None:
+        """No screen, no polling."""
+        if self.feed is not None:
+            self.feed.end()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Too small is said, not drawn."""
+        width, height = event.size
+        tiny = too_small(width, height)
+        self.set_class(tiny, "-tiny")
+        if tiny:
+            self.query_one("#too-small", Static).update(
+                f"{width} × {height} is too small\nat least {MIN_WIDTH} × {MIN_HEIGHT}\nq leaves"
+            )
+        self.draw_again()
+
+    def on_descendant_focus(self) -> None:
+        """Other keys work now."""
+        self.show_hints()
+
+    def hints(self) -> list[Hint]:
+        """``(key, what)`` in order of worth; by default, the shown bindings."""
+        found: dict[str, Hint] = {}
+        for active in self.active_bindings.values():
+            binding = active.binding
+            if binding.show and active.enabled and binding.description:
+                hint = (self.app.get_key_display(binding), binding.description)
+                found.setdefault(binding.action, hint)
+        return list(found.values())
+
+    def show_hints(self) -> None:
+        """Draw the hint line."""
+        for bar in self.query(HintBar):
+            bar.show(self.hints())
+
+    def draw_again(self) -> None:
+        """Draw what is known, after a change of size, theme or glyphs."""
+        self.show_hints()

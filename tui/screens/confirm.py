@@ -1,0 +1,71 @@
+"""Asks before something ends: names what, shows the command that does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+
+class ConfirmScreen(ModalScreen[str]):
+    """Returns the chosen answer's name, or an empty string. Nothing is chosen beforehand."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "no", "No"),
+        Binding("y", "answer(0)", "Yes", show=False),
+        Binding("c", "copy", "Copy command", show=False),
+        Binding("left,h", "app.focus_previous", show=False),
+        Binding("right,l", "app.focus_next", show=False),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        lines: Sequence[str],
+        answers: Sequence[tuple[str, str]],
+        command: str,
+        bad: bool = False,
+    ) -> None:
+        super().__init__()
+        self._title, self._text, self._answers = title, lines, answers
+        self._command, self._bad = command, bad
+
+    def compose(self) -> ComposeResult:
+        """What is asked, the command, the answers; the safe one first."""
+        with Vertical(id="dialog", classes="-bad" if self._bad else ""):
+            yield Static(Content(self._title), classes="title")
+            yield Static(Content("\n".join(self._text)))
+            yield Static(Content(f"$ {self._command}"), classes="command", id="command")
+            with Horizontal(id="buttons"):
+                yield Button("No (esc)", id="no", compact=True)
+                for index, (name, label) in enumerate(self._answers):
+                    key = " (y)" if index == 0 else ""
+                    yield Button(
+                        Content(label + key), id=name, compact=True,
+                        variant="error" if self._bad else "primary",
+                    )  # fmt: skip
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """A button answers by its name."""
+        name = event.button.id or ""
+        self.dismiss("" if name == "no" else name)
+
+    def action_no(self) -> None:
+        """Leave everything as it is."""
+        self.dismiss("")
+
+    def action_answer(self, index: int) -> None:
+        """The first answer, by key."""
+        self.dismiss(self._answers[index][0])
+
+    def action_copy(self) -> None:
+        """Copy the command."""
+        from tui.app import Dashboard
+
+        cast(Dashboard, self.app).copy_text(self._command, "command")

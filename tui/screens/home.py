@@ -1,0 +1,159 @@
+"""Home: what runs, what ran, what could run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from tui.feed import HomeFeed
+from tui.messages import HomePolled, SourceFailed
+from tui.model import HomeProfile, HomeRun, HomeView, tone_of
+from tui.screens.base import FeedScreen
+from tui.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, number, plural
+from tui.widgets.hint_bar import HintBar
+from tui.widgets.lines import Line
+from tui.widgets.pick_list import PickList
+
+POLL_S = 1.0
+NO_RUNS = (
+    "No runs yet.",
+    "",
+    "Choose a profile below (tab) and press n or enter: it shows the plan before it starts.",
+    "local-cpu trains EfficientNet-B2 on this machine, on two ranks, without any accelerator.",
+)
+NO_PROFILES = ("No profiles found. effnet-launch profiles says where they are looked for.",)
+
+
+class HomeScreen(FeedScreen):
+    """Runs above, live ones first; profiles below."""
+
+    BINDING_GROUP_TITLE = "Home"
+    HELP = "Runs, the live ones first, and the profiles that a new run can be made of."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new_run", "New run", id="home.new"),
+        Binding("tab", "app.focus_next", "Runs/profiles", show=False),
+        Binding("r", "poll_now", "Look again", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: HomeView | None = None
+
+    def compose(self) -> ComposeResult:
+        """Two lists under their headings."""
+        with Vertical(id="body"):
+            yield Static("effnet-tui  runs", classes="head", id="runs-head", markup=False)
+            yield PickList(("looking for runs …",), id="runs")
+            yield Static("profiles", classes="head", markup=False)
+            yield PickList(("looking for profiles …",), id="profiles")
+        yield Static("terminal too small", id="too-small")
+        yield HintBar(id="hints")
+
+    def on_mount(self) -> None:
+        """Start looking."""
+        self.feed = HomeFeed(self, self.dashboard.source, lambda: POLL_S)
+        self.query_one("#runs").focus()
+        self.start_feed()
+
+    def on_home_polled(self, message: HomePolled) -> None:
+        """Draw what there is."""
+        self._view = message.view
+        self.draw_again()
+        self.answer_feed()
+
+    def on_source_failed(self, message: SourceFailed) -> None:
+        """Say what is wrong, keep what is shown."""
+        self.query_one("#runs-head", Static).update(f"effnet-tui  runs  ({message.problem})")
+        self.answer_feed()
+
+    def draw_again(self) -> None:
+        """Draw the newest view."""
+        super().draw_again()
+        view = self._view
+        if view is None:
+            return
+        live = sum(run.live for run in view.runs)
+        words = f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live"
+        self.query_one("#runs-head", Static).update(
+            words + (f"  {view.problem}" if view.problem else "")
+        )
+        runs = self.query_one("#runs", PickList)
+        runs._empty = NO_RUNS
+        runs.show(
+            [run.id for run in view.runs], [self._run_line(run, view.now) for run in view.runs]
+        )
+        profiles = self.query_one("#profiles", PickList)
+        profiles._empty = NO_PROFILES
+        profiles.styles.height = min(max(len(view.profiles), 1), max(self.size.height // 3, 3))
+        profiles.show(
+            [profile.name for profile in view.profiles],
+            [self._profile_line(profile) for profile in view.profiles],
+        )
+
+    def _run_line(self, run: HomeRun, now: float) -> Line:
+        palette, glyphs = self.dashboard.palette, self.dashboard.glyphs
+        width = self.size.width
+        mark = glyphs.live if run.live else glyphs.idle
+        tone = tone_of(run.state)
+        style = palette.muted if tone == "idle" else palette.by_tone(tone)
+        epoch = NOT_KNOWN if run.epoch is None else f"{run.epoch}/{run.epochs or NOT_KNOWN}"
+        done = NOT_KNOWN if run.done is None else f"{run.done:.0%}"
+        end = f"ETA {duration(run.eta_s)}" if run.live else ""
+        since = run.newest if run.newest is not None else run.created
+        name_width = max(min(44, width - 56), 16)
+        line = [
+            Segment(f"{mark} {run.state:<9} ", style),
+            Segment(fit(fit_middle(clean(run.id), name_width), name_width), palette.text),
+            Segment(f" epoch {epoch:>7} {done:>4}", palette.text),
+            Segment(f"  loss {number(run.loss, 4):>6}", palette.text),
+        ]
+        if width >= 72:
+            old = age(None if since is None else now - since)
+            line.append(Segment(f" {old + ' ago':>12}", palette.muted))
+        if width >= 100:
+            line.append(Segment(f"  {end}", palette.text))
+        return line
+
+    def _profile_line(self, profile: HomeProfile) -> Line:
+        palette = self.dashboard.palette
+        if profile.errors:
+            return [
+                Segment(f"{clean(profile.name):<20} ", palette.warn),
+                Segment(f"cannot be used: {clean(profile.errors[0])}", palette.warn),
+            ]
+        ranks = "" if profile.world_size is None else plural(profile.world_size, "rank")
+        return [
+            Segment(f"{clean(profile.name):<20} ", palette.text),
+            Segment(f"{ranks:<9} {clean(profile.about)}", palette.muted),
+        ]
+
+    @on(PickList.Chosen, "#runs")
+    def open_run(self, event: PickList.Chosen) -> None:
+        """``enter`` on a run opens it."""
+        self.dashboard.open_run(event.key)
+
+    @on(PickList.Chosen, "#profiles")
+    def open_profile(self, event: PickList.Chosen) -> None:
+        """``enter`` on a profile prepares a run."""
+        self.dashboard.open_profile(event.key)
+
+    def action_new_run(self) -> None:
+        """A new run from the profile under the cursor."""
+        name = self.query_one("#profiles", PickList).key
+        if self.dashboard.readonly:
+            self.notify("started with --readonly: nothing can be started", severity="warning")
+        elif name is None:
+            self.notify("there is no profile to start", severity="warning")
+        else:
+            self.dashboard.open_profile(name)
+
+    def action_poll_now(self) -> None:
+        """Look again at once."""
+        if self.feed is not None:
+            self.feed.wake()

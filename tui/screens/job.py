@@ -1,0 +1,140 @@
+"""Evaluate or export: which checkpoint, the exact command, and the results so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Select, Static
+
+from tui.model import Evaluation, RunView
+from tui.source import JobField
+from tui.text import NOT_KNOWN, clean, number
+
+CommandMaker = Callable[[str, str, Mapping[str, str]], str]
+
+EXPORT_FIELDS: Final = (
+    JobField("format", "format", "ONNX", (("ONNX", "ONNX"), ("MINDIR", "MINDIR"), ("AIR", "AIR"))),
+    JobField("width", "width", ""),
+    JobField("height", "height", ""),
+)
+EVAL_FIELDS: Final = (
+    JobField("weights", "weights", "", (("", "as trained"), ("model", "model"), ("ema", "EMA"))),
+)
+RESULT_LIMIT: Final = 6
+
+
+def checkpoint_field(view: RunView) -> JobField:
+    """Newest, best, or any of the run's checkpoints."""
+    choices = [("newest", "newest")]
+    if view.evaluations:
+        choices.append(("best", "best so far"))
+    choices += [
+        (entry.path, f"epoch {entry.epoch}, step {entry.step}")
+        for entry in reversed(view.checkpoints[-20:])
+    ]
+    return JobField("checkpoint", "checkpoint", "newest", tuple(choices))
+
+
+def result_rows(evaluations: tuple[Evaluation, ...]) -> list[str]:
+    """A table of results, newest last."""
+    rows = [f"{'epoch':>6} {'step':>8} {'top-1':>8} {'top-5':>8} {'loss':>8}  weights"]
+    for entry in evaluations[-RESULT_LIMIT:]:
+        top_1 = NOT_KNOWN if entry.top_1 is None else f"{entry.top_1:.4f}"
+        top_5 = NOT_KNOWN if entry.top_5 is None else f"{entry.top_5:.4f}"
+        epoch = NOT_KNOWN if entry.epoch is None else str(entry.epoch)
+        step = NOT_KNOWN if entry.step is None else str(entry.step)
+        rows.append(
+            f"{epoch:>6} {step:>8} {top_1:>8} {top_5:>8} {number(entry.loss, 4):>8}  "
+            f"{clean(entry.weights) or NOT_KNOWN}"
+        )
+    return rows
+
+
+class JobScreen(ModalScreen[dict[str, str]]):
+    """Returns the options, or ``None`` when it was left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave"),
+        Binding("ctrl+s", "start", "Start"),
+    ]
+
+    def __init__(self, view: RunView, kind: str, command: CommandMaker) -> None:
+        super().__init__()
+        self._view, self._kind, self._command = view, kind, command
+        extra = EXPORT_FIELDS if kind == "export" else EVAL_FIELDS
+        self._fields = (checkpoint_field(view), *extra)
+
+    def compose(self) -> ComposeResult:
+        """Fields, the command as they change, results so far."""
+        title = "Evaluate" if self._kind == "eval" else "Export"
+        with Vertical(id="dialog"):
+            yield Static(Content(f"{title} {self._view.id}"), classes="title")
+            for field in self._fields:
+                with Horizontal(classes="row"):
+                    yield Label(field.title)
+                    if field.choices:
+                        yield Select(
+                            [(label, value) for value, label in field.choices],
+                            value=field.default, allow_blank=False, id=field.name, compact=True,
+                        )  # fmt: skip
+                    else:
+                        yield Input(
+                            field.default, placeholder="as trained", id=field.name, compact=True
+                        )
+            yield Static("", classes="command", id="command")
+            if self._view.evaluations:
+                yield Static(Content("\n".join(result_rows(self._view.evaluations))), id="results")
+            jobs = [job for job in self._view.jobs if job.type == self._kind]
+            for job in jobs[-3:]:
+                yield Static(Content(f"{job.id} {job.state} {clean(job.result)}"), classes="muted")
+            with Horizontal(id="buttons"):
+                yield Button("Start (ctrl+s)", id="start", variant="primary", compact=True)
+                yield Button("Leave (esc)", id="leave", compact=True)
+
+    def on_mount(self) -> None:
+        """The command of the defaults."""
+        self._show_command()
+
+    def options(self) -> dict[str, str]:
+        """What was chosen; fields left empty are left out."""
+        chosen: dict[str, str] = {}
+        for field in self._fields:
+            widget = self.query_one(f"#{field.name}")
+            value = str(cast("Input | Select[str]", widget).value or "")
+            if value:
+                chosen[field.name] = value
+        return chosen
+
+    def _show_command(self) -> None:
+        text = self._command(self._kind, self._view.id, self.options())
+        self.query_one("#command", Static).update(Content(f"$ {text}"))
+
+    def on_input_changed(self) -> None:
+        """The command follows."""
+        self._show_command()
+
+    def on_select_changed(self) -> None:
+        """The command follows."""
+        if self.is_mounted:
+            self._show_command()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Start or leave."""
+        if event.button.id == "start":
+            self.action_start()
+        else:
+            self.action_leave()
+
+    def action_start(self) -> None:
+        """Start the job."""
+        self.dismiss(self.options())
+
+    def action_leave(self) -> None:
+        """Nothing is started."""
+        self.dismiss(None)

@@ -1,0 +1,169 @@
+"""New run: the profile as a picture, the configuration, the plan; nothing starts unseen."""
+
+from __future__ import annotations
+
+import shlex
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from tui.feed import in_background
+from tui.messages import ActionDone, ActionFailed, PlanMade
+from tui.model import HomeProfile
+from tui.screens.base import FeedScreen
+from tui.source import PlanText, SourceError
+from tui.text import clean
+from tui.widgets.hint_bar import HintBar
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """``batch_size=32 epoch_size=5`` as a mapping; raises ``ValueError`` naming what is not one."""
+    result: dict[str, str] = {}
+    for part in shlex.split(text):
+        key, sign, value = part.partition("=")
+        if not sign or not key:
+            raise ValueError(f"{part!r} is not key=value")
+        result[key] = value
+    return result
+
+
+class NewRunScreen(FeedScreen):
+    """``ctrl+s`` starts, once the plan is there."""
+
+    BINDING_GROUP_TITLE = "New run"
+    HELP = "What a start would write and run. Training keys are changed as key=value."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start"),
+        Binding("escape", "dismiss", "Back"),
+        Binding("y", "copy", "Copy command"),
+        Binding("Y", "copy_plan", "Copy plan"),
+        Binding("slash", "edit", "Change keys", key_display="/"),
+    ]
+
+    def __init__(self, profile: str) -> None:
+        super().__init__()
+        self._profile = profile
+        self._overrides: dict[str, str] = {}
+        self._plan: PlanText | None = None
+        self._starting = False
+
+    def compose(self) -> ComposeResult:
+        """Picture and keys at the left, the plan at the right."""
+        with Vertical(id="body"):
+            yield Static(Content(f"new run from {self._profile}"), classes="head title")
+            with Horizontal(id="columns"):
+                with VerticalScroll(id="left"):
+                    yield Static("", id="picture")
+                    yield Static("changed keys", classes="title")
+                    yield Input(
+                        placeholder="epoch_size=5 batch_size=32", id="overrides", compact=True
+                    )
+                    yield Static("", id="changed")
+                    yield Static("", id="checks")
+                with VerticalScroll(id="right"):
+                    yield Static("making the plan …", id="plan")
+        yield Static("", id="too-small")
+        yield HintBar(id="hints")
+
+    def on_mount(self) -> None:
+        """Show the profile and make the plan."""
+        self.query_one("#right").focus()
+        self._look()
+        self._make_plan()
+
+    @work(thread=True, exclusive=True, group="home")
+    def _look(self) -> None:
+        for profile in self.dashboard.source.home().profiles:
+            if profile.name == self._profile:
+                self.app.call_from_thread(self._show_profile, profile)
+
+    def _show_profile(self, profile: HomeProfile) -> None:
+        lines = [clean(profile.about), "", *(clean(line) for line in profile.picture)]
+        lines += [f"cannot be used: {clean(error)}" for error in profile.errors]
+        self.query_one("#picture", Static).update(Content("\n".join(lines).strip()))
+
+    def _make_plan(self) -> None:
+        source, profile, overrides = self.dashboard.source, self._profile, dict(self._overrides)
+
+        def work() -> str:
+            try:
+                self.post_message(PlanMade(source.plan(profile, overrides)))
+            except (SourceError, OSError, ValueError) as problem:
+                self.post_message(PlanMade(None, str(problem)))
+            return ""
+
+        in_background(self, "plan", work)
+
+    def on_plan_made(self, message: PlanMade) -> None:
+        """Draw the plan, or why there is none."""
+        self._plan = message.plan
+        if message.plan is None:
+            self.query_one("#plan", Static).update(
+                Content("no plan:\n" + clean(message.problem.replace("\n", " / ")))
+            )
+            return
+        parts: list[tuple[str, str] | str] = [("$ " + message.plan.command + "\n\n", "bold")]
+        for title, lines in message.plan.sections:
+            parts.append((title + "\n", "bold underline"))
+            parts.extend(clean(line) + "\n" for line in lines)
+            parts.append("\n")
+        self.query_one("#plan", Static).update(Content.assemble(*parts))
+        marks = {True: "✓", False: "✗", None: "·"}
+        rows = [f"{marks[good]} {name}: {clean(says)}" for good, name, says in message.plan.checks]
+        self.query_one("#checks", Static).update(Content("\n".join(rows)))
+
+    def action_edit(self) -> None:
+        """Type changed keys."""
+        self.query_one("#overrides").focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the keys and make the plan again."""
+        try:
+            self._overrides = parse_overrides(event.value)
+        except ValueError as problem:
+            self.notify(str(problem), severity="error")
+            return
+        changed = "\n".join(f"* {key} = {value}" for key, value in self._overrides.items())
+        self.query_one("#changed", Static).update(Content(changed))
+        self.query_one("#right").focus()
+        self._make_plan()
+
+    def action_start(self) -> None:
+        """Start what the plan shows."""
+        if self.dashboard.readonly:
+            self.notify("started with --readonly: nothing can be started", severity="warning")
+        elif self._plan is None:
+            self.notify("there is no plan to start", severity="warning")
+        elif not self._starting:
+            self._starting = True
+            self.notify("starting …", timeout=3)
+            source, profile, overrides = self.dashboard.source, self._profile, self._overrides
+            in_background(self, "start", lambda: source.start(profile, overrides))
+
+    def on_action_done(self, message: ActionDone) -> None:
+        """Started: show the run."""
+        if message.action == "start":
+            app = self.dashboard
+            self.dismiss()
+            app.open_run(message.answer)
+
+    def on_action_failed(self, message: ActionFailed) -> None:
+        """Not started: say why, stay."""
+        self._starting = False
+        self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
+
+    def action_copy(self) -> None:
+        """The command that starts the same run."""
+        if self._plan is not None:
+            self.dashboard.copy_text(self._plan.command, "command")
+
+    def action_copy_plan(self) -> None:
+        """All of the plan."""
+        if self._plan is not None:
+            text = "\n\n".join("\n".join((title, *lines)) for title, lines in self._plan.sections)
+            self.dashboard.copy_text(text, "plan")

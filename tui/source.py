@@ -1,0 +1,96 @@
+"""What the dashboard needs from below, as two small surfaces that tests can stand in for.
+
+``tui.live`` fills them from ``launcher.client``; ``tui.replay`` from a run directory and a clock of
+its own. Every call may touch files or sockets, so each is made from a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tui.log_source import LogSource
+from tui.model import HomeView, Restart, RunFrame
+
+
+class SourceError(Exception):
+    """What the user asked for is not there or could not be done; the text says what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRequest:
+    """One chart as it stands on the screen: its field, columns and smoothing (0 … below 1)."""
+
+    field: str
+    columns: int
+    smoothing: float = 0.0
+    mean_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRequest:
+    """What the run screen shows now, so that nothing else is computed."""
+
+    charts: tuple[ChartRequest, ...] = ()
+    skew_bins: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanText:
+    """A launch plan, ready to read: sections of a title and lines, and the command that does it."""
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+    command: str
+    checks: tuple[tuple[bool | None, str, str], ...] = ()  # green?, name, what it says
+
+
+class RunSource(Protocol):
+    """One run."""
+
+    def frame(self, request: FrameRequest) -> RunFrame:
+        """What is known now; raises :class:`SourceError` when the run is gone."""
+
+    def log(self, rank: int | None) -> LogSource:
+        """The log of a rank of the newest attempt; ``None``: of the supervisor."""
+
+    def restart(self) -> Restart:
+        """The checkpoint a resume would take: reads and verifies it, so it may take seconds."""
+
+
+class Source(Protocol):
+    """All that the dashboard can see and do."""
+
+    def home(self) -> HomeView:
+        """Runs and profiles."""
+
+    def open(self, name: str) -> RunSource:
+        """A run by id, unique prefix, path, or ``latest``; raises :class:`SourceError`."""
+
+    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
+        """What a start would write and run; raises :class:`SourceError` naming every error."""
+
+    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
+        """Start a run; its id."""
+
+    def stop(self, run: str, save: bool) -> str:
+        """Ask a run to end; what to tell the user."""
+
+    def resume(self, run: str) -> str:
+        """Open a new attempt; what to tell the user."""
+
+    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
+        """Start ``eval``, ``export`` or ``infer``; the job's id."""
+
+    def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
+        """The ``effnet-launch`` command line that does the same as an action."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobField:
+    """One thing to fill in before a job starts."""
+
+    name: str
+    title: str
+    default: str = ""
+    choices: Sequence[tuple[str, str]] = field(default_factory=tuple)  # value, label

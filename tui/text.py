@@ -1,0 +1,123 @@
+"""Figures and strangers' text, made fit for a cell of a terminal.
+
+``NOT_KNOWN`` stands wherever a value is not known; a zero is only ever a measured zero.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+NOT_KNOWN: Final = "–"
+
+_CONTROL: Final = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+_ANSI: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]"
+)
+
+
+def known(value: float | None) -> bool:
+    """True for a value that was measured: neither None nor NaN nor infinite."""
+    return value is not None and math.isfinite(value)
+
+
+def clean(text: str) -> str:
+    """One line without anything that a terminal would act on.
+
+    Colour sequences are dropped, tabs become spaces, every other control character and every
+    invisible or direction-changing one becomes ``·``.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub("·", _ANSI.sub("", text).replace("\t", "    "))
+
+
+def fit(text: str, width: int, align: str = "<") -> str:
+    """``text`` in exactly ``width`` cells; what is cut off is marked by ``…``."""
+    if width <= 0:
+        return ""
+    length = len(text) if text.isascii() else cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    pad = " " * (width - length)
+    return pad + text if align == ">" else text + pad
+
+
+def fit_middle(text: str, width: int) -> str:
+    """``text`` in at most ``width`` cells, cut in the middle: ids differ at their ends."""
+    if cell_len(text) <= width or width < 5:
+        return fit(text, width).rstrip()
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """About ``digits`` significant digits, never an exponent between 1e-3 and 1e6."""
+    if value is None or not math.isfinite(value):
+        return NOT_KNOWN if value is None or math.isnan(value) else str(value)
+    size = abs(value)
+    if size >= 1e6 or (0 < size < 1e-3):
+        return f"{value:.{max(digits - 2, 0)}e}"
+    whole = len(str(int(size)))
+    return f"{value:.{max(digits - whole, 0)}f}"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """``941 ms``, ``12.3 s``: a step's time."""
+    if value_ms is None or not math.isfinite(value_ms):
+        return NOT_KNOWN
+    if value_ms < 10:
+        return f"{value_ms:.1f} ms"
+    return f"{value_ms:.0f} ms" if value_ms < 10_000 else f"{value_ms / 1000:.1f} s"
+
+
+def size_bytes(value: float | None) -> str:
+    """``1.2 GiB``; binary units, as device tools print them."""
+    if value is None or not math.isfinite(value) or value < 0:
+        return NOT_KNOWN
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def duration(seconds: float | None) -> str:
+    """``8 s``, ``12 min``, ``3 h 05``, ``2 d 4 h``: rough on purpose, as an ETA is."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return NOT_KNOWN
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    hours, rest = divmod(int(minutes), 60)
+    if hours < 48:
+        return f"{hours} h {rest:02d}"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def age(seconds: float | None) -> str:
+    """How old a figure is: ``0.3 s``, ``12 s``, ``5 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOT_KNOWN
+    seconds = max(seconds, 0.0)
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
+
+
+def percent(part: float | None, whole: float | None) -> str:
+    """``37 %``; not known when either is not, or the whole is nothing."""
+    if part is None or not whole:
+        return NOT_KNOWN
+    return f"{100 * part / whole:.0f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 rank``, ``8 ranks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

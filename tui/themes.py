@@ -1,0 +1,185 @@
+"""The dashboard's own themes, and the palette that its line-API widgets draw with.
+
+No colour carries a meaning alone: every state has its word and its mark too. Good and bad are
+blue-green and orange-red, which red-green blind readers tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import Theme
+
+NAMES: Final = ("dark", "light", "ansi", "mono")
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Styles by meaning; foregrounds only, except ``cursor`` and the badges."""
+
+    text: Style
+    muted: Style
+    title: Style
+    header: Style
+    good: Style
+    busy: Style
+    warn: Style
+    bad: Style
+    accent: Style
+    cursor: Style
+    match: Style
+    key: Style
+    badge_good: Style
+    badge_busy: Style
+    badge_warn: Style
+    badge_bad: Style
+    badge_idle: Style
+    series: tuple[Style, ...]  # one a rank, repeated
+    heat: tuple[Style, ...]  # five, from on time to late
+
+    def by_tone(self, tone: str) -> Style:
+        """The style of a tone's name: text, muted, good, busy, warn, bad, accent."""
+        style = getattr(self, tone)
+        assert isinstance(style, Style)
+        return style
+
+    def badge(self, tone: str) -> Style:
+        """The badge style of a tone; anything without one is idle."""
+        style = getattr(self, f"badge_{tone}", self.badge_idle)
+        assert isinstance(style, Style)
+        return style
+
+
+def _s(definition: str) -> Style:
+    return Style.parse(definition)
+
+
+def _palette(
+    text: str, muted: str, good: str, busy: str, warn: str, bad: str, accent: str,
+    cursor: str, match: str, ink: str, series: str, heat: str,
+) -> Palette:  # fmt: skip
+    return Palette(
+        text=_s(text), muted=_s(muted), title=_s(f"bold {accent}"), header=_s(f"{muted}"),
+        good=_s(good), busy=_s(busy), warn=_s(warn), bad=_s(f"bold {bad}"), accent=_s(accent),
+        cursor=_s(cursor), match=_s(match), key=_s(f"bold {accent}"),
+        badge_good=_s(f"bold {ink} on {good}"), badge_busy=_s(f"bold {ink} on {busy}"),
+        badge_warn=_s(f"bold {ink} on {warn}"), badge_bad=_s(f"bold {ink} on {bad}"),
+        badge_idle=_s(f"bold {ink} on {muted}"),
+        series=tuple(_s(part) for part in series.split()),
+        heat=tuple(_s(part.replace("+", " ")) for part in heat.split()),
+    )  # fmt: skip
+
+
+DARK: Final = _palette(
+    text="#d6dde6", muted="#8593a3", good="#4fc1b0", busy="#6cb6ff", warn="#e8b339",
+    bad="#ff7a5c", accent="#8ab4f8", cursor="on #24405f", match="#10151b on #e8b339",
+    ink="#10151b",
+    series="#6cb6ff #e8b339 #4fc1b0 #ff7a5c #c297ff #9ccc65 #f48fb1 #b0bec5",
+    heat="#4a5a6a #6cb6ff #e8b339 #f0883e #ff5f45",
+)  # fmt: skip
+LIGHT: Final = _palette(
+    text="#1d2733", muted="#5c6875", good="#00695c", busy="#0b5cad", warn="#8a5a00",
+    bad="#b3261e", accent="#0b4f9e", cursor="on #cfe2f7", match="#1d2733 on #ffd666",
+    ink="#ffffff",
+    series="#0b5cad #8a5a00 #00695c #b3261e #6a3fb5 #3e6b00 #a31f5f #455a64",
+    heat="#b0bac4 #0b5cad #8a5a00 #c4500a #b3261e",
+)  # fmt: skip
+ANSI: Final = _palette(
+    text="default", muted="bright_black", good="cyan", busy="bright_blue", warn="yellow",
+    bad="bright_red", accent="bright_cyan", cursor="reverse", match="black on yellow",
+    ink="black",
+    series="bright_blue yellow cyan bright_red magenta green bright_magenta white",
+    heat="bright_black bright_blue yellow red bright_red",
+)  # fmt: skip
+MONO: Final = Palette(
+    text=_s("none"), muted=_s("none"), title=_s("bold"), header=_s("underline"),
+    good=_s("none"), busy=_s("none"), warn=_s("bold"), bad=_s("bold"), accent=_s("bold"),
+    cursor=_s("reverse"), match=_s("reverse bold"), key=_s("bold"),
+    badge_good=_s("bold reverse"), badge_busy=_s("bold reverse"), badge_warn=_s("bold reverse"),
+    badge_bad=_s("bold reverse"), badge_idle=_s("reverse"),
+    series=(_s("none"),), heat=(_s("none"), _s("none"), _s("none"), _s("bold"), _s("bold")),
+)  # fmt: skip
+
+PALETTES: Final[Mapping[str, Palette]] = {
+    "dark": DARK, "light": LIGHT, "ansi": ANSI, "mono": MONO,
+}  # fmt: skip
+
+
+def palette_of(theme: str) -> Palette:
+    """The palette of a theme's name; another theme (Textual's own) gets the dark one."""
+    return PALETTES.get(theme, DARK)
+
+
+def themes() -> tuple[Theme, ...]:
+    """The Textual themes that go with the palettes, for everything that is stock."""
+    return (
+        Theme(
+            name="dark", primary="#8ab4f8", secondary="#4fc1b0", warning="#e8b339",
+            error="#ff7a5c", success="#4fc1b0", accent="#8ab4f8", foreground="#d6dde6",
+            background="#10151b", surface="#161d25", panel="#1d2630", dark=True,
+            variables={"border": "#3a4a5a", "border-blurred": "#2a3642",
+                       "block-cursor-background": "#24405f",
+                       "block-cursor-foreground": "#ffffff"},
+        ),
+        Theme(
+            name="light", primary="#0b4f9e", secondary="#00695c", warning="#8a5a00",
+            error="#b3261e", success="#00695c", accent="#0b4f9e", foreground="#1d2733",
+            background="#fbfcfd", surface="#f1f4f7", panel="#e6ebf0", dark=False,
+            variables={"border": "#9aa7b4", "border-blurred": "#c3ccd5",
+                       "block-cursor-background": "#cfe2f7",
+                       "block-cursor-foreground": "#1d2733"},
+        ),
+        Theme(
+            name="ansi", primary="ansi_bright_blue", secondary="ansi_cyan",
+            warning="ansi_yellow", error="ansi_bright_red", success="ansi_cyan",
+            accent="ansi_bright_cyan", foreground="ansi_default", background="ansi_default",
+            dark=True, ansi=True,
+        ),
+        Theme(
+            name="mono", primary="ansi_default", secondary="ansi_default",
+            warning="ansi_default", error="ansi_default", success="ansi_default",
+            accent="ansi_default", foreground="ansi_default", background="ansi_default",
+            dark=True, ansi=True,
+            # Any background that is not the default one comes out as reverse video.
+            variables={"block-cursor-background": "ansi_white",
+                       "block-cursor-foreground": "ansi_black",
+                       "border": "ansi_default", "border-blurred": "ansi_default"},
+        ),
+    )  # fmt: skip
+
+
+class MonoFilter(LineFilter):
+    """Takes every colour out and keeps what it meant: a painted background becomes reverse video.
+
+    Textual's own answer to ``NO_COLOR`` turns colours to greys, which leaves text on a
+    background of nearly the same grey.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(enabled=True)
+        self._cache: dict[Style, Style] = {}
+
+    def _plain(self, style: Style) -> Style:
+        plain = self._cache.get(style)
+        if plain is None:
+            painted = style.bgcolor is not None and not style.bgcolor.is_default
+            plain = Style(
+                bold=style.bold, italic=style.italic, underline=style.underline,
+                strike=style.strike, reverse=bool(style.reverse) or painted,
+            )  # fmt: skip
+            self._cache[style] = plain
+        return plain
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments without colours; ``background`` is not needed."""
+        plain = self._plain
+        return [
+            segment if segment.style is None else Segment(segment.text, plain(segment.style))
+            for segment in segments
+        ]

@@ -1,0 +1,104 @@
+"""What happened, in one card: who was first, what it means, what a resume would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+
+from tui.model import Failure, Restart
+from tui.text import clean, duration, fit, plural
+from tui.widgets.lines import Line, LineView
+
+
+def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
+    """``rank 3``, ``ranks 0, 2, 5``, ``56 ranks``."""
+    if not ranks:
+        return "no rank"
+    if len(ranks) > limit:
+        return plural(len(ranks), "rank")
+    noun = "rank" if len(ranks) == 1 else "ranks"
+    return f"{noun} {', '.join(str(rank) for rank in ranks)}"
+
+
+def headline(failure: Failure) -> str:
+    """``rank 1 on node-b was first: signal SIGKILL (oom)``."""
+    who = "the run" if failure.rank is None else f"rank {failure.rank}"
+    where = f" on {clean(failure.node)}" if failure.node else ""
+    first = " was first" if failure.rank is not None else ""
+    kind = f" ({failure.kind})" if failure.kind else ""
+    return f"{who}{where}{first}: {failure.how}{kind}"
+
+
+def restart_words(restart: Restart | None) -> str:
+    """What a resume would take, in one line."""
+    if restart is None:
+        return "looking for the checkpoint that a resume would take …"
+    if not restart.possible:
+        return f"cannot resume: {restart.why}"
+    words = f"resume from epoch {restart.epoch} step {restart.step}"
+    words += ", verified" if restart.verified else ", not verified"
+    if restart.steps_lost is not None:
+        words += f", {plural(restart.steps_lost, 'step')} lost"
+    return words + (f"; {restart.why}" if restart.why else "")
+
+
+class FailureCard(LineView):
+    """Drawn above the ranks while the newest attempt is a failed one."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._failure: Failure | None = None
+        self._restart: Restart | None = None
+        self._now = 0.0
+
+    def show(self, failure: Failure, restart: Restart | None, now: float) -> None:
+        """Draw this failure; ``restart`` is ``None`` while it is not known yet."""
+        self._failure, self._restart, self._now = failure, restart, now
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """More or fewer of the last lines fit."""
+        self._draw()
+
+    def _draw(self) -> None:
+        failure, restart = self._failure, self._restart
+        width, height = self.content_size
+        if failure is None or width < 10 or height < 1:
+            return
+        palette = self.palette
+        bar = Segment("▌ " if self.glyphs.level != "ascii" else "! ", palette.bad)
+
+        def row(text: str, style: Style, key: str = "") -> Line:
+            line = [bar]
+            if key:
+                line.append(Segment(f"{key} ", palette.key))
+            room = width - 2 - (len(key) + 1 if key else 0)
+            return [*line, Segment(fit(clean(text), room), style)]
+
+        when = "" if failure.time is None else f", {duration(self._now - failure.time)} ago"
+        lines = [row(headline(failure) + when, palette.bad)]
+        lines.append(row(failure.meaning or "no rule of ours explains this end", palette.text))
+        if failure.followers:
+            words = ranks_in_words(failure.followers)
+            lines.append(row(f"{words} merely followed", palette.muted))
+        tail: list[Line] = []
+        if failure.try_next:
+            tail.append(row(failure.try_next, palette.text, "try"))
+        possible = restart is not None and restart.possible
+        tail.append(
+            row(
+                restart_words(restart),
+                palette.good if possible else palette.warn,
+                "r" if possible else "",
+            )
+        )
+        if restart is not None and restart.possible and restart.command:
+            tail.append(row(restart.command, palette.muted, "$"))
+        room = height - len(lines) - len(tail)
+        last = [text for text in failure.last_lines if text.strip()]
+        if room > 0 and last:
+            lines.extend(row(f"  {text}", palette.muted) for text in last[-room:])
+        self.set_lines([*lines, *tail][:height])

@@ -1,0 +1,79 @@
+"""The base of the line-API widgets: it repaints the lines that changed and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.glyphs import Glyphs
+from tui.text import fit
+from tui.themes import Palette
+
+if TYPE_CHECKING:
+    from tui.app import Dashboard
+
+Line = Sequence[Segment]
+
+
+def cell(text: str, width: int, style: Style | None = None, align: str = "<") -> Segment:
+    """One column of a line: exactly ``width`` cells."""
+    return Segment(fit(text, width, align), style)
+
+
+class LineView(Widget):
+    """Shows lines of segments; ``set_lines`` marks only those that differ as dirty."""
+
+    def __init__(
+        self, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._lines: list[Strip] = []
+        self.lines_painted = 0  # since the start; the benchmark and tests read it
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The app, by its own type."""
+        return cast("Dashboard", self.app)
+
+    @property
+    def palette(self) -> Palette:
+        """Styles by meaning, of the theme in force."""
+        return self.dashboard.palette
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The characters that this terminal can show."""
+        return self.dashboard.glyphs
+
+    def set_lines(self, lines: Iterable[Line]) -> None:
+        """Show these lines, top to bottom; what does not fit into the height is not painted."""
+        new = [Strip(line) for line in lines]
+        old = self._lines
+        self._lines = new
+        width = self.content_size.width
+        regions = [
+            Region(0, y, width, 1)
+            for y in range(max(len(old), len(new)))
+            if y >= len(old) or y >= len(new) or old[y]._segments != new[y]._segments
+        ]
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of content, in the widget's own colours where a segment has none."""
+        self.lines_painted += 1
+        base = self.visual_style.rich_style
+        width = self.content_size.width
+        if y >= len(self._lines):
+            return Strip.blank(width, base)
+        return self._lines[y].apply_style(base).adjust_cell_length(width, base)
+
+    def text_lines(self) -> list[str]:
+        """What is shown, as plain text: for tests and ``--once``."""
+        return [strip.text.rstrip() for strip in self._lines]

@@ -1,0 +1,189 @@
+"""A log's window: bytes of strangers, drawn as text and never acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from tui.log_source import level_of
+from tui.log_window import LogFrame, LogWindow, describe
+from tui.text import clean, fit
+from tui.widgets.lines import Line, LineView
+
+Command = Callable[[LogWindow], None]
+KEEP_CHARS: Final = 4000  # of a line that is longer, the part up to here can be scrolled to
+
+
+class LogView(LineView, can_focus=True):
+    """Draws :class:`LogFrame`; keys become commands for the log's own thread."""
+
+    BINDING_GROUP_TITLE = "Log"
+    HELP = "The log of one rank. Following shows new lines as they come; any scroll holds it."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Line up", show=False),
+        Binding("down,j", "move(1)", "Line down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("home,g", "home", "First line", show=False),
+        Binding("end,G", "end", "End, follow", show=False),
+        Binding("left,h", "sideways(-20)", "Left", show=False),
+        Binding("right", "sideways(20)", "Right", show=False),
+        Binding("space", "hold", "Hold/follow"),
+        Binding("n", "again(1)", "Next match", show=False),
+        Binding("N", "again(-1)", "Previous match", show=False),
+        Binding("e", "error(1)", "Next error"),
+        Binding("E", "error(-1)", "Previous error", show=False),
+        Binding("v", "level", "Level"),
+    ]
+
+    class CommandGiven(Message):
+        """Something to do to the log window, in its own thread."""
+
+        def __init__(self, command: Command) -> None:
+            super().__init__()
+            self.command = command
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._frame = LogFrame()
+        self._left = 0
+
+    @property
+    def rows_wanted(self) -> int:
+        """Log lines that fit; 0 while it has no place."""
+        return max(self.content_size.height - 1, 0) if self.display else 0
+
+    @property
+    def frame(self) -> LogFrame:
+        """What is drawn now."""
+        return self._frame
+
+    def show(self, frame: LogFrame) -> None:
+        """Draw this; only lines that changed are painted."""
+        if frame.label != self._frame.label:
+            self._left = 0
+        self._frame = frame
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The window gets the new height."""
+        height = self.rows_wanted
+
+        def set_height(window: LogWindow) -> None:
+            window.height = height
+
+        if height:
+            self.post_message(self.CommandGiven(set_height))
+        self._draw()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll up three lines."""
+        self.action_move(-3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll down three lines."""
+        self.action_move(3)
+
+    def on_focus(self) -> None:
+        """The title shows where the keys go."""
+        self._draw()
+
+    def on_blur(self) -> None:
+        """The title shows that the keys go elsewhere."""
+        self._draw()
+
+    def _give(self, command: Command) -> None:
+        self.post_message(self.CommandGiven(command))
+
+    def action_move(self, by: int) -> None:
+        """Scroll by lines."""
+        self._give(lambda window: window.move(by))
+
+    def action_page(self, by: int) -> None:
+        """Scroll by pages."""
+        step = max(self.rows_wanted - 1, 1) * by
+        self._give(lambda window: window.move(step))
+
+    def action_home(self) -> None:
+        """Hold at the first line."""
+        self._give(LogWindow.home)
+
+    def action_end(self) -> None:
+        """Follow."""
+        self._give(LogWindow.end)
+
+    def action_hold(self) -> None:
+        """Hold or follow."""
+        self._give(LogWindow.hold)
+
+    def action_again(self, step: int) -> None:
+        """The next or previous match."""
+        self._give(lambda window: window.again(step))
+
+    def action_error(self, step: int) -> None:
+        """The next or previous error."""
+        self._give(lambda window: window.error(step))
+
+    def action_level(self) -> None:
+        """All, warnings and errors, errors only."""
+        self._give(LogWindow.next_level)
+
+    def action_sideways(self, by: int) -> None:
+        """Scroll long lines."""
+        longest = max((len(text) for _, text in self._frame.lines), default=0)
+        self._left = max(0, min(self._left + by, longest - 20))
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.content_size.width
+        if width <= 4:
+            return
+        palette, frame = self.palette, self._frame
+        title = palette.title if self.has_focus else palette.accent
+        held = not frame.follow or bool(frame.note)
+        label = frame.label or "log"
+        lines: list[Line] = [
+            [
+                Segment(fit(label, min(len(label), width)), title),
+                Segment(
+                    fit(describe(frame)[len(label) :], max(width - len(label), 0)),
+                    palette.warn if held else palette.muted,
+                ),
+            ]
+        ]
+        digits = len(str(frame.total)) + 1 if width >= 100 else 0
+        lines.extend(self._line(at, text, digits, width) for at, text in frame.lines)
+        if not frame.lines:
+            lines.append([Segment(" no lines yet" if not frame.total else " no such lines")])
+        self.set_lines(lines)
+
+    def _line(self, at: int, text: str, digits: int, width: int) -> Line:
+        palette = self.palette
+        style: Style = {
+            "error": palette.bad,
+            "warning": palette.warn,
+            "report": palette.muted,
+        }.get(level_of(text), palette.text)
+        here = at == self._frame.match
+        line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
+        if digits:
+            line.append(Segment(f"{at + 1:>{digits}} ", palette.muted))
+        room = width - 1 - (digits + 1 if digits else 0)
+        shown = clean(text[:KEEP_CHARS])[self._left :]
+        shown = fit(shown, room)
+        pattern = self._frame.pattern
+        found = pattern.search(shown) if pattern is not None else None
+        if found is None or found.start() == found.end():
+            line.append(Segment(shown, style))
+        else:
+            first, last = found.span()
+            line.append(Segment(shown[:first], style))
+            line.append(Segment(shown[first:last], palette.match))
+            line.append(Segment(shown[last:], style))
+        return line

@@ -1,0 +1,99 @@
+"""Rank × time: who keeps the others waiting, and for how long already."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.segment import Segment
+from textual import events
+
+from tui.model import SkewData
+from tui.text import clean, fit, milliseconds
+from tui.widgets.lines import Line, LineView
+
+LABEL_WIDTH: Final = 5
+# Lateness as a share of the typical step: below the first it is noise.
+LIMITS: Final = (0.05, 0.10, 0.20, 0.40)
+
+
+def heat(late_ms: float | None, typical_ms: float | None) -> int | None:
+    """0 (on time) … 4 (very late), or ``None`` where nothing is known."""
+    if late_ms is None or not typical_ms or typical_ms <= 0:
+        return None
+    share = late_ms / typical_ms
+    return sum(share >= limit for limit in LIMITS)
+
+
+class SkewStrip(LineView):
+    """The strip; the newest bin is at the right."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._data = SkewData()
+
+    @property
+    def bins_wanted(self) -> int:
+        """How many time bins fit; 0 while it has no place."""
+        return max(self.content_size.width - LABEL_WIDTH - 1, 0) if self.display else 0
+
+    def show(self, data: SkewData) -> None:
+        """Draw this; only lines that changed are painted."""
+        self._data = data
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw into the new size."""
+        self._draw()
+
+    def _draw(self) -> None:
+        width, height = self.content_size
+        if width <= LABEL_WIDTH + 2 or height < 2:
+            self.set_lines([])
+            return
+        palette, data = self.palette, self._data
+        words = clean(data.words) or "no rank is late"
+        if data.typical_ms is None:
+            words = "not enough reports yet"
+        title = "who is late "
+        late = bool(data.words) and data.typical_ms is not None
+        lines: list[Line] = [
+            [
+                Segment(title, palette.title),
+                Segment(fit(words, width - len(title)), palette.warn if late else palette.muted),
+            ]
+        ]
+        rows = list(zip(data.ranks, data.bins, strict=True))
+        shown = rows[: height - 2] if len(rows) > height - 1 else rows
+        for rank, bins in shown:
+            lines.append(self._row(rank, bins[-(width - LABEL_WIDTH - 1) :]))
+        if len(rows) > len(shown):
+            lines.append([Segment(f"{'':5} {len(rows) - len(shown)} more", palette.muted)])
+        elif len(lines) < height:
+            lines.append(self._legend(width))
+        self.set_lines(lines)
+
+    def _row(self, rank: int, bins: tuple[float | None, ...]) -> Line:
+        palette, glyphs, typical = self.palette, self.glyphs, self._data.typical_ms
+        line = [Segment(f"{rank:>{LABEL_WIDTH}} ", palette.muted)]
+        text, level = "", -2
+        for value in bins:
+            now = heat(value, typical)
+            code = -1 if now is None else now
+            if code != level and text:
+                line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))
+                text = ""
+            text += glyphs.unknown if now is None else glyphs.shades[now]
+            level = code
+        if text:
+            line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))
+        return line
+
+    def _legend(self, width: int) -> Line:
+        palette, shades = self.palette, self.glyphs.shades
+        typical = milliseconds(self._data.typical_ms)
+        line = [Segment(f"{'':{LABEL_WIDTH}} ")]
+        for index, text in enumerate(("on time", "5 %", "10 %", "20 %", "40 %")):
+            line.append(Segment(shades[index], palette.heat[index]))
+            line.append(Segment(f" {text}  ", palette.muted))
+        line.append(Segment(f"of {typical}", palette.muted))
+        return line

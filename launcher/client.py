@@ -1,0 +1,156 @@
+"""All that a client may do with runs: list, read, follow, start, stop, resume, evaluate, export.
+
+Reading needs nothing but the files. What changes something is in ``launcher.shell.actions`` and is
+imported when it is called, so that a client that only watches loads neither processes nor SSH.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.command_line import command_line
+from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
+from launcher.core.make_plan import make_plan
+from launcher.core.plan import Plan, RunContext
+from launcher.core.profile import Profile
+from launcher.core.state import RunStatus
+from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
+from launcher.reading.curves import SERIES_FIELDS
+from launcher.reading.folders import runs_directory, user_profiles_directory
+from launcher.reading.log import LogLine, LogMatches, LogPage, LogReader
+from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles
+from launcher.reading.run import RunReader
+from launcher.reading.runs import RunList, RunSummary, list_runs, open_run
+from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
+
+__all__ = [
+    "SERIES_FIELDS",
+    "CheckpointFacts",
+    "LogLine",
+    "LogMatches",
+    "LogPage",
+    "LogReader",
+    "Plan",
+    "Profile",
+    "ProfileEntry",
+    "RankSnapshot",
+    "RankStatus",
+    "ResumeChoice",
+    "RunContext",
+    "RunList",
+    "RunReader",
+    "RunSnapshot",
+    "RunStatus",
+    "RunSummary",
+    "Series",
+    "checkpoints",
+    "command_line",
+    "find_profile",
+    "list_profiles",
+    "list_runs",
+    "make_plan",
+    "open_run",
+    "plan_run",
+    "resume_choice",
+    "resume_run",
+    "runs_directory",
+    "start_job",
+    "start_run",
+    "stop_run",
+    "user_profiles_directory",
+]
+
+Run = RunReader | str | Path
+"""A run: its reader, its id or the beginning of it, ``latest``, or its path."""
+
+
+Settings = Sequence[tuple[str, str]]
+"""Keys of the training configuration and their values, as ``--set`` takes them."""
+
+
+def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
+    """The checkpoints of a run, newest first, damaged ones among them. Their content is not read.
+
+    Raises RunNotFoundError.
+    """
+    return checkpoints_in(checkpoint_directory(_reader(run).paths))
+
+
+def resume_choice(run: Run) -> ResumeChoice:
+    """What :func:`resume_run` would take, and why. Reads the file: 0.3 s for 110 MB.
+
+    Raises RunNotFoundError.
+    """
+    from launcher.shell import actions
+
+    return actions.resume_choice(_root(run))
+
+
+def plan_run(
+    profile: Profile | str, *, name: str = "", sets: Settings = (), data_path: str = ""
+) -> Plan:
+    """What :func:`start_run` would write and run on this machine now; nothing is touched.
+
+    Raises ProfileError and PlanError.
+    """
+    from launcher.shell import actions
+
+    return actions.plan_run(_profile(profile), name=name, sets=sets, data_path=data_path)
+
+
+def start_run(
+    profile: Profile | str,
+    *,
+    sets: Settings = (),
+    name: str = "",
+    data_path: str = "",
+    command: Sequence[str] = (),
+) -> str:
+    """Starts a run and returns its id when its supervisor owns it.
+
+    ``command`` is what a person would type for it. Raises ProfileError, PlanError, LaunchError.
+    """
+    from launcher.shell import actions
+
+    return actions.start_run(
+        _profile(profile), sets=sets, name=name, data_path=data_path, command=command
+    )
+
+
+def stop_run(run: Run, *, save: bool = True, by: str = "") -> None:
+    """Asks a run to end; its supervisor ends it and verifies. Raises BusyError, LaunchError."""
+    from launcher.shell import actions
+
+    actions.stop_run(_root(run), save=save, by=by)
+
+
+def resume_run(run: Run, *, checkpoint: str = "auto") -> ResumeChoice:
+    """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
+
+    Raises BusyError, CheckpointError.
+    """
+    from launcher.shell import actions
+
+    return actions.resume_run(_root(run), checkpoint=checkpoint)
+
+
+def start_job(run: Run, kind: str, **options: Any) -> str:
+    """Starts an ``eval``, ``export`` or ``infer`` job; returns its id. Raises LaunchError."""
+    # By name: the module grows with its jobs, and a client without it can still read.
+    actions = importlib.import_module("launcher.shell.actions")
+    return str(actions.start_job(_root(run), kind, **options))
+
+
+def _reader(run: Run) -> RunReader:
+    return run if isinstance(run, RunReader) else open_run(run)
+
+
+def _root(run: Run) -> Path:
+    return _reader(run).paths.root
+
+
+def _profile(profile: Profile | str) -> Profile:
+    return find_profile(profile) if isinstance(profile, str) else profile

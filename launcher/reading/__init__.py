@@ -1,0 +1,1 @@
+"""Reading run directories: polled, incremental, never in the way of what writes them."""

@@ -1,0 +1,100 @@
+"""Files that grow while they are read: offsets, missing files, truncation, rotation."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """Which file is at a path, and how long it is."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    changed_s: float
+
+    def is_same_file(self, other: FileMark | None) -> bool:
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+
+def mark(path: Path) -> FileMark | None:
+    """The file at ``path``; ``None`` when there is none or it can't be looked at."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return FileMark(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime)
+
+
+def read_range(path: Path, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes from ``offset``; empty when the file is not there (any more)."""
+    if length <= 0:
+        return b""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(length)
+    except OSError:
+        return b""
+    return data or b""
+
+
+class GrowingFile:
+    """Reads what was appended since the last time; starts over when the file is another one."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+        self.mark: FileMark | None = None
+        self.generation = 0
+
+    def look(self) -> bool:
+        """Looks at the file. True when it was replaced or cut off, and is read from its start."""
+        now = mark(self.path)
+        if now is None:
+            return False
+        before, self.mark = self.mark, now
+        is_other = before is not None and not now.is_same_file(before)
+        if is_other or now.size_bytes < self.offset:
+            self.offset = 0
+            self.generation += 1
+            return True
+        return False
+
+    @property
+    def size_bytes(self) -> int:
+        """The length at the last look; 0 when there is no file."""
+        return 0 if self.mark is None else self.mark.size_bytes
+
+    def read(self, limit_bytes: int = CHUNK_BYTES, multiple_of: int = 1) -> bytes:
+        """The next bytes, at most ``limit_bytes``, in whole multiples (records); moves on."""
+        available = min(self.size_bytes - self.offset, limit_bytes)
+        available -= available % multiple_of
+        data = read_range(self.path, self.offset, available)
+        data = data[: len(data) - len(data) % multiple_of]
+        self.offset += len(data)
+        return data
+
+
+class GrowingLines:
+    """Whole lines as they come; a last line without its end waits."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = GrowingFile(path)
+        self._rest = b""
+
+    def poll(self) -> tuple[bool, list[bytes]]:
+        """Whether reading started over, and all new whole lines without their ends."""
+        is_new = self.file.look()
+        if is_new:
+            self._rest = b""
+        lines: list[bytes] = []
+        while data := self.file.read():
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            lines += whole
+        return is_new, lines

@@ -1,0 +1,94 @@
+"""The profiles that there are: those that ship and the user's own."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.core.profile import Profile
+from launcher.core.profile_load import load_profile
+from launcher.errors import ProfileError
+from launcher.reading.folders import user_profiles_directory
+
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True)
+class ProfileEntry:
+    """One profile file. ``profile`` is ``None`` when it has ``errors``; ``own`` is the user's.
+
+    ``is_hidden``: a profile of the same name comes before it.
+    """
+
+    name: str
+    path: str
+    own: bool
+    profile: Profile | None
+    errors: tuple[str, ...] = ()
+    is_hidden: bool = False
+
+    @property
+    def description(self) -> str:
+        return "" if self.profile is None else self.profile.description
+
+
+def shipped_profiles_directory() -> Path:
+    """Where the profiles are that come with the package."""
+    return Path(str(importlib.resources.files("cluster_profiles")))
+
+
+def list_profiles() -> list[ProfileEntry]:
+    """The user's own profiles, then those that ship; broken ones with their errors."""
+    entries: list[ProfileEntry] = []
+    for folder, own in ((user_profiles_directory(), True), (shipped_profiles_directory(), False)):
+        names = {entry.name for entry in entries}
+        for path in _files_of(folder):
+            entry = read_profile(path, own=own)
+            hidden = entry.name in names
+            entries.append(
+                ProfileEntry(entry.name, entry.path, own, entry.profile, entry.errors, hidden)
+            )
+    return entries
+
+
+def find_profile(name_or_path: str | Path) -> Profile:
+    """A profile by its name, or by the path of its file. Raises ProfileError with all errors."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix == SUFFIX or len(path.parts) > 1:
+        entry = read_profile(path, own=True)
+    else:
+        entries = list_profiles()
+        found = [item for item in entries if item.name == str(name_or_path) and not item.is_hidden]
+        if not found:
+            raise ProfileError(
+                f"no profile {str(name_or_path)!r}",
+                (f"known: {', '.join(item.name for item in entries)}",),
+                f"your own belong in {user_profiles_directory()}",
+            )
+        entry = found[0]
+    if entry.profile is None:
+        count = f"{len(entry.errors)} problem{'s' if len(entry.errors) != 1 else ''}"
+        raise ProfileError(f"the profile {entry.path} has {count}", entry.errors)
+    return entry.profile
+
+
+def read_profile(path: Path, *, own: bool) -> ProfileEntry:
+    """One profile file; what is wrong with it stands in the entry."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return ProfileEntry(path.stem, str(path), own, None, (f"{path.name}: {reason}",))
+    try:
+        profile = load_profile(text, path.name, default_name=path.stem)
+    except ProfileError as error:
+        return ProfileEntry(path.stem, str(path), own, None, error.problems)
+    return ProfileEntry(profile.name, str(path), own, profile)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+    except OSError:
+        return []

@@ -1,0 +1,92 @@
+"""The files of one rank of one attempt, read as they grow."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+from launcher.core import metrics
+from launcher.core.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
+from launcher.core.metrics import DEVICE_BYTES, METRIC_BYTES, DeviceRecord, MetricRecord
+from launcher.core.paths import RankPaths
+from launcher.reading.growing import GrowingFile, mark, read_range
+
+RECENT = 256
+"""Reports kept for rates: with data sinking 256 of them are hours."""
+
+LATENESS_REPORTS = 20
+
+
+class RankFiles:
+    """The newest of each kind of data of a rank. Attaching reads a window, never the whole."""
+
+    def __init__(self, paths: RankPaths) -> None:
+        self.paths = paths
+        self.recent: deque[MetricRecord] = deque(maxlen=RECENT)
+        self.device: DeviceRecord | None = None
+        self.heartbeat: Heartbeat | None = None
+        self.log_bytes = 0
+        self.log_changed_s: float | None = None
+        self._metrics = GrowingFile(paths.metrics)
+        self._device = GrowingFile(paths.device)
+
+    def poll(self) -> None:
+        """Takes in what is new."""
+        if self._metrics.look():
+            self.recent.clear()
+        if data := _newest(self._metrics, RECENT, METRIC_BYTES):
+            self.recent.extend(metrics.unpack(data))
+        self._device.look()
+        if data := _newest(self._device, 1, DEVICE_BYTES):
+            self.device = metrics.unpack_devices(data)[-1]
+        if beat := parse_heartbeat(read_range(self.paths.heartbeat, 0, HEARTBEAT_BYTES + 1)):
+            self.heartbeat = beat
+        log = mark(self.paths.log)
+        self.log_bytes = 0 if log is None else log.size_bytes
+        self.log_changed_s = None if log is None or not log.size_bytes else log.changed_s
+
+    @property
+    def last(self) -> MetricRecord | None:
+        """The newest report."""
+        return self.recent[-1] if self.recent else None
+
+    @property
+    def data_s(self) -> float | None:
+        """When the newest sign of life came."""
+        times = [
+            self.last and self.last.time_s,
+            self.device and self.device.time_s,
+            self.heartbeat and self.heartbeat.time_s,
+            self.log_changed_s,
+        ]
+        return max((time_s for time_s in times if time_s), default=None)
+
+    @property
+    def busy_ms(self) -> float | None:
+        """The median over the last reports of a step's time without its waiting."""
+        times = [
+            record.step_time_ms - record.wait_ms
+            for record in list(self.recent)[-LATENESS_REPORTS:]
+            if record.step_time_ms is not None and record.wait_ms is not None
+        ]
+        return median(times) if times else None
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Wall time of a step over the recent reports: checkpoints and evaluations included."""
+        if len(self.recent) >= 2:
+            first, last = self.recent[0], self.recent[-1]
+            steps = last.global_step - first.global_step
+            if steps > 0 and last.time_s > first.time_s:
+                return (last.time_s - first.time_s) / steps
+        last_record = self.last
+        if last_record is None or last_record.step_time_ms is None:
+            return None
+        return last_record.step_time_ms / 1000
+
+
+def _newest(file: GrowingFile, records: int, record_bytes: int) -> bytes:
+    """What is new in a file of records, or its last ``records`` when more than these are."""
+    start, _ = metrics.window(file.size_bytes, records, record_bytes)
+    file.offset = max(file.offset, start)
+    return file.read(records * record_bytes, record_bytes)

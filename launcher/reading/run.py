@@ -1,0 +1,265 @@
+"""One run, read again and again: attach, replay and post-mortem are the same reading."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from launcher.core.events import parse_event
+from launcher.core.metrics import DeviceRecord
+from launcher.core.paths import RunPaths
+from launcher.core.run_info import RunInfo, parse_run_info
+from launcher.core.state import AttemptState, RankState, RunState, RunStatus, apply
+from launcher.errors import UsageError
+from launcher.reading import living
+from launcher.reading.curves import Curves
+from launcher.reading.growing import GrowingLines, read_range
+from launcher.reading.log import LogReader
+from launcher.reading.rank_files import RankFiles
+from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
+
+START_GRACE_S = 15.0
+"""A supervisor that is being started, or replaced, is not lost yet."""
+
+LIVING_EVERY_S = 1.0
+
+
+class RunReader:
+    """A run directory. ``poll`` reads what is new; all else answers from what is known."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = RunPaths(root)
+        self.info: RunInfo | None = None
+        self.state = RunState()
+        self._events = GrowingLines(self.paths.events)
+        self._files: dict[int, RankFiles] = {}
+        self._files_of_attempt = 0
+        self._curves = Curves(self.paths)
+        self._living_s = -LIVING_EVERY_S
+        self._is_supervised = False
+        self._has_ranks = False
+        self._phase_since: dict[int, tuple[object, float]] = {}
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.state.run or (self.info.id if self.info else self.paths.root.name)
+
+    def poll(self, now_s: float | None = None) -> RunSnapshot:
+        """What is known now. ``now_s`` is the reader's clock, which in a replay is another."""
+        now_s = time.time() if now_s is None else now_s
+        self.poll_state()
+        attempt = self.state.attempt
+        if attempt is not None:
+            self._poll_ranks(attempt)
+        return self._snapshot(attempt, now_s)
+
+    def poll_state(self) -> RunState:
+        """The state alone: reads the new events and no rank's files."""
+        if self.info is None:
+            self.info = parse_run_info(read_range(self.paths.run, 0, living.LIMIT_BYTES))
+        is_new, lines = self._events.poll()
+        if is_new:
+            self.state = RunState()
+        for line in lines:
+            if line.strip():
+                self.state = apply(self.state, parse_event(line))
+        return self.state
+
+    def status(self, now_s: float | None = None) -> RunStatus:
+        """The state's status, or ``lost``; asks for processes once a second at most."""
+        now_s = time.time() if now_s is None else now_s
+        if self.state.status.is_over:
+            self._is_supervised = self._has_ranks = False
+            return self.state.status
+        if abs(now_s - self._living_s) >= LIVING_EVERY_S:
+            self._living_s = now_s
+            self._is_supervised = living.is_supervised(self.paths.supervisor)
+            self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
+        changed_s = self.state.changed_s
+        is_fresh = changed_s is not None and now_s - changed_s < START_GRACE_S
+        if self._is_supervised or self._has_ranks or is_fresh:
+            return self.state.status
+        return RunStatus.LOST
+
+    def series(self, rank: int, field: str, attempt: int | None = None) -> Series:
+        """One field of one rank over the steps; ``None``: the whole run, attempts joined.
+
+        The same object as before when nothing is new. Raises UsageError for an unknown field.
+        """
+        return self._curves.series(rank, field, self._attempts(attempt))
+
+    def device_samples(self, rank: int, attempt: int | None = None) -> tuple[DeviceRecord, ...]:
+        """Memory and use of a rank's device over one attempt (the newest)."""
+        return self._curves.device_samples(rank, self._attempts(attempt)[-1])
+
+    def log(self, rank: int, attempt: int | None = None) -> LogReader:
+        """A rank's log in an attempt (the newest)."""
+        return LogReader(self.paths.attempt(self._attempts(attempt)[-1]).rank(rank).log)
+
+    def scheduler_log(self, attempt: int | None = None) -> LogReader:
+        """The log of the cluster's scheduler in an attempt (the newest)."""
+        return LogReader(self.paths.attempt(self._attempts(attempt)[-1]).scheduler_log)
+
+    def supervisor_log(self) -> LogReader:
+        """The supervisor's own log."""
+        return LogReader(self.paths.supervisor_log)
+
+    def job_log(self, job: str) -> LogReader:
+        """The log of an eval, export or infer job. Raises UsageError for an unknown job."""
+        if all(known.job != job for known in self.state.jobs):
+            known_jobs = ", ".join(known.job for known in self.state.jobs) or "none"
+            raise UsageError(f"no job {job!r}", f"jobs of this run: {known_jobs}")
+        return LogReader(self.paths.job(job).log)
+
+    def _attempts(self, attempt: int | None) -> tuple[int, ...]:
+        if attempt is not None:
+            if attempt < 1:
+                raise UsageError(f"no attempt {attempt}", "attempts count from 1")
+            return (attempt,)
+        return tuple(item.attempt for item in self.state.attempts) or (1,)
+
+    def _poll_ranks(self, attempt: AttemptState) -> None:
+        if attempt.attempt != self._files_of_attempt:
+            self._files_of_attempt = attempt.attempt
+            self._files = {}
+            self._phase_since = {}
+        paths = self.paths.attempt(attempt.attempt)
+        for rank in range(attempt.world_size):
+            if rank not in self._files:
+                self._files[rank] = RankFiles(paths.rank(rank))
+            self._files[rank].poll()
+
+    def _snapshot(self, attempt: AttemptState | None, now_s: float) -> RunSnapshot:
+        status = self.status(now_s)
+        known = RunSnapshot(
+            run=self.run,
+            path=str(self.paths.root),
+            profile=self.state.profile or (self.info.profile if self.info else ""),
+            status=status,
+            state=self.state,
+            polled_s=now_s,
+            is_supervised=self._is_supervised,
+            world_size=self.state.world_size or (self.info.world_size if self.info else 0),
+            created_s=self.state.created_s or (self.info.created if self.info else None),
+        )
+        if attempt is None:
+            return known
+        return self._with_attempt(known, attempt, self._ranks(attempt))
+
+    def _with_attempt(
+        self, known: RunSnapshot, attempt: AttemptState, ranks: tuple[RankSnapshot, ...]
+    ) -> RunSnapshot:
+        # Rank 0 speaks for all: its loss and throughput are the whole run's.
+        files = self._files.get(0)
+        speaker = ranks[0] if ranks else RankSnapshot(0)
+        done = _first(
+            attempt.step,
+            max((rank.steps_done for rank in ranks if rank.steps_done is not None), default=None),
+            attempt.resume.step if attempt.resume else None,
+        )
+        length, epochs = attempt.steps_per_epoch, attempt.epochs
+        total = length * epochs if length and epochs else None
+        left = None if total is None or done is None else max(0, total - done)
+        per_step_s = files.seconds_per_step if files else None
+        is_running = known.status is RunStatus.RUNNING
+        return replace(
+            known,
+            attempt=attempt.attempt,
+            ranks=ranks,
+            started_s=attempt.started_s,
+            ended_s=attempt.ended_s,
+            epoch=done // length if done is not None and length else speaker.epoch,
+            epochs=epochs,
+            step=done % length if done is not None and length else speaker.step,
+            steps_per_epoch=length,
+            steps_done=done,
+            steps_total=total,
+            progress=done / total if total and done is not None else None,
+            eta_s=left * per_step_s if is_running and left is not None and per_step_s else None,
+            loss=speaker.loss,
+            mean_loss=speaker.mean_loss,
+            step_time_ms=speaker.step_time_ms,
+            wait_ms=speaker.wait_ms,
+            images_per_s=speaker.images_per_s,
+            learning_rate=speaker.learning_rate,
+            data_s=max((rank.data_s for rank in ranks if rank.data_s is not None), default=None),
+        )
+
+    def _ranks(self, attempt: AttemptState) -> tuple[RankSnapshot, ...]:
+        busy = {rank: files.busy_ms for rank, files in self._files.items()}
+        known = [value for value in busy.values() if value is not None]
+        typical = median(known) if len(known) > 1 else None
+        return tuple(
+            self._rank(attempt, rank, files, busy[rank], typical)
+            for rank, files in sorted(self._files.items())
+        )
+
+    def _rank(
+        self,
+        attempt: AttemptState,
+        rank: int,
+        files: RankFiles,
+        busy_ms: float | None,
+        typical_ms: float | None,
+    ) -> RankSnapshot:
+        state, last, beat, device = attempt.rank(rank), files.last, files.heartbeat, files.device
+        failure = attempt.failure
+        length = attempt.steps_per_epoch
+        reported = None if last is None else last.global_step
+        steps = [beat.steps_done] if beat else []
+        steps += [] if reported is None else [reported + 1]
+        since_s = None
+        if beat is not None:
+            phase_key = (beat.phase, beat.steps_done)
+            before = self._phase_since.get(rank)
+            since_s = before[1] if before and before[0] == phase_key else beat.time_s
+            self._phase_since[rank] = (phase_key, since_s)
+        in_epoch = reported % length if reported is not None and length else reported
+        late = None if busy_ms is None or typical_ms is None else busy_ms - typical_ms
+        return RankSnapshot(
+            rank=rank,
+            status=_rank_status(state),
+            node=state.node if state else None,
+            local_rank=state.local_rank if state else None,
+            device=state.device if state else None,
+            pid=state.pid if state else None,
+            phase=beat.phase if beat else None,
+            phase_since_s=since_s,
+            epoch=last.epoch if last else None,
+            step=in_epoch,
+            steps_done=max(steps, default=None),
+            loss=last.loss if last else None,
+            mean_loss=last.mean_loss if last else None,
+            step_time_ms=last.step_time_ms if last else None,
+            wait_ms=last.wait_ms if last else None,
+            busy_ms=busy_ms,
+            lateness_ms=late,
+            images_per_s=last.images_per_s if last else None,
+            learning_rate=last.learning_rate if last else None,
+            memory_bytes=device.used_bytes if device else (last.memory_bytes if last else None),
+            memory_limit_bytes=device.limit_bytes if device else None,
+            device_use_percent=device.use_percent if device else None,
+            log_bytes=files.log_bytes,
+            data_s=files.data_s,
+            silent_since_s=state.silent_since_s if state else None,
+            exit_code=state.exit_code if state else None,
+            signal=state.signal if state else None,
+            exited_s=state.exited_s if state else None,
+            is_first_failure=failure is not None and failure.rank == rank,
+        )
+
+
+def _rank_status(state: RankState | None) -> RankStatus:
+    if state is None:
+        return RankStatus.WAITING
+    if state.has_exited:
+        is_clean = state.signal is None and state.exit_code == 0
+        return RankStatus.ENDED if is_clean else RankStatus.FAILED
+    return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,146 @@
+"""The runs of this machine: their list, and one of them by its name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.core.paths import RunPaths
+from launcher.core.state import RunStatus
+from launcher.errors import RunNotFoundError
+from launcher.reading.folders import runs_directory
+from launcher.reading.run import RunReader
+from launcher.reading.snapshot import RunSnapshot
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a list; ``epoch`` and ``steps_done`` count what is done."""
+
+    run: str
+    path: str
+    profile: str
+    status: RunStatus
+    created_s: float | None
+    changed_s: float | None
+    world_size: int
+    attempt: int | None
+    epoch: int | None
+    epochs: int | None
+    steps_done: int | None
+    progress: float | None
+    eta_s: float | None
+    loss: float | None
+    data_s: float | None
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it trains, or may."""
+        return not self.status.is_over and self.status is not RunStatus.LOST
+
+
+class RunList:
+    """The runs of a folder, read again and again: a run that is over is read once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = runs_directory() if folder is None else folder
+        self._readers: dict[Path, RunReader] = {}
+        self._known: dict[Path, RunSummary] = {}
+
+    def poll(self, now_s: float | None = None) -> list[RunSummary]:
+        """Living runs first, then the newest first."""
+        roots = run_roots(self.folder)
+        for gone in self._readers.keys() - set(roots):
+            del self._readers[gone]
+            self._known.pop(gone, None)
+        for root in roots:
+            reader = self._readers.setdefault(root, RunReader(root))
+            known = self._known.get(root)
+            before = reader.state
+            if reader.poll_state() is not before or known is None or not known.status.is_over:
+                self._known[root] = summary_of(reader.poll(now_s))
+        return sorted(self._known.values(), key=_newest_first)
+
+
+def list_runs(folder: Path | None = None) -> list[RunSummary]:
+    """All runs, living ones first, then the newest first. To read it often, keep a RunList."""
+    return RunList(folder).poll()
+
+
+def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
+    """A run by its id, a unique beginning of it, ``latest``, or its path.
+
+    Raises RunNotFoundError when there is none, or more than one.
+    """
+    text = str(name_or_path)
+    if os.sep in text or isinstance(name_or_path, Path):
+        root = Path(text).expanduser().absolute()
+        if not is_run(root):
+            raise RunNotFoundError(f"{text} is no run directory")
+        return RunReader(root)
+    folder = runs_directory() if folder is None else folder
+    roots = run_roots(folder)
+    if text == LATEST:
+        if not roots:
+            raise RunNotFoundError("there is no run yet", f"runs are kept in {folder}")
+        return RunReader(max(roots, key=_created_s))
+    found = [root for root in roots if root.name == text]
+    found = found or [root for root in roots if text and root.name.startswith(text)]
+    if len(found) == 1:
+        return RunReader(found[0])
+    if not found:
+        hint = f"runs are kept in {folder}; `effnet-launch runs` lists them"
+        raise RunNotFoundError(f"no run begins with {text!r}", hint)
+    names = ", ".join(sorted(root.name for root in found)[:8])
+    raise RunNotFoundError(f"{len(found)} runs begin with {text!r}", f"they are: {names}")
+
+
+def run_roots(folder: Path) -> list[Path]:
+    """The run directories of a folder, in the order of their names."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except OSError:
+        return []
+    return [folder / name for name in names if is_run(folder / name)]
+
+
+def is_run(root: Path) -> bool:
+    """Whether a folder is a run directory."""
+    paths = RunPaths(root)
+    return paths.run.is_file() or paths.events.is_file()
+
+
+def summary_of(snapshot: RunSnapshot) -> RunSummary:
+    """A snapshot's line in a list."""
+    return RunSummary(
+        run=snapshot.run,
+        path=snapshot.path,
+        profile=snapshot.profile,
+        status=snapshot.status,
+        created_s=snapshot.created_s,
+        changed_s=snapshot.state.changed_s,
+        world_size=snapshot.world_size,
+        attempt=snapshot.attempt,
+        epoch=snapshot.epoch,
+        epochs=snapshot.epochs,
+        steps_done=snapshot.steps_done,
+        progress=snapshot.progress,
+        eta_s=snapshot.eta_s,
+        loss=snapshot.loss,
+        data_s=snapshot.data_s,
+    )
+
+
+def _newest_first(summary: RunSummary) -> tuple[bool, float, str]:
+    return (not summary.is_living, -(summary.created_s or 0.0), summary.run)
+
+
+def _created_s(root: Path) -> tuple[float, str]:
+    reader = RunReader(root)
+    reader.poll_state()
+    created_s = reader.state.created_s or (reader.info.created if reader.info else None)
+    return (created_s or 0.0, root.name)

@@ -1,0 +1,143 @@
+"""What a client knows of a run at one moment: frozen, with ``None`` for what is not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from launcher.core.events import Failure
+from launcher.core.heartbeat import Phase
+from launcher.core.state import RunState, RunStatus
+
+
+class RankStatus(str, Enum):
+    """What became of a rank in its attempt."""
+
+    WAITING = "waiting"
+    """Not started yet."""
+    RUNNING = "running"
+    SILENT = "silent"
+    FAILED = "failed"
+    """Ended with a signal or an exit code other than 0."""
+    ENDED = "ended"
+    """Ended with exit code 0."""
+
+
+@dataclass(frozen=True)
+class RankSnapshot:
+    """One rank of the newest attempt.
+
+    ``epoch`` and ``step`` count from 0 and are those of the newest report, ``step`` within its
+    epoch; ``steps_done`` counts over all epochs. ``lateness_ms`` is how much longer this rank's own
+    work (step time − wait) takes than the median rank's, over its last reports. ``data_s`` is when
+    its newest sign of life came (report, heartbeat, log line or device sample; Unix seconds).
+    """
+
+    rank: int
+    status: RankStatus = RankStatus.WAITING
+    node: str | None = None
+    local_rank: int | None = None
+    device: int | None = None
+    pid: int | None = None
+    phase: Phase | None = None
+    phase_since_s: float | None = None
+    epoch: int | None = None
+    step: int | None = None
+    steps_done: int | None = None
+    loss: float | None = None
+    mean_loss: float | None = None
+    step_time_ms: float | None = None
+    wait_ms: float | None = None
+    busy_ms: float | None = None
+    lateness_ms: float | None = None
+    images_per_s: float | None = None
+    learning_rate: float | None = None
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    device_use_percent: float | None = None
+    log_bytes: int = 0
+    data_s: float | None = None
+    silent_since_s: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    exited_s: float | None = None
+    is_first_failure: bool = False
+
+    def age_s(self, now_s: float) -> float | None:
+        """Age of the newest sign of life; a clock that is behind gives 0."""
+        return None if self.data_s is None else max(0.0, now_s - self.data_s)
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """One run at ``polled_s``.
+
+    ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
+    ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
+    machine is there; ``status`` is ``lost`` when the events say that the run lives, and neither
+    its supervisor nor any of its processes is there.
+    """
+
+    run: str
+    path: str
+    profile: str
+    status: RunStatus
+    state: RunState
+    polled_s: float
+    is_supervised: bool = False
+    attempt: int | None = None
+    world_size: int = 0
+    ranks: tuple[RankSnapshot, ...] = ()
+    created_s: float | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps_per_epoch: int | None = None
+    steps_done: int | None = None
+    steps_total: int | None = None
+    progress: float | None = None
+    eta_s: float | None = None
+    loss: float | None = None
+    mean_loss: float | None = None
+    step_time_ms: float | None = None
+    wait_ms: float | None = None
+    images_per_s: float | None = None
+    learning_rate: float | None = None
+    data_s: float | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the newest attempt failed."""
+        return self.state.failure
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """How long the newest attempt took, or takes."""
+        if self.started_s is None:
+            return None
+        return max(0.0, (self.polled_s if self.ended_s is None else self.ended_s) - self.started_s)
+
+    @property
+    def age_s(self) -> float | None:
+        """Age of the newest sign of life of any rank."""
+        return None if self.data_s is None else max(0.0, self.polled_s - self.data_s)
+
+    def rank(self, rank: int) -> RankSnapshot | None:
+        """One rank; ``None`` when the run has no such rank."""
+        return self.ranks[rank] if 0 <= rank < len(self.ranks) else None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One field of one rank over the steps; points at which it is not known are left out.
+
+    ``steps`` are global and grow; a loss that was not finite is infinite here.
+    """
+
+    rank: int
+    field: str
+    steps: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+    times_s: tuple[float, ...] = ()

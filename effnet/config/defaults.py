@@ -26,7 +26,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
         "image_size": 64,
         "amp_level": "O0",
         "loss_scale": 1.0,
-        "mode": "pynative",
+        "mode": "jit",
         "report_steps": 1,
     },
 }

@@ -100,7 +100,12 @@ class TrainConfig:
         choices=("O0", "O2", "O3"),
         resume=FIXED,
     )
-    mode: str = key("graph", "how MindSpore runs a step", choices=("pynative", "graph"))
+    mode: str = key(
+        "graph",
+        "how MindSpore runs a step: `pynative` operator by operator, `jit` with compiled gradients,"
+        " `graph` as one compiled graph, sunk into the device with its data",
+        choices=("pynative", "jit", "graph"),
+    )
     seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)
 
     image_size: int = key(260, "side of a training image", unit="px", low=8, high=2048)

@@ -1,0 +1,161 @@
+"""Checkpoints: written whole or not at all, found again, and the right number of them kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from effnet.errors import EffnetError
+from effnet.train.state import TrainState
+from effnet.weights.files import publish, write_tensors
+from effnet.weights.manifest import manifest_path, write_manifest
+
+_NAME = re.compile(r"step-(\d{8,})\.ckpt")
+BEST = "best.json"
+
+
+class CheckpointFailed(EffnetError):
+    """A checkpoint could not be written, or the state is not worth one."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One checkpoint on disk; `step` and `epoch` are done."""
+
+    path: Path
+    step: int
+    epoch: int
+    bytes: int
+    sha256: str
+    time_ms: float
+
+
+class CheckpointFolder:
+    """`step-<global step>.ckpt` files with manifests, and links under the reference's names."""
+
+    def __init__(self, folder: Path, keep: int, rank: int = 0) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._reference_folder = folder / f"model_{rank}"
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}.ckpt"
+
+    def present(self) -> list[Path]:
+        """Checkpoints that have a manifest, newest first by their step."""
+        if not self.folder.is_dir():
+            return []
+        found = [
+            (int(match[1]), path)
+            for path in self.folder.iterdir()
+            if (match := _NAME.fullmatch(path.name)) and manifest_path(path).exists()
+        ]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def save(
+        self,
+        state: TrainState,
+        *,
+        step: int,
+        steps_per_epoch: int,
+        network: Mapping[str, Any],
+        extra: Mapping[str, Any],
+    ) -> Saved:
+        """Write the state after `step` global steps; raises `CheckpointFailed`.
+
+        `network` is what `write_manifest` wants to know of it.
+        """
+        start_s = time.perf_counter()
+        if not state.finite():
+            raise CheckpointFailed(
+                f"the state after step {step} has numbers that are not finite; not saved"
+            )
+        path = self.path(step)
+        epoch = step // steps_per_epoch
+        try:
+            # A manifest left from another file of this name must not vouch for the new one.
+            manifest_path(path).unlink(missing_ok=True)
+            write_tensors(path, state.tensors())
+            manifest = write_manifest(
+                path,
+                **network,
+                source="train",
+                extra={
+                    "step": step,
+                    "epoch": epoch,
+                    "steps_per_epoch": steps_per_epoch,
+                    "created": time.time(),
+                    **extra,
+                },
+            )
+            self._link(path, epoch, step, steps_per_epoch)
+            self._prune()
+        except (OSError, RuntimeError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise CheckpointFailed(
+                f"{path}: cannot be written: {first}",
+                hint="make room or rights, then resume: the checkpoints before it are untouched",
+            ) from error
+        time_ms = (time.perf_counter() - start_s) * 1e3
+        return Saved(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
+
+    def mark_best(self, step: int, top_1_acc: float, loss: float) -> bool:
+        """Remember the checkpoint of `step` when no other had a higher top-1; says if it did."""
+        best = self.best()
+        if best is not None and best["top_1_acc"] >= top_1_acc:
+            return False
+        if not self.path(step).exists():
+            return False
+        values = {
+            "checkpoint": self.path(step).name,
+            "step": step,
+            "top_1_acc": top_1_acc,
+            "loss": loss,
+        }
+        aside = self.folder / f".{BEST}.{os.getpid()}"
+        aside.write_text(json.dumps(values) + "\n")
+        publish(aside, self.folder / BEST)
+        self._prune()
+        return True
+
+    def best(self) -> dict[str, Any] | None:
+        """What `mark_best` wrote, while that checkpoint is there."""
+        try:
+            best = json.loads((self.folder / BEST).read_text())
+            known = {"checkpoint", "step", "top_1_acc", "loss"} <= best.keys()
+        except (OSError, ValueError, AttributeError):
+            return None
+        if not known or not (self.folder / str(best["checkpoint"])).exists():
+            return None
+        return dict(best)
+
+    def _prune(self) -> None:
+        best = self.best()
+        kept = best["checkpoint"] if best else None
+        for path in self.present()[self._keep :]:
+            if path.name != kept:
+                # The manifest first: without it the checkpoint does not exist.
+                manifest_path(path).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+    def _link(self, path: Path, epoch: int, step: int, steps_per_epoch: int) -> None:
+        """The newest checkpoint as `model_<rank>/Efficientnet_b2-rank0-<epoch>_<step>.ckpt`."""
+        manifest = json.loads(manifest_path(path).read_text())
+        within = step % steps_per_epoch
+        number = f"{epoch}_{steps_per_epoch}" if within == 0 else f"{epoch + 1}_{within}"
+        name = f"Efficientnet_{manifest['variant']}-rank0-{number}.ckpt"
+        folder = self._reference_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".link.{os.getpid()}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(os.path.relpath(path, folder))
+        aside.replace(folder / name)
+        for other in folder.iterdir():
+            if other.name != name and other.is_symlink():
+                other.unlink(missing_ok=True)

@@ -1,0 +1,371 @@
+"""Training, read from top to bottom: what one rank does from its first step to its last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from effnet import model
+from effnet.config import TrainConfig, as_dict
+from effnet.data import (
+    BadImages,
+    Batch,
+    ImageIndex,
+    Preprocessing,
+    eval_batches,
+    index_folder,
+    require_same_classes,
+    steps_per_epoch,
+    train_batches,
+)
+from effnet.data.folders import find_split
+from effnet.errors import EffnetError
+from effnet.evaluation import Evaluation, Evaluator
+from effnet.optim.schedule import LrSchedule
+from effnet.train import report, resume
+from effnet.train.checkpoint import CheckpointFolder
+from effnet.train.group import Group
+from effnet.train.heartbeat import Heartbeat
+from effnet.train.meter import Meter
+from effnet.train.state import TrainState
+from effnet.train.step import LossNotFinite, TrainStep
+from effnet.train.stop import StopRequest
+from effnet.weights.files import read_tensors
+from effnet.weights.manifest import verify
+from effnet.weights.transfer import load_into
+
+
+class LossFault(EffnetError):
+    """The loss was not finite: where, over which images, and what is left."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: `stopped` is `None`, or what asked it to."""
+
+    step: int
+    epoch: int
+    stopped: str | None
+
+
+class Trainer:
+    """One rank of a run: its data, network, state and step."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        group: Group,
+        heartbeat: Heartbeat,
+        *,
+        resume_from: str = "",
+        weights: Path | None = None,
+    ) -> None:
+        self.config = config
+        self.group = group
+        self._heartbeat = heartbeat
+        self._images = index_folder(config.dataset_path, "train", config.class_num)
+        self._eval_images = _eval_index(config, self._images)
+        self._bad_images = BadImages(config.max_bad_images)
+        self.steps_per_epoch = steps_per_epoch(len(self._images), config.batch_size, group.size)
+        self._schedule = LrSchedule.from_config(config, self.steps_per_epoch)
+        self._folder = CheckpointFolder(
+            Path(config.save_checkpoint_path), config.keep_checkpoint_max, group.rank
+        )
+        self._memory = report.Memory(config.device_target)
+        self._started_s = time.perf_counter()
+
+        self.net = model.create(
+            config.variant,
+            config.class_num,
+            config.padding,
+            dropout=config.dropout,
+            drop_path=config.drop_path,
+            bn_momentum=config.bn_momentum,
+            bn_eps=config.bn_eps,
+            seed=config.seed,
+        )
+        if weights is not None:
+            verify(weights)
+            load_into(self.net, read_tensors(weights))
+        self.state = TrainState(
+            self.net, decay_bn_and_bias=config.decay_bn_and_bias, ema=config.ema_decay > 0
+        )
+        self.step = 0
+        self._loss_sum = 0.0
+        self._begin(resume_from)
+        self._train_step = TrainStep(self.net, self.state, config, group, heartbeat)
+        self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
+
+    def run(self, stop: StopRequest) -> Outcome:
+        """Train to the last epoch, or until `stop` is asked for on any rank.
+
+        Raises `LossFault`, `TooManyBadImages`, `CheckpointFailed`.
+        """
+        config = self.config
+        while self.step < config.epoch_size * self.steps_per_epoch:
+            epoch = self.step // self.steps_per_epoch
+            stopped = self._epoch(epoch, stop)
+            if stopped is not None:
+                self._save_unless_saved()
+                report.say(report.stop_line(self._epochs_done, self.step, stopped))
+                return Outcome(self.step, self._epochs_done, stopped)
+            self._end_epoch(epoch)
+        took_ms = (time.perf_counter() - self._started_s) * 1e3
+        report.say(report.done_line(config.epoch_size, self.step, took_ms))
+        return Outcome(self.step, config.epoch_size, None)
+
+    def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
+        """What is left of one epoch; says what asked to stop, when something did."""
+        config, first = self.config, epoch * self.steps_per_epoch
+        meter = Meter(config.batch_size * self.group.size, self._loss_sum, self.step - first)
+        with closing(self._batches(epoch, self.step - first)) as batches:
+            for batch in batches:
+                reason = stop.reason
+                lr = self._schedule.lr(self.step)
+                try:
+                    outcome = self._train_step(batch, lr, self.step, stop=reason is not None)
+                except LossNotFinite as error:
+                    raise self._loss_fault(error, batch) from error
+                self.step += 1
+                self._loss_sum += outcome.loss
+                meter.add(outcome.loss, outcome.wait_ms)
+                self._heartbeat.done(self.step, self._epochs_done)
+                last = self.step - first == self.steps_per_epoch
+                if meter.steps == config.report_steps or last or outcome.stop:
+                    self._report(epoch, batch.step, meter, lr)
+                if outcome.stop:
+                    return reason or "another rank was asked"
+                if self._due_within_epoch(last):
+                    self._save()
+                self._heartbeat.phase("data")
+        self._report_epoch(epoch, meter)
+        return None
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Checkpoint and evaluate, where this epoch is one that does."""
+        config, number = self.config, epoch + 1
+        self._loss_sum = 0.0
+        final = number == config.epoch_size
+        if config.save_checkpoint and (number % config.save_checkpoint_epochs == 0 or final):
+            self._save()
+        if self._eval_images is None or not config.interval or number < config.eval_start_epoch:
+            return
+        if (number - config.eval_start_epoch) % config.interval == 0 or final:
+            self._evaluate(self._eval_images)
+
+    def _evaluate(self, images: ImageIndex) -> None:
+        self._heartbeat.phase("eval")
+        bad_images = BadImages(self.config.max_bad_images)
+        with self.state.averaged(), closing(self._eval_batches(images, bad_images)) as batches:
+            evaluation = self._evaluator(batches, self.group)
+        if self.group.rank == 0:
+            self._report_evaluation(evaluation, bad_images)
+
+    # -- data ------------------------------------------------------------------------------------
+
+    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+        return train_batches(
+            self._images,
+            self.config,
+            epoch=epoch,
+            start_step=start_step,
+            rank=self.group.rank,
+            world_size=self.group.size,
+            noise_width=self.net.noise_width,
+            bad_images=self._bad_images,
+        )
+
+    def _eval_batches(self, images: ImageIndex, bad_images: BadImages) -> Iterator[Batch]:
+        return eval_batches(
+            images,
+            self.config,
+            rank=self.group.rank,
+            world_size=self.group.size,
+            bad_images=bad_images,
+        )
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    @property
+    def _epochs_done(self) -> int:
+        return self.step // self.steps_per_epoch
+
+    def _begin(self, resume_from: str) -> None:
+        """Take up the checkpoint asked for. Rank 0 reads it; the others get its state from it."""
+        point, notes = None, ()
+        if self.group.rank == 0 or self.group.size == 1:
+            point, notes = resume.find(
+                resume_from,
+                self._folder,
+                self.config,
+                steps_per_epoch=self.steps_per_epoch,
+                world_size=self.group.size,
+                fingerprint=self._images.fingerprint,
+            )
+            if point is not None:
+                notes = point.notes
+                self.state.load(read_tensors(point.path))
+        for note in notes:
+            report.say(f"note: {note}")
+        self._share(point)
+        config, group = self.config, self.group
+        report.say(
+            report.start_line(
+                rank=group.rank,
+                world_size=group.size,
+                target=config.device_target,
+                variant=config.variant,
+                parameters=len(self.state.weights),
+                epochs=config.epoch_size,
+                steps_per_epoch=self.steps_per_epoch,
+                batch_size=config.batch_size,
+                images=len(self._images),
+                seed=config.seed,
+            )
+        )
+        if self.step:
+            path = str(point.path) if point else "rank 0's"
+            report.say(report.resume_line(self._epochs_done, self.step, path))
+
+    def _share(self, point: resume.ResumePoint | None) -> None:
+        """Rank 0's position and state on every rank, so that only it needs the file."""
+        if point is not None:
+            self.step, self._loss_sum = point.step, point.mean_loss_sum
+        if self.group.size > 1:
+            place = np.array([self.step & 0xFFFF, self.step >> 16], np.float32)
+            low, high = self.group.from_first(place).tolist()
+            self.step = int(low) + (int(high) << 16)
+            if self.step:
+                for flat in self.state.flat():
+                    flat[...] = self.group.from_first(flat)
+        self._heartbeat.done(self.step, self._epochs_done)
+
+    def _due_within_epoch(self, last: bool) -> bool:
+        every = self.config.save_checkpoint_steps
+        return bool(self.config.save_checkpoint and every and not last and self.step % every == 0)
+
+    def _save_unless_saved(self) -> None:
+        if self.step and self._folder.path(self.step) not in self._folder.present()[:1]:
+            self._save()
+
+    def _save(self) -> None:
+        if self.group.rank != 0:
+            return
+        self._heartbeat.phase("checkpoint")
+        config = self.config
+        saved = self._folder.save(
+            self.state,
+            step=self.step,
+            steps_per_epoch=self.steps_per_epoch,
+            network={
+                "variant": config.variant,
+                "padding": config.padding,
+                "num_classes": config.class_num,
+                "bn_eps": config.bn_eps,
+            },
+            extra=self._facts(),
+        )
+        report.say(
+            report.checkpoint_line(
+                saved.epoch, saved.step, saved.bytes, saved.time_ms, saved.sha256, str(saved.path)
+            )
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """What a manifest says besides the network."""
+        return {
+            "world_size": self.group.size,
+            "config": as_dict(self.config),
+            "class_names": list(self._images.classes),
+            "preprocessing": Preprocessing.from_config(self.config).to_dict(),
+            "images": self._images.fingerprint,
+            "loss_sum": self._loss_sum,
+            "ema": self.state.ema_weights is not None,
+        }
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def _report(self, epoch: int, step: int, meter: Meter, lr: float) -> None:
+        window = meter.take()
+        report.say(
+            report.StepReport(
+                epoch=epoch,
+                epochs=self.config.epoch_size,
+                step=step,
+                steps_per_epoch=self.steps_per_epoch,
+                loss=window.loss,
+                mean_loss=window.mean_loss,
+                step_time_ms=window.step_time_ms,
+                wait_ms=window.wait_ms,
+                images_per_s=window.images_per_s,
+                lr=lr,
+                memory_bytes=self._memory.bytes(),
+                steps=window.steps,
+            ).line()
+        )
+
+    def _report_epoch(self, epoch: int, meter: Meter) -> None:
+        whole = meter.whole()
+        report.say(
+            report.epoch_line(
+                epoch + 1, whole.time_ms, whole.step_time_ms, whole.mean_loss, whole.images_per_s
+            )
+        )
+        if len(self._bad_images):
+            report.say(self._bad_images.summary())
+
+    def _report_evaluation(self, evaluation: Evaluation, bad_images: BadImages) -> None:
+        weights = "model" if self.state.ema_weights is None else "ema"
+        path = self._folder.path(self.step)
+        report.say(
+            report.eval_line(
+                self._epochs_done,
+                self.step,
+                evaluation.images,
+                evaluation.time_ms,
+                evaluation.images_per_s,
+                weights,
+            )
+        )
+        report.say(
+            report.result_line(
+                evaluation.loss, evaluation.top_1_acc, evaluation.top_5_acc, str(path)
+            )
+        )
+        if len(bad_images):
+            report.say(bad_images.summary())
+        if self.config.save_best_ckpt:
+            self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
+
+    def _loss_fault(self, error: LossNotFinite, batch: Batch) -> LossFault:
+        if error.own:
+            names = [self._images.path(int(i)) for i in batch.indices if i >= 0]
+            where = f"images {', '.join(names)}"
+        else:
+            where = "on another rank, which names its images"
+        good = self._folder.present()
+        kept = f"last good checkpoint: {good[0]}" if good else "there is no checkpoint yet"
+        return LossFault(
+            f"the loss is {error.loss} at step {self.step} (epoch {self._epochs_done}, batch"
+            f" {batch.step}); {where}; {kept}",
+            hint="a lower lr_max or a longer warm-up is the usual cure; --resume auto goes on from"
+            " the last good checkpoint",
+        )
+
+
+def _eval_index(config: TrainConfig, train: ImageIndex) -> ImageIndex | None:
+    """The images to evaluate on, or `None` where the data set has none."""
+    if config.eval_dataset_path:
+        images = index_folder(config.eval_dataset_path, "val", config.class_num)
+    elif Path(find_split(config.dataset_path, "train")) != Path(config.dataset_path):
+        images = index_folder(config.dataset_path, "val", config.class_num)
+    else:
+        return None
+    require_same_classes(train, images)
+    return images

@@ -1,0 +1,69 @@
+"""Loss, time and throughput of the steps since the last report, and of the epoch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """Means over `steps` steps; throughput is of all ranks."""
+
+    steps: int
+    loss: float
+    mean_loss: float
+    time_ms: float
+    step_time_ms: float
+    wait_ms: float | None
+    images_per_s: float
+
+
+class Meter:
+    """Starts its clock when made. `loss_sum` over `steps` is what an epoch had before a resume."""
+
+    def __init__(self, images_per_step: int, loss_sum: float = 0.0, steps: int = 0) -> None:
+        self._images_per_step = images_per_step
+        self._start_s = self._window_s = time.perf_counter()
+        self._loss_sum, self._steps_before, self._steps = loss_sum, steps, 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.steps = 0
+        self._window_loss = self._window_wait_ms = 0.0
+        self._waited = False
+
+    def add(self, loss: float, wait_ms: float | None) -> None:
+        """Count one step."""
+        self.steps += 1
+        self._steps += 1
+        self._loss_sum += loss
+        self._window_loss += loss
+        if wait_ms is not None:
+            self._window_wait_ms += wait_ms
+            self._waited = True
+
+    def take(self) -> Window:
+        """The steps since the last call."""
+        now_s = time.perf_counter()
+        wait_ms = self._window_wait_ms / self.steps if self._waited else None
+        window = self._window(self.steps, self._window_loss, now_s - self._window_s, wait_ms)
+        self._window_s = now_s
+        self._clear()
+        return window
+
+    def whole(self) -> Window:
+        """All steps since this meter was made."""
+        elapsed_s = time.perf_counter() - self._start_s
+        return self._window(self._steps, self._loss_sum, elapsed_s, None)
+
+    def _window(self, steps: int, loss: float, elapsed_s: float, wait_ms: float | None) -> Window:
+        return Window(
+            steps=steps,
+            loss=loss / max(1, steps),
+            mean_loss=self._loss_sum / max(1, self._steps_before + self._steps),
+            time_ms=elapsed_s * 1e3,
+            step_time_ms=elapsed_s * 1e3 / max(1, steps),
+            wait_ms=wait_ms,
+            images_per_s=steps * self._images_per_step / max(elapsed_s, 1e-9),
+        )

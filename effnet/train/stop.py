@@ -1,0 +1,58 @@
+"""Asking a run to save and end: a file, or a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Whether this rank was asked to stop, and by what.
+
+    The first signal asks; the handlers that were there before are then back, so the second one
+    ends the process as ever. The file is the launcher's to name, in `EFFNET_STOP_FILE`.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._signal: str | None = None
+        self._before: dict[int, object] = {}
+
+    @classmethod
+    def from_environment(cls) -> StopRequest:
+        return cls(os.environ.get("EFFNET_STOP_FILE"))
+
+    def __enter__(self) -> StopRequest:
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            # None: a handler that was not set from Python cannot be set again from it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    @property
+    def reason(self) -> str | None:
+        """`None`, a signal's name, or `stop file`."""
+        if self._signal is not None:
+            return self._signal
+        if self._path is not None and os.path.exists(self._path):
+            return "stop file"
+        return None

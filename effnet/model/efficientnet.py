@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from effnet.errors import EffnetError
@@ -20,47 +19,13 @@ class InvalidModel(EffnetError):
     """The network asked for cannot be built."""
 
 
-class _Conv(nn.Cell):
-    """A plain convolution: `weight` (out, in, k, k), and `bias` (out,) if asked for."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int = 1,
-        stride: int = 1,
-        padding: str = "symmetric",
-        bias: bool = False,
-    ) -> None:
-        super().__init__()
-        self.weight = Parameter(ops.zeros((out_channels, in_channels, kernel, kernel), ms.float32))
-        self.conv = ops.Conv2D(
-            out_channel=out_channels,
-            kernel_size=kernel,
-            mode=1,
-            pad_mode="same" if padding == "same" else "pad",
-            pad=0 if padding == "same" else kernel // 2,
-            stride=stride,
-        )
-        self.has_bias = bias
-        if bias:
-            self.bias = Parameter(ops.zeros((out_channels,), ms.float32))
-            self.bias_add = ops.BiasAdd()
-
-    def construct(self, x: Tensor) -> Tensor:
-        x = self.conv(x, self.weight)
-        if self.has_bias:
-            x = self.bias_add(x, self.bias)
-        return x
-
-
 class _SqueezeExcite(nn.Cell):
     """Scales each channel by a gate in (0, 1) computed from all channels' means."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
-        self.reduce = _Conv(channels, squeezed, bias=True)
-        self.expand = _Conv(squeezed, channels, bias=True)
+        self.reduce = _conv(channels, squeezed, bias=True)
+        self.expand = _conv(squeezed, channels, bias=True)
 
     def construct(self, x: Tensor) -> Tensor:
         gate = ops.mean(x, (2, 3), True)
@@ -76,12 +41,12 @@ class _Block(nn.Cell):
         channels = spec.expanded_channels
         self.expands = spec.expand_ratio != 1
         if self.expands:
-            self.expand = _Conv(spec.in_channels, channels)
+            self.expand = _conv(spec.in_channels, channels)
             self.expand_norm = nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum)
         self.depthwise = DepthwiseConv(channels, spec.kernel, spec.stride, padding)
         self.depthwise_norm = nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum)
         self.se = _SqueezeExcite(channels, spec.se_channels)
-        self.project = _Conv(channels, spec.out_channels)
+        self.project = _conv(channels, spec.out_channels)
         self.project_norm = nn.BatchNorm2d(spec.out_channels, eps=bn_eps, momentum=bn_momentum)
         self.has_skip = spec.has_skip
 
@@ -126,10 +91,10 @@ class EfficientNet(nn.Cell):
         self.bn_eps = bn_eps
         self.feature_channels = scaling.feature_channels(variant)
 
-        self.stem = _Conv(3, stem_channels, kernel=3, stride=2, padding=padding)
+        self.stem = _conv(3, stem_channels, kernel=3, stride=2, padding=padding)
         self.stem_norm = nn.BatchNorm2d(stem_channels, eps=bn_eps, momentum=bn_momentum)
         self.blocks = nn.CellList([_Block(spec, padding, bn_momentum, bn_eps) for spec in specs])
-        self.head = _Conv(specs[-1].out_channels, self.feature_channels)
+        self.head = _conv(specs[-1].out_channels, self.feature_channels)
         self.head_norm = nn.BatchNorm2d(self.feature_channels, eps=bn_eps, momentum=bn_momentum)
         self.classifier = nn.Dense(
             self.feature_channels, num_classes, weight_init="zeros", bias_init="zeros"
@@ -168,6 +133,28 @@ class EfficientNet(nn.Cell):
             keep = self.feature_keep
             x = x * (ops.floor(noise[:, self.skip_count :] + keep) / keep)
         return self.classifier(x)
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    padding: str = "symmetric",
+    bias: bool = False,
+) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        # Explicit asymmetric padding would export a wrong shape; "same" exports a right one.
+        pad_mode="same" if padding == "same" else "pad",
+        padding=0 if padding == "same" else kernel // 2,
+        has_bias=bias,
+        weight_init="zeros",
+        bias_init="zeros",
+    )
 
 
 def create(

@@ -11,7 +11,7 @@ import hashlib
 import math
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 from numpy.typing import NDArray
 
 
@@ -22,7 +22,8 @@ def initialise(net: nn.Cell, seed: int) -> None:
     """
     for parameter in net.get_parameters():
         values = initial_value(parameter.name, tuple(parameter.shape), seed)
-        parameter.set_data(Tensor(values))
+        # Not set_data: a graph compiled before would go on computing with the old values.
+        ops.assign(parameter, Tensor(values))
 
 
 def initial_value(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:

@@ -82,7 +82,8 @@ def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     convert.check(present, shapes, "the weights do not fit the network")
     for name, parameter in parameters.items():
-        parameter.set_data(ms.Tensor(np.asarray(present[name], np.float32)))
+        # Not set_data: a graph compiled before would go on computing with the old values.
+        ms.ops.assign(parameter, ms.Tensor(np.asarray(present[name], np.float32)))
 
 
 def _below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

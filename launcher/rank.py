@@ -1,0 +1,123 @@
+"""`python -m launcher.rank`: prepares one process of a run, then becomes it.
+
+Whatever starts a rank (our agent, mpirun, srun), this runs in between, so that ownership, log,
+heartbeat, CPU binding and lifetime are the same for each of them. The process keeps its pid: the
+trainer that is exec'ed here is the process that the agent waits on.
+
+    python -m launcher.rank --log FILE [--heartbeat FILE] [--cwd DIR] [--cpus 0,1] [--parent PID]
+                            -- PROGRAM ARGUMENT...
+
+The environment must hold `EFFNET_TOKEN` (run id and attempt); descendants inherit it, which is how
+they are found again. Exit codes of its own: 2 wrong usage, 126 the program cannot be run,
+127 it is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from typing import NoReturn
+
+TOKEN = "EFFNET_TOKEN"
+HEARTBEAT = "EFFNET_HEARTBEAT"
+PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    if not os.environ.get(TOKEN):
+        print(f"launcher.rank: {TOKEN} is not set", file=sys.stderr)
+        return 2
+    program: list[str] = arguments.program
+    if program and program[0] == "--":
+        program = program[1:]
+    if not program:
+        print("launcher.rank: no program after --", file=sys.stderr)
+        return 2
+    _own_session()
+    _end_with_parent(arguments.parent)
+    try:
+        _open_log(arguments.log)
+    except OSError as error:
+        print(f"launcher.rank: cannot open the log {arguments.log}: {error}", file=sys.stderr)
+        return 126
+    if arguments.heartbeat:
+        os.environ[HEARTBEAT] = arguments.heartbeat
+    try:
+        if arguments.cwd:
+            os.chdir(arguments.cwd)
+        _bind(arguments.cpus)
+        _become(program)
+    except FileNotFoundError as error:
+        return _last_words(f"{error.filename} is not there", 127)
+    except OSError as error:
+        return _last_words(f"cannot run {program[0]}: {error}", 126)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="launcher.rank", allow_abbrev=False)
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--heartbeat")
+    parser.add_argument("--cwd")
+    parser.add_argument("--cpus", default="", help="CPU numbers to bind to, comma separated")
+    parser.add_argument("--parent", type=int, help="pid whose death ends this process")
+    parser.add_argument("program", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _own_session() -> None:
+    if os.getsid(0) != os.getpid():
+        # A process group leader (a job of an interactive shell) may not call setsid.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+
+
+def _end_with_parent(parent: int | None) -> None:
+    """SIGTERM at the death of the parent: it works even when nothing else of ours is left."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        sys.exit(143)  # it died before prctl took effect
+
+
+def _open_log(path: str) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(null)
+    os.close(log)
+
+
+def _bind(cpus: str) -> None:
+    wanted = {int(cpu) for cpu in cpus.split(",") if cpu}
+    allowed = wanted & os.sched_getaffinity(0)
+    if allowed:
+        os.sched_setaffinity(0, allowed)
+
+
+def _become(program: list[str]) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores these, and an ignored signal stays ignored through exec.
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if os.sep not in program[0]:
+        os.execvpe(program[0], program, os.environ)
+    os.execve(program[0], program, os.environ)
+
+
+def _last_words(text: str, code: int) -> int:
+    """The rank's fault line, in the report grammar: the log is where everybody looks."""
+    print(f"fault: kind:[config], text:[{text}]", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

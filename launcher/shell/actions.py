@@ -1,0 +1,228 @@
+"""What changes a run: start, stop, resume, and finding out whether somebody owns it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import select
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.core.checkpoints import ResumeChoice
+from launcher.core.plan import Plan
+from launcher.core.profile import Profile
+from launcher.core.run_info import RunInfo
+from launcher.core.state import RunState
+from launcher.errors import BusyError, CheckpointError, LaunchError
+from launcher.reading.folders import runs_directory
+from launcher.shell import prepare, processes, retrying, run_files
+from launcher.shell.channel import ChannelClosedError, Message, connect
+from launcher.shell.event_log import read_state
+from launcher.shell.run_files import StartRequest, StoredRun
+
+READY_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 10.0
+
+Settings = Sequence[tuple[str, str]]
+
+
+def plan_run(profile: Profile, *, name: str = "", sets: Settings = (), data_path: str = "") -> Plan:
+    """What `start_run` would write and run; port 0 is chosen at the start. Raises `PlanError`."""
+    run = name or run_id(profile.name, time.time())
+    return prepare.plan_attempt(
+        profile,
+        run,
+        runs_directory() / run,
+        1,
+        data_path=_data_path(profile, data_path),
+        settings=tuple(sets),
+    )
+
+
+def start_run(
+    profile: Profile,
+    *,
+    sets: Settings = (),
+    name: str = "",
+    data_path: str = "",
+    command: Sequence[str] = (),
+) -> str:
+    """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
+
+    Raises `PlanError` before anything is written, `LaunchError` when it cannot be started.
+    """
+    run = name or run_id(profile.name, time.time())
+    root = runs_directory() / run
+    if root.exists():
+        raise BusyError(f"there is a run {run} already", "Choose another --name.")
+    plan_run(profile, name=run, sets=sets, data_path=data_path)
+    info = RunInfo(
+        id=run,
+        profile=profile.name,
+        created=time.time(),
+        world_size=profile.world_size,
+        versions=run_files.versions(),
+        command=tuple(command),
+    )
+    request = StartRequest(_data_path(profile, data_path), tuple(sets))
+    run_files.create(root, info, profile, request)
+    spawn_supervisor(root)
+    return run
+
+
+def stop_run(root: Path, *, save: bool = True, by: str = "") -> None:
+    """Asks the run's supervisor (a new one where it died) to end it. Raises `BusyError`."""
+    state = read_state(root)
+    if state.status.is_over:
+        raise BusyError(f"{root.name} is {state.status.value} already")
+    ensure_supervisor(root)
+    ask(root, {"op": "stop", "save": save, "by": by or default_by()})
+
+
+def resume_choice(root: Path, checkpoint: str = retrying.AUTO) -> ResumeChoice:
+    """What `resume_run` would take, and why. Verifies sha256."""
+    return retrying.choice_for(run_files.load(root), read_state(root), checkpoint)
+
+
+def resume_run(root: Path, *, checkpoint: str = retrying.AUTO) -> ResumeChoice:
+    """A new attempt from a checkpoint. Raises `BusyError`, `CheckpointError`."""
+    run = run_files.load(root)
+    state = read_state(root)
+    if is_supervised(root) or not state.status.is_over:
+        raise BusyError(
+            f"{root.name} is {state.status.value}", f"Stop it first: effnet-launch stop {root.name}"
+        )
+    if checkpoint == retrying.SCRATCH:
+        choice = ResumeChoice(None, "from the beginning, as asked")
+    else:
+        choice = retrying.choice_for(run, state, checkpoint)
+        if choice.path is None:
+            raise CheckpointError(
+                f"{root.name}: {choice.why}", "From the beginning: --from scratch"
+            )
+    spawn_supervisor(root, resume=choice.path or retrying.SCRATCH)
+    return choice
+
+
+def ensure_supervisor(root: Path) -> bool:
+    """Replaces a supervisor that died over a run that is not over. -> whether it did."""
+    if read_state(root).status.is_over or is_supervised(root):
+        return False
+    try:
+        spawn_supervisor(root)
+    except BusyError:
+        return False  # somebody else was quicker
+    return True
+
+
+def is_supervised(root: Path) -> bool:
+    """Whether a living process holds the run's lock."""
+    try:
+        fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two clients who look at the same time do not see each other.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def spawn_supervisor(root: Path, resume: str = "") -> None:
+    """Starts a supervisor and waits until it owns the run. Raises `LaunchError`."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    log = os.open(
+        root / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+    )
+    argv = [sys.executable, "-m", "launcher.shell.supervisor", str(root)]
+    argv += ["--ready", str(processes.INHERITED_FD)]
+    if resume:
+        argv += ["--resume", resume]
+    try:
+        pid = processes.detached(argv, log, write_end)
+    finally:
+        os.close(log)
+        os.close(write_end)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)  # it goes into the background at once
+    try:
+        answer = _read_answer(read_end)
+    finally:
+        os.close(read_end)
+    if answer != "ok":
+        message = answer or f"the supervisor ended at once; its log: {root / 'supervisor.log'}"
+        raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
+
+
+def ask(root: Path, request: Message) -> Message:
+    """One request to a run's supervisor. Raises `LaunchError`."""
+    try:
+        socket_path = json.loads((root / "supervisor.json").read_text())["socket"]
+        channel = connect(socket_path)
+        try:
+            channel.send(request)
+            reply = channel.wait(ANSWER_LIMIT_S)[0]
+        finally:
+            channel.close()
+    except (OSError, ValueError, KeyError, ChannelClosedError, TimeoutError) as error:
+        raise LaunchError(f"the supervisor of {root.name} does not answer: {error}") from error
+    if not reply.get("ok"):
+        raise LaunchError(str(reply.get("error", "the supervisor refused")))
+    return reply
+
+
+def run_id(profile: str, now_s: float) -> str:
+    """`<profile>-<YYYYMMDD>-<HHMMSS>-<4 hex digits>`, local time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_s))
+    return f"{profile}-{stamp}-{secrets.token_hex(2)}"
+
+
+def default_by() -> str:
+    """Who asks, for the event: user, machine and process."""
+    import getpass
+    import socket
+
+    return (
+        f"{getpass.getuser()}@{socket.gethostname()} ({os.path.basename(sys.argv[0] or 'python')})"
+    )
+
+
+def _data_path(profile: Profile, data_path: str) -> str:
+    """Absolute: a rank runs elsewhere than the person who typed the path."""
+    chosen = data_path or profile.data_path
+    local_only = all(node.is_local for node in profile.nodes)
+    return str(Path(chosen).expanduser().absolute()) if chosen and local_only else chosen
+
+
+def _read_answer(fd: int) -> str:
+    deadline = time.monotonic() + READY_LIMIT_S
+    data = b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([fd], [], [], left)[0]:
+            break
+        block = os.read(fd, 1 << 16)
+        if not block:
+            break
+        data += block
+    return data.decode("utf-8", "replace")
+
+
+__all__ = [
+    "RunState",
+    "StoredRun",
+    "ensure_supervisor",
+    "plan_run",
+    "resume_choice",
+    "resume_run",
+    "start_run",
+    "stop_run",
+]

@@ -1,0 +1,236 @@
+"""`python -m launcher.shell.agent`: one per node and attempt. Starts, watches and ends its ranks.
+
+    serve --root RUN --node NAME --attempt N --token TOKEN --socket PATH
+    relay --socket PATH        stdin and stdout become the agent's channel: what an SSH channel runs
+
+The agent listens on a Unix socket. Whoever connects says `{"cmd": "hello", "after": n}` and gets
+every journalled message after `n`, then new ones as they come; so a supervisor that died is
+replaced without a lost or doubled message. Without any supervisor the agent trains on, and after
+`orphan_limit_s` saves and ends its ranks.
+
+Commands: `hello`, `start` (order), `stop` (save, by), `ping`, `leave`.
+Messages: docs/launcher.md, "What an agent says".
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from launcher.core.codec import Mismatch, from_plain
+from launcher.shell import processes, warden
+from launcher.shell.channel import Channel, ChannelClosedError, Message, listen
+from launcher.shell.journal import Journal, read_lines
+from launcher.shell.node import Node
+from launcher.shell.orders import NodeOrder, node_journal
+
+TICK_S = 0.05
+IDLE_LIMIT_S = 120.0
+"""An agent that was told to start nothing leaves after this."""
+
+
+class Agent:
+    """The loop: children, commands, logs, time."""
+
+    def __init__(self, journal: Journal, listener: socket.socket, token: str) -> None:
+        self._journal = journal
+        self._listener = listener
+        self._token = token
+        self._channels: list[Channel] = []
+        self._selector = selectors.DefaultSelector()
+        self._node: Node | None = None
+        self._leave = False
+        self._alone_since = time.monotonic()
+        self._warden = os.getppid()
+
+    def run(self) -> int:
+        self._listen_to_signals()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        while not self._leave:
+            for key, _ in self._selector.select(TICK_S):
+                self._ready(key.fileobj)
+            self._turn()
+        return 0
+
+    def tell(self, message: Message) -> None:
+        """Journals a message and sends it to everybody who is connected."""
+        numbered: Message = {}
+
+        def line(n: int) -> str:
+            numbered.update({"n": n, "t": time.time(), **message})
+            return json.dumps(numbered, separators=(",", ":"))
+
+        try:
+            self._journal.append(line, sync=False)
+        except OSError as error:
+            print(f"agent: the journal cannot be written: {error}", file=sys.stderr, flush=True)
+            if not numbered:
+                return
+        for channel in list(self._channels):
+            self._send(channel, numbered)
+
+    def _listen_to_signals(self) -> None:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._end("SIGTERM to the agent"))
+        self._wake = wake_read
+        self._selector.register(wake_read, selectors.EVENT_READ)
+
+    def _ready(self, source: object) -> None:
+        if source is self._listener:
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = self._listener.accept()
+                channel = Channel(connection)
+                self._channels.append(channel)
+                self._selector.register(channel, selectors.EVENT_READ)
+        elif source == self._wake:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake, 4096)
+        elif isinstance(source, Channel):
+            messages = source.receive()
+            for message in messages:
+                self._obey(source, message)
+            if source.closed:
+                self._forget(source)
+
+    def _turn(self) -> None:
+        for ended in processes.reap():
+            if self._node is not None:
+                self._node.child_ended(ended)
+        now = time.monotonic()
+        if self._channels:
+            self._alone_since = now
+        if self._node is None:
+            if now - self._alone_since > IDLE_LIMIT_S:
+                self._leave = True
+            return
+        self._node.turn(now)
+        alone_s = now - self._alone_since
+        if alone_s > self._node.order.limits.orphan_limit_s:
+            if self._node.is_over:
+                self._leave = True
+            else:
+                self._node.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
+
+    def _obey(self, channel: Channel, message: Message) -> None:
+        command = message.get("cmd")
+        if command == "hello":
+            after = message.get("after", 0)
+            for n, line in read_lines(self._journal.path):
+                if n > after:
+                    self._send(channel, line)
+            self._send(channel, {"type": "caught_up", "n": 0, "last": self._journal.last_n})
+        elif command == "start" and self._node is None:
+            try:
+                order = from_plain(NodeOrder, message.get("order"))
+            except Mismatch as error:
+                self.tell({"type": "launch_failed", "text": f"unreadable order: {error}"})
+                return
+            self._node = Node(order, self.tell)
+            self._node.start()
+        elif command == "stop" and self._node is not None:
+            self._node.stop(save=bool(message.get("save", True)), why=str(message.get("by", "")))
+        elif command == "end" and self._node is not None:
+            self._node.end(str(message.get("why", "")))
+        elif command == "ping":
+            self._send(channel, {"type": "pong", "n": 0, "t": time.time()})
+        elif command == "leave":
+            if self._node is None or self._node.is_over:
+                self._leave = True
+            else:
+                self._node.end("told to leave")
+
+    def _end(self, why: str) -> None:
+        if self._node is None:
+            self._leave = True
+        else:
+            self._node.end(why)
+
+    def _send(self, channel: Channel, message: Message) -> None:
+        try:
+            channel.send(message)
+        except ChannelClosedError:
+            self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        if channel in self._channels:
+            self._channels.remove(channel)
+        # A closed socket has no number any more: the selector is searched by object.
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is channel:
+                self._selector.unregister(channel)
+        channel.close()
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    attempt_root = Path(arguments.root) / "attempts" / f"{arguments.attempt:03d}"
+    journal = Journal(node_journal(attempt_root, arguments.node))
+    listener = listen(arguments.socket)
+
+    def agent() -> int:
+        warden.become_subreaper()
+        try:
+            return Agent(journal, listener, arguments.token).run()
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(arguments.socket)
+
+    def died(status: int, left: tuple[int, ...]) -> None:
+        ended = processes.exit_of(0, status)
+        message = {
+            "type": "agent_died",
+            "exit_code": ended.exit_code,
+            "signal": ended.signal,
+            "leftover": list(left),
+        }
+        # The agent may have died in the middle of a line: the journal mends that.
+        journal.append(lambda n: json.dumps({"n": n, "t": time.time(), **message}))
+        with contextlib.suppress(OSError):
+            os.unlink(arguments.socket)
+
+    return warden.stand_over(arguments.token, agent, died, lambda: listener.close())
+
+
+def relay(arguments: argparse.Namespace) -> int:
+    """Copies stdin to the socket and the socket to stdout until either ends."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(arguments.socket)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ, sock.fileno())
+    selector.register(sock, selectors.EVENT_READ, 1)
+    while True:
+        for key, _ in selector.select():
+            data = os.read(key.fd, 1 << 16)
+            if not data:
+                return 0
+            while data:
+                data = data[os.write(key.data, data) :]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="launcher.shell.agent", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    server = commands.add_parser("serve")
+    server.add_argument("--root", required=True)
+    server.add_argument("--node", required=True)
+    server.add_argument("--attempt", type=int, required=True)
+    server.add_argument("--token", required=True)
+    server.add_argument("--socket", required=True)
+    commands.add_parser("relay").add_argument("--socket", required=True)
+    arguments = parser.parse_args(argv)
+    return serve(arguments) if arguments.command == "serve" else relay(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

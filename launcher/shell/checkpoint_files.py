@@ -1,0 +1,90 @@
+"""The checkpoints that are on disk, and which one a resume takes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.core.checkpoints import (
+    CheckpointFacts,
+    ResumeChoice,
+    choose,
+    order,
+    parse_manifest,
+    problem_of,
+)
+from launcher.core.paths import CHECKPOINT_SUFFIX, manifest_of
+from launcher.core.profile import Profile
+from launcher.core.state import RunState
+
+BLOCK_BYTES = 1 << 20
+
+
+def checkpoint_folder(root: Path, profile: Profile) -> Path:
+    """Where a run's checkpoints are, seen from this machine."""
+    return (
+        Path(profile.checkpoint.directory) if profile.checkpoint.directory else root / "checkpoint"
+    )
+
+
+def find(folder: Path) -> tuple[CheckpointFacts, ...]:
+    """Every checkpoint of a folder, unverified; no folder is no checkpoint."""
+    if not folder.is_dir():
+        return ()
+    return tuple(facts_of(path) for path in sorted(folder.glob(f"step-*{CHECKPOINT_SUFFIX}")))
+
+
+def facts_of(path: Path) -> CheckpointFacts:
+    try:
+        manifest = parse_manifest(manifest_of(path).read_bytes())
+    except OSError:
+        manifest = None
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = None
+    return CheckpointFacts(str(path), manifest, size)
+
+
+def sha256_of(path: Path) -> str | None:
+    """None when the file cannot be read to its end."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def choose_verified(
+    found: tuple[CheckpointFacts, ...], newest_step: int | None, world_size: int | None
+) -> ResumeChoice:
+    """The newest checkpoint whose content is right; reads no more files than it must."""
+    known = {facts.path: facts for facts in found}
+    while True:
+        choice = choose(tuple(known.values()), newest_step, world_size)
+        if choice.path is None or choice.verified:
+            return choice
+        known[choice.path] = _verify(known[choice.path])
+
+
+def _verify(facts: CheckpointFacts) -> CheckpointFacts:
+    return replace(facts, sha256=sha256_of(Path(facts.path)) or "unreadable")
+
+
+def newest_step(state: RunState) -> int | None:
+    """How many steps the run is known to have done."""
+    steps = [attempt.step for attempt in state.attempts if attempt.step is not None]
+    steps += [checkpoint.step for checkpoint in state.checkpoints]
+    return max(steps, default=None)
+
+
+def check_one(path: Path) -> str:
+    """Why a checkpoint that was asked for by name cannot be used; empty when it can."""
+    return problem_of(_verify(facts_of(path)))
+
+
+__all__ = ["checkpoint_folder", "choose_verified", "find", "newest_step", "order"]

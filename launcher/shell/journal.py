@@ -1,0 +1,116 @@
+"""Append-only, numbered JSON lines that survive a kill and a power cut.
+
+Several processes may append to one journal: each append takes a lock and first learns what the
+others wrote. A last line that is not whole is cut off by the next writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK_BYTES = 1 << 16
+
+
+class Journal:
+    """A file of numbered lines. `last_n` is the number of the last line, 0 when there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last_n = 0
+        self._seen_bytes = -1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def append(self, make_line: Callable[[int], str], *, sync: bool = True) -> int:
+        """Writes `make_line(n)` and returns n. Raises `OSError`, and then nothing was added."""
+        with self._locked():
+            self._learn()
+            n = self.last_n + 1
+            data = make_line(n).encode() + b"\n"
+            written = 0
+            try:
+                while written < len(data):
+                    written += os.pwrite(self._fd, data[written:], self._seen_bytes + written)
+                if sync:
+                    os.fsync(self._fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._seen_bytes)
+                raise
+            self._seen_bytes += len(data)
+            self.last_n = n
+            return n
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _learn(self) -> None:
+        """Brings `last_n` up to date and cuts off a torn last line."""
+        size = os.fstat(self._fd).st_size
+        if size == self._seen_bytes:
+            return
+        end = size
+        tail = b""
+        while end > 0:
+            start = max(0, end - BLOCK_BYTES)
+            tail = os.pread(self._fd, end - start, start) + tail
+            end = start
+            if tail.rstrip(b"\n").count(b"\n") >= 1 and tail.count(b"\n") >= 2:
+                break
+        whole = tail.rfind(b"\n") + 1
+        if whole < len(tail):
+            os.ftruncate(self._fd, size - (len(tail) - whole))
+        self._seen_bytes = size - (len(tail) - whole)
+        self.last_n = _last_number(tail[:whole])
+        if self.last_n == 0 and self._seen_bytes:
+            # No number near the end: damage. Counting is slow and always right.
+            self.last_n = max((n for n, _ in read_lines(self.path)), default=0)
+
+
+def _last_number(data: bytes) -> int:
+    for line in reversed(data.splitlines()):
+        number = _number(line)
+        if number:
+            return number
+    return 0
+
+
+def _number(line: bytes) -> int:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return 0
+    number = value.get("n") if isinstance(value, dict) else None
+    return number if type(number) is int and number > 0 else 0
+
+
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(n, object) of every whole, numbered line; what is damaged is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        number = value.get("n") if isinstance(value, dict) else None
+        if type(number) is int and number > 0:
+            found.append((number, value))
+    return found

@@ -1,0 +1,299 @@
+"""All that one agent started in one attempt: its ranks, their logs, their end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from launcher.core.paths import AttemptPaths, RunPaths
+from launcher.shell import processes, sampler
+from launcher.shell.channel import Message
+from launcher.shell.ending import Ending, Patience, Stage
+from launcher.shell.hang_watch import HangWatch
+from launcher.shell.orders import NodeOrder, ProcessOrder
+from launcher.shell.ownership import Claim
+from launcher.shell.processes import Exit, Started
+from launcher.shell.rank_log import RankLog
+
+READ_BYTES_A_TURN = 4 << 20
+WATCH_S = 0.25
+
+Tell = Callable[[Message], None]
+
+
+class Node:
+    """The processes of one order. `tell` journals what happens (docs/launcher.md)."""
+
+    def __init__(self, order: NodeOrder, tell: Tell) -> None:
+        self.order = order
+        self.is_over = False
+        self._tell = tell
+        self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
+        self._started: dict[int, Started] = {}
+        self._living: dict[int, Started] = {}
+        self._logs: dict[int, RankLog] = {}
+        self._ending: Ending | None = None
+        self._asked: str | None = None
+        """Why we are ending them, when we are."""
+        self._waiting: list[ProcessOrder] = []
+        self._start_at = 0.0
+        self._first_done = 0.0
+        self._oom_kills = processes.oom_kills()
+        self._sampler: sampler.Sampler | None = None
+        self._hang = HangWatch(order, self._rank_pids, tell)
+        self._watch_at = 0.0
+        self._is_hurried = False
+        self._troubled: set[int] = set()
+
+    def start(self) -> None:
+        """Starts the scheduler now, and the ranks when their time has come (`turn`)."""
+        first = [process for process in self.order.processes if process.rank is None]
+        self._waiting = list(self.order.ranks)
+        try:
+            for rank in self.order.ranks:
+                assert rank.rank is not None
+                self._logs[rank.rank] = RankLog(rank.rank, self._paths.rank(rank.rank))
+            self._start_sampler()
+        except OSError as error:
+            self._launch_failed("the run directory", error)
+            return
+        for process in first:
+            self._start_one(process)
+        stagger_s = self.order.start_stagger_s if first else 0.0
+        self._start_at = time.monotonic() + stagger_s
+        self._start_waiting(time.monotonic())
+
+    def turn(self, now: float) -> None:
+        """One turn of the agent's loop: logs, heartbeats, ending. `now` is monotonic seconds."""
+        if self.is_over:
+            return
+        self._start_waiting(now)
+        self._read_logs()
+        if now >= self._watch_at:
+            self._watch_at = now + WATCH_S
+            if self._ending is None:
+                self._hang.look(time.time(), self._last_steps())
+        if self._ending is None:
+            self._look_for_the_end(now)
+        elif self._ending.look(now):
+            self._finish()
+        elif self._ending.stage is Stage.WAIT and not self._rank_pids():
+            self._ranks_are_gone()
+
+    def stop(self, save: bool, why: str) -> None:
+        """Ask (when `save`), SIGTERM, SIGKILL; each with its limit. A second call hurries."""
+        limits = self.order.limits
+        if save and self._ending is None and self._living:
+            try:
+                Path(self.order.stop_file).touch()
+            except OSError as error:
+                self._tell({"type": "trouble", "text": f"no stop file: {error}"})
+                save = False
+        self._asked = self._asked or why or "stop"
+        wait_s = limits.stop_save_s if save else 0.0
+        self._end_with(Patience(wait_s, limits.term_s, limits.kill_s))
+
+    def end(self, why: str) -> None:
+        """Ends everything at once: a rank somewhere has died, and no other can go on."""
+        limits = self.order.limits
+        self._asked = self._asked or why
+        self._end_with(Patience(0.0, limits.fail_term_s, limits.kill_s))
+
+    def child_ended(self, ended: Exit) -> None:
+        started = self._living.pop(ended.pid, None)
+        if started is None:
+            return  # an orphan of a rank that became our child
+        if started.order.rank is None:
+            self._helper_ended(started, ended)
+        else:
+            self._rank_ended(started, started.order.rank, ended)
+
+    # -- starting
+
+    def _start_waiting(self, now: float) -> None:
+        if not self._waiting or now < self._start_at or self._ending is not None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for process in waiting:
+            if self._ending is None:
+                self._start_one(process)
+
+    def _start_one(self, process: ProcessOrder) -> None:
+        environment = processes.base_environment()
+        try:
+            started = processes.start(process, self.order.token, environment, self.order.python)
+        except OSError as error:
+            self._launch_failed(process.name, error)
+            return
+        self._started[started.pid] = self._living[started.pid] = started
+        if process.rank is not None:
+            self._tell(
+                {
+                    "type": "rank_started",
+                    "rank": process.rank,
+                    "local_rank": process.local_rank,
+                    "device": process.device,
+                    "pid": started.pid,
+                    "start_time": started.start_time_s,
+                }
+            )
+
+    def _launch_failed(self, what: str, error: OSError) -> None:
+        text = f"{what} cannot be started: {error.strerror or error}"
+        if error.filename:
+            text += f": {error.filename}"
+        self._tell({"type": "launch_failed", "text": text})
+        self.end(text)
+
+    def _start_sampler(self) -> None:
+        files, samples = {}, {}
+        for process in self.order.ranks:
+            assert process.rank is not None
+            files[process.rank] = self._paths.rank(process.rank).device
+            is_gpu = self.order.device_target == "GPU" and process.device is not None
+            samples[process.rank] = (
+                sampler.nvml_memory(process.device or 0) if is_gpu else sampler.resident_memory
+            )
+        self._sampler = sampler.Sampler(files, self._rank_pids, samples, self.order.sample_s)
+        self._sampler.start()
+
+    def _rank_pids(self) -> Mapping[int, int]:
+        return {
+            started.order.rank: pid
+            for pid, started in list(self._living.items())
+            if started.order.rank is not None
+        }
+
+    # -- watching
+
+    def _read_logs(self) -> None:
+        now_s = time.time()
+        budget = READ_BYTES_A_TURN // max(1, len(self._logs))
+        for log in self._logs.values():
+            self._pass_on(log, log.read(now_s, budget))
+            if log.trouble is not None and log.rank not in self._troubled:
+                self._troubled.add(log.rank)
+                text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
+                self._tell({"type": "trouble", "text": text})
+
+    def _pass_on(self, log: RankLog, facts: list[Message]) -> None:
+        for fact in facts:
+            # The others say the same of the one run that they are in.
+            if log.rank == 0:
+                self._tell(fact)
+
+    def _last_steps(self) -> Mapping[int, RankLog]:
+        return self._logs
+
+    # -- ending
+
+    def _helper_ended(self, started: Started, ended: Exit) -> None:
+        if self._ending is not None or not self._rank_pids():
+            return
+        if ended.is_clean:
+            # It leaves when all ranks said that they are done: they have a while to go too.
+            self._first_done = self._first_done or time.monotonic()
+            return
+        lines, offset = _last_words(Path(started.order.log))
+        self._tell(
+            {
+                "type": "helper_exited",
+                "role": started.order.role,
+                "exit_code": ended.exit_code,
+                "signal": ended.signal,
+                "last_lines": lines,
+                "log": started.order.log,
+                "log_offset": offset,
+            }
+        )
+        self.end(f"the {started.order.role} ended")
+
+    def _rank_ended(self, started: Started, rank: int, ended: Exit) -> None:
+        log = self._logs[rank]
+        # What a rank says last is said in its log; much of it may still be unread.
+        self._pass_on(log, log.read(time.time()))
+        lines, offset = log.last_words()
+        self._tell(
+            {
+                "type": "rank_exited",
+                "rank": rank,
+                "exit_code": ended.exit_code,
+                "signal": ended.signal,
+                "time": ended.time_s,
+                "asked": self._asked,
+                "oom": ended.signal == 9 and processes.oom_kills() > self._oom_kills,
+                "log": started.order.log,
+                "log_offset": offset,
+                "last_lines": [] if ended.is_clean else lines,
+                "phase": self._hang.phase(rank),
+                "step": log.global_step,
+            }
+        )
+        if not ended.is_clean and (self._ending is None or self._ending.stage is Stage.WAIT):
+            self.end(f"rank {rank} ended")
+        elif self._first_done == 0.0:
+            self._first_done = time.monotonic()
+
+    def _look_for_the_end(self, now: float) -> None:
+        if self._waiting:
+            return
+        if not self._rank_pids():
+            limits = self.order.limits
+            self._end_with(Patience(limits.finish_s, limits.term_s, limits.kill_s))
+        elif self._first_done and now - self._first_done > self.order.limits.spread_s:
+            self._tell({"type": "spread", "ranks": sorted(self._rank_pids())})
+            self.end("other ranks were done long ago")
+
+    def _ranks_are_gone(self) -> None:
+        """The ranks left as they were asked to: the scheduler need not get all of their time."""
+        if not self._is_hurried:
+            self._is_hurried = True
+            limits = self.order.limits
+            self._end_with(Patience(limits.finish_s, limits.term_s, limits.kill_s))
+
+    def _end_with(self, patience: Patience) -> None:
+        now = time.monotonic()
+        if self._ending is None:
+            self._waiting = []
+            self._ending = Ending(self._claim, patience, now)
+        else:
+            self._ending.hurry(patience, now)
+
+    def _claim(self) -> Claim:
+        return Claim(
+            token=self.order.token,
+            sessions=tuple((pid, started.start_ticks) for pid, started in self._started.items()),
+            root=os.getpid(),
+        )
+
+    def _finish(self) -> None:
+        assert self._ending is not None
+        for ended in processes.reap():
+            self.child_ended(ended)
+        now_s = time.time()
+        for log in self._logs.values():
+            self._pass_on(log, log.drain(now_s))
+        if self._sampler is not None:
+            self._sampler.close()
+        for log in self._logs.values():
+            log.close()
+        self.is_over = True
+        self._tell(
+            {
+                "type": "node_ended",
+                "leftover": list(self._ending.leftover),
+                "forced": self._ending.was_forced,
+                "step": max((log.global_step or 0 for log in self._logs.values()), default=0),
+                "done": sorted(rank for rank, log in self._logs.items() if log.done),
+                "stopped": sorted(rank for rank, log in self._logs.items() if log.stopped),
+            }
+        )
+
+
+def _last_words(log: Path) -> tuple[list[str], int]:
+    from launcher.shell.rank_log import LAST_LINES
+    from launcher.shell.tail import last_lines
+
+    return last_lines(log, LAST_LINES)

@@ -1,0 +1,188 @@
+"""Which processes of this machine belong to a run: never by name, never by a pattern.
+
+A process is ours when its environment carries the run's token, or when it is in the session of a
+process that we started, and that start is not older than the session's leader. A process is
+signalled through a pidfd, after a second look, so that a reused pid is never hit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+TOKEN = b"EFFNET_TOKEN="
+
+
+@dataclass(frozen=True)
+class Process:
+    """A living process. `start_time` is in clock ticks since boot, as in /proc/PID/stat."""
+
+    pid: int
+    start_time: int
+    parent: int
+    session: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is ours on this machine.
+
+    `token`: exact value of EFFNET_TOKEN, or a value that ends in `/`, which stands for all tokens
+    below it. `sessions`: pid -> start time of processes that we started as session leaders.
+    `root`: pid whose descendants are ours (the subreaper), None when there is none.
+    `spare`: pids that are never ours (agent, warden).
+    """
+
+    token: str
+    sessions: tuple[tuple[int, int], ...] = ()
+    root: int | None = None
+    spare: frozenset[int] = frozenset()
+
+
+def read_process(pid: int) -> Process | None:
+    """None when there is no such process (any more)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The name is in brackets and may itself hold brackets and spaces.
+    fields = text[text.rfind(b")") + 2 :].split()
+    return Process(
+        pid=pid,
+        state=fields[0].decode("ascii", "replace"),
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        start_time=int(fields[19]),
+    )
+
+
+def is_alive(pid: int, start_time: int | None) -> bool:
+    """Whether exactly this process is there; a zombie is not. None: any start time."""
+    process = read_process(pid)
+    return (
+        process is not None
+        and process.state not in "ZX"
+        and (start_time is None or process.start_time == start_time)
+    )
+
+
+def tokens_of(pid: int) -> str | None:
+    """The process's EFFNET_TOKEN; None when it has none or is not ours to read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:
+        return None
+    for entry in environment.split(b"\0"):
+        if entry.startswith(TOKEN):
+            return entry[len(TOKEN) :].decode("utf-8", "replace")
+    return None
+
+
+def all_processes() -> list[Process]:
+    found = (read_process(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process for process in found if process is not None and process.state not in "ZX"]
+
+
+def owned(claim: Claim) -> list[Process]:
+    """All living processes that are ours, lowest pid first."""
+    processes = all_processes()
+    descendants = _descendants(processes, claim.root)
+    sessions = dict(claim.sessions)
+    mine = []
+    for process in processes:
+        if process.pid in claim.spare or process.pid == os.getpid():
+            continue
+        leader_start = sessions.get(process.session)
+        if (
+            process.pid in descendants
+            or (leader_start is not None and process.start_time >= leader_start)
+            or _matches(tokens_of(process.pid), claim.token)
+        ):
+            mine.append(process)
+    return sorted(mine, key=lambda process: process.pid)
+
+
+def _matches(token: str | None, wanted: str) -> bool:
+    if token is None:
+        return False
+    return token.startswith(wanted) if wanted.endswith("/") else token == wanted
+
+
+def _descendants(processes: Iterable[Process], root: int | None) -> set[int]:
+    if root is None:
+        return set()
+    children: dict[int, list[int]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    frontier = [root]
+    while frontier:
+        for child in children.get(frontier.pop(), ()):
+            if child not in found:
+                found.add(child)
+                frontier.append(child)
+    return found
+
+
+def send_signal(process: Process, number: signal.Signals) -> bool:
+    """True when exactly this process got the signal."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        now = read_process(process.pid)
+        if now is None or now.start_time != process.start_time:
+            return False
+        signal.pidfd_send_signal(pidfd, number)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(pidfd)
+
+
+def end_all(
+    claim: Claim, term_s: float, kill_s: float, reap: Callable[[], None] = lambda: None
+) -> tuple[int, ...]:
+    """SIGTERM, up to `term_s`, SIGKILL until nothing is left, up to `kill_s`. -> pids still there.
+
+    `reap` is called between looks, for a caller whose own children are among them.
+    """
+    signalled: set[Process] = set()
+    deadline = time.monotonic() + term_s
+    while (left := owned(claim)) and time.monotonic() < deadline:
+        signal_new(left, signalled, signal.SIGTERM)
+        time.sleep(0.02)
+        reap()
+    deadline = time.monotonic() + kill_s
+    while left and time.monotonic() < deadline:
+        for process in left:
+            send_signal(process, signal.SIGKILL)
+        time.sleep(0.02)
+        reap()
+        left = owned(claim)
+    return tuple(process.pid for process in left)
+
+
+def signal_new(
+    processes: Collection[Process], signalled: set[Process], number: signal.Signals
+) -> None:
+    """Signals each process once: `signalled` remembers. A stopped one is continued, to hear it."""
+    known = {(process.pid, process.start_time) for process in signalled}
+    for process in processes:
+        if (process.pid, process.start_time) in known:
+            continue
+        signalled.add(process)
+        send_signal(process, number)
+        if process.state in "Tt":
+            with contextlib.suppress(OSError):
+                send_signal(process, signal.SIGCONT)

@@ -1,0 +1,149 @@
+"""From a plan to what the agents are told; choosing what a plan leaves open."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.core.make_plan import make_plan
+from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext
+from launcher.core.profile import Profile
+from launcher.errors import BusyError, NodeError
+from launcher.shell.attempt import NodeLink
+from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of
+from launcher.shell.runtime_folder import runtime_folder
+from launcher.shell.transport import LocalTransport
+
+PORTS = range(20000, 32000)
+"""Below the range that the kernel hands out to clients, so nobody gets one by chance."""
+
+
+class PortClaim:
+    """A free port, kept from our other runs for as long as this object's process lives."""
+
+    def __init__(self, address: str) -> None:
+        self.port = 0
+        folder = runtime_folder()
+        for port in random.sample(PORTS, 200):
+            self._fd = os.open(
+                folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
+            )
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._fd)
+                continue
+            if _is_free(address, port):
+                self.port = port
+                return
+            os.close(self._fd)
+        raise BusyError(f"no free port found on {address}", "Set master.port in the profile.")
+
+    def release(self) -> None:
+        (runtime_folder() / f"port-{self.port}").unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _is_free(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
+    """What this machine knows of its own nodes."""
+    cpus = tuple(sorted(os.sched_getaffinity(0)))
+    return {node.label: NodeFacts(cpus=cpus) for node in profile.nodes if node.is_local}
+
+
+def plan_attempt(
+    profile: Profile,
+    run: str,
+    root: Path,
+    attempt: int,
+    *,
+    resume: str = "",
+    data_path: str = "",
+    settings: tuple[tuple[str, str], ...] = (),
+    port: int = 0,
+) -> Plan:
+    """The plan of one attempt on what this machine knows. Raises `PlanError`."""
+    context = RunContext(
+        run=run,
+        run_directory=str(root),
+        attempt=attempt,
+        python=sys.executable,
+        resume=resume,
+        data_path=data_path,
+        settings=settings,
+        master_port=port,
+        facts=local_facts(profile),
+    )
+    return make_plan(profile, context)
+
+
+def links(plan: Plan, profile: Profile) -> tuple[NodeLink, ...]:
+    """A link for each node of the plan. Raises `NodeError` for a node that needs SSH."""
+    token = token_of(plan.run, plan.attempt)
+    found = []
+    for node in plan.nodes:
+        if not node.is_local:
+            raise NodeError(node.name, "nodes over SSH are not there yet", "Use local nodes.")
+        transport = LocalTransport(node.name, Path(node.run_directory), plan.attempt, token)
+        found.append(NodeLink(transport, order_of(plan, profile, node.name, node.run_directory)))
+    return tuple(found)
+
+
+def order_of(plan: Plan, profile: Profile, node: str, root: str) -> NodeOrder:
+    limits = profile.limits
+    return NodeOrder(
+        run=plan.run,
+        attempt=plan.attempt,
+        node=node,
+        token=token_of(plan.run, plan.attempt),
+        root=root,
+        python=sys.executable,
+        device_target=plan.device_target,
+        processes=tuple(
+            process_order(process) for process in plan.on_node(node) if process.is_started
+        ),
+        stop_file=plan.stop_file,
+        limits=Limits(
+            stop_save_s=limits.stop_save_s,
+            term_s=limits.term_s,
+            kill_s=limits.kill_s,
+            orphan_limit_s=limits.orphan_limit_s,
+        ),
+    )
+
+
+def process_order(process: PlannedProcess) -> ProcessOrder:
+    argv = process.argv
+    if process.setup:
+        # The one place where a shell is needed: set_env.sh files can only be sourced.
+        script = "\n".join([*process.setup, 'exec "$@"'])
+        argv = ("/bin/bash", "-c", script, "setup", *argv)
+    is_rank = process.role is Role.RANK
+    log_folder = os.path.dirname(process.log)
+    return ProcessOrder(
+        role=process.role.value,
+        argv=argv,
+        env=dict(process.environment),
+        log=process.log,
+        rank=process.rank if is_rank else None,
+        local_rank=process.local_rank or 0,
+        device=process.device_id,
+        # MindSpore leaves folders wherever it runs.
+        cwd=process.working_directory or log_folder,
+        cpus=process.cpus,
+        heartbeat=process.heartbeat or None,
+    )

@@ -1,0 +1,133 @@
+"""Where a new attempt continues, and whether there is one without being asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.core.checkpoints import ResumeChoice
+from launcher.core.events import FailureKind, ResumePoint
+from launcher.core.metrics import METRIC_BYTES, unpack
+from launcher.core.state import RunState
+from launcher.errors import CheckpointError
+from launcher.shell import checkpoint_files
+from launcher.shell.run_files import StoredRun
+
+AUTO = "auto"
+SCRATCH = "scratch"
+BY_ITSELF = "by itself"
+IN_VAIN = frozenset(
+    {FailureKind.CONFIG, FailureKind.LAUNCH, FailureKind.LOSS, FailureKind.CHECKPOINT}
+)
+"""Failures that the same attempt would only repeat."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """A new attempt; `resume` is None where it starts from the beginning."""
+
+    why: str
+    resume: ResumePoint | None
+
+
+def choice_for(run: StoredRun, state: RunState, wanted: str = AUTO) -> ResumeChoice:
+    """What a resume takes: `auto`, or a checkpoint's path. Never raises for a bad checkpoint."""
+    if wanted != AUTO:
+        return _named(run, state, Path(wanted).absolute())
+    folder = checkpoint_files.checkpoint_folder(run.paths.root, run.profile)
+    found = checkpoint_files.find(folder)
+    return checkpoint_files.choose_verified(found, _steps_done(run, state), run.profile.world_size)
+
+
+def _named(run: StoredRun, state: RunState, path: Path) -> ResumeChoice:
+    facts = (checkpoint_files.facts_of(path),)
+    choice = checkpoint_files.choose_verified(
+        facts, _steps_done(run, state), run.profile.world_size
+    )
+    if choice.path is None:
+        why = choice.skipped[0].why if choice.skipped else "it is not there"
+        return ResumeChoice(None, f"{path}: {why}", skipped=choice.skipped)
+    return ResumeChoice(
+        choice.path,
+        "the checkpoint that was asked for",
+        choice.epoch,
+        choice.step,
+        choice.steps_lost,
+        choice.world_size,
+        choice.verified,
+    )
+
+
+def resume_point(run: StoredRun, state: RunState, wanted: str) -> ResumePoint | None:
+    """The point to continue from; None for `scratch`. Raises `CheckpointError`."""
+    if wanted == SCRATCH:
+        return None
+    choice = choice_for(run, state, wanted)
+    if choice.path is None or choice.epoch is None or choice.step is None:
+        raise CheckpointError(
+            f"{run.info.id}: {choice.why}",
+            "Start the run anew: effnet-launch start " + run.info.profile,
+        )
+    return ResumePoint(choice.path, choice.epoch, choice.step, choice.why, choice.steps_lost)
+
+
+def next_attempt(run: StoredRun, state: RunState) -> Again | None:
+    """After a failure: the attempt that the profile's policy makes by itself, if any."""
+    retry, failure = run.profile.retry, state.failure
+    resumes_hang = (
+        failure is not None and failure.kind is FailureKind.HANG and retry.on_silent == "resume"
+    )
+    limit = max(retry.auto_resume, 1 if resumes_hang else 0)
+    if failure is None or failure.kind in IN_VAIN or state.status.value != "failed":
+        return None
+    done = _tries_so_far(state)
+    if done >= limit or _without_progress(state) >= retry.no_progress_limit:
+        return None
+    choice = choice_for(run, state)
+    why = f"{BY_ITSELF}, {done + 1} of {limit}"
+    if choice.path is None or choice.epoch is None or choice.step is None:
+        return Again(f"{why}, from the beginning: {choice.why}", None)
+    point = ResumePoint(
+        choice.path, choice.epoch, choice.step, f"{why}: {choice.why}", choice.steps_lost
+    )
+    return Again(point.why, point)
+
+
+def _tries_so_far(state: RunState) -> int:
+    """Attempts in a row, up to the newest, that began by themselves."""
+    count = 0
+    for attempt in reversed(state.attempts):
+        if attempt.attempt == 1:
+            break
+        if attempt.resume is not None and not attempt.resume.why.startswith(BY_ITSELF):
+            break
+        count += 1
+    return count
+
+
+def _without_progress(state: RunState) -> int:
+    """Failed attempts in a row, up to the newest, that saved no checkpoint beyond their start."""
+    count = 0
+    for attempt in reversed(state.attempts):
+        began = attempt.resume.step if attempt.resume is not None else 0
+        saved = [c.step for c in state.checkpoints if c.attempt == attempt.attempt]
+        if max(saved, default=began) > began:
+            break
+        count += 1
+    return count
+
+
+def _steps_done(run: StoredRun, state: RunState) -> int | None:
+    """Steps that rank 0 had reported, or that events tell of."""
+    known = checkpoint_files.newest_step(state) or 0
+    for attempt in state.attempts:
+        path = run.paths.attempt(attempt.attempt).rank(0).metrics
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - size % METRIC_BYTES - METRIC_BYTES))
+                records = unpack(file.read(METRIC_BYTES))
+        except OSError:
+            continue
+        known = max(known, *(record.global_step + 1 for record in records), 0)
+    return known or None

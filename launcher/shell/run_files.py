@@ -1,0 +1,112 @@
+"""Making a run directory, and reading what its supervisor needs from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.core.codec import Mismatch, from_plain, to_plain
+from launcher.core.paths import RunPaths
+from launcher.core.plan import PlannedFile
+from launcher.core.profile import Profile
+from launcher.core.profile_load import profile_from_json
+from launcher.core.run_info import RunInfo, parse_run_info
+from launcher.errors import LaunchError, RunNotFoundError
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """What was asked for at the start and holds for every attempt of the run."""
+
+    data_path: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run directory's fixed part."""
+
+    paths: RunPaths
+    info: RunInfo
+    profile: Profile
+    request: StartRequest
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Written aside, synced, renamed: a reader sees the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -> RunPaths:
+    """A new run directory. Raises `LaunchError`, naming what cannot be written."""
+    paths = RunPaths(root)
+    text = json.dumps({**to_plain(info), "start": to_plain(request)}, indent=2) + "\n"
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir()
+        paths.attempts.mkdir()
+        paths.checkpoint.mkdir()
+        write_file(paths.profile, profile.to_json() + "\n")
+        write_file(paths.run, text)
+    except OSError as error:
+        raise LaunchError(
+            f"the run directory cannot be written: {error}",
+            "Set EFFNET_RUNS_DIR to a folder with space that you may write.",
+        ) from error
+    return paths
+
+
+def load(root: Path) -> StoredRun:
+    """Raises `RunNotFoundError` when there is none, `LaunchError` when it is damaged."""
+    paths = RunPaths(root)
+    try:
+        text = paths.run.read_text()
+        profile_text = paths.profile.read_text()
+    except OSError as error:
+        raise RunNotFoundError(f"{root} is no run directory: {error}") from error
+    info = parse_run_info(text)
+    if info is None:
+        raise LaunchError(f"{paths.run} is damaged")
+    try:
+        request = from_plain(StartRequest, _start_part(text))
+    except Mismatch as error:
+        raise LaunchError(f"{paths.run} is damaged: {error}") from error
+    return StoredRun(paths, info, profile_from_json(profile_text), request)
+
+
+def _start_part(text: str) -> Any:
+    return json.loads(text).get("start", {})
+
+
+def write_planned(files: tuple[PlannedFile, ...]) -> None:
+    """The plan's files of this machine."""
+    for file in files:
+        if not file.node:
+            write_file(Path(file.path), file.content)
+
+
+def versions() -> Mapping[str, str]:
+    """Versions of what a run's result depends on; what is not installed is left out."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": sys.version.split()[0]}
+    for package in ("effnet-tui", "mindspore", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

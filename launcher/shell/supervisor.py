@@ -1,0 +1,298 @@
+"""`python -m launcher.shell.supervisor RUN`: one per run. Owns it until all of it has ended.
+
+    python -m launcher.shell.supervisor RUN [--resume auto|scratch|PATH] [--ready FD]
+
+It takes a lock on the run, so two never own one, puts itself behind everything that could end it
+(own session, no terminal), and answers clients on a Unix socket (docs/launcher.md). Started on a
+run that another supervisor left alive, it adopts the agents and catches up. On `--ready` it writes
+`ok` or the reason why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from launcher.core import events
+from launcher.core.plan import Plan, plan_from_json
+from launcher.core.state import RunStatus
+from launcher.errors import BusyError, LaunchError
+from launcher.shell import prepare, retrying, run_files
+from launcher.shell.attempt import Attempt, Outcome, launch_failure
+from launcher.shell.channel import Channel, ChannelClosedError, Message, listen
+from launcher.shell.event_log import EventLog
+from launcher.shell.ownership import read_process
+from launcher.shell.processes import unix_time_of
+from launcher.shell.run_files import StoredRun
+from launcher.shell.runtime_folder import socket_path
+
+TICK_S = 0.05
+LOCK_S = 0.3
+
+
+class Supervisor:
+    """The loop: clients, agents, attempts."""
+
+    def __init__(self, run: StoredRun, log: EventLog) -> None:
+        self._run = run
+        self._log = log
+        self._selector = selectors.DefaultSelector()
+        self._attempt: Attempt | None = None
+        self._port: prepare.PortClaim | None = None
+        self._clients: list[Channel] = []
+        self._stop_pending: Message | None = None
+        self._socket = socket_path(run.paths.root, "supervisor")
+        self._listener = listen(self._socket)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def introduce(self) -> None:
+        """supervisor.json, and the event that says who supervises now."""
+        before = self._log.state.supervisor_pid
+        me = read_process(os.getpid())
+        text = json.dumps(
+            {
+                "pid": os.getpid(),
+                "start_time": unix_time_of(me.start_time) if me else None,
+                "token": self._run.info.id,
+                "socket": self._socket,
+            }
+        )
+        run_files.write_file(self._run.paths.supervisor, text + "\n")
+        if self._log.state.last_n == 0:
+            info = self._run.info
+            self._log.add(
+                events.RunCreated, run=info.id, profile=info.profile, world_size=info.world_size
+            )
+        self._log.add(events.SupervisorStarted, pid=os.getpid(), replaced=before)
+
+    def begin(self, resume: events.ResumePoint | None, is_new: bool) -> None:
+        """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
+        state = self._log.state
+        living = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.STOPPING, RunStatus.FAILING)
+        newest = state.attempt
+        if state.status in living and newest is not None:
+            if is_new:
+                raise BusyError(f"{self._run.info.id} is still {state.status.value}")
+            self._adopt(newest.attempt)
+        elif is_new or not state.status.is_over:
+            self._start_attempt(resume)
+
+    def run(self) -> int:
+        """Until the run has ended. -> exit code of the supervisor's process."""
+        while self._attempt is not None:
+            for key, _ in self._selector.select(TICK_S):
+                self._ready(key.fileobj)
+            self._reap()
+            self._log.flush()
+            self._attempt.turn()
+            if self._attempt.is_over:
+                self._after(self._attempt)
+        return 0
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._socket)
+        self._run.paths.supervisor.unlink(missing_ok=True)
+        self._log.close()
+
+    # -- attempts
+
+    def _start_attempt(self, resume: events.ResumePoint | None) -> None:
+        newest = self._log.state.attempt
+        number = 1 if newest is None else newest.attempt + 1
+        self._log.add(
+            events.AttemptStarted,
+            attempt=number,
+            world_size=self._run.profile.world_size,
+            resume=resume,
+        )
+        try:
+            plan = self._plan(number, resume)
+            self._run.paths.stop.unlink(missing_ok=True)
+            run_files.write_planned(plan.files)
+            run_files.write_file(self._run.paths.attempt(number).plan, plan.to_json() + "\n")
+            links = prepare.links(plan, self._run.profile)
+        except (LaunchError, OSError) as error:
+            self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(str(error)))
+            self._release()
+            return
+        self._attempt = Attempt(plan, self._log, links, self._selector)
+        self._attempt.launch()
+
+    def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
+        run = self._run
+        port = run.profile.master.port
+        if port == 0:
+            address = run.profile.master.address or run.profile.nodes[0].address
+            self._port = prepare.PortClaim("127.0.0.1" if address == "localhost" else address)
+            port = self._port.port
+        return prepare.plan_attempt(
+            run.profile,
+            run.info.id,
+            run.paths.root,
+            number,
+            resume="" if resume is None else resume.path,
+            data_path=run.request.data_path,
+            settings=run.request.settings,
+            port=port,
+        )
+
+    def _adopt(self, number: int) -> None:
+        try:
+            plan = plan_from_json(self._run.paths.attempt(number).plan.read_text())
+            links = prepare.links(plan, self._run.profile)
+        except (LaunchError, OSError) as error:
+            failure = launch_failure(f"attempt {number} never began: {error}")
+            self._log.add(events.AttemptFailed, attempt=number, failure=failure)
+            return
+        self._attempt = Attempt(plan, self._log, links, self._selector)
+        self._attempt.adopt()
+
+    def _after(self, attempt: Attempt) -> None:
+        """The attempt is over and nothing of it is left: dismiss its agents, or try again."""
+        attempt.dismiss()
+        self._attempt = None
+        self._release()
+        if attempt.outcome is not Outcome.FAILED or self._stop_pending is not None:
+            return
+        again = retrying.next_attempt(self._run, self._log.state)
+        if again is not None:
+            print(f"trying again {again.why}", flush=True)
+            self._start_attempt(again.resume)
+
+    def _release(self) -> None:
+        if self._port is not None:
+            self._port.release()
+            self._port = None
+
+    # -- clients
+
+    def _ready(self, source: object) -> None:
+        if source is self._listener:
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = self._listener.accept()
+                client = Channel(connection)
+                self._clients.append(client)
+                self._selector.register(client, selectors.EVENT_READ)
+        elif isinstance(source, Channel) and source in self._clients:
+            for message in source.receive():
+                self._answer(source, message)
+            if source.closed:
+                self._forget(source)
+        elif self._attempt is not None:
+            self._attempt.ready(source)
+
+    def _answer(self, client: Channel, message: Message) -> None:
+        reply: Message = {"ok": True, "pid": os.getpid()}
+        operation = message.get("op")
+        state = self._log.state
+        if operation == "ping":
+            reply |= {"status": state.status.value, "last_n": state.last_n}
+            reply["trouble"] = str(self._log.trouble) if self._log.trouble else None
+        elif operation == "stop":
+            self._stop_pending = message
+            if self._attempt is not None:
+                save = bool(message.get("save", True))
+                self._attempt.stop(save, str(message.get("by", "a client")))
+        else:
+            reply = {"ok": False, "error": f"unknown operation {operation!r}"}
+        with contextlib.suppress(ChannelClosedError):
+            client.send(reply)
+
+    def _forget(self, client: Channel) -> None:
+        self._clients.remove(client)
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is client:
+                self._selector.unregister(client)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def own(root: Path) -> int:
+    """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
+    fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < deadline:
+                time.sleep(0.02)  # a client may just be looking
+                continue
+            os.close(fd)
+            raise BusyError(f"another supervisor owns {root.name}") from None
+        return fd
+
+
+def supervise(root: Path, resume: str, ready_fd: int | None) -> int:
+    supervisor: Supervisor | None = None
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
+    try:
+        run = run_files.load(root)
+        own(root)
+        log = EventLog(run.paths.events)
+        point = retrying.resume_point(run, log.state, resume) if resume else None
+        supervisor = Supervisor(run, log)
+        supervisor.introduce()
+        supervisor.begin(point, bool(resume))
+        _tell_ready(ready_fd, "ok")
+        return supervisor.run()
+    except (LaunchError, OSError) as error:
+        print(f"supervisor: {error}", flush=True)
+        _tell_ready(ready_fd, str(error))
+        return error.exit_code if isinstance(error, LaunchError) else 1
+    finally:
+        if supervisor is not None:
+            supervisor.close()
+
+
+def _tell_ready(fd: int | None, text: str) -> None:
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(fd, text.encode())
+            os.close(fd)
+
+
+def detach() -> None:
+    """Into the background: the caller's child ends here, its grandchild goes on."""
+    if os.fork():
+        os._exit(0)
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="launcher.shell.supervisor", allow_abbrev=False)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--resume", default="", help="auto, scratch, or the path of a checkpoint")
+    parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
+    arguments = parser.parse_args(argv)
+    detach()
+    try:
+        return supervise(arguments.run.resolve(), arguments.resume, arguments.ready)
+    except Exception:
+        print(time.strftime("%F %T"), traceback.format_exc(), flush=True)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""How a supervisor reaches a node. Local is here; SSH fills the same surface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from launcher.errors import NodeError
+from launcher.shell import ownership, processes
+from launcher.shell.channel import Channel, connect
+from launcher.shell.journal import read_lines
+from launcher.shell.orders import node_journal
+from launcher.shell.runtime_folder import socket_path
+
+CONNECT_LIMIT_S = 15.0
+
+
+class Transport(Protocol):
+    """One node of one attempt, as its supervisor sees it. `node` is its label."""
+
+    node: str
+
+    def launch(self) -> Channel:
+        """Starts the node's agent and connects. Raises `NodeError`."""
+        ...
+
+    def connect(self) -> Channel:
+        """Connects to an agent that is already there. Raises `NodeError`."""
+        ...
+
+    def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
+        """The agent's journal after message `after`, read without the agent."""
+        ...
+
+    def sweep(self) -> tuple[int, ...]:
+        """Ends whatever of the attempt is still on the node, without an agent. -> pids left."""
+        ...
+
+
+class LocalTransport:
+    """This machine: the agent is a process in its own session, its channel a Unix socket."""
+
+    def __init__(self, node: str, root: Path, attempt: int, token: str) -> None:
+        self.node = node
+        self._root = root
+        self._attempt = attempt
+        self._token = token
+        self._socket = socket_path(root, f"agent {attempt} {node}")
+        self._journal = node_journal(root / "attempts" / f"{attempt:03d}", node)
+
+    def launch(self) -> Channel:
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "launcher.shell.agent", "serve"]
+        argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
+        argv += ["--token", self._token, "--socket", self._socket]
+        log = self._journal.with_suffix(".log")
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            pid = processes.detached(argv, fd)
+        except OSError as error:
+            raise NodeError(self.node, f"the agent cannot be started: {error}") from error
+        finally:
+            os.close(fd)
+        deadline = time.monotonic() + CONNECT_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                return connect(self._socket)
+            if not ownership.is_alive(pid, None):
+                raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
+            time.sleep(0.01)
+        raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
+
+    def connect(self) -> Channel:
+        try:
+            return connect(self._socket)
+        except OSError as error:
+            raise NodeError(self.node, f"no agent answers: {error}") from error
+
+    def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
+        return [(n, message) for n, message in read_lines(self._journal) if n > after]
+
+    def sweep(self) -> tuple[int, ...]:
+        return ownership.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)

@@ -1,0 +1,216 @@
+"""`python -m effnet train|eval|export|infer` that only looks like it."""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from effnet import faults
+from effnet.scheduler import Barrier
+
+RANK = int(os.environ.get("RANK_ID", "0"))
+WORLD = int(os.environ.get("RANK_SIZE", "1"))
+STEPS = int(os.environ.get("STANDIN_STEPS", "10"))
+STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
+
+
+def heartbeat(phase, step, epoch=0):
+    path = os.environ.get("EFFNET_HEARTBEAT")
+    if not path:
+        return
+    record = f"1 {time.time():.6f} {phase} {step} {epoch} {os.getpid()}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(fd, record.ljust(127).encode() + b"\n", 0)
+    finally:
+        os.close(fd)
+
+
+class Stop:
+    reason = ""
+
+    def __init__(self):
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def _on_term(self, number, frame):
+        self.reason = "SIGTERM"
+
+    def look(self):
+        stop_file = os.environ.get("EFFNET_STOP_FILE")
+        if not self.reason and stop_file and os.path.exists(stop_file):
+            self.reason = "stop file"
+        return self.reason
+
+
+def save(folder, epoch, step):
+    begin = time.monotonic()
+    folder = Path(folder)
+    path = folder / f"step-{step:08d}.ckpt"
+    content = json.dumps({"epoch": epoch, "step": step}).encode() + os.urandom(100_000)
+    halved = any(fault["do"] == "half_checkpoint" for fault in faults.wanted(RANK, step))
+    if any(fault["do"] == "no_save" for fault in faults.wanted(RANK, step)):
+        heartbeat("checkpoint", step)
+        time.sleep(3600)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(content)
+    os.replace(aside, path)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = {
+        "format": "effnet-checkpoint",
+        "sha256": digest,
+        "bytes": len(content),
+        "epoch": epoch,
+        "step": step,
+        "steps_per_epoch": STEPS,
+        "world_size": WORLD,
+        "created": time.time(),
+    }
+    path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(manifest))
+    if halved:
+        # A damaged disk: right size, wrong content, and a manifest that knows better.
+        path.write_bytes(content[:50_000] + bytes(len(content) - 50_000))
+    took_ms = (time.monotonic() - begin) * 1000
+    print(
+        f"checkpoint: epoch:[{epoch}], step:[{step}], bytes:[{len(content)}],"
+        f" time:[{took_ms:.3f}], sha256:[{digest[:16]}], path:[{path}]",
+        flush=True,
+    )
+
+
+def newest(folder):
+    """(epoch, step) of the checkpoint to resume from."""
+    if folder == "auto":
+        raise SystemExit("the stand-in resumes from a path")
+    manifest = json.loads(Path(f"{folder}.manifest.json").read_text())
+    return manifest["epoch"], manifest["step"]
+
+
+def settings_of(arguments):
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    settings = tomllib.loads(Path(arguments.config).read_text())
+    settings.update(item.split("=", 1) for item in arguments.set)
+    return settings
+
+
+def train(arguments):
+    stop = Stop()
+    heartbeat("init", 0)
+    faults.commit(RANK, 0, heartbeat)
+    epochs = int(settings_of(arguments).get("epoch_size", 3))
+    barrier = Barrier() if WORLD > 1 else None
+    done_epochs, done = 0, 0
+    if barrier:
+        barrier.wait(False)
+    print(
+        f"start: rank:[{RANK}/{WORLD}], target:[CPU], variant:[b2], parameters:[9109994],"
+        f" epochs:[{epochs}], steps per epoch:[{STEPS}], batch:[4x{WORLD}], images:[320], seed:[1]",
+        flush=True,
+    )
+    if arguments.resume:
+        done_epochs, done = newest(arguments.resume)
+        where = f"epoch:[{done_epochs}], step:[{done}], path:[{arguments.resume}]"
+        print(f"resume: {where}", flush=True)
+    begin = time.monotonic()
+    while done < epochs * STEPS:
+        epoch, step = divmod(done, STEPS)
+        heartbeat("data", done, epoch)
+        if done:
+            faults.commit(RANK, done, heartbeat)
+        heartbeat("compute", done, epoch)
+        step_begin = time.monotonic()
+        time.sleep(STEP_S)
+        heartbeat("reduce", done, epoch)
+        wait_begin = time.monotonic()
+        asked = barrier.wait(bool(stop.look())) if barrier else bool(stop.look())
+        wait_ms = (time.monotonic() - wait_begin) * 1000
+        done += 1
+        took_ms = (time.monotonic() - step_begin) * 1000
+        loss = 2.3 * 0.99**done
+        print(
+            f"epoch: [{epoch:3d}/{epochs:3d}], step:[{step:5d}/{STEPS:5d}],"
+            f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],"
+            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[1288490188]",
+            flush=True,
+        )
+        print(f"plain {done}", flush=True)
+        if done % STEPS == 0:
+            print(
+                f"epoch {done // STEPS}: epoch time: {STEPS * took_ms:.3f},"
+                f" per step time: {took_ms:.3f}, avg loss: {loss:.3f}, images/s:[33.2]",
+                flush=True,
+            )
+        if RANK == 0 and (done % STEPS == 0 or asked):
+            heartbeat("checkpoint", done, done // STEPS)
+            save(arguments.save_checkpoint_path, done // STEPS, done)
+        if asked:
+            reason = stop.look() or "stop file"
+            print(f"stop: epoch:[{done // STEPS}], step:[{done}], reason:[{reason}]", flush=True)
+            break
+    else:
+        took_ms = (time.monotonic() - begin) * 1000
+        print(f"done: epochs:[{epochs}], steps:[{done}], time:[{took_ms:.3f}]", flush=True)
+    heartbeat("done", done, done // STEPS)
+    if barrier:
+        barrier.leave()
+    return 0
+
+
+def eval_(arguments):
+    faults.commit(RANK, 0, heartbeat)
+    time.sleep(float(os.environ.get("STANDIN_EVAL_S", "0")))
+    result = {"loss": 0.5, "top_1_acc": 0.9, "top_5_acc": 0.99, "images": 360}
+    print("eval: images:[360], time:[4210.000], images/s:[85.5], weights:[model]")
+    print(
+        "result: {'Loss': 0.5, 'Top_1_Acc': 0.9, 'Top_5_Acc': 0.99} ckpt ="
+        f" {arguments.checkpoint_path}"
+    )
+    print(json.dumps({**result, "checkpoint": arguments.checkpoint_path}), flush=True)
+    return 0
+
+
+def export(arguments):
+    path = f"{arguments.file_name}.{arguments.file_format.lower()}"
+    Path(path).write_bytes(b"onnx")
+    print(json.dumps({"path": path, "difference": 1e-6}), flush=True)
+    return 0
+
+
+def infer(arguments):
+    print(json.dumps({"top_1_acc": 0.9, "top_5_acc": 0.99, "images": 360}), flush=True)
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="effnet")
+    commands = parser.add_subparsers(dest="command", required=True)
+    trainer = commands.add_parser("train")
+    trainer.add_argument("--config", required=True)
+    trainer.add_argument("--set", action="append", default=[])
+    trainer.add_argument("--save_checkpoint_path", required=True)
+    trainer.add_argument("--dataset_path")
+    trainer.add_argument("--device_target")
+    trainer.add_argument("--run_distribute")
+    trainer.add_argument("--resume")
+    for name in ("eval", "export", "infer"):
+        command = commands.add_parser(name)
+        for flag in ("config", "checkpoint_path", "dataset_path", "file_name", "file_format"):
+            command.add_argument(f"--{flag}")
+        command.add_argument("--onnx_path")
+        command.add_argument("--device_target")
+        command.add_argument("--width")
+        command.add_argument("--height")
+        command.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    run = {"train": train, "eval": eval_, "export": export, "infer": infer}
+    return run[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

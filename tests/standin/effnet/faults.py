@@ -1,0 +1,137 @@
+"""What goes wrong, when: STANDIN_FAULTS is a JSON list of objects.
+
+`rank` (all when left out), `step` (global, before it is taken; 0 is the start), `attempt` (any when
+left out), and `do`: kill (SIGKILL itself), exit (`code`), raise, fault (`kind`), hang (in compute,
+for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`, `session`, `clean_env`),
+half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv, compile (`seconds`),
+no_save (hangs in the checkpoint).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+
+def attempt():
+    return int(os.environ.get("EFFNET_TOKEN", "x/1").rpartition("/")[2])
+
+
+def wanted(rank, step):
+    for fault in json.loads(os.environ.get("STANDIN_FAULTS", "[]")):
+        if (
+            fault.get("rank", rank) == rank
+            and fault.get("step", 0) == step
+            and fault.get("attempt", attempt()) == attempt()
+        ):
+            yield fault
+
+
+def commit(rank, step, heartbeat):
+    """Does all that is due for this rank before this step."""
+    for fault in wanted(rank, step):
+        _DO[fault["do"]](fault, step, heartbeat)
+
+
+def _kill(fault, step, heartbeat):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(fault, step, heartbeat):
+    os._exit(fault.get("code", 3))
+
+
+def _raise(fault, step, heartbeat):
+    raise RuntimeError(fault.get("text", f"the stand-in was told to fail at step {step}"))
+
+
+def _fault(fault, step, heartbeat):
+    kind = fault.get("kind", "loss")
+    print(f"fault: kind:[{kind}], epoch:[0], step:[{step}], text:[the loss is nan]", flush=True)
+    sys.exit(4)
+
+
+def _hang(fault, step, heartbeat):
+    heartbeat("compute", step)
+    time.sleep(fault.get("seconds", 3600))
+
+
+def _compile(fault, step, heartbeat):
+    heartbeat("compile", step)
+    time.sleep(fault.get("seconds", 60))
+
+
+def _stop(fault, step, heartbeat):
+    heartbeat("compute", step)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _ignore_term(fault, step, heartbeat):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _fork(fault, step, heartbeat):
+    """A grandchild that nobody waits for, as leaky as it is told to be."""
+    code = "import os,signal,time\n"
+    if fault.get("ignore_term"):
+        code += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    code += "os.fork()\ntime.sleep(3600)\n"
+    environment = {} if fault.get("clean_env") else None
+    with open(os.devnull, "w") as null:
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment,
+            start_new_session=bool(fault.get("session")),
+            stdout=null,
+            stderr=null,
+        )
+
+
+def _garbage(fault, step, heartbeat):
+    sys.stdout.flush()
+    os.write(1, bytes(range(256)) * 64 + b"\nepoch: [ \xff\xfe broken\n")
+
+
+def _huge_line(fault, step, heartbeat):
+    sys.stdout.flush()
+    left = fault.get("bytes", 10_000_000)
+    while left > 0:
+        left -= os.write(1, b"x" * min(left, 1 << 16))
+    os.write(1, b"\n")
+
+
+def _lines(fault, step, heartbeat):
+    sys.stdout.flush()
+    text = b"".join(b"burst %d\n" % i for i in range(fault.get("count", 1000)))
+    while text:
+        text = text[os.write(1, text) :]
+
+
+def _segv(fault, step, heartbeat):
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _nothing(fault, step, heartbeat):
+    """Looked at elsewhere."""
+
+
+_DO = {
+    "kill": _kill,
+    "exit": _exit,
+    "raise": _raise,
+    "fault": _fault,
+    "hang": _hang,
+    "compile": _compile,
+    "stop": _stop,
+    "ignore_term": _ignore_term,
+    "fork": _fork,
+    "garbage": _garbage,
+    "huge_line": _huge_line,
+    "lines": _lines,
+    "segv": _segv,
+    "half_checkpoint": _nothing,
+    "no_save": _nothing,
+}

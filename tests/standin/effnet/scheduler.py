@@ -1,0 +1,62 @@
+"""The stand-in's cluster: a barrier that every rank comes to at each step, over TCP.
+
+Ranks send a line, 0 or 1; when all are there, each gets 1 if any of them was 1, else 0. A rank
+that is gone leaves the others waiting, as MCCL's reduction does. It ends when all have said bye.
+"""
+
+import os
+import selectors
+import socket
+
+
+class Barrier:
+    def __init__(self):
+        address = (os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"]))
+        self._sock = socket.create_connection(address, timeout=30)
+        self._sock.settimeout(None)
+        self._file = self._sock.makefile("rb")
+
+    def wait(self, flag):
+        self._sock.sendall(b"1\n" if flag else b"0\n")
+        answer = self._file.readline()
+        if not answer:
+            # The scheduler is gone: MCCL ends the process.
+            raise ConnectionError("the scheduler is gone")
+        return answer == b"1\n"
+
+    def leave(self):
+        self._sock.sendall(b"bye\n")
+        self._sock.close()
+
+
+def main():
+    world = int(os.environ["MS_WORKER_NUM"])
+    server = socket.create_server((os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"])))
+    print(f"scheduler for {world} ranks", flush=True)
+    selector = selectors.DefaultSelector()
+    selector.register(server, selectors.EVENT_READ)
+    arrived = {}
+    left = 0
+    while left < world:
+        for key, _ in selector.select():
+            if key.fileobj is server:
+                connection, _ = server.accept()
+                selector.register(connection, selectors.EVENT_READ)
+                continue
+            data = key.fileobj.recv(64)
+            for word in data.split():
+                if word == b"bye":
+                    left += 1
+                else:
+                    arrived[key.fileobj] = word
+            if not data:
+                selector.unregister(key.fileobj)
+        if len(arrived) == world:
+            answer = b"1\n" if b"1" in arrived.values() else b"0\n"
+            for connection in arrived:
+                connection.sendall(answer)
+            arrived = {}
+
+
+if __name__ == "__main__":
+    main()

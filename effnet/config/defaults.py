@@ -62,6 +62,8 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
     found: dict[str, tuple[Any, str]] = {}
     size, dropout = OF_VARIANT[values["variant"]]
     variant = f"variant {values['variant']}"
+    if "warmup_epochs" not in chosen and values["warmup_epochs"] > values["epoch_size"]:
+        found["warmup_epochs"] = (float(values["epoch_size"]), "epoch_size")
     if "dropout" not in chosen:
         found["dropout"] = (dropout, variant)
     if "bn_eps" not in chosen:

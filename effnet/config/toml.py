@@ -55,8 +55,13 @@ def write(config: TrainConfig, sources: dict[str, str] | None = None) -> str:
     for name, value in as_dict(config).items():
         line = f"{name} = {_value(value)}"
         source = (sources or {}).get(name)
-        lines.append(f"{line}  # {source}" if source else line)
+        # A source quotes what the user typed, which may hold a line break.
+        lines.append(f"{line}  # {_printable(source)}" if source else line)
     return "\n".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _value(value: Any) -> str:

@@ -16,6 +16,9 @@ from effnet.weights import convert
 from effnet.weights.files import UnreadableWeights, read_tensors, write_tensors
 from effnet.weights.manifest import Manifest, manifest_path, verify, write_manifest
 
+AVERAGE_PREFIX = "ema."
+"""What the trainer puts before the names of averaged weights and statistics."""
+
 
 def import_weights(
     file: Path, source: str, variant: str, padding: str, num_classes: int, out: Path
@@ -41,23 +44,27 @@ def import_weights(
     )
 
 
-def export_weights(ckpt: Path, target: str, out: Path, prefix: str = "") -> Manifest:
+def export_weights(ckpt: Path, target: str, out: Path, average: bool | None = None) -> Manifest:
     """A checkpoint into a file with the names of `target`; returns the checkpoint's manifest.
 
-    `prefix` picks weights kept under one, such as an average's. Raises `ManifestMissing`,
-    `CheckpointCorrupt`, `WeightsMismatch`, `UnknownSource`.
+    `average` takes the moving average of the weights, and is on where there is one. Raises
+    `ManifestMissing`, `ManifestInvalid`, `CheckpointCorrupt`, `UnreadableWeights`,
+    `WeightsMismatch`, `UnknownSource`.
     """
     _require_suffix(out, ".ckpt" if target == "reference" else ".safetensors")
     manifest = verify(ckpt)
-    tensors = _below(prefix, read_tensors(ckpt))
+    tensors = choose(ckpt, read_tensors(ckpt), average)
     write_tensors(out, convert.from_ours(tensors, target, manifest.variant, manifest.num_classes))
     return manifest
 
 
-def load_network(ckpt: Path, prefix: str = "", **settings: Any) -> tuple[EfficientNet, Manifest]:
+def load_network(
+    ckpt: Path, average: bool | None = None, **settings: Any
+) -> tuple[EfficientNet, Manifest]:
     """The network that a checkpoint holds, built as its manifest says, in evaluation mode.
 
-    `settings` go to `create` (dropout, drop_path, bn_momentum). Raises as `export_weights`.
+    `settings` go to `create` (dropout, drop_path, bn_momentum). `average`, and what is raised,
+    are as for `export_weights`.
     """
     manifest = verify(ckpt)
     net = create(
@@ -67,9 +74,26 @@ def load_network(ckpt: Path, prefix: str = "", **settings: Any) -> tuple[Efficie
         bn_eps=manifest.bn_eps,
         **settings,
     )
-    load_into(net, _below(prefix, read_tensors(ckpt)))
+    load_into(net, choose(ckpt, read_tensors(ckpt), average))
     net.set_train(False)
     return net, manifest
+
+
+def choose(
+    ckpt: Path, tensors: Mapping[str, NDArray[Any]], average: bool | None = None
+) -> dict[str, NDArray[Any]]:
+    """The weights of a checkpoint's tensors, or their moving average; None: that if it is there.
+
+    Raises `UnreadableWeights` if an average is asked for and there is none.
+    """
+    averaged = {
+        name.removeprefix(AVERAGE_PREFIX): value
+        for name, value in tensors.items()
+        if name.startswith(AVERAGE_PREFIX)
+    }
+    if average and not averaged:
+        raise UnreadableWeights(f"{ckpt}: holds no moving average of the weights")
+    return averaged if averaged and average is not False else dict(tensors)
 
 
 def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -84,11 +108,6 @@ def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
     for name, parameter in parameters.items():
         # Not set_data: a graph compiled before would go on computing with the old values.
         ms.ops.assign(parameter, ms.Tensor(np.asarray(present[name], np.float32)))
-
-
-def _below(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    start = len(prefix)
-    return {name[start:]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _require_suffix(path: Path, suffix: str) -> None:

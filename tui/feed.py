@@ -91,15 +91,18 @@ class RunFeed(Feed):
     """One run, for its screen; ``request`` says what the screen shows."""
 
     def __init__(
-        self, target: MessagePump, source: RunSource, period_s: Callable[[], float]
+        self, target: MessagePump, opener: Callable[[], RunSource], period_s: Callable[[], float]
     ) -> None:
         super().__init__(target, period_s, "effnet-tui-run")
-        self._source = source
+        self._opener = opener
+        self.source: RunSource | None = None
         self.request = FrameRequest()
 
     def poll(self) -> Message | None:
-        """What the screen shows."""
-        return RunPolled(self._source.frame(self.request))
+        """What the screen shows. The first poll opens the run, which reads its files."""
+        if self.source is None:
+            self.source = self._opener()
+        return RunPolled(self.source.frame(self.request))
 
 
 class LogFeed(Feed):

@@ -38,8 +38,20 @@ class LogSource(Protocol):
     def lines(self, first: int, count: int) -> Sequence[str]:
         """``count`` lines from ``first``, fewer at the end; long ones may be cut."""
 
-    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
-        """The first line at or after ``start`` (before, when ``step`` is -1) that matches."""
+    def matches(
+        self, pattern: re.Pattern[str], start: int, step: int, count: int
+    ) -> list[tuple[int, str]]:
+        """Up to ``count`` matching lines from ``start`` on (towards the top, when ``step`` is -1).
+
+        In the order in which they are met; may give up early on a huge log.
+        """
+
+    def tail(self, count: int) -> Sequence[str]:
+        """The last lines, whether or not they have been counted yet."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether ``refresh`` has come to the end of the log."""
 
     def line_at(self, offset: int) -> int | None:
         """The number of the line that holds the byte at ``offset``."""

@@ -9,7 +9,7 @@ from typing import Final
 from tui.log_source import ERROR, LEVELS, WARNING, LogSource
 from tui.text import plural
 
-SCAN_LINES: Final = 200_000  # how far one filter step looks before it gives the screen back
+NO_NUMBER: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,35 @@ class LogWindow:
         self._filter: re.Pattern[str] | None = None
         self._filter_text = ""
         self._note = ""
+        self._last: LogFrame | None = None
+        self._last_state: tuple[object, ...] = ()
 
     def frame(self) -> LogFrame:
-        """Look for new lines and say what is to be seen."""
+        """Look for new lines and say what is to be seen; the same object when nothing changed."""
         self._total = self._source.refresh()
+        counted = self._source.is_counted
+        state = (
+            self._total, counted, self.height, self.follow, self._top if not self.follow else 0,
+            self._search, self._match, self._level, self._filter_text, self._note,
+        )  # fmt: skip
+        if self._last is not None and state == self._last_state:
+            return self._last
         keep = self._keep
-        if self.follow:
+        if self.follow and not counted and keep is None:
+            found = [(NO_NUMBER, text) for text in self._source.tail(self.height)]
+        elif self.follow:
             found = self._backward(self._total - 1, self.height, keep)
         else:
             found = self._forward(self._top, self.height, keep)
-        if found:
+        if found and found[0][0] != NO_NUMBER:
             self._top = found[0][0]
-        return LogFrame(
+        note = self._note if counted or self._note else "still counting lines"
+        self._last_state = state
+        self._last = LogFrame(
             self.label, self._total, tuple(found), self.follow, self._match, self._search,
-            self._level, self._filter_text, self._note,
+            self._level, self._filter_text, note,
         )  # fmt: skip
+        return self._last
 
     @property
     def _keep(self) -> re.Pattern[str] | None:
@@ -155,27 +169,20 @@ class LogWindow:
             if at is None:
                 at = self._total if step < 0 else -1
             start = at + step
-        found = self._source.find(pattern, start, step) if 0 <= start <= self._total else None
-        if found is None:
+        inside = 0 <= start <= self._total
+        found = self._source.matches(pattern, start, step, 1) if inside else []
+        if not found:
             self._note = f"no {'later' if step > 0 else 'earlier'} {what}"
             return
         self._note = ""
-        self.go(found)
+        self.go(found[0][0])
 
     def _forward(
         self, first: int, count: int, keep: re.Pattern[str] | None
     ) -> list[tuple[int, str]]:
         if keep is None:
             return list(enumerate(self._source.lines(first, count), first))
-        found: list[tuple[int, str]] = []
-        at, limit = first, first + SCAN_LINES
-        while len(found) < count and at < min(self._total, limit):
-            line = self._source.find(keep, at, 1)
-            if line is None:
-                break
-            found.extend((line, text) for text in self._source.lines(line, 1))
-            at = line + 1
-        return found
+        return self._source.matches(keep, first, 1, count) if first < self._total else []
 
     def _backward(
         self, last: int, count: int, keep: re.Pattern[str] | None
@@ -183,15 +190,7 @@ class LogWindow:
         if keep is None:
             first = max(last + 1 - count, 0)
             return list(enumerate(self._source.lines(first, last + 1 - first), first))
-        found: list[tuple[int, str]] = []
-        at = last
-        while len(found) < count and at >= max(0, last - SCAN_LINES):
-            line = self._source.find(keep, at, -1)
-            if line is None:
-                break
-            found.extend((line, text) for text in self._source.lines(line, 1))
-            at = line - 1
-        return found[::-1]
+        return self._source.matches(keep, last, -1, count)[::-1] if last >= 0 else []
 
 
 _WARNING_OR_ERROR: Final = re.compile(f"{ERROR.pattern}|{WARNING.pattern}", re.IGNORECASE)

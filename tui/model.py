@@ -257,6 +257,7 @@ class SkewData:
     bins: tuple[tuple[float | None, ...], ...] = ()  # one tuple a rank, oldest first
     typical_ms: float | None = None
     words: str = ""
+    worst_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

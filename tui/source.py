@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from tui.log_source import LogSource
 from tui.model import HomeView, Restart, RunFrame
+
+DATA_PATH: Final = "data_path"  # among the overrides: the data folder, not a training key
 
 
 class SourceError(Exception):

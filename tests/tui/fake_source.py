@@ -42,12 +42,19 @@ class ListLog:
     def lines(self, first: int, count: int) -> Sequence[str]:
         return self.all[max(first, 0) : max(first, 0) + max(count, 0)]
 
-    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
+    def matches(
+        self, pattern: re.Pattern[str], start: int, step: int, count: int
+    ) -> list[tuple[int, str]]:
         stop = len(self.all) if step > 0 else -1
-        for at in range(min(start, len(self.all) - 1), stop, step):
-            if pattern.search(self.all[at]):
-                return at
-        return None
+        numbers = range(min(start, len(self.all) - 1), stop, step)
+        return [(at, self.all[at]) for at in numbers if pattern.search(self.all[at])][:count]
+
+    def tail(self, count: int) -> Sequence[str]:
+        return self.all[-count:]
+
+    @property
+    def is_counted(self) -> bool:
+        return True
 
     def line_at(self, offset: int) -> int | None:
         for at, line in enumerate(self.all):

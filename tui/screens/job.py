@@ -12,33 +12,45 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static
 
-from tui.model import Evaluation, RunView
+from tui.model import Checkpoint, Evaluation, RunView
 from tui.source import JobField
 from tui.text import NOT_KNOWN, clean, number
 
 CommandMaker = Callable[[str, str, Mapping[str, str]], str]
 
 EXPORT_FIELDS: Final = (
-    JobField("format", "format", "ONNX", (("ONNX", "ONNX"), ("MINDIR", "MINDIR"), ("AIR", "AIR"))),
-    JobField("width", "width", ""),
-    JobField("height", "height", ""),
+    JobField(
+        "file_format", "format", "ONNX", (("ONNX", "ONNX"), ("MINDIR", "MINDIR"), ("AIR", "AIR"))
+    ),
+    JobField("file_name", "file name"),
 )
-EVAL_FIELDS: Final = (
-    JobField("weights", "weights", "", (("", "as trained"), ("model", "model"), ("ema", "EMA"))),
-)
+EVAL_FIELDS: Final = (JobField("data_path", "data folder"),)
 RESULT_LIMIT: Final = 6
 
 
 def checkpoint_field(view: RunView) -> JobField:
-    """Newest, best, or any of the run's checkpoints."""
-    choices = [("newest", "newest")]
-    if view.evaluations:
-        choices.append(("best", "best so far"))
+    """Newest, best, or any of the run's checkpoints; the newest goes without saying."""
+    choices = [("", "newest")]
+    best = best_checkpoint(view)
+    if best is not None:
+        choices.append((best.path, f"best so far, epoch {best.epoch}, step {best.step}"))
     choices += [
         (entry.path, f"epoch {entry.epoch}, step {entry.step}")
         for entry in reversed(view.checkpoints[-20:])
+        if entry != best
     ]
-    return JobField("checkpoint", "checkpoint", "newest", tuple(choices))
+    return JobField("checkpoint", "checkpoint", "", tuple(choices))
+
+
+def best_checkpoint(view: RunView) -> Checkpoint | None:
+    """The checkpoint with the highest top-1 of those that were evaluated."""
+    by_step = {entry.step: entry for entry in view.checkpoints}
+    rated = [
+        (entry.top_1, by_step[entry.step])
+        for entry in view.evaluations
+        if entry.top_1 is not None and entry.step in by_step
+    ]
+    return max(rated, key=lambda pair: pair[0])[1] if rated else None
 
 
 def result_rows(evaluations: tuple[Evaluation, ...]) -> list[str]:
@@ -85,7 +97,7 @@ class JobScreen(ModalScreen[dict[str, str]]):
                         )  # fmt: skip
                     else:
                         yield Input(
-                            field.default, placeholder="as trained", id=field.name, compact=True
+                            field.default, placeholder="as in the run", id=field.name, compact=True
                         )
             yield Static("", classes="command", id="command")
             if self._view.evaluations:

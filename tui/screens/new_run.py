@@ -16,7 +16,7 @@ from tui.feed import in_background
 from tui.messages import ActionDone, ActionFailed, PlanMade
 from tui.model import HomeProfile
 from tui.screens.base import FeedScreen
-from tui.source import PlanText, SourceError
+from tui.source import DATA_PATH, PlanText, SourceError
 from tui.text import clean
 from tui.widgets.hint_bar import HintBar
 
@@ -64,6 +64,8 @@ class NewRunScreen(FeedScreen):
                         placeholder="epoch_size=5 batch_size=32", id="overrides", compact=True
                     )
                     yield Static("", id="changed")
+                    yield Static("data folder", classes="title")
+                    yield Input(placeholder="as in the profile", id="data", compact=True)
                     yield Static("", id="checks")
                 with VerticalScroll(id="right"):
                     yield Static("making the plan …", id="plan")
@@ -123,13 +125,16 @@ class NewRunScreen(FeedScreen):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the keys and make the plan again."""
+        data = self.query_one("#data", Input).value.strip()
         try:
-            self._overrides = parse_overrides(event.value)
+            self._overrides = parse_overrides(self.query_one("#overrides", Input).value)
         except ValueError as problem:
             self.notify(str(problem), severity="error")
             return
         changed = "\n".join(f"* {key} = {value}" for key, value in self._overrides.items())
         self.query_one("#changed", Static).update(Content(changed))
+        if data:
+            self._overrides[DATA_PATH] = data
         self.query_one("#right").focus()
         self._make_plan()
 

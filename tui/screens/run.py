@@ -17,7 +17,7 @@ from tui.messages import LogRead, RestartChosen, RunPolled, SourceFailed
 from tui.model import Restart, RunFrame
 from tui.screens.base import FeedScreen
 from tui.screens.run_actions import RunActions
-from tui.source import ChartRequest, FrameRequest, RunSource, SourceError
+from tui.source import ChartRequest, FrameRequest, RunSource
 from tui.widgets.chart import FIELD_NAMES, Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import HintBar
@@ -58,7 +58,6 @@ class RunScreen(RunActions, FeedScreen):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run_name = run
-        self.source: RunSource | None = None
         self.frame: RunFrame | None = None
         self.restart: Restart | None = None
         self._log_feed: LogFeed | None = None
@@ -89,13 +88,8 @@ class RunScreen(RunActions, FeedScreen):
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
-        try:
-            self.source = self.dashboard.source.open(self.run_name)
-        except SourceError as problem:
-            self.dashboard.notify(str(problem), severity="error", timeout=8)
-            self.dismiss()
-            return
-        self.feed = RunFeed(self, self.source, lambda: self.dashboard.pace.period_s)
+        source, name = self.dashboard.source, self.run_name
+        self.feed = RunFeed(self, lambda: source.open(name), lambda: self.dashboard.pace.period_s)
         self._log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, self.dashboard.pace.period_s))
         self.query_one(RankTable).focus()
         self._arrange()
@@ -108,6 +102,11 @@ class RunScreen(RunActions, FeedScreen):
         super().on_unmount()
         if self._log_feed is not None:
             self._log_feed.end()
+
+    @property
+    def source(self) -> RunSource | None:
+        """The run, once its feed has opened it."""
+        return self.feed.source if isinstance(self.feed, RunFeed) else None
 
     # -- what comes from the feeds
 
@@ -134,6 +133,10 @@ class RunScreen(RunActions, FeedScreen):
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep the last picture; its age grows and the reason is said."""
+        if self.frame is None and self.source is None:
+            self.dashboard.notify(message.problem, severity="error", timeout=10, markup=False)
+            self.dismiss()
+            return
         self._problem = message.problem
         self._draw()
         self.answer_feed()

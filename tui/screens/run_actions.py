@@ -31,9 +31,10 @@ class RunActions(Screen[None]):
 
     frame: RunFrame | None
     restart: Restart | None
-    source: RunSource | None
-
     if TYPE_CHECKING:
+
+        @property
+        def source(self) -> RunSource | None: ...
 
         @property
         def dashboard(self) -> Dashboard: ...

@@ -170,10 +170,10 @@ class LogView(LineView, can_focus=True):
             "warning": palette.warn,
             "report": palette.muted,
         }.get(level_of(text), palette.text)
-        here = at == self._frame.match
+        here = at >= 0 and at == self._frame.match
         line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
         if digits:
-            line.append(Segment(f"{at + 1:>{digits}} ", palette.muted))
+            line.append(Segment(f"{at + 1 if at >= 0 else '':>{digits}} ", palette.muted))
         room = width - 1 - (digits + 1 if digits else 0)
         shown = clean(text[:KEEP_CHARS])[self._left :]
         shown = fit(shown, room)

@@ -25,6 +25,7 @@ STATE_TONES: Final = {
     "silent": "warn",
     "failed": "bad",
     "ended": "muted",
+    "followed": "muted",
     "done": "good",
 }
 
@@ -219,7 +220,9 @@ class RankTable(LineView, can_focus=True):
     ) -> list[Segment]:
         palette, glyphs = self.palette, self.glyphs
         old = row.newest is not None and view.live and view.now - row.newest > STALE_S
-        plain = palette.muted if old or row.state in ("ended", "waiting") else palette.text
+        plain = (
+            palette.muted if old or row.state in ("ended", "followed", "waiting") else palette.text
+        )
         tone = palette.by_tone(STATE_TONES.get(row.state, "text"))
         marked = {"late", "rank"} if row.rank == view.worst_rank else set()
         if old:

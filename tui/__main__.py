@@ -1,0 +1,143 @@
+"""The command ``effnet-tui``. Only what is needed to parse the command line is imported here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tui.source import Source
+
+EXAMPLES: Final = """\
+examples:
+  effnet-tui                        home: all runs and profiles
+  effnet-tui latest                 the newest run
+  effnet-tui local-cpu              prepare a run of the profile local-cpu
+  effnet-tui --once latest          print one picture of it and leave
+  effnet-tui --replay latest --speed 20
+  NO_COLOR=1 effnet-tui             without colours
+
+q leaves and never ends a run; s, on a run, asks before it ends one. ? shows all keys.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="effnet-tui",
+        description="Watch, start, resume and end EfficientNet training runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "target",
+        nargs="?",
+        metavar="RUN|PROFILE",
+        help="a run (id, unique beginning, path, or latest), or a profile to start",
+    )
+    made.add_argument("--once", action="store_true", help="print one plain-text picture and leave")
+    made.add_argument("--readonly", action="store_true", help="nothing can be started or ended")
+    made.add_argument("--replay", metavar="RUN", help="play a run from its beginning")
+    made.add_argument(
+        "--speed", type=float, default=10.0, metavar="X", help="of the replay (default 10)"
+    )
+    made.add_argument(
+        "--theme", choices=("dark", "light", "ansi", "mono"), help="colours, for this time"
+    )
+    made.add_argument(
+        "--refresh", type=float, metavar="HZ", help="frames a second, 0.2 to 10 (default 4)"
+    )
+    made.add_argument("--version", action="store_true", help="print the version and leave")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    made = parser()
+    given = made.parse_args(argv)
+    if given.version:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(version("effnet-tui"))
+        except PackageNotFoundError:
+            print("effnet-tui, not installed")
+        return 0
+    if given.refresh is not None and not 0.2 <= given.refresh <= 10:
+        made.error("--refresh is 0.2 to 10")
+    if given.replay and not 0.1 <= given.speed <= 10_000:
+        made.error("--speed is 0.1 to 10000")
+    if given.once:
+        return _once(given.replay or given.target or "latest")
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        print("effnet-tui needs a terminal; --once prints one picture without one", file=sys.stderr)
+        return 2
+    return _show(given)
+
+
+def _once(name: str) -> int:
+    from tui.live import LiveSource
+    from tui.once import picture
+    from tui.source import SourceError
+
+    try:
+        run = LiveSource().open(name)
+        sys.stdout.write(picture(run) + "\n")
+    except SourceError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    # Animations cost frames, and no figure is easier to read while it moves.
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from tui.app import Dashboard
+    from tui.lazy import LazySource
+    from tui.settings import load, settings_path
+
+    settings, notes = load(settings_path())
+    source: Source = LazySource()
+    target, profile = given.target, None
+    if given.replay:
+        from tui.replay import ReplaySource
+
+        target = given.replay
+        source = ReplaySource(given.speed)
+    elif target is not None and _is_profile(target):
+        target, profile = None, target
+    app = Dashboard(
+        source,
+        settings,
+        run=target,
+        profile=profile,
+        theme=given.theme,
+        refresh_hz=given.refresh,
+        readonly=given.readonly or bool(given.replay),
+        replay=bool(given.replay),
+        notes=notes,
+    )
+    words = app.run(mouse=settings.mouse)
+    if words:
+        print(words)
+    return app.return_code or 0
+
+
+def _is_profile(name: str) -> bool:
+    """A name that is both is a run's beginning only when no profile has it in full."""
+    if name.endswith(".toml"):
+        return True
+    if os.sep in name or name == "latest":
+        return False
+    from launcher.client import list_profiles
+
+    return any(entry.name == name for entry in list_profiles())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

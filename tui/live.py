@@ -1,0 +1,176 @@
+"""The real source: ``launcher.client``. Imported, and first used, in worker threads."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from launcher import client
+from launcher.errors import LaunchError
+from tui import live_view
+from tui.curves import ChartMaker, SeriesLike, skew
+from tui.live_log import LiveLog
+from tui.log_source import LogSource
+from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
+from tui.source import DATA_PATH, FrameRequest, PlanText, SourceError
+
+CHECKPOINTS_EVERY_S: Final = 5.0
+MAX_STRIP_RANKS: Final = 128
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """The launcher's errors as the dashboard's, with their hints."""
+    try:
+        yield
+    except LaunchError as problem:
+        raise SourceError(str(problem)) from problem
+
+
+class LiveRun:
+    """One run directory, read as it grows. ``clock`` gives Unix seconds."""
+
+    def __init__(self, reader: client.RunReader, clock: Callable[[], float] = time.time) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._charts = ChartMaker(self)
+        self._checkpoints: tuple[Checkpoint, ...] = ()
+        self._checkpoints_s = -CHECKPOINTS_EVERY_S
+
+    def series(self, rank: int, field: str) -> SeriesLike:
+        """All attempts joined."""
+        return self._reader.series(rank, field)
+
+    def frame(self, request: FrameRequest) -> RunFrame:
+        """One poll."""
+        with told():
+            now = self._clock()
+            snapshot = self._reader.poll(now)
+            nodes = [rank.node or "?" for rank in snapshot.ranks]
+            late = SkewData()
+            if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
+                late = skew(self, nodes, max(request.skew_bins, 40))
+            view = live_view.run_view(snapshot, late, self._newest_checkpoints(now))
+            charts = tuple(
+                self._charts.chart(chart, len(nodes), view.evaluations) for chart in request.charts
+            )
+            return RunFrame(view, charts, late)
+
+    def _newest_checkpoints(self, now: float) -> tuple[Checkpoint, ...]:
+        if abs(now - self._checkpoints_s) >= CHECKPOINTS_EVERY_S:
+            self._checkpoints_s = now
+            found = client.checkpoints(self._reader)
+            self._checkpoints = tuple(
+                Checkpoint(facts.manifest.epoch, facts.manifest.step, facts.path,
+                           facts.file_bytes, facts.manifest.created_s)
+                for facts in reversed(found)
+                if facts.manifest is not None and facts.file_bytes is not None
+            )  # fmt: skip
+        return self._checkpoints
+
+    def log(self, rank: int | None) -> LogSource:
+        """A rank's log, or the supervisor's."""
+        with told():
+            reader = self._reader.supervisor_log() if rank is None else self._reader.log(rank)
+            return LiveLog(reader)
+
+    def restart(self) -> Restart:
+        """Reads and verifies the newest checkpoint, with a reader of its own."""
+        with told():
+            choice = client.resume_choice(self._reader.paths.root)
+            return live_view.restart(choice, _words("resume", self._reader.run, {}))
+
+
+class LiveSource:
+    """Runs and profiles of this machine."""
+
+    def __init__(self) -> None:
+        self._runs = client.RunList()
+
+    def home(self) -> HomeView:
+        """Runs, living ones first, and profiles."""
+        with told():
+            runs = tuple(live_view.home_run(summary) for summary in self._runs.poll())
+            profiles = tuple(
+                live_view.home_profile(entry)
+                for entry in client.list_profiles()
+                if not entry.is_hidden
+            )
+            return HomeView(time.time(), runs, profiles)
+
+    def open(self, name: str) -> LiveRun:
+        """A run by id, unique prefix, path or ``latest``."""
+        with told():
+            return LiveRun(client.open_run(name))
+
+    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
+        """What a start would write and run."""
+        with told():
+            sets, data_path = _split(overrides)
+            plan = client.plan_run(profile, sets=sets, data_path=data_path)
+            return PlanText(_sections(plan), self.command("start", profile, overrides))
+
+    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
+        """The new run's id."""
+        sets, data_path = _split(overrides)
+        with told():
+            command = shlex.split(_words("start", profile, overrides))
+            return client.start_run(profile, sets=sets, data_path=data_path, command=command)
+
+    def stop(self, run: str, save: bool) -> str:
+        """Ask; the supervisor ends it and verifies."""
+        with told():
+            client.stop_run(run, save=save, by="effnet-tui")
+        return "all ranks save, then end" if save else "all ranks end now"
+
+    def resume(self, run: str) -> str:
+        """A new attempt from the newest whole checkpoint."""
+        with told():
+            choice = client.resume_run(run)
+        return f"continues from epoch {choice.epoch} step {choice.step}"
+
+    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
+        """The job's id."""
+        with told():
+            return client.start_job(run, kind, **dict(options))
+
+    def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
+        """To show and to copy."""
+        with told():
+            return _words(action, target, options)
+
+
+def _split(overrides: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Training keys as pairs, and the data folder, which is not one of them."""
+    sets = tuple((key, value) for key, value in overrides.items() if key != DATA_PATH)
+    return sets, overrides.get(DATA_PATH, "")
+
+
+def _words(action: str, target: str, options: Mapping[str, str]) -> str:
+    if action in ("start", "plan", "resume"):
+        sets, data_path = _split(options)
+        more: dict[str, object] = {"data_path": data_path} if data_path else {}
+        return shlex.join(client.command_line(action, target, settings=sets, **more))
+    return shlex.join(client.command_line(action, target, **dict(options)))
+
+
+def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    sections: list[tuple[str, tuple[str, ...]]] = []
+    about = (
+        f"{plan.world_size} ranks, start method {plan.start_method}, on {plan.device_target}",
+        f"run directory {plan.run_directory}",
+        f"scheduler at {plan.master_address}:{plan.master_port or 'a free port'}",
+    )
+    sections.append(("run", about))
+    for file in plan.files:
+        where = f" on {file.node}" if file.node else ""
+        sections.append((f"file {file.path}{where}", tuple(file.content.splitlines()[:40])))
+    for process in plan.processes:
+        who = process.role.value if process.rank is None else f"rank {process.rank}"
+        environment = tuple(f"  {key}={value}" for key, value in process.environment.items())
+        lines = (shlex.join(process.argv), *environment)
+        sections.append((f"{who} on {process.node}", lines))
+    return tuple(sections)

@@ -57,7 +57,7 @@ def remarks_on(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]
     if c.device_target == "CPU" and c.amp_level != "O0":
         yield f"amp_level {c.amp_level}: float16 is emulated on a CPU, many times slower than O0"
     if c.device_target == "CPU" and c.mode == "graph":
-        yield "mode graph: on a CPU the first step compiles for minutes and later ones gain little"
+        yield "mode graph: on a CPU the first step compiles for a minute and later ones gain little"
     if c.lr_decay_mode == "steps" and c.warmup_epochs > 0:
         yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is not used"
     if c.save_best_ckpt and c.interval == 0 and not sources["interval"].startswith("default"):

@@ -102,8 +102,8 @@ class TrainConfig:
     )
     mode: str = key(
         "graph",
-        "how MindSpore runs a step: `pynative` operator by operator, `jit` with compiled gradients,"
-        " `graph` as one compiled graph, sunk into the device with its data",
+        "how MindSpore runs a step: `pynative` operator by operator, `jit` with the gradients"
+        " compiled, `graph` compiled whole",
         choices=("pynative", "jit", "graph"),
     )
     seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)

@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from effnet import flags
 from effnet.data.decode import inspect
 from effnet.data.digits import TRAIN, VAL, write_digits
 from effnet.data.errors import DataError, UnreadableImage
@@ -49,10 +50,7 @@ def add_arguments(subparsers: Any) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         action.add_argument("folder", metavar="DIR", nargs="?", help="the data folder")
-        action.add_argument(
-            "--dataset_path", "--dataset-path", dest="dataset_path", metavar="DIR",
-            help="the same as DIR",
-        )  # fmt: skip
+        flags.add(action, "dataset_path", metavar="DIR", help="the same as DIR")
         action.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

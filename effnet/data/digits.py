@@ -30,7 +30,10 @@ def write_digits(folder: str | os.PathLike[str]) -> Path:
     if _is_whole(target):
         return target
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} exists and is not this data set", hint="name another folder")
+        raise DataError(
+            f"{target} exists and is not this data set, or not the whole of it",
+            hint="name another folder, or remove this one",
+        )
     # Slow to import, and needed only when the set is made.
     from sklearn.datasets import load_digits
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from launcher.core import start_cluster
+from launcher.core import start_cluster, start_mpirun, start_ranktable
 from launcher.core.plan import Plan, RunContext
 from launcher.core.profile import Profile, StartMethod
-from launcher.errors import PlanError
 
 _METHODS = {
     StartMethod.CLUSTER: start_cluster.plan,
+    StartMethod.RANKTABLE: start_ranktable.plan,
+    StartMethod.MPIRUN: start_mpirun.plan,
 }
 
 
 def make_plan(profile: Profile, context: RunContext) -> Plan:
-    """Everything that a start would write and run. Raises :class:`PlanError`."""
-    method = _METHODS.get(profile.start_method)
-    if method is None:
-        known = ", ".join(known.value for known in _METHODS)
-        raise PlanError(f"start_method {profile.start_method.value} is not there; known: {known}")
-    return method(profile, context)
+    """Everything that a start would write and run. Raises PlanError or RankTableError."""
+    return _METHODS[profile.start_method](profile, context)

@@ -38,7 +38,8 @@ class RunContext:
     """What is known at a start and does not stand in the profile.
 
     ``resume`` is ``""``, ``"auto"`` or a checkpoint's path; ``settings`` are ``--set`` pairs;
-    ``python`` is the interpreter of local nodes; ``facts`` go by node name.
+    ``python`` is the interpreter of local nodes; ``ssh_config`` is the file that mpirun's ssh is to
+    read; ``facts`` go by node name.
     """
 
     run: str
@@ -48,6 +49,7 @@ class RunContext:
     resume: str = ""
     data_path: str = ""
     settings: tuple[tuple[str, str], ...] = ()
+    ssh_config: str = ""
     master_address: str = ""
     master_port: int = 0
     facts: Mapping[str, NodeFacts] = field(default_factory=dict)

@@ -30,6 +30,15 @@ class StartMethod(str, Enum):
     MPIRUN = "mpirun"
 
 
+class Chip(str, Enum):
+    """Which Ascend chip: it decides the version of the rank table."""
+
+    C910 = "910"
+    C910B = "910B"
+    A3 = "A3"
+    C950 = "950"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +48,8 @@ class Device(_Frozen):
 
     device_id: Annotated[int, Field(ge=0, le=63)]
     device_ip: str = ""
+    super_device_id: Annotated[str, StringConstraints(pattern=r"^\d*$")] = ""
+    """A3 only: its number in the super pod."""
 
 
 class NodeDefaults(_Frozen):
@@ -59,6 +70,7 @@ class NodeDefaults(_Frozen):
     cpus: Annotated[str, StringConstraints(pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$")] = ""
     slots: Annotated[int, Field(ge=0, le=4096)] = 0
     devices: tuple[Device, ...] = ()
+    super_pod_id: str = ""
 
 
 class Node(NodeDefaults):
@@ -96,6 +108,14 @@ class Master(_Frozen):
 
     address: str = ""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class Mpirun(_Frozen):
+    """How ``mpirun`` is called; OpenMPI 4 and 5 name options differently."""
+
+    program: str = "mpirun"
+    version: Literal[4, 5] = 4
+    arguments: tuple[str, ...] = ()
 
 
 class Limits(_Frozen):
@@ -143,11 +163,13 @@ class Profile(_Frozen):
     description: str = ""
     device_target: DeviceTarget
     start_method: StartMethod
+    chip: Chip = Chip.C910
     supervisor: Literal["here", "first-node"] = "here"
     data_path: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
     master: Master = Master()
+    mpirun: Mpirun = Mpirun()
     trainer: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     limits: Limits = Limits()
     retry: Retry = Retry()

@@ -173,9 +173,9 @@ def symptom_in(lines: Sequence[str]) -> Meaning | None:
             kind, meaning, try_next = HCCL_CODES[code[0]]
             return kind, f"{meaning} ({code[0]})", try_next
     for line in reversed(short):
-        for pattern, meaning in _KNOWN:
+        for pattern, known in _KNOWN:
             if pattern.search(line):
-                return meaning
+                return known
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -12,7 +13,8 @@ from PIL import ExifTags, Image
 from effnet.data.crop import Box, FloatBox
 from effnet.data.errors import UnreadableImage
 
-# What Pillow's decoders raise on broken bytes; a missing or forbidden file is an OSError too.
+# What Pillow's decoders raise on broken bytes, and their warnings where those are made errors; a
+# missing or forbidden file is an OSError too.
 _BROKEN = (
     OSError,
     ValueError,
@@ -27,7 +29,7 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    Warning,
 )
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -45,10 +47,16 @@ def decode(path: str) -> Image.Image:
         raise UnreadableImage(_reason(error)) from error
 
 
-def decode_part(
-    path: str, choose: Callable[[int, int], Box], size_px: int
-) -> tuple[Image.Image, FloatBox]:
-    """An RGB image, and in it the part that ``choose(width, height)`` wants of the original.
+class Part(NamedTuple):
+    """An RGB image, the wanted part of it, and the width and height of the original."""
+
+    image: Image.Image
+    box: FloatBox
+    original_size: tuple[int, int]
+
+
+def decode_part(path: str, choose: Callable[[int, int], Box], size_px: int) -> Part:
+    """An image for the part that ``choose(width, height)`` wants of the original.
 
     A JPEG of which at least twice ``size_px`` is wanted each way is decoded at 1/2, 1/4 or 1/8 of
     its size: libjpeg then averages whole blocks of pixels, as resizing would have, in a fraction
@@ -64,13 +72,13 @@ def decode_part(
             )
             image.draft(None, least)
             x, y = image.width / width, image.height / height
-            whole = to_rgb(image)
-            return whole, (
+            box = (
                 left * x,
                 top * y,
-                min(right * x, whole.width),
-                min(bottom * y, whole.height),
+                min(right * x, image.width),
+                min(bottom * y, image.height),
             )
+            return Part(to_rgb(image), box, (width, height))
     except _BROKEN as error:
         raise UnreadableImage(_reason(error)) from error
 

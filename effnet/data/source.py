@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from effnet.data.augment import Augmentation
-from effnet.data.crop import FloatBox
-from effnet.data.decode import decode, decode_part, header
+from effnet.data.crop import Box
+from effnet.data.decode import Part, decode, decode_part, header
 from effnet.data.errors import BadImages, DataError, UnreadableImage
 from effnet.data.folders import ImageIndex
 from effnet.data.preprocess import Preprocessing
@@ -64,18 +65,28 @@ class TrainSource:
             rng = stream("augment", self.seed, self.epoch, i)
             choose = functools.partial(self.augmentation.box, rng)
             try:
-                if self.keep:
-                    image = read(self.index, used, keep=True)
-                    box: FloatBox = choose(*image.size)
-                else:
-                    path = self.index.path(used)
-                    image, box = decode_part(path, choose, self.augmentation.size_px)
+                part = self._part(used, choose)
             except UnreadableImage as error:
                 self.bad_images.add(self.index.path(used), error.message)
                 continue
-            self.augmentation.finish_into(out, image, box, rng)
+            self.augmentation.finish_into(out, part.image, part.box, rng)
             return int(self.index.labels[used]), used
         raise DataError(f"not one image of {self.index.root} can be read")
+
+    def _part(self, i: int, choose: Callable[[int, int], Box]) -> Part:
+        """Image ``i`` and the part of it to train on.
+
+        Only images too small to be decoded at a reduced size are kept in memory and taken from
+        there, so that what is in memory changes no pixel.
+        """
+        size_px = self.augmentation.size_px
+        kept = self.index.decoded.get(i)
+        if kept is not None and min(kept.size) < 2 * size_px:
+            return Part(kept, choose(*kept.size), kept.size)
+        part = decode_part(self.index.path(i), choose, size_px)
+        if self.keep and min(part.original_size) < 2 * size_px:
+            self.index.decoded[i] = part.image
+        return part
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ def import_weights(
         variant=variant,
         padding=padding,
         num_classes=num_classes,
-        bn_eps=BN_EPS[padding],
+        bn_eps=_bn_eps(source, variant, padding),
         source=source,
     )
 
@@ -108,6 +108,13 @@ def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
     for name, parameter in parameters.items():
         # Not set_data: a graph compiled before would go on computing with the old values.
         ms.ops.assign(parameter, ms.Tensor(np.asarray(present[name], np.float32)))
+
+
+def _bn_eps(source: str, variant: str, padding: str) -> float:
+    # torchvision builds its three largest with TensorFlow's epsilon, but not its padding.
+    if source == "torchvision" and variant in ("b5", "b6", "b7"):
+        return BN_EPS["same"]
+    return BN_EPS[padding]
 
 
 def _require_suffix(path: Path, suffix: str) -> None:

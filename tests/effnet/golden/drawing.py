@@ -7,6 +7,7 @@ Names are timm's.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 
@@ -102,3 +103,9 @@ def sketch(name: str, value: Array) -> Array:
     bucket = draw.randint(0, BUCKETS, flat.size)
     sign = draw.randint(0, 2, flat.size) * 2.0 - 1.0
     return np.bincount(bucket, weights=sign * flat, minlength=BUCKETS).astype(np.float32)
+
+
+def names_digest(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """SHA-256 of a network's tensor names and shapes, whatever their order."""
+    listed = sorted((name, list(shape)) for name, shape in shapes.items())
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

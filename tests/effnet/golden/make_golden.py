@@ -7,8 +7,8 @@ Run it in an environment of its own; neither torch nor timm is a dependency of t
     /tmp/golden/bin/pip install --no-deps timm==1.0.31 'torchvision==0.28.*'
     /tmp/golden/bin/python tests/effnet/golden/make_golden.py
 
-It writes, beside itself, one `<network>.safetensors` for each network, and torchvision's
-names and shapes as `torchvision_names.json`.
+It writes, beside itself, one `<network>.safetensors` for each network, and into `names.json` a
+digest of the names and shapes of every variant. make_reference_golden.py adds the reference's.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import timm  # noqa: E402
 import torchvision.models  # noqa: E402
 
 HERE = Path(__file__).parent
+NAMES = HERE / "names.json"
 NETWORKS = {
     "efficientnet_b0": 1e-5,
     "efficientnet_b2": 1e-5,
@@ -80,10 +81,13 @@ def make(network: str, epsilon: float) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    # More would add in another order each time, and change the files' last bits.
+    torch.set_num_threads(1)
     for network, epsilon in NETWORKS.items():
         golden = make(network, epsilon)
         path = HERE / f"{network}.safetensors"
-        made_by = {"timm": timm.__version__, "torch": str(torch.__version__)}
+        # One key: the order of several in the file is left to chance.
+        made_by = {"made_by": f"timm {timm.__version__}, torch {torch.__version__}"}
         save_file(golden, path, metadata=made_by)
         logits = golden["logits"]
         print(
@@ -99,17 +103,21 @@ def main() -> None:
             print(f"  {mode}: loss {golden[f'{mode}/loss'][0]:.4f}, {len(zeros)} zero gradients")
             for name in least[len(zeros) : len(zeros) + 3]:
                 print(f"    {norms[name]:.2e} {name}")
-    shapes = {
-        variant: {
-            name: list(tensor.shape)
-            for name, tensor in getattr(torchvision.models, f"efficientnet_{variant}")()
-            .state_dict()
-            .items()
-            if not name.endswith("num_batches_tracked")
-        }
-        for variant in ("b0", "b2")
-    }
-    (HERE / "torchvision_names.json").write_text(json.dumps(shapes) + "\n")
+    digests = json.loads(NAMES.read_text()) if NAMES.exists() else {}
+    with torch.device("meta"):
+        for source in ("timm", "torchvision"):
+            digests[source] = {}
+            for variant in (f"b{number}" for number in range(8)):
+                net = (
+                    timm.create_model(f"efficientnet_{variant}")
+                    if source == "timm"
+                    else getattr(torchvision.models, f"efficientnet_{variant}")()
+                )
+                shapes = {n: tuple(t.shape) for n, t in net.state_dict().items()}
+                digests[source][variant] = drawing.names_digest(
+                    {n: s for n, s in shapes.items() if not n.endswith("num_batches_tracked")}
+                )
+    NAMES.write_text(json.dumps(digests, indent=1) + "\n")
 
 
 if __name__ == "__main__":

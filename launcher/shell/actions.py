@@ -12,18 +12,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from launcher.core.checkpoints import ResumeChoice
 from launcher.core.plan import Plan
 from launcher.core.profile import Profile
 from launcher.core.run_info import RunInfo
-from launcher.core.state import RunState
+from launcher.core.state import RunStatus
 from launcher.errors import BusyError, CheckpointError, LaunchError
 from launcher.reading.folders import runs_directory
 from launcher.shell import prepare, processes, retrying, run_files
 from launcher.shell.channel import ChannelClosedError, Message, connect
 from launcher.shell.event_log import read_state
-from launcher.shell.run_files import StartRequest, StoredRun
+from launcher.shell.run_files import StartRequest
 
 READY_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
@@ -89,22 +90,39 @@ def resume_choice(root: Path, checkpoint: str = retrying.AUTO) -> ResumeChoice:
     return retrying.choice_for(run_files.load(root), read_state(root), checkpoint)
 
 
-def resume_run(root: Path, *, checkpoint: str = retrying.AUTO) -> ResumeChoice:
-    """A new attempt from a checkpoint. Raises `BusyError`, `CheckpointError`."""
+def resume_run(
+    root: Path,
+    *,
+    checkpoint: str = retrying.AUTO,
+    profile: Profile | None = None,
+    sets: Settings = (),
+) -> ResumeChoice:
+    """A new attempt from a checkpoint, with an edited profile or settings where they are given.
+
+    Raises `BusyError`, `CheckpointError`, `PlanError`.
+    """
     run = run_files.load(root)
     state = read_state(root)
     if is_supervised(root) or not state.status.is_over:
         raise BusyError(
             f"{root.name} is {state.status.value}", f"Stop it first: effnet-launch stop {root.name}"
         )
+    if state.status is RunStatus.FINISHED:
+        raise BusyError(
+            f"{root.name} has finished: nothing is left to train",
+            f"For more epochs start anew: effnet-launch start {run.info.profile}",
+        )
+    run = run_files.edited(run, profile, tuple(sets))
     if checkpoint == retrying.SCRATCH:
         choice = ResumeChoice(None, "from the beginning, as asked")
     else:
         choice = retrying.choice_for(run, state, checkpoint)
         if choice.path is None:
             raise CheckpointError(
-                f"{root.name}: {choice.why}", "From the beginning: --from scratch"
+                f"{root.name}: {choice.why}", "From the beginning: --checkpoint scratch"
             )
+    if profile is not None or sets:
+        run_files.write_edited(run)
     spawn_supervisor(root, resume=choice.path or retrying.SCRATCH)
     return choice
 
@@ -216,13 +234,8 @@ def _read_answer(fd: int) -> str:
     return data.decode("utf-8", "replace")
 
 
-__all__ = [
-    "RunState",
-    "StoredRun",
-    "ensure_supervisor",
-    "plan_run",
-    "resume_choice",
-    "resume_run",
-    "start_run",
-    "stop_run",
-]
+def start_job(root: Path, kind: str, **options: Any) -> str:
+    """An `eval`, `export` or `infer` job (`launcher.shell.jobs.start_job`). -> its id."""
+    from launcher.shell import jobs
+
+    return jobs.start_job(root, kind, **options)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from launcher.core import events
 from launcher.core.codec import to_plain
 from launcher.core.events import Failure, FailureKind
+from launcher.core.failure import Death, name_failure
 from launcher.core.plan import Plan
 from launcher.core.state import RunStatus
 from launcher.errors import NodeError
-from launcher.shell.blame import Witness, name_failure
+from launcher.shell import blame
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.event_log import EventLog, Source
 from launcher.shell.orders import NodeOrder
@@ -60,7 +61,9 @@ class Attempt:
         log: EventLog,
         links: tuple[NodeLink, ...],
         selector: selectors.BaseSelector,
+        on_silent: Literal["report", "stop", "resume"] = "report",
     ) -> None:
+        self._on_silent = on_silent
         self.plan = plan
         self.number = plan.attempt
         self.outcome: Outcome | None = None
@@ -69,7 +72,7 @@ class Attempt:
         self._log = log
         self._links = {link.name: link for link in links}
         self._selector = _Registry(selector)
-        self._witnesses: list[Witness] = []
+        self._deaths: list[Death] = []
         self._decide_at: float | None = None
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
         self._training_started = False
@@ -90,7 +93,7 @@ class Attempt:
         for link in self._links.values():
             if not self._launch_node(link):
                 break
-        if self._witnesses:
+        if self._deaths:
             for link in self._links.values():
                 # Where nothing was started nothing has to be ended.
                 link.is_over = link.channel is None
@@ -101,7 +104,7 @@ class Attempt:
             self._attach(link, link.transport.launch())
             self._command(link, {"cmd": "start", "order": to_plain(link.order)})
         except (NodeError, ChannelClosedError) as error:
-            self._witness(Witness(node=link.name, time_s=time.time(), launch_error=str(error)))
+            self._died(blame.of_text(link.name, {"t": time.time(), "text": str(error)}))
             return False
         return True
 
@@ -150,12 +153,6 @@ class Attempt:
         self.stop_asked = self.stop_asked or by
         for link in self._links.values():
             self._try_command(link, {"cmd": "stop", "save": save, "by": by})
-
-    def fail(self, failure: Failure) -> None:
-        """Ends the attempt for a reason that no rank gave (a hang policy)."""
-        if self.outcome is None:
-            self._record_failure(failure)
-            self._end_others(failure.meaning)
 
     def dismiss(self) -> None:
         """Lets the agents go."""
@@ -257,6 +254,14 @@ class Attempt:
     def _on_rank_silent(self, link: NodeLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "rank", "phase", "silent_s")
         self._log.add(events.RankSilent, source, attempt=self.number, node=link.name, **fields)
+        if self._on_silent != "report" and self.stop_asked is None:
+            text = f"rank {message['rank']} is silent: {message.get('why')}"
+            self._died(
+                replace(
+                    blame.of_text(link.name, {**message, "text": text}, FailureKind.HANG),
+                    rank=message["rank"],
+                )
+            )
 
     def _on_rank_recovered(self, link: NodeLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "rank", "phase", "silent_s")
@@ -272,23 +277,22 @@ class Attempt:
             **_pick(message, "rank", "exit_code", "signal"),
         )
         if message.get("exit_code") != 0 and self.stop_asked is None:
-            self._witness(Witness.of_exit(link.name, message))
+            self._died(blame.of_exit(link.name, message))
 
     def _on_helper_exited(self, link: NodeLink, message: Message, source: Source | None) -> None:
         if self.stop_asked is None:
-            self._witness(Witness.of_exit(link.name, message))
+            self._died(blame.of_exit(link.name, message))
 
     def _on_launch_failed(self, link: NodeLink, message: Message, source: Source | None) -> None:
-        text = str(message.get("text"))
-        self._witness(Witness(link.name, float(message.get("t", time.time())), launch_error=text))
+        self._died(blame.of_text(link.name, message))
 
     def _on_spread(self, link: NodeLink, message: Message, source: Source | None) -> None:
         ranks = ", ".join(map(str, message.get("ranks", ())))
         text = f"ranks {ranks} are still there long after the others were done"
-        self._witness(Witness(link.name, float(message.get("t", time.time())), hang=text))
+        self._died(blame.of_text(link.name, {**message, "text": text}, FailureKind.HANG))
 
     def _on_agent_died(self, link: NodeLink, message: Message, source: Source | None) -> None:
-        self._witness(Witness.of_agent(link.name, message))
+        self._died(blame.of_agent(link.name, message))
         self._over(link, message)
         for rank, node in self._node_of_rank.items():
             if node == link.name and rank not in link.exited:
@@ -306,14 +310,14 @@ class Attempt:
 
     # -- ending
 
-    def _witness(self, witness: Witness) -> None:
-        self._witnesses.append(witness)
+    def _died(self, death: Death) -> None:
+        self._deaths.append(death)
         if self._decide_at is None:
             self._decide_at = time.monotonic() + SETTLE_S
             self._end_others("a rank died")
 
     def _fail(self) -> None:
-        self._record_failure(name_failure(self._witnesses, tuple(self._node_of_rank)))
+        self._record_failure(name_failure(self._deaths, tuple(self._node_of_rank)))
 
     def _record_failure(self, failure: Failure) -> None:
         self.failure = failure
@@ -324,7 +328,7 @@ class Attempt:
         ended = [link.ended or {} for link in self._links.values()]
         step = max((int(message.get("step") or 0) for message in ended), default=0) or None
         stopped = any(message.get("stopped") for message in ended)
-        if self._witnesses and self.stop_asked is None:
+        if self._deaths and self.stop_asked is None:
             self._fail()
         elif self.stop_asked is not None or stopped:
             self.outcome = Outcome.STOPPED

@@ -63,6 +63,8 @@ class NodeOrder:
     limits: Limits = field(default_factory=Limits)
     hang: Mapping[str, float] = field(default_factory=dict)
     """Limits of the hang rule by name (`launcher.core.hang`); empty: its own."""
+    sees_all_ranks: bool = True
+    """Whether all ranks of the run are on this node."""
     start_stagger_s: float = 0.0
     """Between the scheduler and the ranks."""
     sample_s: float = 2.0

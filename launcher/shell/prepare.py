@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.core.codec import to_plain
+from launcher.core.hang import HangLimits
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext
 from launcher.core.profile import Profile
@@ -123,6 +125,8 @@ def order_of(plan: Plan, profile: Profile, node: str, root: str) -> NodeOrder:
             kill_s=limits.kill_s,
             orphan_limit_s=limits.orphan_limit_s,
         ),
+        hang=to_plain(HangLimits.of(limits)),
+        sees_all_ranks=len(plan.nodes) == 1,
     )
 
 

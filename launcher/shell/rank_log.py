@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.core import metrics
+from launcher.core.hang import LEARN_FROM
 from launcher.core.paths import RankPaths
 from launcher.core.report import (
     CheckpointSaved,
@@ -45,6 +47,11 @@ class RankLog:
         self._epochs = 0
         self._eval: EvalReport | None = None
         self._announced = False
+        self._recent: deque[bytes] = deque(maxlen=LEARN_FROM + 1)
+
+    def recent(self) -> tuple[metrics.MetricRecord, ...]:
+        """The newest step reports."""
+        return metrics.unpack(b"".join(self._recent))
 
     @property
     def trouble(self) -> OSError | None:
@@ -100,7 +107,9 @@ class RankLog:
     def _take(self, report: Report, now_s: float, offset: int) -> Iterator[Message]:
         if isinstance(report, StepReport):
             self.last_step = report
-            self._metrics.append(metrics.pack(report, now_s, offset))
+            record = metrics.pack(report, now_s, offset)
+            self._metrics.append(record)
+            self._recent.append(record)
             if not self._announced and self.started is None:
                 # A trainer that is not ours has no `start:` line.
                 yield self._training_started(report.epochs, report.steps_per_epoch)

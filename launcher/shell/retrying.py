@@ -30,13 +30,28 @@ class Again:
     resume: ResumePoint | None
 
 
-def choice_for(run: StoredRun, state: RunState, wanted: str = AUTO) -> ResumeChoice:
-    """What a resume takes: `auto`, or a checkpoint's path. Never raises for a bad checkpoint."""
+def choice_for(
+    run: StoredRun, state: RunState, wanted: str = AUTO, *, world_size: int | None = -1
+) -> ResumeChoice:
+    """What a resume takes: `auto`, or a checkpoint's path. Never raises for a bad checkpoint.
+
+    `world_size`: that of what shall use it, None when it does not matter; else the profile's.
+    """
+    world_size = run.profile.world_size if world_size == -1 else world_size
     if wanted != AUTO:
-        return _named(run, state, Path(wanted).absolute())
+        return _named(run, state, _path_of(run, wanted))
     folder = checkpoint_files.checkpoint_folder(run.paths.root, run.profile)
     found = checkpoint_files.find(folder)
-    return checkpoint_files.choose_verified(found, _steps_done(run, state), run.profile.world_size)
+    return checkpoint_files.choose_verified(found, _steps_done(run, state), world_size)
+
+
+def _path_of(run: StoredRun, wanted: str) -> Path:
+    """A bare name is one of the run's checkpoints."""
+    if "/" not in wanted:
+        inside = checkpoint_files.checkpoint_folder(run.paths.root, run.profile) / wanted
+        if inside.exists():
+            return inside
+    return Path(wanted).expanduser().absolute()
 
 
 def _named(run: StoredRun, state: RunState, path: Path) -> ResumeChoice:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,23 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def edited(run: StoredRun, profile: Profile | None, sets: tuple[tuple[str, str], ...]) -> StoredRun:
+    """The run as it is with another profile and more settings; later settings win."""
+    settings = dict(run.request.settings) | dict(sets)
+    request = replace(run.request, settings=tuple(settings.items()))
+    return replace(run, profile=profile or run.profile, request=request)
+
+
+def write_edited(run: StoredRun) -> None:
+    """Makes an edited run what its next supervisor reads. Raises `LaunchError`."""
+    text = json.dumps({**to_plain(run.info), "start": to_plain(run.request)}, indent=2) + "\n"
+    try:
+        write_file(run.paths.profile, run.profile.to_json() + "\n")
+        write_file(run.paths.run, text)
+    except OSError as error:
+        raise LaunchError(f"the run directory cannot be written: {error}") from error
 
 
 def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -> RunPaths:

@@ -27,7 +27,7 @@ from launcher.core.plan import Plan, plan_from_json
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.shell import prepare, retrying, run_files
-from launcher.shell.attempt import Attempt, Outcome, launch_failure
+from launcher.shell.attempt import Attempt, NodeLink, Outcome, launch_failure
 from launcher.shell.channel import Channel, ChannelClosedError, Message, listen
 from launcher.shell.event_log import EventLog
 from launcher.shell.ownership import read_process
@@ -128,8 +128,12 @@ class Supervisor:
             self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(str(error)))
             self._release()
             return
-        self._attempt = Attempt(plan, self._log, links, self._selector)
+        self._attempt = self._make_attempt(plan, links)
         self._attempt.launch()
+
+    def _make_attempt(self, plan: Plan, links: tuple[NodeLink, ...]) -> Attempt:
+        on_silent = self._run.profile.retry.on_silent
+        return Attempt(plan, self._log, links, self._selector, on_silent)
 
     def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
         run = self._run
@@ -157,7 +161,7 @@ class Supervisor:
             failure = launch_failure(f"attempt {number} never began: {error}")
             self._log.add(events.AttemptFailed, attempt=number, failure=failure)
             return
-        self._attempt = Attempt(plan, self._log, links, self._selector)
+        self._attempt = self._make_attempt(plan, links)
         self._attempt.adopt()
 
     def _after(self, attempt: Attempt) -> None:

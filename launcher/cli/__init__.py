@@ -1,0 +1,1 @@
+"""`effnet-launch`: everything that the dashboard can do, without a screen."""

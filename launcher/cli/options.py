@@ -1,0 +1,29 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from launcher.errors import UsageError
+
+PROFILE = typer.Argument(help="name of a profile, or path of its TOML file", show_default=False)
+RUN = typer.Argument(help="id of a run, the beginning of one, `latest`, or a path")
+JSON = typer.Option("--json", help="print JSON")
+FOLLOW = typer.Option("--follow", "-f", help="show progress to the end")
+SET = typer.Option(
+    "--set", metavar="KEY=VALUE", help="a key of the training configuration; may be repeated"
+)
+DATA = typer.Option("--data", "--dataset_path", help="data folder, instead of the profile's")
+
+
+def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """`KEY=VALUE` texts. Raises `UsageError`."""
+    found = []
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {setting}: expected KEY=VALUE", "For example --set lr=0.01")
+        found.append((key, value))
+    return tuple(found)

@@ -164,6 +164,7 @@ def _why(
         return f"no sign of life in {sight.phase.value}, and no peer is seen waiting", False
     if sight.steps_done < furthest:
         return "it waits in a reduction that its peers have left", True
-    if len(waiting) == count and sees_all and count > 1:
+    together = sum(other.steps_done == furthest for other in waiting)
+    if together == count and sees_all and count > 1:
         return "all ranks wait in the same reduction: look at the network between them", False
     return None

@@ -16,6 +16,7 @@ DEVICE_BYTES = DEVICE.size
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
+_F32_MAX = 3.4028234663852886e38
 _NAN = math.nan
 
 
@@ -68,7 +69,7 @@ def _f32(value: float | None) -> float:
     if value is None:
         return _NAN
     # struct refuses finite doubles beyond float32.
-    if abs(value) > 3.4e38 and math.isfinite(value):
+    if abs(value) > _F32_MAX and math.isfinite(value):
         return math.copysign(math.inf, value)
     return value
 

@@ -1,0 +1,108 @@
+"""Hostfiles: written, read back, linted."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.core.hostfile import (
+    HostLine,
+    lint_hostfile,
+    make_hostfile,
+    parse_hostfile,
+    slots_of,
+)
+from launcher.core.placement import place_nodes
+from launcher.core.profile import Node
+from launcher.errors import HostfileError
+
+
+@given(
+    st.lists(st.integers(1, 250), min_size=1, max_size=6, unique=True),
+    st.integers(1, 16),
+    st.sampled_from([4, 5]),
+)
+def test_hostfiles_that_we_make_come_back(hosts: list[int], slots: int, version: int) -> None:
+    nodes = [Node(address=f"10.0.0.{host}", slots=slots) for host in hosts]
+    text = make_hostfile(place_nodes(nodes))
+    parsed = parse_hostfile(text, version)
+    assert [line.host for line in parsed] == [node.address for node in nodes]
+    assert slots_of(parsed) == {node.address: slots for node in nodes}
+    assert lint_hostfile(text, version, ranks=slots * len(hosts)) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("alpha", HostLine("alpha")),
+        ("alpha slots=4", HostLine("alpha", 4)),
+        ("alpha  cpu = 4  max-slots=8 # c", HostLine("alpha", 4, 8)),
+        ("me@alpha slots_max=9 port=2222 // c", HostLine("alpha", None, 9, "me", 2222)),
+        ('alpha count=2 username="you"', HostLine("alpha", 2, None, "you")),
+        ("^alpha", HostLine("alpha", is_excluded=True)),
+        ("10.0.0.1 slots=1", HostLine("10.0.0.1", 1)),
+        ("fe80::1 slots=1", HostLine("fe80::1", 1)),
+        ("+n0", HostLine("+n0", is_relative=True)),
+        ("+e:2", HostLine("+e:2", is_relative=True)),
+    ],
+)
+def test_the_grammar(line: str, expected: HostLine) -> None:
+    (found,) = parse_hostfile(f"# head\n/* a\n b */\n{line}\n\n")
+    assert found == HostLine(**{**expected.__dict__, "line": 4})
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("alpha slots", "no key=value"),
+        ("alpha slots=four", "a number from 1 on"),
+        ("alpha slots=0", "a number from 1 on"),
+        ("alpha slots=2 slots=3", "there twice"),
+        ("alpha slots+=2", "--add-hostfile only"),
+        ("alpha gpus=2", "no key; known"),
+        ("alpha slots=4 max_slots=2", "less than"),
+        ("al!pha", "is no host"),
+        ("1:2 slots=1", "is no host"),
+        ("+n0 slots=2", "nothing may follow"),
+    ],
+)
+def test_what_openmpi_would_refuse(line: str, expected: str) -> None:
+    with pytest.raises(HostfileError) as caught:
+        parse_hostfile(f"beta slots=2\n{line}\nga!ma\n")
+    assert expected in caught.value.problems[0]
+    assert caught.value.problems[0].startswith("line 2")
+    assert caught.value.problems[1].startswith("line 3")
+
+
+def test_versions_differ_in_hosts_that_are_there_twice() -> None:
+    text = "alpha slots=2\nalpha slots=3\n"
+    assert slots_of(parse_hostfile(text, 4)) == {"alpha": 5}
+    with pytest.raises(HostfileError, match="OpenMPI 5 would refuse"):
+        parse_hostfile(text, 5)
+    assert slots_of(parse_hostfile("alpha\nalpha\nbeta\n", 5)) == {"alpha": 2, "beta": None}
+
+
+def test_advice() -> None:
+    found = "\n".join(map(str, lint_hostfile("localhost slots=2\nalpha\n")))
+    assert "warning: line 2: alpha has no slots" in found
+    assert "error: line 1: localhost means every machine itself" in found
+    assert "2 slots, and 4 ranks" in str(lint_hostfile("alpha slots=2\n", ranks=4)[0])
+    assert "no host" in str(lint_hostfile("# nothing\n")[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", " ", "\n", "slots=", "3", "^", "@", "/*", "*/", "//", "#", "+n", "="])
+        | st.text(max_size=4),
+        max_size=14,
+    ).map("".join),
+    st.sampled_from([4, 5]),
+)
+def test_texts_of_any_kind_raise_nothing_else(text: str, version: int) -> None:
+    lint_hostfile(text, version, 3)
+    with contextlib.suppress(HostfileError):
+        slots_of(parse_hostfile(text, version))

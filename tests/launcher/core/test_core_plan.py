@@ -1,0 +1,234 @@
+"""Placement and the plans of the three start methods."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.core.cpu_tuning import cpu_share
+from launcher.core.make_plan import make_plan
+from launcher.core.placement import place, place_nodes
+from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext, plan_from_json
+from launcher.core.profile import Device, DeviceTarget, Node, Profile, StartMethod
+from launcher.errors import LaunchError, PlanError
+from launcher.reading.profiles import find_profile
+
+CONTEXT = RunContext("r", "/runs/a b", attempt=2, python="/py", master_port=20001)
+
+ADDRESSES = st.lists(
+    st.integers(1, 250).map(lambda last: f"10.0.0.{last}"), min_size=1, max_size=6, unique=True
+)
+NODES = ADDRESSES.flatmap(
+    lambda addresses: st.tuples(
+        *(
+            st.integers(1, 9).map(lambda slots, a=address: Node(address=a, slots=slots))
+            for address in addresses
+        )
+    )
+)
+
+
+@given(NODES, st.booleans())
+def test_ranks_are_there_once_each_in_order(nodes: tuple[Node, ...], by_server_id: bool) -> None:
+    places = place_nodes(nodes, by_server_id=by_server_id)
+    assert [item.rank for item in places] == list(range(sum(node.slots for node in nodes)))
+    for index, node in enumerate(nodes):
+        mine = [item for item in places if item.node_index == index]
+        assert [item.local_rank for item in mine] == list(range(node.slots))
+        assert [item.device_id for item in mine] == list(range(node.slots))
+        assert {item.local_world_size for item in mine} == {node.slots}
+        ranks = [item.rank for item in mine]
+        assert ranks == list(range(ranks[0], ranks[0] + len(ranks)))
+
+
+@given(NODES)
+def test_rank_tables_follow_the_dictionary_order_of_addresses(nodes: tuple[Node, ...]) -> None:
+    addresses = [item.address for item in place_nodes(nodes, by_server_id=True)]
+    assert addresses == sorted(addresses)
+
+
+def test_the_tenth_server_comes_before_the_ninth() -> None:
+    nodes = (Node(address="10.0.0.9", slots=1), Node(address="10.0.0.10", slots=1))
+    assert [item.address for item in place_nodes(nodes, by_server_id=True)] == [
+        "10.0.0.10",
+        "10.0.0.9",
+    ]
+
+
+@given(st.integers(1, 16), st.lists(st.integers(0, 63), unique=True, max_size=32).map(sorted))
+def test_cores_are_shared_fairly(ranks: int, cpus: list[int]) -> None:
+    shares = [cpu_share(rank, ranks, cpus) for rank in range(ranks)]
+    if not cpus:
+        assert set(shares) == {()}
+        return
+    assert all(shares)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert sorted({cpu for share in shares for cpu in share}) == cpus
+    if ranks <= len(cpus):
+        assert sum(map(len, shares)) == len(cpus)
+
+
+def scheduler_of(plan: Plan) -> PlannedProcess:
+    return next(process for process in plan.processes if process.role is Role.SCHEDULER)
+
+
+def test_cluster_sets_what_msrun_sets() -> None:
+    context = RunContext(
+        "r",
+        "/runs/a b",
+        attempt=2,
+        python="/py",
+        resume="auto",
+        master_port=20001,
+        settings=(("lr_max", "0.1"),),
+        facts={"127.0.0.1": NodeFacts(cpus=(0, 1))},
+    )
+    plan = make_plan(find_profile("local-cpu"), context)
+    scheduler = scheduler_of(plan)
+    assert scheduler.argv == ("/py", "-m", "effnet.scheduler")
+    assert scheduler.environment["MS_ROLE"] == "MS_SCHED"
+    assert [process.role for process in plan.processes] == [Role.SCHEDULER, Role.RANK, Role.RANK]
+    for rank, process in enumerate(plan.ranks):
+        environment = process.environment
+        expected = {
+            "MS_ROLE": "MS_WORKER",
+            "MS_SCHED_HOST": "127.0.0.1",
+            "MS_SCHED_PORT": "20001",
+            "MS_WORKER_NUM": "2",
+            "MS_NODE_ID": str(rank),
+            "RANK_ID": str(rank),
+            "RANK_SIZE": "2",
+            "DEVICE_ID": str(rank),
+            "OMP_NUM_THREADS": "1",
+            "MS_DEV_HOST_BLOCKING_RUN": "1",
+            "EFFNET_STOP_FILE": "/runs/a b/stop",
+            "EFFNET_HEARTBEAT": f"/runs/a b/attempts/002/ranks/000{rank}/heartbeat",
+        }
+        assert expected.items() <= environment.items()
+        assert int(environment["MS_NODE_TIMEOUT"]) > 300
+        assert int(environment["MS_TOPO_TIMEOUT"]) >= 600
+        assert process.cpus == (rank,)
+        assert process.argv == (
+            *["/py", "-m", "effnet", "train", "--config"],
+            "/runs/a b/config.toml",
+            "--save_checkpoint_path",
+            "/runs/a b/checkpoint",
+            "--run_distribute",
+            "True",
+            "--device_target",
+            "CPU",
+            "--dataset_path",
+            "data/digits",
+            "--resume",
+            "auto",
+            "--set",
+            "lr_max=0.1",
+        )
+    assert plan_from_json(plan.to_json()) == plan
+
+
+def test_config_toml_holds_the_trainer_table() -> None:
+    import importlib
+    import sys
+
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    profile = find_profile("local-cpu")
+    (file,) = make_plan(profile, CONTEXT).files
+    assert file.path == "/runs/a b/config.toml"
+    assert toml.loads(file.content) == profile.trainer
+
+
+def test_one_rank_needs_no_scheduler() -> None:
+    node = Node(address="127.0.0.1", slots=1)
+    profile = find_profile("local-cpu").model_copy(update={"nodes": (node,)})
+    plan = make_plan(profile, CONTEXT)
+    (rank,) = plan.processes
+    assert rank.argv[rank.argv.index("--run_distribute") + 1] == "False"
+    assert not any(key.startswith("MS_SCHED") for key in rank.environment)
+
+
+def test_the_masters_address_must_be_an_ip() -> None:
+    node = Node(address="somewhere", slots=2)
+    profile = find_profile("local-cpu").model_copy(update={"nodes": (node,)})
+    with pytest.raises(PlanError, match="is a name"):
+        make_plan(profile, CONTEXT)
+    address = RunContext("r", "/r", master_address="10.0.0.1")
+    assert make_plan(profile, address).master_address == "10.0.0.1"
+
+
+def test_remote_nodes_get_their_own_paths_and_files() -> None:
+    profile = find_profile("cpu-2-nodes-ssh")
+    facts = {"beta": NodeFacts(run_directory="/home/x/r", python="/opt/py")}
+    plan = make_plan(profile, RunContext("r", "/runs/r", facts=facts, master_port=5000))
+    beta = plan.on_node("beta")
+    assert {process.rank for process in beta} == {2, 3}
+    assert all(process.argv[0] == "/opt/py" for process in beta)
+    assert beta[0].log == "/home/x/r/attempts/001/ranks/0002/log.txt"
+    assert beta[0].cpus == (0, 1)
+    assert ("beta", "/home/x/r/config.toml") in {(file.node, file.path) for file in plan.files}
+
+
+def test_ranktable_gives_every_rank_the_table_and_no_scheduler() -> None:
+    plan = make_plan(find_profile("ascend-2x8"), CONTEXT)
+    assert {process.role for process in plan.processes} == {Role.RANK}
+    for process in plan.ranks:
+        environment = process.environment
+        assert environment["RANK_TABLE_FILE"] == "/runs/a b/attempts/002/ranktable.json"
+        assert environment["RANK_ID"] == str(process.rank)
+        assert environment["DEVICE_ID"] == str(process.device_id)
+        assert "MS_ROLE" not in environment
+        assert "OMP_NUM_THREADS" not in environment
+    tables = [file for file in plan.files if file.path.endswith("ranktable.json")]
+    assert {file.node for file in tables} == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_a_device_address_may_come_from_the_node() -> None:
+    devices = tuple(Device(device_id=index) for index in range(2))
+    nodes = tuple(Node(address=f"10.0.0.{last}", devices=devices) for last in (1, 2))
+    profile = find_profile("ascend-2x8").model_copy(update={"nodes": nodes})
+    with pytest.raises(LaunchError, match="no rank table"):
+        make_plan(profile, CONTEXT)
+    facts = {
+        node.address: NodeFacts(device_ips={0: f"192.168.{n}.1", 1: f"192.168.{n}.2"})
+        for n, node in enumerate(nodes)
+    }
+    plan = make_plan(profile, RunContext("r", "/r", facts=facts))
+    assert "192.168.1.2" in plan.files[-1].content
+
+
+def test_mpirun_on_gpu_starts_ranks_by_itself() -> None:
+    plan = make_plan(find_profile("gpu-2x8-mpirun"), CONTEXT)
+    assert [process.role for process in plan.processes[:2]] == [Role.MPIRUN, Role.RANK]
+    assert not any(process.is_started for process in plan.ranks)
+    assert "MS_ROLE" not in plan.ranks[0].environment
+    assert plan.files[-1].content == (
+        "10.0.0.1 slots=8 max_slots=8\n10.0.0.2 slots=8 max_slots=8\n"
+    )
+
+
+def test_mpirun_on_cpu_translates_the_rank_and_keeps_the_scheduler() -> None:
+    profile = find_profile("cpu-2-nodes-ssh").model_copy(
+        update={"start_method": StartMethod.MPIRUN, "device_target": DeviceTarget.CPU}
+    )
+    plan = make_plan(profile, RunContext("r", "/r", ssh_config="/r/ssh", master_port=5000))
+    roles = [process.role for process in plan.processes]
+    assert roles == [Role.SCHEDULER, Role.MPIRUN, *[Role.RANK] * 4]
+    assert plan.ranks[3].environment["MS_NODE_ID"] == "3"
+    mpirun = plan.processes[1]
+    assert mpirun.argv[mpirun.argv.index("plm_rsh_args") + 1] == "-F /r/ssh"
+    different = (profile.nodes[0], profile.nodes[1].model_copy(update={"python": "/other"}))
+    with pytest.raises(PlanError, match="one program"):
+        make_plan(profile.model_copy(update={"nodes": different}), CONTEXT)
+
+
+@given(st.text(max_size=40) | st.just("[" * 50_000))
+def test_plans_of_any_text_raise_nothing_else(text: str) -> None:
+    with pytest.raises(PlanError):
+        plan_from_json(text)
+
+
+def test_profiles_are_placed_by_their_start_method() -> None:
+    profile: Profile = find_profile("ascend-2x8")
+    swapped = profile.model_copy(update={"nodes": profile.nodes[::-1]})
+    assert [item.address for item in place(swapped)] == [item.address for item in place(profile)]

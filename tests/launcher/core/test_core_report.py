@@ -1,0 +1,266 @@
+"""The report parser: every form that docs/report-format.md accepts, and anything else."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.core import report
+from launcher.core.report import (
+    CheckpointSaved,
+    Done,
+    EpochReport,
+    EvalReport,
+    EvalResult,
+    Fault,
+    Resumed,
+    Started,
+    StepReport,
+    Stopped,
+    parse,
+)
+
+STEP = (
+    "epoch: [  0/ 20], step:[    3/   45], loss:[2.30259/2.31011], time:[941.315],"
+    " wait:[12.101], images/s:[34.0], lr:[0.0100000], memory:[1288490188]"
+)
+
+
+def test_a_step_line_has_all_its_values() -> None:
+    assert parse(STEP) == StepReport(
+        epoch=0,
+        epochs=20,
+        step=3,
+        steps_per_epoch=45,
+        loss=2.30259,
+        mean_loss=2.31011,
+        step_time_ms=941.315,
+        wait_ms=12.101,
+        images_per_s=34.0,
+        learning_rate=0.01,
+        memory_bytes=1288490188,
+    )
+
+
+def test_a_report_of_several_steps_says_how_many() -> None:
+    found = parse(STEP + ", steps:[10]")
+    assert isinstance(found, StepReport)
+    assert found.steps == 10
+    assert found.global_step == 3
+
+
+def test_the_references_own_step_line() -> None:
+    line = "epoch: [  0/350], step:[    0/  625], loss:[7.041/7.041], time:[129437.548], lr:[0.000]"
+    assert parse(line) == StepReport(
+        epoch=0,
+        epochs=350,
+        step=0,
+        steps_per_epoch=625,
+        loss=7.041,
+        mean_loss=7.041,
+        step_time_ms=129437.548,
+        learning_rate=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "epoch 1: epoch time: 43360.500, per step time: 963.567, avg loss: 1.872,"
+            " images/s:[33.2]",
+            EpochReport(
+                epoch=1,
+                epoch_time_ms=43360.5,
+                step_time_ms=963.567,
+                mean_loss=1.872,
+                images_per_s=33.2,
+            ),
+        ),
+        (
+            "epoch 1：epoch time: 1301358.75, per step time: 2082.174, avg loss: 5.814",
+            EpochReport(epoch=1, epoch_time_ms=1301358.75, step_time_ms=2082.174, mean_loss=5.814),
+        ),
+        (
+            "epoch time: 216689.500, per step time: 54172.375, avg loss: 6.872",
+            EpochReport(epoch_time_ms=216689.5, step_time_ms=54172.375, mean_loss=6.872),
+        ),
+        (
+            "Train epoch time: 5000.125 ms, per step time: 10.000 ms",
+            EpochReport(epoch_time_ms=5000.125, step_time_ms=10.0),
+        ),
+        (
+            "epoch: [ 2/350], epoch time: 236883.750, steps: 625, per step time: 379.014,"
+            " avg loss: 4.142, lr:[0.100]",
+            EpochReport(
+                epoch=2,
+                epochs=350,
+                epoch_time_ms=236883.75,
+                step_time_ms=379.014,
+                mean_loss=4.142,
+                learning_rate=0.1,
+                steps=625,
+            ),
+        ),
+        (
+            "epoch: 1 step: 1, loss is 2.302585",
+            StepReport(epoch=0, step=0, loss=2.302585),
+        ),
+        (
+            "start: rank:[0/2], target:[CPU], variant:[b2], parameters:[9109994], epochs:[20],"
+            " steps per epoch:[45], batch:[16x2], images:[1437], seed:[1]",
+            Started(
+                rank=0,
+                world_size=2,
+                target="CPU",
+                variant="b2",
+                parameters=9109994,
+                epochs=20,
+                steps_per_epoch=45,
+                batch_size=16,
+                images=1437,
+                seed=1,
+            ),
+        ),
+        (
+            "checkpoint: epoch:[1], step:[45], bytes:[110100480], time:[212.500],"
+            " sha256:[0f3c2a9b0f3c2a9b], path:[/data/run [1], x/step-00000045.ckpt]",
+            CheckpointSaved(
+                epoch=1,
+                step=45,
+                path="/data/run [1], x/step-00000045.ckpt",
+                size_bytes=110100480,
+                time_ms=212.5,
+                sha256="0f3c2a9b0f3c2a9b",
+            ),
+        ),
+        (
+            "resume: epoch:[1], step:[45], path:[/data/run 1/step-00000045.ckpt]",
+            Resumed(epoch=1, step=45, path="/data/run 1/step-00000045.ckpt"),
+        ),
+        (
+            "eval: epoch:[1], step:[45], images:[360], time:[4210.000], images/s:[85.5],"
+            " weights:[ema]",
+            EvalReport(
+                epoch=1, step=45, images=360, time_ms=4210.0, images_per_s=85.5, weights="ema"
+            ),
+        ),
+        (
+            "stop: epoch:[3], step:[151], reason:[stop file]",
+            Stopped(epoch=3, step=151, reason="stop file"),
+        ),
+        (
+            "fault: kind:[loss], epoch:[2], step:[97], text:[the loss is nan; images [3], 4]",
+            Fault(kind="loss", epoch=2, step=97, text="the loss is nan; images [3], 4"),
+        ),
+        (
+            "done: epochs:[20], steps:[900], time:[871532.250]",
+            Done(epochs=20, steps=900, time_ms=871532.25),
+        ),
+    ],
+)
+def test_lines_of_every_kind(line: str, expected: object) -> None:
+    assert parse(line) == expected
+    assert parse((line + "\r\n").encode()) == expected
+
+
+@pytest.mark.parametrize("value", ["0.25", "np.float64(0.25)"])
+@pytest.mark.parametrize("ckpt", ["ckpt = ", "ckpt= "])
+def test_the_references_result_line(value: str, ckpt: str) -> None:
+    line = f"result: {{'Loss': 1.5, 'Top_1_Acc': {value}, 'Top_5_Acc': 0.5}} {ckpt}./a b.ckpt"
+    assert parse(line) == EvalResult(
+        loss=1.5, top_1_acc=0.25, top_5_acc=0.5, checkpoint="./a b.ckpt"
+    )
+
+
+def test_a_loss_that_is_not_finite_is_a_report() -> None:
+    found = parse("epoch: [  0/  1], step:[    0/    1], loss:[nan/inf], time:[1.0], lr:[0.1]")
+    assert isinstance(found, StepReport)
+    assert found.loss is not None
+    assert math.isnan(found.loss)
+    assert found.mean_loss == math.inf
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "epoch",
+        " " + STEP,
+        STEP.replace("2.30259", "two"),
+        STEP.replace("941.315", "9_4"),
+        STEP.replace("3/", "٣/"),
+        STEP + "\n" + STEP,
+        "epoch: [1/2]",
+        "epochs are fun",
+        "start: up",
+        "stop: it",
+        "eval: done",
+        "done: epochs:[99999999999999999999], steps:[1]",
+        "result: nothing",
+    ],
+)
+def test_other_lines_stay_plain_lines(line: str) -> None:
+    assert parse(line) is None
+
+
+def test_unknown_keys_are_ignored() -> None:
+    assert parse(STEP + ", colour:[blue]") == parse(STEP)
+
+
+_PIECES = st.sampled_from(
+    [
+        *report._PREFIXES,
+        *STEP.split(" "),
+        "path:[",
+        "]",
+        "[",
+        ":",
+        "：",
+        "epoch 1",
+        "result: {'Loss': ",
+        "np.float64(1)",
+        "} ckpt= ",
+        "nan",
+        "9" * 30,
+        "\x00",
+        "\x1b[31m",
+        " ",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(_PIECES | st.text(max_size=8), max_size=14).map("".join))
+def test_never_raises_on_text(line: str) -> None:
+    parse(line)
+    parse(line.encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), _PIECES)
+def test_never_raises_on_bytes(data: bytes, start: str) -> None:
+    parse(data)
+    parse(start.encode() + data)
+
+
+def test_huge_lines_cost_nothing() -> None:
+    plain, report_like = b"x" * 10_000_000, STEP.encode() + b"9" * 10_000_000
+    start = time.perf_counter()
+    for _ in range(1000):
+        assert parse(plain) is None
+        assert parse(report_like) is None
+    assert time.perf_counter() - start < 0.5
+
+
+def test_long_lines_that_look_like_reports_are_quick() -> None:
+    for filler in ("[", "]", ":[", "a" * 31 + ":[", "epoch: [", " ", "0", ", x:[1]"):
+        line = ("epoch: [  0/  1], step:[    0/    1], " + filler * 65_000)[:65_000]
+        start = time.perf_counter()
+        parse(line)
+        parse("fault: " + line[:60_000])
+        assert time.perf_counter() - start < 1.0, filler

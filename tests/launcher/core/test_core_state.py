@@ -1,0 +1,209 @@
+"""Events and their fold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.core import events as e
+from launcher.core.events import EVENTS, Event, Failure, FailureKind, parse_event, to_json
+from launcher.core.state import LEGAL, RunState, RunStatus, apply, fold
+
+FAILURE = Failure(FailureKind.OOM, "no memory", rank=1, node="b", signal=9, followers=(0,))
+
+
+def run_of(*bodies: Event) -> RunState:
+    return fold(
+        dataclasses.replace(event, n=number, t=100.0 + number)
+        for number, event in enumerate(bodies, 1)
+    )
+
+
+CREATED = e.RunCreated(0, 0, "r", "p", 2)
+ATTEMPT = e.AttemptStarted(0, 0, 1, 2)
+RANKS = tuple(e.RankStarted(0, 0, 1, rank, "n", rank, rank, 10 + rank) for rank in (0, 1))
+TRAINING = e.TrainingStarted(0, 0, 1, 20, 45)
+RUNNING = (CREATED, ATTEMPT, *RANKS, TRAINING)
+
+
+def exited(rank: int, code: int | None = None, signal: int | None = None) -> Event:
+    return e.RankExited(0, 0, 1, rank, "n", code, signal)
+
+
+@pytest.mark.parametrize("kind", sorted(EVENTS))
+def test_every_kind_of_event_is_in_the_contract(kind: str) -> None:
+    with open("docs/run-directory.md", encoding="utf-8") as file:
+        assert f"`{kind}`" in file.read()
+
+
+def test_events_come_back_from_their_lines() -> None:
+    resume = e.ResumePoint("/a b.ckpt", 1, 45, "newest", 3)
+    bodies: tuple[Event, ...] = (
+        *RUNNING,
+        e.AttemptStarted(0, 0, 2, 2, resume),
+        e.AttemptFailed(0, 0, 1, FAILURE),
+        e.EvalFinished(0, 0, 1, None, 1, 45, 0.5, 0.9, 1.0, 360, "ema"),
+        e.JobStarted(0, 0, "001-eval", "eval", "n", ("a", "b c")),
+        e.JobFinished(0, 0, "001-eval", 0, {"top_1_acc": 0.5, "list": [1, None]}),
+        e.AttemptStopped(0, 0, 1, 7, (3, 4)),
+        e.CheckpointWritten(0, 0, 1, 1, 45, "/x", 5, "ab"),
+        e.SupervisorStarted(0, 0, 7, None),
+    )
+    for number, body in enumerate(bodies, 1):
+        event = dataclasses.replace(body, n=number, t=0.5)
+        assert parse_event(to_json(event)) == event
+        assert json.loads(to_json(event))["kind"] == event.kind
+
+
+def test_a_run_that_finishes() -> None:
+    state = run_of(
+        *RUNNING,
+        e.EpochFinished(0, 0, 1, 1, 2.0),
+        e.CheckpointWritten(0, 0, 1, 1, 45, "/c", 9, "ab"),
+        exited(0, 0),
+        exited(1, 0),
+        e.AttemptFinished(0, 0, 1, 900),
+    )
+    assert state.status is RunStatus.FINISHED
+    assert state.skipped == state.gaps == 0
+    attempt = state.attempt
+    assert attempt is not None
+    assert (attempt.status, attempt.step, attempt.epochs) == (RunStatus.FINISHED, 900, 20)
+    assert [rank.exit_code for rank in attempt.ranks] == [0, 0]
+    assert state.checkpoints[0].step == 45
+    assert state.epochs[0].avg_loss == 2.0
+
+
+def test_a_run_that_fails_and_is_resumed() -> None:
+    failing = run_of(*RUNNING, exited(1, signal=9))
+    assert failing.status is RunStatus.FAILING
+    state = run_of(
+        *RUNNING,
+        exited(1, signal=9),
+        exited(0, signal=15),
+        e.AttemptFailed(0, 0, 1, FAILURE),
+        e.AttemptStarted(0, 0, 2, 2, e.ResumePoint("/c", 1, 45)),
+    )
+    assert state.status is RunStatus.STARTING
+    assert [attempt.status for attempt in state.attempts] == [RunStatus.FAILED, RunStatus.STARTING]
+    assert state.attempts[0].failure == FAILURE
+    assert state.failure is None
+
+
+def test_a_run_that_is_stopped_does_not_fail_by_its_signals() -> None:
+    state = run_of(
+        *RUNNING,
+        e.StopRequested(0, 0, "me", True),
+        exited(0, 0),
+        exited(1, signal=15),
+        e.AttemptStopped(0, 0, 1, 151, ()),
+    )
+    assert state.status is RunStatus.STOPPED
+    assert (state.stop_by, state.stop_saves) == ("me", True)
+
+
+def test_silence_and_recovery() -> None:
+    silent = run_of(*RUNNING, e.RankSilent(0, 0, 1, 1, "n", "data", 12.0))
+    rank = silent.attempts[0].rank(1)
+    assert rank is not None
+    assert (rank.silent_since_s, rank.silent_phase) == (silent.changed_s - 12.0, "data")
+    recovered = apply(silent, e.RankRecovered(silent.last_n + 1, 200.0, 1, 1, "n"))
+    assert recovered.attempts[0].rank(1).silent_since_s is None  # type: ignore[union-attr]
+
+
+def test_what_does_not_fit_is_counted_and_changes_nothing() -> None:
+    state = run_of(CREATED, ATTEMPT)
+    for event in (
+        None,
+        dataclasses.replace(ATTEMPT, n=2, t=1.0),  # repeated
+        e.RankExited(3, 1.0, 1, 5, "n", 1),  # no such rank
+        e.AttemptStarted(3, 1.0, 1, 2),  # no newer attempt
+        e.RunCreated(3, 1.0, "other", "p", 3),
+        e.AttemptFinished(3, 1.0, 9),
+        e.JobFinished(3, 1.0, "x"),
+    ):
+        after = apply(state, event)
+        assert after.skipped == state.skipped + 1
+        assert after.status is state.status
+        assert after.attempts == state.attempts
+    assert apply(state, e.SupervisorStarted(9, 1.0, 4)).gaps == 1
+
+
+def test_states_that_are_over_can_only_start_again() -> None:
+    for status, following in LEGAL.items():
+        if status.is_over:
+            assert following <= {RunStatus.STARTING}
+    assert not LEGAL[RunStatus.FINISHED]
+
+
+_SMALL = st.integers(0, 3)
+_EVENT = st.sampled_from(
+    [
+        *RUNNING,
+        ATTEMPT,
+        e.AttemptStarted(0, 0, 2, 2),
+        exited(0, 0),
+        exited(1, 1),
+        e.AttemptFailed(0, 0, 1, FAILURE),
+        e.AttemptFinished(0, 0, 1, 1),
+        e.AttemptStopped(0, 0, 1),
+        e.StopRequested(0, 0, "x"),
+        e.RankSilent(0, 0, 1, 0, "n"),
+        e.RankRecovered(0, 0, 1, 0, "n"),
+        e.JobStarted(0, 0, "j", "eval"),
+        e.JobFinished(0, 0, "j", 0),
+        None,
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(_EVENT, _SMALL), max_size=25))
+def test_the_fold_is_incremental_legal_and_never_raises(
+    steps: list[tuple[Event | None, int]],
+) -> None:
+    events: list[Event | None] = []
+    number = 0
+    for event, jump in steps:
+        number += jump
+        events.append(None if event is None else dataclasses.replace(event, n=number, t=number))
+    state = RunState()
+    for event in events:
+        after = apply(state, event)
+        assert after.status is state.status or after.status in LEGAL[state.status]
+        assert after.skipped - state.skipped in (0, 1)
+        state = after
+    assert state == fold(events)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(EVENTS)),
+    st.dictionaries(
+        st.sampled_from(["n", "t", "attempt", "rank", "node", "failure", "resume", "leftover"]),
+        _JSON,
+    ),
+)
+def test_lines_of_any_content_never_raise(kind: str, fields: dict[str, object]) -> None:
+    fold([parse_event(json.dumps({"n": 1, "t": 0, "kind": kind, **fields}))])
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60))
+def test_lines_of_any_bytes_never_raise(line: bytes | str) -> None:
+    assert parse_event(line) is None or isinstance(parse_event(line), Event)
+
+
+def test_nesting_without_end_is_no_event() -> None:
+    assert parse_event("[" * 100_000) is None
+    assert parse_event('{"n": 1, "t": 1, "kind": ["run_created"]}') is None

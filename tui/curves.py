@@ -76,7 +76,7 @@ class ChartMaker:
         if len(known) == 1:
             rank, thinned = known[0]
             curve = of(rank, thinned)
-            return (Curve("all" if request.mean_only else f"r{rank}", curve.columns, curve.last),)
+            return (Curve("" if request.mean_only else f"r{rank}", curve.columns, curve.last),)
         curves = [of(rank, thinned) for rank, thinned in known]
         finite = [
             curve.last for curve in curves if curve.last is not None and math.isfinite(curve.last)

@@ -31,11 +31,11 @@ def too_small(width: int, height: int) -> bool:
 
 
 def arrange(
-    width: int, height: int, ranks: int, shown: Set[str], zoom: str = "", card: bool = False
+    width: int, height: int, ranks: int, shown: Set[str], zoom: str = "", card: int = 0
 ) -> Layout:
     """Divide a terminal of ``width`` × ``height`` cells between the panels in ``shown``.
 
-    ``zoom`` gives one panel everything; ``card`` makes room for the failure card.
+    ``zoom`` gives one panel everything; ``card`` is how many lines the failure card wants.
     """
     room = max(height - FIXED_LINES, 1)
     count = max(1, min(4, width // 52))
@@ -49,12 +49,12 @@ def arrange(
             log=room if zoom == "log" else 0,
             card=0,
         )
-    card_lines = min(14, max(9, room // 3)) if card else 0
+    card_lines = min(card, max(9, room // 3)) if card else 0
     room -= card_lines
     beside = width >= 140 and ranks > 1 and {"ranks", "skew"} <= shown
     table = skew = charts = 0
     if "ranks" in shown:
-        table = min(max(ranks, 1) + 1, max(room * 2 // 5, 3))
+        table = min(max(ranks, 1) + 1, max(room * 2 // 5, 9 if room >= 20 else 3))
         if beside:
             table = max(table, min(4, room))
         room -= table

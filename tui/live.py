@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from launcher import client
@@ -53,6 +54,8 @@ class LiveRun:
             late = SkewData()
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
                 late = skew(self, nodes, max(request.skew_bins, 40))
+            if snapshot.status.is_over:
+                late = replace(late, words=late.words.replace(" is ", " was ", 1))
             view = live_view.run_view(snapshot, late, self._newest_checkpoints(now))
             charts = tuple(
                 self._charts.chart(chart, len(nodes), view.evaluations) for chart in request.charts

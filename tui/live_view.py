@@ -53,6 +53,10 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
     rows = _rank_rows(snapshot)
     worst, words = _worst(snapshot, skew)
     waiting = state.stop_by is not None and snapshot.status.value == "stopping"
+    epoch, step = snapshot.epoch, snapshot.step
+    if step == 0 and epoch and epoch == snapshot.epochs and snapshot.steps_per_epoch:
+        # All is done: the last epoch is full, rather than one more begun.
+        epoch, step = epoch - 1, snapshot.steps_per_epoch
     note = f"stop asked by {state.stop_by}" if waiting else ""
     return RunView(
         id=snapshot.run,
@@ -63,9 +67,9 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         created=snapshot.created_s,
         attempt=snapshot.attempt,
         world_size=snapshot.world_size or None,
-        epoch=snapshot.epoch,
+        epoch=epoch,
         epochs=snapshot.epochs,
-        step=snapshot.step,
+        step=step,
         steps_per_epoch=snapshot.steps_per_epoch,
         loss=snapshot.mean_loss if snapshot.mean_loss is not None else snapshot.loss,
         images_per_s=snapshot.images_per_s,
@@ -117,7 +121,7 @@ def _rank_row(rank: RankSnapshot, snapshot: RunSnapshot, typical_ms: float | Non
         state=status,
         phase=None if rank.phase is None else rank.phase.value,
         epoch=rank.epoch,
-        step=rank.step,
+        step=None if rank.step is None else rank.step + 1,
         loss=rank.loss,
         step_time_ms=rank.step_time_ms,
         wait_ms=rank.wait_ms,

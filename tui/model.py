@@ -1,11 +1,13 @@
 """What the screens show: frozen records, made in the worker thread, in plain units.
 
 ``None`` means not known, everywhere. Times are Unix seconds; ``now`` is the reader's clock, which
-in a replay is the replay's. Epochs and steps count what is done, from 0.
+in a replay is the replay's. An epoch is the index, from 0, of the one that is trained; a step
+counts how many of it are done.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -175,6 +177,11 @@ class RunView:
         if not self.epochs or not self.steps_per_epoch:
             return None
         return self.epochs * self.steps_per_epoch
+
+    @property
+    def worst_short(self) -> str:
+        """``worst`` without the node, for narrow places."""
+        return re.sub(r" on \S+", "", self.worst, count=1)
 
     @property
     def age_s(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui.model import RunFrame, RunView
-from tui.source import FrameRequest, RunSource
+from tui.source import FrameRequest, RunSource, SourceError
 from tui.text import age, clean, duration, fit, number, percent
 from tui.widgets.failure_card import headline, ranks_in_words, restart_words
 from tui.widgets.rank_table import COLUMNS
@@ -34,15 +34,13 @@ def picture(run: RunSource) -> str:
         if failure.followers:
             lines.append(f"followed  {ranks_in_words(failure.followers)}")
         lines += [f"  | {clean(text)}" for text in failure.last_lines[-8:]]
-        restart = run.restart()
-        lines += [f"restart   {restart_words(restart)}"]
-        if restart.possible:
-            lines.append(f"  $ {restart.command}")
+        lines += _restart(run)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _progress(view: RunView) -> str:
-    words = f"epoch {number(view.epoch, 1)}/{number(view.epochs, 1)}"
+    epoch = None if view.epoch is None else view.epoch + 1
+    words = f"epoch {number(epoch, 1)}/{number(view.epochs, 1)}"
     words += f", step {number(view.step, 1)}/{number(view.steps_per_epoch, 1)}"
     words += f", {percent(view.done_steps, view.total_steps)}"
     return words + (f", ETA {duration(view.eta_s)}" if view.live else "")
@@ -56,3 +54,12 @@ def _table(view: RunView) -> list[str]:
         for row in view.ranks
     ]
     return lines
+
+
+def _restart(run: RunSource) -> list[str]:
+    try:
+        restart = run.restart()
+    except SourceError as problem:
+        return [f"restart   {clean(str(problem))}"]
+    lines = [f"restart   {restart_words(restart)}"]
+    return [*lines, f"  $ {restart.command}"] if restart.possible else lines

@@ -67,24 +67,27 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(digits - whole, 0)}f}"
 
 
-def milliseconds(value_ms: float | None) -> str:
-    """``941 ms``, ``12.3 s``: a step's time."""
+def milliseconds(value_ms: float | None, more: int = 0) -> str:
+    """``941 ms``, ``12.3 s``: a step's time, with ``more`` digits than usual."""
     if value_ms is None or not math.isfinite(value_ms):
         return NOT_KNOWN
     if value_ms < 10:
-        return f"{value_ms:.1f} ms"
-    return f"{value_ms:.0f} ms" if value_ms < 10_000 else f"{value_ms / 1000:.1f} s"
+        return f"{value_ms:.{1 + more}f} ms"
+    if value_ms < 10_000:
+        return f"{value_ms:.{more}f} ms"
+    return f"{value_ms / 1000:.{1 + more}f} s"
 
 
-def size_bytes(value: float | None) -> str:
-    """``1.2 GiB``; binary units, as device tools print them."""
+def size_bytes(value: float | None, more: int = 0) -> str:
+    """``1.2 GiB``; binary units, as device tools print them, with ``more`` digits than usual."""
     if value is None or not math.isfinite(value) or value < 0:
         return NOT_KNOWN
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+            digits = more + (value < 100 and unit != "B")
+            return f"{value:.{digits}f} {unit}"
         value /= 1024
-    return f"{value:.1f} TiB"
+    return f"{value:.{1 + more}f} TiB"
 
 
 def duration(seconds: float | None) -> str:

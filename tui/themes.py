@@ -116,6 +116,27 @@ def palette_of(theme: str) -> Palette:
     return PALETTES.get(theme, DARK)
 
 
+# What Textual's own style sheet asks of every theme that keeps the terminal's colours.
+_PLAIN: Final = {
+    "ansi-background": "ansi_black", "ansi-foreground": "ansi_white",
+    "input-cursor-background": "ansi_default", "input-cursor-foreground": "ansi_default",
+    "input-cursor-text-style": "reverse", "input-selection-background": "ansi_white",
+    "input-selection-foreground": "ansi_black", "screen-selection-background": "ansi_white",
+    "screen-selection-foreground": "ansi_black",
+}  # fmt: skip
+
+
+def _terminal_theme(
+    name: str, primary: str, good: str, warn: str, bad: str, variables: dict[str, str]
+) -> Theme:
+    return Theme(
+        name=name, primary=primary, secondary=good, warning=warn, error=bad, success=good,
+        accent=primary, foreground="ansi_default", background="ansi_default",
+        surface="ansi_default", panel="ansi_default", boost="ansi_default", dark=True, ansi=True,
+        variables={**_PLAIN, **variables},
+    )  # fmt: skip
+
+
 def themes() -> tuple[Theme, ...]:
     """The Textual themes that go with the palettes, for everything that is stock."""
     return (
@@ -135,17 +156,16 @@ def themes() -> tuple[Theme, ...]:
                        "block-cursor-background": "#cfe2f7",
                        "block-cursor-foreground": "#1d2733"},
         ),
-        Theme(
-            name="ansi", primary="ansi_bright_blue", secondary="ansi_cyan",
-            warning="ansi_yellow", error="ansi_bright_red", success="ansi_cyan",
-            accent="ansi_bright_cyan", foreground="ansi_default", background="ansi_default",
-            dark=True, ansi=True,
+        _terminal_theme(
+            "ansi", primary="ansi_bright_cyan", good="ansi_cyan", warn="ansi_yellow",
+            bad="ansi_bright_red",
+            variables={"block-cursor-background": "ansi_blue",
+                       "block-cursor-foreground": "ansi_bright_white",
+                       "border": "ansi_cyan", "border-blurred": "ansi_bright_black"},
         ),
-        Theme(
-            name="mono", primary="ansi_default", secondary="ansi_default",
-            warning="ansi_default", error="ansi_default", success="ansi_default",
-            accent="ansi_default", foreground="ansi_default", background="ansi_default",
-            dark=True, ansi=True,
+        _terminal_theme(
+            "mono", primary="ansi_default", good="ansi_default", warn="ansi_default",
+            bad="ansi_default",
             # Any background that is not the default one comes out as reverse video.
             variables={"block-cursor-background": "ansi_white",
                        "block-cursor-foreground": "ansi_black",

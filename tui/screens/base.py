@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from textual import events
 from textual.screen import Screen
@@ -14,6 +14,10 @@ from tui.widgets.hint_bar import Hint, HintBar
 
 if TYPE_CHECKING:
     from tui.app import Dashboard
+
+
+FIRST: Final = ("resume",)
+LAST: Final = ("help", "leave")
 
 
 class FeedScreen(Screen[None]):
@@ -64,14 +68,16 @@ class FeedScreen(Screen[None]):
         self.show_hints()
 
     def hints(self) -> list[Hint]:
-        """``(key, what)`` in order of worth; by default, the shown bindings."""
+        """``(key, what)`` in order of worth: what mends first, help and leaving last."""
         found: dict[str, Hint] = {}
         for active in self.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
                 hint = (self.app.get_key_display(binding), binding.description)
                 found.setdefault(binding.action, hint)
-        return list(found.values())
+        first = [found.pop(action) for action in FIRST if action in found]
+        last = [found.pop(action) for action in LAST if action in found]
+        return [*first, *found.values(), *last]
 
     def show_hints(self) -> None:
         """Draw the hint line."""

@@ -90,7 +90,12 @@ class HomeScreen(FeedScreen):
         )
         profiles = self.query_one("#profiles", PickList)
         profiles._empty = NO_PROFILES
-        profiles.styles.height = min(max(len(view.profiles), 1), max(self.size.height // 3, 3))
+        # Profiles come right below the runs; with many runs they keep a third of the screen.
+        room = max(self.size.height - 3, 4)
+        least = min(max(len(view.profiles), 1), max(room // 3, 3))
+        runs.styles.height = min(
+            max(len(view.runs), len(NO_RUNS) if not view.runs else 1) + 1, room - least
+        )
         profiles.show(
             [profile.name for profile in view.profiles],
             [self._profile_line(profile) for profile in view.profiles],
@@ -102,21 +107,22 @@ class HomeScreen(FeedScreen):
         mark = glyphs.live if run.live else glyphs.idle
         tone = tone_of(run.state)
         style = palette.muted if tone == "idle" else palette.by_tone(tone)
-        epoch = NOT_KNOWN if run.epoch is None else f"{run.epoch}/{run.epochs or NOT_KNOWN}"
+        epoch = epoch_of(run)
         done = NOT_KNOWN if run.done is None else f"{run.done:.0%}"
         end = f"ETA {duration(run.eta_s)}" if run.live else ""
         since = run.newest if run.newest is not None else run.created
-        name_width = max(min(44, width - 56), 16)
+        wide = width >= 100
+        name_width = max(min(44, width - (56 if wide else 45)), 16)
         line = [
             Segment(f"{mark} {run.state:<9} ", style),
             Segment(fit(fit_middle(clean(run.id), name_width), name_width), palette.text),
             Segment(f" epoch {epoch:>7} {done:>4}", palette.text),
-            Segment(f"  loss {number(run.loss, 4):>6}", palette.text),
         ]
-        if width >= 72:
-            old = age(None if since is None else now - since)
-            line.append(Segment(f" {old + ' ago':>12}", palette.muted))
-        if width >= 100:
+        if wide:
+            line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
+        old = age(None if since is None else now - since)
+        line.append(Segment(f" {old + ' ago':>11}", palette.muted))
+        if wide:
             line.append(Segment(f"  {end}", palette.text))
         return line
 
@@ -157,3 +163,12 @@ class HomeScreen(FeedScreen):
         """Look again at once."""
         if self.feed is not None:
             self.feed.wake()
+
+
+def epoch_of(run: HomeRun) -> str:
+    """The epoch that is trained, of how many."""
+    if run.epoch is None:
+        return NOT_KNOWN
+    if run.epochs is None:
+        return str(run.epoch + 1)
+    return f"{min(run.epoch + 1, run.epochs)}/{run.epochs}"

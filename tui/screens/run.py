@@ -19,7 +19,7 @@ from tui.screens.base import FeedScreen
 from tui.screens.run_actions import RunActions
 from tui.source import ChartRequest, FrameRequest, RunSource
 from tui.widgets.chart import FIELD_NAMES, Chart
-from tui.widgets.failure_card import FailureCard
+from tui.widgets.failure_card import FailureCard, lines_wanted
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.log_panel import LogPanel
 from tui.widgets.log_view import LogView
@@ -88,9 +88,10 @@ class RunScreen(RunActions, FeedScreen):
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
-        source, name = self.dashboard.source, self.run_name
-        self.feed = RunFeed(self, lambda: source.open(name), lambda: self.dashboard.pace.period_s)
-        self._log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, self.dashboard.pace.period_s))
+        # Threads must not ask a screen for its app: it has none once it is gone.
+        source, name, pace = self.dashboard.source, self.run_name, self.dashboard.pace
+        self.feed = RunFeed(self, lambda: source.open(name), lambda: pace.period_s)
+        self._log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, pace.period_s))
         self.query_one(RankTable).focus()
         self._arrange()
         self.start_feed()
@@ -119,6 +120,7 @@ class RunScreen(RunActions, FeedScreen):
             before, self.frame = self.frame, message.frame
             if first or before is None or self._shape(before) != self._shape(message.frame):
                 self._arrange()
+                self.call_after_refresh(self.show_hints)
             self._draw()
         if first or self._log_rank is None:
             self._open_log()
@@ -165,7 +167,7 @@ class RunScreen(RunActions, FeedScreen):
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:
         view = frame.view
-        return len(view.ranks), view.failure is None, view.state
+        return len(view.ranks), view.failure is None, view.state, bool(view.checkpoints)
 
     def _tick(self) -> None:
         # The header's age grows although no frame comes.
@@ -181,17 +183,18 @@ class RunScreen(RunActions, FeedScreen):
             self._arrange()
             self._draw()
             for chart in self.query(Chart):
-                chart.on_resize(None)  # type: ignore[arg-type]
+                chart.draw_again()
 
     def _layout(self) -> Layout:
         ranks = 0 if self.frame is None else len(self.frame.view.ranks)
         return arrange(
-            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._has_card
+            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._card_lines
         )
 
     @property
-    def _has_card(self) -> bool:
-        return self.frame is not None and self.frame.view.failure is not None
+    def _card_lines(self) -> int:
+        failure = None if self.frame is None else self.frame.view.failure
+        return 0 if failure is None else lines_wanted(failure)
 
     def _arrange(self) -> None:
         layout = self._layout()

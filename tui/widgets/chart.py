@@ -16,7 +16,7 @@ from tui.model import ChartData
 from tui.text import fit, milliseconds, number, size_bytes
 from tui.widgets.lines import Line, LineView
 
-LABEL_WIDTH: Final = 8
+LABEL_WIDTH: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,22 @@ class ChartField:
 
     name: str
     title: str
-    text: Callable[[float | None], str]
+    text: Callable[[float | None, int], str]  # value, digits more than usual
     mean_only: bool = False  # every rank reports the same value
 
 
-def _plain(value: float | None) -> str:
-    return number(value, 4)
+def _plain(value: float | None, more: int = 0) -> str:
+    return number(value, 4 + more)
+
+
+def axis_labels(values: Sequence[float], text: Callable[[float | None, int], str]) -> list[str]:
+    """Labels with as few digits as tell them apart, three more than usual at most."""
+    labels: list[str] = []
+    for more in range(4):
+        labels = [text(value, more) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
 
 
 FIELDS: Final = (
@@ -49,8 +59,11 @@ def field_named(name: str) -> ChartField:
     return next(chart for chart in FIELDS if chart.name == name)
 
 
-class Chart(LineView):
+class Chart(LineView, can_focus=True):
     """One chart. It is given columns that already fit its width: see ``columns_wanted``."""
+
+    BINDING_GROUP_TITLE = "Chart"
+    HELP = "One field over the steps: per rank and their mean; ^ marks evaluations."
 
     def __init__(self, field: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -80,6 +93,18 @@ class Chart(LineView):
         """Draw into the new size; columns that fit come with the next poll."""
         self._draw()
 
+    def on_focus(self) -> None:
+        """The title shows which chart ``z`` would enlarge."""
+        self._draw()
+
+    def on_blur(self) -> None:
+        """The title is plain again."""
+        self._draw()
+
+    def draw_again(self) -> None:
+        """After a change of theme or glyphs."""
+        self._draw()
+
     def _draw(self) -> None:
         width, height = self.content_size
         if width < LABEL_WIDTH + 4 or height < 3:
@@ -105,11 +130,13 @@ class Chart(LineView):
             title += " log"
         if self.smoothing:
             title += f" ~{self.smoothing:g}"
-        line = [Segment(f"{title} ", palette.title)]
+        style = palette.title + palette.cursor if self.has_focus else palette.title
+        line = [Segment(f"{title} ", style)]
         room = width - len(title) - 1
         curves = () if self._data is None else self._data.curves
         for index, curve in enumerate(curves):
-            text = f" {curve.label} {self.field.text(curve.last)}"
+            label = f"{curve.label} " if curve.label else ""
+            text = f" {label}{self.field.text(curve.last, 0)}"
             if len(text) > room:
                 break
             room -= len(text)
@@ -142,43 +169,45 @@ class Chart(LineView):
         for index in range(len(data.curves) - 1, -1, -1):
             canvas.draw(data.curves[index].columns, index)
         palette = self.palette
-        labels = {0: high, height - 1: low}
+        marked = {0: high, height - 1: low}
         if height >= 5:
-            middle = (low * high) ** 0.5 if self.log_scale else (low + high) / 2
-            labels[height // 2] = middle
-        marks = {min(int(at * width), width - 1) for at, _ in data.marks}
+            marked[height // 2] = (low * high) ** 0.5 if self.log_scale else (low + high) / 2
+        labels = dict(zip(marked, axis_labels(list(marked.values()), self.field.text), strict=True))
         lines: list[Line] = []
         for y, row in enumerate(canvas.cells):
-            text = self.field.text(labels[y]) if y in labels else ""
-            line = [Segment(fit(text, LABEL_WIDTH, ">"), palette.muted)]
+            line = [Segment(fit(labels.get(y, ""), LABEL_WIDTH, ">"), palette.muted)]
             line.append(Segment(self.glyphs.axis, palette.muted))
-            line.extend(_runs(row, marks, self._style, palette.muted))
+            line.extend(_runs(row, self._style))
             lines.append(line)
         return lines
 
     def _foot(self, data: ChartData | None, width: int) -> Line:
         if data is None:
             return [Segment(" " * width)]
-        left = f"{'':{LABEL_WIDTH}} {data.first_step}"
-        right = f"step {data.last_step}"
-        marked = f"{self.glyphs.down} eval" if data.marks else ""
-        middle = width - len(left) - len(right)
-        text = left + fit(f"{marked:^{max(middle, 0)}}", max(middle, 0)) + right
-        return [Segment(fit(text, width), self.palette.muted)]
+        # Evaluations are marked on the axis; what the marks are is said where there is room.
+        room = width - LABEL_WIDTH - 1
+        cells = [" "] * room
+        for at, _ in data.marks:
+            cells[max(0, min(int(at * room), room - 1))] = self.glyphs.up
+        left, right = f"{data.first_step} ", f" step {data.last_step}"
+        if len(left) + len(right) < room:
+            cells[: len(left)] = left
+            cells[room - len(right) :] = right
+        head = f"{self.glyphs.up} eval" if data.marks else ""
+        return [
+            Segment(fit(head, LABEL_WIDTH, ">") + " ", self.palette.muted),
+            Segment("".join(cells), self.palette.muted),
+        ]
 
 
-def _runs(
-    row: Sequence[Cell | None], marks: set[int], style_of: Callable[[int], Style], muted: Style
-) -> list[Segment]:
+def _runs(row: Sequence[Cell | None], style_of: Callable[[int], Style]) -> list[Segment]:
     """A row's cells as few segments: neighbours of one style share one."""
     line: list[Segment] = []
     text = ""
     style: Style | None = None
-    for x, drawn in enumerate(row):
-        if drawn is not None:
-            char, want = drawn.text, style_of(drawn.curve)
-        else:
-            char, want = (":" if x in marks else " "), muted
+    for drawn in row:
+        char = " " if drawn is None else drawn.text
+        want = style if drawn is None else style_of(drawn.curve)
         if want is not style and text:
             line.append(Segment(text, style))
             text = ""

@@ -45,6 +45,12 @@ def restart_words(restart: Restart | None) -> str:
     return words + (f"; {restart.why}" if restart.why else "")
 
 
+def lines_wanted(failure: Failure) -> int:
+    """How high the card would be with all it has to say; six last lines at most."""
+    last = sum(bool(text.strip()) for text in failure.last_lines)
+    return 4 + bool(failure.followers) + bool(failure.try_next) + min(last, 6)
+
+
 class FailureCard(LineView):
     """Drawn above the ranks while the newest attempt is a failed one."""
 

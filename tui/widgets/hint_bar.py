@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typing import Final
+
 from rich.segment import Segment
 from textual import events
 
@@ -11,6 +13,24 @@ from tui.text import fit
 from tui.widgets.lines import LineView
 
 Hint = tuple[str, str]
+KEPT: Final = 2  # the last hints (help, leave) have their place at every width
+
+
+def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
+    """The hints that fit: the last two always, of the others the first ones."""
+    kept = list(hints[-KEPT:])
+    room = width - sum(_cells(hint) for hint in kept)
+    chosen: list[Hint] = []
+    for hint in hints[:-KEPT]:
+        room -= _cells(hint)
+        if room < 0:
+            break
+        chosen.append(hint)
+    return chosen + kept
+
+
+def _cells(hint: Hint) -> int:
+    return len(hint[0]) + len(hint[1]) + 4
 
 
 class HintBar(LineView):
@@ -34,11 +54,8 @@ class HintBar(LineView):
         palette = self.palette
         line: list[Segment] = []
         used = 0
-        for key, what in self._hints:
-            need = len(key) + len(what) + 4
-            if used + need > width:
-                break
+        for key, what in fitting(self._hints, width):
             line += [Segment(f" {key}", palette.key), Segment(f" {what}  ", palette.text)]
-            used += need
+            used += _cells((key, what))
         line.append(Segment(fit("", max(width - used, 0))))
         self.set_lines([line])

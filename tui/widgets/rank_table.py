@@ -12,6 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 
 from tui.model import RankRow, RunView
 from tui.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
@@ -58,6 +59,10 @@ def _of(part: int | None, whole: int | None) -> str:
     return f"{part}/{whole}" if whole else str(part)
 
 
+def _epoch(row: RankRow, view: RunView) -> str:
+    return _of(None if row.epoch is None else row.epoch + 1, view.epochs)
+
+
 def _memory(row: RankRow, view: RunView) -> str:
     used = size_bytes(row.memory_bytes)
     if row.memory_limit_bytes is None or row.memory_bytes is None:
@@ -79,12 +84,12 @@ COLUMNS: Final = (
     Column("state", 10, 0, _state, "<"),
     Column("node", 14, 4, lambda row, view: clean(row.node), "<"),
     Column("device", 8, 8, lambda row, view: clean(row.device), "<"),
-    Column("epoch", 7, 6, lambda row, view: _of(row.epoch, view.epochs)),
+    Column("epoch", 7, 6, _epoch),
     Column("step", 9, 1, lambda row, view: _of(row.step, view.steps_per_epoch)),
     Column("loss", 7, 1, lambda row, view: number(row.loss, 4)),
     Column("step time", 9, 2, lambda row, view: milliseconds(row.step_time_ms)),
-    Column("wait", 8, 3, lambda row, view: milliseconds(row.wait_ms)),
-    Column("late", 9, 5, _late),
+    Column("wait", 8, 5, lambda row, view: milliseconds(row.wait_ms)),
+    Column("late", 9, 2, _late),
     Column("images/s", 8, 7, lambda row, view: number(row.images_per_s, 3)),
     Column("memory", 14, 3, _memory),
     Column("age", 7, 1, _age),
@@ -199,9 +204,10 @@ class RankTable(LineView, can_focus=True):
             for index, row in enumerate(shown)
         )
         hidden = len(view.ranks) - len(shown)
-        if hidden > 0 and len(lines) > 1:
-            text = f" {self._top + 1}–{self._top + len(shown)} of {len(view.ranks)} "
-            lines[0] = [*lines[0][:-1], Segment(text[: max(width // 3, 0)], palette.accent)]
+        if hidden > 0:
+            text = f" {self._top + 1}–{self._top + len(shown)} of {len(view.ranks)}"
+            kept = Strip(lines[0]).crop(0, max(width - len(text), 0))
+            lines[0] = [*kept, Segment(text, palette.accent)]
         self.set_lines(lines)
 
     def _head(self, columns: tuple[Column, ...], width: int) -> list[Segment]:
@@ -227,7 +233,9 @@ class RankTable(LineView, can_focus=True):
         marked = {"late", "rank"} if row.rank == view.worst_rank else set()
         if old:
             marked.add("age")
-        mark = glyphs.bad if row.first_to_fail else glyphs.cursor if here else " "
+        mark = glyphs.cursor if here else "!" if row.rank == view.worst_rank else " "
+        if row.first_to_fail:
+            mark = glyphs.bad
         line = [Segment(f"{mark} ", palette.bad if row.first_to_fail else palette.accent)]
         used = 2
         for column in columns:

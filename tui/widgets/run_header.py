@@ -51,20 +51,28 @@ class RunHeader(LineView):
         if view.steps_per_epoch and view.step is not None:
             parts.append((f"step {view.step}/{view.steps_per_epoch}", True))
         left = " " + "  ".join(text for text, _ in parts)
+        words = clean(view.worst or view.note)
+        narrow = width < 100
+        if narrow and view.worst:
+            words = clean(view.worst_short)
         figures = []
         if view.live:
             figures.append(f"ETA {duration(view.eta_s)}")
         figures.append(f"{number(view.images_per_s)} images/s")
-        figures.append(f"loss {number(view.loss, 4)}")
+        if not (narrow and words):
+            figures.append(f"loss {number(view.loss, 4)}")
         right = "  ".join(figures)
-        words = clean(view.worst or view.note)
         # The bar takes what is left, up to 30 cells; words about the worst rank go last.
         share = None if done is None or not total else min(done / total, 1.0)
-        room = width - len(left) - len(right) - 4
+        room = width - len(left) - len(right) - 4 - (24 if words else 0)
         bar_width = max(min(room - 6, 30), 0) if share is not None else 0
         line = [Segment(left, palette.text)]
         used = len(left)
-        if share is not None and bar_width >= 6:
+        if share is not None and bar_width < 6:
+            text = f"  {share:.0%}"
+            line.append(Segment(text, palette.text))
+            used += len(text)
+        elif share is not None:
             full = int(share * bar_width)
             line.append(Segment("  "))
             line.append(Segment(glyphs.bar_full * full, palette.accent))

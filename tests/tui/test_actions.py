@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from fake_source import RUN, FakeRun, FakeSource, empty
+from pilots import everything, sees, showing, until
+from textual.widgets import Input, Select
+
+from tui.model import Restart
+from tui.screens.help import HelpScreen
+from tui.screens.job import JobScreen
+from tui.screens.run import RunScreen
+
+
+def failed(ranks: int = 4) -> FakeSource:
+    run = FakeRun(ranks, nodes=2)
+    run.fail(2)
+    return FakeSource(run)
+
+
+async def test_the_card_says_what_happened_and_r_resumes() -> None:
+    source = failed()
+    async with showing(source) as pilot:
+        await sees(
+            pilot, "FAILED", "rank 2 on node-b was first: signal SIGKILL (oom)",
+            "the node ran out of memory", "ranks 0, 1, 3 merely followed", "MemoryError: 3 GiB",
+            "resume from epoch 2 step 90, verified, 11 steps lost", "effnet-launch resume",
+            "r Resume",
+        )  # fmt: skip
+        await pilot.press("r")
+        await sees(pilot, "RUNNING", "attempt 2 from step 90")
+        assert source.asked == [("resume", RUN, {})]
+
+
+async def test_enter_goes_to_the_line_that_tells_the_failure() -> None:
+    async with showing(failed(), (120, 48)) as pilot:
+        await sees(pilot, "log rank 2")
+        await pilot.press("enter")
+        await sees(pilot, "▶  33 Traceback (most recent call last):")
+
+
+async def test_a_resume_without_a_checkpoint_says_why() -> None:
+    source = failed()
+    source.run.restart_answer = Restart(False, None, None, None, "", "none is whole", False, "")
+    async with showing(source) as pilot:
+        await sees(pilot, "cannot resume: none is whole")
+
+
+async def test_nothing_is_resumed_while_it_runs() -> None:
+    source = FakeSource()
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("r")
+        await pilot.pause(0.2)
+        assert source.asked == []
+
+
+async def test_stop_asks_and_names_run_nodes_and_ranks() -> None:
+    source = FakeSource(FakeRun(4, nodes=2))
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("s")
+        await sees(
+            pilot, f"End run {RUN}?", "4 ranks on 2 nodes: node-a, node-b",
+            f"$ effnet-launch stop {RUN}", "Save and stop",
+        )  # fmt: skip
+        await pilot.press("escape")
+        await pilot.pause(0.2)
+        assert source.asked == []
+        await pilot.press("s")
+        await sees(pilot, "End run")
+        await pilot.press("y")
+        await sees(pilot, "STOPPING")
+        assert source.asked == [("stop", RUN, {"save": "True"})]
+
+
+async def test_enter_on_the_stop_dialog_does_nothing_dangerous() -> None:
+    source = FakeSource()
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("s")
+        await sees(pilot, "End run")
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert source.asked == []
+
+
+async def test_eval_shows_command_and_results_and_starts() -> None:
+    source = FakeSource()
+    async with showing(source, (100, 30)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("e")
+        await sees(pilot, "Evaluate", f"$ effnet-launch eval {RUN}", "0.5500", "top-1")
+        screen = pilot.app.screen
+        assert isinstance(screen, JobScreen)
+        screen.query_one("#data_path", Input).value = "/data/val"
+        await sees(pilot, "--data_path /data/val")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(source.asked))
+        assert source.asked == [("eval", RUN, {"data_path": "/data/val"})]
+
+
+async def test_export_takes_a_checkpoint_and_a_format() -> None:
+    source = FakeSource()
+    async with showing(source, (100, 30)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("x")
+        await sees(pilot, "Export", "format", "ONNX")
+        screen = pilot.app.screen
+        screen.query_one("#file_format", Select).value = "MINDIR"
+        screen.query_one("#checkpoint", Select).value = "/runs/x/step-45.ckpt"
+        await sees(pilot, "--file_format MINDIR")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(source.asked))
+        assert source.asked[0][2] == {
+            "checkpoint": "/runs/x/step-45.ckpt", "file_format": "MINDIR",
+        }  # fmt: skip
+
+
+async def test_readonly_offers_nothing_that_changes_anything() -> None:
+    source = failed()
+    async with showing(source, readonly=True) as pilot:
+        await sees(pilot, "FAILED")
+        assert "Resume" not in everything(pilot).splitlines()[-1]
+        await pilot.press("r", "s", "e", "x")
+        await pilot.pause(0.2)
+        assert isinstance(pilot.app.screen, RunScreen)
+        assert source.asked == []
+
+
+async def test_home_lists_runs_and_profiles() -> None:
+    async with showing(FakeSource(), run=None) as pilot:
+        await sees(
+            pilot, "2 runs, 1 live", "● running", "○ failed", "local-cpu", "two ranks",
+            "cannot be used: nodes.0.host", "n New run",
+        )  # fmt: skip
+
+
+async def test_an_empty_home_says_what_to_do() -> None:
+    async with showing(empty(), run=None) as pilot:
+        await sees(pilot, "No runs yet.", "Choose a profile")
+
+
+async def test_a_new_run_shows_its_plan_takes_changes_and_starts() -> None:
+    source = FakeSource()
+    async with showing(source, (120, 36), run=None) as pilot:
+        await sees(pilot, "2 runs")
+        await pilot.press("n")
+        await sees(pilot, "new run from local-cpu", "python -m effnet", "hostfile", "rank 0")
+        await pilot.press("slash", *"batch_size=8", "enter")
+        await sees(pilot, "* batch_size = 8", "effnet-launch start local-cpu --batch_size 8")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        assert source.asked == [("start", "local-cpu", {"batch_size": "8"})]
+
+
+async def test_a_plan_that_cannot_be_made_says_why_and_starts_nothing() -> None:
+    source = FakeSource()
+    async with showing(source, (120, 36), run=None) as pilot:
+        await sees(pilot, "2 runs")
+        await pilot.press("n")
+        await sees(pilot, "new run")
+        await pilot.press("slash", *"nope=1", "enter")
+        await sees(pilot, "nope: no such key; batch_size?")
+        await pilot.press("ctrl+s")
+        await pilot.pause(0.2)
+        assert source.asked == []
+
+
+async def test_help_is_made_from_the_keys_in_force() -> None:
+    async with showing(FakeSource(), (100, 40)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("question_mark")
+        await sees(pilot, "Keys", "Ranks", "Worst rank", "Stop", "Smoothing")
+        assert isinstance(pilot.app.screen, HelpScreen)
+        await pilot.press("escape")
+        await sees(pilot, "RUNNING")
+
+
+async def test_the_palette_has_every_action() -> None:
+    async with showing(FakeSource(), (100, 40)) as pilot:
+        await sees(pilot, "RUNNING")
+        names = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
+        assert {"Stop", "Eval", "Export", "Zoom panel", "Log scale", "Help", "Leave"} <= names
+
+
+async def test_copy_writes_a_file_too() -> None:
+    async with showing(FakeSource(), (100, 40)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("y")
+        await sees(pilot, "copied; also in")
+        assert pilot.app.clipboard == f"effnet-launch status {RUN}"

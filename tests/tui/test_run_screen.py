@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import pytest
+from fake_source import RUN, FakeRun, FakeSource
+from pilots import everything, sees, showing, text_of, until
+
+from tui.screens.home import HomeScreen
+from tui.screens.run import RunScreen
+from tui.source import FrameRequest
+from tui.widgets.chart import Chart
+from tui.widgets.log_view import LogView
+from tui.widgets.rank_table import RankTable
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48), (240, 60)])
+async def test_state_worst_rank_and_next_key_are_seen_at_every_size(size: tuple[int, int]) -> None:
+    async with showing(FakeSource(FakeRun(8)), size) as pilot:
+        await sees(pilot, "RUNNING", "rank 7", "24 % late", "s Stop", "? Help", "data 0.4 s old")
+        text = everything(pilot)
+        assert len(text.splitlines()) <= size[1]
+        assert all(len(line) <= size[0] for line in text.splitlines())
+
+
+async def test_every_rank_has_its_figures() -> None:
+    async with showing(FakeSource(FakeRun(4, nodes=2)), (160, 48)) as pilot:
+        await sees(pilot, "node-b", "10/45", "941 ms", "1.2 GiB")
+        rows = text_of(pilot, "#ranks").splitlines()
+        assert [row.split()[0].lstrip("▶!") or row.split()[1] for row in rows[1:]] == list("0123")
+
+
+async def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
+    run = FakeRun(2)
+    from dataclasses import replace
+
+    plain = run.row
+    run.row = lambda rank: replace(  # type: ignore[method-assign]
+        plain(rank), loss=None, step_time_ms=None, memory_bytes=None, newest=None, step=None,
+        late_ms=None, epoch=None, wait_ms=None, images_per_s=None,
+    )  # fmt: skip
+    async with showing(FakeSource(run), (160, 48)) as pilot:
+        await sees(pilot, "compute")
+        row = text_of(pilot, "#ranks").splitlines()[1]
+        assert row.split().count("–") >= 6
+        assert " 0 " not in row.replace("▶    0 ", "")
+
+
+async def test_only_changed_lines_are_painted() -> None:
+    run = FakeRun(8)
+    async with showing(FakeSource(run), (160, 48)) as pilot:
+        await sees(pilot, "RUNNING", "following")
+        await pilot.pause(0.5)
+        table = pilot.app.screen.query_one(RankTable)
+        before = table.lines_painted
+        plain = run.row
+        from dataclasses import replace
+
+        run.row = lambda rank: (  # type: ignore[method-assign]
+            replace(plain(rank), step_time_ms=1234.0) if rank == 3 else plain(rank)
+        )
+        await sees(pilot, "1234 ms")
+        assert table.lines_painted - before == 1
+
+
+async def test_the_log_follows_the_cursor() -> None:
+    async with showing(FakeSource(FakeRun(4))) as pilot:
+        await sees(pilot, "log rank 0")
+        await pilot.press("j", "j")
+        await sees(pilot, "log rank 2")
+        await pilot.press("G")
+        await sees(pilot, "log rank 3")
+
+
+async def test_control_characters_and_markup_are_text() -> None:
+    async with showing(FakeSource(), (160, 48)) as pilot:
+        await sees(pilot, "[bold]not markup[/bold] red · bell")
+        assert "\x1b" not in everything(pilot)
+        assert "\x07" not in everything(pilot)
+
+
+async def test_search_jumps_and_says_when_there_is_no_more() -> None:
+    async with showing(FakeSource(), (160, 48)) as pilot:
+        await sees(pilot, "following")
+        pilot.app.screen.query_one(LogView).focus()
+        await pilot.press("slash", *"traceback", "enter")
+        await sees(pilot, "held", "▶  33 Traceback (most recent call last):")
+        await pilot.press("n")
+        await sees(pilot, "no later match")
+        await pilot.press("G")
+        await sees(pilot, "following")
+
+
+async def test_errors_levels_and_filter() -> None:
+    async with showing(FakeSource(), (160, 48)) as pilot:
+        await sees(pilot, "following")
+        pilot.app.screen.query_one(LogView).focus()
+        await pilot.press("e")
+        await sees(pilot, "▶  33 Traceback")
+        await pilot.press("v")
+        await sees(pilot, "warnings and errors", "WARNING: a step took long")
+        await pilot.press("v")
+        await sees(pilot, "errors only")
+        assert "WARNING" not in text_of(pilot, "#log")
+        await pilot.press("v", "f", *"step:. +7/", "enter")
+        await sees(pilot, "filter step:. +7/")
+        shown = text_of(pilot, "#log").splitlines()[1:]
+        assert len(shown) == 3
+        assert all("step:[    7/" in line for line in shown)
+
+
+async def test_a_held_log_stays_where_it_is_while_lines_come() -> None:
+    run = FakeRun()
+    async with showing(FakeSource(run), (160, 48)) as pilot:
+        await sees(pilot, "following")
+        log = pilot.app.screen.query_one(LogView)
+        log.focus()
+        await pilot.press("up", "up")
+        await sees(pilot, "held")
+        before = log.frame.lines
+        run.logs[0].all.extend(["more"] * 50)
+        await until(pilot, lambda: log.frame.total == 175)
+        assert log.frame.lines == before
+
+
+async def test_long_lines_are_cut_and_can_be_scrolled() -> None:
+    async with showing(FakeSource(), (80, 24)) as pilot:
+        await sees(pilot, "xxx…")
+        pilot.app.screen.query_one(LogView).focus()
+        await pilot.press("right")
+        await sees(pilot, "ot markup[/bold] red")
+
+
+async def test_panels_toggle_and_zoom() -> None:
+    async with showing(FakeSource(FakeRun(4)), (100, 40)) as pilot:
+        await sees(pilot, "loss", "log rank 0", "who is late")
+        await pilot.press("2")
+        await until(pilot, lambda: not any(chart.region for chart in pilot.app.screen.query(Chart)))
+        await pilot.press("3")
+        await until(pilot, lambda: "who is late" not in everything(pilot))
+        await pilot.press("0", "z")
+        await until(pilot, lambda: pilot.app.screen.query_one("#ranks").size.height == 37)
+        await pilot.press("escape")
+        await sees(pilot, "log rank 0", "loss")
+
+
+async def test_charts_change_field_scale_and_smoothing() -> None:
+    run = FakeRun(2)
+    async with showing(FakeSource(run)) as pilot:
+        await sees(pilot, "loss")
+        await pilot.press("c")
+        await sees(pilot, "step time  mean", "r1")
+        await pilot.press("l")
+        await sees(pilot, "step time log")
+        await pilot.press("m")
+        await until(pilot, lambda: run.requests[-1].charts[0].smoothing == 0.6)
+        await pilot.press("C")
+        await until(pilot, lambda: run.requests[-1].charts[0].field == "loss")
+
+
+async def test_only_what_is_shown_is_computed() -> None:
+    run = FakeRun(2)
+    async with showing(FakeSource(run)) as pilot:
+        await until(pilot, lambda: bool(run.requests) and bool(run.requests[-1].charts))
+        await pilot.press("2")
+        await until(pilot, lambda: run.requests[-1] == FrameRequest((), 0))
+
+
+async def test_pause_freezes_the_picture_only() -> None:
+    run = FakeRun()
+    async with showing(FakeSource(run), (160, 48)) as pilot:
+        await sees(pilot, "step 10/45")
+        await pilot.press("p")
+        await sees(pilot, "display paused")
+        run.step += 5
+        asked = len(run.requests)
+        await until(pilot, lambda: len(run.requests) > asked + 2)
+        assert "step 10/45" in everything(pilot)
+        await pilot.press("p")
+        await sees(pilot, "step 15/45")
+
+
+async def test_a_source_that_fails_is_said_and_the_picture_stays() -> None:
+    run = FakeRun()
+    async with showing(FakeSource(run), (120, 36)) as pilot:
+        await sees(pilot, "RUNNING")
+        run.problem = "disk is gone"
+        await sees(pilot, "disk is gone", "RUNNING", "941 ms")
+        run.problem = ""
+        await until(pilot, lambda: "disk is gone" not in everything(pilot))
+
+
+async def test_a_run_that_is_not_there_leads_home_and_says_so() -> None:
+    async with showing(FakeSource(), run="nothing") as pilot:
+        await sees(pilot, "there is no run nothing")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
+
+
+async def test_escape_goes_home_and_enter_comes_back() -> None:
+    async with showing(FakeSource()) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("escape")
+        await sees(pilot, "2 runs, 1 live")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_leaving_says_how_to_come_back() -> None:
+    source = FakeSource()
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("q")
+    assert f"effnet-tui {RUN}" in str(pilot.app.return_value)
+    assert "goes on" in str(pilot.app.return_value)
+    assert source.asked == []
+
+
+async def test_a_terminal_that_is_too_small_says_so_and_recovers() -> None:
+    async with showing(FakeSource()) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.resize_terminal(40, 10)
+        await sees(pilot, "40 × 10 is too small")
+        await pilot.resize_terminal(80, 24)
+        await sees(pilot, "RUNNING", "log rank 0")
+
+
+async def test_sixty_four_ranks_scroll_with_the_cursor() -> None:
+    async with showing(FakeSource(FakeRun(64, nodes=8))) as pilot:
+        await sees(pilot, "of 64")
+        await pilot.press("G")
+        await sees(pilot, "▶   63")
+        await pilot.press("g", "w")
+        await sees(pilot, "▶   63")

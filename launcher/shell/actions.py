@@ -28,6 +28,7 @@ from launcher.shell.run_files import StartRequest
 
 READY_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
+LEAVE_LIMIT_S = 20.0
 
 Settings = Sequence[tuple[str, str]]
 
@@ -102,6 +103,7 @@ def resume_run(
     Raises `BusyError`, `CheckpointError`, `PlanError`.
     """
     run = run_files.load(root)
+    _wait_for_supervisor_to_leave(root)
     state = read_state(root)
     if is_supervised(root) or not state.status.is_over:
         raise BusyError(
@@ -153,6 +155,13 @@ def is_supervised(root: Path) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def _wait_for_supervisor_to_leave(root: Path) -> None:
+    """A run that has just ended is still being swept: a resume right then shall not be refused."""
+    deadline = time.monotonic() + LEAVE_LIMIT_S
+    while is_supervised(root) and read_state(root).status.is_over and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def spawn_supervisor(root: Path, resume: str = "") -> None:

@@ -55,10 +55,19 @@ class Agent:
         self._listen_to_signals()
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._leave:
+            # epoll hands out what happened in the order in which it happened: with one pidfd a
+            # process, the first death of several at once is the first in this list.
             for key, _ in self._selector.select(TICK_S):
-                self._ready(key.fileobj)
+                if key.data is None:
+                    self._ready(key.fileobj)
+                else:
+                    self._process_ended(key.fd, key.data)
             self._turn()
         return 0
+
+    def watch(self, pid: int) -> None:
+        """Notices the end of a child."""
+        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
 
     def tell(self, message: Message) -> None:
         """Journals a message and sends it to everybody who is connected."""
@@ -78,14 +87,9 @@ class Agent:
             self._send(channel, numbered)
 
     def _listen_to_signals(self) -> None:
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: self._end("SIGTERM to the agent"))
-        self._wake = wake_read
-        self._selector.register(wake_read, selectors.EVENT_READ)
 
     def _ready(self, source: object) -> None:
         if source is self._listener:
@@ -94,9 +98,6 @@ class Agent:
                 channel = Channel(connection)
                 self._channels.append(channel)
                 self._selector.register(channel, selectors.EVENT_READ)
-        elif source == self._wake:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake, 4096)
         elif isinstance(source, Channel):
             messages = source.receive()
             for message in messages:
@@ -104,10 +105,16 @@ class Agent:
             if source.closed:
                 self._forget(source)
 
+    def _process_ended(self, pidfd: int, pid: int) -> None:
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        ended = processes.reap_one(pid)
+        if ended is not None and self._node is not None:
+            self._node.child_ended(ended)
+
     def _turn(self) -> None:
-        for ended in processes.reap():
-            if self._node is not None:
-                self._node.child_ended(ended)
+        if self._node is not None:
+            processes.reap_others(self._node.living)
         now = time.monotonic()
         if self._channels:
             self._alone_since = now
@@ -137,7 +144,7 @@ class Agent:
             except Mismatch as error:
                 self.tell({"type": "launch_failed", "text": f"unreadable order: {error}"})
                 return
-            self._node = Node(order, self.tell)
+            self._node = Node(order, self.tell, self.watch)
             self._node.start()
         elif command == "stop" and self._node is not None:
             self._node.stop(save=bool(message.get("save", True)), why=str(message.get("by", "")))

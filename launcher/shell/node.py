@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from launcher.core.paths import AttemptPaths, RunPaths
@@ -21,13 +21,18 @@ READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
 
 Tell = Callable[[Message], None]
+Watch = Callable[[int], None]
 
 
 class Node:
-    """The processes of one order. `tell` journals what happens (docs/launcher.md)."""
+    """The processes of one order. `tell` journals what happens (docs/launcher.md).
 
-    def __init__(self, order: NodeOrder, tell: Tell) -> None:
+    `watch` is told each pid, and brings its end to `child_ended`.
+    """
+
+    def __init__(self, order: NodeOrder, tell: Tell, watch: Watch) -> None:
         self.order = order
+        self._watch = watch
         self.is_over = False
         self._tell = tell
         self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
@@ -46,6 +51,11 @@ class Node:
         self._watch_at = 0.0
         self._is_hurried = False
         self._troubled: set[int] = set()
+
+    @property
+    def living(self) -> Collection[int]:
+        """Pids whose end is still to come."""
+        return self._living.keys()
 
     def start(self) -> None:
         """Starts the scheduler now, and the ranks when their time has come (`turn`)."""
@@ -104,7 +114,7 @@ class Node:
     def child_ended(self, ended: Exit) -> None:
         started = self._living.pop(ended.pid, None)
         if started is None:
-            return  # an orphan of a rank that became our child
+            return
         if started.order.rank is None:
             self._helper_ended(started, ended)
         else:
@@ -128,6 +138,7 @@ class Node:
             self._launch_failed(process.name, error)
             return
         self._started[started.pid] = self._living[started.pid] = started
+        self._watch(started.pid)
         if process.rank is not None:
             self._tell(
                 {
@@ -270,8 +281,9 @@ class Node:
 
     def _finish(self) -> None:
         assert self._ending is not None
-        for ended in processes.reap():
-            self.child_ended(ended)
+        for pid in list(self._living):
+            if (ended := processes.reap_one(pid)) is not None:
+                self.child_ended(ended)
         now_s = time.time()
         for log in self._logs.values():
             self._pass_on(log, log.drain(now_s))

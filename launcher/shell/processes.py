@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from launcher.rank import TOKEN
@@ -94,6 +94,24 @@ def reap() -> list[Exit]:
                 break
             ended.append(exit_of(pid, status))
     return ended
+
+
+def reap_one(pid: int) -> Exit | None:
+    """How this child ended; None when it has not, or was reaped already."""
+    with contextlib.suppress(ChildProcessError):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return exit_of(ended, status)
+    return None
+
+
+def reap_others(but: Collection[int]) -> None:
+    """Reaps children that ended and are not in `but`: orphans of our processes, taken in by us."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if found.si_pid in but:
+                return  # its pidfd tells; an orphan behind it waits for the next turn
+            os.waitpid(found.si_pid, os.WNOHANG)
 
 
 def exit_of(pid: int, status: int) -> Exit:

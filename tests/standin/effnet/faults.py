@@ -1,10 +1,10 @@
 """What goes wrong, when: STANDIN_FAULTS is a JSON list of objects.
 
 `rank` (all when left out), `step` (global, before it is taken; 0 is the start), `attempt` (any when
-left out), and `do`: kill (SIGKILL itself), exit (`code`), raise, fault (`kind`), hang (in compute,
-for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`, `session`, `clean_env`),
-half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv, compile (`seconds`),
-no_save (hangs in the checkpoint).
+left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`text`), fault
+(`kind`), hang (in compute, for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
+`session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
+compile (`seconds`), no_save (hangs in the checkpoint).
 """
 
 import json
@@ -16,7 +16,9 @@ import time
 
 
 def attempt():
-    return int(os.environ.get("EFFNET_TOKEN", "x/1").rpartition("/")[2])
+    """0 in a job."""
+    number = os.environ.get("EFFNET_TOKEN", "x/1").rpartition("/")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def wanted(rank, step):
@@ -77,7 +79,7 @@ def _fork(fault, step, heartbeat):
     code = "import os,signal,time\n"
     if fault.get("ignore_term"):
         code += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    code += "os.fork()\ntime.sleep(3600)\n"
+    code += f"os.fork()\ntime.sleep(3600)  # {os.environ.get('STANDIN_MARK')}\n"
     environment = {} if fault.get("clean_env") else None
     with open(os.devnull, "w") as null:
         subprocess.Popen(

@@ -1,0 +1,219 @@
+"""Runs of the stand-in trainer for tests: real processes, real signals, a folder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+STANDIN = Path(__file__).parents[1] / "standin"
+ROOT = Path(__file__).parents[2]
+PROFILE = """\
+name = "standin"
+device_target = "CPU"
+start_method = "cluster"
+data_path = "{data}"
+
+[[nodes]]
+address = "127.0.0.1"
+slots = {ranks}
+
+[trainer]
+epoch_size = {epochs}
+
+[limits]
+stop_save_s = {stop_save_s}
+term_s = {term_s}
+kill_s = 5
+orphan_limit_s = {orphan_limit_s}
+silent_min_s = {silent_min_s}
+compile_s = {compile_s}
+
+[retry]
+auto_resume = {auto_resume}
+on_silent = "{on_silent}"
+
+[environment]
+PYTHONPATH = {python_path}
+STANDIN_FAULTS = {faults}
+STANDIN_STEPS = "{steps}"
+STANDIN_STEP_S = "{step_s}"
+STANDIN_EVAL_S = "{eval_s}"
+STANDIN_MARK = "{mark}"
+"""
+
+
+class Lab:
+    """Starts runs of the stand-in and looks at them from outside."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.mark = mark
+        self.before = {(p.pid, p.create_time()) for p in psutil.process_iter()}
+
+    def profile(self, *faults: dict[str, Any], **changes: Any) -> Path:
+        """A profile whose ranks do `faults` (tests/standin/effnet/faults.py)."""
+        values: dict[str, Any] = {
+            "ranks": 2,
+            "epochs": 3,
+            "steps": 10,
+            "step_s": 0.02,
+            "eval_s": 0,
+            "stop_save_s": 10,
+            "term_s": 2,
+            "orphan_limit_s": 600,
+            "silent_min_s": 10,
+            "compile_s": 600,
+            "auto_resume": 0,
+            "on_silent": "report",
+        }
+        values |= changes
+        text = PROFILE.format(
+            **values,
+            mark=self.mark,
+            data=self.folder,
+            python_path=json.dumps(str(STANDIN)),
+            faults=json.dumps(json.dumps(faults)),
+        )
+        path = self.folder / "standin.toml"
+        path.write_text(text)
+        return path
+
+    def start(self, *faults: dict[str, Any], **changes: Any) -> Path:
+        """Starts a run; -> its run directory."""
+        from launcher import client
+
+        run = client.start_run(str(self.profile(*faults, **changes)))
+        return self.runs / run
+
+    def command(self, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+        """`effnet-launch` in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "launcher.cli.app", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def events(self, root: Path, kind: str = "") -> list[dict[str, Any]]:
+        try:
+            lines = (root / "events.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        found = [json.loads(line) for line in lines]
+        return [event for event in found if not kind or event["kind"] == kind]
+
+    def wait_for(
+        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 20
+    ) -> dict[str, Any]:
+        """The `count`-th event of any of `kinds`, when it is there."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [e for e in self.events(root) if e["kind"] in kinds]
+            return len(found) >= count
+
+        self.until(is_there, timeout_s, lambda: f"no {kinds}: {self.events(root)[-3:]}")
+        return found[count - 1]
+
+    def until(
+        self,
+        is_true: Callable[[], object],
+        timeout_s: float = 20,
+        why: Callable[[], str] = lambda: "it did not come true",
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not is_true():
+            assert time.monotonic() < deadline, why()
+            time.sleep(0.01)
+
+    def ours(self) -> list[psutil.Process]:
+        """Every process that came from this test, found by what the product knows nothing of."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if (process.pid, process.create_time()) in self.before:
+                    continue
+                environment = process.environ()
+                command = " ".join(process.cmdline())
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+            except psutil.Error:
+                continue
+            if environment.get("LAB_MARK") == self.mark or self.mark in command:
+                found.append(process)
+        return found
+
+    def nothing_left(self, timeout_s: float = 5) -> None:
+        self.until(lambda: not self.ours(), timeout_s, lambda: f"left: {self.ours()}")
+
+    def pid_of(self, root: Path, rank: int, attempt: int = 1) -> int:
+        started = self.events(root, "rank_started")
+        return next(int(e["pid"]) for e in started if e["rank"] == rank and e["attempt"] == attempt)
+
+    def agent_pids(self) -> tuple[int, int]:
+        """(warden, agent)."""
+        found = [p for p in self.ours() if "launcher.shell.agent" in " ".join(p.cmdline())]
+        agent = next(p for p in found if p.ppid() in {other.pid for other in found})
+        return agent.ppid(), agent.pid
+
+    def supervisor_pid(self, root: Path) -> int:
+        return int(json.loads((root / "supervisor.json").read_text())["pid"])
+
+    def log(self, root: Path, rank: int, attempt: int = 1) -> bytes:
+        return (root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt").read_bytes()
+
+    def check_metrics(self, root: Path, rank: int, attempt: int = 1) -> list[int]:
+        """Holds metrics.bin to the log: every report once, in order. -> global steps."""
+        from launcher.core.metrics import unpack
+
+        log = self.log(root, rank, attempt)
+        path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
+        records = unpack(path.read_bytes())
+        offsets = []
+        position = 0
+        for line in log.split(b"\n"):
+            if line.startswith(b"epoch: [") and b"loss:[" in line:
+                offsets.append(position)
+            position += len(line) + 1
+        assert [record.log_offset for record in records] == offsets
+        return [record.global_step for record in records]
+
+    def end_all(self) -> None:
+        for process in self.ours():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab; the test fails when any process of it is left."""
+    mark = f"lab-{uuid.uuid4().hex}"
+    # pytest's own temporary folders are too deep for a socket.
+    runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("EFFNET_PROFILES_DIR", str(tmp_path / "profiles"))
+    monkeypatch.setenv("LAB_MARK", mark)
+    monkeypatch.setenv("NO_COLOR", "1")
+    lab = Lab(tmp_path, mark)
+    try:
+        yield lab
+        lab.nothing_left()
+    finally:
+        lab.end_all()
+        shutil.rmtree(runtime, ignore_errors=True)

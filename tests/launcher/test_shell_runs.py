@@ -196,9 +196,8 @@ def test_a_job_that_is_stopped_leaves_nothing(lab):
 
 
 def test_settings_and_plan_reach_the_ranks(lab):
-    plan = json.loads(
-        lab.command("plan", str(lab.profile()), "--set", "epoch_size=1", "--json").stdout
-    )
+    arguments = (str(lab.profile()), "--set", "epoch_size=1")
+    plan = json.loads(lab.command("plan", *arguments, "--json").stdout)
     assert plan["world_size"] == 2
     assert not lab.runs.exists() or not os.listdir(lab.runs)
     assert lab.command("start", *arguments, "--follow").returncode == 0

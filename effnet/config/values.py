@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from typing import Any
 
 from effnet.config.schema import keys, types
@@ -83,6 +84,8 @@ def checked(name: str, raw: Any) -> Any:
 def _typed(kind: type, raw: Any) -> Any:
     if isinstance(raw, str) and kind is not str:
         return _read(kind, raw)
+    if isinstance(raw, os.PathLike) and kind is str:
+        return os.fspath(raw)
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
         return float(raw)
     if type(raw) is not kind:

@@ -37,7 +37,8 @@ def train_dataset(
 
     A row is a whole batch of :func:`effnet.data.train_batches`: ``image`` float32 (N, 3, S, S),
     ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``). Its size is the number of steps
-    that are left. Sets MindSpore's process-wide prefetch size to :data:`QUEUED`.
+    that are left. Sets MindSpore's process-wide prefetch size to :data:`QUEUED`. What goes wrong
+    while it runs arrives as MindSpore's RuntimeError with our message in it.
     """
     share = {
         "rank": rank,

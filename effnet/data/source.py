@@ -128,5 +128,5 @@ def fits(index: ImageIndex, limit_mb: int) -> bool:
     some = np.linspace(0, len(index) - 1, num=min(32, len(index)), dtype=int)
     sizes = [size for size in map(header, map(index.path, some.tolist())) if size]
     pixels = sum(width * height for width, height in sizes) / max(1, len(sizes))
-    # Pillow keeps 4 bytes a pixel.
-    return bool(sizes) and 4 * pixels * len(index) < limit_mb * 1e6
+    # Pillow keeps 4 bytes a pixel, and an image is an object of its own.
+    return bool(sizes) and (4 * pixels + 1000) * len(index) < limit_mb * 1e6

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -27,9 +28,14 @@ STYLES = {
 }
 
 
+PIPE_COLUMNS = 240
+
+
 def screen() -> Console:
-    """stdout; rich honours NO_COLOR and terminals that can't."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """stdout; rich honours NO_COLOR and terminals that can't. A pipe has room for long lines."""
+    is_terminal = sys.stdout.isatty()
+    width = None if is_terminal or "COLUMNS" in os.environ else PIPE_COLUMNS
+    return Console(highlight=False, soft_wrap=not is_terminal, width=width)
 
 
 def errors() -> Console:
@@ -42,10 +48,12 @@ def print_json(value: Any) -> None:
 
 
 def plain_table(*columns: str) -> Table:
+    """Columns whose names end in `>` are right-aligned; one that ends in `*` may wrap."""
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     for column in columns:
-        right = column.endswith(">")
-        table.add_column(column.rstrip(">"), justify="right" if right else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if column.endswith(">") else "left"
+        wraps = column.endswith("*")
+        table.add_column(column.rstrip(">*"), justify=justify, no_wrap=not wraps)
     return table
 
 

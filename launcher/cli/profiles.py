@@ -30,7 +30,7 @@ def list_(as_json: Annotated[bool, options.JSON] = False) -> None:
         keys = ("name", "path", "own", "errors", "description")
         print_json([{key: getattr(entry, key) for key in keys} for entry in entries])
         return
-    table = plain_table("profile", "ranks>", "device", "start", "description")
+    table = plain_table("profile", "ranks>", "device", "start", "description*")
     for entry in entries:
         profile = entry.profile
         if profile is None:

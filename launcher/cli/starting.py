@@ -173,7 +173,7 @@ def clean(
 
     found = cleaning.find_stray()
     if found and not yes and not as_json:
-        table = plain_table("pid>", "run", "command")
+        table = plain_table("pid>", "run", "command*")
         for stray in found:
             table.add_row(str(stray.pid), stray.token, stray.command[:60])
         screen().print(table)

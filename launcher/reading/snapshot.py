@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -133,11 +134,12 @@ class RunSnapshot:
 class Series:
     """One field of one rank over the steps; points at which it is not known are left out.
 
-    ``steps`` are global and grow; a loss that was not finite is infinite here.
+    ``steps`` are global and grow, ``times_s`` is when each report came; a loss that was not finite
+    is infinite here. The sequences are read-only, and cheap to slice.
     """
 
     rank: int
     field: str
-    steps: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
-    times_s: tuple[float, ...] = ()
+    steps: Sequence[int] = ()
+    values: Sequence[float] = ()
+    times_s: Sequence[float] = ()

@@ -1,0 +1,151 @@
+"""How long it takes to attach to a recorded run of 65 hours: 8 ranks, 220,000 steps each.
+
+    python benchmarks/attach.py [--ranks 8] [--steps 220000] [--log-mb 64] [--json]
+
+Makes the run itself, in a temporary folder, then reads it as the dashboard does when it opens:
+the snapshot, the loss of all ranks, the end of a log; and after that one more poll, a step later.
+Each line is the best of three. The goal is 2 s for all that an opening reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launcher.client import open_run
+from launcher.core import events, metrics
+from launcher.core.metrics import DeviceRecord
+from launcher.core.paths import RunPaths
+from launcher.core.report import StepReport
+from launcher.core.run_info import RunInfo
+
+STEPS_PER_EPOCH = 625
+GOAL_S = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ranks", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=220_000)
+    parser.add_argument("--log-mb", type=int, default=64, help="size of rank 0's log")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="attach-") as folder:
+        root = Path(folder) / "recorded"
+        made_s = timed(lambda: make_run(root, options.ranks, options.steps, options.log_mb))
+        found = measure(root, options.ranks)
+    opening_s = sum(found[name] for name in OPENING)
+    if options.json:
+        print(json.dumps({"made_s": made_s, **found, "opening_s": opening_s, "goal_s": GOAL_S}))
+        return
+    print(f"{options.ranks} ranks x {options.steps} reports (made in {made_s:.1f} s)")
+    for name, seconds in found.items():
+        print(f"  {name:<42} {seconds * 1000:9.1f} ms")
+    verdict = "met" if opening_s <= GOAL_S else "not met"
+    print(f"  {'all that an opening reads':<42} {opening_s * 1000:9.1f} ms  (goal 2000: {verdict})")
+
+
+OPENING = ("attach: first snapshot", "loss of all ranks", "end of the log, 200 lines")
+
+
+def measure(root: Path, ranks: int) -> dict[str, float]:
+    """Seconds, by what was read."""
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, work: Callable[[], object]) -> None:
+        found.setdefault(name, []).append(timed(work))
+
+    for _ in range(3):
+        reader = open_run(root)
+        note(OPENING[0], reader.poll)
+        note(OPENING[1], lambda reader=reader: [reader.series(r, "loss") for r in range(ranks)])
+        log = reader.log(0)
+        note(OPENING[2], lambda log=log: log.tail(200))
+        note("poll, nothing new", reader.poll)
+        note("loss of all ranks, nothing new", lambda reader=reader: series(reader, ranks))
+        append(root, ranks)
+        note("poll, one report a rank", reader.poll)
+        note("loss of all ranks, one report a rank", lambda reader=reader: series(reader, ranks))
+        note("index of the whole log", lambda log=log: log.refresh(1 << 40))
+        note("search of the whole log", lambda log=log: log.search("nowhere", budget_bytes=1 << 40))
+    return {name: min(values) for name, values in found.items()}
+
+
+def series(reader: object, ranks: int) -> list[object]:
+    return [reader.series(rank, "loss") for rank in range(ranks)]  # type: ignore[attr-defined]
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def append(root: Path, ranks: int) -> None:
+    for rank in range(ranks):
+        path = RunPaths(root).attempt(1).rank(rank).metrics
+        step = path.stat().st_size // metrics.METRIC_BYTES
+        with path.open("ab") as file:
+            file.write(record(step))
+
+
+def record(step: int) -> bytes:
+    report = StepReport(
+        epoch=step // STEPS_PER_EPOCH,
+        step=step % STEPS_PER_EPOCH,
+        epochs=350,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        loss=7.0 - step / 50_000,
+        mean_loss=7.0,
+        step_time_ms=1063.0,
+        wait_ms=40.0,
+        images_per_s=1926.0,
+        learning_rate=0.1,
+        memory_bytes=1 << 34,
+    )
+    return metrics.pack(report, 1_700_000_000 + step * 1.063, step * 150)
+
+
+def make_run(root: Path, ranks: int, steps: int, log_mb: int) -> None:
+    """A finished run with events, metrics, device samples and one long log."""
+    paths = RunPaths(root)
+    paths.root.mkdir(parents=True)
+    paths.run.write_text(RunInfo(root.name, "ascend-1x8", 1_700_000_000.0, ranks).to_json())
+    data = b"".join(map(record, range(steps)))
+    samples = metrics.pack_device(DeviceRecord(1.0, 1 << 34, 1 << 36, 90.0)) * (steps // 2)
+    for rank in range(ranks):
+        files = paths.attempt(1).rank(rank)
+        files.root.mkdir(parents=True)
+        files.metrics.write_bytes(data)
+        files.device.write_bytes(samples)
+    line = b"epoch: [  0/350], step:[    0/  625], loss:[7.041/7.041], time:[1063.5], lr:[0.1]\n"
+    paths.attempt(1).rank(0).log.write_bytes(line * (log_mb * 1024 * 1024 // len(line)))
+    write_events(paths, ranks, steps)
+
+
+def write_events(paths: RunPaths, ranks: int, steps: int) -> None:
+    t = 1_700_000_000.0
+    found: list[events.Event] = [
+        events.RunCreated(1, t, paths.root.name, "ascend-1x8", ranks),
+        events.AttemptStarted(2, t, 1, ranks),
+    ]
+    for rank in range(ranks):
+        found.append(events.RankStarted(len(found) + 1, t, 1, rank, "far", rank, rank, 1000 + rank))
+    found.append(events.TrainingStarted(len(found) + 1, t, 1, 350, STEPS_PER_EPOCH))
+    for epoch in range(1, steps // STEPS_PER_EPOCH + 1):
+        number, step = len(found) + 1, epoch * STEPS_PER_EPOCH
+        t += 664.0
+        path = str(paths.checkpoint / f"step-{step:08d}.ckpt")
+        found.append(events.EpochFinished(number, t, 1, epoch, 4.0))
+        found.append(events.CheckpointWritten(number + 1, t, 1, epoch, step, path, 1 << 27, "ab"))
+        found.append(events.EvalFinished(number + 2, t, 1, None, epoch, step, 2.0, 0.7, 0.9, 50000))
+    found.append(events.AttemptFinished(len(found) + 1, t, 1, steps))
+    paths.events.write_text("".join(events.to_json(event) + "\n" for event in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ imported when it is called, so that a client that only watches loads neither pro
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,14 @@ def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     return checkpoints_in(checkpoint_directory(_reader(run).paths))
 
 
-def resume_choice(run: Run) -> ResumeChoice:
+def resume_choice(run: Run, checkpoint: str = "auto") -> ResumeChoice:
     """What :func:`resume_run` would take, and why. Reads the file: 0.3 s for 110 MB.
 
     Raises RunNotFoundError.
     """
     from launcher.shell import actions
 
-    return actions.resume_choice(_root(run))
+    return actions.resume_choice(_root(run), checkpoint)
 
 
 def plan_run(
@@ -127,21 +126,33 @@ def stop_run(run: Run, *, save: bool = True, by: str = "") -> None:
     actions.stop_run(_root(run), save=save, by=by)
 
 
-def resume_run(run: Run, *, checkpoint: str = "auto") -> ResumeChoice:
+def resume_run(
+    run: Run,
+    *,
+    checkpoint: str = "auto",
+    profile: Profile | str | None = None,
+    sets: Settings = (),
+) -> ResumeChoice:
     """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
 
-    Raises BusyError, CheckpointError.
+    Raises BusyError, CheckpointError, PlanError.
     """
     from launcher.shell import actions
 
-    return actions.resume_run(_root(run), checkpoint=checkpoint)
+    edited = None if profile is None else _profile(profile)
+    return actions.resume_run(_root(run), checkpoint=checkpoint, profile=edited, sets=sets)
 
 
 def start_job(run: Run, kind: str, **options: Any) -> str:
-    """Starts an ``eval``, ``export`` or ``infer`` job; returns its id. Raises LaunchError."""
-    # By name: the module grows with its jobs, and a client without it can still read.
-    actions = importlib.import_module("launcher.shell.actions")
-    return str(actions.start_job(_root(run), kind, **options))
+    """Starts an ``eval``, ``export`` or ``infer`` job; returns its id.
+
+    The options are those of :func:`launcher.shell.jobs.start_job`: ``checkpoint``, ``data_path``,
+    ``node``, ``file_format``, ``file_name``, ``model``, ``share_device``. Raises UsageError,
+    CheckpointError, BusyError, LaunchError.
+    """
+    from launcher.shell import actions
+
+    return actions.start_job(_root(run), kind, **options)
 
 
 def _reader(run: Run) -> RunReader:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from launcher.errors import UsageError
 
 PROGRAM = "effnet-launch"
 
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "start": {"data_path": "--data", "name": "--name"},
-    "plan": {"data_path": "--data"},
-    "stop": {},
-    "resume": {"profile": "--profile", "checkpoint": "--checkpoint"},
+    "start": {"data_path": "--data", "name": "--name", "settings": "--set"},
+    "plan": {"data_path": "--data", "settings": "--set"},
+    "stop": {"job": "--job"},
+    "resume": {"profile": "--profile", "checkpoint": "--checkpoint", "settings": "--set"},
     "eval": {"checkpoint": "--checkpoint", "data_path": "--data", "node": "--node"},
     "export": {
         "checkpoint": "--checkpoint",
@@ -21,7 +21,7 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
         "node": "--node",
     },
     "infer": {"model": "--model", "data_path": "--data", "node": "--node"},
-    "logs": {"rank": "--rank", "attempt": "--attempt", "grep": "--grep"},
+    "logs": {"rank": "--rank", "attempt": "--attempt", "grep": "--grep", "job": "--job"},
     "status": {},
     "events": {},
     "runs": {},
@@ -32,7 +32,11 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
 _SWITCHES: Mapping[tuple[str, str, bool], str] = {
     ("stop", "save", False): "--no-save",
     ("start", "follow", True): "--follow",
+    ("resume", "follow", True): "--follow",
     ("logs", "follow", True): "--follow",
+    ("events", "follow", True): "--follow",
+    ("start", "dry_run", True): "--dry-run",
+    ("resume", "dry_run", True): "--dry-run",
     ("eval", "share_device", True): "--share-device",
     ("export", "share_device", True): "--share-device",
     ("infer", "share_device", True): "--share-device",
@@ -41,13 +45,14 @@ _SWITCHES: Mapping[tuple[str, str, bool], str] = {
     ("runs", "json", True): "--json",
     ("events", "json", True): "--json",
 }
+"""Options without a value; the opposite truth is their default and has no word."""
 
 
 def command_line(action: str, target: str = "", /, **options: object) -> list[str]:
     """The argument list of an action on a profile or run.
 
-    ``None`` options are left out; ``settings`` (a mapping, or pairs) becomes ``--set key=value``.
-    Raises UsageError for an action or option that has no such command.
+    ``None`` and empty texts are left out; ``settings`` are pairs of key and value. Raises UsageError
+    for an action or option that has no such command.
     """
     known = _OPTIONS.get(action)
     if known is None:
@@ -56,26 +61,24 @@ def command_line(action: str, target: str = "", /, **options: object) -> list[st
     if target:
         argv.append(target)
     for name, value in options.items():
-        if value is None:
+        if value is None or value == "":
             continue
-        if name == "settings" and action in ("start", "plan", "resume"):
-            argv += _settings(value)
-        elif isinstance(value, bool):
-            switch = _SWITCHES.get((action, name, value))
-            if switch is not None:
-                argv.append(switch)
-            elif (action, name, not value) not in _SWITCHES:
-                raise UsageError(f"{action} has no option {name!r}")
-        elif name in known:
-            argv += [known[name], str(value)]
-        else:
+        if isinstance(value, bool) and (action, name, value) in _SWITCHES:
+            argv.append(_SWITCHES[action, name, value])
+        elif isinstance(value, bool) and (action, name, not value) in _SWITCHES:
+            continue
+        elif name not in known or isinstance(value, bool):
             raise UsageError(f"{action} has no option {name!r}")
+        elif name == "settings":
+            argv += _settings(value)
+        else:
+            argv += [known[name], str(value)]
     return argv
 
 
 def _settings(value: object) -> list[str]:
     pairs = value.items() if isinstance(value, Mapping) else value
-    if not hasattr(pairs, "__iter__"):
+    if not isinstance(pairs, Iterable):
         raise UsageError("settings are pairs of key and value")
     argv: list[str] = []
     for key, setting in pairs:

@@ -303,10 +303,27 @@ def test_command_lines() -> None:
         "--no-save",
     ]
     assert client.command_line("stop", "r", save=True) == ["effnet-launch", "stop", "r"]
+    assert client.command_line("start", "p", settings=[("a", 1), ("b", "x y")], name="") == [
+        *("effnet-launch", "start", "p"),
+        *("--set", "a=1", "--set", "b=x y"),
+    ]
     with pytest.raises(UsageError):
         client.command_line("stop", "r", colour="blue")
     with pytest.raises(UsageError):
         client.command_line("dance")
+
+
+def test_command_lines_are_those_of_effnet_launch() -> None:
+    typer = pytest.importorskip("typer")
+    from launcher import command_line
+    from launcher.cli.app import app
+
+    commands = typer.main.get_command(app).commands
+    for action, options in command_line._OPTIONS.items():
+        known = {word for item in commands[action].params for word in item.opts}
+        assert set(options.values()) <= known, action
+        switches = {word for (name, _, _), word in command_line._SWITCHES.items() if name == action}
+        assert switches <= known, action
 
 
 def test_a_client_that_only_reads_loads_neither_processes_nor_ssh() -> None:

@@ -1,0 +1,55 @@
+"""`python -m effnet`: the trainer's commands."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from effnet import __version__, exit_codes
+from effnet.errors import EffnetError
+
+# Each is imported only when it is called, or when all are listed.
+COMMANDS = {
+    "train": "effnet.train.cli",
+    "eval": "effnet.eval_cli",
+    "export": "effnet.export.cli",
+    "infer": "effnet.infer.cli",
+    "data": "effnet.data.cli",
+    "weights": "effnet.weights.cli",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code (docs/report-format.md)."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m effnet",
+        description="EfficientNet on MindSpore: train, evaluate, export, infer.",
+        epilog="Each command has --help with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"effnet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = argv[0] if argv else ""
+    for name, module in COMMANDS.items():
+        if asked in (name, "-h", "--help", "") or asked not in COMMANDS:
+            importlib.import_module(module).add_arguments(commands)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except EffnetError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return exit_codes.of(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `| head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OTHER
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""MindSpore on the device that was asked for."""
+
+from __future__ import annotations
+
+import os
+
+from effnet.errors import EffnetError
+
+TARGETS = ("Ascend", "GPU", "CPU")
+
+
+class DeviceMissing(EffnetError):
+    """The device, or the library that drives it, is not here."""
+
+
+def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
+    """Select device and mode; `device_id` is the environment's `DEVICE_ID` when not given.
+
+    Nothing falls back in silence: raises `DeviceMissing` when MindSpore or the device is absent.
+    """
+    try:
+        import mindspore as ms
+    except ImportError as error:
+        raise DeviceMissing(
+            f"MindSpore cannot be imported: {error}",
+            hint="pip install 'effnet-tui[train]' in the environment of this Python",
+        ) from error
+    if device_id is None:
+        device_id = int(os.environ.get("DEVICE_ID", "0"))
+    ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
+    try:
+        if target == "CPU":
+            ms.set_device("CPU")
+            # Ranks share the cores: one thread each for MindSpore's runtime, as for OpenMP.
+            ms.set_context(runtime_num_threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
+        else:
+            ms.set_device(target, device_id)
+    except (RuntimeError, ValueError) as error:
+        first = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise DeviceMissing(
+            f"device target {target} {device_id} is not usable here: {first}",
+            hint=_HINTS.get(target, ""),
+        ) from error
+
+
+_HINTS = {
+    "GPU": "MindSpore 2.10's GPU back end wants CUDA 11.6, see docs/hardware-status.md",
+    "Ascend": "CANN's set_env.sh must be sourced before Python starts",
+}

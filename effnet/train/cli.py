@@ -1,0 +1,131 @@
+"""`python -m effnet train`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from effnet import config as configuration
+from effnet import flags
+from effnet.errors import EffnetError
+
+EXAMPLES = """\
+examples:
+  python -m effnet data digits data/digits
+  python -m effnet train --dataset_path data/digits --class_num 10 --epoch_size 2
+  python -m effnet train --config recipe.toml --set batch_size=32 --resume auto
+  effnet-launch start local-cpu --dataset_path data/digits
+
+Two ranks and more are started by effnet-launch, msrun or mpirun; then --run_distribute True.
+"""
+
+
+def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train one rank",
+        description="Train one rank of a run, or the only one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add(parser, "config", metavar="FILE", help="TOML file of configuration keys")
+    flags.add(
+        parser,
+        "set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="one configuration key; may be given again and again",
+    )
+    flags.add(
+        parser,
+        "run_distribute",
+        type=flags.truth,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="True|False",
+        help="train together with the ranks that the environment names",
+    )
+    flags.add(parser, "device_id", type=int, help="device of this rank (default: DEVICE_ID, or 0)")
+    flags.add(
+        parser,
+        "resume",
+        default="",
+        metavar="auto|PATH",
+        help="go on from the newest good checkpoint in save_checkpoint_path, or from this one",
+    )
+    flags.add(
+        parser,
+        "weights",
+        metavar="FILE.ckpt",
+        help="begin with these weights instead of random ones (see `weights import`)",
+    )
+    flags.add(parser, "print_config", action="store_true", help="print the configuration and end")
+    # The reference's README spells --device_target so.
+    flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
+    group = parser.add_argument_group("configuration keys (docs/configuration.md)")
+    for name, key in configuration.keys().items():
+        choices = f" ({'|'.join(key.choices)})" if key.choices else ""
+        unit = f" [{key.unit}]" if key.unit else ""
+        flags.add(group, name, metavar="X", help=(key.doc + choices + unit).replace("%", "%%"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns the exit code of docs/report-format.md; raises `EffnetError`."""
+    resolved = _resolve(vars(args))
+    if args.print_config:
+        print(resolved.to_toml(), end="")
+        return 0
+    config = resolved.config
+    if not config.dataset_path:
+        raise configuration.ConfigError(
+            [configuration.Problem("--dataset_path", "not given: the folder of the images")]
+        )
+    from effnet import device
+    from effnet.train import report
+    from effnet.train.group import join
+    from effnet.train.heartbeat import Heartbeat
+    from effnet.train.stop import StopRequest
+
+    heartbeat = Heartbeat.from_environment()
+    device.set_up(config.device_target, args.device_id, graph=config.mode == "graph")
+    group = join(args.run_distribute)
+    if group.rank == 0:
+        for note in resolved.notes:
+            report.say(f"note: {note}")
+    # MindSpore is slow to import, and the configuration above should fail fast.
+    from effnet.train.loop import Trainer
+
+    trainer: Trainer | None = None
+    try:
+        # Within it a signal asks to save and stop; MindSpore sets its own handlers in `join`.
+        with StopRequest.from_environment() as stop:
+            trainer = Trainer(
+                config,
+                group,
+                heartbeat,
+                resume_from=args.resume,
+                weights=Path(args.weights) if args.weights else None,
+            )
+            heartbeat.phase("compile")
+            trainer.run(stop)
+    except EffnetError as error:
+        from effnet.exit_codes import kind_of
+
+        step = trainer.step if trainer else 0
+        epoch = step // trainer.steps_per_epoch if trainer else 0
+        report.say(report.fault_line(kind_of(error), epoch, step, error.message))
+        raise
+    heartbeat.close()
+    return 0
+
+
+def _resolve(given: Mapping[str, Any]) -> configuration.Resolved:
+    keys = {name: given[name] for name in configuration.keys()}
+    if keys["device_target"] is None:
+        keys["device_target"] = given["dataset_target"]
+    return configuration.resolve(toml_path=given["config"], sets=given["set"], flags=keys)

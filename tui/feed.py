@@ -58,6 +58,9 @@ class Feed(threading.Thread):
                 message = self.poll()
             except PROBLEMS as problem:
                 message = SourceFailed(str(problem) or type(problem).__name__)
+            # A thread that died in silence would leave old figures on the screen for ever.
+            except Exception as problem:  # noqa: BLE001
+                message = SourceFailed(f"a fault of ours: {type(problem).__name__}: {problem}")
             if message is not None:
                 self._drawn.clear()
                 if not self._post(message):

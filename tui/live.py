@@ -16,7 +16,7 @@ from tui.curves import ChartMaker, SeriesLike, skew
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
-from tui.source import DATA_PATH, FrameRequest, PlanText, SourceError
+from tui.source import DATA_PATH, FrameRequest, PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
 MAX_STRIP_RANKS: Final = 128
@@ -35,6 +35,7 @@ class LiveRun:
     """One run directory, read as it grows. ``clock`` gives Unix seconds."""
 
     def __init__(self, reader: client.RunReader, clock: Callable[[], float] = time.time) -> None:
+        self.player: Player | None = None
         self._reader = reader
         self._clock = clock
         self._charts = ChartMaker(self)

@@ -63,7 +63,10 @@ class LogWindow:
             found = self._backward(self._total - 1, self.height, keep)
         else:
             found = self._forward(self._top, self.height, keep)
-        if found and found[0][0] != NO_NUMBER:
+            missing = self.height - len(found)
+            if missing > 0 and keep is not None:
+                found = self._backward(self._top - 1, missing, keep) + found
+        if found and found[0][0] != NO_NUMBER and (keep is None or self.follow):
             self._top = found[0][0]
         note = self._note if counted or self._note else "still counting lines"
         self._last_state = state

@@ -47,8 +47,29 @@ class PlanText:
     checks: tuple[tuple[bool | None, str, str], ...] = ()  # green?, name, what it says
 
 
+class Player(Protocol):
+    """What a replay can be told."""
+
+    @property
+    def badge(self) -> str:
+        """Where it stands and how fast it plays."""
+
+    def pause(self) -> None:
+        """Stop, or go on."""
+
+    def seek(self, by_s: float) -> None:
+        """Forth or back, in seconds of the run."""
+
+    def faster(self, by: int) -> None:
+        """The next speed, up or down."""
+
+
 class RunSource(Protocol):
     """One run."""
+
+    @property
+    def player(self) -> Player | None:
+        """Set when this is a replay."""
 
     def frame(self, request: FrameRequest) -> RunFrame:
         """What is known now; raises :class:`SourceError` when the run is gone."""

@@ -23,7 +23,7 @@ from tui.model import (
     RunView,
     SkewData,
 )
-from tui.source import FrameRequest, PlanText, RunSource, SourceError
+from tui.source import FrameRequest, PlanText, Player, RunSource, SourceError
 
 NOW = 1_766_500_000.0
 RUN = "local-cpu-20261123-191400-ab12"
@@ -86,6 +86,7 @@ class FakeRun:
         self.ranks, self.state, self.nodes = ranks, state, nodes
         self.step = 100
         self.failure: Failure | None = None
+        self.player: Player | None = None
         self.problem = ""
         self.requests: list[FrameRequest] = []
         self.restart_answer = Restart(

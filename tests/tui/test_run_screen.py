@@ -126,7 +126,7 @@ async def test_long_lines_are_cut_and_can_be_scrolled() -> None:
         await sees(pilot, "xxx…")
         pilot.app.screen.query_one(LogView).focus()
         await pilot.press("right")
-        await sees(pilot, "ot markup[/bold] red")
+        await sees(pilot, " ld] red · bell")
 
 
 async def test_panels_toggle_and_zoom() -> None:
@@ -147,7 +147,7 @@ async def test_charts_change_field_scale_and_smoothing() -> None:
     async with showing(FakeSource(run)) as pilot:
         await sees(pilot, "loss")
         await pilot.press("c")
-        await sees(pilot, "step time  mean", "r1")
+        await sees(pilot, "step time  r0", "r1")
         await pilot.press("l")
         await sees(pilot, "step time log")
         await pilot.press("m")

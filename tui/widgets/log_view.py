@@ -147,7 +147,7 @@ class LogView(LineView, can_focus=True):
         palette, frame = self.palette, self._frame
         title = palette.title if self.has_focus else palette.accent
         held = not frame.follow or bool(frame.note)
-        label = frame.label or "log"
+        label = frame.label
         lines: list[Line] = [
             [
                 Segment(fit(label, min(len(label), width)), title),

@@ -1,0 +1,73 @@
+"""The log of the run screen: it follows the cursor of the rank table, in a thread of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from tui.feed import LogFeed
+from tui.log_window import LogWindow
+from tui.messages import LogRead
+from tui.model import RunFrame
+from tui.source import RunSource
+from tui.widgets.log_view import Command, LogView
+from tui.widgets.rank_table import RankTable
+
+
+class RunLog(Screen[None]):
+    """For a screen that has a ``frame``, a ``source`` and starts ``log_feed``."""
+
+    log_feed: LogFeed | None = None
+    log_rank: int | None = None
+    frame: RunFrame | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def source(self) -> RunSource | None: ...
+
+    def on_log_read(self, message: LogRead) -> None:
+        """New lines, or another part of the log."""
+        self.query_one(LogView).show(message.frame)
+        if self.log_feed is not None:
+            self.call_after_refresh(self.log_feed.drawn)
+
+    def on_rank_table_rank_chosen(self, message: RankTable.RankChosen) -> None:
+        """The log follows the cursor."""
+        self.open_log(message.rank)
+
+    def on_rank_table_log_wanted(self) -> None:
+        """``enter``: to the log; after a failure, to the line that tells it."""
+        view = None if self.frame is None else self.frame.view
+        row = self.query_one(RankTable).cursor
+        self.query_one(LogView).focus()
+        if view is None or view.failure is None or row >= len(view.ranks):
+            return
+        offset = view.failure.log_offset
+        if offset is not None and view.ranks[row].rank == view.failure.rank:
+            self._give_log(lambda window: window.go_offset(offset))
+
+    def on_log_view_command_given(self, message: LogView.CommandGiven) -> None:
+        """Scrolling, searching, filtering: in the log's own thread."""
+        if self.log_feed is not None:
+            self.log_feed.give(message.command)
+
+    def _give_log(self, command: Command) -> None:
+        if self.log_feed is not None:
+            self.log_feed.give(command)
+
+    def open_log(self, rank: int | None = None) -> None:
+        source, feed, frame = self.source, self.log_feed, self.frame
+        if source is None or feed is None or frame is None or not frame.view.ranks:
+            return
+        if rank is None:
+            first = frame.view.failure.rank if frame.view.failure is not None else None
+            rank = frame.view.ranks[0].rank if first is None else first
+            for index, row in enumerate(frame.view.ranks):
+                if row.rank == rank:
+                    self.query_one(RankTable).cursor = index
+        self.log_rank = rank
+        node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
+        label = f"log rank {rank} {node}".rstrip()
+        feed.open(lambda: LogWindow(source.log(rank), label))

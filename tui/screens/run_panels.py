@@ -1,0 +1,175 @@
+"""The panels of the run screen: which are seen, how high, and what they ask the feed for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.feed import RunFeed
+from tui.layout import Layout, arrange
+from tui.model import RunFrame
+from tui.screens.base import FeedScreen
+from tui.source import ChartRequest, FrameRequest
+from tui.widgets.chart import FIELD_NAMES, Chart
+from tui.widgets.failure_card import FailureCard, lines_wanted
+from tui.widgets.hint_bar import HintBar
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.rank_table import RankTable
+from tui.widgets.run_header import RunHeader
+from tui.widgets.skew_strip import SkewStrip
+
+SMOOTHING = (0.0, 0.6, 0.9, 0.97)
+MAX_CHARTS = 4
+ALL_PANELS = frozenset({"ranks", "charts", "skew", "log"})
+
+
+class RunPanels(FeedScreen):
+    """Lays the panels out; a subclass gives them a ``frame`` to draw."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next panel", show=False),
+        Binding("shift+tab", "app.focus_previous", "Previous panel", show=False),
+        Binding("c", "next_field(1)", "Chart"),
+        Binding("C", "next_field(-1)", "Previous chart", show=False),
+        Binding("l", "log_scale", "Log scale", show=False),
+        Binding("m", "smooth", "Smoothing", show=False),
+        Binding("z", "zoom", "Zoom panel"),
+        Binding("1", "panel('ranks')", "Ranks on/off", show=False),
+        Binding("2", "panel('charts')", "Charts on/off", show=False),
+        Binding("3", "panel('skew')", "Lateness on/off", show=False),
+        Binding("4", "panel('log')", "Log on/off", show=False),
+        Binding("0", "reset_panels", "All panels", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame: RunFrame | None = None
+        self._shown = ALL_PANELS
+        self._zoom = ""
+        self._first_field = 0
+
+    def compose(self) -> ComposeResult:
+        """All panels; ``_arrange`` says who is seen."""
+        with Vertical(id="body"):
+            yield RunHeader(id="header")
+            yield FailureCard(id="card")
+            with Horizontal(id="top"):
+                yield RankTable(id="ranks")
+                yield SkewStrip(id="skew")
+            yield SkewStrip(id="skew-below")
+            with Horizontal(id="charts"):
+                for index in range(MAX_CHARTS):
+                    yield Chart(FIELD_NAMES[index], id=f"chart-{index}")
+            yield LogPanel(id="log-panel")
+        yield Static("", id="too-small")
+        yield HintBar(id="hints")
+
+    def _layout(self) -> Layout:
+        ranks = 0 if self.frame is None else len(self.frame.view.ranks)
+        return arrange(
+            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._card_lines
+        )
+
+    @property
+    def _card_lines(self) -> int:
+        failure = None if self.frame is None else self.frame.view.failure
+        return 0 if failure is None else lines_wanted(failure)
+
+    def _arrange(self) -> None:
+        layout = self._layout()
+        table, card = self.query_one(RankTable), self.query_one(FailureCard)
+        beside, below = self.query_one("#skew"), self.query_one("#skew-below")
+        _give(card, layout.card)
+        _give(table, layout.table)
+        _give(beside, layout.skew if layout.skew_width else 0)
+        beside.styles.width = layout.skew_width or 1
+        _give(below, 0 if layout.skew_width else layout.skew)
+        self.query_one("#top").display = bool(layout.table or layout.skew_width)
+        charts = self.query_one("#charts")
+        _give(charts, layout.charts)
+        for index, chart in enumerate(self.query(Chart)):
+            chart.display = bool(layout.charts) and index < layout.chart_count
+            chart.styles.height = layout.charts or 1
+            wanted = FIELD_NAMES[(self._first_field + index) % len(FIELD_NAMES)]
+            if chart.field.name != wanted:
+                chart.set_field(wanted)
+        self.query_one(LogPanel).display = bool(layout.log)
+        self.call_after_refresh(self._ask)
+
+    def _ask(self) -> None:
+        """Tell the feed what is on the screen now."""
+        feed = self.feed
+        if not isinstance(feed, RunFeed):
+            return
+        charts = tuple(
+            ChartRequest(
+                chart.field.name, chart.columns_wanted, chart.smoothing, chart.field.mean_only
+            )
+            for chart in self.query(Chart)
+            if chart.columns_wanted > 0
+        )
+        bins = max(strip.bins_wanted for strip in self.query(SkewStrip))
+        request = FrameRequest(charts, bins)
+        if request != feed.request:
+            feed.request = request
+            feed.wake()
+
+    def _draw(self) -> None:
+        raise NotImplementedError
+
+    def action_panel(self, name: str) -> None:
+        """Show or hide a panel; the last one stays."""
+        self._zoom = ""
+        shown = self._shown ^ {name}
+        if shown - {"skew"}:
+            self._shown = shown
+        self._arrange()
+        self._draw()
+
+    def action_reset_panels(self) -> None:
+        """Everything back."""
+        self._shown, self._zoom = ALL_PANELS, ""
+        self._arrange()
+        self._draw()
+
+    def action_zoom(self) -> None:
+        """The focused panel takes the whole screen, or gives it back."""
+        self._zoom = "" if self._zoom else self._focused_panel()
+        self._arrange()
+        self._draw()
+
+    def _focused_panel(self) -> str:
+        focused = self.focused
+        if isinstance(focused, Chart):
+            self._first_field = FIELD_NAMES.index(focused.field.name)
+            return "charts"
+        return "ranks" if isinstance(focused, RankTable) else "log"
+
+    def action_next_field(self, by: int) -> None:
+        """The charts show the next fields."""
+        self._first_field = (self._first_field + by) % len(FIELD_NAMES)
+        self._arrange()
+
+    def action_log_scale(self) -> None:
+        """Logarithmic y axes, on or off."""
+        for chart in self.query(Chart):
+            chart.log_scale = not chart.log_scale
+        self._draw()
+
+    def action_smooth(self) -> None:
+        """More smoothing; after the strongest, none."""
+        for chart in self.query(Chart):
+            at = SMOOTHING.index(chart.smoothing)
+            chart.smoothing = SMOOTHING[(at + 1) % len(SMOOTHING)]
+        self._ask()
+
+
+def _give(widget: Widget, lines: int) -> None:
+    widget.display = lines > 0
+    if lines > 0:
+        widget.styles.height = lines

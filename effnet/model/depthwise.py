@@ -113,7 +113,7 @@ def _by_tiles(x: Tensor, weight: Tensor, kernel: int, stride: int, pads_as_tf: b
     left = _pad_before(width, kernel, stride, pads_as_tf)
     bottom = max((rows - 1) * step + side - height - top, 0)
     right = max((columns - 1) * step + side - width - left, 0)
-    x = ops.pad(x, (left, right, top, bottom))
+    x = ops.Pad(((0, 0), (0, 0), (top, bottom), (left, right)))(x)
     # (N * C, a tile's inputs, tiles)
     x = ops.unfold(x, side, 1, 0, step)
     x = x.reshape((images * channels, side * side, rows * columns))

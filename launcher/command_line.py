@@ -51,8 +51,8 @@ _SWITCHES: Mapping[tuple[str, str, bool], str] = {
 def command_line(action: str, target: str = "", /, **options: object) -> list[str]:
     """The argument list of an action on a profile or run.
 
-    ``None`` and empty texts are left out; ``settings`` are pairs of key and value. Raises UsageError
-    for an action or option that has no such command.
+    ``None`` and empty texts are left out; ``settings`` are pairs of key and value.
+    Raises UsageError for an action or option that has no such command.
     """
     known = _OPTIONS.get(action)
     if known is None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.core.placement import RankPlace, place
+from launcher.core.placement import RankPlace, place_nodes
 from launcher.core.plan import Plan, PlannedFile, RunContext
-from launcher.core.profile import Profile
+from launcher.core.profile import DeviceTarget, Profile
 from launcher.core.ranktable import RankTable, make_rank_table
 from launcher.core.start_cluster import assemble
 from launcher.core.trainer_command import facts_of, rank_process, run_paths
+from launcher.errors import RankTableError
 
 CONNECT_LIMITS_S = (120, 7200)
 """What HCCL_CONNECT_TIMEOUT accepts."""
@@ -44,7 +45,12 @@ def plan(profile: Profile, context: RunContext) -> Plan:
 
 
 def rank_table(profile: Profile, context: RunContext) -> RankTable:
-    """The profile's rank table. Raises RankTableError."""
+    """The profile's rank table, whatever its start method. Raises RankTableError."""
+    if profile.device_target is not DeviceTarget.ASCEND:
+        raise RankTableError(
+            f"no rank table for {profile.device_target.value}",
+            ("a rank table is what HCCL reads, and HCCL is for Ascend",),
+        )
     places = located(profile, context)
     ids = {
         item.rank: device.super_device_id
@@ -67,7 +73,7 @@ def located(profile: Profile, context: RunContext) -> tuple[RankPlace, ...]:
                 item.device_id, ""
             ),
         )
-        for item in place(profile)
+        for item in place_nodes(profile.nodes, by_server_id=True)
     )
 
 

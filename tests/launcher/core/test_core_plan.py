@@ -11,7 +11,8 @@ from launcher.core.make_plan import make_plan
 from launcher.core.placement import place, place_nodes
 from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext, plan_from_json
 from launcher.core.profile import Device, DeviceTarget, Node, Profile, StartMethod
-from launcher.errors import LaunchError, PlanError
+from launcher.core.start_ranktable import rank_table
+from launcher.errors import LaunchError, PlanError, RankTableError
 from launcher.reading.profiles import find_profile
 
 CONTEXT = RunContext("r", "/runs/a b", attempt=2, python="/py", master_port=20001)
@@ -232,3 +233,13 @@ def test_profiles_are_placed_by_their_start_method() -> None:
     profile: Profile = find_profile("ascend-2x8")
     swapped = profile.model_copy(update={"nodes": profile.nodes[::-1]})
     assert [item.address for item in place(swapped)] == [item.address for item in place(profile)]
+
+
+def test_a_rank_table_is_for_ascend_and_in_order_under_any_start_method() -> None:
+    with pytest.raises(RankTableError, match="no rank table for CPU"):
+        rank_table(find_profile("local-cpu"), CONTEXT)
+    profile = find_profile("ascend-2x8")
+    swapped = profile.model_copy(
+        update={"nodes": profile.nodes[::-1], "start_method": StartMethod.CLUSTER}
+    )
+    assert rank_table(swapped, CONTEXT) == rank_table(profile, CONTEXT)

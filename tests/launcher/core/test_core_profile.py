@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from launcher.core import profile_load
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import RunContext, plan_from_json
-from launcher.core.profile import Profile, parse_cpus
+from launcher.core.profile import (
+    Checkpoint,
+    Device,
+    Limits,
+    Logs,
+    Master,
+    Mpirun,
+    Node,
+    Profile,
+    Retry,
+    parse_cpus,
+)
 from launcher.core.profile_load import load_profile, profile_from_json
 from launcher.errors import LaunchError, ProfileError
 from launcher.reading.profiles import list_profiles
@@ -174,3 +188,27 @@ def test_values_of_any_kind_raise_nothing_else(
     stand_in = SimpleNamespace(loads=lambda _: raw)
     with mock.patch.object(profile_load, "_toml", stand_in), contextlib.suppress(LaunchError):
         load_profile("", "p.toml")
+
+
+def test_the_docs_name_every_key() -> None:
+    text = (Path(__file__).parents[3] / "docs/profiles.md").read_text(encoding="utf-8")
+
+    def names(model: type[BaseModel]) -> set[str]:
+        return set(model.model_fields)
+
+    tables = {"nodes", "master", "mpirun", "trainer", "limits", "retry", "checkpoint", "logs"}
+    for table in tables:
+        assert f"[{table}]" in text
+    keys = names(Profile) - tables
+    for model in (Node, Device, Master, Mpirun, Limits, Retry, Checkpoint, Logs):
+        keys |= names(model)
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def test_the_trainer_knows_every_key_of_profiles_that_ship() -> None:
+    from effnet.config import TrainConfig
+
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    for entry in list_profiles():
+        if not entry.own and entry.profile is not None:
+            assert set(entry.profile.trainer) <= known, entry.name

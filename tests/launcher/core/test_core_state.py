@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -36,8 +37,8 @@ def exited(rank: int, code: int | None = None, signal: int | None = None) -> Eve
 
 @pytest.mark.parametrize("kind", sorted(EVENTS))
 def test_every_kind_of_event_is_in_the_contract(kind: str) -> None:
-    with open("docs/run-directory.md", encoding="utf-8") as file:
-        assert f"`{kind}`" in file.read()
+    contract = Path(__file__).parents[3] / "docs/run-directory.md"
+    assert f"`{kind}`" in contract.read_text(encoding="utf-8")
 
 
 def test_events_come_back_from_their_lines() -> None:

@@ -262,7 +262,7 @@ def test_usage_errors(run: MadeRun) -> None:
 def test_own_profiles_come_first_and_broken_ones_say_why(runs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     folder.mkdir()
-    shipped = Path("cluster_profiles/local-cpu.toml").read_text()
+    shipped = (Path(__file__).parents[3] / "cluster_profiles/local-cpu.toml").read_text()
     (folder / "local-cpu.toml").write_text(shipped.replace("slots = 2", "slots = 3"))
     (folder / "broken.toml").write_text("slots = 2\n")
     entries = {(entry.name, entry.own): entry for entry in client.list_profiles()}

@@ -25,9 +25,10 @@ from launcher.core.report import (
 )
 from launcher.shell.channel import Message
 from launcher.shell.records import RecordFile
-from launcher.shell.tail import READ_BYTES, Tail, last_lines
+from launcher.shell.tail import READ_BYTES, Tail, last_raw_lines
 
 LAST_LINES = 200
+BEFORE_LAST_REPORT = 8
 
 
 class RankLog:
@@ -85,8 +86,19 @@ class RankLog:
         return facts
 
     def last_words(self) -> tuple[list[str], int]:
-        """(last lines, offset of the first of them), straight from the file's end."""
-        return last_lines(self._path, LAST_LINES)
+        """(last lines, offset of the first of them), straight from the file's end.
+
+        From a little before the last report on: what a rank said while it was connecting (it missed
+        its peers for a while, as all do) must not be taken for why it died.
+        """
+        lines, offset = last_raw_lines(self._path, LAST_LINES)
+        first = 0
+        for index, line in enumerate(lines):
+            report = parse(line)
+            if report is not None and not isinstance(report, Fault):
+                first = max(0, index - BEFORE_LAST_REPORT)
+        words = [line.decode("utf-8", "replace") for line in lines[first:]]
+        return words, offset + sum(len(line) + 1 for line in lines[:first])
 
     def close(self) -> None:
         self._tail.close()

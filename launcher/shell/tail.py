@@ -103,6 +103,12 @@ class Tail:
 
 def last_lines(path: Path, count: int, block_bytes: int = 1 << 16) -> tuple[list[str], int]:
     """(the last `count` lines, offset of the first of them), from the last `block_bytes` only."""
+    lines, offset = last_raw_lines(path, count, block_bytes)
+    return [line.decode("utf-8", "replace") for line in lines], offset
+
+
+def last_raw_lines(path: Path, count: int, block_bytes: int = 1 << 16) -> tuple[list[bytes], int]:
+    """As `last_lines`, in bytes. No file is no lines."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -119,4 +125,4 @@ def last_lines(path: Path, count: int, block_bytes: int = 1 << 16) -> tuple[list
         lines = lines[1:]
     dropped = lines[: max(0, len(lines) - count)]
     offset = start + sum(len(line) + 1 for line in dropped)
-    return [line.decode("utf-8", "replace") for line in lines[len(dropped) :]], offset
+    return lines[len(dropped) :], offset

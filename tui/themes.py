@@ -26,7 +26,7 @@ class Palette:
     text: Style
     muted: Style
     title: Style
-    header: Style
+    bar: Style  # the title line of a panel
     good: Style
     busy: Style
     warn: Style
@@ -62,10 +62,10 @@ def _s(definition: str) -> Style:
 
 def _palette(
     text: str, muted: str, good: str, busy: str, warn: str, bad: str, accent: str,
-    cursor: str, match: str, ink: str, series: str, heat: str,
+    cursor: str, match: str, ink: str, bar: str, series: str, heat: str,
 ) -> Palette:  # fmt: skip
     return Palette(
-        text=_s(text), muted=_s(muted), title=_s(f"bold {accent}"), header=_s(f"{muted}"),
+        text=_s(text), muted=_s(muted), title=_s(f"bold {accent}"), bar=_s(bar),
         good=_s(good), busy=_s(busy), warn=_s(warn), bad=_s(f"bold {bad}"), accent=_s(accent),
         cursor=_s(cursor), match=_s(match), key=_s(f"bold {accent}"),
         badge_good=_s(f"bold {ink} on {good}"), badge_busy=_s(f"bold {ink} on {busy}"),
@@ -79,26 +79,26 @@ def _palette(
 DARK: Final = _palette(
     text="#d6dde6", muted="#8593a3", good="#4fc1b0", busy="#6cb6ff", warn="#e8b339",
     bad="#ff7a5c", accent="#8ab4f8", cursor="on #24405f", match="#10151b on #e8b339",
-    ink="#10151b",
+    ink="#10151b", bar="on #1d2630",
     series="#6cb6ff #e8b339 #4fc1b0 #ff7a5c #c297ff #9ccc65 #f48fb1 #b0bec5",
     heat="#4a5a6a #6cb6ff #e8b339 #f0883e #ff5f45",
 )  # fmt: skip
 LIGHT: Final = _palette(
     text="#1d2733", muted="#5c6875", good="#00695c", busy="#0b5cad", warn="#8a5a00",
     bad="#b3261e", accent="#0b4f9e", cursor="on #cfe2f7", match="#1d2733 on #ffd666",
-    ink="#ffffff",
+    ink="#ffffff", bar="on #e6ebf0",
     series="#0b5cad #8a5a00 #00695c #b3261e #6a3fb5 #3e6b00 #a31f5f #455a64",
     heat="#b0bac4 #0b5cad #8a5a00 #c4500a #b3261e",
 )  # fmt: skip
 ANSI: Final = _palette(
     text="default", muted="bright_black", good="cyan", busy="bright_blue", warn="yellow",
     bad="bright_red", accent="bright_cyan", cursor="reverse", match="black on yellow",
-    ink="black",
+    ink="black", bar="underline",
     series="bright_blue yellow cyan bright_red magenta green bright_magenta white",
     heat="bright_black bright_blue yellow red bright_red",
 )  # fmt: skip
 MONO: Final = Palette(
-    text=_s("none"), muted=_s("none"), title=_s("bold"), header=_s("underline"),
+    text=_s("none"), muted=_s("none"), title=_s("bold"), bar=_s("underline"),
     good=_s("none"), busy=_s("none"), warn=_s("bold"), bad=_s("bold"), accent=_s("bold"),
     cursor=_s("reverse"), match=_s("reverse bold"), key=_s("bold"),
     badge_good=_s("bold reverse"), badge_busy=_s("bold reverse"), badge_warn=_s("bold reverse"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 FIRST: Final = ("resume",)
+THEN: Final = ("stop", "eval", "export")
 LAST: Final = ("help", "leave")
 
 
@@ -70,14 +71,22 @@ class FeedScreen(Screen[None]):
     def hints(self) -> list[Hint]:
         """``(key, what)`` in order of worth: what mends first, help and leaving last."""
         found: dict[str, Hint] = {}
+        focused: list[str] = []
         for active in self.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
                 hint = (self.app.get_key_display(binding), binding.description)
                 found.setdefault(binding.action, hint)
-        first = [found.pop(action) for action in FIRST if action in found]
-        last = [found.pop(action) for action in LAST if action in found]
-        return [*first, *found.values(), *last]
+                if active.node not in (self, self.app):
+                    focused.append(binding.action)
+        order = [
+            *FIRST,
+            *focused,
+            *THEN,
+            *(action for action in found if action not in LAST),
+            *LAST,
+        ]
+        return [found[action] for action in dict.fromkeys(order) if action in found]
 
     def show_hints(self) -> None:
         """Draw the hint line."""

@@ -14,7 +14,7 @@ from tui.canvas import Canvas, Cell, sub_columns
 from tui.decimate import bounds
 from tui.model import ChartData
 from tui.text import fit, milliseconds, number, size_bytes
-from tui.widgets.lines import Line, LineView
+from tui.widgets.lines import Line, LineView, bar
 
 LABEL_WIDTH: Final = 9
 
@@ -141,8 +141,7 @@ class Chart(LineView, can_focus=True):
                 break
             room -= len(text)
             line.append(Segment(text, self._style(index)))
-        line.append(Segment(" " * room))
-        return line
+        return bar(line, width, palette.bar)
 
     def _style(self, curve: int) -> Style:
         series = self.palette.series

@@ -26,6 +26,15 @@ def cell(text: str, width: int, style: Style | None = None, align: str = "<") ->
     return Segment(fit(text, width, align), style)
 
 
+def bar(line: Line, width: int, style: Style) -> Line:
+    """A panel's title line: ``line`` on the bar's ground, filled to ``width`` cells."""
+    used = sum(part.cell_length for part in line)
+    whole = [*line, Segment(" " * max(width - used, 0))]
+    return [
+        Segment(part.text, style if part.style is None else style + part.style) for part in whole
+    ]
+
+
 class LineView(Widget):
     """Shows lines of segments; ``set_lines`` marks only those that differ as dirty."""
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from tui.log_source import level_of
 from tui.log_window import LogFrame, LogWindow, describe
 from tui.text import clean, fit
-from tui.widgets.lines import Line, LineView
+from tui.widgets.lines import Line, LineView, bar
 
 Command = Callable[[LogWindow], None]
 KEEP_CHARS: Final = 4000  # of a line that is longer, the part up to here can be scrolled to
@@ -148,15 +148,12 @@ class LogView(LineView, can_focus=True):
         title = palette.title if self.has_focus else palette.accent
         held = not frame.follow or bool(frame.note)
         label = frame.label
-        lines: list[Line] = [
-            [
-                Segment(fit(label, min(len(label), width)), title),
-                Segment(
-                    fit(describe(frame)[len(label) :], max(width - len(label), 0)),
-                    palette.warn if held else palette.muted,
-                ),
-            ]
+        rest = fit(describe(frame)[len(label) :], max(width - len(label), 0))
+        title_line = [
+            Segment(fit(label, min(len(label), width)), title),
+            Segment(rest, palette.warn if held else palette.muted),
         ]
+        lines: list[Line] = [bar(title_line, width, palette.bar)]
         digits = len(str(frame.total)) + 1 if width >= 100 else 0
         lines.extend(self._line(at, text, digits, width) for at, text in frame.lines)
         if not frame.lines:

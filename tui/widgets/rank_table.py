@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from tui.model import RankRow, RunView
 from tui.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
-from tui.widgets.lines import Line, LineView, cell
+from tui.widgets.lines import Line, LineView, bar, cell
 
 STALE_S: Final = 15.0  # older figures are shown as old
 STATE_TONES: Final = {
@@ -207,19 +207,16 @@ class RankTable(LineView, can_focus=True):
         if hidden > 0:
             text = f" {self._top + 1}–{self._top + len(shown)} of {len(view.ranks)}"
             kept = Strip(lines[0]).crop(0, max(width - len(text), 0))
-            lines[0] = [*kept, Segment(text, palette.accent)]
+            lines[0] = [*kept, Segment(text, palette.bar + palette.accent)]
         self.set_lines(lines)
 
     def _head(self, columns: tuple[Column, ...], width: int) -> list[Segment]:
-        style = self.palette.header
+        style = self.palette.muted
         line = [Segment("  ", style)]
-        used = 2
         for column in columns:
             line.append(cell(column.title, column.width, style, column.align))
             line.append(Segment(" ", style))
-            used += column.width + 1
-        line.append(Segment(" " * max(width - used, 0), style))
-        return line
+        return list(bar(line, width, self.palette.bar))
 
     def _row(
         self, row: RankRow, view: RunView, columns: tuple[Column, ...], width: int, here: bool
@@ -236,7 +233,8 @@ class RankTable(LineView, can_focus=True):
         mark = glyphs.cursor if here else "!" if row.rank == view.worst_rank else " "
         if row.first_to_fail:
             mark = glyphs.bad
-        line = [Segment(f"{mark} ", palette.bad if row.first_to_fail else palette.accent)]
+        loud = palette.bad if row.first_to_fail else palette.warn
+        line = [Segment(f"{mark} ", palette.accent if mark in (" ", glyphs.cursor) else loud)]
         used = 2
         for column in columns:
             style: Style = plain

@@ -9,7 +9,7 @@ from textual import events
 
 from tui.model import SkewData
 from tui.text import clean, fit, milliseconds
-from tui.widgets.lines import Line, LineView
+from tui.widgets.lines import Line, LineView, bar
 
 LABEL_WIDTH: Final = 5
 # Lateness as a share of the typical step: below the first it is noise.
@@ -57,10 +57,16 @@ class SkewStrip(LineView):
         title = "who is late "
         late = bool(data.words) and data.typical_ms is not None
         lines: list[Line] = [
-            [
-                Segment(title, palette.title),
-                Segment(fit(words, width - len(title)), palette.warn if late else palette.muted),
-            ]
+            bar(
+                [
+                    Segment(title, palette.title),
+                    Segment(
+                        fit(words, width - len(title)), palette.warn if late else palette.muted
+                    ),
+                ],
+                width,
+                palette.bar,
+            )
         ]
         rows = list(zip(data.ranks, data.bins, strict=True))
         shown = rows[: height - 2] if len(rows) > height - 1 else rows

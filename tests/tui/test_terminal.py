@@ -1,0 +1,116 @@
+"""The whole program in a pseudo-terminal: colours, sizes, and a terminal that goes away."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from made_run import MadeRun
+from terminal import terminal
+
+
+@pytest.fixture
+def run(own_folders: Path) -> MadeRun:
+    """A living run of four ranks."""
+    made = MadeRun(own_folders / "runs", "made-1", ranks=4, late=3, time_s=time.time() - 100)
+    made.start()
+    made.steps(100)
+    return made
+
+
+def colours(raw: bytes) -> set[str]:
+    """The SGR parameters that set a colour."""
+    found: set[str] = set()
+    for match in re.finditer(rb"\x1b\[([\d;]*)m", raw):
+        for part in re.findall(r"[34]8;[25](?:;\d+)+|\b(?:3|4|9|10)[0-7]\b", match[1].decode()):
+            found.add(part)
+    return found
+
+
+def test_no_color_sends_no_colour_and_stays_readable(run: MadeRun) -> None:
+    with terminal("made-1", NO_COLOR="1", columns=120, rows=36) as shown:
+        shown.sees("RUNNING", "rank 3", "late", "? Help")
+        assert colours(shown.raw) == set()
+        # The state's badge and the title lines stand out without a colour.
+        assert shown.screen.buffer[0][1].reverse
+        assert shown.screen.buffer[2][4].underscore
+
+
+def test_sixteen_colours_are_enough(run: MadeRun) -> None:
+    with terminal("made-1", TERM="xterm", columns=120, rows=36) as shown:
+        shown.sees("RUNNING", "rank 3", "late")
+        used = colours(shown.raw)
+        assert used
+        assert not any(";" in colour for colour in used)
+        # Nothing is painted in the colour of its own background.
+        for row in range(36):
+            for cell in shown.screen.buffer[row].values():
+                assert cell.data == " " or cell.fg != cell.bg or cell.fg == "default"
+
+
+def test_without_utf8_only_ascii_is_drawn(run: MadeRun) -> None:
+    with terminal("made-1", LANG="C", LC_ALL="POSIX", TERM="vt100", columns=100, rows=30) as shown:
+        text = shown.sees("RUNNING", "loss")
+        drawn = {char for char in text if ord(char) > 126}
+        assert drawn <= {"–", "…"}
+
+
+def test_resize_storm_ends_in_a_whole_screen(run: MadeRun) -> None:
+    with terminal("made-1", columns=80, rows=24) as shown:
+        shown.sees("RUNNING")
+        for columns, rows in [(40, 10), (160, 48), (61, 17), (30, 5), (200, 50), (90, 28)] * 3:
+            shown.resize(columns, rows)
+            shown.read(0.02)
+        shown.resize(100, 30)
+        text = shown.sees("RUNNING", "log rank 0", "q Leave")
+        assert text.splitlines()[0].startswith(" RUNNING")
+        shown.child.send("q")
+        shown.child.expect("come back: ", timeout=10)
+
+
+@pytest.mark.parametrize("ignores_hangup", [False, True])
+def test_a_terminal_that_goes_away_ends_it_within_five_seconds(
+    run: MadeRun, ignores_hangup: bool
+) -> None:
+    if ignores_hangup:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the child inherits this
+    try:
+        with terminal("made-1") as shown:
+            shown.sees("RUNNING")
+            pid = shown.child.pid
+            shown.child.ptyproc.fileobj.close()
+            shown.child.closed = shown.child.ptyproc.closed = True
+            end = time.monotonic() + 5
+            while time.monotonic() < end:
+                done, _ = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    break
+                time.sleep(0.1)
+            else:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError("it is still there")
+            shown.child.terminated = shown.child.ptyproc.terminated = True
+    finally:
+        if ignores_hangup:
+            signal.signal(signal.SIGHUP, before)
+
+
+def test_first_frame_comes_soon(run: MadeRun) -> None:
+    started = time.monotonic()
+    with terminal() as shown:
+        shown.wait(lambda text: "effnet-tui" in text)
+        assert time.monotonic() - started < 4  # 1 s on an idle machine; this one is shared
+
+
+def test_failure_is_read_and_replayed(run: MadeRun) -> None:
+    run.fail(2)
+    with terminal("made-1", columns=100, rows=30) as shown:
+        shown.sees("FAILED", "rank 2 on localhost was first", "resume from epoch", "verified")
+    with terminal("--replay", "made-1", "--speed", "500", columns=100, rows=30) as shown:
+        shown.sees("replay", "FAILED")
+        shown.child.send(",")
+        shown.sees("RUNNING")

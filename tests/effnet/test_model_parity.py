@@ -127,3 +127,31 @@ def test_gradient_of_every_tensor_equals_timms(network, mode):
             for name, change in moved.items()
         }
         assert {n: d for n, d in changes.items() if not d <= 1e-3} == {}
+
+
+@pytest.mark.parametrize("network", B2_NETWORKS)
+def test_zeroing_any_one_tensor_breaks_the_logits(network):
+    """So none of them could be wrong without the tests above noticing."""
+    golden = load_file(GOLDEN / f"{network}.safetensors")["logits"][:1]
+    drawn = drawn_weights("b2")
+    net = drawn_network(network, drawn).set_train(False)
+    image = ms.Tensor(drawing.images()[:1])
+
+    @ms.jit
+    def logits(image):
+        return net(image)
+
+    def error():
+        return np.abs(logits(image).asnumpy() - golden).max() / np.abs(golden).max()
+
+    assert error() <= 1e-4
+    unnoticed = []
+    parameters = list(net.get_parameters())
+    assert len(parameters) == 301 + 138
+    for parameter in parameters:
+        ms.ops.assign(parameter, ms.ops.zeros_like(parameter))
+        if error() <= 1e-4:
+            unnoticed.append(parameter.name)
+        ms.ops.assign(parameter, ms.Tensor(drawn[parameter.name]))
+    assert unnoticed == []
+    assert error() <= 1e-4

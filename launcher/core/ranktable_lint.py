@@ -113,17 +113,27 @@ def _servers(table: RankTable) -> Iterator[Finding]:
             yield Finding(
                 place, f"{server_id} means every machine itself", hint, is_error=len(ids) > 1
             )
-    ordered = sorted(ids)
-    if ids != ordered and len(set(ids)) == len(ids):
-        shown = ", ".join(ordered)
-        yield Finding(
-            "server_list",
-            f"rank ids must follow the dictionary order of server_id: {shown}",
-            "as texts: 10.0.0.10 comes before 10.0.0.9",
-        )
+    yield from _rank_order(table)
     counts = {len(server.devices) for server in table.servers}
     if len(counts) > 1:
         yield Finding("server_list", "servers have different numbers of devices", is_error=False)
+
+
+def _rank_order(table: RankTable) -> Iterator[Finding]:
+    """MindSpore's rule: rank ids are consistent with the dictionary order of server_id."""
+    firsts: dict[str, int] = {}
+    for server in table.servers:
+        ranks = [device.rank_id for device in server.devices]
+        if not ranks or not all(rank.isascii() and rank.isdigit() for rank in ranks):
+            return
+        firsts[server.server_id] = min(int(rank[:9]) for rank in ranks)
+    by_rank = sorted(firsts, key=lambda server_id: firsts[server_id])
+    if by_rank != sorted(firsts):
+        yield Finding(
+            "server_list",
+            f"rank ids must follow the dictionary order of server_id: {', '.join(sorted(firsts))}",
+            "as texts: 10.0.0.10 comes before 10.0.0.9",
+        )
 
 
 def _devices(table: RankTable, chip: Chip | None) -> Iterator[Finding]:

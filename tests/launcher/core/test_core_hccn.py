@@ -1,0 +1,33 @@
+"""hccn_tool and /etc/hccn.conf."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.core.hccn import chosen_ips, parse_hccn_conf, parse_health, parse_tool_ip
+
+
+def test_the_tool() -> None:
+    assert parse_tool_ip("ipaddr:192.168.100.101\nnetmask:255.255.255.0\n") == "192.168.100.101"
+    assert parse_tool_ip("hccn_tool is busy\n") is None
+    assert parse_tool_ip("ipaddr:none\n") is None
+    assert parse_health("net health status: Success\n") == "Success"
+    assert parse_health("net health status: Socket fail\n") == "Socket fail"
+    assert parse_health("") is None
+
+
+def test_the_file_counts_only_where_the_tool_is_silent() -> None:
+    conf = parse_hccn_conf(
+        "address_0=192.168.100.101\nnetmask_0=255.255.255.0\n#address_2=1.1.1.1\n"
+        "address_1=192.168.101.101\naddress_1=192.168.101.102\naddress_3=x\n"
+    )
+    assert conf == {0: "192.168.100.101", 1: "192.168.101.102"}
+    assert chosen_ips({0: "10.0.0.1"}, conf) == {0: "10.0.0.1", 1: "192.168.101.102"}
+
+
+@given(st.text())
+def test_texts_of_any_kind_never_raise(text: str) -> None:
+    parse_tool_ip("ipaddr:" + text)
+    parse_health(text)
+    parse_hccn_conf("address_1=" + text)

@@ -1,0 +1,174 @@
+"""Writer, parser and docs/report-format.md say the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from effnet.train import heartbeat as written_heartbeat
+from effnet.train import report as writer
+from launcher.core import report as parser
+from launcher.core.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
+
+PAGE = Path(__file__).parent.parent / "docs/report-format.md"
+COUNTS = st.integers(0, 10**12)
+TIMES = st.floats(0, 1e9)
+PATHS = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60
+).map(lambda name: f"/data/{name}.ckpt")
+
+
+def examples() -> list[str]:
+    """The indented lines of the section about lines."""
+    text = PAGE.read_text(encoding="utf-8")
+    section = text[text.index("## Lines") : text.index("## Exit codes")]
+    return [line[4:] for line in section.split("\n") if line.startswith("    ")]
+
+
+def test_the_page_has_examples_of_every_kind() -> None:
+    kinds = {type(parser.parse(line)).__name__ for line in examples()}
+    assert kinds == {
+        "StepReport",
+        "EpochReport",
+        "Started",
+        "CheckpointSaved",
+        "Resumed",
+        "EvalReport",
+        "EvalResult",
+        "Stopped",
+        "Fault",
+        "Done",
+    }
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_of_the_page_is_a_report(line: str) -> None:
+    assert parser.parse(line) is not None
+
+
+def test_the_writer_prints_the_pages_own_lines() -> None:
+    ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
+    said = [
+        writer.start_line(
+            rank=0,
+            world_size=2,
+            target="CPU",
+            variant="b2",
+            parameters=9109994,
+            epochs=20,
+            steps_per_epoch=45,
+            batch_size=16,
+            images=1437,
+            seed=1,
+        ),
+        writer.StepReport(
+            epoch=0,
+            epochs=20,
+            step=3,
+            steps_per_epoch=45,
+            loss=2.30259,
+            mean_loss=2.31011,
+            step_time_ms=941.315,
+            wait_ms=12.101,
+            images_per_s=34.0,
+            lr=0.01,
+            memory_bytes=1288490188,
+        ).line(),
+        writer.epoch_line(1, 43360.5, 963.567, 1.872, 33.2),
+        writer.checkpoint_line(1, 45, 110100480, 212.5, "0f3c2a9b0f3c2a9b00", ckpt),
+        writer.resume_line(1, 45, ckpt),
+        writer.eval_line(1, 45, 360, 4210.0, 85.5, "ema"),
+        writer.result_line(
+            1.7495090191180889,
+            0.7979567307692308,
+            0.9468549679487179,
+            "./checkpoint/model_0/Efficientnet_b2-rank0-350_625.ckpt",
+        ),
+        writer.stop_line(3, 151, "stop file"),
+        writer.fault_line(
+            "loss",
+            2,
+            97,
+            "the loss is nan at step 97; images 311, 1204, 87; last good checkpoint: step 90",
+        ),
+        writer.done_line(20, 900, 871532.25),
+    ]
+    page = examples()
+    assert [line for line in said if line not in page] == []
+
+
+@given(
+    epoch=COUNTS,
+    step=COUNTS,
+    loss=st.floats(allow_nan=True),
+    wait=st.none() | TIMES,
+    memory=st.none() | COUNTS,
+    lr=st.floats(0, 10),
+    steps=st.integers(1, 10**6),
+)
+def test_step_lines_come_back(
+    epoch: int,
+    step: int,
+    loss: float,
+    wait: float | None,
+    memory: int | None,
+    lr: float,
+    steps: int,
+) -> None:
+    line = writer.StepReport(
+        epoch=epoch,
+        epochs=350,
+        step=step,
+        steps_per_epoch=625,
+        loss=loss,
+        mean_loss=1.5,
+        step_time_ms=12.5,
+        wait_ms=wait,
+        images_per_s=34.0,
+        lr=lr,
+        memory_bytes=memory,
+        steps=steps,
+    ).line()
+    found = parser.parse(line)
+    if not isinstance(found, parser.StepReport):
+        # A loss of more than 50 digits is no number that training makes.
+        assert abs(loss) > 1e50
+        return
+    assert (found.epoch, found.step, found.steps) == (epoch, step, steps)
+    assert (found.epochs, found.steps_per_epoch, found.mean_loss) == (350, 625, 1.5)
+    assert found.loss == pytest.approx(loss, rel=1e-9, abs=1e-5, nan_ok=True)
+    assert found.memory_bytes == memory
+    assert found.learning_rate == pytest.approx(lr, abs=1e-7)
+    assert (found.wait_ms is None) == (wait is None)
+    if wait is not None:
+        assert found.wait_ms == pytest.approx(wait, abs=1e-3)
+
+
+@given(epoch=COUNTS, step=COUNTS, path=PATHS, text=PATHS)
+def test_paths_and_texts_of_any_kind_come_back(epoch: int, step: int, path: str, text: str) -> None:
+    saved = parser.parse(writer.checkpoint_line(epoch, step, 5, 1.0, "ab" * 32, path))
+    assert saved == parser.CheckpointSaved(epoch, step, path, 5, 1.0, "ab" * 8)
+    assert parser.parse(writer.resume_line(epoch, step, path)) == parser.Resumed(epoch, step, path)
+    one_line = " ".join(text.split())
+    fault = parser.parse(writer.fault_line("data", epoch, step, text))
+    assert fault == parser.Fault("data", one_line, epoch, step)
+    result = parser.parse(writer.result_line(math.inf, 0.5, 1.0, path))
+    assert result == parser.EvalResult(math.inf, 0.5, 1.0, path)
+
+
+def test_the_heartbeat_is_the_one_that_is_read(tmp_path: Path) -> None:
+    assert written_heartbeat.RECORD_BYTES == HEARTBEAT_BYTES
+    assert set(written_heartbeat.PHASES) == {phase.value for phase in Phase}
+    file = tmp_path / "heartbeat"
+    beat = written_heartbeat.Heartbeat(str(file))
+    beat.done(97, 2)
+    for phase in written_heartbeat.PHASES:
+        beat.phase(phase)
+        found = parse_heartbeat(file.read_bytes())
+        assert found is not None
+        assert (found.phase.value, found.steps_done, found.epochs_done) == (phase, 97, 2)
+    beat.close()

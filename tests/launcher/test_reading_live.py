@@ -1,0 +1,72 @@
+"""Reading a run while it happens: nothing lost, nothing doubled, never lost sight of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from launcher import client
+from launcher.client import RankStatus, RunStatus
+from launcher.core.metrics import unpack
+
+
+def test_following_a_run_from_its_first_moment(lab):
+    root = lab.start({"rank": 1, "step": 3, "do": "lines", "count": 5000}, step_s=0.03)
+    reader = client.open_run(root)
+    log = reader.log(1)
+    offset, lines, steps, statuses = 0, [], [], []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        snapshot = reader.poll()
+        statuses.append(snapshot.status)
+        if snapshot.steps_done is not None:
+            steps.append(snapshot.steps_done)
+        page = log.read_from(offset)
+        lines += [line.text for line in page.lines]
+        offset = page.next_offset
+        if snapshot.status.is_over and not page.lines:
+            break
+        time.sleep(0.01)
+    assert RunStatus.LOST not in statuses
+    assert RunStatus.RUNNING in statuses
+    assert statuses[-1] is RunStatus.FINISHED
+    assert steps == sorted(steps)
+    assert (snapshot.steps_done, snapshot.steps_total, snapshot.progress) == (30, 30, 1.0)
+    assert [rank.status for rank in snapshot.ranks] == [RankStatus.ENDED, RankStatus.ENDED]
+    assert "\n".join(lines) + "\n" == lab.log(root, 1).decode()
+    for rank in (0, 1):
+        data = reader.paths.attempt(1).rank(rank).metrics.read_bytes()
+        assert list(reader.series(rank, "loss").steps) == [r.global_step for r in unpack(data)]
+    fresh = client.open_run(root).poll()
+    assert fresh.ranks == reader.poll().ranks
+    assert fresh.state == reader.state
+    lab.until(lambda: client.list_runs(lab.runs)[0].status is RunStatus.FINISHED)
+
+
+def test_a_failure_is_seen_with_its_rank_and_cause(lab):
+    root = lab.start(step_s=0.05, steps=100)
+    reader = client.open_run(root)
+    lab.until(lambda: (reader.poll().steps_done or 0) > 2)
+    living = reader.poll()
+    assert living.is_supervised
+    assert all(rank.status is RankStatus.RUNNING for rank in living.ranks)
+    assert all(rank.age_s(living.polled_s) is not None for rank in living.ranks)
+    os.kill(lab.pid_of(root, 1), signal.SIGKILL)
+    lab.until(lambda: reader.poll().status is RunStatus.FAILED)
+    failed = reader.poll()
+    assert failed.failure is not None
+    assert (failed.failure.rank, failed.failure.signal) == (1, 9)
+    assert failed.failure.followers == (0,)
+    assert failed.ranks[1].is_first_failure
+    assert failed.ranks[1].status is RankStatus.FAILED
+    lab.nothing_left()
+
+
+def test_a_run_whose_processes_are_all_gone_is_lost(lab):
+    root = lab.start(step_s=0.05, steps=1000)
+    reader = client.open_run(root)
+    lab.until(lambda: (reader.poll().steps_done or 0) > 2)
+    lab.end_all()
+    later = time.time() + 60
+    lab.until(lambda: client.open_run(root).poll(later).status is RunStatus.LOST)

@@ -208,6 +208,11 @@ def test_other_lines_stay_plain_lines(line: str) -> None:
     assert parse(line) is None
 
 
+def test_keys_inside_the_last_text_are_text() -> None:
+    line = "fault: kind:[loss], epoch:[2], step:[97], text:[see step:[9], kind:[data], path:[x]]"
+    assert parse(line) == Fault("loss", "see step:[9], kind:[data], path:[x]", 2, 97)
+
+
 def test_unknown_keys_are_ignored() -> None:
     assert parse(STEP + ", colour:[blue]") == parse(STEP)
 

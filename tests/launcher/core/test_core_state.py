@@ -107,6 +107,18 @@ def test_a_run_that_is_stopped_does_not_fail_by_its_signals() -> None:
     assert (state.stop_by, state.stop_saves) == ("me", True)
 
 
+def test_a_run_that_stops_is_stopping_to_its_end() -> None:
+    stopping = (*RUNNING, e.StopRequested(0, 0, "me", True), exited(1, signal=15))
+    assert run_of(*stopping).status is RunStatus.STOPPING
+
+
+def test_an_event_that_comes_twice_counts_once() -> None:
+    state = run_of(*RUNNING, e.EpochFinished(0, 0, 1, 1, 2.0))
+    again = apply(state, e.EpochFinished(state.last_n, 1.0, 1, 1, 2.0))
+    assert again.epochs == state.epochs
+    assert again.skipped == state.skipped + 1
+
+
 def test_silence_and_recovery() -> None:
     silent = run_of(*RUNNING, e.RankSilent(0, 0, 1, 1, "n", "data", 12.0))
     rank = silent.attempts[0].rank(1)

@@ -8,152 +8,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from launcher.core.reports import (
+    CheckpointSaved,
+    Done,
+    EpochReport,
+    EvalReport,
+    EvalResult,
+    Fault,
+    Report,
+    Resumed,
+    Started,
+    StepReport,
+    Stopped,
+)
+
+__all__ = [
+    "MAX_LINE_BYTES",
+    "CheckpointSaved",
+    "Done",
+    "EpochReport",
+    "EvalReport",
+    "EvalResult",
+    "Fault",
+    "Report",
+    "Resumed",
+    "Started",
+    "StepReport",
+    "Stopped",
+    "parse",
+]
 
 MAX_LINE_BYTES = 65_536
 """No report is longer: a path has 4,096 bytes at most, a fault names a few images."""
 
 _INT64_MAX = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One or more (``steps``) steps. ``epoch`` and ``step`` count from 0; ``None`` is not known."""
-
-    epoch: int
-    step: int
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    loss: float | None = None
-    mean_loss: float | None = None
-    step_time_ms: float | None = None
-    wait_ms: float | None = None
-    images_per_s: float | None = None
-    learning_rate: float | None = None
-    memory_bytes: int | None = None
-    steps: int = 1
-
-    @property
-    def global_step(self) -> int | None:
-        """0-based, the last step that the report covers."""
-        if self.steps_per_epoch is None:
-            return None
-        return self.epoch * self.steps_per_epoch + self.step
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One epoch; ``epoch`` is how many are done."""
-
-    epoch: int | None = None
-    epochs: int | None = None
-    epoch_time_ms: float | None = None
-    step_time_ms: float | None = None
-    mean_loss: float | None = None
-    images_per_s: float | None = None
-    learning_rate: float | None = None
-    steps: int | None = None
-
-
-@dataclass(frozen=True)
-class Started:
-    """A rank before its first step; ``batch_size`` is one rank's."""
-
-    rank: int
-    world_size: int
-    target: str | None = None
-    variant: str | None = None
-    parameters: int | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    batch_size: int | None = None
-    images: int | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class CheckpointSaved:
-    """``epoch`` and ``step`` are done; ``sha256`` is the first 16 digits."""
-
-    epoch: int
-    step: int
-    path: str
-    size_bytes: int | None = None
-    time_ms: float | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """A rank that continues from a checkpoint."""
-
-    epoch: int
-    step: int
-    path: str
-
-
-@dataclass(frozen=True)
-class EvalReport:
-    """The line before a ``result:``; ``weights`` is ``model`` or ``ema``."""
-
-    epoch: int | None = None
-    step: int | None = None
-    images: int | None = None
-    time_ms: float | None = None
-    images_per_s: float | None = None
-    weights: str | None = None
-
-
-@dataclass(frozen=True)
-class EvalResult:
-    """The reference's ``result:`` line; accuracies are shares of 1."""
-
-    loss: float | None
-    top_1_acc: float | None
-    top_5_acc: float | None
-    checkpoint: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """A rank that ends early because it was asked to."""
-
-    epoch: int
-    step: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The last words of a rank that ends by itself."""
-
-    kind: str
-    text: str
-    epoch: int | None = None
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class Done:
-    """A rank whose last epoch is done."""
-
-    epochs: int
-    steps: int
-    time_ms: float | None = None
-
-
-Report = (
-    StepReport
-    | EpochReport
-    | Started
-    | CheckpointSaved
-    | Resumed
-    | EvalReport
-    | EvalResult
-    | Stopped
-    | Fault
-    | Done
-)
 
 
 class _NotAReport(Exception):

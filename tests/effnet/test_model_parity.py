@@ -129,9 +129,9 @@ def test_gradient_of_every_tensor_equals_timms(network, mode):
         assert {n: d for n, d in changes.items() if not d <= 1e-3} == {}
 
 
-@pytest.mark.parametrize("network", B2_NETWORKS)
-def test_zeroing_any_one_tensor_breaks_the_logits(network):
+def test_zeroing_any_one_tensor_breaks_the_logits():
     """So none of them could be wrong without the tests above noticing."""
+    network = "efficientnet_b2"
     golden = load_file(GOLDEN / f"{network}.safetensors")["logits"][:1]
     drawn = drawn_weights("b2")
     net = drawn_network(network, drawn).set_train(False)

@@ -106,6 +106,8 @@ def logs(
 
     effnet-launch logs latest --grep 'checkpoint:|fault:'
     """
+    from launcher.errors import RunNotFoundError
+
     reader = open_supervised(run)
     number = attempt or None
     if job:
@@ -116,6 +118,8 @@ def logs(
         log = reader.scheduler_log(number)
     else:
         log = reader.log(rank, number)
+        if not 0 <= rank < max(1, reader.poll_state().world_size):
+            raise RunNotFoundError(f"{reader.run} has no rank {rank}")
     offset = _print_matches(log, grep) if grep else _print_tail(log, lines)
     if follow:
         try:

@@ -6,8 +6,10 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import select
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,15 +21,16 @@ from launcher.core.plan import Plan
 from launcher.core.profile import Profile
 from launcher.core.run_info import RunInfo
 from launcher.core.state import RunStatus
-from launcher.errors import BusyError, CheckpointError, LaunchError
+from launcher.errors import BusyError, CheckpointError, LaunchError, UsageError
 from launcher.reading.folders import runs_directory
-from launcher.shell import prepare, processes, retrying, run_files
+from launcher.shell import ownership, prepare, processes, retrying, run_files
 from launcher.shell.channel import ChannelClosedError, Message, connect
 from launcher.shell.event_log import read_state
 from launcher.shell.run_files import StartRequest
 
 READY_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LEAVE_LIMIT_S = 20.0
 
 Settings = Sequence[tuple[str, str]]
@@ -59,7 +62,13 @@ def start_run(
     Raises `PlanError` before anything is written, `LaunchError` when it cannot be started.
     """
     run = name or run_id(profile.name, time.time())
+    if not RUN_NAME.fullmatch(run):
+        raise UsageError(
+            f"{run!r} cannot be a run's id",
+            "Letters, digits, dots, dashes, underscores; up to 100.",
+        )
     root = runs_directory() / run
+    prepare.check_reachable(profile)
     if root.exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     plan_run(profile, name=run, sets=sets, data_path=data_path)
@@ -241,6 +250,22 @@ def _read_answer(fd: int) -> str:
             break
         data += block
     return data.decode("utf-8", "replace")
+
+
+def delete_run(root: Path) -> None:
+    """Removes a run directory, checkpoints and all. Raises `BusyError` while any of it lives."""
+    state = read_state(root)
+    if is_supervised(root) or strays_of(root.name):
+        raise BusyError(f"{root.name} is {state.status.value}: something of it runs still")
+    # Renamed first: a half-removed folder must not look like a run.
+    aside = root.with_name(f".{root.name}.removed")
+    root.rename(aside)
+    shutil.rmtree(aside)
+
+
+def strays_of(run: str) -> list[int]:
+    """Pids of this machine's living processes that carry a token of the run."""
+    return [process.pid for process in ownership.owned(ownership.Claim(f"{run}/"))]
 
 
 def start_job(root: Path, kind: str, **options: Any) -> str:

@@ -1,6 +1,6 @@
 """`python -m launcher.shell.agent`: one per node and attempt. Starts, watches and ends its ranks.
 
-    serve --root RUN --node NAME --attempt N --token TOKEN --socket PATH
+    serve --root RUN --node NAME --attempt N --token TOKEN
     relay --socket PATH        stdin and stdout become the agent's channel: what an SSH channel runs
 
 The agent listens on a Unix socket. Whoever connects says `{"cmd": "hello", "after": n}` and gets
@@ -15,7 +15,6 @@ Messages: docs/launcher.md, "What an agent says".
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import selectors
@@ -27,10 +26,11 @@ from pathlib import Path
 
 from launcher.core.codec import Mismatch, from_plain
 from launcher.shell import processes, warden
-from launcher.shell.channel import Channel, ChannelClosedError, Message, listen
+from launcher.shell.channel import Channel, ChannelClosedError, Message
+from launcher.shell.door import Door
 from launcher.shell.journal import Journal, read_lines
 from launcher.shell.node import Node
-from launcher.shell.orders import NodeOrder, node_journal
+from launcher.shell.orders import NodeOrder, agent_part, door_file, node_journal
 
 TICK_S = 0.05
 IDLE_LIMIT_S = 120.0
@@ -40,20 +40,18 @@ IDLE_LIMIT_S = 120.0
 class Agent:
     """The loop: children, commands, logs, time."""
 
-    def __init__(self, journal: Journal, listener: socket.socket, token: str) -> None:
+    def __init__(self, journal: Journal, door: Door) -> None:
         self._journal = journal
-        self._listener = listener
-        self._token = token
+        self._door = door
         self._channels: list[Channel] = []
         self._selector = selectors.DefaultSelector()
         self._node: Node | None = None
         self._leave = False
         self._alone_since = time.monotonic()
-        self._warden = os.getppid()
 
     def run(self) -> int:
         self._listen_to_signals()
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._door.open(self._selector)
         while not self._leave:
             # epoll hands out what happened in the order in which it happened: with one pidfd a
             # process, the first death of several at once is the first in this list.
@@ -92,10 +90,9 @@ class Agent:
         signal.signal(signal.SIGTERM, lambda *_: self._end("SIGTERM to the agent"))
 
     def _ready(self, source: object) -> None:
-        if source is self._listener:
-            with contextlib.suppress(BlockingIOError):
-                connection, _ = self._listener.accept()
-                channel = Channel(connection)
+        if self._door.is_at(source):
+            channel = self._door.accept()
+            if channel is not None:
                 self._channels.append(channel)
                 self._selector.register(channel, selectors.EVENT_READ)
         elif isinstance(source, Channel):
@@ -116,6 +113,9 @@ class Agent:
         if self._node is not None:
             processes.reap_others(self._node.living)
         now = time.monotonic()
+        for channel in list(self._channels):
+            self._flush(channel)
+        self._door.mend(now)
         if self._channels:
             self._alone_since = now
         if self._node is None:
@@ -164,6 +164,12 @@ class Agent:
         else:
             self._node.end(why)
 
+    def _flush(self, channel: Channel) -> None:
+        try:
+            channel.flush()
+        except ChannelClosedError:
+            self._forget(channel)
+
     def _send(self, channel: Channel, message: Message) -> None:
         try:
             channel.send(message)
@@ -181,17 +187,18 @@ class Agent:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    attempt_root = Path(arguments.root) / "attempts" / f"{arguments.attempt:03d}"
-    journal = Journal(node_journal(attempt_root, arguments.node))
-    listener = listen(arguments.socket)
+    root = Path(arguments.root)
+    attempt_root = root / "attempts" / f"{arguments.attempt:03d}"
+    journal_path = node_journal(attempt_root, arguments.node)
+    journal = Journal(journal_path)
+    door = Door(root, agent_part(arguments.attempt, arguments.node), door_file(journal_path))
 
     def agent() -> int:
         warden.become_subreaper()
         try:
-            return Agent(journal, listener, arguments.token).run()
+            return Agent(journal, door).run()
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(arguments.socket)
+            door.close()
 
     def died(status: int, left: tuple[int, ...]) -> None:
         ended = processes.exit_of(0, status)
@@ -203,10 +210,9 @@ def serve(arguments: argparse.Namespace) -> int:
         }
         # The agent may have died in the middle of a line: the journal mends that.
         journal.append(lambda n: json.dumps({"n": n, "t": time.time(), **message}))
-        with contextlib.suppress(OSError):
-            os.unlink(arguments.socket)
+        door_file(journal_path).unlink(missing_ok=True)
 
-    return warden.stand_over(arguments.token, agent, died, lambda: listener.close())
+    return warden.stand_over(arguments.token, agent, died)
 
 
 def relay(arguments: argparse.Namespace) -> int:
@@ -233,7 +239,6 @@ def main(argv: list[str] | None = None) -> int:
     server.add_argument("--node", required=True)
     server.add_argument("--attempt", type=int, required=True)
     server.add_argument("--token", required=True)
-    server.add_argument("--socket", required=True)
     commands.add_parser("relay").add_argument("--socket", required=True)
     arguments = parser.parse_args(argv)
     return serve(arguments) if arguments.command == "serve" else relay(arguments)

@@ -39,7 +39,7 @@ class NodeLink:
     """One node of the attempt. `last_n`: its agent's newest message that became an event."""
 
     transport: Transport
-    order: NodeOrder | None
+    order: NodeOrder
     last_n: int = 0
     channel: Channel | None = None
     is_over: bool = False
@@ -139,6 +139,8 @@ class Attempt:
         for link in self._links.values():
             if link.channel is None and not link.is_over:
                 self._reconnect(link)
+            elif link.channel is not None:
+                self._flush(link)
         if self._decide_at is not None and now >= self._decide_at and self.outcome is None:
             self._fail()
         if self.outcome is None and all(link.is_over for link in self._links.values()):
@@ -190,13 +192,22 @@ class Attempt:
         # The journal outlives its agent: whatever it said last is in there.
         for n, message in link.transport.missed(link.last_n):
             self._take(link, {**message, "n": n})
-        if not link.is_over and now - link.alone_since > RECONNECT_S:
+        is_late = now - link.alone_since > RECONNECT_S
+        # An agent that cannot be reached is not dead: nothing of its may be touched.
+        if is_late and not link.is_over and not link.transport.is_agent_alive():
             leftover = link.transport.sweep()
             self._take(link, {"n": 0, "type": "agent_died", "leftover": list(leftover)})
 
     def _command(self, link: NodeLink, message: Message) -> None:
         if link.channel is not None:
             link.channel.send(message)
+
+    def _flush(self, link: NodeLink) -> None:
+        try:
+            if link.channel is not None:
+                link.channel.flush()
+        except ChannelClosedError:
+            self._lost(link)
 
     def _try_command(self, link: NodeLink, message: Message) -> None:
         try:
@@ -291,7 +302,19 @@ class Attempt:
         text = f"ranks {ranks} are still there long after the others were done"
         self._died(blame.of_text(link.name, {**message, "text": text}, FailureKind.HANG))
 
+    def _salvage(self, link: NodeLink) -> None:
+        """What the agent had not read of its ranks' logs; facts that are known are not new."""
+        known = {(c.attempt, "checkpoint_saved", c.step) for c in self._log.state.checkpoints}
+        known |= {(e.attempt, "epoch_finished", e.epoch) for e in self._log.state.epochs}
+        known |= {(e.attempt or 0, "eval_finished", e.step or 0) for e in self._log.state.evals}
+        for fact in link.transport.salvage(link.order):
+            kind = str(fact.get("type"))
+            count = fact.get("epoch" if kind == "epoch_finished" else "step") or 0
+            if (self.number, kind, int(count)) not in known:
+                self._take(link, {**fact, "n": 0})
+
     def _on_agent_died(self, link: NodeLink, message: Message, source: Source | None) -> None:
+        self._salvage(link)
         self._died(blame.of_agent(link.name, message))
         self._over(link, message)
         for rank, node in self._node_of_rank.items():

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import select
 import socket
+import time
 from typing import Any
 
 Message = dict[str, Any]
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-SEND_LIMIT_S = 10.0
+MAX_UNSENT_BYTES = 64 * 1024 * 1024
 
 
 class ChannelClosedError(ConnectionError):
@@ -20,24 +23,40 @@ class ChannelClosedError(ConnectionError):
 
 
 class Channel:
-    """One connection. Reading never blocks; writing blocks up to `SEND_LIMIT_S`."""
+    """One connection. Neither reading nor writing blocks; what could not be sent yet waits."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._buffer = bytearray()
+        self._unsent = bytearray()
         self.closed = False
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def send(self, message: Message) -> None:
-        """Raises `ChannelClosedError`."""
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        """Sends, or queues for `flush`. Raises `ChannelClosedError`."""
+        if self.closed:
+            raise ChannelClosedError("the connection is closed")
+        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what waits, as far as it goes. Raises `ChannelClosedError`.
+
+        A side that does not read (stopped, hung) is given up when too much waits for it: it can
+        come back and ask for what it missed, and nobody else shall wait for it.
+        """
         try:
-            self._sock.settimeout(SEND_LIMIT_S)
-            self._sock.sendall(data)
-            self._sock.setblocking(False)
+            while self._unsent:
+                sent = self._sock.send(self._unsent)
+                del self._unsent[:sent]
+        except BlockingIOError:
+            if len(self._unsent) <= MAX_UNSENT_BYTES:
+                return
+            self.close()
+            raise ChannelClosedError("the other side does not read") from None
         except OSError as error:
             self.close()
             raise ChannelClosedError(str(error)) from error
@@ -71,11 +90,9 @@ class Channel:
 
     def wait(self, timeout_s: float) -> list[Message]:
         """Blocks until a message is there. Raises `ChannelClosedError`, `TimeoutError`."""
-        import select
-        import time
-
         deadline = time.monotonic() + timeout_s
         while True:
+            self.flush()
             messages = [] if self.closed else self.receive()
             if messages:
                 return messages
@@ -84,7 +101,7 @@ class Channel:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no answer within {timeout_s:g} s")
-            select.select([self._sock], [], [], left)
+            select.select([self._sock], [self._sock] if self._unsent else [], [], left)
 
     def close(self) -> None:
         self.closed = True
@@ -106,8 +123,6 @@ def connect(path: str, timeout_s: float = 5.0) -> Channel:
 
 def listen(path: str) -> socket.socket:
     """A listening socket that only this user may open; a stale one of the same path is replaced."""
-    import os
-
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -84,3 +84,13 @@ def node_journal(attempt_root: Path, node: str) -> Path:
     """The journal of one node's agent: what it told the supervisor, numbered."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in node)
     return attempt_root / "agents" / f"{safe}.jsonl"
+
+
+def door_file(journal: Path) -> Path:
+    """The file that says where a node's agent can be reached."""
+    return journal.with_suffix(".json")
+
+
+def agent_part(attempt: int, node: str) -> str:
+    """An agent's name among the sockets of a run."""
+    return f"agent {attempt} {node}"

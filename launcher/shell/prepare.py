@@ -93,13 +93,23 @@ def plan_attempt(
     return make_plan(profile, context)
 
 
+def check_reachable(profile: Profile) -> None:
+    """Raises `NodeError` for a profile with nodes that only SSH reaches."""
+    for node in profile.nodes:
+        if not node.is_local:
+            raise NodeError(
+                node.label,
+                "nodes over SSH are not there yet",
+                "Use local nodes. `effnet-launch plan` shows what a start would do.",
+            )
+
+
 def links(plan: Plan, profile: Profile) -> tuple[NodeLink, ...]:
     """A link for each node of the plan. Raises `NodeError` for a node that needs SSH."""
+    check_reachable(profile)
     token = token_of(plan.run, plan.attempt)
     found = []
     for node in plan.nodes:
-        if not node.is_local:
-            raise NodeError(node.name, "nodes over SSH are not there yet", "Use local nodes.")
         transport = LocalTransport(node.name, Path(node.run_directory), plan.attempt, token)
         found.append(NodeLink(transport, order_of(plan, profile, node.name, node.run_directory)))
     return tuple(found)

@@ -17,9 +17,10 @@ def runtime_folder() -> Path:
 
     Raises `LaunchError` when somebody else owns it.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "effnet-tui" if base else Path(f"/tmp/effnet-tui-{os.getuid()}")
-    if len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - 30:
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = Path(base) / "effnet-tui"
+    # It may be set and gone, or be so deep that no socket's path fits.
+    if not os.path.isdir(base) or len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - 30:
         folder = Path(f"/tmp/effnet-tui-{os.getuid()}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

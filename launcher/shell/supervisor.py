@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import json
 import os
 import selectors
 import signal
@@ -28,12 +27,10 @@ from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.shell import prepare, retrying, run_files
 from launcher.shell.attempt import Attempt, NodeLink, Outcome, launch_failure
-from launcher.shell.channel import Channel, ChannelClosedError, Message, listen
+from launcher.shell.channel import Channel, ChannelClosedError, Message
+from launcher.shell.door import Door
 from launcher.shell.event_log import EventLog
-from launcher.shell.ownership import read_process
-from launcher.shell.processes import unix_time_of
 from launcher.shell.run_files import StoredRun
-from launcher.shell.runtime_folder import socket_path
 
 TICK_S = 0.05
 LOCK_S = 0.3
@@ -50,23 +47,14 @@ class Supervisor:
         self._port: prepare.PortClaim | None = None
         self._clients: list[Channel] = []
         self._stop_pending: Message | None = None
-        self._socket = socket_path(run.paths.root, "supervisor")
-        self._listener = listen(self._socket)
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._door = Door(
+            run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
+        )
 
     def introduce(self) -> None:
         """supervisor.json, and the event that says who supervises now."""
         before = self._log.state.supervisor_pid
-        me = read_process(os.getpid())
-        text = json.dumps(
-            {
-                "pid": os.getpid(),
-                "start_time": unix_time_of(me.start_time) if me else None,
-                "token": self._run.info.id,
-                "socket": self._socket,
-            }
-        )
-        run_files.write_file(self._run.paths.supervisor, text + "\n")
+        self._door.open(self._selector)
         if self._log.state.last_n == 0:
             info = self._run.info
             self._log.add(
@@ -93,6 +81,7 @@ class Supervisor:
                 self._ready(key.fileobj)
             self._reap()
             self._log.flush()
+            self._door.mend(time.monotonic())
             self._attempt.turn()
             if self._attempt.is_over:
                 self._after(self._attempt)
@@ -101,10 +90,7 @@ class Supervisor:
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        self._listener.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._socket)
-        self._run.paths.supervisor.unlink(missing_ok=True)
+        self._door.close()
         self._log.close()
 
     # -- attempts
@@ -184,10 +170,9 @@ class Supervisor:
     # -- clients
 
     def _ready(self, source: object) -> None:
-        if source is self._listener:
-            with contextlib.suppress(BlockingIOError):
-                connection, _ = self._listener.accept()
-                client = Channel(connection)
+        if self._door.is_at(source):
+            client = self._door.accept()
+            if client is not None:
                 self._clients.append(client)
                 self._selector.register(client, selectors.EVENT_READ)
         elif isinstance(source, Channel) and source in self._clients:

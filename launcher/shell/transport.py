@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from launcher.core.paths import RankPaths
 from launcher.errors import NodeError
 from launcher.shell import ownership, processes
-from launcher.shell.channel import Channel, connect
+from launcher.shell.channel import Channel, Message
+from launcher.shell.door import read_address
 from launcher.shell.journal import read_lines
-from launcher.shell.orders import node_journal
-from launcher.shell.runtime_folder import socket_path
+from launcher.shell.orders import NodeOrder, door_file, node_journal
+from launcher.shell.rank_log import RankLog
 
 CONNECT_LIMIT_S = 15.0
 
@@ -32,8 +34,16 @@ class Transport(Protocol):
         """Connects to an agent that is already there. Raises `NodeError`."""
         ...
 
+    def is_agent_alive(self) -> bool:
+        """Whether the agent's process is there, reachable or not."""
+        ...
+
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         """The agent's journal after message `after`, read without the agent."""
+        ...
+
+    def salvage(self, order: NodeOrder) -> list[Message]:
+        """Reads the rest of the ranks' logs after an agent that died. -> facts of rank 0."""
         ...
 
     def sweep(self) -> tuple[int, ...]:
@@ -49,14 +59,14 @@ class LocalTransport:
         self._root = root
         self._attempt = attempt
         self._token = token
-        self._socket = socket_path(root, f"agent {attempt} {node}")
         self._journal = node_journal(root / "attempts" / f"{attempt:03d}", node)
+        self._door = door_file(self._journal)
 
     def launch(self) -> Channel:
         self._journal.parent.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", "launcher.shell.agent", "serve"]
         argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
-        argv += ["--token", self._token, "--socket", self._socket]
+        argv += ["--token", self._token]
         log = self._journal.with_suffix(".log")
         fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -67,21 +77,42 @@ class LocalTransport:
             os.close(fd)
         deadline = time.monotonic() + CONNECT_LIMIT_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                return connect(self._socket)
+            with contextlib.suppress(NodeError):
+                return self.connect()
             if not ownership.is_alive(pid, None):
                 raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
             time.sleep(0.01)
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
 
     def connect(self) -> Channel:
+        address = read_address(self._door)
+        if address is None:
+            raise NodeError(self.node, "no agent says where it is")
         try:
-            return connect(self._socket)
+            return address.connect()
         except OSError as error:
             raise NodeError(self.node, f"no agent answers: {error}") from error
 
+    def is_agent_alive(self) -> bool:
+        address = read_address(self._door)
+        return address is not None and address.is_alive
+
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]
+
+    def salvage(self, order: NodeOrder) -> list[Message]:
+        facts: list[Message] = []
+        for process in order.ranks:
+            assert process.rank is not None
+            try:
+                log = RankLog(process.rank, RankPaths(Path(process.log).parent))
+                found = log.drain(time.time())
+                log.close()
+            except OSError as error:
+                print(f"rank {process.rank}: its log cannot be read: {error}", flush=True)
+                continue
+            facts += found if process.rank == 0 else []
+        return facts
 
     def sweep(self) -> tuple[int, ...]:
         return ownership.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)

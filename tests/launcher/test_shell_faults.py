@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import psutil
@@ -205,35 +208,52 @@ def test_the_scheduler_that_dies_is_named(lab):
 
 def test_the_terminal_of_the_client_closes(lab):
     main, side = pty.openpty()
+
+    def take_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile(epochs=4)), "-f"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         argv,
         stdin=side,
         stdout=side,
         stderr=side,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-    )
-    os.close(side)
-    lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
-    root = next(lab.runs.iterdir())
-    lab.wait_for(root, "training_started")
-    os.close(main)
-    assert process.wait(10) != 0
+        preexec_fn=take_terminal,
+    ) as process:
+        os.close(side)
+        lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
+        root = next(lab.runs.iterdir())
+        lab.wait_for(root, "training_started")
+        os.close(main)
+        assert process.wait(10) != 0
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
 
 
 def test_ctrl_c_says_that_the_run_goes_on(lab):
     argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile()), "--follow"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
-    root = next(lab.runs.iterdir())
-    lab.wait_for(root, "training_started")
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=10)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
+        root = next(lab.runs.iterdir())
+        lab.wait_for(root, "training_started")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=10)
     assert process.returncode == 130
     assert f"attach {root.name}" in output
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+
+
+def test_the_runtime_folder_goes_away(lab, monkeypatch):
+    """As at a logout: clients, and a supervisor that replaces another, still find everybody."""
+    root = lab.start(epochs=12, step_s=0.05)
+    lab.wait_for(root, "training_started")
+    shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: not actions.is_supervised(root))
+    assert "replaced" in lab.command("status", root.name).stderr
+    client.stop_run(root)
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 
 
 def test_a_second_supervisor_is_refused(lab):

@@ -8,12 +8,13 @@ import contextlib
 import os
 import selectors
 import socket
+import time
 
 
 class Barrier:
     def __init__(self):
         address = (os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"]))
-        self._sock = socket.create_connection(address, timeout=30)
+        self._sock = _connect(address)
         self._sock.settimeout(None)
         self._file = self._sock.makefile("rb")
 
@@ -28,6 +29,15 @@ class Barrier:
     def leave(self):
         self._sock.sendall(b"bye\n")
         self._sock.close()
+
+
+def _connect(address):
+    """The scheduler may not listen yet: MindSpore's ranks try again and again too."""
+    for _ in range(600):
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(address, timeout=30)
+        time.sleep(0.05)
+    raise ConnectionRefusedError(f"no scheduler at {address}")
 
 
 def main():

@@ -32,6 +32,8 @@ class Feed(threading.Thread):
         self._wake = threading.Event()
         self._drawn = threading.Event()
         self._ended = threading.Event()
+        self._may_poll = threading.Event()
+        self._may_poll.set()
 
     def poll(self) -> Message | None:
         """One look at the source; ``None`` when there is nothing to tell."""
@@ -41,6 +43,15 @@ class Feed(threading.Thread):
         """Poll at once."""
         self._wake.set()
 
+    def hold(self) -> None:
+        """Do not poll until ``go``: nobody sees it."""
+        self._may_poll.clear()
+
+    def go(self) -> None:
+        """Poll again, at once."""
+        self._may_poll.set()
+        self.wake()
+
     def drawn(self) -> None:
         """The last message was drawn."""
         self._drawn.set()
@@ -48,12 +59,14 @@ class Feed(threading.Thread):
     def end(self) -> None:
         """Stop; returns at once, the thread follows."""
         self._ended.set()
+        self._may_poll.set()
         self._wake.set()
         self._drawn.set()
 
     def run(self) -> None:
         """The thread's body."""
         while not self._ended.is_set():
+            self._may_poll.wait()
             try:
                 message = self.poll()
             except PROBLEMS as problem:

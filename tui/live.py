@@ -12,7 +12,7 @@ from typing import Final
 from launcher import client
 from launcher.errors import LaunchError
 from tui import live_view
-from tui.curves import ChartMaker, SeriesLike, skew
+from tui.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
@@ -39,6 +39,7 @@ class LiveRun:
         self._reader = reader
         self._clock = clock
         self._charts = ChartMaker(self)
+        self._skew = SkewMaker(self)
         self._checkpoints: tuple[Checkpoint, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
 
@@ -54,7 +55,7 @@ class LiveRun:
             nodes = [rank.node or "?" for rank in snapshot.ranks]
             late = SkewData()
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
-                late = skew(self, nodes, max(request.skew_bins, 40))
+                late = self._skew.strip(nodes, max(request.skew_bins, 40))
             if snapshot.status.is_over:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
             view = live_view.run_view(snapshot, late, self._newest_checkpoints(now))

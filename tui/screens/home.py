@@ -44,6 +44,7 @@ class HomeScreen(FeedScreen):
     def __init__(self) -> None:
         super().__init__()
         self._view: HomeView | None = None
+        self._words = ""
 
     def compose(self) -> ComposeResult:
         """Two lists under their headings."""
@@ -61,6 +62,16 @@ class HomeScreen(FeedScreen):
         self.query_one("#runs").focus()
         self.start_feed()
 
+    def on_screen_suspend(self) -> None:
+        """Covered: a change here would make the screen above paint itself anew."""
+        if self.feed is not None:
+            self.feed.hold()
+
+    def on_screen_resume(self) -> None:
+        """Seen again."""
+        if self.feed is not None:
+            self.feed.go()
+
     def on_home_polled(self, message: HomePolled) -> None:
         """Draw what there is."""
         self._view = message.view
@@ -69,8 +80,13 @@ class HomeScreen(FeedScreen):
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Say what is wrong, keep what is shown."""
-        self.query_one("#runs-head", Static).update(f"effnet-tui  runs  ({message.problem})")
+        self._title(f"effnet-tui  {clean(message.problem)}")
         self.answer_feed()
+
+    def _title(self, words: str) -> None:
+        if words != self._words:
+            self._words = words
+            self.query_one("#runs-head", Static).update(words, layout=False)
 
     def draw_again(self) -> None:
         """Draw the newest view."""
@@ -80,9 +96,7 @@ class HomeScreen(FeedScreen):
             return
         live = sum(run.live for run in view.runs)
         words = f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live"
-        self.query_one("#runs-head", Static).update(
-            words + (f"  {view.problem}" if view.problem else "")
-        )
+        self._title(words + (f"  {view.problem}" if view.problem else ""))
         runs = self.query_one("#runs", PickList)
         runs._empty = NO_RUNS
         runs.show(

@@ -21,6 +21,7 @@ from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
 
 LOG_PERIOD_S = 0.25
+OVER_PERIOD_S = 1.0  # a run that is over is still looked at: somebody may resume it
 
 
 class RunScreen(RunActions, RunLog, RunPanels):
@@ -42,6 +43,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         super().__init__()
         self.run_name = run
         self.restart: Restart | None = None
+        self._over = False
         self._paused = False
         self._problem = ""
         self._polled_at = 0.0
@@ -51,8 +53,12 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """Open the run and start looking."""
         # Threads must not ask a screen for its app: it has none once it is gone.
         source, name, pace = self.dashboard.source, self.run_name, self.dashboard.pace
-        self.feed = RunFeed(self, lambda: source.open(name), lambda: pace.period_s)
-        self.log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, pace.period_s))
+
+        def period_s() -> float:
+            return OVER_PERIOD_S if self._over else pace.period_s
+
+        self.feed = RunFeed(self, lambda: source.open(name), period_s)
+        self.log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, period_s()))
         self.query_one(RankTable).focus()
         self._arrange()
         self.start_feed()
@@ -93,6 +99,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """A new moment."""
         self._polled_at = self.dashboard.clock()
         self._problem = ""
+        self._over = not message.frame.view.live and self.player is None
         first = self.frame is None
         if not self._paused:
             before, self.frame = self.frame, message.frame
@@ -202,7 +209,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """Freeze the picture; reading goes on. A replay stops where it is."""
         if self.player is not None:
             self.player.pause()
-            self._look_now()
+            self.look_now()
             return
         self._paused = not self._paused
         self._draw()
@@ -211,15 +218,16 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """Another moment of a replay."""
         if self.player is not None:
             self.player.seek(by_s)
-            self._look_now()
+            self.look_now()
 
     def action_speed(self, by: int) -> None:
         """Play faster or slower."""
         if self.player is not None:
             self.player.faster(by)
-            self._look_now()
+            self.look_now()
 
-    def _look_now(self) -> None:
+    def look_now(self) -> None:
+        """Poll at once."""
         if self.feed is not None:
             self.feed.wake()
         self._draw_header()

@@ -39,6 +39,9 @@ class RunActions(Screen[None]):
         @property
         def dashboard(self) -> Dashboard: ...
 
+    def look_now(self) -> None:
+        """Something changed: do not wait for the next poll."""
+
     @property
     def view(self) -> RunView | None:
         """The run as last seen."""
@@ -161,7 +164,8 @@ class RunActions(Screen[None]):
     def on_action_done(self, message: ActionDone) -> None:
         """Say how it went."""
         if message.answer:
-            self.notify(f"{message.action}: {message.answer}", timeout=6)
+            self.notify(f"{message.action}: {message.answer}", timeout=6, markup=False)
+        self.look_now()
 
     def on_action_failed(self, message: ActionFailed) -> None:
         """Say why not, longer."""
@@ -170,4 +174,5 @@ class RunActions(Screen[None]):
                 RestartChosen(Restart(False, None, None, None, "", message.problem, False, ""))
             )
             return
-        self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
+        text = f"{message.action}: {message.problem}"
+        self.notify(text, severity="error", timeout=15, markup=False)

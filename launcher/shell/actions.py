@@ -82,7 +82,12 @@ def start_run(
     )
     request = StartRequest(_data_path(profile, data_path), tuple(sets))
     run_files.create(root, info, profile, request)
-    spawn_supervisor(root)
+    try:
+        spawn_supervisor(root)
+    except LaunchError:
+        if read_state(root).attempt is None:
+            shutil.rmtree(root, ignore_errors=True)  # it never began
+        raise
     return run
 
 

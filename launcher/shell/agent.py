@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from launcher.core.codec import Mismatch, from_plain
@@ -31,6 +32,7 @@ from launcher.shell.door import Door
 from launcher.shell.journal import Journal, read_lines
 from launcher.shell.node import Node
 from launcher.shell.orders import NodeOrder, agent_part, door_file, node_journal
+from launcher.shell.say import say
 
 TICK_S = 0.05
 IDLE_LIMIT_S = 120.0
@@ -42,11 +44,15 @@ class Agent:
 
     def __init__(self, journal: Journal, door: Door) -> None:
         self._journal = journal
+        self._told = 0
+        self._unsaved: deque[Message] = deque()
+        self._is_troubled = False
         self._door = door
         self._channels: list[Channel] = []
         self._selector = selectors.DefaultSelector()
         self._node: Node | None = None
         self._leave = False
+        self._is_ending = False
         self._alone_since = time.monotonic()
 
     def run(self) -> int:
@@ -69,20 +75,29 @@ class Agent:
 
     def tell(self, message: Message) -> None:
         """Journals a message and sends it to everybody who is connected."""
-        numbered: Message = {}
-
-        def line(n: int) -> str:
-            numbered.update({"n": n, "t": time.time(), **message})
-            return json.dumps(numbered, separators=(",", ":"))
-
-        try:
-            self._journal.append(line, sync=False)
-        except OSError as error:
-            print(f"agent: the journal cannot be written: {error}", file=sys.stderr, flush=True)
-            if not numbered:
-                return
+        self._told += 1
+        numbered = {"n": self._told, "t": time.time(), **message}
+        self._unsaved.append(numbered)
+        self._save()
         for channel in list(self._channels):
             self._send(channel, numbered)
+
+    def _save(self) -> None:
+        """Writes what is not in the journal yet; on a full disk it stays in memory."""
+        try:
+            while self._unsaved:
+                self._journal.append(self._first_unsaved, sync=False)
+                self._unsaved.popleft()
+        except OSError as error:
+            if not self._is_troubled:
+                say(f"the journal cannot be written: {error}")
+            self._is_troubled = True
+        else:
+            self._is_troubled = False
+
+    def _first_unsaved(self, n: int) -> str:
+        # Nobody else writes while this agent lives: n is the number that it was given.
+        return json.dumps(self._unsaved[0], separators=(",", ":"))
 
     def _listen_to_signals(self) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -116,6 +131,7 @@ class Agent:
         for channel in list(self._channels):
             self._flush(channel)
         self._door.mend(now)
+        self._save()
         if self._channels:
             self._alone_since = now
         if self._node is None:
@@ -123,6 +139,8 @@ class Agent:
                 self._leave = True
             return
         self._node.turn(now)
+        if self._is_ending and self._node.is_over:
+            self._leave = True
         alone_s = now - self._alone_since
         if alone_s > self._node.order.limits.orphan_limit_s:
             if self._node.is_over:
@@ -134,10 +152,10 @@ class Agent:
         command = message.get("cmd")
         if command == "hello":
             after = message.get("after", 0)
-            for n, line in read_lines(self._journal.path):
-                if n > after:
-                    self._send(channel, line)
-            self._send(channel, {"type": "caught_up", "n": 0, "last": self._journal.last_n})
+            saved = [line for n, line in read_lines(self._journal.path) if n > after]
+            unsaved = [message for message in self._unsaved if message["n"] > after]
+            for line in (*saved, *unsaved):
+                self._send(channel, line)
         elif command == "start" and self._node is None:
             try:
                 order = from_plain(NodeOrder, message.get("order"))
@@ -159,6 +177,7 @@ class Agent:
                 self._node.end("told to leave")
 
     def _end(self, why: str) -> None:
+        self._is_ending = True
         if self._node is None:
             self._leave = True
         else:

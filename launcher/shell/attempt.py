@@ -20,6 +20,7 @@ from launcher.shell import blame
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.event_log import EventLog, Source
 from launcher.shell.orders import NodeOrder
+from launcher.shell.say import say
 from launcher.shell.transport import Transport
 
 SETTLE_S = 0.25
@@ -329,7 +330,7 @@ class Attempt:
         link.ended = message
         link.is_over = True
         if message.get("leftover"):
-            print(f"{link.name}: processes still there: {message['leftover']}", flush=True)
+            say(f"{link.name}: processes still there: {message['leftover']}")
 
     # -- ending
 

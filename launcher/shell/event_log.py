@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +13,9 @@ from typing import Any
 from launcher.core.events import Event, parse_event, to_json
 from launcher.core.state import RunState, apply
 from launcher.shell.journal import Journal
+from launcher.shell.say import say
+
+RESERVE_BYTES = 128 * 1024
 
 Source = tuple[str, int]
 """Node and number of the agent's message that an event comes from."""
@@ -32,6 +35,7 @@ class EventLog:
         """(attempt, node) -> number of the newest agent's message that is in the events."""
         self._journal = Journal(path)
         self._path = path
+        self._reserve = path.with_name(".reserve")
         self._offset = 0
         self._waiting: deque[Callable[[int], str]] = deque()
         self._read_new()
@@ -54,16 +58,36 @@ class EventLog:
             try:
                 self._journal.append(self._waiting[0])
             except OSError as error:
+                if self._give_up_reserve():
+                    continue
                 if self.trouble is None:
-                    print(f"events cannot be written: {error}", file=sys.stderr, flush=True)
+                    say(f"events cannot be written: {error}")
                 self.trouble = error
                 return
             self.trouble = None
             self._waiting.popleft()
         self._read_new()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are events that could not be written yet."""
+        return bool(self._waiting)
+
+    def keep_reserve(self) -> None:
+        """Holds some disk space, for the events that tell of a full disk."""
+        with contextlib.suppress(OSError):
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
+
     def close(self) -> None:
+        self._reserve.unlink(missing_ok=True)
         self._journal.close()
+
+    def _give_up_reserve(self) -> bool:
+        try:
+            self._reserve.unlink()
+        except OSError:
+            return False
+        return True
 
     def _read_new(self) -> None:
         with self._path.open("rb") as file:

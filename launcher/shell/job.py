@@ -20,6 +20,7 @@ from launcher.shell import jobs, ownership, processes, run_files, warden
 from launcher.shell.event_log import EventLog
 from launcher.shell.orders import ProcessOrder
 from launcher.shell.processes import Exit
+from launcher.shell.say import say
 from launcher.shell.supervisor import detach
 from launcher.shell.tail import last_lines
 
@@ -58,7 +59,7 @@ def run_job(paths: RunPaths, job: jobs.Job) -> int:
     reaped.extend(processes.reap())
     ended = ended or next((item for item in reaped if item.pid == started.pid), None)
     if left:
-        print(f"processes still there: {left}", flush=True)
+        say(f"processes still there: {left}")
     _finish(paths, job, ended)
     return 0
 

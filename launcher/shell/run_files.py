@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from launcher.core.plan import PlannedFile
 from launcher.core.profile import Profile
 from launcher.core.profile_load import profile_from_json
 from launcher.core.run_info import RunInfo, parse_run_info
-from launcher.errors import LaunchError, RunNotFoundError
+from launcher.errors import BusyError, LaunchError, RunNotFoundError
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,27 @@ def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         root.mkdir()
+    except FileExistsError as error:
+        # Somebody else's: nothing of it may be touched.
+        raise BusyError(f"there is a run {root.name} already") from error
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
         paths.attempts.mkdir()
         paths.checkpoint.mkdir()
         write_file(paths.profile, profile.to_json() + "\n")
         write_file(paths.run, text)
     except OSError as error:
-        raise LaunchError(
-            f"the run directory cannot be written: {error}",
-            "Set EFFNET_RUNS_DIR to a folder with space that you may write.",
-        ) from error
+        shutil.rmtree(root, ignore_errors=True)
+        raise _unwritable(error) from error
     return paths
+
+
+def _unwritable(error: OSError) -> LaunchError:
+    return LaunchError(
+        f"the run directory cannot be written: {error}",
+        "Set EFFNET_RUNS_DIR to a folder with space that you may write.",
+    )
 
 
 def load(root: Path) -> StoredRun:

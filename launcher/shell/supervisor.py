@@ -31,9 +31,11 @@ from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
 from launcher.shell.event_log import EventLog
 from launcher.shell.run_files import StoredRun
+from launcher.shell.say import say
 
 TICK_S = 0.05
 LOCK_S = 0.3
+WRITE_LIMIT_S = 3600.0
 
 
 class Supervisor:
@@ -47,6 +49,7 @@ class Supervisor:
         self._port: prepare.PortClaim | None = None
         self._clients: list[Channel] = []
         self._stop_pending: Message | None = None
+        self._waiting_since = 0.0
         self._door = Door(
             run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
         )
@@ -54,6 +57,7 @@ class Supervisor:
     def introduce(self) -> None:
         """supervisor.json, and the event that says who supervises now."""
         before = self._log.state.supervisor_pid
+        self._log.keep_reserve()
         self._door.open(self._selector)
         if self._log.state.last_n == 0:
             info = self._run.info
@@ -76,16 +80,24 @@ class Supervisor:
 
     def run(self) -> int:
         """Until the run has ended. -> exit code of the supervisor's process."""
-        while self._attempt is not None:
+        while self._attempt is not None or self._may_still_write():
             for key, _ in self._selector.select(TICK_S):
                 self._ready(key.fileobj)
             self._reap()
             self._log.flush()
             self._door.mend(time.monotonic())
-            self._attempt.turn()
-            if self._attempt.is_over:
-                self._after(self._attempt)
+            if self._attempt is not None:
+                self._attempt.turn()
+                if self._attempt.is_over:
+                    self._after(self._attempt)
         return 0
+
+    def _may_still_write(self) -> bool:
+        """A full disk may get space again: how the run ended shall not be lost."""
+        if not self._log.is_waiting:
+            return False
+        self._waiting_since = self._waiting_since or time.monotonic()
+        return time.monotonic() - self._waiting_since < WRITE_LIMIT_S
 
     def close(self) -> None:
         for client in self._clients:
@@ -159,7 +171,7 @@ class Supervisor:
             return
         again = retrying.next_attempt(self._run, self._log.state)
         if again is not None:
-            print(f"trying again {again.why}", flush=True)
+            say(f"trying again {again.why}")
             self._start_attempt(again.resume)
 
     def _release(self) -> None:
@@ -243,7 +255,7 @@ def supervise(root: Path, resume: str, ready_fd: int | None) -> int:
         _tell_ready(ready_fd, "ok")
         return supervisor.run()
     except (LaunchError, OSError) as error:
-        print(f"supervisor: {error}", flush=True)
+        say(str(error))
         _tell_ready(ready_fd, str(error))
         return error.exit_code if isinstance(error, LaunchError) else 1
     finally:
@@ -279,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return supervise(arguments.run.resolve(), arguments.resume, arguments.ready)
     except Exception:
-        print(time.strftime("%F %T"), traceback.format_exc(), flush=True)
+        say(traceback.format_exc())
         raise
 
 

@@ -17,6 +17,7 @@ from launcher.shell.door import read_address
 from launcher.shell.journal import read_lines
 from launcher.shell.orders import NodeOrder, door_file, node_journal
 from launcher.shell.rank_log import RankLog
+from launcher.shell.say import say
 
 CONNECT_LIMIT_S = 15.0
 
@@ -109,7 +110,7 @@ class LocalTransport:
                 found = log.drain(time.time())
                 log.close()
             except OSError as error:
-                print(f"rank {process.rank}: its log cannot be read: {error}", flush=True)
+                say(f"rank {process.rank}: its log cannot be read: {error}")
                 continue
             facts += found if process.rank == 0 else []
         return facts

@@ -290,6 +290,27 @@ def test_an_unwritable_runs_folder_is_a_clear_error(lab, monkeypatch):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small file system, which wants root")
+def test_a_full_disk_fails_the_run_and_says_so(lab):
+    lab.runs.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(lab.runs)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        root = lab.start(epochs=30)
+        failure = failure_of(lab, root)
+        assert failure["kind"] == "data"
+        assert "full" in failure["meaning"]
+        lab.nothing_left()
+        lab.until(lambda: not actions.is_supervised(root))
+        for path in sorted((root / "checkpoint").glob("step-*"))[:4]:
+            path.unlink()
+        assert client.resume_choice(root).step >= 20
+    finally:
+        lab.end_all()
+        subprocess.run(["umount", "--lazy", str(lab.runs)], check=True)
+
+
 def test_clean_ends_what_nobody_watches(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")

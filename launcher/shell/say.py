@@ -1,0 +1,12 @@
+"""What a supervisor, an agent or a job runner writes into its own log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+
+def say(text: str) -> None:
+    """One line with the time. Never raises: a full disk must not end who watches over a run."""
+    with contextlib.suppress(OSError, ValueError):
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from tui.replay import ReplaySource
     from tui.source import Source
 
 EXAMPLES: Final = """\
@@ -103,12 +104,13 @@ def _show(given: argparse.Namespace) -> int:
 
     settings, notes = load(settings_path())
     source: Source = LazySource()
+    replay: ReplaySource | None = None
     target, profile = given.target, None
     if given.replay:
         from tui.replay import ReplaySource
 
         target = given.replay
-        source = ReplaySource(given.speed)
+        source = replay = ReplaySource(given.speed)
     elif target is not None and _is_profile(target):
         target, profile = None, target
     app = Dashboard(
@@ -122,7 +124,11 @@ def _show(given: argparse.Namespace) -> int:
         replay=bool(given.replay),
         notes=notes,
     )
-    words = app.run(mouse=settings.mouse)
+    try:
+        words = app.run(mouse=settings.mouse)
+    finally:
+        if replay is not None:
+            replay.close()
     if words:
         print(words)
     return app.return_code or 0

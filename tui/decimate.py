@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 Extent = tuple[float, float]
 
@@ -69,3 +70,39 @@ def bounds(extents: Sequence[Sequence[Extent | None]], log: bool) -> Extent | No
     if low > high:
         return None
     return low, high
+
+
+def bridged(cells: Sequence[Extent | None]) -> tuple[Extent | None, ...]:
+    """Columns that lie between two points of a sparse series get a value on the line between them.
+
+    A gap much wider than the usual distance of points stays a gap: reports are missing there.
+    """
+    known = [at for at, extent in enumerate(cells) if extent is not None]
+    if len(known) < 2 or len(known) == len(cells):
+        return tuple(cells)
+    gaps = sorted(after - before for before, after in pairwise(known))
+    widest = 2 * gaps[len(gaps) // 2] + 1
+    result = list(cells)
+    for before, after in pairwise(known):
+        left, right = cells[before], cells[after]
+        if after - before > widest or left is None or right is None:
+            continue
+        first, last = sum(left) / 2, sum(right) / 2
+        for at in range(before + 1, after):
+            value = first + (last - first) * (at - before) / (after - before)
+            result[at] = (value, value)
+    return tuple(result)
+
+
+def without_spikes(extents: Sequence[Sequence[Extent | None]], span: Extent) -> Extent:
+    """``span`` with its top lowered when few columns stand far above all others.
+
+    A first step that compiles takes twenty times as long, and would press all others to the floor.
+    """
+    tops = sorted(extent[1] for curve in extents for extent in curve if extent is not None)
+    if len(tops) < 20:
+        return span
+    usual = tops[int(len(tops) * 0.95)]
+    low, high = span
+    limit = usual + max(usual - low, abs(usual) * 0.1)
+    return (low, limit) if high > low + 3 * (limit - low) else span

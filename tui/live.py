@@ -56,7 +56,7 @@ class LiveRun:
             late = SkewData()
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
                 late = self._skew.strip(nodes, max(request.skew_bins, 40))
-            if snapshot.status.is_over:
+            if snapshot.status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
             view = live_view.run_view(snapshot, late, self._newest_checkpoints(now))
             charts = tuple(

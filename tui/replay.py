@@ -108,7 +108,10 @@ class _ReplayReader(client.RunReader):
 class ReplayRun(LiveRun):
     """A run as it was at the clock's time."""
 
-    def __init__(self, root: Path, speed: float, folder: Path) -> None:
+    def __init__(
+        self, root: Path, speed: float, folder: Path, owner: tempfile.TemporaryDirectory[str]
+    ) -> None:
+        self._owner = owner  # it removes the copy when nobody has it any more
         self._files = tuple(_growing_files(RunPaths(root), RunPaths(folder)))
         times = [moment for file in self._files for moment in (file.times[:1] + file.times[-1:])]
         if not times:
@@ -221,6 +224,10 @@ class ReplaySource(LiveSource):
         self._folder = tempfile.TemporaryDirectory(prefix="effnet-replay-")
         self._count = 0
 
+    def close(self) -> None:
+        """Remove the copies."""
+        self._folder.cleanup()
+
     def open(self, name: str) -> ReplayRun:
         """A run, from its beginning."""
         with told():
@@ -228,7 +235,7 @@ class ReplaySource(LiveSource):
         self._count += 1
         folder = Path(self._folder.name) / str(self._count) / root.name
         folder.mkdir(parents=True)
-        return ReplayRun(root, self._speed, folder)
+        return ReplayRun(root, self._speed, folder, self._folder)
 
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """Not here."""

@@ -16,6 +16,7 @@ from tui.source import Player, RunSource
 from tui.widgets.chart import Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import Hint
+from tui.widgets.log_view import LogView
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
@@ -109,6 +110,8 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self._draw()
         if first or self.log_rank is None:
             self.open_log()
+        elif message.frame.view.attempt != self.log_attempt:
+            self.open_log(self.log_rank)
         self._note_failure(message.frame)
         self.answer_feed()
 
@@ -139,6 +142,9 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.restart = None
         if mark is not None:
             self.look_for_restart()
+            # Whoever reads the log at this moment is not torn away from it.
+            if was_running and not isinstance(self.focused, LogView):
+                self.open_log()
             if was_running and self.dashboard.settings.bell:
                 self.app.bell()
         self.show_hints()

@@ -20,6 +20,7 @@ class RunLog(Screen[None]):
 
     log_feed: LogFeed | None = None
     log_rank: int | None = None
+    log_attempt: int | None = None
     frame: RunFrame | None
 
     if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class RunLog(Screen[None]):
             for index, row in enumerate(frame.view.ranks):
                 if row.rank == rank:
                     self.query_one(RankTable).cursor = index
-        self.log_rank = rank
+        self.log_rank, self.log_attempt = rank, frame.view.attempt
         node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
         label = f"log rank {rank} {node}".rstrip()
+        if (self.log_attempt or 1) > 1:
+            label += f" attempt {self.log_attempt}"
         feed.open(lambda: LogWindow(source.log(rank), label))

@@ -11,7 +11,7 @@ from rich.style import Style
 from textual import events
 
 from tui.canvas import Canvas, Cell, sub_columns
-from tui.decimate import bounds
+from tui.decimate import bounds, bridged, without_spikes
 from tui.model import ChartData
 from tui.text import fit, milliseconds, number, size_bytes
 from tui.widgets.lines import Line, LineView, bar
@@ -27,6 +27,7 @@ class ChartField:
     title: str
     text: Callable[[float | None, int], str]  # value, digits more than usual
     mean_only: bool = False  # every rank reports the same value
+    spiky: bool = False  # single values far above all others are let out at the top
 
 
 def _plain(value: float | None, more: int = 0) -> str:
@@ -45,11 +46,11 @@ def axis_labels(values: Sequence[float], text: Callable[[float | None, int], str
 
 FIELDS: Final = (
     ChartField("loss", "loss", _plain, mean_only=True),
-    ChartField("step_time_ms", "step time", milliseconds),
+    ChartField("step_time_ms", "step time", milliseconds, spiky=True),
     ChartField("memory_bytes", "memory", size_bytes),
     ChartField("images_per_s", "images/s", _plain, mean_only=True),
     ChartField("learning_rate", "learning rate", _plain, mean_only=True),
-    ChartField("wait_ms", "wait", milliseconds),
+    ChartField("wait_ms", "wait", milliseconds, spiky=True),
 )
 FIELD_NAMES: Final = tuple(chart.name for chart in FIELDS)
 
@@ -159,6 +160,9 @@ class Chart(LineView, can_focus=True):
     def _plot(
         self, data: ChartData, extent: tuple[float, float], width: int, height: int
     ) -> list[Line]:
+        top = extent[1]
+        if self.field.spiky and not self.log_scale:
+            extent = without_spikes([curve.columns for curve in data.curves], extent)
         low, high = extent
         if low == high:
             pad = abs(low) * 0.05 or 0.5
@@ -166,12 +170,14 @@ class Chart(LineView, can_focus=True):
         canvas = Canvas(width, height, low, high, self.log_scale, self.glyphs)
         # The first curve (the mean, or the only one) lies on top.
         for index in range(len(data.curves) - 1, -1, -1):
-            canvas.draw(data.curves[index].columns, index)
+            canvas.draw(bridged(data.curves[index].columns), index)
         palette = self.palette
         marked = {0: high, height - 1: low}
         if height >= 5:
             marked[height // 2] = (low * high) ** 0.5 if self.log_scale else (low + high) / 2
         labels = dict(zip(marked, axis_labels(list(marked.values()), self.field.text), strict=True))
+        if top > high:
+            labels[0] = f">{labels[0]}"
         lines: list[Line] = []
         for y, row in enumerate(canvas.cells):
             line = [Segment(fit(labels.get(y, ""), LABEL_WIDTH, ">"), palette.muted)]

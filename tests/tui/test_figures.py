@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.canvas import Canvas
+from tui.decimate import bounds, bridged, columns, smooth, without_spikes
+from tui.glyphs import ASCII, BLOCK, BRAILLE, detect_level
+from tui.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
+from tui.log_window import compile_pattern
+from tui.pace import Pace
+from tui.settings import Settings, check, load, save
+from tui.text import age, clean, duration, fit, fit_middle, milliseconds, number, size_bytes
+from tui.thinned import LIMIT, Thinned
+from tui.widgets.skew_strip import heat
+
+
+def test_not_known_is_a_dash_everywhere() -> None:
+    for text in (number, milliseconds, size_bytes, duration, age):
+        assert text(None) == "–"
+        assert text(math.nan) == "–"
+    assert size_bytes(-1) == "–"
+    assert number(0.0) == "0.00"
+
+
+def test_figures_read_well() -> None:
+    assert [number(value, 4) for value in (2.30259, 941.3, 12345.6)] == ["2.303", "941.3", "12346"]
+    assert [size_bytes(value) for value in (900, 1 << 20, 1288490188)] == [
+        "900 B", "1.0 MiB", "1.2 GiB",
+    ]  # fmt: skip
+    assert [duration(value) for value in (8, 700, 11_100, 190_000)] == [
+        "8 s", "12 min", "3 h 05", "2 d 4 h",
+    ]  # fmt: skip
+
+
+@given(st.text(), st.integers(0, 40))
+def test_a_cell_is_exactly_as_wide_as_asked(text: str, width: int) -> None:
+    from rich.cells import cell_len
+
+    assert cell_len(fit(clean(text), width)) == width
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
+    assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in clean(text))
+
+
+def test_ids_are_cut_in_the_middle() -> None:
+    assert fit_middle("local-cpu-20261123-191400-ab12", 17) == "local-cp…400-ab12"
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 80))
+def test_no_extreme_is_lost(values: list[float], count: int) -> None:
+    cells = columns(range(len(values)), values, 0, len(values) - 1, count)
+    low, high = bounds([cells], log=False) or (0.0, 0.0)
+    assert (low, high) == (min(values), max(values))
+
+
+def test_a_long_series_stays_bounded_and_keeps_its_extremes() -> None:
+    thinned = Thinned()
+    steps, values = list(range(50_000)), [float(at % 1000) for at in range(50_000)]
+    values[31_234] = 1e6
+    for end in range(5_000, 50_001, 5_000):
+        thinned.update(steps[:end], values[:end])
+    assert len(thinned.means()[0]) <= LIMIT
+    low, high = bounds([thinned.columns(0, 49_999, 100)], log=False) or (0.0, 0.0)
+    assert (low, high) == (0.0, 1e6)
+    assert thinned.last == values[-1]
+
+
+def test_a_series_that_begins_anew_is_taken_in_anew() -> None:
+    thinned = Thinned()
+    thinned.update([0, 1, 2], [1.0, 2.0, 3.0])
+    thinned.update([0, 1], [7.0, 8.0])
+    assert thinned.means() == ([0, 1], [7.0, 8.0])
+    thinned.update([5, 6, 7], [1.0, 1.0, 1.0])
+    assert thinned.means() == ([5, 6, 7], [1.0, 1.0, 1.0])
+
+
+def test_smoothing_has_no_start_bias_and_keeps_gaps() -> None:
+    assert smooth([2.0, 2.0, math.nan, 2.0], 0.9)[:2] == pytest.approx([2.0, 2.0])
+    assert math.isnan(smooth([2.0, math.nan], 0.9)[1])
+
+
+def test_sparse_points_are_joined_and_missing_reports_are_not() -> None:
+    near = bridged([(1.0, 1.0), None, (3.0, 3.0), None, (5.0, 5.0)])
+    assert near == ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (4.0, 4.0), (5.0, 5.0))
+    far = bridged([(1.0, 1.0), (1.0, 1.0), (1.0, 1.0), *[None] * 9, (1.0, 1.0)])
+    assert far.count(None) == 9
+
+
+def test_one_slow_first_step_does_not_flatten_the_chart() -> None:
+    cells = [(12_200.0, 12_200.0), *[(560.0 + at, 560.0 + at) for at in range(40)]]
+    low, high = without_spikes([cells], (560.0, 12_200.0))
+    assert (low, high < 1000) == (560.0, True)
+    assert without_spikes([cells[1:]], (560.0, 599.0)) == (560.0, 599.0)
+
+
+@pytest.mark.parametrize("glyphs", [BLOCK, BRAILLE, ASCII])
+@given(values=st.lists(st.floats(0.1, 1e6), min_size=1, max_size=40))
+def test_every_value_has_a_place_on_the_canvas(glyphs: object, values: list[float]) -> None:
+    canvas = Canvas(20, 6, min(values), max(values), True, glyphs)  # type: ignore[arg-type]
+    canvas.draw([(value, value) for value in values], 0)
+    drawn = [cell for row in canvas.cells for cell in row if cell is not None]
+    assert drawn
+    assert all(len(cell.text) == 1 for cell in drawn)
+
+
+@given(
+    st.integers(MIN_WIDTH, 300), st.integers(MIN_HEIGHT, 120), st.integers(0, 1024),
+    st.sets(st.sampled_from(PANELS)), st.sampled_from(["", *PANELS]), st.integers(0, 14),
+)  # fmt: skip
+def test_panels_never_overlap(
+    width: int, height: int, ranks: int, shown: set[str], zoom: str, card: int
+) -> None:
+    layout = arrange(width, height, ranks, shown, zoom, card)
+    beside = bool(layout.skew_width)
+    lines = layout.card + layout.charts + layout.log
+    lines += max(layout.table, layout.skew) if beside else layout.table + layout.skew
+    assert lines <= height - FIXED_LINES
+    assert all(value >= 0 for value in (layout.table, layout.skew, layout.charts, layout.log))
+
+
+def test_everything_has_its_place_at_80_by_24() -> None:
+    layout = arrange(80, 24, 8, set(PANELS))
+    assert (layout.table, layout.charts >= 6, layout.log >= 5) == (9, True, True)
+    assert too_small(59, 24)
+    assert not too_small(80, 24)
+
+
+def test_dear_frames_slow_down_and_cheap_ones_speed_up_again() -> None:
+    pace = Pace(4)
+    for _ in range(20):
+        pace.note(0.1)
+    assert (pace.hz, "slow terminal" in pace.badge) == (2, True)
+    for _ in range(20):
+        pace.note(0.4)
+    assert pace.hz == 1
+    for _ in range(200):
+        pace.note(0.001)
+    assert (pace.hz, pace.badge) == (4, "4 Hz")
+
+
+def test_a_rate_that_the_user_chose_stays() -> None:
+    pace = Pace(4)
+    pace.choose_next()
+    for _ in range(200):
+        pace.note(0.001)
+    assert pace.hz == 2
+
+
+def test_settings_survive_a_round_trip_and_name_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "a b" / "dashboard.toml"
+    settings = Settings(theme="light", refresh_hz=2, keymap={"run.stop": "S", 'a"b': "c\\d"})
+    save(path, settings)
+    assert load(path) == (settings, ())
+    found, problems = check({"theme": "pink", "refresh_hz": 99, "colour": 1, "bell": False}, "x")
+    assert found == Settings(bell=False)
+    assert len(problems) == 3
+    path.write_text("= nonsense")
+    assert load(path)[0] == Settings()
+    assert load(path)[1]
+
+
+def test_glyphs_fit_the_terminal() -> None:
+    assert detect_level({"LANG": "en_US.UTF-8"}) == "block"
+    assert detect_level({"LC_ALL": "de_DE.ISO-8859-1", "LANG": "C.UTF-8"}) == "ascii"
+    assert detect_level({"TERM": "linux", "LANG": "C.UTF-8"}) == "ascii"
+    assert detect_level({}, "ascii") == "ascii"
+
+
+def test_a_pattern_that_is_no_expression_is_looked_for_as_it_is() -> None:
+    pattern = compile_pattern("loss:[")
+    assert pattern is not None
+    assert pattern.search("LOSS:[2.3")
+    case = compile_pattern("Error")
+    assert case is not None
+    assert not case.search("error")
+    assert compile_pattern("") is None
+
+
+def test_lateness_is_judged_against_the_typical_step() -> None:
+    assert [heat(late, 100.0) for late in (-5.0, 4.0, 6.0, 15.0, 30.0, 90.0)] == [0, 0, 1, 2, 3, 4]
+    assert heat(None, 100.0) is None
+    assert heat(5.0, None) is None

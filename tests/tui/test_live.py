@@ -1,0 +1,124 @@
+"""The real client over run directories made by hand."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from made_run import MadeRun
+
+from tui.live import LiveSource
+from tui.once import picture
+from tui.replay import ReplaySource
+from tui.source import ChartRequest, FrameRequest, SourceError
+
+ASKED = FrameRequest((ChartRequest("step_time_ms", 40), ChartRequest("loss", 40, 0.6, True)), 50)
+
+
+@pytest.fixture
+def made(own_folders: Path) -> MadeRun:
+    run = MadeRun(own_folders / "runs", "made-1", ranks=4, late=3, time_s=time.time() - 95)
+    run.start()
+    run.steps(95)
+    return run
+
+
+def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
+    run = LiveSource().open("made")
+    frame = run.frame(ASKED)
+    view = frame.view
+    assert (view.state, view.attempt, view.epoch, view.step) == ("running", 1, 2, 5)
+    assert [row.phase for row in view.ranks] == ["compute"] * 4
+    assert view.ranks[2].memory_limit_bytes == 4 << 30
+    assert (view.worst_rank, view.ranks[3].late_ms or 0) == (3, pytest.approx(240, abs=8))
+    assert re.match(r"rank 3 on localhost is \d+ % late for \d+ s", view.worst)
+    assert [curve.label for curve in frame.charts[0].curves] == ["mean", "r0", "r1", "r2", "r3"]
+    assert len(frame.charts[1].curves) == 1
+    assert [label for _, label in frame.charts[0].marks] == ["eval", "eval"]
+    assert len(frame.skew.bins) == 4
+    assert [checkpoint.step for checkpoint in view.checkpoints] == [45, 90]
+
+
+def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:
+    run = LiveSource().open("made")
+    first, second = run.frame(ASKED), run.frame(ASKED)
+    assert first.charts[0] is second.charts[0]
+    assert first.skew is second.skew
+    made.steps(1)
+    assert run.frame(ASKED).charts[0].last_step == 95
+
+
+def test_a_failure_is_told_with_its_restart(made: MadeRun) -> None:
+    made.fail(2)
+    run = LiveSource().open("made")
+    view = run.frame(ASKED).view
+    assert (view.state, view.failure is not None) == ("failed", True)
+    assert [row.state for row in view.ranks] == ["followed", "followed", "failed", "followed"]
+    assert view.worst == ""
+    restart = run.restart()
+    assert (restart.possible, restart.step, restart.steps_lost, restart.verified) == (
+        True, 90, 5, True,
+    )  # fmt: skip
+    assert restart.command == "effnet-launch resume made-1"
+    assert "rank 2 on localhost was first" in picture(run)
+
+
+def test_a_corrupt_checkpoint_is_passed_over_and_said(made: MadeRun) -> None:
+    (made.paths.checkpoint / "step-00000090.ckpt").write_bytes(b"x" * 1300)
+    made.fail(1)
+    restart = LiveSource().open("made").restart()
+    assert restart.step == 45
+    assert "step-00000090.ckpt" in restart.why
+
+
+def test_the_log_is_read_by_number_and_both_ways(made: MadeRun) -> None:
+    log = LiveSource().open("made").log(1)
+    assert log.refresh() == 96
+    assert log.lines(0, 1)[0].startswith("start: rank:[1/4]")
+    pattern = re.compile(r"step:\[ +7/")
+    assert [at for at, _ in log.matches(pattern, 0, 1, 9)] == [8, 53]
+    assert [at for at, _ in log.matches(pattern, 95, -1, 9)] == [53, 8]
+    assert [at for at, _ in log.matches(pattern, 9, 1, 1)] == [53]
+    assert len(log.tail(5)) == 5
+
+
+def test_a_run_that_is_not_there_is_named() -> None:
+    with pytest.raises(SourceError, match="nothing"):
+        LiveSource().open("nothing")
+
+
+def test_home_shows_shipped_profiles_as_pictures(made: MadeRun) -> None:
+    home = LiveSource().home()
+    assert [run.id for run in home.runs] == ["made-1"]
+    profile = next(entry for entry in home.profiles if entry.name == "local-cpu")
+    assert profile.world_size == 2
+    assert any("rank 1" in line for line in profile.picture)
+
+
+def test_a_plan_has_files_commands_and_its_command_line(own_folders: Path) -> None:
+    plan = LiveSource().plan("local-cpu", {"epoch_size": "3", "data_path": "/data/x y"})
+    assert plan.command == "effnet-launch start local-cpu --set epoch_size=3 --data '/data/x y'"
+    titles = [title for title, _ in plan.sections]
+    assert any(title.startswith("rank 1 on") for title in titles)
+    assert not (own_folders / "runs").exists()
+
+
+def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
+    made.fail(2)
+    source = ReplaySource(1.0)
+    run = source.open("made")
+    run.clock.playing = False
+    states = []
+    for seconds in (50.0, 30.0, 100.0, -60.0):
+        run.clock.seek(seconds)
+        view = run.frame(ASKED).view
+        states.append((view.state, view.done_steps, run.log(0).refresh()))
+    assert states[0][:2] == ("running", 50)
+    assert states[1][:2] == ("running", 80)
+    assert states[2][:2] == ("failed", 95)
+    assert states[3][0] == "running"
+    assert states[3][2] < states[2][2]
+    assert run.restart().possible is False
+    source.close()

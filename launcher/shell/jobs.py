@@ -65,6 +65,7 @@ def start_job(
     if kind == "eval":
         checkpoint = _checkpoint(run, checkpoint)
         argv = ["--dataset_path", _data(run, data_path), "--checkpoint_path", checkpoint]
+        argv += ["--device_target", run.profile.device_target.value]
     elif kind == "export":
         checkpoint = _checkpoint(run, checkpoint)
         name = file_name or str(run.paths.export / f"efficientnet_{_variant(run)}")

@@ -14,7 +14,7 @@ from launcher.core.codec import to_plain
 from launcher.core.hang import HangLimits
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext
-from launcher.core.profile import Profile
+from launcher.core.profile import Profile, StartMethod
 from launcher.errors import BusyError, NodeError
 from launcher.shell.attempt import NodeLink
 from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of
@@ -94,7 +94,13 @@ def plan_attempt(
 
 
 def check_reachable(profile: Profile) -> None:
-    """Raises `NodeError` for a profile with nodes that only SSH reaches."""
+    """Raises `NodeError` for a profile with nodes that only SSH reaches, or that mpirun starts."""
+    if profile.start_method is StartMethod.MPIRUN:
+        raise NodeError(
+            profile.nodes[0].label,
+            "starting through mpirun is not there yet",
+            'Set start_method = "cluster". `effnet-launch plan` shows what a start would do.',
+        )
     for node in profile.nodes:
         if not node.is_local:
             raise NodeError(

@@ -281,6 +281,16 @@ def test_errors_of_users_are_no_tracebacks(lab):
         assert done.stderr
 
 
+@pytest.mark.parametrize("profile", ["cpu-2-nodes-ssh", "gpu-2x8-mpirun", "ascend-2x8"])
+def test_what_cannot_be_started_yet_can_be_planned_and_is_refused(lab, profile):
+    assert json.loads(lab.command("plan", profile, "--json").stdout)["world_size"] > 1
+    assert "rank 0" in lab.command("plan", profile).stdout
+    done = lab.command("start", profile)
+    assert done.returncode == 6, done.stderr
+    assert "not there yet" in done.stderr
+    assert not lab.runs.exists()
+
+
 def test_an_unwritable_runs_folder_is_a_clear_error(lab, monkeypatch):
     (lab.folder / "file").write_text("")
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(lab.folder / "file" / "runs"))

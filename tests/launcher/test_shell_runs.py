@@ -195,6 +195,22 @@ def test_a_job_that_is_stopped_leaves_nothing(lab):
     assert finished["exit_code"] == 128 + signal.SIGTERM
 
 
+def test_prune_removes_old_runs_and_no_living_one(lab):
+    old = lab.start(epochs=1)
+    lab.wait_for(old, "attempt_finished")
+    lab.until(lambda: not actions.is_supervised(old))
+    living = lab.start(epochs=100)
+    lab.wait_for(living, "training_started")
+    assert lab.command("prune", "--keep", "0").returncode == 4
+    assert lab.command("prune", "--run", living.name, "--yes").returncode == 4
+    assert json.loads(lab.command("prune", "--keep", "0", "--yes", "--json").stdout) == {
+        "removed": [old.name]
+    }
+    assert [path.name for path in lab.runs.iterdir()] == [living.name]
+    client.stop_run(living, save=False)
+    lab.wait_for(living, "attempt_stopped")
+
+
 def test_settings_and_plan_reach_the_ranks(lab):
     arguments = (str(lab.profile()), "--set", "epoch_size=1")
     plan = json.loads(lab.command("plan", *arguments, "--json").stdout)

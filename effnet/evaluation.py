@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
+from effnet.accuracy import places
 from effnet.config import TrainConfig
 from effnet.data import Batch
 from effnet.model import EfficientNet
@@ -95,11 +96,7 @@ def count(
     """
     rows = batch.valid
     labels = batch.labels[rows].astype(np.int64)
-    own = logits[rows][np.arange(len(labels)), labels]
-    # The label's rank among the classes; of equal logits the lower class is first, as argmax has it.
-    above = (logits[rows] > own[:, None]).sum(axis=1)
-    equal = (logits[rows] == own[:, None]) & (np.arange(logits.shape[1]) < labels[:, None])
-    place = above + equal.sum(axis=1)
+    place = places(logits[rows], labels)
     units = np.rint(losses[rows].astype(np.float64) / _LOSS_UNIT).astype(np.int64)
     images = int(rows.sum())
     return np.array(

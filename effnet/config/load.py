@@ -48,15 +48,20 @@ def resolve(
     toml_path: str | os.PathLike[str] | None = None,
     sets: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
+    *,
+    base: Mapping[str, Any] | None = None,
+    base_name: str = "base",
 ) -> Resolved:
-    """Layers, each stronger than the one before: defaults, file, ``sets``, ``flags``, ``target``.
+    """Layers, each stronger than the one before: defaults, ``base``, file, ``sets``, ``flags``,
+    ``target``.
 
-    ``sets`` are texts ``key=value``. ``flags`` map keys to values; ``None`` is not given. Without
-    a ``target`` the highest layer that has ``device_target`` says it, else it is the CPU. Raises
+    ``sets`` are texts ``key=value``. ``flags`` and ``base`` map keys to values; a flag that is
+    ``None`` is not given; ``base_name`` says where the base's are from. Without a ``target`` the
+    highest layer that has ``device_target`` says it, else it is the CPU. Raises
     :class:`ConfigError` with every error of every layer.
     """
     problems: list[Problem] = []
-    given: list[_Given] = []
+    given = [_Given(name, raw, base_name) for name, raw in (base or {}).items()]
     if toml_path is not None:
         try:
             given += _from_file(Path(toml_path))

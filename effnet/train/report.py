@@ -26,7 +26,10 @@ class StepReport:
     steps: int = 1
 
     def line(self) -> str:
-        wide_epoch, wide_step = max(3, len(str(self.epochs))), max(5, len(str(self.steps_per_epoch)))
+        wide_epoch, wide_step = (
+            max(3, len(str(self.epochs))),
+            max(5, len(str(self.steps_per_epoch))),
+        )
         parts = [
             f"epoch: [{self.epoch:{wide_epoch}d}/{self.epochs:{wide_epoch}d}]",
             f"step:[{self.step:{wide_step}d}/{self.steps_per_epoch:{wide_step}d}]",
@@ -87,12 +90,17 @@ def resume_line(epoch: int, step: int, path: str) -> str:
 
 
 def eval_line(
-    epoch: int, step: int, images: int, time_ms: float, images_per_s: float, weights: str
+    epoch: int | None,
+    step: int | None,
+    images: int,
+    time_ms: float,
+    images_per_s: float,
+    weights: str,
 ) -> str:
-    return (
-        f"eval: epoch:[{epoch}], step:[{step}], images:[{images}], time:[{time_ms:.3f}],"
-        f" images/s:[{images_per_s:.1f}], weights:[{weights}]"
-    )
+    """`epoch` and `step` are `None` for weights that were not trained here."""
+    place = [f"{k}:[{v}]" for k, v in (("epoch", epoch), ("step", step)) if v is not None]
+    parts = [*place, f"images:[{images}]", f"time:[{time_ms:.3f}]"]
+    return f"eval: {', '.join(parts)}, images/s:[{images_per_s:.1f}], weights:[{weights}]"
 
 
 def result_line(loss: float, top_1_acc: float, top_5_acc: float, checkpoint: str) -> str:

@@ -1,0 +1,147 @@
+"""`python -m effnet export`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from effnet import flags
+from effnet.answer import Give, answering
+from effnet.device import TARGETS, DeviceMissing
+from effnet.errors import EffnetError
+
+EXAMPLES = """\
+examples:
+  python -m effnet export --checkpoint_path FILE.ckpt --file_name b2 --file_format ONNX
+  python -m effnet export --checkpoint_path FILE.ckpt --file_format MINDIR --width 288 --height 288
+  python -m effnet export --checkpoint_path FILE.ckpt --file_format ONNX --batch_size 1 --json
+
+The file is loaded again and compared with the network before it gets its name.
+"""
+FORMATS = ("ONNX", "MINDIR", "AIR")
+_AIR = "AIR is written only by MindSpore on Ascend"
+
+
+class UsageError(EffnetError):
+    """The flags contradict each other or a value is out of range."""
+
+
+def add_arguments(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="a checkpoint's network as ONNX, MINDIR or AIR",
+        description="A checkpoint's network as ONNX, MINDIR or AIR, checked against the network.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add(parser, "checkpoint_path", metavar="FILE", required=True, help="the checkpoint")
+    flags.add(
+        parser,
+        "file_name",
+        metavar="NAME",
+        default="efficientnet-b2",
+        help="file to write; the format's ending is added (default: efficientnet-b2)",
+    )
+    flags.add(
+        parser,
+        "file_format",
+        type=str.upper,
+        choices=FORMATS,
+        default="MINDIR",
+        help="default: MINDIR",
+    )
+    flags.add(parser, "width", type=int, metavar="PX", help="default: the checkpoint's")
+    flags.add(parser, "height", type=int, metavar="PX", help="default: the checkpoint's")
+    flags.add(
+        parser, "batch_size", type=int, metavar="N", help="images at once (default: any number)"
+    )
+    flags.add(
+        parser,
+        "weights",
+        choices=("model", "ema"),
+        help="default: the moving average (ema) if the checkpoint holds one",
+    )
+    flags.add(
+        parser,
+        "device_target",
+        choices=TARGETS,
+        help="where it is exported and compared (default: CPU, for AIR Ascend); the file is for"
+        " every device",
+    )
+    flags.add(parser, "device_id", type=int, help="default: DEVICE_ID, or 0")
+    flags.add(parser, "json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0; raises `EffnetError`."""
+    with answering(args.json) as give:
+        _export(args, give)
+    return 0
+
+
+def _export(args: argparse.Namespace, give: Give) -> None:
+    from effnet import device, trained
+    from effnet.data import Preprocessing
+    from effnet.export.record import INPUT, OUTPUT, Record, preprocessing_at
+    from effnet.train.heartbeat import Heartbeat
+    from effnet.trained_config import config_for
+
+    heartbeat = Heartbeat.from_environment()
+    target = args.device_target or ("Ascend" if args.file_format == "AIR" else "CPU")
+    if args.file_format == "AIR" and target != "Ascend":
+        raise DeviceMissing(
+            f"{_AIR}, not on {target}",
+            hint="on an Ascend machine: --device_target Ascend; elsewhere: --file_format MINDIR",
+        )
+    for name in ("width", "height", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} is {value}, must be at least 1")
+    path, manifest = trained.find(args.checkpoint_path)
+    resolved = config_for(manifest)
+    own = Preprocessing.from_config(resolved.config)
+    preprocessing = preprocessing_at(own, args.width or own.width_px, args.height or own.height_px)
+    try:
+        device.set_up(target, args.device_id, graph=args.file_format == "AIR")
+    except DeviceMissing as error:
+        if args.file_format != "AIR":
+            raise
+        raise DeviceMissing(f"{_AIR}: {error.message}", hint=error.hint) from error
+    # MindSpore is slow to import, and what is above should fail fast.
+    from effnet.export import job
+
+    for note in resolved.notes:
+        print(f"note: {note}")
+    heartbeat.phase("export")
+    source = trained.Trained.read(path, manifest, args.weights)
+    record = Record.of(manifest, preprocessing, source.weights)
+    destination = job.target(args.file_name, args.file_format)
+    try:
+        done = job.export(source.network, record, destination, args.file_format, args.batch_size)
+    except OSError as error:
+        raise EffnetError(f"{destination}: cannot be written: {error}") from error
+    heartbeat.close()
+    batch = args.batch_size or (1 if args.file_format == "AIR" else None)
+    shape = (batch, 3, preprocessing.height_px, preprocessing.width_px)
+    sizes = "x".join("N" if side is None else str(side) for side in shape)
+    print(f"{done.path}: {args.file_format}, {done.bytes} bytes, input {INPUT} float32 {sizes}")
+    print(done.difference.text() if done.difference else "not compared: AIR cannot be loaded here")
+    give(
+        {
+            "file": str(done.path),
+            "format": args.file_format,
+            "bytes": done.bytes,
+            "sha256": done.sha256,
+            "input": {"name": INPUT, "type": "float32", "shape": shape},
+            "output": {
+                "name": OUTPUT,
+                "type": "float32",
+                "shape": (batch, manifest.num_classes),
+            },
+            "max_abs_difference": done.difference.max_abs if done.difference else None,
+            "relative_difference": done.difference.relative if done.difference else None,
+            "checkpoint": args.checkpoint_path,
+            "weights": source.weights,
+        }
+    )

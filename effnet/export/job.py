@@ -1,0 +1,125 @@
+"""One export: written aside, loaded, compared, and only then given its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, nn
+from numpy.typing import NDArray
+
+from effnet.export import air, mindir, onnx_file
+from effnet.export.compare import Compute, Difference, ExportRefused, compare
+from effnet.export.record import Record
+from effnet.model import EfficientNet, use_plain_depthwise
+from effnet.weights.files import publish
+from effnet.weights.manifest import sha256_of
+
+SUFFIXES = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`difference` is `None` where the format cannot be loaded here."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    difference: Difference | None
+
+
+def target(file_name: str, file_format: str) -> Path:
+    """NAME with the format's ending, unless it has it."""
+    suffix = SUFFIXES[file_format]
+    return Path(file_name if file_name.lower().endswith(suffix) else file_name + suffix)
+
+
+def export(
+    network: Callable[[], EfficientNet],
+    record: Record,
+    path: Path,
+    file_format: str,
+    batch_size: int | None,
+) -> Exported:
+    """Write what `network` makes, a fresh one at each call, to `path`.
+
+    Raises `ExportRefused`, and then `path` is as it was before; `OSError` for a folder or disk
+    that cannot take the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size_px = record.preprocessing.height_px, record.preprocessing.width_px
+    # MindSpore refuses paths with spaces and most other characters, so not beside the target.
+    with tempfile.TemporaryDirectory(prefix="effnet-export-") as folder:
+        made = Path(folder) / f"model{SUFFIXES[file_format]}"
+        net = network()
+        use_plain_depthwise(net)
+        try:
+            if file_format == "ONNX":
+                onnx_file.write(net, made, size_px, batch_size, record)
+            elif file_format == "MINDIR":
+                mindir.write(net, made, size_px, batch_size)
+            else:
+                air.write(net, made, size_px, batch_size)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ExportRefused(f"MindSpore cannot export this: {_first_line(error)}") from error
+        difference = None
+        if file_format != "AIR":
+            batches = (batch_size,) if batch_size else (1, 3)
+            difference = compare(
+                _loaded(made, file_format), _computed_by(network()), (3, *size_px), batches
+            )
+        return _put(made, path, record, difference, sidecar=file_format != "ONNX")
+
+
+def _loaded(made: Path, file_format: str) -> Compute:
+    load = onnx_file.load if file_format == "ONNX" else mindir.load
+    try:
+        return load(made)
+    except Exception as error:
+        raise ExportRefused(f"the exported file cannot be loaded: {_first_line(error)}") from error
+
+
+def _computed_by(net: nn.Cell) -> Compute:
+    def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = net(Tensor(images)).asnumpy()
+        return logits
+
+    return compute
+
+
+def _put(
+    made: Path, path: Path, record: Record, difference: Difference | None, *, sidecar: bool
+) -> Exported:
+    """Copy beside `path`, then rename; where the file cannot hold the record, in a file beside."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    about = path.with_name(path.name + ".json")
+    about_aside = about.with_name(f".{about.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(made, aside)
+        done = Exported(path, aside.stat().st_size, sha256_of(aside), difference)
+        if sidecar:
+            about.unlink(missing_ok=True)
+        publish(aside, path)
+        if sidecar:
+            values: dict[str, Any] = {
+                **record.to_dict(),
+                "bytes": done.bytes,
+                "sha256": done.sha256,
+            }
+            about_aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+            publish(about_aside, about)
+    finally:
+        aside.unlink(missing_ok=True)
+        about_aside.unlink(missing_ok=True)
+    return done
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

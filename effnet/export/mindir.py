@@ -1,0 +1,28 @@
+"""A network as MindIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+from numpy.typing import NDArray
+
+
+def write(net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:
+    """Write `net` for (`batch_size` or any, 3, height, width); see `onnx_file.write`."""
+    image = Tensor(shape=[batch_size, 3, *size_px], dtype=ms.float32)
+    ms.export(net, image, file_name=str(path), file_format="MINDIR")
+
+
+def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The file in MindSpore; raises what that raises."""
+    net = nn.GraphCell(ms.load(str(path)))
+
+    def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = net(Tensor(images)).asnumpy()
+        return logits
+
+    return compute

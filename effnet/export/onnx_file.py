@@ -1,0 +1,54 @@
+"""A network as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, nn, onnx
+from numpy.typing import NDArray
+
+from effnet.export import wire
+from effnet.export.record import INPUT, OUTPUT, Record
+
+
+def write(
+    net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None, record: Record
+) -> None:
+    """Write `net` for (`batch_size` or any, 3, height, width), with `record` as metadata.
+
+    `net` is a fresh one: MindSpore exports none twice. `size_px` is (height, width). `path` has
+    only characters that MindSpore takes.
+    """
+    image = Tensor(np.zeros((batch_size or 1, 3, *size_px), np.float32))
+    axes = {} if batch_size else {INPUT: {0: "batch"}}
+    onnx.export(
+        net,
+        image,
+        file_name=str(path),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_axes=axes,
+    )
+    model = path.read_bytes()
+    if batch_size is None:
+        model = wire.with_free_batch(model)
+    path.write_bytes(wire.with_metadata(model, record.to_metadata()))
+
+
+def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The file in onnxruntime, on the CPU; raises what that raises."""
+    import onnxruntime
+
+    session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = [(item.name for item in side) for side in (session.get_inputs(), session.get_outputs())]
+    if [list(names) for names in found] != [[INPUT], [OUTPUT]]:
+        raise ValueError(f"inputs or outputs are not {INPUT} and {OUTPUT}")
+
+    def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = session.run([OUTPUT], {INPUT: images})[0]
+        return logits
+
+    return compute

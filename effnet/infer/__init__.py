@@ -1,0 +1,1 @@
+"""An exported ONNX file over a folder of images, without MindSpore."""

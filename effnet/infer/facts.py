@@ -1,0 +1,75 @@
+"""What a model says about its images and classes, and what the user says instead."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from effnet.data import Preprocessing
+from effnet.data.preprocess import NORMALIZATION
+from effnet.errors import EffnetError
+from effnet.infer.session import Model, UnreadableModel
+
+RESIZE_SHARE = 280 / 260
+"""The reference's, for files that do not say theirs."""
+
+
+class UsageError(EffnetError):
+    """The flags do not say enough, or not what the file can do."""
+
+
+def class_names(model: Model) -> tuple[str, ...] | None:
+    """In the order of the logits, where the file says them."""
+    names = _json(model, "class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != (model.classes or len(names)):
+        raise UnreadableModel(f"{model.path}: its class_names do not fit its output")
+    return tuple(map(str, names))
+
+
+def preprocessing(model: Model, given: Mapping[str, Any]) -> Preprocessing:
+    """The file's, with what is `given` (width, height, resize, interpolation, normalization).
+
+    Raises `UsageError` where neither the file nor the flags say the size, or they contradict the
+    input's shape.
+    """
+    said = _json(model, "preprocessing")
+    base = Preprocessing.from_dict(said) if said is not None else None
+    width = given["width"] or (base and base.width_px) or model.width_px
+    height = given["height"] or (base and base.height_px) or model.height_px
+    if width is None or height is None:
+        raise UsageError(
+            f"{model.path} does not say its image size", hint="--width 260 --height 260"
+        )
+    for name, wanted, own in (
+        ("width", width, model.width_px),
+        ("height", height, model.height_px),
+    ):
+        if own is not None and wanted != own:
+            raise UsageError(f"{name} {wanted} does not fit {model.path}, whose input has {own}")
+    if base is None:
+        base = Preprocessing(round(max(width, height) * RESIZE_SHARE), width, height)
+    share = base.resize_px / max(base.width_px, base.height_px)
+    resize = given["resize"] or round(max(width, height) * share)
+    if resize < max(width, height):
+        raise UsageError(f"resize {resize} is less than {width} x {height}: nothing to crop")
+    made = dataclasses.replace(base, width_px=width, height_px=height, resize_px=resize)
+    if given["interpolation"]:
+        made = dataclasses.replace(made, interpolation=given["interpolation"])
+    if given["normalization"]:
+        mean, std = NORMALIZATION[given["normalization"]]
+        made = dataclasses.replace(made, mean=mean, std=std)
+    return made
+
+
+def _json(model: Model, key: str) -> Any:
+    text = model.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UnreadableModel(f"{model.path}: its {key} is not JSON: {error}") from error

@@ -1,0 +1,105 @@
+"""Predictions for every image of a folder, in order."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effnet.accuracy import places
+from effnet.data import BadImages, DataError, ImageIndex, Preprocessing, shard
+from effnet.data.prefetch import Batch, batches
+from effnet.data.source import EvalSource
+from effnet.infer.session import Model
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """By image: `predicted` class, -1 where it could not be read, and its `probability`.
+
+    `right_at_1` and `right_at_5` count over the `images` that could be read, and are 0 for images
+    of no known class.
+    """
+
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    right_at_1: int
+    right_at_5: int
+    images: int
+    unreadable: int
+    time_ms: float
+
+    @property
+    def images_per_s(self) -> float:
+        return self.images / (self.time_ms / 1e3)
+
+
+def predict(
+    model: Model,
+    images: ImageIndex,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    threads: int,
+    bad_images: BadImages,
+    progress: Callable[[int], None],
+) -> Predictions:
+    """Every image once; raises `DataError` when not one could be read.
+
+    A model whose batch is free gets a shorter last batch, another one a batch filled up.
+    """
+    start_s = time.perf_counter()
+    predicted = np.full(len(images), -1, np.int64)
+    probability = np.zeros(len(images), np.float32)
+    right = np.zeros(2, np.int64)
+    done = 0
+    rows = shard(np.arange(len(images), dtype=np.int64), batch_size, drop_remainder=False)
+    source = EvalSource(images, preprocessing, bad_images)
+    with closing(batches(source, rows, threads)) as prepared:
+        for batch in prepared:
+            logits = _logits(model, batch)
+            chosen = logits.argmax(axis=1)
+            own = batch.indices[batch.valid]
+            predicted[own] = chosen
+            probability[own] = _softmax(logits).max(axis=1)
+            place = places(logits, batch.labels[batch.valid])
+            right += [int((place < 1).sum()), int((place < 5).sum())]
+            done += int((batch.indices >= 0).sum())
+            progress(done)
+    read = int((predicted >= 0).sum())
+    if not read:
+        raise DataError(f"none of {len(images)} images in {images.root} could be read")
+    return Predictions(
+        predicted,
+        probability,
+        int(right[0]),
+        int(right[1]),
+        read,
+        len(images) - read,
+        (time.perf_counter() - start_s) * 1e3,
+    )
+
+
+def thread_count(wanted: int) -> int:
+    """As asked, at most the cores; 0 is all of them."""
+    cores = len(os.sched_getaffinity(0))
+    return min(wanted, cores) if wanted else cores
+
+
+def _logits(model: Model, batch: Batch) -> NDArray[np.float32]:
+    """Of the valid images alone."""
+    if model.batch_size is None:
+        images = batch.images if batch.valid.all() else batch.images[batch.valid]
+        if not len(images):
+            return np.zeros((0, model.classes or 1), np.float32)
+        return model(images)
+    return model(batch.images)[batch.valid]
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

@@ -1,0 +1,66 @@
+"""A checkpoint's weights, and networks that have them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effnet.weights.files import UnreadableWeights
+from effnet.weights.manifest import Manifest, verify
+
+if TYPE_CHECKING:
+    from effnet.model import EfficientNet
+
+
+def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, Manifest]:
+    """The file itself, behind links such as `model_0/Efficientnet_b2-rank0-1_44.ckpt`, verified.
+
+    It does without MindSpore. Raises `UnreadableWeights`, `ManifestMissing`, `ManifestInvalid`,
+    `CheckpointCorrupt`.
+    """
+    path = Path(os.path.realpath(checkpoint))
+    if not path.is_file():
+        raise UnreadableWeights(f"{os.fspath(checkpoint)}: no such file")
+    return path, verify(path)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`weights` says which were taken: `model`, or `ema`, their moving average."""
+
+    manifest: Manifest
+    tensors: Mapping[str, NDArray[np.float32]]
+    weights: str
+
+    @classmethod
+    def read(cls, path: Path, manifest: Manifest, weights: str | None = None) -> Trained:
+        """The checkpoint that `find` found; the moving average if there is one, unless told.
+
+        Raises `UnreadableWeights`, also where `ema` is asked for and there is none.
+        """
+        from effnet.weights.files import read_tensors
+        from effnet.weights.transfer import AVERAGE_PREFIX, choose
+
+        tensors = read_tensors(path)
+        chosen = choose(path, tensors, None if weights is None else weights == "ema")
+        averaged = weights != "model" and any(name.startswith(AVERAGE_PREFIX) for name in tensors)
+        return cls(manifest, chosen, "ema" if averaged else "model")
+
+    def network(self) -> EfficientNet:
+        """A fresh network in evaluation mode; raises `WeightsMismatch`."""
+        from effnet.model import create
+        from effnet.weights.transfer import load_into
+
+        manifest = self.manifest
+        net: Any = create(
+            manifest.variant, manifest.num_classes, manifest.padding, bn_eps=manifest.bn_eps
+        )
+        load_into(net, self.tensors)
+        net.set_train(False)
+        return net

@@ -86,7 +86,7 @@ class Child:
             except OSError:
                 return
             self.bytes += len(data)
-            if self.first_frame_s is None and len(data) > 600:
+            if self.first_frame_s is None and b"profiles" in data:
                 self.first_frame_s = time.monotonic() - self.started
 
     def end(self) -> None:

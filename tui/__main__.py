@@ -73,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         made.error("--speed is 0.1 to 10000")
     if given.once:
         return _once(given.replay or given.target or "latest")
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
+    # textual-serve puts a driver of its own in place of the terminal.
+    served = "TEXTUAL_DRIVER" in os.environ
+    if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         print("effnet-tui needs a terminal; --once prints one picture without one", file=sys.stderr)
         return 2
     return _show(given)

@@ -9,16 +9,17 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor
 
 from effnet.config import TrainConfig
 from effnet.data import Batch
 from effnet.errors import EffnetError
 from effnet.model import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
+from effnet.optim.rmsprop import RmsProp, aligned
 from effnet.train.group import Group
 from effnet.train.heartbeat import Heartbeat
-from effnet.train.state import TrainState, shared_parameter
+from effnet.train.state import TrainState
 
 
 class LossNotFinite(EffnetError):
@@ -61,12 +62,11 @@ class TrainStep:
         self._group = group
         self._heartbeat = heartbeat
         self._gradients = _gradient_function(net, state, config)
-        self._weights = shared_parameter(state.weights, "weights")
-        self._mean_square = shared_parameter(state.mean_square, "mean_square")
-        self._moment = shared_parameter(state.moment, "moment")
-        self._rms_prop = ops.ApplyRMSProp()
+        self._rms_prop = RmsProp(
+            config.opt_decay, config.momentum, config.opt_eps, config.weight_decay
+        )
         self._count = len(state.weights)
-        self._bucket = np.empty(self._count + len(state.buffers) + 2, np.float32)
+        self._bucket = aligned(self._count + len(state.buffers) + 2)
 
     def __call__(self, batch: Batch, lr: float, step: int, stop: bool = False) -> StepOutcome:
         """`step` is the global one, from 0. Raises `LossNotFinite` before anything is changed,
@@ -80,7 +80,7 @@ class TrainStep:
         )
         own_loss = float(loss.asnumpy()) / self._config.loss_scale
         bucket, wait_ms = self._reduce(own_loss, gradients, stop)
-        mean_loss, stop_share = float(bucket[-2]), float(bucket[-1])
+        mean_loss, stop_share = float(bucket[-2]) / self._group.size, float(bucket[-1])
         if not np.isfinite(mean_loss):
             raise LossNotFinite(mean_loss, own=not np.isfinite(own_loss))
         self._heartbeat.phase("compute")
@@ -100,32 +100,23 @@ class TrainStep:
         self._heartbeat.phase("reduce")
         start_s = time.perf_counter()
         reduced = self._group.sum(bucket)
-        wait_ms = (time.perf_counter() - start_s) * 1e3
-        reduced *= np.float32(1 / self._group.size)
-        return reduced, wait_ms
+        return reduced, (time.perf_counter() - start_s) * 1e3
 
     def _update(self, bucket: np.ndarray, lr: float, step: int) -> None:
         state, config = self._state, self._config
-        gradient = bucket[: self._count]
-        if config.loss_scale != 1:
-            gradient *= np.float32(1 / config.loss_scale)
-        if config.weight_decay:
-            decayed = slice(0, state.decayed)
-            gradient[decayed] += np.float32(config.weight_decay) * state.weights[decayed]
-        self._rms_prop(
-            self._weights,
-            self._mean_square,
-            self._moment,
-            Tensor(lr, ms.float32),
-            Tensor.from_numpy(gradient),
-            config.opt_decay,
-            config.momentum,
-            config.opt_eps,
+        self._rms_prop.update(
+            state.weights,
+            state.mean_square,
+            state.moment,
+            bucket[: self._count],
+            lr,
+            gradient_scale=1 / (self._group.size * config.loss_scale),
+            decayed=state.decayed,
         )
-        # The operator may still be under way; reading waits for it.
-        self._weights.asnumpy()
         if self._group.size > 1:
-            state.buffers[...] = bucket[self._count : -2]
+            np.multiply(
+                bucket[self._count : -2], np.float32(1 / self._group.size), out=state.buffers
+            )
         if state.ema_weights is not None and state.ema_buffers is not None:
             decay = ema_decay(config.ema_decay, step)
             _average(state.ema_weights, state.weights, decay)

@@ -180,8 +180,8 @@ class Agent:
         self._is_ending = True
         if self._node is None:
             self._leave = True
-        else:
-            self._node.end(why)
+        elif not self._node.is_over:
+            self._node.stop(save=True, why=why)
 
     def _flush(self, channel: Channel) -> None:
         try:

@@ -91,6 +91,16 @@ def test_an_agent_that_is_killed_takes_its_ranks_with_it(lab):
     assert len(lab.events(root, "rank_exited")) == 2
 
 
+def test_an_agent_that_is_told_to_end_saves_first(lab):
+    """As at a shutdown: SIGTERM to everybody, and then some time."""
+    root = lab.start(epochs=100)
+    lab.wait_for(root, "training_started")
+    os.kill(lab.agent_pids()[0], signal.SIGTERM)
+    stopped = lab.wait_for(root, "attempt_stopped", "attempt_failed")
+    assert stopped["kind"] == "attempt_stopped"
+    assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
+
+
 def test_agent_and_warden_killed_together_leave_nothing(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")

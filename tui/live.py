@@ -16,7 +16,7 @@ from tui.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
-from tui.source import DATA_PATH, FrameRequest, PlanText, Player, SourceError
+from tui.source import DATA_PATH, SHARE_DEVICE, YES, FrameRequest, PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
 MAX_STRIP_RANKS: Final = 128
@@ -140,7 +140,7 @@ class LiveSource:
     def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
         """The job's id."""
         with told():
-            return client.start_job(run, kind, **dict(options))
+            return client.start_job(run, kind, **_job_options(options))
 
     def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
         """To show and to copy."""
@@ -159,7 +159,12 @@ def _words(action: str, target: str, options: Mapping[str, str]) -> str:
         sets, data_path = _split(options)
         more: dict[str, object] = {"data_path": data_path} if data_path else {}
         return shlex.join(client.command_line(action, target, settings=sets, **more))
-    return shlex.join(client.command_line(action, target, **dict(options)))
+    return shlex.join(client.command_line(action, target, **_job_options(options)))
+
+
+def _job_options(options: Mapping[str, str]) -> dict[str, str | bool]:
+    """Options as the client takes them: what is yes or no is a switch there."""
+    return {key: value == YES if key == SHARE_DEVICE else value for key, value in options.items()}
 
 
 def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:

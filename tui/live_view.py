@@ -58,6 +58,9 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         # All is done: the last epoch is full, rather than one more begun.
         epoch, step = epoch - 1, snapshot.steps_per_epoch
     note = f"stop asked by {state.stop_by}" if waiting else ""
+    running = [job.job for job in state.jobs if job.finished_s is None]
+    if running and not note:
+        note = f"{running[-1]} runs"
     return RunView(
         id=snapshot.run,
         profile=snapshot.profile,
@@ -82,13 +85,7 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         ranks=rows,
         failure=_failure(snapshot),
         checkpoints=tuple(checkpoints),
-        evaluations=tuple(
-            Evaluation(
-                entry.epoch, entry.step, entry.loss, entry.top_1_acc, entry.top_5_acc,
-                entry.images, entry.weights or "", entry.time_s,
-            )
-            for entry in state.evals
-        ),
+        evaluations=_evaluations(snapshot),
         jobs=tuple(
             Job(job.job, job.type, _job_state(job.finished_s, job.exit_code),
                 result_words(job.result), job.exit_code)
@@ -96,6 +93,25 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         ),
         lost_lines=state.skipped,
     )  # fmt: skip
+
+
+def _evaluations(snapshot: RunSnapshot) -> tuple[Evaluation, ...]:
+    # What a job's event leaves open stands in its result.
+    results = {job.job: job.result or {} for job in snapshot.state.jobs}
+    found = []
+    for entry in snapshot.state.evals:
+        result = results.get(entry.job or "", {})
+        epoch, step, weights = (
+            getattr(entry, name) if getattr(entry, name) is not None else result.get(name)
+            for name in ("epoch", "step", "weights")
+        )
+        found.append(
+            Evaluation(
+                epoch, step, entry.loss, entry.top_1_acc, entry.top_5_acc, entry.images,
+                str(weights or ""), entry.time_s,
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
 def _rank_rows(snapshot: RunSnapshot) -> tuple[RankRow, ...]:
@@ -178,7 +194,11 @@ def result_words(result: Mapping[str, Any] | None) -> str:
         return ""
     words = []
     for key, value in result.items():
-        if isinstance(value, bool) or (isinstance(value, str | int) and key != "bytes"):
+        if key == "sha256":
+            continue
+        if isinstance(value, str) and "/" in value:
+            words.append(f"{key} {value.rsplit('/', 1)[-1]}")
+        elif isinstance(value, bool) or (isinstance(value, str | int) and key != "bytes"):
             words.append(f"{key} {value}")
         elif key == "bytes" and isinstance(value, int):
             words.append(size_bytes(value))

@@ -14,6 +14,8 @@ from tui.log_source import LogSource
 from tui.model import HomeView, Restart, RunFrame
 
 DATA_PATH: Final = "data_path"  # among the overrides: the data folder, not a training key
+SHARE_DEVICE: Final = "share_device"  # a job's option, ``YES`` or left out
+YES: Final = "yes"
 
 
 class SourceError(Exception):

@@ -188,3 +188,44 @@ async def test_copy_writes_a_file_too() -> None:
         await pilot.press("y")
         await sees(pilot, "copied; also in")
         assert pilot.app.clipboard == f"effnet-launch status {RUN}"
+
+
+async def test_a_job_that_ends_says_how() -> None:
+    from dataclasses import replace
+
+    from tui.model import Job
+
+    source = FakeSource()
+    plain, state = source.run.view, ["running", ""]
+    source.run.view = lambda: replace(  # type: ignore[method-assign]
+        plain(), jobs=(Job("001-eval", "eval", state[0], state[1]),), note="001-eval runs", worst=""
+    )
+    async with showing(source, (120, 36)) as pilot:
+        await sees(pilot, "001-eval runs")
+        state[:] = ["done", "top_1_acc 0.9333"]
+        await sees(pilot, "001-eval done: top_1_acc 0.9333")
+
+
+async def test_keys_can_be_changed_in_the_settings() -> None:
+    from tui.app import Dashboard
+    from tui.settings import Settings
+
+    app = Dashboard(FakeSource(), Settings(keymap={"run.stop": "S"}), run=RUN)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("s")
+        await pilot.pause(0.2)
+        assert isinstance(pilot.app.screen, RunScreen)
+        await pilot.press("S")
+        await sees(pilot, "End run")
+
+
+async def test_themes_change_with_one_key_and_are_kept() -> None:
+    from tui.settings import load, settings_path
+
+    async with showing(FakeSource(), theme="dark") as pilot:
+        await sees(pilot, "RUNNING")
+        for name in ("light", "ansi", "mono", "dark"):
+            await pilot.press("T")
+            await sees(pilot, f"theme {name}")
+            assert load(settings_path())[0].theme == name

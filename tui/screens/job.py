@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static
 
 from tui.model import Checkpoint, Evaluation, RunView
-from tui.source import JobField
+from tui.source import SHARE_DEVICE, YES, JobField
 from tui.text import NOT_KNOWN, clean, number
 
 CommandMaker = Callable[[str, str, Mapping[str, str]], str]
@@ -25,6 +25,9 @@ EXPORT_FIELDS: Final = (
     JobField("file_name", "file name"),
 )
 EVAL_FIELDS: Final = (JobField("data_path", "data folder"),)
+SHARE_FIELD: Final = JobField(
+    SHARE_DEVICE, "device", "", (("", "a free one"), (YES, "share one with a rank"))
+)
 RESULT_LIMIT: Final = 6
 
 
@@ -80,7 +83,9 @@ class JobScreen(ModalScreen[dict[str, str]]):
         super().__init__()
         self._view, self._kind, self._command = view, kind, command
         extra = EXPORT_FIELDS if kind == "export" else EVAL_FIELDS
-        self._fields = (checkpoint_field(view), *extra)
+        # Beside a living run the job needs a device that a rank holds.
+        share = (SHARE_FIELD,) if view.live else ()
+        self._fields = (checkpoint_field(view), *extra, *share)
 
     def compose(self) -> ComposeResult:
         """Fields, the command as they change, results so far."""

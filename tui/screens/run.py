@@ -49,6 +49,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._problem = ""
         self._polled_at = 0.0
         self._seen_failure: object = None
+        self._jobs: dict[str, str] = {}
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
@@ -108,11 +109,14 @@ class RunScreen(RunActions, RunLog, RunPanels):
                 self._arrange()
                 self.call_after_refresh(self.show_hints)
             self._draw()
+            # Sizes settle after the layout, at any time; asking costs nothing when none changed.
+            self._ask()
         if first or self.log_rank is None:
             self.open_log()
         elif message.frame.view.attempt != self.log_attempt:
             self.open_log(self.log_rank)
         self._note_failure(message.frame)
+        self._note_jobs(message.frame)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
@@ -148,6 +152,17 @@ class RunScreen(RunActions, RunLog, RunPanels):
             if was_running and self.dashboard.settings.bell:
                 self.app.bell()
         self.show_hints()
+
+    def _note_jobs(self, frame: RunFrame) -> None:
+        """Say how a job ended that was seen running."""
+        for job in frame.view.jobs:
+            if job.state != "running" and self._jobs.get(job.id) == "running":
+                text = f"{job.id} {job.state}: {job.result or f'exit code {job.exit_code}'}"
+                good = job.state == "done"
+                self.notify(
+                    text, severity="information" if good else "error", timeout=20, markup=False
+                )
+            self._jobs[job.id] = job.state
 
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:

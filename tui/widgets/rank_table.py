@@ -206,8 +206,9 @@ class RankTable(LineView, can_focus=True):
         hidden = len(view.ranks) - len(shown)
         if hidden > 0:
             text = f" {self._top + 1}–{self._top + len(shown)} of {len(view.ranks)}"
-            kept = Strip(lines[0]).crop(0, max(width - len(text), 0))
-            lines[0] = [*kept, Segment(text, palette.bar + palette.accent)]
+            room = max(len(text) + 1, COLUMNS[-1].width + 1)  # in place of the last title
+            kept = Strip(lines[0]).crop(0, max(width - room, 0))
+            lines[0] = [*kept, Segment(f"{text:>{room}}", palette.bar + palette.accent)]
         self.set_lines(lines)
 
     def _head(self, columns: tuple[Column, ...], width: int) -> list[Segment]:

@@ -10,11 +10,16 @@ import numpy as np
 from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
+from effnet.export.mindir_v1 import rewrite
+
 
 def write(net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:
-    """Write `net` for (`batch_size` or any, 3, height, width); see `onnx_file.write`."""
+    """Write `net` for (`batch_size` or any, 3, height, width); see `onnx_file.write`.
+
+    MindSpore 2.10 and MindSpore Lite from 2.0 on read the file. Raises `UnknownOperator`.
+    """
     image = Tensor(shape=[batch_size, 3, *size_px], dtype=ms.float32)
-    ms.export(net, image, file_name=str(path), file_format="MINDIR")
+    ms.export(net, image, file_name=str(path), file_format="MINDIR", custom_func=rewrite)
 
 
 def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

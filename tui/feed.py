@@ -134,7 +134,6 @@ class LogFeed(Feed):
 
     def open(self, opener: Callable[[], LogWindow]) -> None:
         """Show another log; ``opener`` is called in this thread."""
-        self._commands.clear()
         self._opener = opener
         self.wake()
 

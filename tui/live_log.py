@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from launcher.client import LogReader
 
 CHUNK_LINES: Final = 4000
-BACKWARD_LIMIT: Final = 2_000_000  # lines that one step towards the top looks at
+UPWARD_LIMIT: Final = 200_000  # lines that one step towards the top looks at: about a second
+DOWNWARD_BYTES: Final = 32 << 20
 
 
 class LiveLog:
@@ -18,6 +19,7 @@ class LiveLog:
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
+        self.stopped_at: int | None = None
 
     def refresh(self) -> int:
         """Look for new lines; how many are counted."""
@@ -45,29 +47,30 @@ class LiveLog:
         self, pattern: re.Pattern[str], start: int, step: int, count: int
     ) -> list[tuple[int, str]]:
         """Matching lines, downwards by the reader's own search, upwards chunk by chunk."""
+        self.stopped_at = None
         if step < 0:
             return self._upwards(pattern, start, count)
-        found: list[tuple[int, str]] = []
         at = self._reader.lines(start, 1)
-        offset: int | None = at[0].offset if at else None
-        while offset is not None and len(found) < count:
-            some = self._reader.search(
-                pattern.pattern,
-                offset,
-                limit=count - len(found),
-                ignore_case=bool(pattern.flags & re.IGNORECASE),
-            )
-            found += [
-                (line.index, _text(line.text, line.cut_bytes))
-                for line in some.lines
-                if line.index is not None
-            ]
-            offset = some.next_offset
-        return found
+        if not at:
+            return []
+        some = self._reader.search(
+            pattern.pattern,
+            at[0].offset,
+            limit=count,
+            ignore_case=bool(pattern.flags & re.IGNORECASE),
+            budget_bytes=DOWNWARD_BYTES,
+        )
+        if some.next_offset is not None and len(some.lines) < count:
+            self.stopped_at = self._reader.line_at(some.next_offset)
+        return [
+            (line.index, _text(line.text, line.cut_bytes))
+            for line in some.lines
+            if line.index is not None
+        ]
 
     def _upwards(self, pattern: re.Pattern[str], start: int, count: int) -> list[tuple[int, str]]:
         found: list[tuple[int, str]] = []
-        end, stop = start + 1, max(0, start - BACKWARD_LIMIT)
+        end, stop = start + 1, max(0, start - UPWARD_LIMIT)
         while end > stop and len(found) < count:
             first = max(end - CHUNK_LINES, 0)
             chunk = self._reader.lines(first, end - first)
@@ -77,6 +80,8 @@ class LiveLog:
                 if pattern.search(chunk[at].text)
             ]
             end = first
+        if end > 0 and len(found) < count:
+            self.stopped_at = end - 1
         return found[:count]
 
 

@@ -43,8 +43,12 @@ class LogSource(Protocol):
     ) -> list[tuple[int, str]]:
         """Up to ``count`` matching lines from ``start`` on (towards the top, when ``step`` is -1).
 
-        In the order in which they are met; may give up early on a huge log.
+        In the order in which they are met. May give up early on a huge log: see ``stopped_at``.
         """
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The line at which the last ``matches`` gave up; ``None``: it came to the end."""
 
     def tail(self, count: int) -> Sequence[str]:
         """The last lines, whether or not they have been counted yet."""

@@ -10,6 +10,7 @@ from tui.log_source import ERROR, LEVELS, WARNING, LogSource
 from tui.text import plural
 
 NO_NUMBER: Final = -1
+FOLLOWED_LINES: Final = 200  # kept of a filtered log that is followed; no screen is higher
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class LogWindow:
         self._filter: re.Pattern[str] | None = None
         self._filter_text = ""
         self._note = ""
+        self._paused_search: tuple[re.Pattern[str], int, int] | None = None
+        self._followed: tuple[re.Pattern[str], int, list[tuple[int, str]]] | None = None
         self._last: LogFrame | None = None
         self._last_state: tuple[object, ...] = ()
 
@@ -59,6 +62,8 @@ class LogWindow:
         keep = self._keep
         if self.follow and not counted and keep is None:
             found = [(NO_NUMBER, text) for text in self._source.tail(self.height)]
+        elif self.follow and keep is not None:
+            found = self._follow_filtered(keep)
         elif self.follow:
             found = self._backward(self._total - 1, self.height, keep)
         else:
@@ -87,6 +92,9 @@ class LogWindow:
         self._note = ""
         keep = self._keep
         if by < 0:
+            if self.follow:  # the height may have changed since the last frame
+                shown = self._backward(self._total - 1, self.height, keep)
+                self._top = shown[0][0] if shown else 0
             found = self._backward(self._top - 1, -by, keep)
             self.follow = False
             if found:
@@ -172,13 +180,34 @@ class LogWindow:
             if at is None:
                 at = self._total if step < 0 else -1
             start = at + step
+        if self._paused_search is not None and self._paused_search[:2] == (pattern, step):
+            start = self._paused_search[2]
+        self._paused_search = None
         inside = 0 <= start <= self._total
         found = self._source.matches(pattern, start, step, 1) if inside else []
-        if not found:
-            self._note = f"no {'later' if step > 0 else 'earlier'} {what}"
+        if found:
+            self._note = ""
+            self.go(found[0][0])
             return
-        self._note = ""
-        self.go(found[0][0])
+        stopped = self._source.stopped_at if inside else None
+        if stopped is None:
+            self._note = f"no {'later' if step > 0 else 'earlier'} {what}"
+        else:
+            self._paused_search = (pattern, step, stopped)
+            self._note = f"no {what} up to line {stopped + 1}; the same key goes on"
+
+    def _follow_filtered(self, keep: re.Pattern[str]) -> list[tuple[int, str]]:
+        # Only new lines are looked at: the whole way up again, four times a second, is a core.
+        before = self._followed
+        if before is None or before[0] is not keep or before[1] > self._total:
+            found = self._backward(self._total - 1, FOLLOWED_LINES, keep)
+        else:
+            # The last line may have been half there.
+            first = max(before[1] - 1, 0)
+            new = self._source.matches(keep, first, 1, max(self._total - first, 1))
+            found = [line for line in before[2] if line[0] < first] + new
+        self._followed = (keep, self._total, found[-FOLLOWED_LINES:])
+        return found[-self.height :]
 
     def _forward(
         self, first: int, count: int, keep: re.Pattern[str] | None

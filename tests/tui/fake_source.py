@@ -35,6 +35,7 @@ class ListLog:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.all = list(lines)
+        self.stopped_at: int | None = None
 
     def refresh(self) -> int:
         return len(self.all)

@@ -187,3 +187,25 @@ def test_lateness_is_judged_against_the_typical_step() -> None:
     assert [heat(late, 100.0) for late in (-5.0, 4.0, 6.0, 15.0, 30.0, 90.0)] == [0, 0, 1, 2, 3, 4]
     assert heat(None, 100.0) is None
     assert heat(5.0, None) is None
+
+
+def test_a_filtered_log_that_is_followed_takes_in_only_new_lines() -> None:
+    from fake_source import ListLog
+
+    from tui.log_window import LogWindow
+
+    log = ListLog(["an error", *["plain"] * 500])
+    window = LogWindow(log, "log")
+    window.set_level("error")
+    assert [line for line, _ in window.frame().lines] == [0]
+    looked: list[int] = []
+    plain = log.matches
+
+    def matches(pattern: object, start: int, step: int, count: int) -> list[tuple[int, str]]:
+        looked.append(start)
+        return plain(pattern, start, step, count)  # type: ignore[arg-type]
+
+    log.matches = matches  # type: ignore[method-assign]
+    log.all += ["plain", "one error more"]
+    assert [line for line, _ in window.frame().lines] == [0, 502]
+    assert looked == [500]

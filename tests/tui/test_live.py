@@ -122,3 +122,22 @@ def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
     assert states[3][2] < states[2][2]
     assert run.restart().possible is False
     source.close()
+
+
+def test_a_search_in_a_huge_log_gives_the_screen_back_and_goes_on(
+    made: MadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tui import live_log
+    from tui.log_window import LogWindow
+
+    monkeypatch.setattr(live_log, "UPWARD_LIMIT", 40)
+    monkeypatch.setattr(live_log, "CHUNK_LINES", 10)
+    window = LogWindow(LiveSource().open("made").log(0), "log")
+    window.frame()
+    window.search("^start:")
+    notes = [window.frame().note]
+    while window.frame().match is None and len(notes) < 9:
+        window.again(-1)
+        notes.append(window.frame().note)
+    assert window.frame().match == 0
+    assert "the same key goes on" in notes[0]

@@ -1,0 +1,162 @@
+"""What training costs on this machine: our loop against a bare MindSpore step, and 1, 2, 8 ranks.
+
+    python benchmarks/train.py                       everything, about 15 minutes on 2 cores
+    python benchmarks/train.py --ranks 1,2 --stock 1
+
+`loop / bare`: one rank, 32 px, batch 32. `bare` is a compiled `value_and_grad` and `nn.RMSProp`
+over one batch that lies in memory; `loop` is `python -m effnet train` with data, reports, heartbeat
+and all. They run in turn, and medians are compared, since the machine may be shared.
+
+`ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the ranks'
+own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain depthwise
+convolutions, one reduction a parameter, nothing set in the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+IMAGES_A_STEP = 32
+SETTLE = 5
+"""Steps left out: compiling, and the first ones after it."""
+
+STEP = re.compile(r"^epoch: \[.*?step:\[.*?time:\[([\d.]+)\](?:, wait:\[([\d.]+)\])?, images/s:\[([\d.]+)\]")
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ranks", default="1,2,8", help="numbers of ranks (default 1,2,8)")
+    parser.add_argument("--stock", default="1,2", help="numbers of ranks for stock MindSpore")
+    parser.add_argument("--rounds", type=int, default=2, help="of loop against bare; 0: none")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        run([sys.executable, "-m", "effnet", "data", "digits", str(work / "digits")], work)
+        found: dict[str, object] = {"load_before": os.getloadavg()[0]}
+        if args.rounds:
+            found["loop"] = loop_against_bare(work, args.rounds)
+        found["ranks"] = [of_ranks(work, int(n)) for n in args.ranks.split(",") if n]
+        found["stock"] = [of_stock(work, int(n)) for n in args.stock.split(",") if n]
+        found["load_after"] = os.getloadavg()[0]
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+
+
+def loop_against_bare(work: Path, rounds: int) -> dict[str, float]:
+    """Median step times in ms, and their ratio."""
+    loop: list[float] = []
+    bare: list[float] = []
+    for number in range(rounds):
+        words = ["-m", "effnet", "train", "--dataset_path", str(work / "digits"), *recipe(1)]
+        words += ["--save_checkpoint_path", str(work / f"loop{number}"), "--set=epoch_size=2"]
+        loop += times(run([sys.executable, *words], work, tuned()))
+        words = [str(HERE / "bare_step.py"), "--steps", "60", "--compiled"]
+        bare += times(run([sys.executable, *words], work, tuned()))
+    loop_ms, bare_ms = statistics.median(loop), statistics.median(bare)
+    return {"loop_ms": loop_ms, "bare_ms": bare_ms, "loop / bare": loop_ms / bare_ms}
+
+
+def of_ranks(work: Path, ranks: int) -> dict[str, float]:
+    """Our own: throughput of all ranks, step and wait time of the slowest to report."""
+    profile = work / f"ranks{ranks}.toml"
+    profile.write_text(
+        f'name = "bench-{ranks}"\ndevice_target = "CPU"\nstart_method = "cluster"\n'
+        f'[[nodes]]\naddress = "127.0.0.1"\nslots = {ranks}\n[limits]\nlaunch_s = 900\n'
+    )
+    environment = {**os.environ, "EFFNET_RUNS_DIR": str(work / "runs")}
+    words = [str(Path(sys.executable).with_name("effnet-launch")), "start", str(profile), "--follow"]
+    words += ["--name", f"bench-{ranks}", "--data", str(work / "digits")]
+    for setting in recipe(ranks):
+        words += ["--set", setting.removeprefix("--set=")]
+    run(words, work, environment)
+    attempt = work / "runs" / f"bench-{ranks}" / "attempts" / "001"
+    steps = step_lines((attempt / "ranks" / "0000" / "log.txt").read_text())
+    return {
+        "ranks": ranks,
+        "images_per_s": statistics.median(step[2] for step in steps),
+        "step_ms": statistics.median(step[0] for step in steps),
+        "wait_ms": statistics.median(step[1] for step in steps),
+    }
+
+
+def of_stock(work: Path, ranks: int) -> dict[str, float]:
+    words = [str(HERE / "bare_step.py"), "--ranks", str(ranks), "--steps", "10" if ranks < 8 else "8"]
+    step_ms = statistics.median(times(run([sys.executable, *words], work)))
+    return {"ranks": ranks, "images_per_s": IMAGES_A_STEP / step_ms * 1e3, "step_ms": step_ms}
+
+
+def recipe(ranks: int) -> list[str]:
+    """Plain training at 32 px for one epoch of 44 steps."""
+    keys = ["class_num=10", "image_size=32", f"batch_size={IMAGES_A_STEP // ranks}"]
+    keys += ["epoch_size=1", "interval=0", "auto_augment=none", "color_jitter=0", "hflip=0"]
+    return [f"--set={key}" for key in keys]
+
+
+def step_lines(log: str) -> list[tuple[float, float, float]]:
+    """Step time in ms, wait in ms and images/s of each settled step."""
+    found = [match for line in log.splitlines() if (match := STEP.match(line))]
+    return [(float(m[1]), float(m[2] or 0), float(m[3])) for m in found[SETTLE:]]
+
+
+def times(log: str) -> list[float]:
+    return [step[0] for step in step_lines(log)]
+
+
+def tuned() -> dict[str, str]:
+    """What the launcher sets for one rank alone (launcher/core/cpu_tuning.py)."""
+    from launcher.core.cpu_tuning import rank_environment
+    from launcher.core.profile import DeviceTarget
+
+    return {**os.environ, **rank_environment(DeviceTarget.CPU, os.cpu_count() or 1)}
+
+
+def run(words: list[str], work: Path, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        words, cwd=work, env=environment, check=False, text=True, timeout=1800,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}\n{done.stdout[-3000:]}")
+    return done.stdout
+
+
+def show(found: dict[str, object]) -> None:
+    console.print(f"load {found['load_before']:.1f} before, {found['load_after']:.1f} after")
+    if isinstance(loop := found.get("loop"), dict):
+        console.print("loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop))
+    table = Table("ranks", "ours, images/s", "step, ms", "wait, ms", "stock, images/s")
+    stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}  # type: ignore[attr-defined,index]
+    for row in found["ranks"]:  # type: ignore[attr-defined]
+        other = stock.get(row["ranks"])
+        table.add_row(
+            f"{row['ranks']}",
+            f"{row['images_per_s']:.1f}",
+            f"{row['step_ms']:.0f}",
+            f"{row['wait_ms']:.0f}",
+            "–" if other is None else f"{other:.1f}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

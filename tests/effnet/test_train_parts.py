@@ -1,0 +1,167 @@
+"""The parts of training that need no run: optimizer, heartbeat, stop, meter, checkpoint folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from effnet import exit_codes
+from effnet.config import ConfigError
+from effnet.data import Batch, DataError
+from effnet.errors import EffnetError
+from effnet.evaluation import count, sum_exactly
+from effnet.optim.rmsprop import RmsProp, aligned
+from effnet.train.group import Group
+from effnet.train.heartbeat import RECORD_BYTES, Heartbeat
+from effnet.train.meter import Meter
+from effnet.train.step import ema_decay
+from effnet.train.stop import StopRequest
+
+pytestmark = pytest.mark.mindspore
+
+
+def drawn(size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+
+
+def test_rmsprop_is_tensorflows_formula() -> None:
+    size, lr = 100_001, 0.01
+    weights, moment, mean_square = drawn(size, 1), np.zeros(size), np.ones(size)
+    expected = weights.astype(np.float64)
+    found = (weights.copy(), np.ones(size, np.float32), np.zeros(size, np.float32))
+    optimizer = RmsProp(decay=0.9, momentum=0.8, epsilon=1e-3, weight_decay=0.01)
+    for step in range(3):
+        gradient = drawn(size, 10 + step) * 4
+        optimizer.update(*found, gradient.copy(), lr, gradient_scale=0.25, decayed=50_000)
+        g = gradient.astype(np.float64) * 0.25
+        g[:50_000] += 0.01 * expected[:50_000]
+        mean_square = 0.9 * mean_square + 0.1 * g * g
+        moment = 0.8 * moment + lr * g / np.sqrt(mean_square + 1e-3)
+        expected = expected - moment
+    np.testing.assert_allclose(found[0], expected, rtol=2e-6, atol=2e-6)
+
+
+def test_rmsprop_is_mindspores_too() -> None:
+    import mindspore as ms
+    from mindspore import nn
+
+    parameter = ms.Parameter(ms.Tensor(drawn(1000, 1)), name="w")
+    theirs = nn.RMSProp([parameter], 0.01, decay=0.9, momentum=0.9, epsilon=1e-3)
+    found = (drawn(1000, 1), np.ones(1000, np.float32), np.zeros(1000, np.float32))
+    ours = RmsProp(0.9, 0.9, 1e-3, 0.0)
+    for step in range(4):
+        gradient = drawn(1000, 10 + step)
+        theirs((ms.Tensor(gradient),))
+        ours.update(*found, gradient.copy(), 0.01)
+    # Its kernel for CPUs takes an approximate root: a few thousandths of an update off.
+    moved = np.abs(found[0] - drawn(1000, 1)).max()
+    assert np.abs(found[0] - parameter.asnumpy()).max() < 5e-3 * moved
+
+
+@pytest.mark.parametrize("shift", [1, 3, 8])
+def test_rmsprop_does_not_depend_on_where_the_arrays_lie(shift: int) -> None:
+    size = 70_000
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        room = np.empty(size + 64, np.float32)
+        room[shift : shift + size] = values
+        return room[shift : shift + size]
+
+    results = []
+    for place in (np.array, moved):
+        state = (place(drawn(size, 1)), place(np.ones(size)), place(np.zeros(size)))
+        state = tuple(np.asarray(part, np.float32) for part in state)
+        RmsProp(0.9, 0.9, 1e-3, 1e-5).update(*state, place(drawn(size, 2)), 0.01)
+        results.append([part.tobytes() for part in state])
+    assert results[0] == results[1]
+
+
+def test_aligned_arrays_begin_at_a_cache_line() -> None:
+    kept = [aligned(size) for size in (1, 7, 1000, 1_000_001)]
+    assert all(array.ctypes.data % 64 == 0 for array in kept)
+    assert [len(array) for array in kept] == [1, 7, 1000, 1_000_001]
+
+
+def test_a_young_average_forgets_faster() -> None:
+    assert ema_decay(0.9999, 0) == pytest.approx(0.1)
+    assert ema_decay(0.9999, 90) == pytest.approx(0.91)
+    assert ema_decay(0.9, 10_000) == 0.9
+
+
+def test_the_heartbeat_is_one_whole_record_at_each_phase(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeat"
+    heartbeat = Heartbeat(str(path))
+    for phase in ("compile", "compute", "reduce"):
+        heartbeat.done(97, 2)
+        heartbeat.phase(phase)
+        record = path.read_bytes()
+        assert len(record) == RECORD_BYTES
+        assert record.endswith(b"\n")
+        version, _, said, step, epoch, pid = record.split()
+        assert (version, said, step, epoch) == (b"1", phase.encode(), b"97", b"2")
+        assert int(pid) == os.getpid()
+    heartbeat.close()
+    assert path.read_bytes().split()[2] == b"done"
+
+
+def test_a_first_signal_asks_and_the_handlers_from_before_come_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest(str(tmp_path / "stop")) as stop:
+        assert stop.reason is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
+        assert signal.getsignal(signal.SIGTERM) == before
+    with StopRequest(str(tmp_path / "stop")) as stop:
+        (tmp_path / "stop").touch()
+        assert stop.reason == "stop file"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_meter_goes_on_from_what_an_epoch_had_before_a_resume() -> None:
+    meter = Meter(images_per_step=32, loss_sum=6.0, steps=2)
+    meter.add(1.0, 4.0)
+    meter.add(2.0, 8.0)
+    window = meter.take()
+    assert (window.steps, window.loss, window.wait_ms) == (2, 1.5, 6.0)
+    assert window.mean_loss == pytest.approx(9.0 / 4)
+    assert meter.steps == 0
+    assert meter.whole().mean_loss == pytest.approx(9.0 / 4)
+
+
+def test_right_answers_are_counted_with_ties_for_the_lower_class() -> None:
+    logits = np.array(
+        [[3, 1, 0, 0, 0, 0], [5, 5, 5, 5, 5, 5], [0, 1, 2, 3, 4, 5], [9, 0, 0, 0, 0, 0]], np.float32
+    )
+    labels = np.array([0, 1, 0, -1], np.int32)
+    batch = Batch(
+        step=0,
+        images=np.empty(0),
+        labels=labels,
+        noise=np.empty(0),
+        indices=np.array([0, 1, 2, 3]),
+        valid=labels >= 0,
+    )
+    units, top_1, top_5, images, unreadable = count(logits, np.ones(4, np.float32), batch).tolist()
+    assert (units, top_1, top_5, images, unreadable) == (3 * 2**20, 1, 2, 3, 1)
+
+
+def test_sums_over_ranks_by_way_of_float32_lose_nothing() -> None:
+    class Three(Group):
+        """Three ranks that all say the same."""
+
+        def sum(self, values: np.ndarray) -> np.ndarray:
+            assert values.dtype == np.float32
+            return values + values + values
+
+    totals = np.array([2**45 + 12_345_677, 49_999, 50_000, 1, 0], np.int64)
+    assert sum_exactly(totals, Three(0, 3)).tolist() == (3 * totals).tolist()
+
+
+def test_errors_have_the_exit_codes_of_the_contract() -> None:
+    assert exit_codes.of(EffnetError("x")) == 1
+    assert exit_codes.of(ConfigError([])) == 2
+    assert exit_codes.of(DataError("x")) == 3

@@ -1,8 +1,8 @@
 """A training step as MindSpore comes, for benchmarks/train.py to compare with.
 
-    python benchmarks/bare_step.py --steps 10            one rank, 32 images
-    python benchmarks/bare_step.py --steps 10 --ranks 2  two ranks, started here
-    python benchmarks/bare_step.py --steps 60 --compiled the compiled gradients that effnet uses
+python benchmarks/bare_step.py --steps 10            one rank, 32 images
+python benchmarks/bare_step.py --steps 10 --ranks 2  two ranks, started here
+python benchmarks/bare_step.py --steps 60 --compiled the compiled gradients that effnet uses
 """
 
 from __future__ import annotations

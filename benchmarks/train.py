@@ -33,7 +33,9 @@ IMAGES_A_STEP = 32
 SETTLE = 5
 """Steps left out: compiling, and the first ones after it."""
 
-STEP = re.compile(r"^epoch: \[.*?step:\[.*?time:\[([\d.]+)\](?:, wait:\[([\d.]+)\])?, images/s:\[([\d.]+)\]")
+STEP = re.compile(
+    r"^epoch: \[.*?step:\[.*?time:\[([\d.]+)\](?:, wait:\[([\d.]+)\])?, images/s:\[([\d.]+)\]"
+)
 
 console = Console(highlight=False)
 
@@ -84,7 +86,12 @@ def of_ranks(work: Path, ranks: int) -> dict[str, float]:
         f'[[nodes]]\naddress = "127.0.0.1"\nslots = {ranks}\n[limits]\nlaunch_s = 900\n'
     )
     environment = {**os.environ, "EFFNET_RUNS_DIR": str(work / "runs")}
-    words = [str(Path(sys.executable).with_name("effnet-launch")), "start", str(profile), "--follow"]
+    words = [
+        str(Path(sys.executable).with_name("effnet-launch")),
+        "start",
+        str(profile),
+        "--follow",
+    ]
     words += ["--name", f"bench-{ranks}", "--data", str(work / "digits")]
     for setting in recipe(ranks):
         words += ["--set", setting.removeprefix("--set=")]
@@ -100,7 +107,13 @@ def of_ranks(work: Path, ranks: int) -> dict[str, float]:
 
 
 def of_stock(work: Path, ranks: int) -> dict[str, float]:
-    words = [str(HERE / "bare_step.py"), "--ranks", str(ranks), "--steps", "10" if ranks < 8 else "8"]
+    words = [
+        str(HERE / "bare_step.py"),
+        "--ranks",
+        str(ranks),
+        "--steps",
+        "10" if ranks < 8 else "8",
+    ]
     step_ms = statistics.median(times(run([sys.executable, *words], work)))
     return {"ranks": ranks, "images_per_s": IMAGES_A_STEP / step_ms * 1e3, "step_ms": step_ms}
 
@@ -143,7 +156,9 @@ def run(words: list[str], work: Path, environment: dict[str, str] | None = None)
 def show(found: dict[str, object]) -> None:
     console.print(f"load {found['load_before']:.1f} before, {found['load_after']:.1f} after")
     if isinstance(loop := found.get("loop"), dict):
-        console.print("loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop))
+        console.print(
+            "loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop)
+        )
     table = Table("ranks", "ours, images/s", "step, ms", "wait, ms", "stock, images/s")
     stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}  # type: ignore[attr-defined,index]
     for row in found["ranks"]:  # type: ignore[attr-defined]

@@ -93,7 +93,9 @@ def summary(
     table = Table(title=f"{run}: {snapshot.status.value}", show_header=False, title_justify="left")
     table.add_row("images evaluated", f"{evaluated['images']}")
     table.add_row("top-1, MindSpore", f"{evaluated['top_1_acc']:.4f}")
-    table.add_row("top-1, ONNX", f"{inferred['top_1_acc']:.4f} ({'the same' if same else 'DIFFERS'})")
+    table.add_row(
+        "top-1, ONNX", f"{inferred['top_1_acc']:.4f} ({'the same' if same else 'DIFFERS'})"
+    )
     table.add_row("loss", f"{evaluated['loss']:.4f}")
     table.add_row("ONNX file", f"{exported['file']} ({exported['bytes'] / 1e6:.1f} MB)")
     table.add_row("largest difference", f"{exported['max_abs_difference']:.2e}")

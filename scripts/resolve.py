@@ -1,6 +1,6 @@
 """Do the requirements resolve for another Python than this one? Downloads nothing but metadata.
 
-    python scripts/resolve.py 3.10
+python scripts/resolve.py 3.10
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +169,7 @@ class Trainer:
 
     # -- data ------------------------------------------------------------------------------------
 
-    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_step: int) -> Generator[Batch, None, None]:
         return train_batches(
             self._images,
             self.config,
@@ -181,7 +181,9 @@ class Trainer:
             bad_images=self._bad_images,
         )
 
-    def _eval_batches(self, images: ImageIndex, bad_images: BadImages) -> Iterator[Batch]:
+    def _eval_batches(
+        self, images: ImageIndex, bad_images: BadImages
+    ) -> Generator[Batch, None, None]:
         return eval_batches(
             images,
             self.config,
@@ -198,7 +200,8 @@ class Trainer:
 
     def _begin(self, resume_from: str) -> None:
         """Take up the checkpoint asked for. Rank 0 reads it; the others get its state from it."""
-        point, notes = None, ()
+        point: resume.ResumePoint | None = None
+        notes: tuple[str, ...] = ()
         if self.group.rank == 0 or self.group.size == 1:
             point, notes = resume.find(
                 resume_from,

@@ -16,7 +16,7 @@ from effnet.data import Batch
 from effnet.errors import EffnetError
 from effnet.model import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
-from effnet.optim.rmsprop import RmsProp, aligned
+from effnet.optim.rmsprop import Floats, RmsProp, aligned
 from effnet.train.group import Group
 from effnet.train.heartbeat import Heartbeat
 from effnet.train.state import TrainState
@@ -89,7 +89,7 @@ class TrainStep:
 
     def _reduce(
         self, loss: float, gradients: tuple[Tensor, ...], stop: bool
-    ) -> tuple[np.ndarray, float | None]:
+    ) -> tuple[Floats, float | None]:
         state, bucket = self._state, self._bucket
         for span, gradient in zip(state.weight_spans, gradients, strict=True):
             span.of(bucket)[...] = gradient.asnumpy()
@@ -102,7 +102,7 @@ class TrainStep:
         reduced = self._group.sum(bucket)
         return reduced, (time.perf_counter() - start_s) * 1e3
 
-    def _update(self, bucket: np.ndarray, lr: float, step: int) -> None:
+    def _update(self, bucket: Floats, lr: float, step: int) -> None:
         state, config = self._state, self._config
         self._rms_prop.update(
             state.weights,
@@ -128,7 +128,7 @@ def ema_decay(decay: float, step: int) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-def _average(average: np.ndarray, values: np.ndarray, decay: float) -> None:
+def _average(average: Floats, values: Floats, decay: float) -> None:
     average *= np.float32(decay)
     average += np.float32(1 - decay) * values
 

@@ -6,7 +6,7 @@ import json
 import socket
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from launcher.core.profile import is_loopback
 from launcher.core.state import RunState

@@ -164,7 +164,9 @@ def test_another_world_size_continues_where_an_epoch_ends(
         (folder / path.name).write_bytes(path.read_bytes())
     # 4 images a step of one rank: 25 steps an epoch instead of 6.
     words = arguments(images, tmp_path, "--resume", "auto", "--set=batch_size=4", size=1)
-    (ended,) = ranks.run([*words, "--set=epoch_size=3", "--set=save_checkpoint_steps=0"], 1, tmp_path)
+    (ended,) = ranks.run(
+        [*words, "--set=epoch_size=3", "--set=save_checkpoint_steps=0"], 1, tmp_path
+    )
     assert ended.exit_code == 0, ended.output
     assert "resume: epoch:[2], step:[50]" in ended.output
     assert "epoch: [  2/  3], step:[    0/   25]" in ended.output

@@ -21,21 +21,25 @@ COMMANDS = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns its exit code (docs/report-format.md)."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+def parser(asked: str = "") -> argparse.ArgumentParser:
+    """The command line; with the name of a command in `asked`, of that one only."""
+    made = argparse.ArgumentParser(
         prog="python -m effnet",
         description="EfficientNet on MindSpore: train, evaluate, export, infer.",
         epilog="Each command has --help with examples.",
     )
-    parser.add_argument("--version", action="version", version=f"effnet {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked = argv[0] if argv else ""
+    made.add_argument("--version", action="version", version=f"effnet {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
-        if asked in (name, "-h", "--help", "") or asked not in COMMANDS:
+        if asked == name or asked not in COMMANDS:
             importlib.import_module(module).add_arguments(commands)
-    args = parser.parse_args(argv)
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code (docs/report-format.md)."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser(argv[0] if argv else "").parse_args(argv)
     try:
         return int(args.run(args))
     except EffnetError as error:

@@ -7,8 +7,8 @@
 over one batch that lies in memory; `loop` is `python -m effnet train` with data, reports, heartbeat
 and all. They run in turn, and medians are compared, since the machine may be shared.
 
-`ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the ranks'
-own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain depthwise
+`ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the
+ranks' own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain depthwise
 convolutions, one reduction a parameter, nothing set in the environment.
 """
 
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -52,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         run([sys.executable, "-m", "effnet", "data", "digits", str(work / "digits")], work)
-        found: dict[str, object] = {"load_before": os.getloadavg()[0]}
+        found: dict[str, Any] = {"load_before": os.getloadavg()[0]}
         if args.rounds:
             found["loop"] = loop_against_bare(work, args.rounds)
         found["ranks"] = [of_ranks(work, int(n)) for n in args.ranks.split(",") if n]
@@ -153,15 +154,15 @@ def run(words: list[str], work: Path, environment: dict[str, str] | None = None)
     return done.stdout
 
 
-def show(found: dict[str, object]) -> None:
+def show(found: dict[str, Any]) -> None:
     console.print(f"load {found['load_before']:.1f} before, {found['load_after']:.1f} after")
     if isinstance(loop := found.get("loop"), dict):
         console.print(
             "loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop)
         )
     table = Table("ranks", "ours, images/s", "step, ms", "wait, ms", "stock, images/s")
-    stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}  # type: ignore[attr-defined,index]
-    for row in found["ranks"]:  # type: ignore[attr-defined]
+    stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}
+    for row in found["ranks"]:
         other = stock.get(row["ranks"])
         table.add_row(
             f"{row['ranks']}",

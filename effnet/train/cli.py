@@ -125,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _resolve(given: Mapping[str, Any]) -> configuration.Resolved:
-    keys = {name: given[name] for name in configuration.keys()}
+    known = configuration.keys()
+    keys = {name: given[name] for name in known}
     if keys["device_target"] is None:
         keys["device_target"] = given["dataset_target"]
     return configuration.resolve(toml_path=given["config"], sets=given["set"], flags=keys)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from effnet.errors import EffnetError
 
 
+_STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
+
+
 class GroupError(EffnetError):
     """The ranks could not be brought together."""
 
@@ -49,12 +52,11 @@ def join(distributed: bool) -> Group:
     """
     if not distributed:
         return Group()
-    if "MS_ROLE" not in os.environ and "RANK_TABLE_FILE" not in os.environ:
-        if "OMPI_COMM_WORLD_RANK" not in os.environ:
-            raise GroupError(
-                "run_distribute is on, but nothing in the environment says which rank this is",
-                hint="start it with `effnet-launch start PROFILE`, msrun or mpirun",
-            )
+    if not any(name in os.environ for name in _STARTERS):
+        raise GroupError(
+            "run_distribute is on, but nothing in the environment says which rank this is",
+            hint="start it with `effnet-launch start PROFILE`, msrun or mpirun",
+        )
     from mindspore import communication
 
     try:
@@ -63,6 +65,6 @@ def join(distributed: bool) -> Group:
         first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise GroupError(
             f"the ranks did not come together: {first}",
-            hint="look at the scheduler's log, and whether MS_SCHED_HOST:MS_SCHED_PORT is reachable",
+            hint="look at the scheduler's log; is MS_SCHED_HOST:MS_SCHED_PORT reachable?",
         ) from error
     return Group(communication.get_rank(), communication.get_group_size())

@@ -20,6 +20,8 @@ COMMANDS = {
     "weights": "effnet.weights.cli",
 }
 
+OF_EXTRA_TRAIN = ("mindspore", "numpy", "PIL", "safetensors", "sklearn", "onnxruntime")
+
 
 def parser(asked: str = "") -> argparse.ArgumentParser:
     """The command line; with the name of a command in `asked`, of that one only."""
@@ -39,13 +41,19 @@ def parser(asked: str = "") -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (docs/report-format.md)."""
     argv = sys.argv[1:] if argv is None else argv
-    args = parser(argv[0] if argv else "").parse_args(argv)
     try:
+        args = parser(argv[0] if argv else "").parse_args(argv)
         return int(args.run(args))
     except EffnetError as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         return exit_codes.of(error)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in OF_EXTRA_TRAIN:
+            raise
+        print(f"error: {error.name} is not installed here", file=sys.stderr)
+        print("pip install 'effnet-tui[train]' in the environment of this Python", file=sys.stderr)
+        return exit_codes.DEVICE
     except BrokenPipeError:
         # Whoever read our output has gone, as `| head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,8 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
 
     Nothing falls back in silence: raises `DeviceMissing` when MindSpore or the device is absent.
     """
+    # Errors only: its warnings are about itself, and a log is for what this run does.
+    os.environ.setdefault("GLOG_v", "3")
     try:
         import mindspore as ms
     except ImportError as error:
@@ -32,7 +34,8 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
         if target == "CPU":
             ms.set_device("CPU")
             # Ranks share the cores: one thread each for MindSpore's runtime, as for OpenMP.
-            ms.set_context(runtime_num_threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
+            threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+            ms.device_context.cpu.op_tuning.threads_num(threads)
         else:
             ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from effnet import config as configuration
-from effnet import flags
+from effnet import exit_codes, flags
 from effnet.errors import EffnetError
+
+if TYPE_CHECKING:
+    from effnet.train.loop import Trainer
 
 EXAMPLES = """\
 examples:
@@ -92,18 +95,18 @@ def run(args: argparse.Namespace) -> int:
     from effnet.train.stop import StopRequest
 
     heartbeat = Heartbeat.from_environment()
-    device.set_up(config.device_target, args.device_id, graph=config.mode == "graph")
-    group = join(args.run_distribute)
-    if group.rank == 0:
-        for note in resolved.notes:
-            report.say(f"note: {note}")
-    # MindSpore is slow to import, and the configuration above should fail fast.
-    from effnet.train.loop import Trainer
-
     trainer: Trainer | None = None
     try:
-        # Within it a signal asks to save and stop; MindSpore sets its own handlers in `join`.
+        device.set_up(config.device_target, args.device_id, graph=config.mode == "graph")
+        group = join(args.run_distribute)
+        if group.rank == 0:
+            for note in resolved.notes:
+                report.say(f"note: {note}")
+        # MindSpore sets handlers of its own in `join`; from here a signal asks to save and stop.
         with StopRequest.from_environment() as stop:
+            # Slow to import: what is wrong with the configuration or device was said before.
+            from effnet.train.loop import Trainer
+
             trainer = Trainer(
                 config,
                 group,
@@ -114,11 +117,9 @@ def run(args: argparse.Namespace) -> int:
             heartbeat.phase("compile")
             trainer.run(stop)
     except EffnetError as error:
-        from effnet.exit_codes import kind_of
-
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0
-        report.say(report.fault_line(kind_of(error), epoch, step, error.message))
+        report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
         raise
     heartbeat.close()
     return 0

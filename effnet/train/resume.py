@@ -49,6 +49,8 @@ def find(
     """
     if not asked:
         return None, ()
+    if asked != "auto" and not Path(asked).exists():
+        raise CannotResume(f"{asked}: no such checkpoint", hint="--resume auto takes the newest")
     passed_over: list[str] = []
     for path in folder.present() if asked == "auto" else [Path(asked).resolve()]:
         try:

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from launcher.cli.event_text import event_text
 from launcher.cli.output import duration, failure_card, number, plain_table, size, status_text
 from launcher.core.state import RunStatus
 from launcher.reading.run import RunReader
@@ -151,19 +152,8 @@ def print_event(line: bytes, console: Console) -> None:
         event = json.loads(line)
     except ValueError:
         return
-    t, kind = event.pop("t", 0.0), event.pop("kind", "?")
-    event.pop("n", None)
-    event.pop("source", None)
-    failure = event.pop("failure", None)
-    if isinstance(failure, dict):
-        event["meaning"] = failure.get("meaning")
-    stamp = time.strftime("%H:%M:%S", time.localtime(t))
-    rest = " ".join(f"{key}={_short(value)}" for key, value in event.items() if value is not None)
-    console.print(f"{stamp} {kind} {rest}", markup=False, soft_wrap=True)
-
-
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    stamp = time.strftime("%H:%M:%S", time.localtime(event.get("t", 0.0)))
+    console.print(f"{stamp} {event_text(event)}", markup=False, soft_wrap=True)
 
 
 def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:

@@ -1,0 +1,187 @@
+"""What the pages show can be typed, links lead somewhere, and docs/cli.md is fresh."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer.main
+
+import effnet.__main__
+import launcher.cli.app
+import tui.__main__
+from launcher.client import list_profiles
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = ("effnet-launch", "effnet-tui", "python -m effnet")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+class Command(NamedTuple):
+    """A command line of a page; a whole one could be typed as it is, others only name a command."""
+
+    page: str
+    line: str
+    is_whole: bool
+
+
+def commands_of(page: Path) -> Iterator[Command]:
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"\s*\\\n\s*", " ", text)
+    name = str(page.relative_to(ROOT))
+    blocks = [block.split("\n", 1)[1] for block in FENCE.findall(text)]
+    text = FENCE.sub("", text)
+    blocks += re.findall(r"^ {4}.*$", text, re.MULTILINE)
+    for line in "\n".join(blocks).splitlines():
+        for part in re.split(r" && | \| |; ", line):
+            # A note after two spaces or a hash is not typed.
+            words = re.split(r"\s{2,}| # ", part.strip().removeprefix("$ "))[0]
+            words = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", words).replace(".venv/bin/", "")
+            # In a drawing the programs stand beside other words.
+            if words.startswith(PROGRAMS) and not re.search(r"effnet-(tui|launch)( /|,)", words):
+                yield Command(name, words, is_whole=True)
+    for span in re.findall(r"`([^`\n]+)`", re.sub(r"^ {4}.*$", "", text, flags=re.MULTILINE)):
+        words = span.replace("\\|", "|").replace(".venv/bin/", "")
+        if words.startswith(tuple(f"{program} " for program in PROGRAMS)):
+            yield from (Command(name, one, is_whole=False) for one in alternatives(words))
+
+
+def alternatives(words: str) -> list[str]:
+    """`profiles list|show` is two commands."""
+    found = re.search(r" ([a-z]+(?:\|[a-z]+)+)", words)
+    if found is None:
+        return [words]
+    return [words[: found.start(1)] + word for word in found[1].split("|")]
+
+
+def complaint(command: Command) -> str:
+    """What the program would say against a command line; empty when it takes it."""
+    program = next(name for name in PROGRAMS if command.line.startswith(name))
+    words = shlex.split(command.line[len(program) :])
+    if not command.is_whole:
+        words = [word for word in words if word != "…"]
+    if program == "effnet-launch":
+        return _typer_complaint(typer.main.get_command(launcher.cli.app.app), words, command)
+    parser = tui.__main__.parser() if program == "effnet-tui" else effnet.__main__.parser()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            parser.parse_args(words)
+    except SystemExit as ended:
+        is_short = not command.is_whole and "arguments are required" in said.getvalue()
+        return "" if ended.code == 0 or is_short else said.getvalue()
+    return ""
+
+
+def _typer_complaint(found: Any, words: list[str], command: Command) -> str:
+    while hasattr(found, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name not in found.commands:
+            return f"no command {name!r}"
+        found = found.commands[name]
+    if hasattr(found, "commands"):
+        return "" if words in ([], ["--help"], ["-h"]) else f"no option {words}"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            found.make_context(found.name, words)
+    except Exception as error:  # noqa: BLE001 typer carries click's exceptions under its own names
+        if type(error).__name__ == "Exit" or "does not exist" in str(error):
+            return ""
+        is_short = type(error).__name__ == "MissingParameter" and not command.is_whole
+        return "" if is_short else f"{type(error).__name__}: {error}"
+    return ""
+
+
+COMMANDS = [command for page in PAGES for command in commands_of(page)]
+
+
+def test_the_pages_show_commands_of_every_program() -> None:
+    for program in PROGRAMS:
+        assert sum(command.line.startswith(program) for command in COMMANDS) > 5
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.line}")
+def test_what_a_page_shows_can_be_typed(command: Command) -> None:
+    assert complaint(command) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "effnet-launch strat local-cpu",
+        "effnet-launch start local-cpu --folow",
+        "effnet-launch start",
+        "effnet-launch runs --limit many",
+        "effnet-tui --onec",
+        "python -m effnet train --batchsize 3",
+        "python -m effnet weights import FILE --source keras --out b2.ckpt",
+    ],
+)
+def test_what_cannot_be_typed_is_noticed(line: str) -> None:
+    assert complaint(Command("", line, is_whole=True)) != ""
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them in addresses."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_project_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"(?<![\w/.-])(?:\./)?((?:scripts|docs|benchmarks|cluster_profiles|tests)/[\w./-]*\w)",
+        page.read_text(encoding="utf-8"),
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_page_stands_in_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages - set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == set()
+
+
+def test_every_profile_that_ships_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFNET_PROFILES_DIR", str(tmp_path))
+    entries = {entry.name: entry for entry in list_profiles()}
+    files = {path.stem for path in (ROOT / "cluster_profiles").glob("*.toml")}
+    assert files == set(entries)
+    assert {name: entry.errors for name, entry in entries.items() if entry.errors} == {}
+
+
+def test_the_command_reference_is_fresh_and_needs_no_mindspore() -> None:
+    code = "import sys, make_cli_docs as m; sys.exit(m.main() or 'mindspore' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--check"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr

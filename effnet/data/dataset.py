@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import mindspore.dataset as ds
+import numpy as np
+from numpy.typing import NDArray
 
 from effnet.data.errors import BadImages
 from effnet.data.folders import ImageIndex
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
 COLUMNS = ["image", "label", "noise"]
+RATES = "rates"
 QUEUED = 2
 """Batches in MindSpore's own queue; its default of 16 is gigabytes at 260 px."""
 
@@ -32,13 +35,15 @@ def train_dataset(
     noise_width: int = 0,
     bad_images: BadImages | None = None,
     local_ranks: int | None = None,
+    rates: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> ds.Dataset:
     """All steps from (``epoch``, ``start_step``) up to ``end_epoch`` (``epoch_size``), once.
 
     A row is a whole batch of :func:`effnet.data.train_batches`: ``image`` float32 (N, 3, S, S),
-    ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``). Its size is the number of steps
-    that are left. Sets MindSpore's process-wide prefetch size to :data:`QUEUED`. What goes wrong
-    while it runs arrives as MindSpore's RuntimeError with our message in it.
+    ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``), and ``rates`` where a function of
+    the global step is given for it. Its size is the number of steps that are left. Sets MindSpore's
+    process-wide prefetch size to :data:`QUEUED`. What goes wrong while it runs arrives as
+    MindSpore's RuntimeError with our message in it.
     """
     share = {
         "rank": rank,
@@ -48,10 +53,11 @@ def train_dataset(
         "local_ranks": local_ranks,
     }
     end = config.epoch_size if end_epoch is None else end_epoch
-    steps = _Steps(index, config, epoch, start_step, end, share)
+    steps = _Steps(index, config, epoch, start_step, end, share, rates)
     ds.config.set_prefetch_size(QUEUED)
+    columns = COLUMNS if rates is None else [*COLUMNS, RATES]
     return ds.GeneratorDataset(
-        steps, COLUMNS, shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+        steps, columns, shuffle=False, num_parallel_workers=1, python_multiprocessing=False
     )
 
 
@@ -66,10 +72,12 @@ class _Steps:
         start_step: int,
         end_epoch: int,
         share: dict[str, Any],
+        rates: Callable[[int], NDArray[np.float32]] | None,
     ) -> None:
-        self._index, self._config, self._share = index, config, share
+        self._index, self._config, self._share, self._rates = index, config, share, rates
         self._epoch, self._start_step, self._end_epoch = epoch, start_step, end_epoch
         rows = train_rows(index, config, epoch, share["rank"], share["world_size"])
+        self._steps_per_epoch = len(rows)
         self._length = (end_epoch - epoch) * len(rows) - start_step
 
     def __len__(self) -> int:
@@ -83,4 +91,7 @@ class _Steps:
             )
             with contextlib.closing(batches):
                 for batch in batches:
-                    yield batch.images, batch.labels, batch.noise
+                    columns: tuple[Any, ...] = (batch.images, batch.labels, batch.noise)
+                    if self._rates is not None:
+                        columns += (self._rates(epoch * self._steps_per_epoch + batch.step),)
+                    yield columns

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet.errors import EffnetError
-from effnet.train.state import TrainState
+from effnet.train.state import State
 from effnet.weights.files import publish, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
 
@@ -60,7 +60,7 @@ class CheckpointFolder:
 
     def save(
         self,
-        state: TrainState,
+        state: State,
         *,
         step: int,
         steps_per_epoch: int,

@@ -28,13 +28,13 @@ from effnet.data.folders import find_split
 from effnet.errors import EffnetError
 from effnet.evaluation import Evaluation, Evaluator
 from effnet.optim.schedule import LrSchedule
-from effnet.train import report, resume
+from effnet.train import precision, report, resume, stepper
 from effnet.train.checkpoint import CheckpointFolder
 from effnet.train.group import Group
 from effnet.train.heartbeat import Heartbeat
 from effnet.train.meter import Meter
-from effnet.train.state import TrainState
-from effnet.train.step import LossNotFinite, TrainStep
+from effnet.train.sink import SunkSteps
+from effnet.train.step import LossNotFinite
 from effnet.train.stop import StopRequest
 from effnet.weights.files import read_tensors
 from effnet.weights.manifest import verify
@@ -93,13 +93,14 @@ class Trainer:
         if weights is not None:
             verify(weights)
             load_into(self.net, read_tensors(weights))
-        self.state = TrainState(
-            self.net, decay_bn_and_bias=config.decay_bn_and_bias, ema=config.ema_decay > 0
-        )
+        precision.apply(self.net, config.amp_level)
+        self.state = stepper.state_of(self.net, config)
         self.step = 0
         self._loss_sum = 0.0
         self._begin(resume_from)
-        self._train_step = TrainStep(self.net, self.state, config, group, heartbeat)
+        self._train_step = stepper.make(
+            self.net, self.state, config, group, heartbeat, self._schedule
+        )
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
     def run(self, stop: StopRequest) -> Outcome:
@@ -126,22 +127,21 @@ class Trainer:
         meter = Meter(config.batch_size * self.group.size, self._loss_sum, self.step - first)
         with closing(self._batches(epoch, self.step - first)) as batches:
             for batch in batches:
-                reason = stop.reason
                 lr = self._schedule.lr(self.step)
                 try:
-                    outcome = self._train_step(batch, lr, self.step, stop=reason is not None)
+                    outcome = self._train_step(batch, lr, self.step, stop)
                 except LossNotFinite as error:
-                    raise self._loss_fault(error, batch) from error
-                self.step += 1
-                self._loss_sum += outcome.loss
-                meter.add(outcome.loss, outcome.wait_ms)
+                    raise self._loss_fault(error) from error
+                self.step += outcome.steps
+                self._loss_sum += outcome.loss * outcome.steps
+                meter.add(outcome.loss, outcome.wait_ms, outcome.steps)
                 self._heartbeat.done(self.step, self._epochs_done)
                 last = self.step - first == self.steps_per_epoch
-                if meter.steps == config.report_steps or last or outcome.stop:
-                    self._report(epoch, batch.step, meter, lr)
+                if meter.steps >= config.report_steps or last or outcome.stop:
+                    self._report(epoch, self.step - first - 1, meter)
                 if outcome.stop:
-                    return reason or "another rank was asked"
-                if self._due_within_epoch(last):
+                    return stop.reason or "another rank was asked"
+                if self._due_within_epoch(outcome.steps, last):
                     self._save()
                 self._heartbeat.phase("data")
         self._report_epoch(epoch, meter)
@@ -169,8 +169,11 @@ class Trainer:
 
     # -- data ------------------------------------------------------------------------------------
 
-    def _batches(self, epoch: int, start_step: int) -> Generator[Batch, None, None]:
-        return train_batches(
+    def _batches(self, epoch: int, start_step: int) -> Generator[Any, None, None]:
+        """What the step takes: batches, or sinks of many."""
+        step = self._train_step
+        batches = step.sinks if isinstance(step, SunkSteps) else train_batches
+        return batches(
             self._images,
             self.config,
             epoch=epoch,
@@ -224,7 +227,7 @@ class Trainer:
                 world_size=group.size,
                 target=config.device_target,
                 variant=config.variant,
-                parameters=len(self.state.weights),
+                parameters=self.state.parameter_count,
                 epochs=config.epoch_size,
                 steps_per_epoch=self.steps_per_epoch,
                 batch_size=config.batch_size,
@@ -245,13 +248,14 @@ class Trainer:
             low, high = self.group.from_first(place).tolist()
             self.step = int(low) + (int(high) << 16)
             if self.step:
-                for flat in self.state.flat():
-                    flat[...] = self.group.from_first(flat)
+                self.state.replace(self.group.from_first)
         self._heartbeat.done(self.step, self._epochs_done)
 
-    def _due_within_epoch(self, last: bool) -> bool:
+    def _due_within_epoch(self, steps: int, last: bool) -> bool:
+        """Whether a checkpoint is due after one of the last `steps` steps."""
         every = self.config.save_checkpoint_steps
-        return bool(self.config.save_checkpoint and every and not last and self.step % every == 0)
+        wanted = self.config.save_checkpoint and every and not last
+        return bool(wanted and self.step % every < steps)
 
     def _save_unless_saved(self) -> None:
         if self.step and self._folder.path(self.step) not in self._folder.present()[:1]:
@@ -289,12 +293,12 @@ class Trainer:
             "preprocessing": Preprocessing.from_config(self.config).to_dict(),
             "images": self._images.fingerprint,
             "loss_sum": self._loss_sum,
-            "ema": self.state.ema_weights is not None,
+            "ema": self.state.has_average,
         }
 
     # -- reports ---------------------------------------------------------------------------------
 
-    def _report(self, epoch: int, step: int, meter: Meter, lr: float) -> None:
+    def _report(self, epoch: int, step: int, meter: Meter) -> None:
         window = meter.take()
         report.say(
             report.StepReport(
@@ -307,7 +311,7 @@ class Trainer:
                 step_time_ms=window.step_time_ms,
                 wait_ms=window.wait_ms,
                 images_per_s=window.images_per_s,
-                lr=lr,
+                lr=self._schedule.lr(self.step - 1),
                 memory_bytes=self._memory.bytes(),
                 steps=window.steps,
             ).line()
@@ -324,7 +328,7 @@ class Trainer:
             report.say(self._bad_images.summary())
 
     def _report_evaluation(self, evaluation: Evaluation, bad_images: BadImages) -> None:
-        weights = "model" if self.state.ema_weights is None else "ema"
+        weights = "ema" if self.state.has_average else "model"
         path = self._folder.path(self.step)
         report.say(
             report.eval_line(
@@ -346,17 +350,19 @@ class Trainer:
         if self.config.save_best_ckpt:
             self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
 
-    def _loss_fault(self, error: LossNotFinite, batch: Batch) -> LossFault:
+    def _loss_fault(self, error: LossNotFinite) -> LossFault:
+        step = self.step + error.offset
+        epoch, batch = divmod(step, self.steps_per_epoch)
         if error.own:
-            names = [self._images.path(int(i)) for i in batch.indices if i >= 0]
+            names = [self._images.path(int(i)) for i in error.indices if i >= 0]
             where = f"images {', '.join(names)}"
         else:
             where = "on another rank, which names its images"
         good = self._folder.present()
         kept = f"last good checkpoint: {good[0]}" if good else "there is no checkpoint yet"
         return LossFault(
-            f"the loss is {error.loss} at step {self.step} (epoch {self._epochs_done}, batch"
-            f" {batch.step}); {where}; {kept}",
+            f"the loss is {error.loss} at step {step} (epoch {epoch}, batch {batch}); {where};"
+            f" {kept}",
             hint="a lower lr_max or a longer warm-up is the usual cure; --resume auto goes on from"
             " the last good checkpoint",
         )

@@ -33,14 +33,14 @@ class Meter:
         self._window_loss = self._window_wait_ms = 0.0
         self._waited = False
 
-    def add(self, loss: float, wait_ms: float | None) -> None:
-        """Count one step."""
-        self.steps += 1
-        self._steps += 1
-        self._loss_sum += loss
-        self._window_loss += loss
+    def add(self, loss: float, wait_ms: float | None, steps: int = 1) -> None:
+        """Count `steps` steps, of which the others are means."""
+        self.steps += steps
+        self._steps += steps
+        self._loss_sum += loss * steps
+        self._window_loss += loss * steps
         if wait_ms is not None:
-            self._window_wait_ms += wait_ms
+            self._window_wait_ms += wait_ms * steps
             self._waited = True
 
     def take(self) -> Window:

@@ -7,9 +7,10 @@ network's parameters are views into the same memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import mindspore as ms
 import numpy as np
@@ -25,6 +26,36 @@ Floats = NDArray[np.float32]
 
 class StateMismatch(EffnetError):
     """A checkpoint's tensors are not those of this run."""
+
+
+class State(Protocol):
+    """What checkpoints and the loop ask of a state, wherever its numbers are kept.
+
+    `TrainState` has them in host memory, `GraphState` in the device's; their tensors have the same
+    names and shapes, so a checkpoint of one continues in the other.
+    """
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable numbers."""
+        ...
+
+    @property
+    def has_average(self) -> bool:
+        """Whether there is a moving average."""
+        ...
+
+    def tensors(self) -> dict[str, Floats]: ...
+
+    def load(self, tensors: Mapping[str, Floats]) -> None: ...
+
+    def replace(self, function: Callable[[Floats], Floats]) -> None:
+        """Put every number through `function`, which is given flat arrays, in a fixed order."""
+        ...
+
+    def finite(self) -> bool: ...
+
+    def averaged(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -50,13 +81,13 @@ class TrainState:
     def __init__(self, net: EfficientNet, *, decay_bn_and_bias: bool, ema: bool) -> None:
         weights = list(net.trainable_params())
         if not decay_bn_and_bias:
-            weights.sort(key=lambda p: p.ndim == 1)
+            weights.sort(key=lambda p: not has_decay(p, decay_bn_and_bias))
         self.parameters = weights
         self.weight_spans = _spans(weights)
         self.buffer_spans = _spans(batch_norm_buffers(net))
         self.weights = _adopt(weights, self.weight_spans)
         self.buffers = _adopt(batch_norm_buffers(net), self.buffer_spans)
-        self.decayed = sum(p.size for p in weights if decay_bn_and_bias or p.ndim > 1)
+        self.decayed = sum(p.size for p in weights if has_decay(p, decay_bn_and_bias))
         self.mean_square = np.ones_like(self.weights)
         self.moment = np.zeros_like(self.weights)
         self.ema_weights = self.weights.copy() if ema else None
@@ -71,25 +102,27 @@ class TrainState:
 
     def load(self, tensors: Mapping[str, Floats]) -> None:
         """Take every tensor from `tensors`; raises `StateMismatch` before any is changed."""
-        problems = []
-        for name, own in self.tensors().items():
-            found = tensors.get(name)
-            if found is None:
-                problems.append(f"{name}: missing")
-            elif found.shape != own.shape:
-                problems.append(f"{name}: shape {found.shape}, expected {own.shape}")
-        if problems:
-            more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
-            raise StateMismatch(
-                "the checkpoint is not one of this run: " + "; ".join(problems[:8]) + more
-            )
+        require_fitting(self.tensors(), tensors)
         for prefix, spans, flat in self._parts():
             for span in spans:
                 span.of(flat)[...] = tensors[prefix + span.name]
 
+    @property
+    def parameter_count(self) -> int:
+        return len(self.weights)
+
+    @property
+    def has_average(self) -> bool:
+        return self.ema_weights is not None
+
     def flat(self) -> list[Floats]:
         """The flat arrays themselves, in a fixed order."""
         return [flat for _, _, flat in self._parts()]
+
+    def replace(self, function: Callable[[Floats], Floats]) -> None:
+        """Put each flat array through `function`."""
+        for flat in self.flat():
+            flat[...] = function(flat)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -121,6 +154,27 @@ class TrainState:
                 ("ema.", self.buffer_spans, self.ema_buffers),
             ]
         return parts
+
+
+def has_decay(parameter: Parameter, decay_bn_and_bias: bool) -> bool:
+    """Whether weight decay is for it; batch norm's and biases are the vectors among them."""
+    return decay_bn_and_bias or parameter.ndim > 1
+
+
+def require_fitting(own: Mapping[str, Floats], tensors: Mapping[str, Floats]) -> None:
+    """Raises `StateMismatch` where `tensors` lack one of `own` or have it in another shape."""
+    problems = []
+    for name, tensor in own.items():
+        found = tensors.get(name)
+        if found is None:
+            problems.append(f"{name}: missing")
+        elif found.shape != tensor.shape:
+            problems.append(f"{name}: shape {found.shape}, expected {tensor.shape}")
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise StateMismatch(
+            "the checkpoint is not one of this run: " + "; ".join(problems[:8]) + more
+        )
 
 
 def _spans(parameters: list[Parameter]) -> list[Span]:

@@ -10,6 +10,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
+from numpy.typing import NDArray
 
 from effnet.config import TrainConfig
 from effnet.data import Batch
@@ -20,25 +21,33 @@ from effnet.optim.rmsprop import Floats, RmsProp, aligned
 from effnet.train.group import Group
 from effnet.train.heartbeat import Heartbeat
 from effnet.train.state import TrainState
+from effnet.train.stop import StopRequest
 
 
 class LossNotFinite(EffnetError):
-    """The loss is NaN or infinite; the state is that of the step before."""
+    """The loss is NaN or infinite, `offset` steps after those that were done before the call."""
 
-    def __init__(self, loss: float, own: bool) -> None:
+    def __init__(self, loss: float, own: bool, indices: NDArray[np.int64], offset: int = 0) -> None:
         super().__init__(f"the loss is {loss}")
         self.loss = loss
         self.own = own
         """Whether it is this rank's own loss, and not only a peer's."""
+        self.indices = indices
+        """This rank's images in that step."""
+        self.offset = offset
 
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """`loss` is the mean over all ranks; `stop` says that some rank was asked to stop."""
+    """What one call did. `stop` says that some rank was asked to stop.
+
+    `loss` is the mean over all ranks and `steps` steps, `wait_ms` the mean over the steps.
+    """
 
     loss: float
     wait_ms: float | None
     stop: bool
+    steps: int = 1
 
 
 class TrainStep:
@@ -68,7 +77,9 @@ class TrainStep:
         self._count = len(state.weights)
         self._bucket = aligned(self._count + len(state.buffers) + 2)
 
-    def __call__(self, batch: Batch, lr: float, step: int, stop: bool = False) -> StepOutcome:
+    def __call__(
+        self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
+    ) -> StepOutcome:
         """`step` is the global one, from 0. Raises `LossNotFinite` before anything is changed,
         batch-norm statistics apart.
         """
@@ -79,10 +90,11 @@ class TrainStep:
             Tensor.from_numpy(batch.noise),
         )
         own_loss = float(loss.asnumpy()) / self._config.loss_scale
-        bucket, wait_ms = self._reduce(own_loss, gradients, stop)
+        asked = stop is not None and stop.reason is not None
+        bucket, wait_ms = self._reduce(own_loss, gradients, asked)
         mean_loss, stop_share = float(bucket[-2]) / self._group.size, float(bucket[-1])
         if not np.isfinite(mean_loss):
-            raise LossNotFinite(mean_loss, own=not np.isfinite(own_loss))
+            raise LossNotFinite(mean_loss, not np.isfinite(own_loss), batch.indices)
         self._heartbeat.phase("compute")
         self._update(bucket, lr, step)
         return StepOutcome(mean_loss, wait_ms, stop_share > 0)

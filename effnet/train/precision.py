@@ -1,0 +1,21 @@
+"""Mixed precision: which cells of the network compute in float16. Parameters stay float32."""
+
+from __future__ import annotations
+
+import mindspore as ms
+
+from effnet.model import EfficientNet
+
+
+def apply(net: EfficientNet, amp_level: str) -> None:
+    """Let `net` compute as `amp_level` says, before its first call.
+
+    O0 is float32; O2 is float16 but for batch norm, whose output is cast back; O3 is float16
+    throughout, as the reference's `to_float(float16)`. Images, noise and labels stay what they are,
+    and the loss casts logits to float32.
+    """
+    if amp_level == "O0":
+        return
+    ms.amp.auto_mixed_precision(net, amp_level, ms.float16)
+    # Only its children: noise rounded to float16 would draw other masks than O0 does.
+    net.add_flags(fp16=False)

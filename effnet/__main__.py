@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from effnet import __version__, exit_codes
+from effnet import __version__, exit_codes, flags
 from effnet.errors import EffnetError
 
 # Each is imported only when it is called, or when all are listed.
@@ -25,7 +25,7 @@ OF_EXTRA_TRAIN = ("mindspore", "numpy", "PIL", "safetensors", "sklearn", "onnxru
 
 def parser(asked: str = "") -> argparse.ArgumentParser:
     """The command line; with the name of a command in `asked`, of that one only."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m effnet",
         description="EfficientNet on MindSpore: train, evaluate, export, infer.",
         epilog="Each command has --help with examples.",

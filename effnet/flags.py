@@ -3,7 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import difflib
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An error is one line and where to read more, not thirty lines of usage before it."""
+
+    def __init__(self, *given: Any, **known: Any) -> None:
+        # `--epoch` for `--epoch_size` would be ambiguous with `--epoch-size`, the same flag.
+        known.setdefault("allow_abbrev", False)
+        super().__init__(*given, **known)
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and leave with the exit code of wrong usage."""
+        name, _, unknown = message.partition(": ")
+        if name == "unrecognized arguments":
+            message += self._nearest(unknown.split()[0].partition("=")[0])
+        # Standard error of a process that is started by another may be its log.
+        print(f"error: {message}\n  hint: {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+    def _nearest(self, unknown: str) -> str:
+        found = difflib.get_close_matches(unknown, self._spellings(), n=1)
+        return f"; did you mean {found[0]}?" if found else ""
+
+    def _spellings(self) -> Iterator[str]:
+        """Every flag of this command line, those of its commands among them."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._spellings()
 
 
 def add(parser: argparse._ActionsContainer, name: str, **known: Any) -> None:

@@ -119,6 +119,9 @@ def to_toml(config: TrainConfig) -> str:
 
 def _from_file(path: Path) -> list[_Given]:
     values, lines = toml.read(path)
+    if {"nodes", "start_method"} & values.keys():
+        what = "is a cluster profile; `effnet-launch start` takes it"
+        raise ConfigError([Problem(str(path), what)])
     given = []
     for name, raw in values.items():
         where = f"{path}, line {lines[name]}" if name in lines else str(path)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from effnet.errors import EffnetError
 
-
 _STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 
 

@@ -131,7 +131,7 @@ def name_failure(
         exit_code=first.exit_code,
         signal=first.signal,
         time=first.time_s - ahead.get(first.node, 0.0),
-        last_lines=first.last_lines[-LAST_LINES:],
+        last_lines=symptoms.telling(first.last_lines)[-LAST_LINES:],
         traceback=cause.traceback,
         log=first.log,
         log_offset=first.log_offset,
@@ -144,7 +144,8 @@ def explain(death: Death) -> Cause:
     trace = symptoms.traceback_in(death.last_lines)
     if death.kind is not None:
         return Cause(death.kind, death.meaning or f"{death.who} on {death.node} is gone", "", trace)
-    follows = symptoms.is_follower(death.last_lines)
+    # MindSpore never ends a rank so, whatever it said of its peers before.
+    follows = death.signal != signal.SIGKILL and symptoms.is_follower(death.last_lines)
     if death.oom or (death.signal == signal.SIGKILL and symptoms.is_oom(death.last_lines)):
         meaning = f"the kernel ended {death.who} on {death.node}: the machine was out of memory"
         return Cause(FailureKind.OOM, meaning, symptoms.OOM_TRY, trace)

@@ -179,6 +179,9 @@ def symptom_in(lines: Sequence[str]) -> Meaning | None:
     return None
 
 
+_CHATTER = re.compile(r"\[(?:INFO|DEBUG)\] [A-Z_]+\(\d+,")
+
+
 def is_follower(lines: Sequence[str]) -> bool:
     """Whether the lines say that a peer was missed, and name no cause of the rank's own."""
     short = [line[:MAX_LINE] for line in lines]
@@ -188,6 +191,12 @@ def is_follower(lines: Sequence[str]) -> bool:
     if codes:
         return codes <= FOLLOWER_CODES
     return any(_FOLLOWER_LINES.search(line) for line in short)
+
+
+def telling(lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines without what MindSpore says of its own connections; all, where that is all."""
+    found = tuple(line for line in lines if not _CHATTER.match(line[:MAX_LINE]))
+    return found or tuple(lines)
 
 
 def is_oom(lines: Sequence[str]) -> bool:

@@ -98,10 +98,11 @@ def test_two_ranks_killed_at_random_moments_end_with_the_same_bits(
 
 
 def test_one_rank_killed_in_mid_epoch_ends_with_the_same_bits(images: Path, tmp_path: Path) -> None:
+    """With compiled gradients, as a CPU has them by default."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    (ended,) = ranks.run(arguments(images, whole, size=1), 1, whole)
+    (ended,) = ranks.run(arguments(images, whole, "--set=mode=jit", size=1), 1, whole)
     assert ended.exit_code == 0, ended.output
-    words = arguments(images, broken, "--resume", "auto", size=1)
+    words = arguments(images, broken, "--resume", "auto", "--set=mode=jit", size=1)
     with ranks.started(words, 1, broken / "first") as running:
         running.wait_for("epoch: [  0/  2], step:[    3/")
         running.kill(signal.SIGKILL)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from effnet.data.digits import write_digits
 from effnet.weights.files import read_tensors
-from tests.effnet import ranks
+from tests.effnet import live_ranks as ranks
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 

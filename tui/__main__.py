@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ examples:
   effnet-tui local-cpu              prepare a run of the profile local-cpu
   effnet-tui --once latest          print one picture of it and leave
   effnet-tui --replay latest --speed 20
+  effnet-tui --demo                 play a recorded run of eight ranks; nothing is needed
   NO_COLOR=1 effnet-tui             without colours
 
 q leaves and never ends a run; s, on a run, asks before it ends one. ? shows all keys.
@@ -43,7 +46,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--readonly", action="store_true", help="nothing can be started or ended")
     made.add_argument("--replay", metavar="RUN", help="play a run from its beginning")
     made.add_argument(
-        "--speed", type=float, default=10.0, metavar="X", help="of the replay (default 10)"
+        "--demo",
+        action="store_true",
+        help="play a recorded run of 8 ranks with a failure and a resume in it",
+    )
+    made.add_argument(
+        "--speed", type=float, metavar="X", help="of the replay (default 10) or the demo (5)"
     )
     made.add_argument(
         "--theme", choices=("dark", "light", "ansi", "mono"), help="colours, for this time"
@@ -69,10 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if given.refresh is not None and not 0.2 <= given.refresh <= 10:
         made.error("--refresh is 0.2 to 10")
-    if given.replay and not 0.1 <= given.speed <= 10_000:
+    if given.speed is not None and not 0.1 <= given.speed <= 10_000:
         made.error("--speed is 0.1 to 10000")
+    if given.demo and (given.replay or given.target):
+        made.error("--demo plays its own run")
     if given.once:
-        return _once(given.replay or given.target or "latest")
+        return _once(given.replay or given.target or "latest", given.demo)
     # textual-serve puts a driver of its own in place of the terminal.
     served = "TEXTUAL_DRIVER" in os.environ
     if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -81,7 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _show(given)
 
 
-def _once(name: str) -> int:
+def _once(name: str, demo: bool) -> int:
+    if demo:
+        from tui.recording import unpack
+
+        with tempfile.TemporaryDirectory(prefix="effnet-demo-") as folder:
+            return _once(str(unpack(Path(folder))), False)
     from tui.live import LiveSource
     from tui.once import picture
     from tui.source import SourceError
@@ -107,12 +122,17 @@ def _show(given: argparse.Namespace) -> int:
     settings, notes = load(settings_path())
     source: Source = LazySource()
     replay: ReplaySource | None = None
-    target, profile = given.target, None
-    if given.replay:
+    target, profile, again = given.target, None, ""
+    if given.demo:
+        from tui.recording import SPEED, DemoSource
+
+        source = replay = demo = DemoSource(given.speed or SPEED)
+        target, again = str(demo.run), "effnet-tui --demo"
+    elif given.replay:
         from tui.replay import ReplaySource
 
-        target = given.replay
-        source = replay = ReplaySource(given.speed)
+        target, again = given.replay, f"effnet-tui --replay {given.replay}"
+        source = replay = ReplaySource(given.speed or 10.0)
     elif target is not None and _is_profile(target):
         target, profile = None, target
     app = Dashboard(
@@ -121,9 +141,8 @@ def _show(given: argparse.Namespace) -> int:
         run=target,
         profile=profile,
         theme=given.theme,
-        refresh_hz=given.refresh,
-        readonly=given.readonly or bool(given.replay),
-        replay=bool(given.replay),
+        readonly=given.readonly or replay is not None,
+        again=again,
         notes=notes,
     )
     try:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -14,7 +15,9 @@ from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.glyphs import LEVELS, detect_level, glyphs_for
+from tui.model import HomeView, RunView
 from tui.pace import Pace
 from tui.settings import Settings, save, settings_path
 from tui.source import Source
@@ -52,7 +55,7 @@ class Dashboard(App[str]):
         theme: str | None = None,
         refresh_hz: float | None = None,
         readonly: bool = False,
-        replay: bool = False,
+        again: str = "",
         notes: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,10 +63,11 @@ class Dashboard(App[str]):
         self.source = source
         self.settings = settings
         self.readonly = readonly
-        self.replaying = replay
+        self.again = again  # what plays a replay once more
         self.clock = clock
         self.glyphs = glyphs_for(settings.glyphs or detect_level())
         self.pace = Pace(refresh_hz or settings.refresh_hz)
+        self._alerts = AlertWatch()
         self._run, self._profile, self._notes = run, profile, notes
         self._mono = MonoFilter()
         self._watchdog: Watchdog | None = None
@@ -192,6 +196,32 @@ class Dashboard(App[str]):
             keys = self.get_key_display(binding)
             yield SystemCommand(binding.description, f"key {keys}", act)
         yield SystemCommand("Next glyphs", "braille, block or ascii", self.action_next_glyphs)
+
+    def look_for_alerts(self, view: RunView | HomeView) -> None:
+        """Every screen brings what it polled; a replay's past alarms nobody."""
+        if self.again:
+            return
+        if isinstance(view, RunView):
+            found = [self._alerts.look_at(view)]
+        else:
+            found = [self._alerts.look(run.id, run.state, run.state) for run in view.runs]
+        for alert in found:
+            if alert is not None:
+                self.alert(alert)
+
+    def alert(self, alert: Alert) -> None:
+        """Bell, desktop notification, and the user's own command; the screen says it already."""
+        if self.settings.bell:
+            self.bell()
+        if self._driver is not None and not self.is_headless:
+            how = how_to_notify(self.settings.notify, os.environ)
+            self._driver.write(sequence(alert, how, os.environ))
+        if self.settings.hook:
+            run_hook(self.settings.hook, alert, self._hook_failed)
+
+    def _hook_failed(self, problem: str) -> None:
+        with suppress(RuntimeError):  # the app is gone
+            self.call_from_thread(self.notify, problem, severity="warning", markup=False)
 
     def copy_text(self, text: str, what: str) -> None:
         """Copy by the terminal, and into a file, since a terminal never says whether it did."""

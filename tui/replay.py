@@ -7,6 +7,7 @@ run. The copy is in a temporary folder and goes with the process.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import struct
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from launcher import client
-from launcher.core.events import parse_event
+from launcher.core.events import AttemptStarted, ResumePoint, parse_event
 from launcher.core.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.paths import RankPaths, RunPaths
 from launcher.core.state import RunStatus
@@ -113,6 +114,7 @@ class ReplayRun(LiveRun):
     ) -> None:
         self._owner = owner  # it removes the copy when nobody has it any more
         self._files = tuple(_growing_files(RunPaths(root), RunPaths(folder)))
+        self._resumes = tuple(_resumes(RunPaths(root).events))
         times = [moment for file in self._files for moment in (file.times[:1] + file.times[-1:])]
         if not times:
             raise SourceError(f"{root} has no events that could be played")
@@ -131,7 +133,15 @@ class ReplayRun(LiveRun):
         return super().frame(request)
 
     def restart(self) -> Restart:
-        """Nothing is resumed from here."""
+        """Nothing is resumed from here; what the run was resumed from, where it was."""
+        now = self.clock.now()
+        for time_s, taken in self._resumes:
+            if time_s > now:
+                command = shlex.join(client.command_line("resume", self._reader.run))
+                return Restart(
+                    False, taken.epoch, taken.step, taken.steps_lost, taken.path,
+                    NOT_HERE, False, command,
+                )  # fmt: skip
         return Restart(False, None, None, None, "", NOT_HERE, False, "")
 
     def _grow(self, now: float) -> None:
@@ -181,6 +191,14 @@ def _events(source: Path, copy: Path) -> _Growing:
             times.append(max(event.t, times[-1] if times else event.t))
             lengths.append(length)
     return _Growing(source, copy, tuple(times), tuple(lengths))
+
+
+def _resumes(events: Path) -> Iterator[tuple[float, ResumePoint]]:
+    """When an attempt began that went on from a checkpoint, and from which."""
+    for line in events.read_bytes().splitlines():
+        event = parse_event(line)
+        if isinstance(event, AttemptStarted) and event.resume is not None:
+            yield event.t, event.resume
 
 
 def _rank(here: RankPaths, there: RankPaths) -> Iterator[_Growing]:

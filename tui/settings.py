@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ from tui.themes import NAMES
 _toml_reader: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 FILE_NAME: Final = "dashboard.toml"
+NOTIFY: Final = ("osc9", "osc777", "off")
+_MAKE: Final[Mapping[str, Callable[[Any], Any]]] = {"refresh_hz": float, "hook": tuple}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Settings:
     glyphs: str = ""
     mouse: bool = True
     bell: bool = True
+    notify: str = ""
+    hook: tuple[str, ...] = ()  # a program and its arguments
     keymap: Mapping[str, str] = field(default_factory=dict)  # action id → keys, comma-separated
 
 
@@ -64,7 +68,7 @@ def check(raw: Mapping[str, Any], where: str) -> tuple[Settings, tuple[str, ...]
         elif (why := _wrong(name, value)) is not None:
             problems.append(f"{where}: {name} {why}")
         else:
-            good[name] = float(value) if name == "refresh_hz" else value
+            good[name] = _MAKE.get(name, lambda same: same)(value)
     return replace(Settings(), **good), tuple(problems)
 
 
@@ -73,6 +77,11 @@ def _wrong(name: str, value: object) -> str | None:
         return None if value in ("", *NAMES) else f"is none of {', '.join(NAMES)}"
     if name == "glyphs":
         return None if value in ("", *LEVELS) else f"is none of {', '.join(LEVELS)}"
+    if name == "notify":
+        return None if value in ("", *NOTIFY) else f"is none of {', '.join(NOTIFY)}"
+    if name == "hook":
+        whole = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        return None if whole else "is not a list of a program and its arguments"
     if name == "refresh_hz":
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return None if number and 0.2 <= float(str(value)) <= 10 else "is not between 0.2 and 10"
@@ -105,5 +114,7 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"{value:g}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(word) for word in value)}]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

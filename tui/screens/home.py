@@ -76,6 +76,7 @@ class HomeScreen(FeedScreen):
         """Draw what there is."""
         self._view = message.view
         self.draw_again()
+        self.dashboard.look_for_alerts(message.view)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:

@@ -50,6 +50,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._polled_at = 0.0
         self._seen_failure: object = None
         self._jobs: dict[str, str] = {}
+        self._log_nodes = {}
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
@@ -117,6 +118,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self.open_log(self.log_rank)
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
+        self.dashboard.look_for_alerts(message.frame.view)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
@@ -149,8 +151,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
             # Whoever reads the log at this moment is not torn away from it.
             if was_running and not isinstance(self.focused, LogView):
                 self.open_log()
-            if was_running and self.dashboard.settings.bell:
-                self.app.bell()
         self.show_hints()
 
     def _note_jobs(self, frame: RunFrame) -> None:

@@ -67,6 +67,8 @@ class RunActions(Screen[None]):
         view = self.view
         if view is None:
             return ""
+        if self.dashboard.again:
+            return f"once more:  {self.dashboard.again}"
         state = "goes on" if view.live else f"is {view.state}"
         return (
             f"{view.id} {state}.\n"

@@ -21,6 +21,7 @@ class RunLog(Screen[None]):
     log_feed: LogFeed | None = None
     log_rank: int | None = None
     log_attempt: int | None = None
+    _log_nodes: dict[int, str]
     frame: RunFrame | None
 
     if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class RunLog(Screen[None]):
                     self.query_one(RankTable).cursor = index
         self.log_rank, self.log_attempt = rank, frame.view.attempt
         node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
+        # A new attempt is seen before it says where its ranks are: most likely where they were.
+        node = self._log_nodes[rank] = node or self._log_nodes.get(rank, "")
         label = f"log rank {rank} {node}".rstrip()
         if (self.log_attempt or 1) > 1:
             label += f" attempt {self.log_attempt}"

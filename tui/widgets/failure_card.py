@@ -36,13 +36,14 @@ def restart_words(restart: Restart | None) -> str:
     """What a resume would take, in one line."""
     if restart is None:
         return "looking for the checkpoint that a resume would take …"
+    lost = f", {plural(restart.steps_lost, 'step')} lost" if restart.steps_lost is not None else ""
+    if not restart.possible and restart.path:
+        return f"was resumed from epoch {restart.epoch} step {restart.step}{lost}"
     if not restart.possible:
         return f"cannot resume: {restart.why}"
     words = f"resume from epoch {restart.epoch} step {restart.step}"
     words += ", verified" if restart.verified else ", not verified"
-    if restart.steps_lost is not None:
-        words += f", {plural(restart.steps_lost, 'step')} lost"
-    return words + (f"; {restart.why}" if restart.why else "")
+    return words + lost + (f"; {restart.why}" if restart.why else "")
 
 
 def lines_wanted(failure: Failure) -> int:
@@ -97,11 +98,11 @@ class FailureCard(LineView):
         tail.append(
             row(
                 restart_words(restart),
-                palette.good if possible else palette.warn,
+                palette.good if restart is not None and restart.path else palette.warn,
                 "r" if possible else "",
             )
         )
-        if restart is not None and restart.possible and restart.command:
+        if restart is not None and restart.command:
             tail.append(row(restart.command, palette.muted, "$"))
         room = height - len(lines) - len(tail)
         last = [text for text in failure.last_lines if text.strip()]

@@ -140,11 +140,16 @@ class RankTable(LineView, can_focus=True):
         super().__init__(id=id)
         self._view: RunView | None = None
         self._top = 0
+        self._aim = 0  # where the cursor was put, while there are too few rows for it
+        self._settles = False
 
     def show(self, view: RunView) -> None:
         """Draw this moment; only rows that changed are painted."""
         self._view = view
-        self.cursor = min(self.cursor, max(len(view.ranks) - 1, 0))
+        # A new attempt begins with few rows or none: the cursor comes back to its rank with them.
+        self._settles = len(view.ranks) <= self._aim
+        self.cursor = self._aim
+        self._settles = False
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -153,6 +158,9 @@ class RankTable(LineView, can_focus=True):
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Tell who shows the log."""
+        if self._settles:
+            return
+        self._aim = new
         if self._view is not None and old != new and new < len(self._view.ranks):
             self.post_message(self.RankChosen(self._view.ranks[new].rank))
             self._draw()

@@ -1,0 +1,139 @@
+"""Alerts: when there is one, what the terminal is sent, and the user's own command."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_source import FakeRun
+from made_run import MadeRun
+from terminal import Terminal, terminal
+
+from tui.alerts import Alert, AlertWatch, how_to_notify, sequence
+from tui.settings import Settings, load, save, settings_path
+
+HOOK = """\
+import os, sys
+names = ("RUN", "STATE", "MESSAGE")
+with open(sys.argv[1], "a") as file:
+    file.write("|".join([*(os.environ[name] for name in names), *sys.argv[2:]]) + "\\n")
+"""
+
+
+def test_an_alert_comes_once_and_only_for_what_was_seen_to_live() -> None:
+    watch = AlertWatch()
+    assert watch.look("old", "failed", "long ago") is None
+    assert watch.look("a", "running", "") is None
+    assert watch.look("a", "running", "", "rank 1 is silent") == Alert(
+        "a", "silent", "rank 1 is silent"
+    )
+    assert watch.look("a", "running", "", "rank 1 is silent") is None
+    assert watch.look("a", "failed", "rank 1 was first") == Alert("a", "failed", "rank 1 was first")
+    assert watch.look("a", "failed", "rank 1 was first") is None
+    assert watch.look("a", "starting", "") is None
+    assert watch.look("a", "finished", "all done") == Alert("a", "finished", "all done")
+
+
+def test_a_failed_run_is_told_with_its_first_rank() -> None:
+    run, watch = FakeRun(2), AlertWatch()
+    assert watch.look_at(run.view()) is None
+    run.fail(1)
+    alert = watch.look_at(run.view())
+    assert alert is not None
+    assert alert.is_bad
+    assert alert.message.startswith("rank 1 on node-b was first: signal SIGKILL (oom); the kernel")
+
+
+@pytest.mark.parametrize(
+    ("environ", "how"),
+    [
+        ({"TERM": "xterm-256color"}, "osc9"),
+        ({"TERM": "foot"}, "osc777"),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7200"}, "osc777"),
+        ({"TERM": "linux"}, "off"),
+    ],
+)
+def test_the_terminal_says_how_to_notify(environ: dict[str, str], how: str) -> None:
+    assert how_to_notify("", environ) == how
+    assert how_to_notify("off", environ) == "off"
+
+
+def test_no_message_can_send_control_sequences() -> None:
+    alert = Alert("r", "failed", "\x1b]0;owned\x07 line\nmore \x9b31m")
+    for how in ("osc9", "osc777"):
+        sent = sequence(alert, how, {})
+        assert sent.startswith("\x1b]")
+        assert sent.endswith("\x07")
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", sent[2:-1])
+    assert sequence(alert, "osc9", {"TMUX": "x"}).startswith("\x1bPtmux;\x1b\x1b]9;")
+    assert sequence(alert, "off", {}) == ""
+
+
+def test_hook_and_notify_are_settings_and_survive_a_save(own_folders: Path) -> None:
+    path = own_folders / "dashboard.toml"
+    settings = Settings(notify="osc777", hook=("notify-send", 'a "b" \\', "$RUN"))
+    save(path, settings)
+    assert load(path) == (settings, ())
+    path.write_text('hook = "rm -rf x"\nnotify = "loudly"\n')
+    loaded, problems = load(path)
+    assert loaded == Settings()
+    assert len(problems) == 2
+
+
+@pytest.fixture
+def run(own_folders: Path) -> MadeRun:
+    made = MadeRun(own_folders / "runs", "made-1", ranks=2, time_s=time.time() - 100)
+    made.start()
+    made.steps(20)
+    return made
+
+
+def bells(shown: Terminal) -> int:
+    """Those that ring, rather than end a sequence."""
+    return re.sub(rb"\x1b[\]P].*?(\x07|\x1b\\)", b"", shown.raw, flags=re.DOTALL).count(b"\x07")
+
+
+def with_settings(text: str) -> None:
+    path = settings_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: Path) -> None:
+    script, told = own_folders / "hook.py", own_folders / "told; rm x"
+    script.write_text(HOOK)
+    words = [sys.executable, str(script), str(told), "$HOME; echo", "a b"]
+    with_settings(f"hook = {words!r}\n".replace("'", '"'))
+    with terminal("made-1", columns=100, rows=30) as shown:
+        shown.sees("RUNNING")
+        assert bells(shown) == 0
+        run.fail(1)
+        shown.sees("FAILED")
+        shown.wait(lambda _: told.is_file() and told.read_text().endswith("\n"))
+        (line,) = told.read_text().splitlines()
+        assert line.startswith("made-1|failed|rank 1 on localhost was first")
+        assert line.endswith("|$HOME; echo|a b")
+        assert b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost was first" in shown.raw
+        assert bells(shown) == 1
+
+
+def test_alerts_can_be_off_and_a_hook_that_fails_is_said(run: MadeRun) -> None:
+    with_settings('bell = false\nnotify = "off"\nhook = ["/nowhere/at all"]\n')
+    with terminal("made-1", columns=100, rows=30) as shown:
+        shown.sees("RUNNING")
+        run.finish()
+        shown.sees("FINISHED", "hook /nowhere/at all")
+        assert bells(shown) == 0
+        assert b"\x1b]9;" not in shown.raw
+
+
+def test_a_run_that_was_over_before_rings_nothing(run: MadeRun) -> None:
+    run.fail(1)
+    with terminal("made-1", columns=100, rows=30) as shown:
+        shown.sees("FAILED")
+        shown.read(1.0)
+        assert bells(shown) == 0
+        assert b"\x1b]9;" not in shown.raw

@@ -1,0 +1,95 @@
+"""The recorded run of ``--demo``: whole, small, nobody's, and it plays to its end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pilots import everything, sees
+from terminal import terminal
+
+from launcher import client
+from launcher.core.metrics import unpack as records_in
+from tui.app import Dashboard
+from tui.recording import DemoSource, unpack
+from tui.settings import Settings
+from tui.source import FrameRequest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_is_small_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
+    assert (ROOT / "tui" / "demo" / "run.tar.gz").stat().st_size < 1_000_000
+    run = unpack(tmp_path)
+    texts = [path for path in run.rglob("*") if path.suffix in (".json", ".jsonl", ".toml", ".txt")]
+    assert len(texts) == 4 + 2 * 8
+    text = b"\n".join(path.read_bytes() for path in texts)
+    paths = set(re.findall(rb"(?<![\w.])/[a-z][\w.-]*", text))
+    assert paths <= {b"/runs", b"/data", b"/usr"}
+
+
+def test_it_is_a_whole_run_whose_reports_stand_where_they_say(tmp_path: Path) -> None:
+    run = unpack(tmp_path)
+    snapshot = client.open_run(str(run)).poll()
+    assert (snapshot.status.value, snapshot.world_size, snapshot.attempt) == ("finished", 8, 2)
+    for metrics in run.rglob("metrics.bin"):
+        log = metrics.with_name("log.txt").read_bytes()
+        for record in records_in(metrics.read_bytes()):
+            assert record.log_offset is not None
+            assert log[record.log_offset :].startswith(b"epoch: [")
+
+
+def test_it_shows_a_failure_what_it_was_resumed_from_and_the_end(tmp_path: Path) -> None:
+    source = DemoSource(speed=5)
+    clock = [100.0]
+    try:
+        run = source.open(str(source.run))
+        run.clock.wall = lambda: clock[0]
+        run.clock._since = clock[0]
+        seen: list[str] = []
+        steps: list[int] = []
+        while not run.clock.badge.startswith("replay at its end"):
+            view = run.frame(FrameRequest()).view
+            steps.append(view.done_steps or 0)
+            if not seen or seen[-1] != view.state:
+                seen.append(view.state)
+                if view.state == "failed":
+                    assert view.failure is not None
+                    assert view.failure.rank == 5
+                    restart = run.restart()
+                    assert restart.step == 50
+                    assert restart.command == "effnet-launch resume local-cpu-8p-demo"
+            clock[0] += 0.2
+        lasting = len(steps) * 0.2
+    finally:
+        source.close()
+    assert [s for s in seen if s in ("running", "failed", "finished")] == [
+        "running", "failed", "running", "finished",
+    ]  # fmt: skip
+    assert 20 < lasting < 60
+    # Alive: at the default speed something new comes at least every few seconds.
+    still = max(len(match[0]) for match in re.finditer(r"(.)\1*", "".join(map(chr, steps))))
+    assert still * 0.2 < 12
+
+
+async def test_home_of_the_demo_has_its_run_only_and_nothing_can_be_changed() -> None:
+    source = DemoSource(speed=20)
+    try:
+        app = Dashboard(
+            source, Settings(), run=str(source.run), readonly=True, again="effnet-tui --demo"
+        )
+        async with app.run_test(size=(100, 30)) as pilot:
+            await sees(pilot, "local-cpu-8p-demo", "replay 20x")
+            await pilot.press("escape")
+            await sees(pilot, "1 run")
+            assert "Stop" not in everything(pilot)
+    finally:
+        source.close()
+
+
+def test_the_command_needs_nothing_and_leaves_with_how_to_see_it_again() -> None:
+    with terminal("--demo", "--speed", "20", columns=100, rows=30) as shown:
+        shown.sees("local-cpu-8p-demo", "replay 20x")
+        shown.sees("RUNNING", "epoch 2/8")
+        shown.child.send("q")
+        shown.child.expect("once more:  effnet-tui --demo", timeout=10)

@@ -1,0 +1,117 @@
+"""Tells a person who looks elsewhere that a run failed, hangs or ended: bell, desktop, own command.
+
+Desktop notifications go through the terminal, so they come from remote machines too; a terminal
+that knows neither OSC 9 nor OSC 777 ignores them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tui.model import LIVE_STATES, RunView
+from tui.text import clean
+from tui.widgets.failure_card import headline
+
+SILENT: Final = "silent"
+_KNOWS_777: Final = ("rxvt", "foot", "mlterm")
+_KNOWS_NOTHING: Final = ("linux", "vt100", "vt220", "dumb")
+_TEXT_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What happened to a run; ``state`` is its new one, or ``silent`` when it hangs."""
+
+    run: str
+    state: str
+    message: str
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody should look."""
+        return self.state not in ("finished", "stopped")
+
+
+class AlertWatch:
+    """Finds what is worth an alert in what the screens are shown. What was over before is not."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._silent: set[str] = set()
+
+    def look(self, run: str, state: str, message: str, silent: str = "") -> Alert | None:
+        """The newest about a run; ``silent`` says who is, if anybody."""
+        before = self._states.get(run)
+        self._states[run] = state
+        was_silent = run in self._silent
+        if silent and state in LIVE_STATES:
+            self._silent.add(run)
+            return None if was_silent or before is None else Alert(run, SILENT, silent)
+        self._silent.discard(run)
+        if before in LIVE_STATES and state not in LIVE_STATES:
+            return Alert(run, state, message)
+        return None
+
+    def look_at(self, view: RunView) -> Alert | None:
+        """The same, for a run that is shown in full."""
+        hangs = any(row.state == "silent" for row in view.ranks)
+        return self.look(view.id, view.state, message_of(view), view.worst if hangs else "")
+
+
+def message_of(view: RunView) -> str:
+    """What a run that is over has to say in one line."""
+    if view.failure is not None:
+        return f"{headline(view.failure)}; {view.failure.meaning}".removesuffix("; ")
+    epoch = None if view.epoch is None else min(view.epoch + 1, view.epochs or view.epoch + 1)
+    where = "" if epoch is None else f" in epoch {epoch} of {view.epochs or '?'}"
+    loss = "" if view.loss is None else f", loss {view.loss:.3f}"
+    return f"{view.state}{where}{loss}"
+
+
+def how_to_notify(wanted: str, environ: Mapping[str, str]) -> str:
+    """``osc9``, ``osc777`` or ``off``: as the settings say, else as the terminal is known to."""
+    if wanted:
+        return wanted
+    term = environ.get("TERM", "")
+    if term.startswith(_KNOWS_NOTHING):
+        return "off"
+    return "osc777" if term.startswith(_KNOWS_777) or "VTE_VERSION" in environ else "osc9"
+
+
+def sequence(alert: Alert, how: str, environ: Mapping[str, str]) -> str:
+    """What to send to the terminal; nothing of the message can be a control sequence."""
+    title = f"effnet-tui: {alert.state}"
+    text = clean(f"{alert.run}: {alert.message}")[:_TEXT_LIMIT]
+    if how == "off":
+        return ""
+    told = f"9;{title} {text}" if how == "osc9" else f"777;notify;{title};{text}"
+    osc = f"\x1b]{told}\x07"
+    if environ.get("TMUX"):
+        # Passed on only with `set -g allow-passthrough on`.
+        return "\x1bPtmux;" + osc.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    return f"\x1bP{osc}\x1b\\" if environ.get("STY") else osc
+
+
+def run_hook(hook: Sequence[str], alert: Alert, failed: Callable[[str], None]) -> None:
+    """Runs the user's command, no shell, beside the dashboard; ``failed`` is told in a thread."""
+
+    def body() -> None:
+        told = {"RUN": alert.run, "STATE": alert.state, "MESSAGE": alert.message}
+        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        try:
+            # In a process group of its own: it outlives the dashboard and its terminal's keys.
+            pid = os.posix_spawnp(
+                hook[0], list(hook), {**os.environ, **told}, file_actions=null, setpgroup=0
+            )
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except (OSError, ValueError) as problem:
+            failed(f"hook {hook[0]}: {problem}")
+            return
+        if code:
+            failed(f"hook {hook[0]}: exit code {code}")
+
+    threading.Thread(target=body, name="effnet-tui-hook", daemon=True).start()

@@ -117,6 +117,7 @@ def train(arguments):
         done_epochs, done = newest(arguments.resume)
         where = f"epoch:[{done_epochs}], step:[{done}], path:[{arguments.resume}]"
         print(f"resume: {where}", flush=True)
+    ballast = bytearray()
     begin = time.monotonic()
     while done < epochs * STEPS:
         epoch, step = divmod(done, STEPS)
@@ -133,10 +134,12 @@ def train(arguments):
         done += 1
         took_ms = (time.monotonic() - step_begin) * 1000
         loss = 2.3 * 0.99**done
+        memory = 1_288_490_188 + done % 8 * 67_108_864
+        ballast[:] = bytes(done % 8 * 4_194_304)  # so that what a sampler sees moves too
         print(
             f"epoch: [{epoch:3d}/{epochs:3d}], step:[{step:5d}/{STEPS:5d}],"
             f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],"
-            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[1288490188]",
+            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[{memory}]",
             flush=True,
         )
         print(f"plain {done}", flush=True)

@@ -25,7 +25,9 @@ def answering(as_json: bool) -> Iterator[Give]:
     out = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield lambda answer: _write(out, json.dumps(answer) + "\n")
+        # Python's own prints, whose file need not be descriptor 1.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield lambda answer: _write(out, json.dumps(answer) + "\n")
     finally:
         sys.stdout.flush()
         os.dup2(out, 1)

@@ -144,7 +144,8 @@ class _Rewriting:
         node.op_type = f"REF::{self._made[key].name}"
 
     def _constant(self, node: Any, place: int) -> Any:
-        found = self._constants.get(node.input[place])
+        name = node.input[place] if place < len(node.input) else ""
+        found = self._constants.get(name)
         if found is None or len(found.attribute) != 1:
             raise UnknownOperator(f"input {place} of {node.op_type} is not a constant")
         value = found.attribute[0]

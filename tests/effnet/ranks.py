@@ -1,127 +1,140 @@
-"""Real ranks for tests: N processes of `python -m effnet …` and MindSpore's scheduler."""
+"""Real ranks for tests: N processes of one command and MindSpore's scheduler, none left behind."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
+FAST = {"OMP_NUM_THREADS": "1", "MS_DEV_HOST_BLOCKING_RUN": "1", "GLOG_v": "3"}
+"""What the launcher sets for ranks on a CPU."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one rank ended, and all that it printed."""
+    """How one process ended, and what it printed."""
 
-    exit_code: int
-    output: str
-
-
-class Ranks:
-    """Running ranks; `log` is what each prints, standard error included."""
-
-    def __init__(self, processes: list[subprocess.Popen[bytes]], logs: list[Path]) -> None:
-        self.processes = processes
-        self.logs = logs
-
-    def text(self, rank: int = 0) -> str:
-        return self.logs[rank].read_text(errors="replace")
-
-    def wait_for(self, text: str, timeout_s: float = 120.0, rank: int = 0) -> None:
-        """Until a rank printed `text`; fails with its log when it ends before, or takes longer."""
-        deadline = time.monotonic() + timeout_s
-        while text not in self.text(rank):
-            over = self.processes[rank].poll() is not None and text not in self.text(rank)
-            if over or time.monotonic() > deadline:
-                raise AssertionError(f"never printed {text!r}:\n{self.text(rank)[-3000:]}")
-            time.sleep(0.02)
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        for process in self.processes:
-            process.send_signal(number)
-
-    def wait(self, timeout_s: float = 240.0) -> list[Ended]:
-        deadline = time.monotonic() + timeout_s
-        for process in self.processes:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        return [Ended(p.returncode, self.text(n)) for n, p in enumerate(self.processes)]
+    code: int
+    out: str
+    err: str
 
 
-@contextlib.contextmanager
-def started(
-    argv: Sequence[str], size: int, folder: Path, environment: dict[str, str] | None = None
-) -> Iterator[Ranks]:
-    """`size` ranks of `python -m effnet ARGV`; whatever is left of them is killed at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    common = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "MS_DEV_HOST_BLOCKING_RUN": "1",
-        "GLOG_v": "3",
-        "LOCAL_WORLD_SIZE": str(size),
-        **(environment or {}),
-    }
-    processes: list[subprocess.Popen[bytes]] = []
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str, words: Sequence[str], extra: dict[str, str]) -> Path:
-            log = folder / f"{name}.log"
-            # MindSpore leaves files where it runs.
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", *words],
-                    env={**common, **extra},
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            processes.append(process)
-            return log
-
-        group: dict[str, str] = {}
-        if size > 1:
-            group = {
-                "MS_SCHED_HOST": "127.0.0.1",
-                "MS_SCHED_PORT": str(free_port()),
-                "MS_WORKER_NUM": str(size),
-                "MS_NODE_TIMEOUT": "300",
-                "MS_TOPO_TIMEOUT": "300",
-                "RANK_SIZE": str(size),
-            }
-            start("scheduler", ["effnet.scheduler"], {**group, "MS_ROLE": "MS_SCHED"})
-            processes.clear()
-        words = ["effnet", *argv, *(["--run_distribute", "True"] if size > 1 else [])]
-        logs = []
-        for rank in range(size):
-            own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank)}
-            logs.append(start(f"rank{rank}", words, {**group, **own} if size > 1 else {}))
-        yield Ranks(processes, logs)
+class RanksHang(Exception):
+    """Not all ranks ended in time; the message has what they printed last."""
 
 
-def run(
-    argv: Sequence[str],
-    size: int,
-    folder: Path,
-    environment: dict[str, str] | None = None,
-    timeout_s: float = 240.0,
+def effnet(*args: object, timeout_s: float = 120, env: Mapping[str, str] | None = None) -> Ended:
+    """One `python -m effnet …`, killed with all its children after `timeout_s`."""
+    return run_ranks([sys.executable, "-m", "effnet", *map(str, args)], 1, timeout_s, env)[0]
+
+
+def run_ranks(
+    argv: Sequence[str], ranks: int, timeout_s: float = 180, env: Mapping[str, str] | None = None
 ) -> list[Ended]:
-    """The same, to the end."""
-    with started(argv, size, folder, environment) as ranks:
-        return ranks.wait(timeout_s)
+    """`argv` as each of `ranks` ranks; with more than one, the scheduler beside them.
+
+    Raises `RanksHang` after `timeout_s`. Whatever happens, every process group is killed.
+    """
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("MS_", "RANK_", "EFFNET_"))}
+    own |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **FAST, **(env or {})}
+    cluster = _cluster(ranks) if ranks > 1 else {}
+    deadline = time.monotonic() + timeout_s
+    with tempfile.TemporaryDirectory() as folder, _group() as start:
+        if cluster:
+            scheduler = [sys.executable, "-m", "effnet.scheduler"]
+            start(scheduler, own | cluster | {"MS_ROLE": "MS_SCHED"}, _files(folder, "scheduler"))
+        started = [
+            start(list(argv), own | (_place(rank, ranks) | cluster if cluster else {}), files)
+            for rank in range(ranks)
+            for files in [_files(folder, f"rank-{rank}")]
+        ]
+        while any(process.poll() is None for process in started):
+            if time.monotonic() > deadline:
+                said = (_read(folder, f"rank-{rank}") for rank in range(ranks))
+                tails = [f"rank {n}: {o[-1000:]}{e[-2000:]}" for n, (o, e) in enumerate(said)]
+                raise RanksHang("\n".join([f"not done after {timeout_s} s", *tails]))
+            time.sleep(0.05)
+        return [
+            Ended(process.returncode, *_read(folder, f"rank-{rank}"))
+            for rank, process in enumerate(started)
+        ]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _cluster(ranks: int) -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
+        "MS_WORKER_NUM": str(ranks),
+        "MS_SCHED_HOST": "127.0.0.1",
+        "MS_SCHED_PORT": str(port),
+        "MS_NODE_TIMEOUT": "300",
+        "MS_TOPO_TIMEOUT": "300",
+    }
+
+
+def _place(rank: int, ranks: int) -> dict[str, str]:
+    return {
+        "MS_ROLE": "MS_WORKER",
+        "MS_NODE_ID": str(rank),
+        "RANK_ID": str(rank),
+        "RANK_SIZE": str(ranks),
+    }
+
+
+def _files(folder: str, name: str) -> tuple[IO[bytes], IO[bytes]]:
+    return Path(folder, f"{name}.out").open("wb"), Path(folder, f"{name}.err").open("wb")
+
+
+def _read(folder: str, name: str) -> tuple[str, str]:
+    out, err = (Path(folder, f"{name}.{end}").read_text(errors="replace") for end in ("out", "err"))
+    return out, err
+
+
+@contextmanager
+def _group() -> Iterator[_Start]:
+    start = _Start()
+    try:
+        yield start
+    finally:
+        start.end_all()
+
+
+class _Start:
+    """Starts processes, each in its own group, and remembers them."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(
+        self, argv: list[str], env: dict[str, str], files: tuple[IO[bytes], IO[bytes]]
+    ) -> subprocess.Popen[bytes]:
+        out, err = files
+        with out, err:
+            process = subprocess.Popen(
+                argv,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+    def end_all(self) -> None:
+        for process in self._started:
+            # The group outlives its leader while a child of it lives.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)

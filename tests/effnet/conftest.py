@@ -1,0 +1,107 @@
+"""What takes seconds to make, made once for all tests of the trainer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import checkpoints
+
+from effnet import device
+from effnet.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def one_process() -> Iterator[None]:
+    """Lets one process run many commands: MindSpore's CPU is set up once and for all."""
+    first = device.set_up
+
+    def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
+        if target != "CPU":
+            first(target, device_id, graph=graph)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "set_up", set_up)
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits data set, `train/` and `val/`."""
+    from effnet.data.digits import write_digits
+
+    return write_digits(tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture(scope="session")
+def digits_359(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """359 of the validation images: a prime, which no number of ranks or batches divides."""
+    folder = tmp_path_factory.mktemp("data") / "val"
+    shutil.copytree(digits / "val", folder)
+    min((folder / "3").iterdir()).unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_b0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """B0 with weights and statistics drawn from their names, 10 classes."""
+    pytest.importorskip("mindspore")
+    return checkpoints.imported(tmp_path_factory.mktemp("drawn"), "b0")
+
+
+@pytest.fixture(scope="session")
+def taught(drawn_b0: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """B0 that knows digits, in its moving average alone; under the reference's name, a link."""
+    folder = tmp_path_factory.mktemp("a run") / "checkpoint"
+    (folder / "model_0").mkdir(parents=True)
+    out = checkpoints.taught(drawn_b0, digits, folder / "step-00000045.ckpt", average=True)
+    link = folder / "model_0" / "Efficientnet_b0-rank0-1_45.ckpt"
+    link.symlink_to(f"../{out.name}")
+    return link
+
+
+@pytest.fixture(scope="session")
+def taught_onnx(taught: Path, one_process: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`taught` as `export` writes it."""
+    path = tmp_path_factory.mktemp("exported") / "b0.onnx"
+    args = ("export", "--checkpoint_path", taught, "--file_name", path, "--file_format", "ONNX")
+    assert main(list(map(str, args))) == 0
+    return path
+
+
+@pytest.fixture
+def answer(one_process: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Runs one of the trainer's commands with --json in this process; what it answers."""
+
+    def run(*args: object) -> dict[str, Any]:
+        capfd.readouterr()
+        code = main([*map(str, args), "--json"])
+        out, err = capfd.readouterr()
+        assert code == 0, err
+        assert out.count("\n") == 1, out
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    return run
+
+
+@pytest.fixture
+def fails(one_process: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs one of the trainer's commands in this process; its exit code and standard error."""
+
+    def run(*args: object) -> tuple[int, str]:
+        capfd.readouterr()
+        code = main(list(map(str, args)))
+        _, err = capfd.readouterr()
+        assert code != 0
+        return code, err
+
+    return run

@@ -1,0 +1,138 @@
+"""`python -m effnet eval`: the numbers, whose they are, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+from ranks import effnet, run_ranks
+
+from effnet.evaluation import count
+from launcher.core import report
+
+pytestmark = pytest.mark.mindspore
+
+
+@pytest.mark.slow
+def test_one_two_and_three_ranks_give_the_same_numbers(taught, digits_359):
+    argv = [sys.executable, "-m", "effnet", "eval", "--dataset_path", str(digits_359)]
+    argv += ["--checkpoint_path", str(taught), "--json", "--run_distribute"]
+    answers = []
+    for ranks in (1, 2, 3):
+        ended = run_ranks([*argv, str(ranks > 1)], ranks, timeout_s=240)
+        assert [rank.code for rank in ended] == [0] * ranks, ended[0].err[-3000:]
+        assert [rank.out for rank in ended[1:]] == [""] * (ranks - 1)
+        answers.append(json.loads(ended[0].out))
+    for found in answers:
+        del found["images_per_s"]
+    assert answers[0]["images"] == 359
+    assert 0.85 < answers[0]["top_1_acc"] < 0.99
+    assert answers[1] == answers[0]
+    assert answers[2] == answers[0]
+
+
+def test_the_printed_lines_are_the_references_and_the_parsers(taught, digits):
+    done = effnet("eval", "--dataset-path", digits, "--checkpoint-path", taught)
+    assert done.code == 0, done.err
+    first, second = done.out.splitlines()
+    line = report.parse(first)
+    assert (line.epoch, line.step, line.images, line.weights) == (1, 45, 360, "ema")
+    assert second.startswith("result: {'Loss': ")
+    assert second.endswith(f" ckpt = {taught}")
+    assert report.parse(second).top_1_acc > 0.85
+    # Nobody looks: no bar.
+    assert done.err == ""
+
+
+def test_json_the_average_unless_told_otherwise_and_unreadable_images(
+    taught, digits, tmp_path, answer
+):
+    folder = tmp_path / "val"
+    shutil.copytree(digits / "val", folder)
+    broken = min((folder / "0").iterdir())
+    broken.write_bytes(b"no image")
+    found = answer("eval", "--dataset_path", folder, "--checkpoint_path", taught)
+    assert found.keys() == {
+        *("loss", "top_1_acc", "top_5_acc", "images", "unreadable", "checkpoint"),
+        *("weights", "step", "epoch", "images_per_s"),
+    }
+    assert (found["images"], found["unreadable"]) == (359, 1)
+    assert (found["weights"], found["step"], found["epoch"]) == ("ema", 45, 1)
+    assert found["checkpoint"] == str(taught)
+    assert found["top_1_acc"] > 0.85
+    own = answer(
+        *("eval", "--dataset_path", folder, "--checkpoint_path", taught),
+        *("--weights", "model", "--batch_size", 64),
+    )
+    assert own["weights"] == "model"
+    assert own["top_1_acc"] < 0.5
+
+
+def test_weights_from_elsewhere_have_no_step(drawn_b0, digits, answer):
+    found = answer(
+        *("eval", "--dataset_path", digits, "--checkpoint_path", drawn_b0),
+        *("--eval_image_size", 32, "--device_target", "CPU"),
+    )
+    assert (found["step"], found["epoch"], found["weights"]) == (None, None, "model")
+
+
+def test_other_classes_are_named(taught, digits, tmp_path, fails):
+    folder = tmp_path / "val"
+    shutil.copytree(digits / "val", folder)
+    (folder / "7").rename(folder / "seven")
+    code, err = fails("eval", "--dataset_path", folder, "--checkpoint_path", taught)
+    assert code == 3
+    assert f"only in {taught}: 7\n" in err
+    assert f"only in {folder}: seven\n" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (("--class_num", "11"), 2, ""),
+        (("--set", "class_num=11"), 2, "class_num is 11, the checkpoint's is 10"),
+        (("--set", "padding=same"), 2, "padding is 'same', the checkpoint's is 'symmetric'"),
+        (("--device_target", "Ascend"), 6, "device target Ascend 0 is not usable here"),
+    ],
+)
+def test_what_the_checkpoint_cannot_be(taught, digits, fails, args, code, text):
+    if args[0] == "--class_num":
+        with pytest.raises(SystemExit) as left:
+            fails("eval", "--dataset_path", digits, "--checkpoint_path", taught, *args)
+        assert left.value.code == code
+        return
+    found, err = fails("eval", "--dataset_path", digits, "--checkpoint_path", taught, *args)
+    assert (found, text in err) == (code, True), err
+
+
+def test_missing_damaged_and_averageless_checkpoints_are_refused(
+    taught, drawn_b0, digits, tmp_path, fails
+):
+    code, err = fails("eval", "--dataset_path", digits, "--checkpoint_path", tmp_path / "a.ckpt")
+    assert (code, "no such file" in err) == (5, True)
+    damaged = tmp_path / taught.resolve().name
+    shutil.copy(taught, damaged)
+    shutil.copy(f"{taught.resolve()}.manifest.json", tmp_path)
+    with damaged.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"xx")
+    code, err = fails("eval", "--dataset_path", digits, "--checkpoint_path", damaged)
+    assert (code, "sha256" in err) == (5, True)
+    code, err = fails(
+        *("eval", "--dataset_path", digits, "--checkpoint_path", drawn_b0, "--weights", "ema")
+    )
+    assert (code, "holds no moving average" in err) == (5, True)
+
+
+def test_of_equal_logits_the_lower_class_is_first():
+    import numpy as np
+
+    from effnet.data import Batch
+
+    logits = np.zeros((3, 7), np.float32)
+    labels = np.array([0, 4, 5], np.int32)
+    ones = np.ones(3, bool)
+    batch = Batch(0, np.zeros((3, 3, 8, 8), np.float32), labels, logits[:, :0], labels * 1, ones)
+    assert count(logits, np.zeros(3, np.float32), batch).tolist() == [0, 1, 2, 3, 0]

@@ -6,7 +6,7 @@ imported when it is called, so that a client that only watches loads neither pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +107,18 @@ def start_run(
     name: str = "",
     data_path: str = "",
     command: Sequence[str] = (),
+    ask: Callable[[str], bool] | None = None,
 ) -> str:
     """Starts a run and returns its id when its supervisor owns it.
 
-    ``command`` is what a person would type for it. Raises ProfileError, PlanError, LaunchError.
+    ``command`` is what a person would type for it; ``ask`` is asked whether an unknown host is the
+    right one, and without it such a host is refused. Raises ProfileError, PlanError, NodeError,
+    LaunchError.
     """
     from launcher.shell import actions
 
     return actions.start_run(
-        _profile(profile), sets=sets, name=name, data_path=data_path, command=command
+        _profile(profile), sets=sets, name=name, data_path=data_path, command=command, ask=ask
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -27,3 +28,10 @@ def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"--set {setting}: expected KEY=VALUE", "For example --set lr=0.01")
         found.append((key, value))
     return tuple(found)
+
+
+def ask_on_terminal() -> Callable[[str], bool] | None:
+    """Who answers yes or no; None when nobody sits there."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda question: typer.confirm(question, err=True)

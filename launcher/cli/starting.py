@@ -48,7 +48,8 @@ def start(
         _show_plan(client.plan_run(found, name=name, sets=sets, data_path=data), as_json)
         return
     command = client.command_line("start", profile, settings=sets, data_path=data or None)
-    run = client.start_run(found, sets=sets, name=name, data_path=data, command=command)
+    ask = options.ask_on_terminal()
+    run = client.start_run(found, sets=sets, name=name, data_path=data, command=command, ask=ask)
     reader = client.open_run(run)
     if as_json:
         code = following.wait_until_up(reader)

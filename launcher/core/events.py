@@ -177,6 +177,29 @@ class RankRecovered(Event):
 
 
 @dataclass(frozen=True)
+class NodeUnreachable(Event):
+    """The supervisor hears nothing of a node; its ranks may well go on."""
+
+    kind: ClassVar[str] = "node_unreachable"
+
+    attempt: int
+    node: str
+    silent_s: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class NodeReached(Event):
+    """It answers again, and nothing of what it said meanwhile is lost."""
+
+    kind: ClassVar[str] = "node_reached"
+
+    attempt: int
+    node: str
+    silent_s: float | None = None
+
+
+@dataclass(frozen=True)
 class StopRequested(Event):
     kind: ClassVar[str] = "stop_requested"
 
@@ -254,6 +277,8 @@ EVENTS: Mapping[str, type[Event]] = {
         EvalFinished,
         RankSilent,
         RankRecovered,
+        NodeUnreachable,
+        NodeReached,
         StopRequested,
         RankExited,
         AttemptFailed,

@@ -62,6 +62,7 @@ class PlannedFile:
     node: str
     path: str
     content: str
+    mode: int = 0o644
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -144,6 +144,8 @@ class AttemptState:
     ranks: tuple[RankState, ...] = ()
     failure: Failure | None = None
     leftover: tuple[int, ...] = ()
+    unreachable: Mapping[str, float] = field(default_factory=dict)
+    """Nodes that the supervisor can't reach now -> Unix time of their last sign."""
 
     def rank(self, rank: int) -> RankState | None:
         """The newest start of a rank in this attempt."""

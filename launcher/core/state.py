@@ -17,6 +17,8 @@ from launcher.core.events import (
     Event,
     JobFinished,
     JobStarted,
+    NodeReached,
+    NodeUnreachable,
     RankExited,
     RankRecovered,
     RankSilent,
@@ -218,6 +220,26 @@ def _rank_recovered(state: RunState, event: RankRecovered) -> RunState | None:
     return _change_rank(state, event.attempt, event.rank, silent_since_s=None, silent_phase=None)
 
 
+def _node_unreachable(state: RunState, event: NodeUnreachable) -> RunState | None:
+    return _change_unreachable(state, event.attempt, event.node, event.t - (event.silent_s or 0.0))
+
+
+def _node_reached(state: RunState, event: NodeReached) -> RunState | None:
+    return _change_unreachable(state, event.attempt, event.node, None)
+
+
+def _change_unreachable(
+    state: RunState, number: int, node: str, since_s: float | None
+) -> RunState | None:
+    attempt = state.attempt
+    if attempt is None:
+        return None
+    away = {name: time_s for name, time_s in attempt.unreachable.items() if name != node}
+    if since_s is not None:
+        away[node] = since_s
+    return _change(state, number, unreachable=away)
+
+
 def _stop_requested(state: RunState, event: StopRequested) -> RunState | None:
     if state.status is RunStatus.FAILING:
         return replace(state, stop_by=event.by, stop_saves=event.save)
@@ -292,6 +314,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     EvalFinished: _eval_finished,
     RankSilent: _rank_silent,
     RankRecovered: _rank_recovered,
+    NodeUnreachable: _node_unreachable,
+    NodeReached: _node_reached,
     StopRequested: _stop_requested,
     RankExited: _rank_exited,
     AttemptFailed: _attempt_failed,

@@ -26,6 +26,7 @@ from launcher.reading.folders import runs_directory
 from launcher.shell import ownership, prepare, processes, retrying, run_files
 from launcher.shell.channel import ChannelClosedError, Message, connect
 from launcher.shell.event_log import read_state
+from launcher.shell.host_keys import Ask
 from launcher.shell.run_files import StartRequest
 
 READY_LIMIT_S = 60.0
@@ -56,10 +57,12 @@ def start_run(
     name: str = "",
     data_path: str = "",
     command: Sequence[str] = (),
+    ask: Ask | None = None,
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
-    Raises `PlanError` before anything is written, `LaunchError` when it cannot be started.
+    `ask` answers questions about unknown hosts; without it they are refused. Raises `PlanError` and
+    `NodeError` before anything is written, `LaunchError` when it cannot be started.
     """
     run = name or run_id(profile.name, time.time())
     if not RUN_NAME.fullmatch(run):
@@ -68,10 +71,11 @@ def start_run(
             "Letters, digits, dots, dashes, underscores; up to 100.",
         )
     root = runs_directory() / run
-    prepare.check_reachable(profile)
+    prepare.check_supported(profile)
     if root.exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     plan_run(profile, name=run, sets=sets, data_path=data_path)
+    prepare.introduce(profile, ask)
     info = RunInfo(
         id=run,
         profile=profile.name,

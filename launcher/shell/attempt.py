@@ -5,52 +5,34 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from launcher.core import events
-from launcher.core.codec import to_plain
 from launcher.core.events import Failure, FailureKind
 from launcher.core.failure import Death, name_failure
 from launcher.core.plan import Plan
+from launcher.core.profile import Profile
 from launcher.core.state import RunStatus
 from launcher.errors import NodeError
 from launcher.shell import blame
-from launcher.shell.channel import Channel, ChannelClosedError, Message
+from launcher.shell.channel import Message
 from launcher.shell.event_log import EventLog, Source
-from launcher.shell.orders import NodeOrder
+from launcher.shell.links import Links, NodeLink
 from launcher.shell.say import say
-from launcher.shell.transport import Transport
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
-RECONNECT_S = 3.0
-"""An agent that does not answer for this long is taken for dead on this machine."""
+
+VERIFY_S = 60.0
+"""More than any node needs, for a last look at one that comes back."""
 
 
 class Outcome(str, Enum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
-
-
-@dataclass
-class NodeLink:
-    """One node of the attempt. `last_n`: its agent's newest message that became an event."""
-
-    transport: Transport
-    order: NodeOrder
-    last_n: int = 0
-    channel: Channel | None = None
-    is_over: bool = False
-    alone_since: float | None = None
-    exited: set[int] = field(default_factory=set)
-    ended: Message | None = None
-
-    @property
-    def name(self) -> str:
-        return self.transport.node
 
 
 class Attempt:
@@ -62,17 +44,19 @@ class Attempt:
         log: EventLog,
         links: tuple[NodeLink, ...],
         selector: selectors.BaseSelector,
-        on_silent: Literal["report", "stop", "resume"] = "report",
+        profile: Profile,
     ) -> None:
-        self._on_silent = on_silent
+        self._on_silent = profile.retry.on_silent
+        self._limits = profile.limits
         self.plan = plan
         self.number = plan.attempt
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
         self.stop_asked: str | None = None
         self._log = log
-        self._links = {link.name: link for link in links}
-        self._selector = _Registry(selector)
+        self._links = Links(links, selector, self)
+        self._stop_saves = True
+        self._end_why = ""
         self._deaths: list[Death] = []
         self._decide_at: float | None = None
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
@@ -80,34 +64,18 @@ class Attempt:
 
     @property
     def is_over(self) -> bool:
-        return self.outcome is not None and all(link.is_over for link in self._links.values())
+        return self.outcome is not None and all(link.is_over for link in self._links)
 
     @property
     def leftover(self) -> tuple[int, ...]:
-        ended = [link.ended for link in self._links.values() if link.ended is not None]
+        ended = [link.ended for link in self._links if link.ended is not None]
         return tuple(pid for message in ended for pid in message.get("leftover", ()))
 
-    # -- beginning
+    # -- turning
 
     def launch(self) -> None:
         """Starts the agents and tells each its order."""
-        for link in self._links.values():
-            if not self._launch_node(link):
-                break
-        if self._deaths:
-            for link in self._links.values():
-                # Where nothing was started nothing has to be ended.
-                link.is_over = link.channel is None
-            self._end_others("the launch failed")
-
-    def _launch_node(self, link: NodeLink) -> bool:
-        try:
-            self._attach(link, link.transport.launch())
-            self._command(link, {"cmd": "start", "order": to_plain(link.order)})
-        except (NodeError, ChannelClosedError) as error:
-            self._died(blame.of_text(link.name, {"t": time.time(), "text": str(error)}))
-            return False
-        return True
+        self._links.launch()
 
     def adopt(self) -> None:
         """Takes over from a supervisor that died: connects and catches up."""
@@ -120,31 +88,28 @@ class Attempt:
                     self._link_of_rank(rank.rank).exited.add(rank.rank)
         if state.status is RunStatus.STOPPING:
             self.stop_asked = state.stop_by
-        for link in self._links.values():
+            self._stop_saves = state.stop_saves is not False
+        for link in self._links:
             link.last_n = self._log.seen.get((self.number, link.name), 0)
-            self._reconnect(link)
-
-    # -- turning
+            link.is_away = newest is not None and link.name in newest.unreachable
+            self._links.reconnect(link)
 
     def ready(self, channel: object) -> None:
         """Something arrived on a channel of this attempt."""
-        for link in self._links.values():
-            if link.channel is channel and link.channel is not None:
-                for message in link.channel.receive():
-                    self._take(link, message)
-                if link.channel is not None and link.channel.closed:
-                    self._lost(link)
+        self._links.ready(channel)
 
     def turn(self) -> None:
+        self._links.turn()
         now = time.monotonic()
-        for link in self._links.values():
-            if link.channel is None and not link.is_over:
-                self._reconnect(link)
-            elif link.channel is not None:
-                self._flush(link)
+        for link in self._links:
+            if self.outcome is not None and link.is_over:
+                # Another node may be away for long: this one need not wait for it.
+                self._links.release(link)
+            elif link.transport.is_remote and link.channel is None and not link.is_over:
+                self._look_at_absence(link, link.alone_s(now))
         if self._decide_at is not None and now >= self._decide_at and self.outcome is None:
             self._fail()
-        if self.outcome is None and all(link.is_over for link in self._links.values()):
+        if self.outcome is None and all(link.is_over for link in self._links):
             self._conclude()
 
     def stop(self, save: bool, by: str) -> None:
@@ -154,85 +119,77 @@ class Attempt:
         if self.stop_asked is None or not save:
             self._log.add(events.StopRequested, by=by, save=save)
         self.stop_asked = self.stop_asked or by
-        for link in self._links.values():
-            self._try_command(link, {"cmd": "stop", "save": save, "by": by})
+        self._stop_saves = save
+        for link in self._links:
+            self._links.tell(link, {"cmd": "stop", "save": save, "by": by})
 
     def dismiss(self) -> None:
         """Lets the agents go."""
-        for link in self._links.values():
-            self._try_command(link, {"cmd": "leave"})
-            self._detach(link)
-
-    # -- agents
-
-    def _attach(self, link: NodeLink, channel: Channel) -> None:
-        link.channel = channel
-        link.alone_since = None
-        self._selector.register(channel)
-        channel.send({"cmd": "hello", "after": link.last_n})
-
-    def _detach(self, link: NodeLink) -> None:
-        if link.channel is not None:
-            self._selector.unregister(link.channel)
-            link.channel.close()
-            link.channel = None
-
-    def _lost(self, link: NodeLink) -> None:
-        self._detach(link)
-        link.alone_since = time.monotonic()
-        self._reconnect(link)
-
-    def _reconnect(self, link: NodeLink) -> None:
-        now = time.monotonic()
-        link.alone_since = link.alone_since or now
-        try:
-            self._attach(link, link.transport.connect())
-            return
-        except (NodeError, ChannelClosedError):
-            self._detach(link)
-        # The journal outlives its agent: whatever it said last is in there.
-        for n, message in link.transport.missed(link.last_n):
-            self._take(link, {**message, "n": n})
-        is_late = now - link.alone_since > RECONNECT_S
-        # An agent that cannot be reached is not dead: nothing of its may be touched.
-        if is_late and not link.is_over and not link.transport.is_agent_alive():
-            leftover = link.transport.sweep()
-            self._take(link, {"n": 0, "type": "agent_died", "leftover": list(leftover)})
-
-    def _command(self, link: NodeLink, message: Message) -> None:
-        if link.channel is not None:
-            link.channel.send(message)
-
-    def _flush(self, link: NodeLink) -> None:
-        try:
-            if link.channel is not None:
-                link.channel.flush()
-        except ChannelClosedError:
-            self._lost(link)
-
-    def _try_command(self, link: NodeLink, message: Message) -> None:
-        try:
-            self._command(link, message)
-        except ChannelClosedError:
-            self._lost(link)
+        self._links.dismiss()
 
     def _end_others(self, why: str) -> None:
-        for link in self._links.values():
+        self._end_why = self._end_why or why
+        for link in self._links:
             if not link.is_over:
-                self._try_command(link, {"cmd": "end", "why": why})
+                self._links.tell(link, {"cmd": "end", "why": why})
+
+    # -- links
+
+    def greeted(self, link: NodeLink) -> None:
+        """What was asked for while there was no channel."""
+        if self._end_why:
+            self._links.tell(link, {"cmd": "end", "why": self._end_why})
+        elif self.stop_asked is not None:
+            stop = {"cmd": "stop", "save": self._stop_saves, "by": self.stop_asked}
+            self._links.tell(link, stop)
+
+    def away(self, link: NodeLink, alone_s: float, why: str) -> None:
+        fields: Message = {"silent_s": round(alone_s, 3), "why": why}
+        self._log.add(events.NodeUnreachable, attempt=self.number, node=link.name, **fields)
+
+    def back(self, link: NodeLink, alone_s: float) -> None:
+        silent_s = round(alone_s, 3)
+        self._log.add(events.NodeReached, attempt=self.number, node=link.name, silent_s=silent_s)
+
+    def launch_failed(self, link: NodeLink, error: Exception) -> None:
+        kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
+        self._died(blame.of_text(link.name, {"t": time.time(), "text": str(error)}, kind))
+
+    def _look_at_absence(self, link: NodeLink, alone_s: float) -> None:
+        limits = self._limits
+        if alone_s > limits.unreachable_s and self.outcome is None and not link.is_given_up:
+            link.is_given_up = True
+            text = f"{link.name} can't be reached since {alone_s:.0f} s; its ranks may still run"
+            self._died(blame.of_text(link.name, {"t": time.time(), "text": text}, FailureKind.NODE))
+        # By then its agent has ended its ranks without being told.
+        alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s
+        if self.outcome is not None and alone_s > alone_limit_s + VERIFY_S:
+            say(f"{link.name}: still not reached; nobody looked whether anything is left there")
+            link.is_over = True
 
     # -- messages
 
-    def _take(self, link: NodeLink, message: Message) -> None:
+    def took(self, link: NodeLink, message: Message) -> None:
         """One message, once: a number that was seen before is skipped."""
         n = int(message.get("n", 0))
         if n:
             if n <= link.last_n:
                 return
             link.last_n = n
+        if link.transport.is_remote:
+            message = self._from_afar(link, message)
         handler = getattr(self, f"_on_{message.get('type')}", None)
         if handler is not None:
             handler(link, message, (link.name, n) if n else None)
+
+    def _from_afar(self, link: NodeLink, message: Message) -> Message:
+        """Our clock's time, and the copy of a log instead of the log."""
+        if isinstance(message.get("time"), float):
+            message = {**message, "time": message["time"] - link.transport.clock_ahead_s}
+        log, root = str(message.get("log", "")), f"{link.order.root}/"
+        if log.startswith(root):
+            message = {**message, "log": f"{self.plan.run_directory}/{log.removeprefix(root)}"}
+        return message
 
     def _on_rank_started(self, link: NodeLink, message: Message, source: Source | None) -> None:
         self._log.add(
@@ -312,7 +269,7 @@ class Attempt:
             kind = str(fact.get("type"))
             count = fact.get("epoch" if kind == "epoch_finished" else "step") or 0
             if (self.number, kind, int(count)) not in known:
-                self._take(link, {**fact, "n": 0})
+                self.took(link, {**fact, "n": 0})
 
     def _on_agent_died(self, link: NodeLink, message: Message, source: Source | None) -> None:
         self._salvage(link)
@@ -349,7 +306,7 @@ class Attempt:
         self._log.add(events.AttemptFailed, attempt=self.number, failure=failure)
 
     def _conclude(self) -> None:
-        ended = [link.ended or {} for link in self._links.values()]
+        ended = [link.ended or {} for link in self._links]
         step = max((int(message.get("step") or 0) for message in ended), default=0) or None
         stopped = any(message.get("stopped") for message in ended)
         if self._deaths and self.stop_asked is None:
@@ -367,24 +324,11 @@ class Attempt:
         return self._links[self._node_of_rank[rank]]
 
 
-def launch_failure(text: str) -> Failure:
+def launch_failure(error: Exception) -> Failure:
     """A failure before any process was there."""
-    return Failure(kind=FailureKind.LAUNCH, meaning=text, time=time.time())
-
-
-class _Registry:
-    """Registers channels for reading; forgetting one that was closed already is no error."""
-
-    def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._selector = selector
-
-    def register(self, channel: Channel) -> None:
-        self._selector.register(channel, selectors.EVENT_READ)
-
-    def unregister(self, channel: Channel) -> None:
-        for key in list(self._selector.get_map().values()):
-            if key.fileobj is channel:
-                self._selector.unregister(channel)
+    node = error.node if isinstance(error, NodeError) else None
+    kind = FailureKind.LAUNCH if node is None else FailureKind.NODE
+    return Failure(kind=kind, meaning=str(error), time=time.time(), node=node)
 
 
 def _pick(message: Mapping[str, Any], *names: str) -> dict[str, Any]:

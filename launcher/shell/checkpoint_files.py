@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from launcher.core.checkpoints import (
     choose,
     order,
     parse_manifest,
-    problem_of,
 )
 from launcher.core.paths import CHECKPOINT_SUFFIX, manifest_of
 from launcher.core.profile import Profile
@@ -60,19 +60,22 @@ def sha256_of(path: Path) -> str | None:
 
 
 def choose_verified(
-    found: tuple[CheckpointFacts, ...], newest_step: int | None, world_size: int | None
+    found: tuple[CheckpointFacts, ...],
+    newest_step: int | None,
+    world_size: int | None,
+    digest: Callable[[str], str | None],
 ) -> ResumeChoice:
-    """The newest checkpoint whose content is right; reads no more files than it must."""
+    """The newest checkpoint whose content is right; reads no more files than it must.
+
+    `digest`: a path -> its sha256, None when it cannot be read.
+    """
     known = {facts.path: facts for facts in found}
     while True:
         choice = choose(tuple(known.values()), newest_step, world_size)
         if choice.path is None or choice.verified:
             return choice
-        known[choice.path] = _verify(known[choice.path])
-
-
-def _verify(facts: CheckpointFacts) -> CheckpointFacts:
-    return replace(facts, sha256=sha256_of(Path(facts.path)) or "unreadable")
+        sha256 = digest(choice.path) or "unreadable"
+        known[choice.path] = replace(known[choice.path], sha256=sha256)
 
 
 def newest_step(state: RunState) -> int | None:
@@ -80,11 +83,6 @@ def newest_step(state: RunState) -> int | None:
     steps = [attempt.step for attempt in state.attempts if attempt.step is not None]
     steps += [checkpoint.step for checkpoint in state.checkpoints]
     return max(steps, default=None)
-
-
-def check_one(path: Path) -> str:
-    """Why a checkpoint that was asked for by name cannot be used; empty when it can."""
-    return problem_of(_verify(facts_of(path)))
 
 
 __all__ = ["checkpoint_folder", "choose_verified", "find", "newest_step", "order"]

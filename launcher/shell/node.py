@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -132,8 +133,9 @@ class Node:
 
     def _start_one(self, process: ProcessOrder) -> None:
         environment = processes.base_environment()
+        python = self.order.python or sys.executable
         try:
-            started = processes.start(process, self.order.token, environment, self.order.python)
+            started = processes.start(process, self.order.token, environment, python)
         except OSError as error:
             self._launch_failed(process.name, error)
             return

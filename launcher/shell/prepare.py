@@ -7,19 +7,26 @@ import os
 import random
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.core.codec import to_plain
 from launcher.core.hang import HangLimits
 from launcher.core.make_plan import make_plan
-from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext
-from launcher.core.profile import Profile, StartMethod
+from launcher.core.paths import RunPaths
+from launcher.core.plan import NodeFacts, Plan, PlannedNode, PlannedProcess, Role, RunContext
+from launcher.core.profile import Profile, StartMethod, ip_address
+from launcher.core.start_cluster import master_node
 from launcher.errors import BusyError, NodeError
-from launcher.shell.attempt import NodeLink
+from launcher.shell.channel import Message
+from launcher.shell.host_keys import Ask
+from launcher.shell.links import NodeLink
 from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of
+from launcher.shell.reach import Reach, of_all, reaches_of
+from launcher.shell.remote import SshTransport
 from launcher.shell.runtime_folder import runtime_folder
-from launcher.shell.transport import LocalTransport
+from launcher.shell.transport import LocalTransport, Transport
 
 PORTS = range(20000, 32000)
 """Below the range that the kernel hands out to clients, so nobody gets one by chance."""
@@ -67,6 +74,59 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
     return {node.label: NodeFacts(cpus=cpus) for node in profile.nodes if node.is_local}
 
 
+def facts(
+    profile: Profile, run: str, reaches: Mapping[str, Reach]
+) -> tuple[Mapping[str, NodeFacts], int]:
+    """(what all nodes know of themselves, the master's port; 0: to be chosen here).
+
+    Raises `NodeError`.
+    """
+    address = profile.master.address or profile.nodes[0].address
+    master = master_node(profile, address)
+
+    def question(reach: Reach) -> Message:
+        node = reach.node
+        wants_port = node.label == master.label and profile.master.port == 0
+        where = ip_of(address) if wants_port else ""
+        reply = reach.ask("facts", runs_directory=node.runs_directory, master=where)
+        return reach.checked(reply)
+
+    found = dict(local_facts(profile))
+    port = profile.master.port
+    for label, reply in of_all(reaches, question).items():
+        runs = str(reply.get("runs_directory", "")).rstrip("/")
+        found[label] = NodeFacts(
+            run_directory=f"{runs}/{run}" if runs else "",
+            cpus=tuple(map(int, reply.get("cpus", ()))),
+        )
+        port = port or int(reply.get("port", 0))
+    return found, port
+
+
+def ip_of(address: str) -> str:
+    """An address that can be bound; empty for a name, which no plan takes anyway."""
+    return "" if ip_address(address) is None else address
+
+
+def introduce(profile: Profile, ask: Ask | None = None) -> None:
+    """Connects to every node once, before anything is written: an unknown host is asked about.
+
+    Raises `NodeError`.
+    """
+    lock = threading.Lock()
+
+    def one_at_a_time(question: str) -> bool:
+        with lock:
+            return ask is not None and ask(question)
+
+    reaches = reaches_of(profile, None if ask is None else one_at_a_time)
+    try:
+        facts(profile, "", reaches)
+    finally:
+        for reach in reaches.values():
+            reach.drop()
+
+
 def plan_attempt(
     profile: Profile,
     run: str,
@@ -77,8 +137,9 @@ def plan_attempt(
     data_path: str = "",
     settings: tuple[tuple[str, str], ...] = (),
     port: int = 0,
+    facts: Mapping[str, NodeFacts] | None = None,
 ) -> Plan:
-    """The plan of one attempt on what this machine knows. Raises `PlanError`."""
+    """The plan of one attempt; `facts`: what is known of nodes. Raises `PlanError`."""
     context = RunContext(
         run=run,
         run_directory=str(root),
@@ -88,53 +149,54 @@ def plan_attempt(
         data_path=data_path,
         settings=settings,
         master_port=port,
-        facts=local_facts(profile),
+        facts=local_facts(profile) if facts is None else facts,
     )
     return make_plan(profile, context)
 
 
-def check_reachable(profile: Profile) -> None:
-    """Raises `NodeError` for a profile with nodes that only SSH reaches, or that mpirun starts."""
+def check_supported(profile: Profile) -> None:
+    """Raises `NodeError` for a profile that mpirun starts."""
     if profile.start_method is StartMethod.MPIRUN:
         raise NodeError(
             profile.nodes[0].label,
             "starting through mpirun is not there yet",
             'Set start_method = "cluster". `effnet-launch plan` shows what a start would do.',
         )
-    for node in profile.nodes:
-        if not node.is_local:
-            raise NodeError(
-                node.label,
-                "nodes over SSH are not there yet",
-                "Use local nodes. `effnet-launch plan` shows what a start would do.",
-            )
 
 
-def links(plan: Plan, profile: Profile) -> tuple[NodeLink, ...]:
-    """A link for each node of the plan. Raises `NodeError` for a node that needs SSH."""
-    check_reachable(profile)
+def links(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> tuple[NodeLink, ...]:
+    """A link for each node of the plan."""
     token = token_of(plan.run, plan.attempt)
+    here = Path(plan.run_directory)
     found = []
     for node in plan.nodes:
-        transport = LocalTransport(node.name, Path(node.run_directory), plan.attempt, token)
-        found.append(NodeLink(transport, order_of(plan, profile, node.name, node.run_directory)))
+        order = order_of(plan, profile, node)
+        transport: Transport
+        if node.is_local:
+            transport = LocalTransport(node.name, Path(node.run_directory), plan.attempt, token)
+        else:
+            files = tuple((f.path, f.content, f.mode) for f in plan.files if f.node == node.name)
+            folder = RunPaths(here).attempt(plan.attempt).root
+            transport = SshTransport(reaches[node.name], order, folder, files)
+        found.append(NodeLink(transport, order))
     return tuple(found)
 
 
-def order_of(plan: Plan, profile: Profile, node: str, root: str) -> NodeOrder:
+def order_of(plan: Plan, profile: Profile, node: PlannedNode) -> NodeOrder:
     limits = profile.limits
     return NodeOrder(
         run=plan.run,
         attempt=plan.attempt,
-        node=node,
+        node=node.name,
         token=token_of(plan.run, plan.attempt),
-        root=root,
-        python=sys.executable,
+        root=node.run_directory,
+        # Elsewhere the agent's own interpreter is the one that the profile names.
+        python=sys.executable if node.is_local else "",
         device_target=plan.device_target,
         processes=tuple(
-            process_order(process) for process in plan.on_node(node) if process.is_started
+            process_order(process) for process in plan.on_node(node.name) if process.is_started
         ),
-        stop_file=plan.stop_file,
+        stop_file=str(RunPaths(Path(node.run_directory)).stop),
         limits=Limits(
             stop_save_s=limits.stop_save_s,
             term_s=limits.term_s,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from launcher.core.checkpoints import ResumeChoice
 from launcher.core.events import FailureKind, ResumePoint
 from launcher.core.metrics import METRIC_BYTES, unpack
 from launcher.core.state import RunState
-from launcher.errors import CheckpointError
+from launcher.errors import CheckpointError, NodeError
 from launcher.shell import checkpoint_files
+from launcher.shell.checkpoint_store import Store, store_of
 from launcher.shell.run_files import StoredRun
 
 AUTO = "auto"
@@ -35,29 +35,25 @@ def choice_for(
 ) -> ResumeChoice:
     """What a resume takes: `auto`, or a checkpoint's path. Never raises for a bad checkpoint.
 
+    Raises `NodeError` when checkpoints lie on a node that can't be reached.
+
     `world_size`: that of what shall use it, None when it does not matter; else the profile's.
     """
     world_size = run.profile.world_size if world_size == -1 else world_size
-    if wanted != AUTO:
-        return _named(run, state, _path_of(run, wanted))
-    folder = checkpoint_files.checkpoint_folder(run.paths.root, run.profile)
-    found = checkpoint_files.find(folder)
-    return checkpoint_files.choose_verified(found, _steps_done(run, state), world_size)
+    with store_of(run) as store:
+        if wanted != AUTO:
+            return _named(run, state, store, store.path_of(wanted))
+        return checkpoint_files.choose_verified(
+            store.find(), _steps_done(run, state), world_size, store.sha256_of
+        )
 
 
-def _path_of(run: StoredRun, wanted: str) -> Path:
-    """A bare name is one of the run's checkpoints."""
-    if "/" not in wanted:
-        inside = checkpoint_files.checkpoint_folder(run.paths.root, run.profile) / wanted
-        if inside.exists():
-            return inside
-    return Path(wanted).expanduser().absolute()
-
-
-def _named(run: StoredRun, state: RunState, path: Path) -> ResumeChoice:
-    facts = (checkpoint_files.facts_of(path),)
+def _named(run: StoredRun, state: RunState, store: Store, path: str) -> ResumeChoice:
     choice = checkpoint_files.choose_verified(
-        facts, _steps_done(run, state), run.profile.world_size
+        (store.facts_of(path),),
+        _steps_done(run, state),
+        run.profile.world_size,
+        store.sha256_of,
     )
     if choice.path is None:
         why = choice.skipped[0].why if choice.skipped else "it is not there"
@@ -98,7 +94,10 @@ def next_attempt(run: StoredRun, state: RunState) -> Again | None:
     done = _tries_so_far(state)
     if done >= limit or _without_progress(state) >= retry.no_progress_limit:
         return None
-    choice = choice_for(run, state)
+    try:
+        choice = choice_for(run, state)
+    except NodeError:
+        return None
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
     if choice.path is None or choice.epoch is None or choice.step is None:
         return Again(f"{why}, from the beginning: {choice.why}", None)

@@ -64,6 +64,10 @@ class Stream:
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
 
+    def silent_after(self, silent_s: float | None) -> None:
+        """It is at its end when nothing comes for this long, or nothing is taken."""
+        self._channel.settimeout(silent_s)
+
     def read(self, limit: int = 1 << 16) -> bytes:
         """Empty at the end, however it came."""
         try:
@@ -111,9 +115,14 @@ class Connection:
         transport = self._clients[-1].get_transport()
         return transport is not None and transport.is_active()
 
-    def start(self, argv: Sequence[str]) -> Stream:
-        """Starts a command without a terminal. Raises `NodeError`."""
-        return Stream(self._channel(argv))
+    def start(self, argv: Sequence[str], silent_s: float | None = None) -> Stream:
+        """Starts a command without a terminal. Raises `NodeError`.
+
+        A stream that says or takes nothing for `silent_s` is at its end.
+        """
+        channel = self._channel(argv)
+        channel.settimeout(silent_s)
+        return Stream(channel)
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 30.0) -> Result:
         """Runs a command to its end. Raises `NodeError` when the connection does not hold."""

@@ -26,10 +26,12 @@ from launcher.core.plan import Plan, plan_from_json
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.shell import prepare, retrying, run_files
-from launcher.shell.attempt import Attempt, NodeLink, Outcome, launch_failure
+from launcher.shell.attempt import Attempt, Outcome, launch_failure
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
 from launcher.shell.event_log import EventLog
+from launcher.shell.links import NodeLink
+from launcher.shell.reach import reaches_of
 from launcher.shell.run_files import StoredRun
 from launcher.shell.say import say
 
@@ -46,6 +48,7 @@ class Supervisor:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
+        self._reaches = reaches_of(run.profile)
         self._port: prepare.PortClaim | None = None
         self._clients: list[Channel] = []
         self._stop_pending: Message | None = None
@@ -121,21 +124,20 @@ class Supervisor:
             self._run.paths.stop.unlink(missing_ok=True)
             run_files.write_planned(plan.files)
             run_files.write_file(self._run.paths.attempt(number).plan, plan.to_json() + "\n")
-            links = prepare.links(plan, self._run.profile)
+            links = prepare.links(plan, self._run.profile, self._reaches)
         except (LaunchError, OSError) as error:
-            self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(str(error)))
+            self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))
             self._release()
             return
         self._attempt = self._make_attempt(plan, links)
         self._attempt.launch()
 
     def _make_attempt(self, plan: Plan, links: tuple[NodeLink, ...]) -> Attempt:
-        on_silent = self._run.profile.retry.on_silent
-        return Attempt(plan, self._log, links, self._selector, on_silent)
+        return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
     def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
         run = self._run
-        port = run.profile.master.port
+        facts, port = prepare.facts(run.profile, run.info.id, self._reaches)
         if port == 0:
             address = run.profile.master.address or run.profile.nodes[0].address
             self._port = prepare.PortClaim("127.0.0.1" if address == "localhost" else address)
@@ -149,14 +151,15 @@ class Supervisor:
             data_path=run.request.data_path,
             settings=run.request.settings,
             port=port,
+            facts=facts,
         )
 
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_text())
-            links = prepare.links(plan, self._run.profile)
+            links = prepare.links(plan, self._run.profile, self._reaches)
         except (LaunchError, OSError) as error:
-            failure = launch_failure(f"attempt {number} never began: {error}")
+            failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed, attempt=number, failure=failure)
             return
         self._attempt = self._make_attempt(plan, links)

@@ -1,4 +1,4 @@
-"""How a supervisor reaches a node. Local is here; SSH fills the same surface."""
+"""How a supervisor reaches a node. Local is here, SSH in `launcher.shell.remote`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,20 @@ class Transport(Protocol):
     """One node of one attempt, as its supervisor sees it. `node` is its label."""
 
     node: str
+    is_remote: bool
+    """Whether a network is between: `launch` may take long, and a node may be away."""
+    clock_ahead_s: float
 
     def launch(self) -> Channel:
         """Starts the node's agent and connects. Raises `NodeError`."""
         ...
 
     def connect(self) -> Channel:
-        """Connects to an agent that is already there. Raises `NodeError`."""
+        """Connects to an agent that is already there; never blocks. Raises `NodeError`."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the node, when what was said last has arrived."""
         ...
 
     def is_agent_alive(self) -> bool:
@@ -54,6 +61,9 @@ class Transport(Protocol):
 
 class LocalTransport:
     """This machine: the agent is a process in its own session, its channel a Unix socket."""
+
+    is_remote = False
+    clock_ahead_s = 0.0
 
     def __init__(self, node: str, root: Path, attempt: int, token: str) -> None:
         self.node = node
@@ -93,6 +103,9 @@ class LocalTransport:
             return address.connect()
         except OSError as error:
             raise NodeError(self.node, f"no agent answers: {error}") from error
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
     def is_agent_alive(self) -> bool:
         address = read_address(self._door)

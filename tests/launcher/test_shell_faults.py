@@ -292,12 +292,19 @@ def test_errors_of_users_are_no_tracebacks(lab):
 
 
 @pytest.mark.parametrize("profile", ["cpu-2-nodes-ssh", "gpu-2x8-mpirun", "ascend-2x8"])
-def test_what_cannot_be_started_yet_can_be_planned_and_is_refused(lab, profile):
+def test_a_cluster_that_is_not_there_can_be_planned(lab, profile):
     assert json.loads(lab.command("plan", profile, "--json").stdout)["world_size"] > 1
     assert "rank 0" in lab.command("plan", profile).stdout
-    done = lab.command("start", profile)
+
+
+def test_a_node_that_is_not_there_is_named_before_anything_is_written(lab):
+    text = (
+        lab.profile().read_text().replace('"127.0.0.1"', '"127.0.0.1"\ntransport = "ssh"\nport = 1')
+    )
+    (lab.folder / "away.toml").write_text(text)
+    done = lab.command("start", str(lab.folder / "away.toml"))
     assert done.returncode == 6, done.stderr
-    assert "not there yet" in done.stderr
+    assert "127.0.0.1:1 can't be reached" in done.stderr
     assert not lab.runs.exists()
 
 

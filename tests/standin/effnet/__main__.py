@@ -114,7 +114,10 @@ def train(arguments):
         flush=True,
     )
     if arguments.resume:
-        done_epochs, done = newest(arguments.resume)
+        # Rank 0 alone reads the file, which need not be on other nodes.
+        done = newest(arguments.resume)[1] if RANK == 0 else 0
+        done = barrier.wait(done) if barrier else done
+        done_epochs = done // STEPS
         where = f"epoch:[{done_epochs}], step:[{done}], path:[{arguments.resume}]"
         print(f"resume: {where}", flush=True)
     ballast = bytearray()

@@ -1,6 +1,6 @@
 """The stand-in's cluster: a barrier that every rank comes to at each step, over TCP.
 
-Ranks send a line, 0 or 1; when all are there, each gets 1 if any of them was 1, else 0. A rank
+Ranks send a number; when all are there, each gets the greatest of them. A rank
 that is gone leaves the others waiting, as MCCL's reduction does. It ends when all have said bye.
 """
 
@@ -18,13 +18,14 @@ class Barrier:
         self._sock.settimeout(None)
         self._file = self._sock.makefile("rb")
 
-    def wait(self, flag):
-        self._sock.sendall(b"1\n" if flag else b"0\n")
+    def wait(self, number):
+        """Waits for all ranks. -> the greatest number of them; a flag is 0 or 1."""
+        self._sock.sendall(b"%d\n" % number)
         answer = self._file.readline()
         if not answer:
             # The scheduler is gone: MCCL ends the process.
             raise ConnectionError("the scheduler is gone")
-        return answer == b"1\n"
+        return int(answer)
 
     def leave(self):
         self._sock.sendall(b"bye\n")
@@ -66,7 +67,7 @@ def main():
             if not data:
                 selector.unregister(key.fileobj)
         if len(arrived) == world:
-            answer = b"1\n" if b"1" in arrived.values() else b"0\n"
+            answer = b"%d\n" % max(map(int, arrived.values()))
             for connection in arrived:
                 with contextlib.suppress(OSError):
                     connection.sendall(answer)

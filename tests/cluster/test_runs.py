@@ -1,0 +1,52 @@
+"""Runs over SSH that go as they should: to the end, stopped, resumed."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_a_run_on_two_nodes_finishes_with_every_line_once(lab):
+    root = lab.start({"rank": 3, "step": 3, "do": "lines", "count": 20000})
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    assert [
+        e["node"] for e in sorted(lab.events(root, "rank_started"), key=lambda e: e["rank"])
+    ] == [
+        "alpha",
+        "alpha",
+        "beta",
+        "beta",
+    ]
+    lab.nothing_left()
+    lab.check_copies(root)
+    assert lab.steps(root, 3) == list(range(30))
+    assert b"burst 19999\n" in (root / "attempts/001/ranks/0003/log.txt").read_bytes()
+    done = lab.command("logs", root.name, "--rank", "2")
+    assert "plain 30" in done.stdout
+
+
+def test_stop_saves_and_resume_goes_on_from_the_first_nodes_checkpoint(lab):
+    profile = lab.profile(epochs=200, step_s=0.05)
+    done = lab.command("start", str(profile), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    root = lab.runs / json.loads(done.stdout)["run"]
+    lab.wait_for(root, "checkpoint_saved")
+    done = lab.command("status", root.name)
+    assert "running" in done.stdout
+    assert lab.command("stop", root.name).returncode == 0
+    stopped = lab.end_of(root)
+    assert stopped["kind"] == "attempt_stopped"
+    assert stopped["leftover"] == []
+    lab.nothing_left()
+    done = lab.command("resume", root.name, "--dry-run", "--json")
+    choice = json.loads(done.stdout)["choice"]
+    assert (choice["step"], choice["steps_lost"], choice["verified"]) == (stopped["step"], 0, True)
+    newest = lab.node_file(root, "alpha", f"checkpoint/step-{stopped['step']:08d}.ckpt")
+    newest.write_bytes(b"half")
+    epochs = stopped["step"] // 10 + 2
+    done = lab.command("resume", root.name, "--set", f"epoch_size={epochs}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed over" in done.stdout
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    assert lab.steps(root, 3, attempt=2)[-1] == epochs * 10 - 1
+    lab.nothing_left()
+    lab.check_copies(root, attempt=2)

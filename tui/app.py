@@ -19,6 +19,7 @@ from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.glyphs import LEVELS, detect_level, glyphs_for
 from tui.model import HomeView, RunView
 from tui.pace import Pace
+from tui.readonly import ReadOnlySource
 from tui.settings import Settings, save, settings_path
 from tui.source import Source
 from tui.themes import NAMES, MonoFilter, Palette, palette_of, themes
@@ -60,7 +61,7 @@ class Dashboard(App[str]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self.source = source
+        self.source: Source = ReadOnlySource(source) if readonly else source
         self.settings = settings
         self.readonly = readonly
         self.again = again  # what plays a replay once more

@@ -16,7 +16,17 @@ from tui.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
-from tui.source import DATA_PATH, SHARE_DEVICE, YES, FrameRequest, PlanText, Player, SourceError
+from tui.source import (
+    DATA_PATH,
+    NO,
+    SAVE,
+    SHARE_DEVICE,
+    YES,
+    FrameRequest,
+    PlanText,
+    Player,
+    SourceError,
+)
 
 CHECKPOINTS_EVERY_S: Final = 5.0
 MAX_STRIP_RANKS: Final = 128
@@ -159,6 +169,9 @@ def _words(action: str, target: str, options: Mapping[str, str]) -> str:
         sets, data_path = _split(options)
         more: dict[str, object] = {"data_path": data_path} if data_path else {}
         return shlex.join(client.command_line(action, target, settings=sets, **more))
+    if action == "stop":
+        save = options.get(SAVE) != NO
+        return shlex.join(client.command_line(action, target, save=save))
     return shlex.join(client.command_line(action, target, **_job_options(options)))
 
 

@@ -15,7 +15,9 @@ from tui.model import HomeView, Restart, RunFrame
 
 DATA_PATH: Final = "data_path"  # among the overrides: the data folder, not a training key
 SHARE_DEVICE: Final = "share_device"  # a job's option, ``YES`` or left out
+SAVE: Final = "save"  # an option of stop, ``NO`` or left out
 YES: Final = "yes"
+NO: Final = "no"
 
 
 class SourceError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from textual.app import ComposeResult
@@ -13,13 +14,22 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way to say yes: what it is called, and the command that does the same."""
+
+    name: str
+    label: str
+    command: str
+
+
 class ConfirmScreen(ModalScreen[str]):
     """Returns the chosen answer's name, or an empty string. Nothing is chosen beforehand."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "no", "No"),
         Binding("y", "answer(0)", "Yes", show=False),
-        Binding("c", "copy", "Copy command", show=False),
+        Binding("c,ctrl+y", "copy", "Copy command", show=False),
         Binding("left,h", "app.focus_previous", show=False),
         Binding("right,l", "app.focus_next", show=False),
     ]
@@ -28,26 +38,26 @@ class ConfirmScreen(ModalScreen[str]):
         self,
         title: str,
         lines: Sequence[str],
-        answers: Sequence[tuple[str, str]],
-        command: str,
+        answers: Sequence[Answer],
         bad: bool = False,
     ) -> None:
         super().__init__()
-        self._title, self._text, self._answers = title, lines, answers
-        self._command, self._bad = command, bad
+        self._title, self._text, self._answers, self._bad = title, lines, answers, bad
 
     def compose(self) -> ComposeResult:
         """What is asked, the command, the answers; the safe one first."""
         with Vertical(id="dialog", classes="-bad" if self._bad else ""):
             yield Static(Content(self._title), classes="title")
             yield Static(Content("\n".join(self._text)))
-            yield Static(Content(f"$ {self._command}"), classes="command", id="command")
+            for answer in self._answers:
+                yield Static(Content(f"$ {answer.command}"), classes="command")
+            yield Static("c copies the command", classes="muted")
             with Horizontal(id="buttons"):
                 yield Button("No (esc)", id="no", compact=True)
-                for index, (name, label) in enumerate(self._answers):
+                for index, answer in enumerate(self._answers):
                     key = " (y)" if index == 0 else ""
                     yield Button(
-                        Content(label + key), id=name, compact=True,
+                        Content(answer.label + key), id=answer.name, compact=True,
                         variant="error" if self._bad else "primary",
                     )  # fmt: skip
 
@@ -62,10 +72,12 @@ class ConfirmScreen(ModalScreen[str]):
 
     def action_answer(self, index: int) -> None:
         """The first answer, by key."""
-        self.dismiss(self._answers[index][0])
+        self.dismiss(self._answers[index].name)
 
     def action_copy(self) -> None:
-        """Copy the command."""
+        """Copy the command of the button that has the focus, else of the first answer."""
         from tui.app import Dashboard
 
-        cast(Dashboard, self.app).copy_text(self._command, "command")
+        focused = "" if self.focused is None else self.focused.id
+        chosen = next((one for one in self._answers if one.name == focused), self._answers[0])
+        cast(Dashboard, self.app).copy_text(chosen.command, "command")

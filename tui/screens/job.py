@@ -77,6 +77,7 @@ class JobScreen(ModalScreen[dict[str, str]]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave"),
         Binding("ctrl+s", "start", "Start"),
+        Binding("ctrl+y", "copy", "Copy command"),
     ]
 
     def __init__(self, view: RunView, kind: str, command: CommandMaker) -> None:
@@ -112,6 +113,7 @@ class JobScreen(ModalScreen[dict[str, str]]):
                 yield Static(Content(f"{job.id} {job.state} {clean(job.result)}"), classes="muted")
             with Horizontal(id="buttons"):
                 yield Button("Start (ctrl+s)", id="start", variant="primary", compact=True)
+                yield Button("Copy (ctrl+y)", id="copy", compact=True)
                 yield Button("Leave (esc)", id="leave", compact=True)
 
     def on_mount(self) -> None:
@@ -145,12 +147,21 @@ class JobScreen(ModalScreen[dict[str, str]]):
         """Start or leave."""
         if event.button.id == "start":
             self.action_start()
+        elif event.button.id == "copy":
+            self.action_copy()
         else:
             self.action_leave()
 
     def action_start(self) -> None:
         """Start the job."""
         self.dismiss(self.options())
+
+    def action_copy(self) -> None:
+        """The command, as it stands."""
+        from tui.app import Dashboard
+
+        text = self._command(self._kind, self._view.id, self.options())
+        cast(Dashboard, self.app).copy_text(text, "command")
 
     def action_leave(self) -> None:
         """Nothing is started."""

@@ -40,7 +40,7 @@ class NewRunScreen(FeedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start"),
         Binding("escape", "dismiss", "Back"),
-        Binding("y", "copy", "Copy command"),
+        Binding("y,ctrl+y", "copy", "Copy command"),
         Binding("Y", "copy_plan", "Copy plan"),
         Binding("slash", "edit", "Change keys", key_display="/"),
     ]

@@ -10,8 +10,8 @@ from textual.screen import Screen
 from tui.feed import in_background
 from tui.messages import ActionDone, ActionFailed, RestartChosen
 from tui.model import RESUMABLE_STATES, Restart, RunFrame, RunView
-from tui.screens.confirm import ConfirmScreen
-from tui.source import RunSource, SourceError
+from tui.screens.confirm import Answer, ConfirmScreen
+from tui.source import NO, SAVE, RunSource, SourceError
 from tui.text import plural
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RunActions(Screen[None]):
         if view is None:
             return
         run, source = view.id, self.dashboard.source
-        self.notify(f"resuming {run} …", timeout=4)
+        self.notify(f"$ {source.command('resume', run, {})}", timeout=4, markup=False)
         in_background(self, "resume", lambda: source.resume(run))
 
     def action_stop(self) -> None:
@@ -119,8 +119,10 @@ class RunActions(Screen[None]):
                     "Save and stop: all ranks save at the same step boundary, then end.",
                     "Stop now: they end at once; what came after the last checkpoint is lost.",
                 ],
-                [("save", "Save and stop"), ("now", "Stop now")],
-                source.command("stop", run, {}),
+                [
+                    Answer("save", "Save and stop", source.command("stop", run, {})),
+                    Answer("now", "Stop now", source.command("stop", run, {SAVE: NO})),
+                ],
                 bad=True,
             ),
             answered,

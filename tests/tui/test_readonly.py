@@ -1,0 +1,146 @@
+"""``--readonly``: no key of any screen changes anything, and no action is without its command."""
+
+from __future__ import annotations
+
+import pytest
+from fake_source import RUN, FakeRun, FakeSource
+from pilots import everything, sees, showing, until
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tui.readonly import ReadOnlySource
+from tui.screens.home import HomeScreen
+from tui.screens.new_run import NewRunScreen
+from tui.screens.run import RunScreen
+from tui.source import SourceError
+
+LEAVING = {"q", "ctrl+q", "ctrl+c", "ctrl+z", "escape", "ctrl+p", "question_mark", "T"}
+
+
+def keys_of(pilot: Pilot[str]) -> list[str]:
+    """Every key that anything on this screen is bound to, whether or not it is offered now."""
+    screen = pilot.app.screen
+    nodes = [screen, *screen.query("*"), pilot.app]
+    keys = {key for node in nodes for key in node._bindings.key_to_bindings}
+    return sorted(keys - LEAVING)
+
+
+def failing(state: str) -> FakeSource:
+    run = FakeRun(4, nodes=2)
+    if state == "failed":
+        run.fail(2)
+    return FakeSource(run)
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+async def test_no_key_of_the_run_screen_changes_anything(state: str) -> None:
+    source = failing(state)
+    async with showing(source, (120, 36), readonly=True) as pilot:
+        await sees(pilot, state.upper())
+        keys = keys_of(pilot)
+        assert {"r", "s", "e", "x", "y", "enter"} <= set(keys)
+        for key in keys:
+            await pilot.press(key)
+            assert isinstance(pilot.app.screen, RunScreen), key
+        await pilot.pause(0.2)
+        assert source.asked == []
+        offered = everything(pilot).splitlines()[-1]
+        assert not [word for word in ("Stop", "Resume", "Eval", "Export") if word in offered]
+        names = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
+        assert not names & {"Stop", "Resume", "Eval", "Export"}
+
+
+async def test_no_key_of_home_starts_anything() -> None:
+    source = FakeSource()
+    async with showing(source, (120, 36), run=None, readonly=True) as pilot:
+        await sees(pilot, "2 runs")
+        for key in keys_of(pilot):
+            if key != "enter":  # opens what is under the cursor
+                await pilot.press(key)
+        assert isinstance(pilot.app.screen, HomeScreen)
+        assert source.asked == []
+
+
+async def test_a_plan_can_be_read_but_not_started() -> None:
+    source = FakeSource()
+    async with showing(source, (120, 36), run=None, profile="local-cpu", readonly=True) as pilot:
+        await sees(pilot, "new run from local-cpu", "python -m effnet")
+        for key in keys_of(pilot):
+            await pilot.press(key)
+        await pilot.press("ctrl+s")
+        await sees(pilot, "nothing can be started")
+        assert isinstance(pilot.app.screen, NewRunScreen)
+        assert source.asked == []
+
+
+async def test_even_an_action_that_is_called_anyway_changes_nothing() -> None:
+    source = failing("running")
+    async with showing(source, (120, 36), readonly=True) as pilot:
+        await sees(pilot, "RUNNING")
+        screen = pilot.app.screen
+        assert isinstance(screen, RunScreen)
+        screen.action_resume()
+        await sees(pilot, "started with --readonly")
+        assert source.asked == []
+
+
+def test_the_source_of_a_readonly_dashboard_refuses() -> None:
+    source = FakeSource()
+    locked = ReadOnlySource(source)
+    for ask in (
+        lambda: locked.start("local-cpu", {}),
+        lambda: locked.stop(RUN, True),
+        lambda: locked.resume(RUN),
+        lambda: locked.start_job(RUN, "eval", {}),
+    ):
+        with pytest.raises(SourceError, match="nothing can be changed"):
+            ask()
+    assert source.asked == []
+    assert locked.home() == source.home()
+
+
+async def test_each_way_to_end_a_run_shows_its_own_command_and_copies_it() -> None:
+    async with showing(FakeSource(), (100, 30)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("s")
+        await sees(pilot, f"$ effnet-launch stop {RUN}  ", f"$ effnet-launch stop {RUN} --save no")
+        await pilot.press("c")
+        await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch stop {RUN}")
+        await sees(pilot, "copied; also in")
+        await pilot.press("l", "l", "c")
+        await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch stop {RUN} --save no")
+
+
+@pytest.mark.parametrize(("key", "kind"), [("e", "eval"), ("x", "export")])
+async def test_a_job_shows_its_command_and_copies_it(key: str, kind: str) -> None:
+    async with showing(FakeSource(), (100, 30)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press(key)
+        await sees(pilot, f"$ effnet-launch {kind} {RUN}", "Copy (ctrl+y)")
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: pilot.app.clipboard.startswith(f"effnet-launch {kind} {RUN}"))
+
+
+async def test_a_new_run_copies_its_command_from_any_field() -> None:
+    async with showing(FakeSource(), (120, 36), run=None, profile="local-cpu") as pilot:
+        await sees(pilot, "effnet-launch start local-cpu")
+        await pilot.press("slash")
+        assert isinstance(pilot.app.focused, Input)
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: pilot.app.clipboard == "effnet-launch start local-cpu")
+
+
+async def test_a_resume_says_its_command() -> None:
+    async with showing(failing("failed"), (120, 36)) as pilot:
+        await sees(pilot, f"$ effnet-launch resume {RUN}")
+        await pilot.press("y")
+        await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch resume {RUN}")
+
+
+def test_the_real_commands_of_both_ends() -> None:
+    from tui.live import LiveSource
+    from tui.source import NO, SAVE
+
+    source = LiveSource()
+    assert source.command("stop", "a", {}) == "effnet-launch stop a"
+    assert source.command("stop", "a", {SAVE: NO}) == "effnet-launch stop a --no-save"

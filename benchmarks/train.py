@@ -8,8 +8,8 @@ over one batch that lies in memory; `loop` is `python -m effnet train` with data
 and all. They run in turn, and medians are compared, since the machine may be shared.
 
 `ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the
-ranks' own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain depthwise
-convolutions, one reduction a parameter, nothing set in the environment.
+ranks' own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain
+depthwise convolutions, one reduction a parameter, nothing set in the environment.
 """
 
 from __future__ import annotations

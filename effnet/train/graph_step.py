@@ -72,8 +72,13 @@ class GraphStep(nn.Cell):
         self.decayed = state.decayed
 
         self.weight_count = len(self.weights)
-        self.sizes = (*(p.size for p in (*self.weights, *self.buffers)), 1)
-        self.buckets = buckets(self.sizes)
+        sizes = (*(p.size for p in (*self.weights, *self.buffers)), 1)
+        self.buckets = buckets(sizes, BUCKET_BYTES)
+        # Where each tensor begins in its bucket, and its size.
+        self.starts = tuple(
+            sum(sizes[first:i]) for first, last in self.buckets for i in range(first, last)
+        )
+        self.sizes = sizes
         # Loops over hundreds of tensors would be unrolled past MindSpore's recursion limit.
         self.each = ops.HyperMap()
         if world_size > 1:
@@ -107,8 +112,13 @@ class GraphStep(nn.Cell):
         means: tuple[Tensor, ...] = ()
         for first, last in self.buckets:
             whole = self.all_reduce(ops.concat(flat[first:last])) / self.world_size
-            means += ops.split(whole, self.sizes[first:last])
-        return self.each(_reshaped_as, means, values)
+            means += self.each(
+                ops.partial(_piece, whole),
+                self.starts[first:last],
+                self.sizes[first:last],
+                values[first:last],
+            )
+        return means
 
     def _update(
         self,
@@ -153,8 +163,8 @@ def _flat(value: Tensor) -> Tensor:
     return ops.reshape(value, (-1,))
 
 
-def _reshaped_as(value: Tensor, example: Tensor) -> Tensor:
-    return ops.reshape(value, example.shape)
+def _piece(flat: Tensor, start: int, size: int, example: Tensor) -> Tensor:
+    return ops.reshape(ops.slice(flat, (start,), (size,)), example.shape)
 
 
 def _assign(parameter: Parameter, value: Tensor) -> bool:
@@ -171,7 +181,7 @@ def _is_finite(loss: Tensor) -> Tensor:
     return ops.cast(ops.isfinite(loss), ms.float32)
 
 
-def buckets(sizes: tuple[int, ...], limit_bytes: int = BUCKET_BYTES) -> tuple[tuple[int, int], ...]:
+def buckets(sizes: tuple[int, ...], limit_bytes: int) -> tuple[tuple[int, int], ...]:
     """(first, last) of neighbours whose float32 numbers are at most `limit_bytes` together.
 
     A tensor that is larger has a bucket of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 
 from effnet.model import EfficientNet
+from effnet.model.depthwise import use_plain_depthwise
 
 
 def apply(net: EfficientNet, amp_level: str) -> None:
@@ -16,6 +17,8 @@ def apply(net: EfficientNet, amp_level: str) -> None:
     """
     if amp_level == "O0":
         return
+    # The CPU's own forms of it mix float32 kernels with float16 images.
+    use_plain_depthwise(net)
     ms.amp.auto_mixed_precision(net, amp_level, ms.float16)
     # Only its children: noise rounded to float16 would draw other masks than O0 does.
     net.add_flags(fp16=False)

@@ -94,7 +94,8 @@ class SunkSteps:
         """What is left of an epoch, `report_steps` steps at a time.
 
         The arguments are those of `effnet.data.train_batches`. The queue is filled for the whole
-        run from the first call on, so each call must go on where the one before has ended.
+        run from the first call on, so each call must go on where the one before has ended. Broken
+        off, or after the last epoch, it lets the queue go.
         """
         rows = train_rows(index, config, epoch, rank, world_size)
         if self._feed is None:
@@ -104,8 +105,14 @@ class SunkSteps:
         elif (epoch, start_step) != self._next:
             raise RuntimeError(f"sunk up to {self._next}, asked for {(epoch, start_step)}")
         self._next = (epoch + 1, 0)
-        for first in range(start_step, len(rows), config.report_steps):
-            yield Sink(rows[first : first + config.report_steps])
+        over = True
+        try:
+            for first in range(start_step, len(rows), config.report_steps):
+                yield Sink(rows[first : first + config.report_steps])
+            over = epoch + 1 == config.epoch_size
+        finally:
+            if over:
+                self.close()
 
     def __call__(
         self, sink: Sink, lr: float, step: int, stop: StopRequest | None = None

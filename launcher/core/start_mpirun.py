@@ -77,6 +77,13 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
     first = profile.nodes[0]
     python = python_of(context, first)
     if len(profile.nodes) > 1:
+        roots = {str(run_paths(context, node).root) for node in profile.nodes}
+        if len(roots) > 1:
+            raise PlanError(
+                f"mpirun's ranks look for their orders in one folder, and these differ:"
+                f" {sorted(roots)}",
+                "give all nodes the same `runs_directory` in the profile",
+            )
         pythons = {python_of(context, node) for node in profile.nodes}
         if len(pythons) > 1:
             raise PlanError(

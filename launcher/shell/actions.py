@@ -71,7 +71,6 @@ def start_run(
             "Letters, digits, dots, dashes, underscores; up to 100.",
         )
     root = runs_directory() / run
-    prepare.check_supported(profile)
     if root.exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     plan_run(profile, name=run, sets=sets, data_path=data_path)

@@ -8,7 +8,8 @@ every journalled message after `n`, then new ones as they come; so a supervisor 
 replaced without a lost or doubled message. Without any supervisor the agent trains on, and after
 `orphan_limit_s` saves and ends its ranks.
 
-Commands: `hello`, `start` (order), `stop` (save, by), `ping`, `leave`.
+Commands: `hello`, `start` (order), `stop` (save, by), `end` (why), `ping`, `leave`; from what
+mpirun started: `register`, `rank_started`, `rank_ended` (`launcher.shell.mpirun_rank`).
 Messages: docs/launcher.md, "What an agent says".
 """
 
@@ -25,13 +26,14 @@ import time
 from collections import deque
 from pathlib import Path
 
-from launcher.core.codec import Mismatch, from_plain
+from launcher.core.codec import Mismatch, from_plain, to_plain
 from launcher.shell import processes, warden
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
 from launcher.shell.journal import Journal, read_lines
 from launcher.shell.node import Node
 from launcher.shell.orders import NodeOrder, agent_part, door_file, node_journal
+from launcher.shell.processes import Exit, Started
 from launcher.shell.say import say
 
 TICK_S = 0.05
@@ -49,6 +51,8 @@ class Agent:
         self._is_troubled = False
         self._door = door
         self._channels: list[Channel] = []
+        self._monitors: dict[Channel, int] = {}
+        """Those that mpirun started for a rank -> pid of the rank."""
         self._selector = selectors.DefaultSelector()
         self._node: Node | None = None
         self._leave = False
@@ -150,7 +154,9 @@ class Agent:
 
     def _obey(self, channel: Channel, message: Message) -> None:
         command = message.get("cmd")
-        if command == "hello":
+        if command in ("register", "rank_started", "rank_ended"):
+            self._obey_monitor(channel, str(command), message)
+        elif command == "hello":
             after = message.get("after", 0)
             saved = [line for n, line in read_lines(self._journal.path) if n > after]
             unsaved = [message for message in self._unsaved if message["n"] > after]
@@ -176,6 +182,28 @@ class Agent:
             else:
                 self._node.end("told to leave")
 
+    def _obey_monitor(self, channel: Channel, command: str, message: Message) -> None:
+        rank = int(message.get("rank", -1))
+        order = None if self._node is None else self._node.awaited(rank)
+        if command == "register":
+            # It is no supervisor: nothing is told to it, and alone with it we are alone.
+            if channel in self._channels:
+                self._channels.remove(channel)
+            self._monitors[channel] = 0
+            reply: Message = {"type": "order", "text": "it is not to run on this node now"}
+            if self._node is not None and order is not None:
+                reply = {"order": to_plain(order), "token": self._node.order.token}
+            self._send(channel, reply)
+        elif command == "rank_started" and self._node is not None and order is not None:
+            ticks, start_s = int(message["start_ticks"]), float(message["start_time_s"])
+            self._monitors[channel] = int(message["pid"])
+            self._node.joined(Started(order, int(message["pid"]), ticks, start_s))
+        elif command == "rank_ended" and self._node is not None:
+            pid = int(message["pid"])
+            code, number = message.get("exit_code"), message.get("signal")
+            self._node.child_ended(Exit(pid, code, number, float(message["time"])))
+            self._monitors[channel] = 0
+
     def _end(self, why: str) -> None:
         self._is_ending = True
         if self._node is None:
@@ -198,6 +226,10 @@ class Agent:
     def _forget(self, channel: Channel) -> None:
         if channel in self._channels:
             self._channels.remove(channel)
+        pid = self._monitors.pop(channel, 0)
+        if pid and self._node is not None:
+            # Whoever killed it leaves the rank without a parent, which the kernel then ends.
+            self._node.child_ended(Exit(pid, None, signal.SIGKILL, time.time()))
         # A closed socket has no number any more: the selector is searched by object.
         for key in list(self._selector.get_map().values()):
             if key.fileobj is channel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -44,6 +45,9 @@ class Node:
         self._asked: str | None = None
         """Why we are ending them, when we are."""
         self._waiting: list[ProcessOrder] = []
+        self._awaited: dict[int, ProcessOrder] = {}
+        """Ranks that mpirun has not started yet."""
+        self._join_until = 0.0
         self._start_at = 0.0
         self._first_done = 0.0
         self._oom_kills = processes.oom_kills()
@@ -61,7 +65,11 @@ class Node:
     def start(self) -> None:
         """Starts the scheduler now, and the ranks when their time has come (`turn`)."""
         first = [process for process in self.order.processes if process.rank is None]
-        self._waiting = list(self.order.ranks)
+        self._waiting = [rank for rank in self.order.ranks if not rank.by_mpirun]
+        self._awaited = {
+            rank.rank: rank for rank in self.order.ranks if rank.by_mpirun and rank.rank is not None
+        }
+        self._join_until = time.monotonic() + self.order.limits.join_s
         try:
             for rank in self.order.ranks:
                 assert rank.rank is not None
@@ -139,8 +147,22 @@ class Node:
         except OSError as error:
             self._launch_failed(process.name, error)
             return
-        self._started[started.pid] = self._living[started.pid] = started
         self._watch(started.pid)
+        self._has_started(started)
+
+    def awaited(self, rank: int) -> ProcessOrder | None:
+        """The order of a rank that mpirun may start here now."""
+        return None if self._ending is not None else self._awaited.get(rank)
+
+    def joined(self, started: Started) -> None:
+        """mpirun has started a rank of ours; `child_ended` is told by who watches it."""
+        if started.order.rank is not None:
+            del self._awaited[started.order.rank]
+            self._has_started(started)
+
+    def _has_started(self, started: Started) -> None:
+        self._started[started.pid] = self._living[started.pid] = started
+        process = started.order
         if process.rank is not None:
             self._tell(
                 {
@@ -203,9 +225,9 @@ class Node:
     # -- ending
 
     def _helper_ended(self, started: Started, ended: Exit) -> None:
-        if self._ending is not None or not self._rank_pids():
+        if self._ending is not None or not (self._rank_pids() or self._awaited):
             return
-        if ended.is_clean:
+        if ended.is_clean and not self._awaited:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
@@ -250,9 +272,13 @@ class Node:
             self._first_done = time.monotonic()
 
     def _look_for_the_end(self, now: float) -> None:
-        if self._waiting:
+        if self._awaited and now > self._join_until:
+            text = f"mpirun has not started ranks {sorted(self._awaited)}"
+            self._tell({"type": "launch_failed", "text": text})
+            self.end(text)
+        elif self._waiting or self._awaited:
             return
-        if not self._rank_pids():
+        elif not self._rank_pids():
             limits = self.order.limits
             self._end_with(Patience(limits.finish_s, limits.term_s, limits.kill_s))
         elif self._first_done and now - self._first_done > self.order.limits.spread_s:
@@ -284,7 +310,11 @@ class Node:
     def _finish(self) -> None:
         assert self._ending is not None
         for pid in list(self._living):
-            if (ended := processes.reap_one(pid)) is not None:
+            ended = processes.reap_one(pid)
+            if ended is None and self._living[pid].order.by_mpirun:
+                # Its parent was killed with it and could not tell.
+                ended = Exit(pid, None, signal.SIGKILL, time.time())
+            if ended is not None:
                 self.child_ended(ended)
         now_s = time.time()
         for log in self._logs.values():

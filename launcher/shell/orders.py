@@ -23,6 +23,8 @@ class Limits:
     """For the scheduler and helpers to leave by themselves when the ranks are done."""
     spread_s: float = 60.0
     """Between the first rank that says it is done and the last one."""
+    join_s: float = 600.0
+    """Until mpirun has started the ranks that it starts."""
     orphan_limit_s: float = 3600.0
     """Without a supervisor, after this the agent saves and ends its ranks."""
 
@@ -41,6 +43,8 @@ class ProcessOrder:
     cwd: str | None = None
     cpus: tuple[int, ...] = ()
     heartbeat: str | None = None
+    by_mpirun: bool = False
+    """mpirun starts it, and it comes to the agent to be told what to do."""
 
     @property
     def name(self) -> str:

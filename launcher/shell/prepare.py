@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.codec import to_plain
@@ -16,12 +17,14 @@ from launcher.core.hang import HangLimits
 from launcher.core.make_plan import make_plan
 from launcher.core.paths import RunPaths
 from launcher.core.plan import NodeFacts, Plan, PlannedNode, PlannedProcess, Role, RunContext
-from launcher.core.profile import Profile, StartMethod, ip_address
+from launcher.core.profile import Profile, ip_address
 from launcher.core.start_cluster import master_node
-from launcher.errors import BusyError, NodeError
+from launcher.core.trainer_command import run_paths
+from launcher.errors import BusyError
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
 from launcher.shell.links import NodeLink
+from launcher.shell.mpirun_files import needs_ssh_config
 from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of
 from launcher.shell.reach import Reach, of_all, reaches_of
 from launcher.shell.remote import SshTransport
@@ -151,17 +154,10 @@ def plan_attempt(
         master_port=port,
         facts=local_facts(profile) if facts is None else facts,
     )
+    if needs_ssh_config(profile):
+        folder = run_paths(context, profile.nodes[0]).attempt(attempt).root
+        context = replace(context, ssh_config=str(folder / "ssh_config"))
     return make_plan(profile, context)
-
-
-def check_supported(profile: Profile) -> None:
-    """Raises `NodeError` for a profile that mpirun starts."""
-    if profile.start_method is StartMethod.MPIRUN:
-        raise NodeError(
-            profile.nodes[0].label,
-            "starting through mpirun is not there yet",
-            'Set start_method = "cluster". `effnet-launch plan` shows what a start would do.',
-        )
 
 
 def links(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> tuple[NodeLink, ...]:
@@ -193,14 +189,13 @@ def order_of(plan: Plan, profile: Profile, node: PlannedNode) -> NodeOrder:
         # Elsewhere the agent's own interpreter is the one that the profile names.
         python=sys.executable if node.is_local else "",
         device_target=plan.device_target,
-        processes=tuple(
-            process_order(process) for process in plan.on_node(node.name) if process.is_started
-        ),
+        processes=tuple(process_order(process) for process in plan.on_node(node.name)),
         stop_file=str(RunPaths(Path(node.run_directory)).stop),
         limits=Limits(
             stop_save_s=limits.stop_save_s,
             term_s=limits.term_s,
             kill_s=limits.kill_s,
+            join_s=limits.launch_s,
             orphan_limit_s=limits.orphan_limit_s,
         ),
         hang=to_plain(HangLimits.of(limits)),
@@ -228,4 +223,5 @@ def process_order(process: PlannedProcess) -> ProcessOrder:
         cwd=process.working_directory or log_folder,
         cpus=process.cpus,
         heartbeat=process.heartbeat or None,
+        by_mpirun=not process.is_started,
     )

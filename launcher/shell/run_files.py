@@ -127,7 +127,7 @@ def write_planned(files: tuple[PlannedFile, ...]) -> None:
     """The plan's files of this machine."""
     for file in files:
         if not file.node:
-            write_file(Path(file.path), file.content)
+            write_file(Path(file.path), file.content, file.mode)
 
 
 def versions() -> Mapping[str, str]:

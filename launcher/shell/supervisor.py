@@ -31,6 +31,7 @@ from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
 from launcher.shell.event_log import EventLog
 from launcher.shell.links import NodeLink
+from launcher.shell.mpirun_files import with_ssh_files
 from launcher.shell.reach import reaches_of
 from launcher.shell.run_files import StoredRun
 from launcher.shell.say import say
@@ -120,7 +121,7 @@ class Supervisor:
             resume=resume,
         )
         try:
-            plan = self._plan(number, resume)
+            plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._reaches)
             self._run.paths.stop.unlink(missing_ok=True)
             run_files.write_planned(plan.files)
             run_files.write_file(self._run.paths.attempt(number).plan, plan.to_json() + "\n")

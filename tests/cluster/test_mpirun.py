@@ -1,0 +1,44 @@
+"""Real OpenMPI between real hosts, with the generated hostfile and ssh configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from launcher.shell import actions
+
+
+def test_a_run_through_mpirun_finishes_with_every_line_once(lab):
+    root = lab.start(method="mpirun")
+    ended = lab.end_of(root)
+    assert ended["kind"] == "attempt_finished", ended
+    nodes = {e["rank"]: e["node"] for e in lab.events(root, "rank_started")}
+    assert nodes == {0: "alpha", 1: "alpha", 2: "beta", 3: "beta"}
+    lab.nothing_left()
+    lab.check_copies(root)
+    assert lab.steps(root, 3) == list(range(30))
+    config = lab.node_file(root, "alpha", "attempts/001/ssh_config").read_text()
+    assert "StrictHostKeyChecking yes" in config
+
+
+def test_a_rank_of_mpirun_that_is_killed_is_named_and_nothing_is_left(lab):
+    root = lab.start({"rank": 1, "step": 1, "do": "ignore_term"}, method="mpirun", epochs=500)
+    lab.wait_for(root, "epoch_finished")
+    os.kill(lab.rank_pid(root, 3), signal.SIGKILL)
+    ended = lab.end_of(root)
+    assert ended["kind"] == "attempt_failed"
+    failure = ended["failure"]
+    assert (failure["rank"], failure["node"], failure["signal"]) == (3, "beta", signal.SIGKILL)
+    lab.nothing_left()
+    lab.until(lambda: not actions.is_supervised(root))
+    lab.check_copies(root)
+
+
+def test_stop_saves_under_mpirun_too(lab):
+    root = lab.start(method="mpirun", epochs=500)
+    lab.wait_for(root, "epoch_finished")
+    assert lab.command("stop", root.name).returncode == 0
+    stopped = lab.end_of(root)
+    assert (stopped["kind"], stopped["leftover"]) == ("attempt_stopped", [])
+    assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
+    lab.nothing_left()

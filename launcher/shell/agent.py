@@ -1,7 +1,6 @@
 """`python -m launcher.shell.agent`: one per node and attempt. Starts, watches and ends its ranks.
 
     serve --root RUN --node NAME --attempt N --token TOKEN
-    relay --socket PATH        stdin and stdout become the agent's channel: what an SSH channel runs
 
 The agent listens on a Unix socket. Whoever connects says `{"cmd": "hello", "after": n}` and gets
 every journalled message after `n`, then new ones as they come; so a supervisor that died is
@@ -20,7 +19,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -266,22 +264,6 @@ def serve(arguments: argparse.Namespace) -> int:
     return warden.stand_over(arguments.token, agent, died)
 
 
-def relay(arguments: argparse.Namespace) -> int:
-    """Copies stdin to the socket and the socket to stdout until either ends."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(arguments.socket)
-    selector = selectors.DefaultSelector()
-    selector.register(0, selectors.EVENT_READ, sock.fileno())
-    selector.register(sock, selectors.EVENT_READ, 1)
-    while True:
-        for key, _ in selector.select():
-            data = os.read(key.fd, 1 << 16)
-            if not data:
-                return 0
-            while data:
-                data = data[os.write(key.data, data) :]
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.shell.agent", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -290,9 +272,7 @@ def main(argv: list[str] | None = None) -> int:
     server.add_argument("--node", required=True)
     server.add_argument("--attempt", type=int, required=True)
     server.add_argument("--token", required=True)
-    commands.add_parser("relay").add_argument("--socket", required=True)
-    arguments = parser.parse_args(argv)
-    return serve(arguments) if arguments.command == "serve" else relay(arguments)
+    return serve(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 
 def test_a_run_on_two_nodes_finishes_with_every_line_once(lab):
@@ -50,3 +51,36 @@ def test_stop_saves_and_resume_goes_on_from_the_first_nodes_checkpoint(lab):
     assert lab.steps(root, 3, attempt=2)[-1] == epochs * 10 - 1
     lab.nothing_left()
     lab.check_copies(root, attempt=2)
+
+
+def test_what_login_shells_say_reaches_no_parser(lab):
+    noise = 'echo welcome; echo \'{"type":"reply","ok":false}\'; printf \'no line end\'\n'
+    files = [host.home / ".bashrc" for host in lab.hosts.hosts]
+    for file in files:
+        file.write_text(noise)
+    try:
+        root = lab.start()
+        assert lab.end_of(root)["kind"] == "attempt_finished"
+        lab.nothing_left()
+        lab.check_copies(root)
+    finally:
+        for file in files:
+            file.unlink()
+
+
+def test_nodes_that_cannot_run_it_are_all_named_and_nothing_is_written(lab):
+    text = lab.profile().read_text().replace(json.dumps(sys.executable), '"/usr/bin/no-python"')
+    (lab.folder / "bad.toml").write_text(text)
+    done = lab.command("start", str(lab.folder / "bad.toml"))
+    assert done.returncode == 6, done.stderr
+    assert "alpha" in done.stderr
+    assert "beta" in done.stderr
+    assert "no-python" in done.stderr
+    assert not lab.runs.exists()
+
+
+def test_two_runs_of_one_profile_at_once_do_not_meet(lab):
+    roots = [lab.start(epochs=2), lab.start(epochs=2)]
+    for root in roots:
+        assert lab.end_of(root)["kind"] == "attempt_finished"
+        lab.check_copies(root)

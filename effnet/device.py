@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from effnet.errors import EffnetError
@@ -34,8 +35,7 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
         if target == "CPU":
             ms.set_device("CPU")
             # Ranks share the cores: one thread each for MindSpore's runtime, as for OpenMP.
-            threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-            ms.device_context.cpu.op_tuning.threads_num(threads)
+            _limit_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         else:
             ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
@@ -44,6 +44,14 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
             f"device target {target} {device_id} is not usable here: {first}",
             hint=_HINTS.get(target, ""),
         ) from error
+
+
+@functools.cache
+def _limit_threads(count: int) -> None:
+    """Once a process: MindSpore refuses a second time."""
+    import mindspore as ms
+
+    ms.device_context.cpu.op_tuning.threads_num(count)
 
 
 _HINTS = {

@@ -62,6 +62,28 @@ Stock().run()
 """
 
 
+LAGGED = """
+import asyncio, os, sys, time
+from tui.app import Dashboard
+lags = []
+async def measure():
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(0.01)
+        lags.append(time.perf_counter() - began - 0.01)
+async def on_ready(self):
+    self._measure = asyncio.create_task(measure())
+Dashboard.on_ready = on_ready
+from tui.__main__ import main
+main(sys.argv[1:])
+kept = sorted(lags[300:])  # not the start
+with open(os.environ["LAGS"], "w") as file:
+    file.write(f"{kept[len(kept) // 2]} {kept[len(kept) * 95 // 100]} {kept[-1]}")
+os._exit(0)
+"""
+PAUSED = b"display paused"
+
+
 class Child:
     """A program in a terminal of ``columns`` × ``rows``."""
 
@@ -69,6 +91,7 @@ class Child:
         self.started = time.monotonic()
         self.bytes = 0
         self.first_frame_s: float | None = None
+        self.tail = b""
         pid, self.fd = pty.fork()
         if pid == 0:
             os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **environ})
@@ -86,8 +109,21 @@ class Child:
             except OSError:
                 return
             self.bytes += len(data)
+            self.tail = self.tail[-4096:] + data
             if self.first_frame_s is None and b"profiles" in data:
                 self.first_frame_s = time.monotonic() - self.started
+
+    def key_to_paint_s(self) -> float:
+        """From a key to the words that it brings; 2 s when they never come."""
+        self.tail = b""
+        started = time.perf_counter()
+        os.write(self.fd, b"p")
+        while PAUSED not in self.tail and time.perf_counter() - started < 2:
+            self.drain(0.002)
+        took = time.perf_counter() - started
+        os.write(self.fd, b"p")
+        self.drain(0.4)
+        return took
 
     def end(self) -> None:
         """Kill it and collect it."""
@@ -118,17 +154,66 @@ def measure(
     print(f"{name:<44} {cpu:6.1f} % {rate:8.1f} KiB/s {memory:6.0f} MiB", flush=True)
 
 
-def write_run(folder: str, pid: int) -> None:
-    """Eight ranks, four steps a second, until killed."""
+def measure_answer(name: str, run: str, seconds: float, **environ: str) -> None:
+    """Print one row: how late the event loop comes, and how soon a key is seen."""
+    with tempfile.NamedTemporaryFile() as lags:
+        environ = {**environ, "LAGS": lags.name}
+        child = Child([sys.executable, "-c", LAGGED, run], 160, 48, environ)
+        child.drain(7)
+        before, started = child.process.cpu_times(), time.monotonic()
+        child.drain(seconds)
+        after, took = child.process.cpu_times(), time.monotonic() - started
+        cpu = (after.user + after.system - before.user - before.system) / took * 100
+        answers = sorted(child.key_to_paint_s() * 1000 for _ in range(20))
+        os.write(child.fd, b"q")
+        child.drain(2)
+        child.end()
+        words = Path(lags.name).read_text().split()
+    if not words:
+        print(f"{name:<44} did not leave")
+        return
+    middle, p95, worst = (float(word) * 1000 for word in words)
+    print(
+        f"{name:<44} {cpu:6.1f} %  lag {middle:5.1f} {p95:6.1f} {worst:6.1f} ms"
+        f"  key {statistics.median(answers):5.0f} {answers[18]:5.0f} ms",
+        flush=True,
+    )
+
+
+def write_run(folder: str, pid: int, name: str, ranks: int, steps_hz: float, lines_hz: int) -> None:
+    """Ranks that report, and one that writes ``lines_hz`` lines a second, until killed."""
     from made_run import MadeRun
 
-    run = MadeRun(Path(folder), "bench", ranks=8, late=5, time_s=time.time() - 500, pid=pid)
+    run = MadeRun(Path(folder), name, ranks=ranks, late=5, time_s=time.time() - 500, pid=pid)
     run.start()
-    run.steps(500)
+    run.steps(500 if ranks <= 8 else 100)
+    log = run.paths.attempt(1).rank(0).log
+    started = next_step = time.monotonic()
+    number = 0
     while True:
-        run.time_s = time.time()
-        run.steps(1, seconds=0.0)
-        time.sleep(0.25)
+        if time.monotonic() >= next_step:
+            next_step = time.monotonic() + 1 / steps_hz
+            run.time_s = time.time()
+            run.steps(1, seconds=0.0)
+        due = int((time.monotonic() - started) * lines_hz)
+        if number < due:
+            with log.open("a") as file:
+                file.writelines(
+                    f"line {at}: a worker says what it does\n" for at in range(number, due)
+                )
+            number = due
+        time.sleep(0.05)
+
+
+def start_writer(
+    folder: str, name: str, ranks: int, steps_hz: float, lines_hz: int
+) -> multiprocessing.Process:
+    """A made-up run in a process of its own, once it is under way."""
+    args = (folder, os.getpid(), name, ranks, steps_hz, lines_hz)
+    writer = multiprocessing.Process(target=write_run, args=args, daemon=True)
+    writer.start()
+    time.sleep(2 if ranks <= 8 else 8)
+    return writer
 
 
 def write_ended(folder: str) -> None:
@@ -141,42 +226,57 @@ def write_ended(folder: str) -> None:
     run.finish()
 
 
+def costs(seconds: float, **environ: str) -> None:
+    """CPU, bytes to the terminal, memory."""
+    ours = [sys.executable, "-m", "tui"]
+    stock = [sys.executable, "-c", STOCK]
+    big, small = (160, 48), (80, 24)
+    print(f"{'program':<44} {'CPU':>8} {'to terminal':>14} {'RSS':>10}")
+    measure("dashboard, a run that is over", [*ours, "ended"], seconds, big, "", **environ)
+    measure("dashboard, 8 ranks, all panels, 4 Hz", [*ours, "bench"], seconds, big, "", **environ)
+    measure("dashboard, 8 ranks, log closed", [*ours, "bench"], seconds, big, "4", **environ)
+    measure("dashboard, 8 ranks, table only", [*ours, "bench"], seconds, big, "42", **environ)
+    measure("dashboard, 8 ranks, 80x24", [*ours, "bench"], seconds, small, "", **environ)
+    measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, big, "", **environ)
+    if shutil.which("top"):
+        measure("top -d 0.25", ["top", "-d", "0.25"], seconds, big, "", **environ)
+    starts = []
+    for _ in range(5):
+        child = Child(ours, *big, environ)
+        child.drain(2.5)
+        starts.append(child.first_frame_s or 9.0)
+        child.end()
+    print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
+
+
 def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
+    given = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="effnet-bench-")
-    writer = multiprocessing.Process(target=write_run, args=(folder, os.getpid()), daemon=True)
-    write_ended(folder)
-    writer.start()
-    time.sleep(2)
     environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "COLORTERM": "truecolor"}
-    ours = [sys.executable, "-m", "tui"]
-    stock = [sys.executable, "-c", STOCK]
-    big, small = (160, 48), (80, 24)
+    writer = start_writer(folder, "bench", 8, 4, 0)
     try:
-        print(f"{'program':<44} {'CPU':>8} {'to terminal':>14} {'RSS':>10}")
-        measure("dashboard, a run that is over", [*ours, "ended"], seconds, big, "", **environ)
-        measure(
-            "dashboard, 8 ranks, all panels, 4 Hz", [*ours, "bench"], seconds, big, "", **environ
+        if not given.answers_only:
+            write_ended(folder)
+            costs(given.seconds, **environ)
+        print(
+            f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"
         )
-        measure("dashboard, 8 ranks, log closed", [*ours, "bench"], seconds, big, "4", **environ)
-        measure("dashboard, 8 ranks, table only", [*ours, "bench"], seconds, big, "42", **environ)
-        measure("dashboard, 8 ranks, 80x24", [*ours, "bench"], seconds, small, "", **environ)
-        measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, big, "", **environ)
-        if shutil.which("top"):
-            measure("top -d 0.25", ["top", "-d", "0.25"], seconds, big, "", **environ)
-        starts = []
-        for _ in range(5):
-            child = Child(ours, *big, environ)
-            child.drain(2.5)
-            starts.append(child.first_frame_s or 9.0)
-            child.end()
-        print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
+        measure_answer("8 ranks, all panels", "bench", given.seconds, **environ)
+        writer.kill()
+        for name, run, ranks, lines_hz in (
+            ("8 ranks, 20,000 log lines/s", "lines", 8, 20_000),
+            ("64 ranks", "many", 64, 0),
+        ):
+            writer = start_writer(folder, run, ranks, 4 if ranks == 8 else 1, lines_hz)
+            measure_answer(name, run, given.seconds, **environ)
+            writer.kill()
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     finally:
-        writer.terminate()
+        writer.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -49,6 +49,11 @@ class LogWindow:
         self._last: LogFrame | None = None
         self._last_state: tuple[object, ...] = ()
 
+    def rename(self, label: str) -> None:
+        """Another label for the same log."""
+        self.label = label
+        self._last = None
+
     def frame(self) -> LogFrame:
         """Look for new lines and say what is to be seen; the same object when nothing changed."""
         self._total = self._source.refresh()

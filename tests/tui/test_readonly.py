@@ -144,3 +144,10 @@ def test_the_real_commands_of_both_ends() -> None:
     source = LiveSource()
     assert source.command("stop", "a", {}) == "effnet-launch stop a"
     assert source.command("stop", "a", {SAVE: NO}) == "effnet-launch stop a --no-save"
+
+
+async def test_the_question_before_the_end_is_whole_in_the_smallest_terminal() -> None:
+    async with showing(FakeSource(FakeRun(8, nodes=8)), (60, 16)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("s")
+        await sees(pilot, "No (esc)", "Save and stop (y)", "Stop now ", "c copies the command")

@@ -51,7 +51,6 @@ class ConfirmScreen(ModalScreen[str]):
             yield Static(Content("\n".join(self._text)))
             for answer in self._answers:
                 yield Static(Content(f"$ {answer.command}"), classes="command")
-            yield Static("c copies the command", classes="muted")
             with Horizontal(id="buttons"):
                 yield Button("No (esc)", id="no", compact=True)
                 for index, answer in enumerate(self._answers):
@@ -60,6 +59,10 @@ class ConfirmScreen(ModalScreen[str]):
                         Content(answer.label + key), id=answer.name, compact=True,
                         variant="error" if self._bad else "primary",
                     )  # fmt: skip
+
+    def on_mount(self) -> None:
+        """On the frame, where it takes no line from what is asked."""
+        self.query_one("#dialog").border_subtitle = "c copies the command"
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button answers by its name."""

@@ -26,6 +26,7 @@ NO_RUNS = (
     "",
     "Choose a profile below (tab) and press n or enter: it shows the plan before it starts.",
     "local-cpu trains EfficientNet-B2 on this machine, on two ranks, without any accelerator.",
+    "effnet-tui --demo plays a recorded run of eight ranks, with a failure and a resume in it.",
 )
 NO_PROFILES = ("No profiles found. effnet-launch profiles says where they are looked for.",)
 

@@ -50,7 +50,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._polled_at = 0.0
         self._seen_failure: object = None
         self._jobs: dict[str, str] = {}
-        self._log_nodes = {}
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
@@ -116,6 +115,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self.open_log()
         elif message.frame.view.attempt != self.log_attempt:
             self.open_log(self.log_rank)
+        self.name_log()
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
         self.dashboard.look_for_alerts(message.frame.view)

@@ -21,7 +21,7 @@ class RunLog(Screen[None]):
     log_feed: LogFeed | None = None
     log_rank: int | None = None
     log_attempt: int | None = None
-    _log_nodes: dict[int, str]
+    _log_label: str = ""
     frame: RunFrame | None
 
     if TYPE_CHECKING:
@@ -70,10 +70,20 @@ class RunLog(Screen[None]):
                 if row.rank == rank:
                     self.query_one(RankTable).cursor = index
         self.log_rank, self.log_attempt = rank, frame.view.attempt
-        node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
-        # A new attempt is seen before it says where its ranks are: most likely where they were.
-        node = self._log_nodes[rank] = node or self._log_nodes.get(rank, "")
-        label = f"log rank {rank} {node}".rstrip()
-        if (self.log_attempt or 1) > 1:
-            label += f" attempt {self.log_attempt}"
+        label = self._log_label = self._label_of(frame, rank)
         feed.open(lambda: LogWindow(source.log(rank), label))
+
+    def name_log(self) -> None:
+        """A log may be open before it is known on which node its rank is."""
+        if self.frame is None or self.log_rank is None:
+            return
+        label = self._label_of(self.frame, self.log_rank)
+        if label != self._log_label and self.frame.view.attempt == self.log_attempt:
+            self._log_label = label
+            self._give_log(lambda window: window.rename(label))
+
+    def _label_of(self, frame: RunFrame, rank: int) -> str:
+        node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
+        label = f"log rank {rank} {node}".rstrip()
+        attempt = frame.view.attempt or 1
+        return f"{label} attempt {attempt}" if attempt > 1 else label

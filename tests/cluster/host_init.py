@@ -12,9 +12,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+OWN = {"/run": "755", "/dev/shm": "1777", "/home": "755", "/tmp": "1777"}
+ASIDE = "/mnt"
+
 
 def run(*argv):
     subprocess.run(argv, check=True)
+
+
+def keep():
+    """What every host needs of this machine's and its own folders would hide -> where it belongs.
+
+    The project and its environment may lie below /tmp or /home.
+    """
+    needed = {str(Path(__file__).resolve().parents[2]), sys.prefix, sys.base_prefix}
+    hidden = [path for path in needed if any(Path(path).is_relative_to(own) for own in OWN)]
+    outer = [p for p in hidden if not any(p != o and Path(p).is_relative_to(o) for o in hidden)]
+    if not outer:
+        return {}
+    run("mount", "-t", "tmpfs", "tmpfs", ASIDE)
+    kept = {f"{ASIDE}/{number}": path for number, path in enumerate(outer)}
+    for aside, path in kept.items():
+        os.mkdir(aside)
+        run("mount", "--bind", path, aside)
+    return kept
 
 
 def main():
@@ -23,8 +44,14 @@ def main():
     home = {path.name: path.read_bytes() for path in Path(folder, "ssh").iterdir()}
     socket.sethostname(name)
     run("mount", "--make-rprivate", "/")
-    for path, mode in (("/run", "755"), ("/dev/shm", "1777"), ("/home", "755"), ("/tmp", "1777")):
+    kept = keep()
+    for path, mode in OWN.items():
         run("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", path)
+    for aside, path in kept.items():
+        os.makedirs(path, exist_ok=True)
+        run("mount", "--move", aside, path)
+    if kept:
+        run("umount", ASIDE)
     run("mount", "-t", "proc", "proc", "/proc")
     os.makedirs("/run/sshd", mode=0o755)
     for path, content in files.items():

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_source import FakeRun
+from fake_source import FakeRun, FakeSource
 from made_run import MadeRun
+from pilots import sees, showing, until
 from terminal import Terminal, terminal
 
 from tui.alerts import Alert, AlertWatch, how_to_notify, sequence
+from tui.app import Dashboard
+from tui.model import RunView
 from tui.settings import Settings, load, save, settings_path
 
 HOOK = """\
@@ -81,6 +85,37 @@ def test_hook_and_notify_are_settings_and_survive_a_save(own_folders: Path) -> N
     loaded, problems = load(path)
     assert loaded == Settings()
     assert len(problems) == 2
+
+
+async def test_home_and_a_rank_that_hangs_raise_alerts_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[Alert] = []
+    monkeypatch.setattr(Dashboard, "alert", lambda self, alert: raised.append(alert))
+    source = FakeSource()
+    async with showing(source, run=None) as pilot:
+        await sees(pilot, "● running")
+        first, *others = source.view.runs
+        source.view = replace(source.view, runs=(replace(first, state="failed"), *others))
+        await until(pilot, lambda: bool(raised))
+        assert raised == [Alert(first.id, "failed", "failed")]
+    raised.clear()
+    source = FakeSource()
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING")
+        plain = source.run.view
+
+        def hanging() -> RunView:
+            view = plain()
+            ranks = (replace(view.ranks[0], state="silent"), *view.ranks[1:])
+            return replace(view, ranks=ranks, worst="rank 0 on node-a is silent for 12 s")
+
+        source.run.view = hanging  # type: ignore[method-assign]
+        await until(pilot, lambda: bool(raised))
+        await pilot.pause(0.3)
+        assert [(one.state, one.message) for one in raised] == [
+            ("silent", "rank 0 on node-a is silent for 12 s")
+        ]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from launcher.shell.orders import NodeOrder, door_file, node_journal
 from launcher.shell.run_files import write_file
 from launcher.shell.transport import LocalTransport
 
-QUIET_LIMIT_S = 20
+QUIET_LIMIT_S = 10
 """A supervisor says something every second: when it does not, the connection is dead."""
 COPY_EVERY_S = 0.2
 PORTS = range(20000, 32000)

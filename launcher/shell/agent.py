@@ -49,6 +49,8 @@ class Agent:
         self._is_troubled = False
         self._door = door
         self._channels: list[Channel] = []
+        self._listeners: list[Channel] = []
+        """Those who said hello: a new message before the old ones would hide them."""
         self._monitors: dict[Channel, int] = {}
         """Those that mpirun started for a rank -> pid of the rank."""
         self._selector = selectors.DefaultSelector()
@@ -81,7 +83,7 @@ class Agent:
         numbered = {"n": self._told, "t": time.time(), **message}
         self._unsaved.append(numbered)
         self._save()
-        for channel in list(self._channels):
+        for channel in list(self._listeners):
             self._send(channel, numbered)
 
     def _save(self) -> None:
@@ -160,6 +162,8 @@ class Agent:
             unsaved = [message for message in self._unsaved if message["n"] > after]
             for line in (*saved, *unsaved):
                 self._send(channel, line)
+            if not channel.closed and channel not in self._listeners:
+                self._listeners.append(channel)
         elif command == "start" and self._node is None:
             try:
                 order = from_plain(NodeOrder, message.get("order"))
@@ -224,6 +228,8 @@ class Agent:
     def _forget(self, channel: Channel) -> None:
         if channel in self._channels:
             self._channels.remove(channel)
+        if channel in self._listeners:
+            self._listeners.remove(channel)
         pid = self._monitors.pop(channel, 0)
         if pid and self._node is not None:
             # Whoever killed it leaves the rank without a parent, which the kernel then ends.

@@ -308,3 +308,24 @@ def test_the_command_line_is_quick_to_load():
     code += "('paramiko', 'pydantic', 'psutil', 'rich.console', 'textual') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_agent_says_nothing_to_one_who_has_not_said_hello(tmp_path):
+    """A new message that came before the old ones would hide them for ever."""
+    from launcher.shell.agent import Agent
+    from launcher.shell.door import Door
+    from launcher.shell.journal import Journal
+
+    agent = Agent(Journal(tmp_path / "a.jsonl"), Door(tmp_path, "a", tmp_path / "a.json"))
+    ours, theirs = socket.socketpair()
+    listener, channel = Channel(ours), Channel(theirs)
+    agent._channels.append(channel)
+    try:
+        agent.tell({"type": "one"})
+        assert listener.receive() == []
+        agent._obey(channel, {"cmd": "hello", "after": 0})
+        agent.tell({"type": "two"})
+        assert [message["n"] for message in listener.receive()] == [1, 2]
+    finally:
+        listener.close()
+        channel.close()

@@ -96,6 +96,11 @@ class RunPaths:
         return self.root / "run.json"
 
     @property
+    def before_edit(self) -> Path:
+        """What a resume with other settings replaced, until the attempt has trained with them."""
+        return self.root / "before-edit.json"
+
+    @property
     def profile(self) -> Path:
         return self.root / "profile.json"
 

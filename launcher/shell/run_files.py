@@ -62,13 +62,37 @@ def edited(run: StoredRun, profile: Profile | None, sets: tuple[tuple[str, str],
 
 
 def write_edited(run: StoredRun) -> None:
-    """Makes an edited run what its next supervisor reads. Raises `LaunchError`."""
+    """Makes an edited run what its next supervisor reads; `settle_edit` says if it stays so.
+
+    Raises `LaunchError`.
+    """
+    paths = run.paths
     text = json.dumps({**to_plain(run.info), "start": to_plain(run.request)}, indent=2) + "\n"
     try:
-        write_file(run.paths.profile, run.profile.to_json() + "\n")
-        write_file(run.paths.run, text)
+        before = {"profile": paths.profile.read_text(), "run": paths.run.read_text()}
+        write_file(paths.before_edit, json.dumps(before) + "\n")
+        write_file(paths.profile, run.profile.to_json() + "\n")
+        write_file(paths.run, text)
     except OSError as error:
         raise LaunchError(f"the run directory cannot be written: {error}") from error
+
+
+def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
+    """After an attempt with edited settings: they stay, or the run is again what it was before.
+
+    -> whether it was put back. Settings that the trainer refused would fail every later resume.
+    """
+    try:
+        before = json.loads(paths.before_edit.read_text())
+        if not keep:
+            write_file(paths.profile, before["profile"])
+            write_file(paths.run, before["run"])
+        paths.before_edit.unlink()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LaunchError(f"{paths.before_edit}: {error}") from error
+    return not keep
 
 
 def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -> RunPaths:

@@ -129,6 +129,7 @@ class Supervisor:
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))
             self._release()
+            self._settle_edit()
             return
         self._attempt = self._make_attempt(plan, links)
         self._attempt.launch()
@@ -171,12 +172,25 @@ class Supervisor:
         attempt.dismiss()
         self._attempt = None
         self._release()
+        self._settle_edit()
         if attempt.outcome is not Outcome.FAILED or self._stop_pending is not None:
             return
         again = retrying.next_attempt(self._run, self._log.state)
         if again is not None:
             say(f"trying again {again.why}")
             self._start_attempt(again.resume)
+
+    def _settle_edit(self) -> None:
+        """Settings given with a resume are the run's once an attempt has trained with them."""
+        newest = self._log.state.attempt
+        try:
+            if run_files.settle_edit(
+                self._run.paths, keep=newest is not None and newest.training_s is not None
+            ):
+                self._run = run_files.load(self._run.paths.root)
+                say("nothing trained with the edited settings: the ones before are back")
+        except LaunchError as error:
+            say(f"edited settings stay: {error}")
 
     def _release(self) -> None:
         if self._port is not None:

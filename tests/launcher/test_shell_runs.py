@@ -11,7 +11,7 @@ import pytest
 
 from launcher import client
 from launcher.errors import BusyError, CheckpointError
-from launcher.shell import actions
+from launcher.shell import actions, run_files
 
 
 def test_a_run_finishes_with_every_report_and_event_once(lab):
@@ -224,3 +224,30 @@ def test_settings_and_plan_reach_the_ranks(lab):
     started = [p["argv"][1:] for p in written["processes"] if p["role"] == "rank"]
     old, new = plan["run_directory"], written["run_directory"]
     assert [[a.replace(old, new) for a in argv] for argv in ranks] == started
+
+
+def test_settings_that_were_refused_are_not_the_runs(lab):
+    root = lab.start(
+        {"rank": 1, "step": 14, "do": "kill", "attempt": 1},
+        {"step": 0, "do": "exit", "code": 5, "attempt": 2},
+    )
+    lab.wait_for(root, "attempt_failed")
+    lab.until(lambda: not actions.is_supervised(root))
+    client.resume_run(root, sets=[("seed", "9")])
+    lab.wait_for(root, "attempt_failed", count=2)
+    lab.until(lambda: not actions.is_supervised(root))
+    client.resume_run(root)
+    lab.wait_for(root, "attempt_finished")
+    plans = [(root / "attempts" / number / "plan.json").read_text() for number in ("002", "003")]
+    assert ["seed=9" in plan for plan in plans] == [True, False]
+
+
+def test_settings_that_an_attempt_trained_with_stay(lab):
+    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
+    lab.wait_for(root, "attempt_failed")
+    lab.until(lambda: not actions.is_supervised(root))
+    client.resume_run(root, sets=[("seed", "9")])
+    lab.wait_for(root, "attempt_finished")
+    lab.until(lambda: not actions.is_supervised(root))
+    assert ("seed", "9") in run_files.load(root).request.settings
+    assert not (root / "before-edit.json").exists()

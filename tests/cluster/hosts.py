@@ -5,6 +5,7 @@ sshd, home, /tmp, /dev/shm and /run. A bridge with an address of ours joins them
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import random
@@ -228,8 +229,18 @@ class Cluster:
         argv += [sys.executable, script, name, str(self.folder / name)]
         with (self.folder / name / "init.log").open("w") as log:
             return subprocess.Popen(
-                argv, stdout=subprocess.PIPE, stderr=log, text=True, env={"PATH": PATH}
+                argv,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={"PATH": PATH},
+                preexec_fn=_end_with_parent,
             )
+
+
+def _end_with_parent() -> None:
+    """A test session that is killed takes its hosts along (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 def _check_machine() -> None:

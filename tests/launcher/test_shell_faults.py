@@ -241,7 +241,7 @@ def test_the_terminal_of_the_client_closes(lab):
 
 
 def test_ctrl_c_says_that_the_run_goes_on(lab):
-    argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile()), "--follow"]
+    argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile(step_s=0.2)), "--follow"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())

@@ -222,7 +222,14 @@ def test_the_terminal_of_the_client_closes(lab):
     def take_terminal():
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile(epochs=4)), "-f"]
+    argv = [
+        sys.executable,
+        "-m",
+        "launcher.cli.app",
+        "start",
+        str(lab.profile(epochs=4, step_s=0.1)),
+        "-f",
+    ]
     with subprocess.Popen(
         argv,
         stdin=side,
@@ -241,7 +248,14 @@ def test_the_terminal_of_the_client_closes(lab):
 
 
 def test_ctrl_c_says_that_the_run_goes_on(lab):
-    argv = [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile(step_s=0.2)), "--follow"]
+    argv = [
+        sys.executable,
+        "-m",
+        "launcher.cli.app",
+        "start",
+        str(lab.profile(step_s=0.2)),
+        "--follow",
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())

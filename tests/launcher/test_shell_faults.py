@@ -247,6 +247,11 @@ def test_the_terminal_of_the_client_closes(lab):
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
 
 
+def interruptible():
+    """A shell that starts the tests in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_says_that_the_run_goes_on(lab):
     argv = [
         sys.executable,
@@ -256,7 +261,9 @@ def test_ctrl_c_says_that_the_run_goes_on(lab):
         str(lab.profile(step_s=0.2)),
         "--follow",
     ]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+    ) as process:
         lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())
         lab.wait_for(root, "training_started")

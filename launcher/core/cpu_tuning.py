@@ -1,7 +1,7 @@
 """What makes ranks fast that share a machine's cores.
 
-Measured on 2 cores, B2 at 32 px, 32 images a step: 8 ranks spin against each other at 2.0 images/s
-as MindSpore comes, and reach 9.5 with these settings and the trainer's own.
+benchmarks/train.py measures what they and the trainer's own forms gain; docs/training.md has the
+figures.
 """
 
 from __future__ import annotations

@@ -184,13 +184,11 @@ class Node:
 
     def _start_sampler(self) -> None:
         files, samples = {}, {}
+        sample_of = sampler.for_target(self.order.device_target, self.order.sample_s)
         for process in self.order.ranks:
             assert process.rank is not None
             files[process.rank] = self._paths.rank(process.rank).device
-            is_gpu = self.order.device_target == "GPU" and process.device is not None
-            samples[process.rank] = (
-                sampler.nvml_memory(process.device or 0) if is_gpu else sampler.resident_memory
-            )
+            samples[process.rank] = sample_of(process.device)
         self._sampler = sampler.Sampler(files, self._rank_pids, samples, self.order.sample_s)
         self._sampler.start()
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launcher.core.metrics import DEVICE_BYTES, DeviceRecord, pack_device
+from launcher.core.npu_smi import NpuInfo, parse_info
 from launcher.shell.records import RecordFile
+
+NPU_SMI_LIMIT_S = 20.0
 
 Sample = Callable[[int], "DeviceRecord | None"]
 """A rank's process id -> its sample now; None when there is none."""
@@ -72,6 +77,65 @@ def memory_limit() -> int | None:
         with contextlib.suppress(OSError, ValueError):
             limits.append(int(Path(path).read_text(encoding="ascii")))
     return min(limits, default=None)
+
+
+def for_target(target: str, period_s: float) -> Callable[[int | None], Sample]:
+    """How the memory of a rank is sampled: by the device's own tool, on a CPU by what is resident.
+
+    -> a function from a rank's device to its sample.
+    """
+    if target == "CPU":
+        return lambda device: resident_memory
+    npu = NpuSmi(period_s)
+    of_device = npu.memory if target == "Ascend" else nvml_memory
+    return lambda device: resident_memory if device is None else of_device(device)
+
+
+class NpuSmi:
+    """`npu-smi info`, asked once for all ranks of a node: one call takes a second and more."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._known = NpuInfo("", (), ())
+        self._asked_at = -math.inf
+
+    def memory(self, device: int) -> Sample:
+        """Memory and use of one Ascend device; no samples where npu-smi is not there."""
+
+        def sample(pid: int) -> DeviceRecord | None:
+            found = self.info().device(device)
+            if found is None or found.memory_used_bytes is None:
+                return None
+            return DeviceRecord(
+                time.time(), found.memory_used_bytes, found.memory_limit_bytes, found.use_percent
+            )
+
+        return sample
+
+    def info(self) -> NpuInfo:
+        """The answer of this period; empty when there is none."""
+        now = time.monotonic()
+        if now - self._asked_at >= self._period_s / 2:
+            self._asked_at = now
+            self._known = ask_npu_smi()
+        return self._known
+
+
+def ask_npu_smi() -> NpuInfo:
+    """All of `npu-smi info`; without devices where the tool is not there or does not answer."""
+    try:
+        done = subprocess.run(
+            ["npu-smi", "info"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=NPU_SMI_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return NpuInfo("", (), ())
+    return parse_info(done.stdout)
 
 
 def nvml_memory(device: int) -> Sample:

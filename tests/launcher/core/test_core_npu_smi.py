@@ -1,0 +1,125 @@
+"""npu-smi: what drivers of 910 (Atlas 800-9000), 910B (Atlas A2) and Atlas A3 print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.core.npu_smi import MEGABYTE, chip_of, parse_health, parse_info
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def info(name: str) -> str:
+    return (FIXTURES / f"npu-smi-{name}.txt").read_text()
+
+
+def test_a_server_of_the_first_generation() -> None:
+    found = parse_info(info("910"))
+    assert found.version == "24.1.0"
+    first, second = found.devices
+    assert (first.npu_id, first.chip_id, first.device_id) == (0, 0, 0)
+    assert (first.name, first.chip, first.health, first.is_healthy) == ("910B", "910", "OK", True)
+    assert (first.power_w, first.temperature_c, first.use_percent) == (70.0, 34.0, 0.0)
+    # The device's own memory, and not what its control processor has.
+    assert first.memory_used_bytes == 1365 * MEGABYTE
+    assert first.memory_limit_bytes == 32768 * MEGABYTE
+    assert second.health == "Warning"
+    assert not second.is_healthy
+    assert "minor alarm" in second.health_text
+    assert second.memory_used_bytes == 31842 * MEGABYTE
+    assert found.processes_on(first) == ()
+    (process,) = found.processes_on(second)
+    assert (process.pid, process.name, process.memory_bytes) == (1333928, "", 31709 * MEGABYTE)
+
+
+def test_a_server_of_atlas_a2() -> None:
+    found = parse_info(info("910B"))
+    assert [device.chip for device in found.devices] == ["910B", "910B"]
+    assert [device.use_percent for device in found.devices] == [0.0, 97.0]
+    assert [device.memory_used_bytes for device in found.devices] == [
+        41697 * MEGABYTE,
+        40844 * MEGABYTE,
+    ]
+    assert [process.pid for process in found.processes_on(found.devices[0])] == [1654497, 1654499]
+
+
+def test_a_server_of_atlas_a3_has_two_chips_a_card() -> None:
+    found = parse_info(info("A3"))
+    assert [device.device_id for device in found.devices] == [0, 1, 14, 15]
+    assert {device.chip for device in found.devices} == {"A3"}
+    assert [device.power_w for device in found.devices] == [162.6, None, 172.0, None]
+    worn = found.device(14)
+    assert worn is not None
+    assert (worn.npu_id, worn.chip_id, worn.health) == (7, 0, "Critical")
+    assert "do not train" in worn.health_text
+    assert worn.memory_used_bytes == 15503 * MEGABYTE
+    assert [process.memory_bytes for process in found.processes_on(worn)] == [12417 * MEGABYTE]
+    assert found.device(3) is None
+
+
+def test_cards_that_are_not_all_there_keep_their_numbers() -> None:
+    text = info("910B").replace("| 0     910B3", "| 12    910B3")
+    assert [device.device_id for device in parse_info(text).devices] == [12, 1]
+
+
+def test_an_inference_card_has_no_hbm_column() -> None:
+    text = """\
+| npu-smi 22.0.0                       Version:22.0.2                                        |
+| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===================+=================+======================================================+
+| 0       310P3     | OK              | 16.2         42                0    / 0              |
+| 0       0         | 0000:86:00.0    | 0            994  / 21534                            |
+"""
+    (device,) = parse_info(text).devices
+    assert (device.chip, device.device_id) == (None, 0)
+    assert device.memory_limit_bytes == 21534 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("910B", "910"),
+        ("910A", "910"),
+        ("910PremiumA", "910"),
+        ("910ProB", "910"),
+        ("910B1", "910B"),
+        ("910B2C", "910B"),
+        ("910B4-1", "910B"),
+        ("Ascend910B3", "910B"),
+        ("Ascend910", "A3"),
+        ("Ascend910_9362", "A3"),
+        ("310P3", None),
+        ("", None),
+    ],
+)
+def test_the_chip_of_a_name(name: str, chip: str | None) -> None:
+    assert chip_of(name) == chip
+
+
+def test_the_health_of_one_chip() -> None:
+    one = (
+        "        Health Status                  : OK\n        Error Code                     : NA\n"
+    )
+    assert parse_health(one) == "OK"
+    every = "\tNPU ID                         : 0\n\tHealth                         : Alarm\n"
+    assert parse_health(every) == "Alarm"
+    assert parse_health("DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)") is None
+
+
+def test_no_driver_means_no_devices() -> None:
+    for text in ("", "dcmi module initialize failed. ret is -8005", "bash: npu-smi: not found"):
+        assert parse_info(text).devices == ()
+
+
+@given(st.text(), st.sampled_from(["910", "910B", "A3"]), st.integers(0, 2000))
+def test_texts_of_any_kind_never_raise(text: str, name: str, place: int) -> None:
+    parse_info(text)
+    parse_health("Health : " + text)
+    whole = info(name)
+    parse_info(whole[:place] + text + whole[place:])
+    parse_info("\n".join(f"|{line}|" for line in text.splitlines()))

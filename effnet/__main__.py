@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "effnet.export.cli",
     "infer": "effnet.infer.cli",
     "data": "effnet.data.cli",
+    "config": "effnet.config.cli",
     "weights": "effnet.weights.cli",
 }
 

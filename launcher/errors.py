@@ -38,6 +38,10 @@ class ProfileError(InvalidError):
     """A cluster profile that can't be used."""
 
 
+class SettingsError(InvalidError):
+    """Keys of the training configuration that the trainer would refuse."""
+
+
 class RankTableError(InvalidError):
     """A rank table that HCCL would refuse, or one that can't be made."""
 

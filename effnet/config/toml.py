@@ -27,11 +27,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError([Problem(str(path), "no such file")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The same from a text that messages call ``name``."""
     try:
         values: dict[str, Any] = _toml.loads(text)
     except _toml.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        where = f"{path}, line {found[1]}" if found else f"{path}, at its end"
+        where = f"{name}, line {found[1]}" if found else f"{name}, at its end"
         what = re.sub(r" \(at .*\)$", "", str(error))
         raise ConfigError([Problem(where, f"not valid TOML: {what}")]) from error
     return values, _lines(text)

@@ -25,7 +25,9 @@ def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {setting}: expected KEY=VALUE", "For example --set lr=0.01")
+            raise UsageError(
+                f"--set {setting}: expected KEY=VALUE", "For example --set lr_max=0.01"
+            )
         found.append((key, value))
     return tuple(found)
 

@@ -73,17 +73,23 @@ def check(
     from launcher import client
     from launcher.cli.output import errors, screen
     from launcher.reading.profiles import read_profile
+    from launcher.shell import settings
 
     if files:
         entries = [read_profile(file.expanduser(), own=True) for file in files]
     else:
         entries = [entry for entry in client.list_profiles() if entry.own]
+    wrong = False
     for entry in entries:
-        for problem in entry.errors:
+        problems = entry.errors
+        if entry.profile is not None:
+            problems = settings.problems_of(entry.profile, name=entry.path)
+        for problem in problems:
             errors().print(problem, markup=False, soft_wrap=True)
-        if not entry.errors:
+        if not problems:
             screen().print(f"{entry.path}: ok", markup=False)
-    if any(entry.errors for entry in entries):
+        wrong = wrong or bool(problems)
+    if wrong:
         raise typer.Exit(2)
 
 

@@ -138,12 +138,10 @@ def resume(
 
     reader = client.open_run(run)
     root = reader.paths.root
-    if dry_run:
-        choice = actions.resume_choice(root, checkpoint)
-    else:
-        found = client.find_profile(profile) if profile else None
-        sets = options.pairs(settings)
-        choice = actions.resume_run(root, checkpoint=checkpoint, profile=found, sets=sets)
+    found = client.find_profile(profile) if profile else None
+    sets = options.pairs(settings)
+    decide = actions.resume_choice if dry_run else actions.resume_run
+    choice = decide(root, checkpoint=checkpoint, profile=found, sets=sets)
     console = screen()
     if not as_json:
         for skipped in choice.skipped:

@@ -23,11 +23,11 @@ from launcher.core.run_info import RunInfo
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, CheckpointError, LaunchError, UsageError
 from launcher.reading.folders import runs_directory
-from launcher.shell import ownership, prepare, processes, retrying, run_files
+from launcher.shell import ownership, prepare, processes, retrying, run_files, settings
 from launcher.shell.channel import ChannelClosedError, Message, connect
 from launcher.shell.event_log import read_state
 from launcher.shell.host_keys import Ask
-from launcher.shell.run_files import StartRequest
+from launcher.shell.run_files import StartRequest, StoredRun
 
 READY_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
@@ -38,8 +38,12 @@ Settings = Sequence[tuple[str, str]]
 
 
 def plan_run(profile: Profile, *, name: str = "", sets: Settings = (), data_path: str = "") -> Plan:
-    """What `start_run` would write and run; port 0 is chosen at the start. Raises `PlanError`."""
+    """What `start_run` would write and run; port 0 is chosen at the start.
+
+    Raises `PlanError` and `SettingsError`.
+    """
     run = name or run_id(profile.name, time.time())
+    settings.check(profile, tuple(sets))
     return prepare.plan_attempt(
         profile,
         run,
@@ -61,8 +65,9 @@ def start_run(
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
-    `ask` answers questions about unknown hosts; without it they are refused. Raises `PlanError` and
-    `NodeError` before anything is written, `LaunchError` when it cannot be started.
+    `ask` answers questions about unknown hosts; without it they are refused. Raises `PlanError`,
+    `SettingsError` and `NodeError` before anything is written, `LaunchError` when it cannot be
+    started.
     """
     run = name or run_id(profile.name, time.time())
     if not RUN_NAME.fullmatch(run):
@@ -103,9 +108,17 @@ def stop_run(root: Path, *, save: bool = True, by: str = "") -> None:
     ask(root, {"op": "stop", "save": save, "by": by or default_by()})
 
 
-def resume_choice(root: Path, checkpoint: str = retrying.AUTO) -> ResumeChoice:
-    """What `resume_run` would take, and why. Verifies sha256."""
-    return retrying.choice_for(run_files.load(root), read_state(root), checkpoint)
+def resume_choice(
+    root: Path,
+    checkpoint: str = retrying.AUTO,
+    *,
+    profile: Profile | None = None,
+    sets: Settings = (),
+) -> ResumeChoice:
+    """What `resume_run` would take, and why. Verifies sha256. Raises `SettingsError`."""
+    run = run_files.load(root)
+    _check_edit(run, profile, sets)
+    return retrying.choice_for(run, read_state(root), checkpoint)
 
 
 def resume_run(
@@ -117,9 +130,10 @@ def resume_run(
 ) -> ResumeChoice:
     """A new attempt from a checkpoint, with an edited profile or settings where they are given.
 
-    Raises `BusyError`, `CheckpointError`, `PlanError`.
+    Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`.
     """
     run = run_files.load(root)
+    _check_edit(run, profile, sets)
     _wait_for_supervisor_to_leave(root)
     state = read_state(root)
     if is_supervised(root) or not state.status.is_over:
@@ -144,6 +158,13 @@ def resume_run(
         run_files.write_edited(run)
     spawn_supervisor(root, resume=choice.path or retrying.SCRATCH)
     return choice
+
+
+def _check_edit(run: StoredRun, profile: Profile | None, sets: Settings) -> None:
+    """A run as it was started was checked then. Raises `SettingsError`."""
+    if profile is not None or sets:
+        edited = run_files.edited(run, profile, tuple(sets))
+        settings.check(edited.profile, edited.request.settings)
 
 
 def ensure_supervisor(root: Path) -> bool:

@@ -1,0 +1,57 @@
+"""`python -m effnet config check`."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from effnet.__main__ import main
+
+
+def test_errors_name_file_line_and_nearest_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text("seed = 3\nvarient = 'b0'\n")
+    assert main(["config", "check", "--config", str(file), "--set", "batch_size=0"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{file}, line 2: unknown key 'varient'; did you mean variant?" in err
+    assert "--set batch_size=0: batch_size: expected at least 1 images, got '0'" in err
+    file.write_text("seed = 3\nlr_decay_mode = 'liner'\n")
+    assert main(["config", "check", "--config", str(file)]) == 0
+    out, _ = capsys.readouterr()
+    assert out.endswith("lr_decay_mode 'liner' is read as 'linear'\nok\n")
+
+
+def test_json_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(text: str, *more: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        code = main(["config", "check", "--config", "-", "--json", *more])
+        return code, json.loads(capsys.readouterr().out)
+
+    code, found = asked("seed = 'x'\n", "--config_name", "profile p", "--device-target", "GPU")
+    assert (code, found["notes"]) == (2, [])
+    assert found["problems"] == [
+        {"where": "profile p", "what": "seed: expected a whole number, got 'x'"}
+    ]
+    code, found = asked("seed =\n")
+    assert code == 2
+    assert found["problems"][0]["where"] == "standard input, line 1"
+    assert asked("batch_size = 8\n", "--device_target", "CPU") == (0, {"problems": [], "notes": []})
+
+
+def test_a_check_loads_neither_mindspore_nor_numpy() -> None:
+    program = (
+        "import sys; from effnet.__main__ import main; main(['config', 'check']);"
+        " print({'mindspore', 'numpy', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "ok\nset()\n", done.stderr

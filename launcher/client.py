@@ -20,6 +20,7 @@ from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
 from launcher.reading.log import LogLine, LogMatches, LogPage, LogReader
+from launcher.reading.log_times import LogTimes
 from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles
 from launcher.reading.run import RunReader
 from launcher.reading.runs import RunList, RunSummary, list_runs, open_run
@@ -32,6 +33,7 @@ __all__ = [
     "LogMatches",
     "LogPage",
     "LogReader",
+    "LogTimes",
     "Plan",
     "Profile",
     "ProfileEntry",

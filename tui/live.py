@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -15,6 +15,7 @@ from tui import live_view
 from tui.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
+from tui.merged_log import MergedLog, Part
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
 from tui.source import (
     DATA_PATH,
@@ -91,6 +92,13 @@ class LiveRun:
         with told():
             reader = self._reader.supervisor_log() if rank is None else self._reader.log(rank)
             return LiveLog(reader)
+
+    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+        """Several ranks' logs as one."""
+        with told():
+            return MergedLog(
+                [Part(rank, self._reader.log(rank), self._reader.log_times(rank)) for rank in ranks]
+            )
 
     def restart(self) -> Restart:
         """Reads and verifies the newest checkpoint, with a reader of its own."""

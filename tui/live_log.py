@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from launcher.client import LogReader
+    from launcher.client import LogLine, LogReader
 
 CHUNK_LINES: Final = 4000
 UPWARD_LIMIT: Final = 200_000  # lines that one step towards the top looks at: about a second
@@ -16,6 +16,8 @@ DOWNWARD_BYTES: Final = 32 << 20
 
 class LiveLog:
     """One log file; nothing of it is kept."""
+
+    prefix: Final = 0
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
@@ -33,11 +35,11 @@ class LiveLog:
 
     def lines(self, first: int, count: int) -> Sequence[str]:
         """Lines by number; a long one ends in how much was cut off."""
-        return [_text(line.text, line.cut_bytes) for line in self._reader.lines(first, count)]
+        return [text_of(line) for line in self._reader.lines(first, count)]
 
     def tail(self, count: int) -> Sequence[str]:
         """The last lines, without their numbers."""
-        return [_text(line.text, line.cut_bytes) for line in self._reader.tail(count).lines]
+        return [text_of(line) for line in self._reader.tail(count).lines]
 
     def line_at(self, offset: int) -> int | None:
         """The number of the line that holds a byte."""
@@ -62,11 +64,7 @@ class LiveLog:
         )
         if some.next_offset is not None and len(some.lines) < count:
             self.stopped_at = self._reader.line_at(some.next_offset)
-        return [
-            (line.index, _text(line.text, line.cut_bytes))
-            for line in some.lines
-            if line.index is not None
-        ]
+        return [(line.index, text_of(line)) for line in some.lines if line.index is not None]
 
     def _upwards(self, pattern: re.Pattern[str], start: int, count: int) -> list[tuple[int, str]]:
         found: list[tuple[int, str]] = []
@@ -75,7 +73,7 @@ class LiveLog:
             first = max(end - CHUNK_LINES, 0)
             chunk = self._reader.lines(first, end - first)
             found += [
-                (first + at, _text(chunk[at].text, chunk[at].cut_bytes))
+                (first + at, text_of(chunk[at]))
                 for at in range(len(chunk) - 1, -1, -1)
                 if pattern.search(chunk[at].text)
             ]
@@ -85,5 +83,6 @@ class LiveLog:
         return found[:count]
 
 
-def _text(text: str, cut_bytes: int) -> str:
-    return f"{text} … {cut_bytes} bytes more" if cut_bytes else text
+def text_of(line: LogLine) -> str:
+    """A line as it is shown; a long one ends in how much was cut off."""
+    return f"{line.text} … {line.cut_bytes} bytes more" if line.cut_bytes else line.text

@@ -32,6 +32,10 @@ def level_of(line: str) -> str:
 class LogSource(Protocol):
     """Lines by number, from 0; never the whole file. All calls are made from a worker thread."""
 
+    @property
+    def prefix(self) -> int:
+        """How many characters name a line's rank before its text; 0 in the log of one rank."""
+
     def refresh(self) -> int:
         """Look for new lines; how many there are now."""
 

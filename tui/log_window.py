@@ -26,6 +26,7 @@ class LogFrame:
     level: str = "all"
     filter_text: str = ""
     note: str = ""
+    prefix: int = 0  # characters that name a line's rank
 
 
 class LogWindow:
@@ -82,7 +83,7 @@ class LogWindow:
         self._last_state = state
         self._last = LogFrame(
             self.label, self._total, tuple(found), self.follow, self._match, self._search,
-            self._level, self._filter_text, note,
+            self._level, self._filter_text, note, self._source.prefix,
         )  # fmt: skip
         return self._last
 
@@ -115,11 +116,11 @@ class LogWindow:
 
     def home(self) -> None:
         """Hold at the first line."""
-        self.follow, self._top, self._note = False, 0, ""
+        self.follow, self._top, self._note, self._match = False, 0, "", None
 
     def end(self) -> None:
         """Follow."""
-        self.follow, self._note = True, ""
+        self.follow, self._note, self._match = True, "", None
 
     def hold(self) -> None:
         """Stop following, or follow again."""

@@ -81,6 +81,9 @@ class RunSource(Protocol):
     def log(self, rank: int | None) -> LogSource:
         """The log of a rank of the newest attempt; ``None``: of the supervisor."""
 
+    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+        """The logs of several ranks of the newest attempt as one, by time."""
+
     def restart(self) -> Restart:
         """The checkpoint a resume would take: reads and verifies it, so it may take seconds."""
 

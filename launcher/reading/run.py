@@ -17,6 +17,7 @@ from launcher.reading import living
 from launcher.reading.curves import Curves
 from launcher.reading.growing import GrowingLines, read_range
 from launcher.reading.log import LogReader
+from launcher.reading.log_times import LogTimes
 from launcher.reading.rank_files import RankFiles
 from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
 
@@ -98,6 +99,10 @@ class RunReader:
     def log(self, rank: int, attempt: int | None = None) -> LogReader:
         """A rank's log in an attempt (the newest)."""
         return LogReader(self.paths.attempt(self._attempts(attempt)[-1]).rank(rank).log)
+
+    def log_times(self, rank: int, attempt: int | None = None) -> LogTimes:
+        """When the reports in that log were written."""
+        return LogTimes(self.paths.attempt(self._attempts(attempt)[-1]).rank(rank).metrics)
 
     def scheduler_log(self, attempt: int | None = None) -> LogReader:
         """The log of the cluster's scheduler in an attempt (the newest)."""

@@ -33,6 +33,8 @@ STEPS = 45
 class ListLog:
     """A log that is a list."""
 
+    prefix = 0
+
     def __init__(self, lines: Sequence[str]) -> None:
         self.all = list(lines)
         self.stopped_at: int | None = None
@@ -171,6 +173,13 @@ class FakeRun:
 
     def log(self, rank: int | None) -> LogSource:
         return self.logs[rank or 0]
+
+    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+        lines = zip(*(self.logs[rank].all for rank in ranks), strict=True)
+        merged = [f"r{rank} {line}" for row in lines for rank, line in zip(ranks, row, strict=True)]
+        log = ListLog(merged)
+        log.prefix = 3
+        return log
 
     def restart(self) -> Restart:
         return self.restart_answer

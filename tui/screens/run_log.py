@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.feed import LogFeed
@@ -11,6 +12,7 @@ from tui.log_window import LogWindow
 from tui.messages import LogRead
 from tui.model import RunFrame
 from tui.source import RunSource
+from tui.widgets.failure_card import ranks_in_words
 from tui.widgets.log_view import Command, LogView
 from tui.widgets.rank_table import RankTable
 
@@ -18,7 +20,12 @@ from tui.widgets.rank_table import RankTable
 class RunLog(Screen[None]):
     """For a screen that has a ``frame``, a ``source`` and starts ``log_feed``."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "all_logs", "All logs", show=False),
+    ]
+
     log_feed: LogFeed | None = None
+    log_ranks: tuple[int, ...] = ()  # marked: their logs as one; none: the rank under the cursor
     log_rank: int | None = None
     log_attempt: int | None = None
     _log_label: str = ""
@@ -36,18 +43,41 @@ class RunLog(Screen[None]):
             self.call_after_refresh(self.log_feed.drawn)
 
     def on_rank_table_rank_chosen(self, message: RankTable.RankChosen) -> None:
-        """The log follows the cursor."""
-        self.open_log(message.rank)
+        """The log follows the cursor, unless ranks are marked for it."""
+        if self.log_ranks:
+            self.log_rank = message.rank
+        else:
+            self.open_log(message.rank)
+
+    def on_rank_table_ranks_marked(self, message: RankTable.RanksMarked) -> None:
+        """The log shows the marked ranks."""
+        ranks = tuple(sorted(message.ranks))
+        if ranks != self.log_ranks:
+            self.log_ranks = ranks
+            self.open_log(self.log_rank)
+
+    def action_all_logs(self) -> None:
+        """The logs of all ranks as one; once more: of the rank under the cursor."""
+        view = None if self.frame is None else self.frame.view
+        if view is not None:
+            every = frozenset(row.rank for row in view.ranks)
+            some = every if len(self.log_ranks) < len(every) else frozenset()
+            self.query_one(RankTable).mark(some)
 
     def on_rank_table_log_wanted(self) -> None:
         """``enter``: to the log; after a failure, to the line that tells it."""
         view = None if self.frame is None else self.frame.view
-        row = self.query_one(RankTable).cursor
+        table = self.query_one(RankTable)
+        row = table.cursor
         self.query_one(LogView).focus()
         if view is None or view.failure is None or row >= len(view.ranks):
             return
         offset = view.failure.log_offset
         if offset is not None and view.ranks[row].rank == view.failure.rank:
+            if self.log_ranks:  # an offset is one of a single log
+                self.log_ranks = ()
+                self.open_log(view.failure.rank)
+                table.mark(frozenset())
             self._give_log(lambda window: window.go_offset(offset))
 
     def on_log_view_command_given(self, message: LogView.CommandGiven) -> None:
@@ -71,7 +101,13 @@ class RunLog(Screen[None]):
                     self.query_one(RankTable).cursor = index
         self.log_rank, self.log_attempt = rank, frame.view.attempt
         label = self._log_label = self._label_of(frame, rank)
-        feed.open(lambda: LogWindow(source.log(rank), label))
+        ranks = self.log_ranks
+
+        def opened() -> LogWindow:
+            one = rank if not ranks else ranks[0]
+            return LogWindow(source.merged_log(ranks) if len(ranks) > 1 else source.log(one), label)
+
+        feed.open(opened)
 
     def name_log(self) -> None:
         """A log may be open before it is known on which node its rank is."""
@@ -83,7 +119,14 @@ class RunLog(Screen[None]):
             self._give_log(lambda window: window.rename(label))
 
     def _label_of(self, frame: RunFrame, rank: int) -> str:
-        node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
-        label = f"log rank {rank} {node}".rstrip()
+        if len(self.log_ranks) > 1:
+            every = len(self.log_ranks) == len(frame.view.ranks)
+            label = (
+                f"log {'all ' if every else ''}{ranks_in_words(self.log_ranks, 0 if every else 6)}"
+            )
+        else:
+            rank = self.log_ranks[0] if self.log_ranks else rank
+            node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
+            label = f"log rank {rank} {node}".rstrip()
         attempt = frame.view.attempt or 1
         return f"{label} attempt {attempt}" if attempt > 1 else label

@@ -24,7 +24,10 @@ class LogView(LineView, can_focus=True):
     """Draws :class:`LogFrame`; keys become commands for the log's own thread."""
 
     BINDING_GROUP_TITLE = "Log"
-    HELP = "The log of one rank. Following shows new lines as they come; any scroll holds it."
+    HELP = (
+        "The log of one rank, or of several merged by time (a: all). "
+        "Following shows new lines as they come; any scroll holds it."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Line up", show=False),
         Binding("down,j", "move(1)", "Line down", show=False),
@@ -160,8 +163,13 @@ class LogView(LineView, can_focus=True):
             lines.append([Segment(" no lines yet" if not frame.total else " no such lines")])
         self.set_lines(lines)
 
+    def _rank_style(self, name: str) -> Style:
+        series = self.palette.series
+        return series[int(name[1:]) % len(series)]
+
     def _line(self, at: int, text: str, digits: int, width: int) -> Line:
-        palette = self.palette
+        palette, prefix = self.palette, self._frame.prefix
+        name, text = text[:prefix], text[prefix:]
         style: Style = {
             "error": palette.bad,
             "warning": palette.warn,
@@ -171,7 +179,9 @@ class LogView(LineView, can_focus=True):
         line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
         if digits:
             line.append(Segment(f"{at + 1 if at >= 0 else '':>{digits}} ", palette.muted))
-        room = width - 1 - (digits + 1 if digits else 0)
+        if name:
+            line.append(Segment(name, self._rank_style(name)))
+        room = width - 1 - (digits + 1 if digits else 0) - prefix
         shown = clean(text[:KEEP_CHARS])[self._left :]
         shown = fit(shown, room)
         pattern = self._frame.pattern

@@ -112,7 +112,10 @@ class RankTable(LineView, can_focus=True):
     """The table; it scrolls with the cursor when there are more ranks than lines."""
 
     BINDING_GROUP_TITLE = "Ranks"
-    HELP = "One row a rank. The rank under the cursor is the one whose log is shown."
+    HELP = (
+        "One row a rank. The log shown is that of the rank under the cursor, "
+        "or of the marked ranks (+), merged by time."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Rank up", show=False),
         Binding("down,j", "move(1)", "Rank down", show=False),
@@ -122,6 +125,7 @@ class RankTable(LineView, can_focus=True):
         Binding("pagedown", "move(8)", "Page down", show=False),
         Binding("w", "worst", "Worst rank", show=False),
         Binding("enter", "open_log", "Its log", show=False),
+        Binding("space", "mark", "Mark for the log", show=False),
     ]
 
     cursor: reactive[int] = reactive(0, repaint=False)
@@ -136,12 +140,27 @@ class RankTable(LineView, can_focus=True):
     class LogWanted(Message):
         """``enter`` was pressed on a rank."""
 
+    class RanksMarked(Message):
+        """Other ranks than before are marked."""
+
+        def __init__(self, ranks: frozenset[int]) -> None:
+            super().__init__()
+            self.ranks = ranks
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view: RunView | None = None
         self._top = 0
         self._aim = 0  # where the cursor was put, while there are too few rows for it
         self._settles = False
+        self._marked: frozenset[int] = frozenset()
+
+    def mark(self, ranks: frozenset[int]) -> None:
+        """Mark these ranks and no other."""
+        if ranks != self._marked:
+            self._marked = ranks
+            self.post_message(self.RanksMarked(ranks))
+            self._draw()
 
     def show(self, view: RunView) -> None:
         """Draw this moment; only rows that changed are painted."""
@@ -186,6 +205,11 @@ class RankTable(LineView, can_focus=True):
     def action_open_log(self) -> None:
         """Ask for the log of the rank under the cursor."""
         self.post_message(self.LogWanted())
+
+    def action_mark(self) -> None:
+        """Mark the rank under the cursor, or take its mark away."""
+        if self._view is not None and self.cursor < len(self._view.ranks):
+            self.mark(self._marked ^ {self._view.ranks[self.cursor].rank})
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses a rank."""
@@ -243,7 +267,10 @@ class RankTable(LineView, can_focus=True):
         if row.first_to_fail:
             mark = glyphs.bad
         loud = palette.bad if row.first_to_fail else palette.warn
-        line = [Segment(f"{mark} ", palette.accent if mark in (" ", glyphs.cursor) else loud)]
+        line = [
+            Segment(mark, palette.accent if mark in (" ", glyphs.cursor) else loud),
+            Segment("+" if row.rank in self._marked else " ", palette.accent),
+        ]
         used = 2
         for column in columns:
             style: Style = plain

@@ -7,8 +7,8 @@ every journalled message after `n`, then new ones as they come; so a supervisor 
 replaced without a lost or doubled message. Without any supervisor the agent trains on, and after
 `orphan_limit_s` saves and ends its ranks.
 
-Commands: `hello`, `start` (order), `stop` (save, by), `end` (why), `ping`, `leave`; from what
-mpirun started: `register`, `rank_started`, `rank_ended` (`launcher.shell.mpirun_rank`).
+Commands: `hello`, `start` (order), `stop` (save, by), `end` (why), `finish`, `ping`, `leave`; from
+what mpirun started: `register`, `rank_started`, `rank_ended` (`launcher.shell.mpirun_rank`).
 Messages: docs/launcher.md, "What an agent says".
 """
 
@@ -176,6 +176,8 @@ class Agent:
             self._node.stop(save=bool(message.get("save", True)), why=str(message.get("by", "")))
         elif command == "end" and self._node is not None:
             self._node.end(str(message.get("why", "")))
+        elif command == "finish" and self._node is not None:
+            self._node.finish()
         elif command == "ping":
             self._send(channel, {"type": "pong", "n": 0, "t": time.time()})
         elif command == "leave":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -61,6 +61,7 @@ class Attempt:
         self._decide_at: float | None = None
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
         self._training_started = False
+        self._first_exit: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -86,6 +87,7 @@ class Attempt:
             for rank in newest.ranks:
                 if rank.has_exited:
                     self._link_of_rank(rank.rank).exited.add(rank.rank)
+                    self._first_exit = time.monotonic()
         if state.status is RunStatus.STOPPING:
             self.stop_asked = state.stop_by
             self._stop_saves = state.stop_saves is not False
@@ -107,6 +109,7 @@ class Attempt:
                 self._links.release(link)
             elif link.transport.is_remote and link.channel is None and not link.is_over:
                 self._look_at_absence(link, link.alone_s(now))
+        self._look_at_spread(now)
         if self._decide_at is not None and now >= self._decide_at and self.outcome is None:
             self._fail()
         if self.outcome is None and all(link.is_over for link in self._links):
@@ -137,6 +140,8 @@ class Attempt:
 
     def greeted(self, link: NodeLink) -> None:
         """What was asked for while there was no channel."""
+        if self._are_ranks_done:
+            self._links.tell(link, {"cmd": "finish"})
         if self._end_why:
             self._links.tell(link, {"cmd": "end", "why": self._end_why})
         elif self.stop_asked is not None:
@@ -245,6 +250,10 @@ class Attempt:
             node=link.name,
             **_pick(message, "rank", "exit_code", "signal"),
         )
+        self._first_exit = self._first_exit or time.monotonic()
+        if self._are_ranks_done:
+            for other in self._links:
+                self._links.tell(other, {"cmd": "finish"})
         if message.get("exit_code") != 0 and self.stop_asked is None:
             self._died(blame.of_exit(link.name, message))
 
@@ -256,9 +265,24 @@ class Attempt:
         self._died(blame.of_text(link.name, message))
 
     def _on_spread(self, link: NodeLink, message: Message, source: Source | None) -> None:
-        ranks = ", ".join(map(str, message.get("ranks", ())))
-        text = f"ranks {ranks} are still there long after the others were done"
-        self._died(blame.of_text(link.name, {**message, "text": text}, FailureKind.HANG))
+        self._lagging(link, message.get("ranks", ()), float(message["t"]))
+
+    def _look_at_spread(self, now: float) -> None:
+        """Ranks of one node that outstay those of all others: no agent sees that alone."""
+        if self._first_exit is None or self._decide_at is not None or self.stop_asked is not None:
+            return
+        for link in self._links:
+            node = (rank for rank, name in self._node_of_rank.items() if name == link.name)
+            lagging = [rank for rank in node if rank not in link.exited]
+            limit_s = link.order.limits.spread_s
+            if lagging and link.channel is not None and now - self._first_exit > limit_s:
+                self._lagging(link, lagging, time.time())
+                return
+
+    def _lagging(self, link: NodeLink, ranks: Iterable[int], time_s: float) -> None:
+        names = ", ".join(map(str, ranks))
+        text = f"ranks {names} are still there long after the others were done"
+        self._died(blame.of_text(link.name, {"t": time_s, "text": text}, FailureKind.HANG))
 
     def _salvage(self, link: NodeLink) -> None:
         """What the agent had not read of its ranks' logs; facts that are known are not new."""
@@ -319,6 +343,11 @@ class Attempt:
         else:
             self.outcome = Outcome.FINISHED
             self._log.add(events.AttemptFinished, attempt=self.number, step=step)
+
+    @property
+    def _are_ranks_done(self) -> bool:
+        """Whether every rank of every node has exited."""
+        return sum(len(link.exited) for link in self._links) == len(self._node_of_rank)
 
     def _link_of_rank(self, rank: int) -> NodeLink:
         return self._links[self._node_of_rank[rank]]

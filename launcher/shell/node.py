@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -55,6 +56,8 @@ class Node:
         self._hang = HangWatch(order, self._rank_pids, tell)
         self._watch_at = 0.0
         self._is_hurried = False
+        self._are_others_done = order.sees_all_ranks
+        """Whether no rank of another node needs the scheduler any more."""
         self._troubled: set[int] = set()
 
     @property
@@ -119,6 +122,12 @@ class Node:
         limits = self.order.limits
         self._asked = self._asked or why
         self._end_with(Patience(0.0, limits.fail_term_s, limits.kill_s))
+
+    def finish(self) -> None:
+        """The ranks of all nodes are done: what helped them has a while to leave."""
+        self._are_others_done = True
+        if self._ending is not None and not self._rank_pids():
+            self._ranks_are_gone()
 
     def child_ended(self, ended: Exit) -> None:
         started = self._living.pop(ended.pid, None)
@@ -277,18 +286,25 @@ class Node:
         elif self._waiting or self._awaited:
             return
         elif not self._rank_pids():
-            limits = self.order.limits
-            self._end_with(Patience(limits.finish_s, limits.term_s, limits.kill_s))
+            self._end_with(self._patience_for_helpers())
         elif self._first_done and now - self._first_done > self.order.limits.spread_s:
             self._tell({"type": "spread", "ranks": sorted(self._rank_pids())})
             self.end("other ranks were done long ago")
 
     def _ranks_are_gone(self) -> None:
         """The ranks left as they were asked to: the scheduler need not get all of their time."""
-        if not self._is_hurried:
+        if not self._is_hurried and self._are_others_done:
             self._is_hurried = True
-            limits = self.order.limits
-            self._end_with(Patience(limits.finish_s, limits.term_s, limits.kill_s))
+            self._end_with(self._patience_for_helpers())
+
+    def _patience_for_helpers(self) -> Patience:
+        """A scheduler leaves when the last rank of the last node has. It must not go before:
+        MindSpore ends the ranks that lose it. Where nobody says `finish`, the orphan limit does.
+        """
+        limits = self.order.limits
+        must_stay = self._living and not self._are_others_done
+        wait_s = math.inf if must_stay else limits.finish_s
+        return Patience(wait_s, limits.term_s, limits.kill_s)
 
     def _end_with(self, patience: Patience) -> None:
         now = time.monotonic()

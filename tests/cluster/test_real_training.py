@@ -66,7 +66,7 @@ def train(lab, method, data, nodes, slots):
     path.write_text(text)
     root = lab.runs / client.start_run(str(path))
     ended = lab.end_of(root, 300)
-    assert ended["kind"] == "attempt_finished", ended
+    assert ended["kind"] == "attempt_finished", lab.story(root)
     return root
 
 

@@ -53,6 +53,15 @@ def test_stop_saves_and_resume_goes_on_from_the_first_nodes_checkpoint(lab):
     lab.check_copies(root, attempt=2)
 
 
+def test_the_scheduler_stays_until_the_slowest_node_has_left(lab):
+    """Longer than a scheduler gets whose ranks are all gone (`Limits.finish_s`)."""
+    root = lab.start({"rank": 3, "step": 30, "do": "linger", "seconds": 13})
+    assert lab.end_of(root, 60)["kind"] == "attempt_finished", lab.story(root)
+    exits = {e["rank"]: e["t"] for e in lab.events(root, "rank_exited")}
+    assert exits[3] - exits[0] > 10
+    lab.nothing_left()
+
+
 def test_what_login_shells_say_reaches_no_parser(lab):
     noise = 'echo welcome; echo \'{"type":"reply","ok":false}\'; printf \'no line end\'\n'
     files = [host.home / ".bashrc" for host in lab.hosts.hosts]

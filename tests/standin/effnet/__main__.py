@@ -163,6 +163,9 @@ def train(arguments):
         took_ms = (time.monotonic() - begin) * 1000
         print(f"done: epochs:[{epochs}], steps:[{done}], time:[{took_ms:.3f}]", flush=True)
     heartbeat("done", done, done // STEPS)
+    for fault in faults.wanted(RANK, done):
+        if fault["do"] == "linger":
+            time.sleep(fault["seconds"])
     if barrier:
         barrier.leave()
     return 0

@@ -4,7 +4,8 @@
 left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`text`), fault
 (`kind`), hang (in compute, for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
 `session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
-compile (`seconds`), no_save (hangs in the checkpoint).
+compile (`seconds`), no_save (hangs in the checkpoint), linger (takes its leave `seconds` late; the
+step is the last one's number plus 1).
 """
 
 import json
@@ -136,4 +137,5 @@ _DO = {
     "segv": _segv,
     "half_checkpoint": _nothing,
     "no_save": _nothing,
+    "linger": _nothing,
 }

@@ -15,7 +15,7 @@ from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import Plan, RunContext
 from launcher.core.profile import Profile
-from launcher.core.state import RunStatus
+from launcher.core.state import JobState, RunStatus
 from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
@@ -29,6 +29,7 @@ from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Ser
 __all__ = [
     "SERIES_FIELDS",
     "CheckpointFacts",
+    "JobState",
     "LogLine",
     "LogMatches",
     "LogPage",
@@ -152,7 +153,8 @@ def start_job(run: Run, kind: str, **options: Any) -> str:
     """Starts an ``eval``, ``export`` or ``infer`` job; returns its id.
 
     The options are those of :func:`launcher.shell.jobs.start_job`: ``checkpoint``, ``data_path``,
-    ``node``, ``file_format``, ``file_name``, ``model``, ``share_device``. Raises UsageError,
+    ``node``, ``file_format``, ``file_name``, ``weights``, ``image_size``, ``model``,
+    ``share_device``. Raises UsageError,
     CheckpointError, BusyError, LaunchError.
     """
     from launcher.shell import actions

@@ -42,6 +42,7 @@ def test_the_page_has_examples_of_every_kind() -> None:
         "Stopped",
         "Fault",
         "Done",
+        "Progress",
     }
 
 
@@ -96,6 +97,7 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
             "the loss is nan at step 97; images 311, 1204, 87; last good checkpoint: step 90",
         ),
         writer.done_line(20, 900, 871532.25),
+        writer.progress_line("eval", 128, 360),
     ]
     page = examples()
     assert [line for line in said if line not in page] == []

@@ -69,7 +69,9 @@ class LiveRun:
                 late = self._skew.strip(nodes, max(request.skew_bins, 40))
             if snapshot.status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
-            view = live_view.run_view(snapshot, late, self._newest_checkpoints(now))
+            view = live_view.run_view(
+                snapshot, late, self._newest_checkpoints(now), self._progress(snapshot)
+            )
             charts = tuple(
                 self._charts.chart(chart, len(nodes), view.evaluations) for chart in request.charts
             )
@@ -86,6 +88,15 @@ class LiveRun:
                 if facts.manifest is not None and facts.file_bytes is not None
             )  # fmt: skip
         return self._checkpoints
+
+    def _progress(self, snapshot: client.RunSnapshot) -> dict[str, tuple[int, int]]:
+        """Of each running job."""
+        found = {}
+        for job in snapshot.state.jobs:
+            said = None if job.finished_s is not None else self._reader.job_progress(job.job)
+            if said is not None:
+                found[job.job] = (said.done, said.total)
+        return found
 
     def log(self, rank: int | None) -> LogSource:
         """A rank's log, or the supervisor's."""

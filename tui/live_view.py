@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tui.model import (
@@ -22,6 +23,7 @@ from tui.text import duration, number, size_bytes
 
 if TYPE_CHECKING:
     from launcher.client import (
+        JobState,
         ProfileEntry,
         RankSnapshot,
         ResumeChoice,
@@ -47,8 +49,16 @@ def how_it_ended(exit_code: int | None, signal: int | None) -> str:
     return "no exit code is known" if exit_code is None else f"exit code {exit_code}"
 
 
-def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkpoint]) -> RunView:
-    """The whole run; ``skew`` names the late rank, ``checkpoints`` are those on the disk."""
+def run_view(
+    snapshot: RunSnapshot,
+    skew: SkewData,
+    checkpoints: Sequence[Checkpoint],
+    progress: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+) -> RunView:
+    """The whole run; ``skew`` names the late rank, ``checkpoints`` are those on the disk.
+
+    ``progress`` has the images done, of how many, of each running job that says it.
+    """
     state = snapshot.state
     rows = _rank_rows(snapshot)
     worst, words = _worst(snapshot, skew)
@@ -58,9 +68,10 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         # All is done: the last epoch is full, rather than one more begun.
         epoch, step = epoch - 1, snapshot.steps_per_epoch
     note = f"stop asked by {state.stop_by}" if waiting else ""
-    running = [job.job for job in state.jobs if job.finished_s is None]
+    jobs = tuple(_job(job, progress.get(job.job)) for job in state.jobs)
+    running = [job for job in jobs if job.state == "running"]
     if running and not note:
-        note = f"{running[-1]} runs"
+        note = f"{running[-1].id} {job_words(running[-1], snapshot.polled_s)}"
     return RunView(
         id=snapshot.run,
         profile=snapshot.profile,
@@ -86,11 +97,7 @@ def run_view(snapshot: RunSnapshot, skew: SkewData, checkpoints: Sequence[Checkp
         failure=_failure(snapshot),
         checkpoints=tuple(checkpoints),
         evaluations=_evaluations(snapshot),
-        jobs=tuple(
-            Job(job.job, job.type, _job_state(job.finished_s, job.exit_code),
-                result_words(job.result), job.exit_code)
-            for job in state.jobs
-        ),
+        jobs=jobs,
         lost_lines=state.skipped,
     )  # fmt: skip
 
@@ -121,6 +128,12 @@ def _rank_rows(snapshot: RunSnapshot) -> tuple[RankRow, ...]:
     return tuple(_rank_row(rank, snapshot, typical) for rank in snapshot.ranks)
 
 
+def _unreachable(snapshot: RunSnapshot) -> Mapping[str, float]:
+    """Nodes that do not answer, and since when; of a run that is over, none."""
+    attempt = snapshot.state.attempt
+    return {} if attempt is None or snapshot.status.is_over else attempt.unreachable
+
+
 def _rank_row(rank: RankSnapshot, snapshot: RunSnapshot, typical_ms: float | None) -> RankRow:
     status = rank.status.value
     failure = snapshot.failure
@@ -149,14 +162,19 @@ def _rank_row(rank: RankSnapshot, snapshot: RunSnapshot, typical_ms: float | Non
         exit_code=rank.exit_code,
         signal=signal_name(rank.signal),
         first_to_fail=rank.is_first_failure,
+        unreachable_since=_unreachable(snapshot).get(rank.node or ""),
     )
 
 
 def _worst(snapshot: RunSnapshot, skew: SkewData) -> tuple[int | None, str]:
+    for node, since in _unreachable(snapshot).items():
+        first = next((rank.rank for rank in snapshot.ranks if rank.node == node), None)
+        lasting = duration(max(snapshot.polled_s - since, 0.0))
+        return first, f"node {node} does not answer for {lasting}: its figures are old"
     for rank in snapshot.ranks:
         if rank.status.value == "silent":
-            since = rank.silent_since_s
-            lasting = "" if since is None else f" for {duration(snapshot.polled_s - since)}"
+            silent_s = rank.silent_since_s
+            lasting = "" if silent_s is None else f" for {duration(snapshot.polled_s - silent_s)}"
             phase = "" if rank.phase is None else f" in {rank.phase.value}"
             return rank.rank, f"rank {rank.rank} on {rank.node or '?'} is silent{lasting}{phase}"
     if snapshot.status.value != "running":
@@ -180,6 +198,22 @@ def _failure(snapshot: RunSnapshot) -> Failure | None:
         log_offset=failure.log_offset,
         time=failure.time,
     )
+
+
+def job_words(job: Job, now: float) -> str:
+    """How far a running job is: ``128/360 images, 12 s``."""
+    so_far = "runs" if job.total is None else f"{job.done}/{job.total} images"
+    return so_far if job.started is None else f"{so_far}, {duration(now - job.started)}"
+
+
+def _job(job: JobState, progress: tuple[int, int] | None) -> Job:
+    result = job.result or {}
+    path = next((str(result[key]) for key in ("file", "path", "predictions") if key in result), "")
+    done, total = progress or (None, None)
+    return Job(
+        job.job, job.type, _job_state(job.finished_s, job.exit_code), result_words(result),
+        job.exit_code, job.started_s, job.finished_s, done, total, path,
+    )  # fmt: skip
 
 
 def _job_state(finished_s: float | None, exit_code: int | None) -> str:

@@ -55,6 +55,7 @@ class RankRow:
     exit_code: int | None = None
     signal: str | None = None
     first_to_fail: bool = False
+    unreachable_since: float | None = None  # its node does not answer since then
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,11 @@ class Job:
     state: str  # running, done, failed
     result: str
     exit_code: int | None = None
+    started: float | None = None
+    finished: float | None = None
+    done: int | None = None  # images, of ``total``
+    total: int | None = None
+    path: str = ""  # of the file that it wrote
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,3 +124,4 @@ class JobField:
     title: str
     default: str = ""
     choices: Sequence[tuple[str, str]] = field(default_factory=tuple)  # value, label
+    hint: str = ""  # what an empty field means

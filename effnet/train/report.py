@@ -122,6 +122,10 @@ def done_line(epochs: int, steps: int, time_ms: float) -> str:
     return f"done: epochs:[{epochs}], steps:[{steps}], time:[{time_ms:.3f}]"
 
 
+def progress_line(job: str, done: int, total: int) -> str:
+    return f"progress: {job}:[{done}/{total}]"
+
+
 def say(line: str) -> None:
     """Print one line at once: a rank that dies next must not take it along."""
     sys.stdout.write(line + "\n")

@@ -10,6 +10,7 @@ from launcher.cli import options
 
 CHECKPOINT = typer.Option("--checkpoint", "--checkpoint_path", help="else the newest whole one")
 NODE = typer.Option(help="name of the node to run it on; else this machine")
+WEIGHTS = typer.Option(help="model, or ema: their moving average; else ema where there is one")
 SHARE = typer.Option("--share-device", help="even where a rank of the run holds the device")
 DETACH = typer.Option("--detach", help="return when it has started; it goes on")
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: Annotated[str, options.RUN] = "latest",
     checkpoint: Annotated[str, CHECKPOINT] = "",
+    weights: Annotated[str, WEIGHTS] = "",
     data: Annotated[str, options.DATA] = "",
     node: Annotated[str, NODE] = "",
     share_device: Annotated[bool, SHARE] = False,
@@ -33,7 +35,7 @@ def evaluate(
 
     effnet-launch eval latest --json
     """
-    job_options = {"checkpoint": checkpoint, "data_path": data, "node": node}
+    job_options = {"checkpoint": checkpoint, "weights": weights, "data_path": data, "node": node}
     _run(run, "eval", {**job_options, "share_device": share_device}, detach, as_json)
 
 
@@ -46,6 +48,10 @@ def export(
         str, typer.Option("--name", "--file_name", help="without its ending; else in RUN/export")
     ] = "",
     checkpoint: Annotated[str, CHECKPOINT] = "",
+    weights: Annotated[str, WEIGHTS] = "",
+    image_size: Annotated[
+        str, typer.Option("--image-size", metavar="PX", help="of the file's input; else trained")
+    ] = "",
     node: Annotated[str, NODE] = "",
     share_device: Annotated[bool, SHARE] = False,
     detach: Annotated[bool, DETACH] = False,
@@ -57,6 +63,7 @@ def export(
     """
     job_options = {"checkpoint": checkpoint, "node": node, "share_device": share_device}
     extra = {"file_format": file_format, "file_name": file_name}
+    extra |= {"weights": weights, "image_size": image_size}
     _run(run, "export", {**job_options, **extra}, detach, as_json)
 
 

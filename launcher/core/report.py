@@ -16,6 +16,7 @@ from launcher.core.reports import (
     EvalReport,
     EvalResult,
     Fault,
+    Progress,
     Report,
     Resumed,
     Started,
@@ -31,6 +32,7 @@ __all__ = [
     "EvalReport",
     "EvalResult",
     "Fault",
+    "Progress",
     "Report",
     "Resumed",
     "Started",
@@ -56,6 +58,7 @@ _EPOCH_IN_BRACKETS = re.compile(r"epoch: \[ *(\d+) */ *(\d+) *\], epoch time: ")
 _EPOCH_NAMED = re.compile(r"epoch (\d+) ?[:：] ?epoch time: ")
 _TIMES = re.compile(r"(epoch time|per step time|avg loss|steps): ?([^\s,]+)")
 _LOSS_MONITOR = re.compile(r"epoch: (\d+) step: (\d+), loss is (\S+)$")
+_PROGRESS = re.compile(r"progress: ([\w-]{1,32}):\[(\d+)/(\d+)\]$")
 _RESULT = re.compile(r"result: ?\{([^{}]*)\} ?ckpt ?= ?(.*)$")
 _RESULT_VALUE = re.compile(r"'([A-Za-z0-9_]+)': (?:np\.float\d+\()?([-+.\w]+)\)?")
 
@@ -270,6 +273,13 @@ def _done_line(line: str) -> Report:
     )
 
 
+def _progress_line(line: str) -> Report:
+    match = _PROGRESS.match(line)
+    if match is None:
+        raise _NotAReport
+    return Progress(match[1], _int(match[2]), _int(match[3]))
+
+
 _PARSERS: tuple[tuple[str, Callable[[str], Report]], ...] = (
     ("epoch", _epoch_line),
     ("Train epoch time: ", _train_line),
@@ -282,6 +292,7 @@ _PARSERS: tuple[tuple[str, Callable[[str], Report]], ...] = (
     ("stop: ", _stop_line),
     ("fault: ", _fault_line),
     ("done: ", _done_line),
+    ("progress: ", _progress_line),
 )
 _PREFIXES = tuple(prefix for prefix, _ in _PARSERS)
 _PREFIXES_BYTES = tuple(prefix.encode() for prefix in _PREFIXES)

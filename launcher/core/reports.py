@@ -131,6 +131,15 @@ class Done:
     time_ms: float | None = None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How much of a job is done, in images."""
+
+    job: str
+    done: int
+    total: int
+
+
 Report = (
     StepReport
     | EpochReport
@@ -142,4 +151,5 @@ Report = (
     | Stopped
     | Fault
     | Done
+    | Progress
 )

@@ -10,6 +10,7 @@ from statistics import median
 from launcher.core.events import parse_event
 from launcher.core.metrics import DeviceRecord
 from launcher.core.paths import RunPaths
+from launcher.core.report import Progress, parse
 from launcher.core.run_info import RunInfo, parse_run_info
 from launcher.core.state import AttemptState, RankState, RunState, RunStatus, apply
 from launcher.errors import UsageError
@@ -118,6 +119,14 @@ class RunReader:
             known_jobs = ", ".join(known.job for known in self.state.jobs) or "none"
             raise UsageError(f"no job {job!r}", f"jobs of this run: {known_jobs}")
         return LogReader(self.paths.job(job).log)
+
+    def job_progress(self, job: str) -> Progress | None:
+        """How far a job is, as its log says last; ``None`` when it does not."""
+        for line in reversed(self.job_log(job).tail(20, max_bytes=16 * 1024).lines):
+            report = parse(line.text)
+            if isinstance(report, Progress):
+                return report
+        return None
 
     def _attempts(self, attempt: int | None) -> tuple[int, ...]:
         if attempt is not None:

@@ -24,6 +24,7 @@ from launcher.shell.tail import last_lines
 
 KINDS = ("eval", "export", "infer")
 FORMATS = ("ONNX", "MINDIR", "AIR")
+WEIGHTS = ("model", "ema")
 START_LIMIT_S = 10.0
 
 
@@ -52,10 +53,15 @@ def start_job(
     node: str = "",
     file_format: str = "ONNX",
     file_name: str = "",
+    weights: str = "",
+    image_size: str = "",
     model: str = "",
     share_device: bool = False,
 ) -> str:
     """Starts a job and returns its id when it runs.
+
+    `weights` is `model` or `ema`, their moving average; empty takes `ema` where there is one.
+    `image_size` is that of an exported file's input, in pixels; empty takes the checkpoint's.
 
     Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `LaunchError`.
     """
@@ -65,20 +71,22 @@ def start_job(
     if kind == "eval":
         checkpoint = _checkpoint(run, checkpoint)
         argv = ["--dataset_path", _data(run, data_path), "--checkpoint_path", checkpoint]
-        argv += ["--device_target", run.profile.device_target.value]
+        argv += ["--device_target", run.profile.device_target.value, *_weights(weights)]
     elif kind == "export":
         checkpoint = _checkpoint(run, checkpoint)
         name = file_name or str(run.paths.export / f"efficientnet_{_variant(run)}")
         target = Path(name).expanduser().absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
         argv = ["--checkpoint_path", checkpoint, "--file_name", str(target)]
-        argv += ["--file_format", _format(file_format)]
+        argv += ["--file_format", _format(file_format), *_weights(weights), *_size(image_size)]
     elif kind == "infer":
         argv = ["--onnx_path", _model(run, model), "--dataset_path", _data(run, data_path)]
     else:
         raise UsageError(f"no job {kind!r}", f"Known: {', '.join(KINDS)}.")
     python = place.python or sys.executable
     name = _new_folder(run.paths, kind)
+    if kind == "infer":  # what each image was taken for, also where the folder does not say it
+        argv += ["--predictions", str(run.paths.job(name).root / "predictions.csv")]
     job = Job(
         id=name,
         type=kind,
@@ -236,6 +244,18 @@ def _format(wanted: str) -> str:
     if wanted.upper() not in FORMATS:
         raise UsageError(f"no format {wanted!r}", f"Known: {', '.join(FORMATS)}.")
     return wanted.upper()
+
+
+def _weights(wanted: str) -> list[str]:
+    if wanted and wanted not in WEIGHTS:
+        raise UsageError(f"no weights {wanted!r}", f"Known: {', '.join(WEIGHTS)}.")
+    return ["--weights", wanted] if wanted else []
+
+
+def _size(wanted: str) -> list[str]:
+    if wanted and not (wanted.isdecimal() and int(wanted) > 0):
+        raise UsageError(f"image size {wanted!r} is no whole number of pixels", "Such as 260.")
+    return ["--width", wanted, "--height", wanted] if wanted else []
 
 
 def _environment(run: StoredRun, place: Node) -> dict[str, str]:

@@ -180,6 +180,13 @@ def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
     done = lab.command("export", root.name)
     assert done.returncode == 0, done.stderr
     assert lab.command("infer", root.name).returncode == 0
+    assert (root / "jobs/003-infer/predictions.csv").is_file()
+    done = lab.command("eval", root.name, "--weights", "ema", "--json")
+    assert json.loads(done.stdout)["result"]["weights"] == "ema"
+    done = lab.command("eval", root.name, "--weights", "emma")
+    assert (done.returncode, "Known: model, ema" in done.stderr) == (2, True)
+    done = lab.command("export", root.name, "--image-size", "big")
+    assert (done.returncode, "no whole number of pixels" in done.stderr) == (2, True)
     lab.wait_for(root, "attempt_finished")
 
 

@@ -1,4 +1,4 @@
-"""Evaluate or export: which checkpoint, the exact command, and the results so far."""
+"""Evaluate, export or infer: on what, the exact command, and the results so far."""
 
 from __future__ import annotations
 
@@ -18,20 +18,47 @@ from tui.text import NOT_KNOWN, clean, number
 
 CommandMaker = Callable[[str, str, Mapping[str, str]], str]
 
+WEIGHTS_FIELD: Final = JobField(
+    "weights", "weights", "",
+    (("", "moving average (EMA) where there is one"), ("ema", "moving average (EMA)"),
+     ("model", "the weights themselves")),
+)  # fmt: skip
 EXPORT_FIELDS: Final = (
     JobField(
         "file_format", "format", "ONNX", (("ONNX", "ONNX"), ("MINDIR", "MINDIR"), ("AIR", "AIR"))
     ),
-    JobField("file_name", "file name"),
+    WEIGHTS_FIELD,
+    JobField("image_size", "image size", hint="pixels; as trained"),
+    JobField("file_name", "file name", hint="in the run's export folder"),
 )
-EVAL_FIELDS: Final = (JobField("data_path", "data folder"),)
+EVAL_FIELDS: Final = (WEIGHTS_FIELD, JobField("data_path", "data folder", hint="as in the run"))
+INFER_FIELDS: Final = (
+    JobField("model", "ONNX file", hint="the newest that this run exported"),
+    JobField("data_path", "image folder", hint="as in the run; class folders, or just images"),
+)
+TITLES: Final = {
+    "eval": "Evaluate", "export": "Export", "infer": "ONNX inference on a folder:",
+}  # fmt: skip
 SHARE_FIELD: Final = JobField(
     SHARE_DEVICE, "device", "", (("", "a free one"), (YES, "share one with a rank"))
 )
-RESULT_LIMIT: Final = 6
+RESULT_LIMIT: Final = 4
 
 
-def checkpoint_field(view: RunView) -> JobField:
+def fields_of(kind: str, view: RunView, checkpoint: str = "") -> tuple[JobField, ...]:
+    """What there is to fill in; ``checkpoint`` is the path of the one chosen beforehand."""
+    some = {"eval": EVAL_FIELDS, "export": EXPORT_FIELDS, "infer": INFER_FIELDS}[kind]
+    first = () if kind == "infer" else (checkpoint_field(view, checkpoint),)
+    node: tuple[JobField, ...] = ()
+    if len(view.nodes) > 1:
+        names = tuple((name, name) for name in view.nodes)
+        node = (JobField("node", "node", "", (("", "this machine"), *names)),)
+    # Beside a living run the job needs a device that a rank holds.
+    share = (SHARE_FIELD,) if view.live else ()
+    return (*first, *some, *node, *share)
+
+
+def checkpoint_field(view: RunView, chosen: str = "") -> JobField:
     """Newest, best, or any of the run's checkpoints; the newest goes without saying."""
     choices = [("", "newest")]
     best = best_checkpoint(view)
@@ -42,7 +69,8 @@ def checkpoint_field(view: RunView) -> JobField:
         for entry in reversed(view.checkpoints[-20:])
         if entry != best
     ]
-    return JobField("checkpoint", "checkpoint", "", tuple(choices))
+    default = chosen if chosen in dict(choices) else ""
+    return JobField("checkpoint", "checkpoint", default, tuple(choices))
 
 
 def best_checkpoint(view: RunView) -> Checkpoint | None:
@@ -80,19 +108,17 @@ class JobScreen(ModalScreen[dict[str, str]]):
         Binding("ctrl+y", "copy", "Copy command"),
     ]
 
-    def __init__(self, view: RunView, kind: str, command: CommandMaker) -> None:
+    def __init__(
+        self, view: RunView, kind: str, command: CommandMaker, checkpoint: str = ""
+    ) -> None:
         super().__init__()
         self._view, self._kind, self._command = view, kind, command
-        extra = EXPORT_FIELDS if kind == "export" else EVAL_FIELDS
-        # Beside a living run the job needs a device that a rank holds.
-        share = (SHARE_FIELD,) if view.live else ()
-        self._fields = (checkpoint_field(view), *extra, *share)
+        self._fields = fields_of(kind, view, checkpoint)
 
     def compose(self) -> ComposeResult:
         """Fields, the command as they change, results so far."""
-        title = "Evaluate" if self._kind == "eval" else "Export"
         with Vertical(id="dialog"):
-            yield Static(Content(f"{title} {self._view.id}"), classes="title")
+            yield Static(Content(f"{TITLES[self._kind]} {self._view.id}"), classes="title")
             for field in self._fields:
                 with Horizontal(classes="row"):
                     yield Label(field.title)
@@ -103,18 +129,21 @@ class JobScreen(ModalScreen[dict[str, str]]):
                         )  # fmt: skip
                     else:
                         yield Input(
-                            field.default, placeholder="as in the run", id=field.name, compact=True
+                            field.default, placeholder=field.hint, id=field.name, compact=True
                         )
             yield Static("", classes="command", id="command")
-            if self._view.evaluations:
-                yield Static(Content("\n".join(result_rows(self._view.evaluations))), id="results")
-            jobs = [job for job in self._view.jobs if job.type == self._kind]
-            for job in jobs[-3:]:
-                yield Static(Content(f"{job.id} {job.state} {clean(job.result)}"), classes="muted")
             with Horizontal(id="buttons"):
                 yield Button("Start (ctrl+s)", id="start", variant="primary", compact=True)
                 yield Button("Copy (ctrl+y)", id="copy", compact=True)
                 yield Button("Leave (esc)", id="leave", compact=True)
+            if self._kind == "eval" and self._view.evaluations:
+                yield Static(Content("\n".join(result_rows(self._view.evaluations))), id="results")
+            jobs = [job for job in self._view.jobs if job.type == self._kind]
+            for job in jobs[-2:]:
+                words = job.result or f"exit code {job.exit_code}"
+                yield Static(
+                    Content(f"{job.id} {job.state} {clean(words)}"), classes="muted last-job"
+                )
 
     def on_mount(self) -> None:
         """The command of the defaults."""

@@ -118,6 +118,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.name_log()
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
+        self.show_results()
         self.dashboard.look_for_alerts(message.frame.view)
         self.answer_feed()
 

@@ -26,6 +26,8 @@ class RunActions(Screen[None]):
         Binding("s", "stop", "Stop", id="run.stop"),
         Binding("e", "eval", "Eval", id="run.eval"),
         Binding("x", "export", "Export", id="run.export"),
+        Binding("i", "infer", "Infer", show=False, id="run.infer"),
+        Binding("t", "results", "Results", show=False, id="run.results"),
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
     ]
 
@@ -50,7 +52,7 @@ class RunActions(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense in this state is offered."""
         view = self.view
-        if action in ("resume", "stop", "eval", "export") and (
+        if action in ("resume", "stop", "eval", "export", "infer") and (
             view is None or self.dashboard.readonly
         ):
             return False
@@ -60,6 +62,8 @@ class RunActions(Screen[None]):
             return view is not None and view.live
         if action in ("eval", "export"):
             return view is not None and bool(view.checkpoints)
+        if action == "results":
+            return view is not None
         return True
 
     def parting_words(self) -> str:
@@ -136,7 +140,34 @@ class RunActions(Screen[None]):
         """Export a checkpoint."""
         self._job("export")
 
-    def _job(self, kind: str) -> None:
+    def action_infer(self) -> None:
+        """An exported file over a folder of images."""
+        self._job("infer")
+
+    def action_results(self) -> None:
+        """Checkpoints, what they were evaluated to, and jobs."""
+        from tui.screens.results import ResultsScreen
+
+        view = self.view
+        if view is None:
+            return
+        readonly = self.dashboard.readonly
+
+        def answered(wanted: tuple[str, str] | None) -> None:
+            if wanted is not None:
+                self._job(*wanted)
+
+        self.app.push_screen(ResultsScreen(view, readonly), answered)
+
+    def show_results(self) -> None:
+        """Keep an open table of results up to date."""
+        from tui.screens.results import ResultsScreen
+
+        top = self.app.screen
+        if isinstance(top, ResultsScreen) and self.view is not None:
+            top.show(self.view)
+
+    def _job(self, kind: str, checkpoint: str = "") -> None:
         from tui.screens.job import JobScreen
 
         view = self.view
@@ -146,10 +177,10 @@ class RunActions(Screen[None]):
 
         def answered(options: dict[str, str] | None) -> None:
             if options is not None:
-                self.notify(f"{kind} started …", timeout=3)
+                self.notify(f"{kind} started; t shows how far it is and its result", timeout=4)
                 in_background(self, kind, lambda: source.start_job(run, kind, options))
 
-        self.app.push_screen(JobScreen(view, kind, source.command), answered)
+        self.app.push_screen(JobScreen(view, kind, source.command, checkpoint), answered)
 
     def action_copy(self) -> None:
         """The command that shows this run without a screen."""

@@ -19,6 +19,7 @@ from tui.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
 from tui.widgets.lines import Line, LineView, bar, cell
 
 STALE_S: Final = 15.0  # older figures are shown as old
+NO_ANSWER: Final = "no answer"
 STATE_TONES: Final = {
     "waiting": "muted",
     "starting": "busy",
@@ -43,6 +44,8 @@ class Column:
 
 
 def _state(row: RankRow, view: RunView) -> str:
+    if row.unreachable_since is not None:
+        return NO_ANSWER
     if row.state == "running" and row.phase:
         return row.phase
     if row.state == "failed":
@@ -255,11 +258,12 @@ class RankTable(LineView, can_focus=True):
         self, row: RankRow, view: RunView, columns: tuple[Column, ...], width: int, here: bool
     ) -> list[Segment]:
         palette, glyphs = self.palette, self.glyphs
-        old = row.newest is not None and view.live and view.now - row.newest > STALE_S
+        away = row.unreachable_since is not None
+        old = away or (row.newest is not None and view.live and view.now - row.newest > STALE_S)
         plain = (
             palette.muted if old or row.state in ("ended", "followed", "waiting") else palette.text
         )
-        tone = palette.by_tone(STATE_TONES.get(row.state, "text"))
+        tone = palette.warn if away else palette.by_tone(STATE_TONES.get(row.state, "text"))
         marked = {"late", "rank"} if row.rank == view.worst_rank else set()
         if old:
             marked.add("age")

@@ -173,14 +173,22 @@ def train(arguments):
 
 def eval_(arguments):
     faults.commit(RANK, 0, heartbeat)
-    time.sleep(float(os.environ.get("STANDIN_EVAL_S", "0")))
+    seconds = float(os.environ.get("STANDIN_EVAL_S", "0"))
+    for done in range(0, 360, 36):
+        if seconds >= 1:
+            print(f"progress: eval:[{done}/360]", file=sys.stderr, flush=True)
+        time.sleep(seconds / 10)
     result = {"loss": 0.5, "top_1_acc": 0.9, "top_5_acc": 0.99, "images": 360}
-    print("eval: images:[360], time:[4210.000], images/s:[85.5], weights:[model]")
+    weights = arguments.weights
+    print(f"eval: images:[360], time:[4210.000], images/s:[85.5], weights:[{weights}]")
     print(
         "result: {'Loss': 0.5, 'Top_1_Acc': 0.9, 'Top_5_Acc': 0.99} ckpt ="
         f" {arguments.checkpoint_path}"
     )
-    print(json.dumps({**result, "checkpoint": arguments.checkpoint_path}), flush=True)
+    print(
+        json.dumps({**result, "checkpoint": arguments.checkpoint_path, "weights": weights}),
+        flush=True,
+    )
     return 0
 
 
@@ -192,6 +200,7 @@ def export(arguments):
 
 
 def infer(arguments):
+    Path(arguments.predictions).write_text("image,label,predicted,probability,unreadable\n")
     print(json.dumps({"top_1_acc": 0.9, "top_5_acc": 0.99, "images": 360}), flush=True)
     return 0
 
@@ -213,6 +222,8 @@ def main():
             command.add_argument(f"--{flag}")
         command.add_argument("--onnx_path")
         command.add_argument("--device_target")
+        command.add_argument("--predictions")
+        command.add_argument("--weights", choices=("model", "ema"), default="model")
         command.add_argument("--width")
         command.add_argument("--height")
         command.add_argument("--json", action="store_true")

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from effnet import progress
+from launcher.core.report import Progress, parse
+
+
+def test_a_job_of_the_launcher_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setenv("EFFNET_HEARTBEAT", "/tmp/heartbeat")
+    with progress.bar("eval", 360) as say:
+        say(128)
+    said = capsys.readouterr()
+    assert said.out == ""  # which may be one JSON object
+    assert parse(said.err) == Progress("eval", 128, 360)
+
+
+def test_a_pipe_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.delenv("EFFNET_HEARTBEAT", raising=False)
+    with progress.bar("eval", 360) as say:
+        say(128)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,200 @@
+"""What the checkpoints of a run are worth, and what its jobs did: one table, kept up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
+
+from rich.segment import Segment
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.live_view import job_words
+from tui.model import Checkpoint, Evaluation, RunView
+from tui.text import NOT_KNOWN, age, clean, number, size_bytes
+from tui.widgets.lines import Line
+from tui.widgets.pick_list import PickList
+
+HEAD = (
+    f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7} "
+    f"{'images':>6} {'size':>9}  saved"
+)
+NOTHING = ("No checkpoint was saved yet, and nothing was evaluated.",)
+SHOWN_JOBS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A checkpoint and one evaluation of it; either may be missing."""
+
+    checkpoint: Checkpoint | None
+    evaluation: Evaluation | None
+    best: bool = False  # the highest top-1 of those whose file is there
+
+    @property
+    def top_1(self) -> float | None:
+        """Its accuracy, where it was evaluated."""
+        return None if self.evaluation is None else self.evaluation.top_1
+
+    @property
+    def step(self) -> int:
+        """Where in the training it stands."""
+        one = self.evaluation if self.checkpoint is None else self.checkpoint
+        return -1 if one is None or one.step is None else one.step
+
+
+def rows_of(view: RunView) -> list[Row]:
+    """Newest first; a checkpoint that was evaluated twice has two rows, the newer one first."""
+    by_step = {entry.step: entry for entry in view.checkpoints}
+    rated = [
+        Row(by_step.get(-1 if entry.step is None else entry.step), entry)
+        for entry in reversed(view.evaluations)
+    ]
+    top_1s = [row.top_1 for row in rated if row.checkpoint and row.top_1 is not None]
+    top_1 = max(top_1s, default=None)
+    rows = [
+        replace(row, best=row.checkpoint is not None and top_1 is not None and row.top_1 == top_1)
+        for row in rated
+    ]
+    seen = {row.step for row in rows}
+    rows += [Row(entry, None) for entry in view.checkpoints if entry.step not in seen]
+    return sorted(rows, key=lambda row: -row.step)
+
+
+def share(value: float | None) -> str:
+    """An accuracy."""
+    return NOT_KNOWN if value is None else f"{value:.4f}"
+
+
+class ResultsScreen(ModalScreen[tuple[str, str]]):
+    """Returns the job to start (``eval``, ``export``, ``infer``) and the checkpoint's path."""
+
+    BINDING_GROUP_TITLE = "Results"
+    HELP = "Checkpoints and what they were evaluated to, newest first; * is the best top-1."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,t,q", "leave", "Close"),
+        Binding("e", "job('eval')", "Evaluate it"),
+        Binding("x", "job('export')", "Export it"),
+        Binding("i", "job('infer')", "Infer"),
+        Binding("y", "copy", "Copy path"),
+    ]
+
+    def __init__(self, view: RunView, readonly: bool) -> None:
+        super().__init__()
+        self._view, self._readonly = view, readonly
+
+    def compose(self) -> ComposeResult:
+        """The table, the path under the cursor, the jobs."""
+        with Vertical(id="dialog", classes="-wide"):
+            yield Static(Content(f"Results of {self._view.id}"), classes="title")
+            yield Static(Content(HEAD), classes="muted")
+            yield PickList(NOTHING, id="rows")
+            yield Static("", id="path", classes="command")
+            yield Static("", id="jobs")
+
+    def on_mount(self) -> None:
+        """The keys, on the frame."""
+        keys = "y copies the path   esc closes"
+        if not self._readonly:
+            keys = f"e evaluate   x export   i infer   {keys}"
+        self.query_one("#dialog").border_subtitle = keys
+        self.query_one("#rows").focus()
+        self.show(self._view)
+
+    def on_resize(self) -> None:
+        """The table takes what the rest leaves."""
+        self.show(self._view)
+
+    def show(self, view: RunView) -> None:
+        """The newest moment."""
+        self._view = view
+        if not self.is_mounted:
+            return
+        rows = rows_of(view)
+        table = self.query_one("#rows", PickList)
+        jobs = view.jobs[-SHOWN_JOBS:]
+        room = self.size.height * 95 // 100 - 6 - 2 * len(jobs)
+        table.styles.height = max(min(max(len(rows), 1), room), 3)
+        keys = [f"{at} {row.step}" for at, row in enumerate(reversed(rows))][::-1]
+        table.show(keys, [self._line(row) for row in rows])
+        self._show_path()
+        text = "\n".join(
+            f"{job.id} "
+            + (job_words(job, view.now) if job.state == "running" else
+               f"{job.state}: {job.result or f'exit code {job.exit_code}'}")
+            + (f"\n  {job.path}" if job.path else "")
+            for job in reversed(jobs)
+        )  # fmt: skip
+        self.query_one("#jobs", Static).update(Content(clean_lines(text)))
+
+    def _line(self, row: Row) -> Line:
+        from tui.app import Dashboard
+
+        palette = cast(Dashboard, self.app).palette
+        saved, rated = row.checkpoint, row.evaluation
+        top_1, top_5 = (None, None) if rated is None else (rated.top_1, rated.top_5)
+        epoch = rated.epoch if saved is None and rated is not None else saved and saved.epoch
+        figures = (
+            f"{NOT_KNOWN if epoch is None else epoch:>5} {row.step:>7} "
+            f"{share(top_1):>7} {share(top_5):>7} "
+            f"{number(rated.loss if rated else None, 4):>7} "
+            f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7} "
+            f"{rated.images if rated and rated.images is not None else NOT_KNOWN:>6} "
+        )
+        size = "removed" if saved is None else size_bytes(saved.size_bytes)
+        when = None if saved is None or saved.time is None else self._view.now - saved.time
+        style = palette.good if row.best else palette.text
+        mark = "*" if row.best else " "
+        return [
+            Segment(f"{mark}{figures[1:]}", style),
+            Segment(f"{size:>9}  {age(when) + ' ago' if when is not None else ''}", palette.muted),
+        ]
+
+    def _row(self) -> Row | None:
+        rows = rows_of(self._view)
+        at = self.query_one("#rows", PickList).cursor
+        return rows[at] if at < len(rows) else None
+
+    def _path(self) -> str:
+        row = self._row()
+        return "" if row is None or row.checkpoint is None else row.checkpoint.path
+
+    def _show_path(self) -> None:
+        self.query_one("#path", Static).update(Content(clean(self._path()) or "no such file"))
+
+    def on_pick_list_moved(self) -> None:
+        """The path follows the cursor."""
+        self._show_path()
+
+    def on_pick_list_chosen(self) -> None:
+        """``enter`` evaluates what is under the cursor."""
+        self.action_job("eval")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is started in a read-only dashboard."""
+        return action != "job" or not self._readonly
+
+    def action_job(self, kind: str) -> None:
+        """To the dialog of a job, with this checkpoint."""
+        if not self._readonly:
+            self.dismiss((kind, self._path()))
+
+    def action_copy(self) -> None:
+        """The path of the file under the cursor."""
+        from tui.app import Dashboard
+
+        if path := self._path():
+            cast(Dashboard, self.app).copy_text(path, "path")
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss(None)
+
+
+def clean_lines(text: str) -> str:
+    """Strangers' words, line by line."""
+    return "\n".join(clean(line) for line in text.split("\n"))

@@ -101,7 +101,9 @@ def _explain_all(error: ValidationError, raw: dict[str, Any]) -> list[profile_ch
         key = _key(item["loc"])
         if item["type"] == "too_short" and raw.get(key):
             continue  # pydantic counts the good items only, and the bad ones are named
-        if item["loc"][0] == "trainer" and len(item["loc"]) > 1:
+        if item["type"] == "json_invalid":
+            problems.append((key, str(item["msg"])))
+        elif item["loc"][:1] == ("trainer",) and len(item["loc"]) > 1:
             # One branch of a union each, and none of them was meant more than the others.
             problems.append((key, "a text, a number, true, false, or a list of these"))
         else:

@@ -15,7 +15,7 @@ from tests.cluster.lab import ClusterLab
 
 @pytest.fixture(scope="session")
 def built_cluster() -> Iterator[Cluster]:
-    with cluster("alpha", "beta", "gamma") as built:
+    with cluster("alpha", "beta", "gamma", "delta") as built:
         yield built
 
 

@@ -12,10 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import proof
 from tests.cluster.hosts import Cluster, Seen
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests/standin"
+WITNESS = "/tmp/witness"
+"""On each host: what its ranks wrote, by their own account (tests/standin/effnet/witness.py)."""
+STEPS = 10
+"""An epoch's."""
 PROFILE = """\
 name = "standin"
 device_target = "CPU"
@@ -38,14 +43,19 @@ term_s = 2
 kill_s = 5
 orphan_limit_s = {orphan_limit_s}
 silent_min_s = {silent_min_s}
+compile_s = {compile_s}
 unreachable_s = {unreachable_s}
 
 [retry]
 auto_resume = {auto_resume}
 
+[checkpoint]
+directory = "{checkpoints}"
+
 [environment]
 PYTHONPATH = {python_path}
 STANDIN_FAULTS = {faults}
+STANDIN_WITNESS = "{witness}"
 STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
 """
@@ -65,10 +75,13 @@ class ClusterLab:
             "method": "cluster",
             "nodes": ("alpha", "beta"),
             "epochs": 3,
-            "steps": 10,
+            "steps": STEPS,
             "step_s": 0.02,
             "orphan_limit_s": 600,
             "silent_min_s": 10,
+            "compile_s": 1800,
+            "checkpoints": "",
+            "python": sys.executable,
             "unreachable_s": 60,
             "auto_resume": 0,
         }
@@ -78,9 +91,9 @@ class ClusterLab:
             for name in values.pop("nodes")
         ]
         text = PROFILE.format(
-            **values,
+            **{**values, "python": json.dumps(values["python"])},
             nodes="\n".join(nodes),
-            python=json.dumps(sys.executable),
+            witness=WITNESS,
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )
@@ -146,7 +159,15 @@ class ClusterLab:
         }
 
     def nothing_left(self, timeout_s: float = 8) -> None:
-        self.until(lambda: not self.left(), timeout_s, lambda: f"left: {self.left()}")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                proof.none_left(self.before, self.hosts.processes())
+                return
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     def rank_pid(self, root: Path, rank: int, attempt: int = 1) -> int:
         """The rank's process id as this machine knows it."""
@@ -180,32 +201,105 @@ class ClusterLab:
         """A file of the run on a node, seen from here."""
         return self.hosts[node].home / "runs" / root.name / name
 
-    def check_copies(self, root: Path, world_size: int = 4, attempt: int = 1) -> None:
-        """Every byte that a rank wrote is here once; every report has its record."""
-        from launcher.core.metrics import unpack
+    def written(self, root: Path, rank: int, attempt: int = 1) -> bytes:
+        """What the rank itself noted that it wrote."""
+        node = self.nodes(root, attempt)[rank]
+        name = f"{root.name}/{attempt:03d}-{rank:04d}"
+        return (self.hosts[node].root / WITNESS[1:] / name).read_bytes()
 
-        nodes = {e["rank"]: e["node"] for e in self.events(root, "rank_started")}
-        for rank in range(world_size):
-            folder = f"attempts/{attempt:03d}/ranks/{rank:04d}"
-            for name in ("log.txt", "metrics.bin"):
-                there = self.node_file(root, nodes[rank], f"{folder}/{name}").read_bytes()
-                assert (root / folder / name).read_bytes() == there, (rank, name)
-            log = (root / folder / "log.txt").read_bytes()
-            offsets, position = [], 0
-            for line in log.split(b"\n"):
-                if line.startswith(b"epoch: [") and b"loss:[" in line:
-                    offsets.append(position)
-                position += len(line) + 1
-            records = unpack((root / folder / "metrics.bin").read_bytes())
-            assert [record.log_offset for record in records] == offsets, rank
-        journal = f"attempts/{attempt:03d}/agents"
-        for node in set(nodes.values()):
-            there = self.node_file(root, node, f"{journal}/{node}.jsonl").read_bytes()
-            assert there.startswith((root / journal / f"{node}.jsonl").read_bytes()), node
-        numbers = [event["n"] for event in self.events(root)]
-        assert numbers == list(range(1, len(numbers) + 1))
-        told = [(e["attempt"], *e["source"]) for e in self.events(root) if "source" in e]
-        assert len(told) == len(set(told))
+    def nodes(self, root: Path, attempt: int = 1) -> dict[int, str]:
+        """rank -> the name of its node."""
+        started = self.events(root, "rank_started")
+        return {e["rank"]: e["node"] for e in started if e["attempt"] == attempt}
+
+    def check_copies(self, root: Path, attempt: int = 1) -> None:
+        """Every line that a rank wrote is here once; every report has its record and event."""
+        for rank in self.nodes(root, attempt):
+            self.check_rank(root, rank, attempt)
+        self.check_events(root, attempt)
+
+    def check_rank(self, root: Path, rank: int, attempt: int = 1) -> None:
+        node, who = self.nodes(root, attempt)[rank], f"rank {rank}"
+        folder = f"attempts/{attempt:03d}/ranks/{rank:04d}"
+        files = {name: (root / folder / name).read_bytes() for name in ("log.txt", "metrics.bin")}
+        if "STANDIN_WITNESS" in (root / "profile.json").read_text():
+            exits = [e for e in self.events(root, "rank_exited") if e["attempt"] == attempt]
+            is_clean = any(e["rank"] == rank and e["exit_code"] == 0 for e in exits)
+            noted = self.written(root, rank, attempt)
+            proof.log_is_whole(who, files["log.txt"], noted, was_killed=not is_clean)
+        for name, here in files.items():
+            there = self.node_file(root, node, f"{folder}/{name}").read_bytes()
+            proof.log_is_whole(f"{who}'s {name} on {node}", here, there)
+        proof.reports_are_recorded(who, files["log.txt"], files["metrics.bin"])
+
+    def check_events(self, root: Path, attempt: int = 1) -> None:
+        events = self.events(root)
+        log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
+        proof.reports_became_events(events, attempt, log.read_bytes())
+        for node in set(self.nodes(root, attempt).values()):
+            journal = f"attempts/{attempt:03d}/agents/{node}.jsonl"
+            there = self.node_file(root, node, journal).read_bytes()
+            assert there.startswith((root / journal).read_bytes()), node
+        proof.events_are_whole(events)
+
+    def check_steps(self, root: Path, first: int, end: int, attempt: int = 1) -> None:
+        """Each rank reported each of these steps once, in order."""
+        for rank in self.nodes(root, attempt):
+            proof.steps_are_all(f"rank {rank}", self.steps(root, rank, attempt), first, end)
+
+    def failed(self, root: Path, timeout_s: float = 30, **blamed: object) -> dict[str, Any]:
+        """The failure of the newest attempt, which names all of `blamed`, to a person too."""
+        event = self.end_of(root, timeout_s)
+        assert event["kind"] == "attempt_failed", event
+        failure: dict[str, Any] = event["failure"]
+        proof.blames(failure, **blamed)
+        card = self.card(root)
+        assert f"failed: {failure['kind']}" in card, card
+        if failure["rank"] is not None:
+            assert f"rank {failure['rank']}, node {failure['node']}" in card, card
+        return failure
+
+    def card(self, root: Path) -> str:
+        """What `effnet-launch status` says, in this process."""
+        from typer.testing import CliRunner
+
+        from launcher.cli.app import app
+
+        result = CliRunner().invoke(app, ["status", root.name])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def whole(self, root: Path, attempt: int = 1) -> None:
+        """After an attempt: nothing left anywhere, nothing lost, nothing doubled."""
+        from launcher.shell import actions
+
+        self.nothing_left(20)
+        self.until(lambda: not actions.is_supervised(root))
+        self.check_copies(root, attempt)
+
+    def resume_to_end(
+        self, root: Path, epochs: int = 1, checkpoints: str = "", timeout_s: float = 60
+    ) -> Any:
+        """Resumes and trains some epochs more, from the checkpoint that is right. -> the choice.
+
+        `checkpoints` is their folder on the first node, where it is not the run's.
+        """
+        from launcher import client
+
+        node = self.nodes(root)[0]
+        folder = self.node_file(root, node, "checkpoint")
+        if checkpoints:
+            folder = self.hosts[node].root / checkpoints.lstrip("/")
+        expected = proof.newest_whole(folder)
+        attempt = len(self.events(root, "attempt_started")) + 1
+        steps_per_epoch = self.events(root, "training_started")[0]["steps_per_epoch"]
+        end = expected // steps_per_epoch + epochs
+        choice = client.resume_run(root, sets=[("epoch_size", str(end))])
+        assert self.end_of(root, timeout_s)["kind"] == "attempt_finished"
+        proof.resumed_from(expected, choice.step, self.events(root), attempt)
+        self.check_steps(root, expected, end * steps_per_epoch, attempt)
+        self.whole(root, attempt)
+        return choice
 
     def story(self, root: Path) -> str:
         """What a person needs who sees a run fail here and nowhere else."""

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from effnet import faults
+from effnet import faults, witness
 from effnet.scheduler import Barrier
 
 RANK = int(os.environ.get("RANK_ID", "0"))
@@ -228,6 +228,8 @@ def main():
         command.add_argument("--height")
         command.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.command == "train":
+        witness.begin(RANK)
     run = {"train": train, "eval": eval_, "export": export, "infer": infer}
     return run[arguments.command](arguments)
 

@@ -5,7 +5,8 @@ left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`t
 (`kind`), hang (in compute, for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
 `session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
 compile (`seconds`), no_save (hangs in the checkpoint), linger (takes its leave `seconds` late; the
-step is the last one's number plus 1).
+step is the last one's number plus 1), lose_line and double_line (what it notes in its witness is
+not, or twice, in its log: so that a check is seen to fail).
 """
 
 import json
@@ -14,6 +15,8 @@ import signal
 import subprocess
 import sys
 import time
+
+from effnet.witness import put
 
 
 def attempt():
@@ -94,22 +97,28 @@ def _fork(fault, step, heartbeat):
 
 def _garbage(fault, step, heartbeat):
     sys.stdout.flush()
-    os.write(1, bytes(range(256)) * 64 + b"\nepoch: [ \xff\xfe broken\n")
+    put(bytes(range(256)) * 64 + b"\nepoch: [ \xff\xfe broken\n")
 
 
 def _huge_line(fault, step, heartbeat):
     sys.stdout.flush()
-    left = fault.get("bytes", 10_000_000)
-    while left > 0:
-        left -= os.write(1, b"x" * min(left, 1 << 16))
-    os.write(1, b"\n")
+    put(b"x" * fault.get("bytes", 10_000_000) + b"\n")
 
 
 def _lines(fault, step, heartbeat):
     sys.stdout.flush()
-    text = b"".join(b"burst %d\n" % i for i in range(fault.get("count", 1000)))
-    while text:
-        text = text[os.write(1, text) :]
+    put(b"".join(b"burst %d\n" % i for i in range(fault.get("count", 1000))))
+
+
+def _lose_line(fault, step, heartbeat):
+    sys.stdout.note(b"a line that is lost\n")
+
+
+def _double_line(fault, step, heartbeat):
+    sys.stdout.flush()
+    line = b"a line that is there twice\n"
+    put(line)
+    os.write(1, line)
 
 
 def _segv(fault, step, heartbeat):
@@ -135,6 +144,8 @@ _DO = {
     "huge_line": _huge_line,
     "lines": _lines,
     "segv": _segv,
+    "lose_line": _lose_line,
+    "double_line": _double_line,
     "half_checkpoint": _nothing,
     "no_save": _nothing,
     "linger": _nothing,

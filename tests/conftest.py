@@ -1,0 +1,24 @@
+"""What every test that starts runs gets: a failure shows what the runs say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests.story import story
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Adds the story of each run of the test's lab, while its folder is still there."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    runs = getattr(lab, "runs", None)
+    if report.failed and runs is not None and runs.is_dir():
+        for root in sorted(runs.iterdir()):
+            report.sections.append((f"run {root.name}", story(root)))
+    return report

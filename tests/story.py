@@ -1,0 +1,32 @@
+"""What a run says of itself, for the message of a test that failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+LINES = 15
+
+
+def story(root: Path) -> str:
+    """The failure, the last events, and the last lines of every log of the newest attempt."""
+    parts = [f"== {root}"]
+    events = _lines(root / "events.jsonl")
+    parts += ["-- events", *events[-LINES:]]
+    for line in events:
+        if '"attempt_failed"' in line:
+            parts += ["-- failure", json.dumps(json.loads(line)["failure"], indent=1)]
+    attempts = sorted((root / "attempts").glob("*"))
+    newest = attempts[-1] if attempts else root
+    logs = [*sorted(newest.glob("ranks/*/log.txt")), *sorted(newest.glob("*.log"))]
+    logs += [*sorted(newest.glob("agents/*.log")), root / "supervisor.log"]
+    for path in logs:
+        parts += [f"-- {path.relative_to(root)}", *_lines(path)[-LINES:]]
+    return "\n".join(parts)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        return [f"({error.strerror})"]

@@ -20,6 +20,7 @@ _FIXED = {
 # Where and how it was trained.
 _OF_THE_RUN = frozenset(
     (
+        "recipe",
         "dataset_path",
         "eval_dataset_path",
         "save_checkpoint_path",

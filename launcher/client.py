@@ -111,17 +111,24 @@ def start_run(
     data_path: str = "",
     command: Sequence[str] = (),
     ask: Callable[[str], bool] | None = None,
+    resume: str = "",
 ) -> str:
     """Starts a run and returns its id when its supervisor owns it.
 
     ``command`` is what a person would type for it; ``ask`` is asked whether an unknown host is the
-    right one, and without it such a host is refused. Raises ProfileError, PlanError, NodeError,
-    LaunchError.
+    right one, and without it such a host is refused; ``resume`` is a checkpoint, of another run
+    say, from which this one goes on. Raises ProfileError, PlanError, NodeError, LaunchError.
     """
     from launcher.shell import actions
 
     return actions.start_run(
-        _profile(profile), sets=sets, name=name, data_path=data_path, command=command, ask=ask
+        _profile(profile),
+        sets=sets,
+        name=name,
+        data_path=data_path,
+        command=command,
+        ask=ask,
+        resume=resume,
     )
 
 

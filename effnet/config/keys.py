@@ -27,8 +27,8 @@ class Key:
     high: float | None = None
     origin: str = "ours"
     resume: Resume = Resume.CURVE
-    later: tuple[tuple[str, str], ...] = ()
-    """Values whose place is ready but which are refused, with the reason."""
+    pattern: str = ""
+    """Texts that are allowed beside ``choices``."""
 
 
 def key(default: Any, doc: str, **known: Any) -> Any:

@@ -21,6 +21,8 @@ from effnet.config.values import (
     checked,
     unknown_key,
 )
+from effnet.recipes import RECIPES
+from effnet.recipes import path as recipe_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +54,8 @@ def resolve(
     base: Mapping[str, Any] | None = None,
     base_name: str = "base",
 ) -> Resolved:
-    """Layers, each stronger than the one before: defaults, ``base``, file, ``sets``, ``flags``,
-    ``target``.
+    """Layers, each stronger than the one before: defaults, the recipe that any of the others
+    names, ``base``, file, ``sets``, ``flags``, ``target``.
 
     ``sets`` are texts ``key=value``. ``flags`` and ``base`` map keys to values; a flag that is
     ``None`` is not given; ``base_name`` says where the base's are from. Without a ``target`` the
@@ -73,6 +75,8 @@ def resolve(
     ]
     if target is not None:
         given.append(_Given("device_target", target, "--device_target"))
+
+    given = [*_from_recipe(given), *given]
 
     chosen: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -115,6 +119,15 @@ def from_toml(path: str | os.PathLike[str]) -> TrainConfig:
 def to_toml(config: TrainConfig) -> str:
     """A file that resolves to ``config`` again."""
     return toml.write(config)
+
+
+def _from_recipe(given: list[_Given]) -> list[_Given]:
+    """The values of the recipe that the strongest of ``given`` names."""
+    names = [item.raw for item in given if item.name == "recipe"]
+    if not names or names[-1] not in RECIPES:
+        return []
+    values, _ = toml.read(recipe_path(names[-1]))
+    return [_Given(name, raw, f"recipe {names[-1]}") for name, raw in values.items()]
 
 
 def _from_file(path: Path) -> list[_Given]:

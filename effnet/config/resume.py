@@ -16,6 +16,7 @@ _WHY = {
 }
 _SCHEDULE = (
     "epoch_size", "warmup_epochs", "lr_decay_mode", "lr_init", "lr_max", "lr_end",
+    "lr_decay_epochs", "lr_decay_rate",
 )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ import dataclasses
 from typing import Any, get_type_hints
 
 from effnet.config.keys import Key, Resume, key
+from effnet.recipes import NONE, RECIPES
 
 REF = "reference"
 FIXED, ORDER, CURVE, FREE = Resume.FIXED, Resume.ORDER, Resume.CURVE, Resume.FREE
 
 VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
-LR_DECAY_MODES = ("linear", "steps", "poly", "cosine")
+LR_DECAY_MODES = ("linear", "steps", "poly", "cosine", "exponential")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,12 @@ class TrainConfig:
         choices=LR_DECAY_MODES,
         origin=REF,
     )
+    lr_decay_epochs: float = key(
+        2.4, "length of a stair of lr_decay_mode exponential", unit="epochs", low=0.001
+    )
+    lr_decay_rate: float = key(
+        0.97, "what a stair of lr_decay_mode exponential leaves of the rate", low=0.0001, high=1
+    )
     use_label_smooth: bool = key(True, "smooth the labels", origin=REF)
     label_smooth_factor: float = key(
         0.1, "share of the target given to the other classes", low=0, high=1, origin=REF
@@ -66,6 +73,12 @@ class TrainConfig:
         True, "keep the checkpoint with the best top-1 too", origin=REF, resume=FREE
     )
 
+    recipe: str = key(
+        NONE,
+        "values to begin from, beneath everything that is set",
+        choices=(NONE, *RECIPES),
+        resume=FREE,
+    )
     variant: str = key("b2", "which EfficientNet", choices=VARIANTS, resume=FIXED)
     padding: str = key(
         "symmetric",
@@ -126,7 +139,9 @@ class TrainConfig:
         "bilinear", "resizing for evaluation", choices=("bilinear", "bicubic"), resume=FREE
     )
     train_interpolation: str = key(
-        "bilinear", "resizing for training", choices=("bilinear", "bicubic")
+        "bilinear",
+        "resizing for training; `random` is one of the two for each image, as timm",
+        choices=("bilinear", "bicubic", "random"),
     )
     normalization: str = key(
         "half",
@@ -135,9 +150,10 @@ class TrainConfig:
     )
     auto_augment: str = key(
         "reference",
-        "`reference` is its policy of 25 pairs",
-        choices=("none", "reference"),
-        later=(("rand-m9-mstd0.5", "RandAugment comes with the recipes"),),
+        "`reference` is its policy of 25 pairs; `rand-m9-mstd0.5` is RandAugment of magnitude 9"
+        " with a spread of 0.5, in timm's spelling (also `-n` operations, `-p` probability)",
+        choices=("none", "reference", "rand-m9-mstd0.5"),
+        pattern=r"rand(-(m|mstd|p)\d{1,3}(\.\d{1,4})?|-n\d{1,2})*",
     )
     color_jitter: float = key(
         0.4, "spread of brightness, contrast and saturation; 0 is off", low=0, high=1
@@ -146,6 +162,9 @@ class TrainConfig:
     crop_scale_max: float = key(1.0, "greatest area of a random crop", low=0.0001, high=1)
     crop_ratio_min: float = key(0.75, "least width/height of a random crop", low=0.01, high=100)
     crop_ratio_max: float = key(4 / 3, "greatest width/height of a random crop", low=0.01, high=100)
+    random_erasing: float = key(
+        0.0, "probability that a part of the image becomes noise, a pixel at a time", low=0, high=1
+    )
     hflip: float = key(0.5, "probability of a left-right flip", low=0, high=1)
 
     device_target: str = key("Ascend", "where it trains", choices=("Ascend", "GPU", "CPU"))

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 from typing import Any
 
 from effnet.config.schema import keys, types
@@ -67,10 +68,7 @@ def checked(name: str, raw: Any) -> Any:
             raise BadValue(f"expected {_range(key.low, key.high)}{_unit(key.unit)}, got {raw!r}")
     if key.choices:
         value = MEANT.get((name, value), value)
-        for refused, reason in key.later:
-            if value == refused:
-                raise BadValue(f"{value!r} is not available yet: {reason}")
-        if value not in key.choices:
+        if value not in key.choices and not re.fullmatch(key.pattern or "(?!)", value):
             by_case = {choice.lower(): choice for choice in key.choices}
             if value.lower() in by_case:
                 return by_case[value.lower()]

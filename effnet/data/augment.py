@@ -14,6 +14,8 @@ from effnet.data import transforms
 from effnet.data.crop import Box, FloatBox, random_crop_box
 from effnet.data.policy import Policy
 from effnet.data.preprocess import NORMALIZATION, RESAMPLING, normalise_into
+from effnet.data.randaugment import RandAugment, drawn
+from effnet.data.random_erasing import RandomErasing
 
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
@@ -33,7 +35,8 @@ class Augmentation:
     """
 
     size_px: int
-    resample: Image.Resampling
+    resample: tuple[Image.Resampling, ...]
+    """How it is resized; of several, one is drawn for each image."""
     scale: tuple[float, float]
     ratio: tuple[float, float]
     mean: tuple[float, ...]
@@ -46,12 +49,13 @@ class Augmentation:
         mean, std = NORMALIZATION[config.normalization]
         return cls(
             config.image_size,
-            RESAMPLING[config.train_interpolation],
+            _resamplings(config.train_interpolation),
             (config.crop_scale_min, config.crop_scale_max),
             (config.crop_ratio_min, config.crop_ratio_max),
             mean,
             std,
             before=_before(config),
+            after=_after(config),
         )
 
     def box(self, rng: np.random.Generator, width: int, height: int) -> Box:
@@ -66,7 +70,8 @@ class Augmentation:
         rng: np.random.Generator,
     ) -> None:
         """Everything after the choice of ``box`` in an RGB image, into ``out`` (3, S, S)."""
-        image = image.resize((self.size_px, self.size_px), self.resample, box=box)
+        resample = drawn(self.resample, rng)
+        image = image.resize((self.size_px, self.size_px), resample, box=box)
         for _, step in self.before:
             image = step(image, rng)
         normalise_into(out, np.asarray(image), self.mean, self.std)
@@ -80,9 +85,26 @@ def _before(config: TrainConfig) -> tuple[tuple[str, ImageStep], ...]:
         steps.append(("hflip", Flip(config.hflip)))
     if config.auto_augment == "reference":
         steps.append(("auto_augment", Policy()))
+    elif config.auto_augment != "none":
+        steps.append(("auto_augment", RandAugment.parse(config.auto_augment, fill_of(config))))
     if config.color_jitter > 0:
         steps.append(("color_jitter", ColorJitter(config.color_jitter)))
     return tuple(steps)
+
+
+def _after(config: TrainConfig) -> tuple[tuple[str, ArrayStep], ...]:
+    if config.random_erasing > 0:
+        return (("random_erasing", RandomErasing(config.random_erasing)),)
+    return ()
+
+
+def _resamplings(name: str) -> tuple[Image.Resampling, ...]:
+    return tuple(RESAMPLING.values()) if name == "random" else (RESAMPLING[name],)
+
+
+def fill_of(config: TrainConfig) -> tuple[int, ...]:
+    """The mean colour, which becomes 0: what RandAugment puts where nothing was."""
+    return tuple(round(255 * mean) for mean in NORMALIZATION[config.normalization][0])
 
 
 @dataclasses.dataclass(frozen=True)

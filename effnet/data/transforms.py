@@ -30,9 +30,24 @@ def shear_x(image: Image.Image, degrees: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, rows)
 
 
+def affine(
+    image: Image.Image,
+    rows: tuple[float, float, float, float, float, float],
+    resample: Image.Resampling,
+    fill: tuple[int, ...],
+) -> Image.Image:
+    """Pixel (x, y) comes from (ax + by + c, dx + ey + f); ``fill`` where nothing was."""
+    return image.transform(image.size, Image.Transform.AFFINE, rows, resample, fillcolor=fill)
+
+
 def solarize_between(image: Image.Image, low: int, high: int) -> Image.Image:
     """Invert the values from ``low`` to ``high``, both included."""
     return image.point([255 - v if low <= v <= high else v for v in range(256)] * 3)
+
+
+def solarize_add(image: Image.Image, add: int, threshold: int = 128) -> Image.Image:
+    """Make the values below ``threshold`` lighter by ``add``."""
+    return image.point([min(255, v + add) if v < threshold else v for v in range(256)] * 3)
 
 
 def invert(image: Image.Image) -> Image.Image:

@@ -3,7 +3,9 @@
 Up to the last step the values are those of the reference's table
 (mindspore-ai/models, official/cv/Efficientnet/efficientnet-b2/src/lr_generator.py), its
 peculiarities included: ``steps`` has no warm-up, ``poly`` and ``cosine`` do not end at ``lr_end``,
-``cosine`` warms up one step ahead and counts its cosine from step 0.
+``cosine`` warms up one step ahead and counts its cosine from step 0. ``exponential`` is not the
+reference's but TF's (tensorflow/tpu, models/official/efficientnet/utils.py): it counts from step 0,
+so the warm-up hides its first stairs.
 """
 
 from __future__ import annotations
@@ -32,11 +34,18 @@ class ScheduleKeys(Protocol):
     def warmup_epochs(self) -> float: ...
     @property
     def epoch_size(self) -> int: ...
+    @property
+    def lr_decay_epochs(self) -> float: ...
+    @property
+    def lr_decay_rate(self) -> float: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class LrSchedule:
-    """Warm-up over ``warmup_steps``, then ``mode`` to ``total_steps``, then ``lr_end``."""
+    """Warm-up over ``warmup_steps``, then ``mode`` to ``total_steps``, then ``lr_end``.
+
+    ``decay_steps`` and ``decay_rate`` are those of ``exponential``: so many steps a stair.
+    """
 
     mode: str
     lr_init: float
@@ -44,6 +53,8 @@ class LrSchedule:
     lr_end: float
     warmup_steps: int
     total_steps: int
+    decay_steps: float = 1.0
+    decay_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mode not in _SHAPES:
@@ -61,6 +72,8 @@ class LrSchedule:
             config.lr_end,
             round(config.warmup_epochs * steps_per_epoch),
             config.epoch_size * steps_per_epoch,
+            config.lr_decay_epochs * steps_per_epoch,
+            config.lr_decay_rate,
         )
 
     def lr(self, step: int) -> float:
@@ -106,9 +119,16 @@ def _cosine(s: LrSchedule, step: int) -> float:
     return s.lr_max * (left * wave + 1e-5)
 
 
+def _exponential(s: LrSchedule, step: int) -> float:
+    if step < s.warmup_steps:
+        return s._warm(step)
+    return max(s.lr_max * s.decay_rate ** math.floor(step / s.decay_steps), s.lr_end)
+
+
 _SHAPES: dict[str, Callable[[LrSchedule, int], float]] = {
     "linear": _linear,
     "steps": _steps,
     "poly": _poly,
     "cosine": _cosine,
+    "exponential": _exponential,
 }

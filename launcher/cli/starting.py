@@ -24,6 +24,9 @@ def start(
     settings: Annotated[list[str], options.SET] = [],  # noqa: B006 typer copies it
     data: Annotated[str, options.DATA] = "",
     name: Annotated[str, typer.Option(help="id of the run, instead of a made one")] = "",
+    resume: Annotated[
+        str, typer.Option(metavar="FILE.ckpt", help="go on from a checkpoint of another run")
+    ] = "",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="show progress to the end")
     ] = False,
@@ -49,7 +52,9 @@ def start(
         return
     command = client.command_line("start", profile, settings=sets, data_path=data or None)
     ask = options.ask_on_terminal()
-    run = client.start_run(found, sets=sets, name=name, data_path=data, command=command, ask=ask)
+    run = client.start_run(
+        found, sets=sets, name=name, data_path=data, command=command, ask=ask, resume=resume
+    )
     reader = client.open_run(run)
     if as_json:
         code = following.wait_until_up(reader)

@@ -35,7 +35,9 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     if world_size > 1:
         processes.append(scheduler_process(profile, context, shared))
     for item in places:
-        own = {**shared, **rank_identity(item, world_size)} if world_size > 1 else {}
+        own = {"DEVICE_ID": str(item.device_id)}
+        if world_size > 1:
+            own = {**shared, **rank_identity(item, world_size)}
         processes.append(rank_process(profile, context, item, world_size, own))
     return assemble(profile, context, tuple(processes), address, port)
 

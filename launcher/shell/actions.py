@@ -62,10 +62,12 @@ def start_run(
     data_path: str = "",
     command: Sequence[str] = (),
     ask: Ask | None = None,
+    resume: str = "",
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
-    `ask` answers questions about unknown hosts; without it they are refused. Raises `PlanError`,
+    `ask` answers questions about unknown hosts; without it they are refused. `resume` is a
+    checkpoint, of another run say, from which this one goes on. Raises `PlanError`,
     `SettingsError` and `NodeError` before anything is written, `LaunchError` when it cannot be
     started.
     """
@@ -91,7 +93,7 @@ def start_run(
     request = StartRequest(_data_path(profile, data_path), tuple(sets))
     run_files.create(root, info, profile, request)
     try:
-        spawn_supervisor(root)
+        spawn_supervisor(root, resume=str(Path(resume).absolute()) if resume else "")
     except LaunchError:
         if read_state(root).attempt is None:
             shutil.rmtree(root, ignore_errors=True)  # it never began

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,16 @@ def start_job(
     image_size: str = "",
     model: str = "",
     share_device: bool = False,
+    device_target: str = "",
+    device_id: int | None = None,
+    sets: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Starts a job and returns its id when it runs.
 
     `weights` is `model` or `ema`, their moving average; empty takes `ema` where there is one.
     `image_size` is that of an exported file's input, in pixels; empty takes the checkpoint's.
+    `device_target` of eval and infer, `device_id`: else the run's, and the first. `sets` are keys
+    of the configuration, for eval.
 
     Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `LaunchError`.
     """
@@ -71,7 +76,9 @@ def start_job(
     if kind == "eval":
         checkpoint = _checkpoint(run, checkpoint)
         argv = ["--dataset_path", _data(run, data_path), "--checkpoint_path", checkpoint]
-        argv += ["--device_target", run.profile.device_target.value, *_weights(weights)]
+        argv += ["--device_target", device_target or run.profile.device_target.value]
+        argv += _weights(weights)
+        argv += [word for key, value in sets for word in ("--set", f"{key}={value}")]
     elif kind == "export":
         checkpoint = _checkpoint(run, checkpoint)
         name = file_name or str(run.paths.export / f"efficientnet_{_variant(run)}")
@@ -81,8 +88,11 @@ def start_job(
         argv += ["--file_format", _format(file_format), *_weights(weights), *_size(image_size)]
     elif kind == "infer":
         argv = ["--onnx_path", _model(run, model), "--dataset_path", _data(run, data_path)]
+        argv += ["--device_target", device_target] if device_target else []
     else:
         raise UsageError(f"no job {kind!r}", f"Known: {', '.join(KINDS)}.")
+    if device_id is not None:
+        argv += ["--device_id", str(device_id)]
     python = place.python or sys.executable
     name = _new_folder(run.paths, kind)
     if kind == "infer":  # what each image was taken for, also where the folder does not say it

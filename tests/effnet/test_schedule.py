@@ -14,6 +14,7 @@ from effnet.config import resolve
 from effnet.optim.schedule import LrSchedule
 
 MODES = ("linear", "steps", "poly", "cosine")
+EVERY = (*MODES, "exponential")
 
 
 def reference_value(mode: str, i: int, warmup: int, total: int) -> float:
@@ -49,9 +50,9 @@ def test_readme_schedule_at_its_corners() -> None:
 
 schedules = st.builds(
     lambda mode, init, top, end, total, share: LrSchedule(
-        mode, init * top, top, end * top, int(total * share), total
+        mode, init * top, top, end * top, int(total * share), total, 2.4, 0.97
     ),
-    st.sampled_from(MODES),
+    st.sampled_from(EVERY),
     st.floats(0, 1),
     st.floats(1e-6, 10),
     st.floats(0, 1),
@@ -76,7 +77,7 @@ def test_rises_through_the_warm_up_and_falls_after_it(schedule: LrSchedule) -> N
     warm, rest = rates[: schedule.warmup_steps], rates[schedule.warmup_steps :]
     if schedule.mode != "steps":
         assert warm == sorted(warm)
-    if schedule.mode in ("linear", "poly"):
+    if schedule.mode in ("linear", "poly", "exponential"):
         assert all(a >= b - 1e-12 for a, b in itertools.pairwise(rest))
 
 

@@ -224,6 +224,8 @@ def main():
         command.add_argument("--device_target")
         command.add_argument("--predictions")
         command.add_argument("--weights", choices=("model", "ema"), default="model")
+        command.add_argument("--device_id")
+        command.add_argument("--set", action="append")
         command.add_argument("--width")
         command.add_argument("--height")
         command.add_argument("--json", action="store_true")

@@ -1,0 +1,13 @@
+"""Recipes: named sets of configuration values, laid beneath all that is set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+NONE = "none"
+RECIPES = ("reference", "tf", "ra")
+
+
+def path(name: str) -> Path:
+    """The file of a recipe, which is a configuration file like any other."""
+    return Path(__file__).with_name(f"{name}.toml")

@@ -1,0 +1,83 @@
+"""`python -m launcher.reference SCRIPT ARGUMENTS`: what `scripts/SCRIPT.sh` calls."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from launcher.cli.app import INTERRUPTED, exit_code_of, report
+from launcher.cli.options import pairs
+from launcher.errors import LaunchError, UsageError
+from launcher.reference.arguments import SCRIPTS, Script, read
+from launcher.reference.training import Options, say
+
+
+class Parser(argparse.ArgumentParser):
+    """An error is a `UsageError`, like any other wrong argument."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(
+            prog=f"scripts/{script.name}.sh",
+            usage=script.usage.removeprefix("usage: ") + " [options]",
+            description=script.text,
+            epilog=f"example:\n  bash scripts/{script.name}.sh {script.example}\n\n"
+            "With DEVICE_TARGET=CPU before it: on this machine's CPU. More: docs/reference.md",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self._hint = script.hint
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, self._hint)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """-> the job's exit code; 2 for wrong arguments, with usage and an example."""
+    name, *words = sys.argv[1:] if argv is None else argv
+    try:
+        script = SCRIPTS[name]
+        return _run(script, words)
+    except LaunchError as error:
+        report(error)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(script: Script, words: list[str]) -> int:
+    parser = Parser(script)
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--detach", action="store_true", help="return when it runs; it goes on")
+    if script.name != "run_infer_onnx":
+        text = "a key of the configuration; may be repeated"
+        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    if script.trains:
+        parser.add_argument("--config", default="", metavar="FILE", help="TOML file of such keys")
+        parser.add_argument("--recipe", default="", help="reference, tf or ra (docs/results.md)")
+        parser.add_argument("--name", default="", help="id of the run, instead of a made one")
+    given = parser.parse_intermixed_args(words)
+    arguments = read(script, given.words, os.environ)
+    if arguments.note:
+        say(f"note: {arguments.note}")
+    options = Options(
+        detach=given.detach,
+        sets=pairs(getattr(given, "set", ())),
+        config=getattr(given, "config", ""),
+        recipe=getattr(given, "recipe", ""),
+        name=getattr(given, "name", ""),
+        command=(f"scripts/{script.name}.sh", *words),
+    )
+    if not script.trains:
+        from launcher.reference import evaluating
+
+        return evaluating.run(arguments, options)
+    from launcher.reference import training
+
+    begin = training.resume if script.name == "run_distribute_resume" else training.start
+    return begin(arguments, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

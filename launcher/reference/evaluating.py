@@ -1,0 +1,107 @@
+"""`run_eval.sh`, `run_eval_gpu.sh` and `run_infer_onnx.sh`: a job of a run, or one by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from launcher.core import cpu_tuning
+from launcher.core.paths import RunPaths
+from launcher.core.profile import DeviceTarget
+from launcher.errors import UsageError
+from launcher.reference.arguments import Arguments
+from launcher.reference.links import link, set_aside
+from launcher.reference.training import Options, run_of, say
+from launcher.shell.tail import last_lines
+
+LAST_LINES = 15
+
+
+def run(arguments: Arguments, options: Options) -> int:
+    """Evaluates a checkpoint or an ONNX file; -> the exit code of `python -m effnet`."""
+    kind = "infer" if arguments.script.name == "run_infer_onnx" else "eval"
+    if kind == "infer" and arguments.target is DeviceTarget.ASCEND:
+        message = "onnxruntime runs on CPU and GPU here, not on Ascend"
+        raise UsageError(message, arguments.script.hint)
+    log = Path("infer_onnx.log" if kind == "infer" else "eval_log.txt")
+    root = run_of(Path(os.path.realpath(arguments.path)))
+    if root is None:
+        return _alone(kind, arguments, options, log)
+    return _in_run(kind, root, arguments, options, log)
+
+
+def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: Path) -> int:
+    """A job of the run that the file came from; its log is in the run directory."""
+    from launcher.shell import jobs
+
+    job = jobs.start_job(
+        root,
+        kind,
+        data_path=arguments.data_path,
+        device_target=arguments.target.value,
+        device_id=arguments.devices[0],
+        checkpoint=arguments.path if kind == "eval" else "",
+        model=arguments.path if kind == "infer" else "",
+        sets=options.sets,
+    )
+    target = RunPaths(root).job(job).log
+    _make_room(log)
+    link(log, target)
+    say(f"job {job} of {root.name}; {log} -> {target}")
+    if options.detach:
+        return 0
+    try:
+        code = jobs.wait_for_job(root, job).exit_code
+    except KeyboardInterrupt:
+        say(f"the job goes on; end it with: effnet-launch stop {root.name} --job {job}")
+        return 130
+    return _told(log, 1 if code is None else code)
+
+
+def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
+    """A checkpoint or ONNX file from elsewhere: `python -m effnet` writes the log itself."""
+    name = "--onnx_path" if kind == "infer" else "--checkpoint_path"
+    argv = [sys.executable, "-m", "effnet", kind, name, arguments.path_as_given]
+    argv += ["--dataset_path", arguments.data_path]
+    argv += ["--device_target", arguments.target.value, "--device_id", str(arguments.devices[0])]
+    argv += [word for key, value in options.sets for word in ("--set", f"{key}={value}")]
+    cpus = len(os.sched_getaffinity(0))
+    tuned = cpu_tuning.rank_environment(arguments.target, cpus)
+    _make_room(log)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**tuned, **os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=options.detach,
+        )
+    if options.detach:
+        say(f"process {process.pid} goes on; its log: {log}")
+        return 0
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        return 130
+    return _told(log, code if code >= 0 else 128 - code)
+
+
+def _make_room(log: Path) -> None:
+    """The log of an earlier call stays, under another name; a link is only a link."""
+    aside = set_aside(log)
+    if aside is not None:
+        say(f"the earlier {log} is {aside} now")
+
+
+def _told(log: Path, code: int) -> int:
+    """Prints what came out, which is the log's last word; -> `code`."""
+    lines = last_lines(log, LAST_LINES)[0]
+    if code:
+        say(f"failed, exit code {code}; the end of {log}:")
+    for line in lines if code else [item for item in lines if item.startswith(("result", "top-"))]:
+        say(line)
+    return code

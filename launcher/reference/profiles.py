@@ -1,0 +1,138 @@
+"""The cluster profile that a script's arguments mean."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.core.lint import errors
+from launcher.core.profile import Chip, DeviceTarget, Profile, StartMethod
+from launcher.core.ranktable import RankTable, TableServer, parse_rank_table
+from launcher.core.ranktable_lint import lint_text
+from launcher.errors import RankTableError
+from launcher.reference.arguments import Arguments
+
+SET_ENV = "/usr/local/Ascend/ascend-toolkit/set_env.sh"
+COMPILE_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Here:
+    """What is known of this machine: its addresses, programs and variables."""
+
+    addresses: Collection[str]
+    has_mpirun: bool
+    environment: Mapping[str, str]
+    set_env: str = ""
+    """CANN's set_env.sh, where it is installed."""
+
+
+def profile_of(
+    arguments: Arguments, here: Here, trainer: Mapping[str, Any]
+) -> tuple[Profile, tuple[str, ...]]:
+    """The profile and notes. Raises RankTableError where the rank table can't be used."""
+    notes: tuple[str, ...] = ()
+    if arguments.script.name == "run_distribute_train":
+        nodes, chip, notes = _of_rank_table(arguments, here)
+    else:
+        nodes, chip = [_node("127.0.0.1", arguments)], Chip.C910
+    count = sum(len(node.get("devices", ())) or node.get("slots", 0) for node in nodes)
+    method = _method(arguments, here, count)
+    if method is not StartMethod.MPIRUN and arguments.script.name == "run_train_gpu":
+        notes = (
+            *notes,
+            "no mpirun here: MindSpore's own cluster brings the ranks together",
+        )
+    for node in nodes:
+        if _wants_set_env(arguments, here):
+            node["setup"] = (f"source {here.set_env}",)
+    profile = Profile.model_validate(
+        {
+            "name": arguments.script.name.replace("run_", "").replace("_", "-"),
+            "description": f"what scripts/{arguments.script.name}.sh was asked for",
+            "device_target": arguments.target,
+            "start_method": method,
+            "chip": chip,
+            "data_path": arguments.data_path,
+            "nodes": nodes,
+            "trainer": dict(trainer),
+            "limits": {"compile_s": COMPILE_S},
+        }
+    )
+    return profile, notes
+
+
+def _method(arguments: Arguments, here: Here, count: int) -> StartMethod:
+    """As the reference: rank table on Ascend, mpirun on GPUs; a resume has no table to go by."""
+    if arguments.target is DeviceTarget.ASCEND:
+        has_table = arguments.script.name == "run_distribute_train"
+        return StartMethod.RANKTABLE if has_table else StartMethod.CLUSTER
+    wants_mpirun = arguments.script.name in ("run_train_gpu", "run_distribute_resume")
+    if wants_mpirun and here.has_mpirun and count > 1:
+        return StartMethod.MPIRUN
+    return StartMethod.CLUSTER
+
+
+def _node(address: str, arguments: Arguments) -> dict[str, Any]:
+    if arguments.target is DeviceTarget.CPU:
+        return {"address": address, "slots": len(arguments.devices)}
+    devices = [{"device_id": device} for device in arguments.devices]
+    return {"address": address, "devices": devices}
+
+
+def _wants_set_env(arguments: Arguments, here: Here) -> bool:
+    """CANN's variables come with this shell where its set_env.sh was sourced already."""
+    is_sourced = "ASCEND_TOOLKIT_HOME" in here.environment
+    return arguments.target is DeviceTarget.ASCEND and bool(here.set_env) and not is_sourced
+
+
+def _of_rank_table(
+    arguments: Arguments, here: Here
+) -> tuple[list[dict[str, Any]], Chip, tuple[str, ...]]:
+    """The nodes of a rank table that somebody made, after it was looked over."""
+    try:
+        text = Path(arguments.path).read_bytes()
+    except OSError as error:
+        raise RankTableError(f"{arguments.path} can't be read", (str(error),)) from None
+    found = lint_text(text)
+    if errors(found):
+        hint = f"look it over with: effnet-launch ranktable lint {arguments.path_as_given}"
+        message = f"{arguments.path_as_given} is no rank table to train with"
+        raise RankTableError(message, errors(found), hint)
+    table = parse_rank_table(text)
+    notes = (f"{table.world_size} ranks on {len(table.servers)} server(s): the rank table's",)
+    if arguments.target is DeviceTarget.CPU:
+        return [{"address": "127.0.0.1", "slots": table.world_size}], Chip.C910, notes
+    alone = len(table.servers) == 1
+    nodes = [_table_node(server, here, alone) for server in table.servers]
+    return nodes, _chip(table), notes
+
+
+def _table_node(server: TableServer, here: Here, alone: bool) -> dict[str, Any]:
+    address = server.server_id
+    node: dict[str, Any] = {
+        "address": address,
+        "devices": [
+            {
+                "device_id": int(device.device_id),
+                "device_ip": device.device_ip,
+                "super_device_id": device.super_device_id,
+            }
+            for device in server.devices
+        ],
+    }
+    if alone or address in here.addresses:
+        # HCCL compares the addresses of a table, and never connects to a single server's.
+        node["transport"] = "local"
+    return node
+
+
+def _chip(table: RankTable) -> Chip:
+    has_pods = table.version == "1.2" or any(
+        device.super_device_id for server in table.servers for device in server.devices
+    )
+    if has_pods:
+        return Chip.A3
+    return Chip.C910B if any(len(server.devices) > 8 for server in table.servers) else Chip.C910

@@ -1,0 +1,177 @@
+"""Starting and resuming a run as the reference's training scripts do, and waiting for its end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from launcher.core.paths import RunPaths
+from launcher.core.profile import Profile
+from launcher.core.profile_check import SET_BY_THE_LAUNCHER
+from launcher.errors import InvalidError, UsageError
+from launcher.reading.run import RunReader
+from launcher.reading.runs import is_run
+from launcher.reference.arguments import Arguments
+from launcher.reference.links import link, refuse_files_of_others
+from launcher.reference.profiles import SET_ENV, Here, profile_of
+
+_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+LOG, CHECKPOINT = Path("log.txt"), Path("checkpoint")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What our scripts take beside the reference's arguments."""
+
+    detach: bool = False
+    sets: tuple[tuple[str, str], ...] = ()
+    config: str = ""
+    recipe: str = ""
+    name: str = ""
+    command: tuple[str, ...] = ()
+
+
+def start(arguments: Arguments, options: Options) -> int:
+    """A new run; -> exit code."""
+    from launcher import client
+
+    refuse_files_of_others((LOG, CHECKPOINT))
+    profile = _profile(arguments, options, {})
+    return _watch(
+        client.start_run(profile, sets=options.sets, name=options.name, command=options.command),
+        options,
+    )
+
+
+def resume(arguments: Arguments, options: Options) -> int:
+    """A new attempt of the run that the checkpoint is of, else a new run from it; -> exit code."""
+    from launcher import client
+    from launcher.shell import run_files
+
+    refuse_files_of_others((LOG, CHECKPOINT))
+    place = Path(os.path.realpath(arguments.path))
+    root = run_of(place)
+    if root is None:
+        if place.is_dir():
+            raise UsageError(
+                f"{arguments.path_as_given} belongs to no run, so there is no newest checkpoint",
+                "Name the checkpoint's file.",
+            )
+        profile = _profile(arguments, options, {})
+        say(f"{arguments.path_as_given} is of no run of this machine: a new run goes on from it")
+        run = client.start_run(
+            profile,
+            sets=options.sets,
+            name=options.name,
+            command=options.command,
+            resume=str(place),
+        )
+        return _watch(run, options)
+    before = run_files.load(root).profile
+    asked = _profile(arguments, options, before.trainer)
+    choice = client.resume_run(
+        root,
+        checkpoint="auto" if place.is_dir() else str(place),
+        profile=None if _same_ranks(before, asked) else asked,
+        sets=options.sets,
+    )
+    for skipped in choice.skipped:
+        say(f"passed over {skipped.path}: {skipped.why}")
+    say(f"going on from {choice.path}, step {choice.step}: {choice.why}")
+    return _watch(str(root), options)
+
+
+def run_of(path: Path) -> Path | None:
+    """The run directory that a checkpoint, an exported file or their folder lies in."""
+    return next((folder for folder in (path, *path.parents[:2]) if is_run(folder)), None)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _profile(arguments: Arguments, options: Options, trainer: Mapping[str, Any]) -> Profile:
+    settings = {**trainer, **(_config(options.config) if options.config else {})}
+    if options.recipe:
+        settings["recipe"] = options.recipe
+    profile, notes = profile_of(arguments, _here(), settings)
+    for note in notes:
+        say(f"note: {note}")
+    return profile
+
+
+def _config(file: str) -> dict[str, Any]:
+    """A configuration file's keys, but for those that the launcher sets itself."""
+    try:
+        values = _toml.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidError(f"--config {file} can't be read", (str(error),)) from None
+    return {key: value for key, value in values.items() if key not in SET_BY_THE_LAUNCHER}
+
+
+def _here() -> Here:
+    interfaces = psutil.net_if_addrs().values()
+    return Here(
+        addresses={item.address for addresses in interfaces for item in addresses},
+        has_mpirun=shutil.which("mpirun") is not None,
+        environment=os.environ,
+        set_env=SET_ENV if os.path.exists(SET_ENV) else "",
+    )
+
+
+def _same_ranks(before: Profile, asked: Profile) -> bool:
+    """Whether the run can go on with its own profile: ranks, devices and data are the same."""
+
+    def key(profile: Profile) -> Sequence[object]:
+        devices = [[item.device_id for item in node.devices] for node in profile.nodes]
+        return profile.device_target, profile.world_size, devices, profile.data_path
+
+    return key(before) == key(asked) and before.trainer == asked.trainer
+
+
+def _watch(run: str, options: Options) -> int:
+    """Makes the links, then waits until the run trains (`--detach`) or is over."""
+    from launcher import client
+    from launcher.cli import follow
+    from launcher.cli.output import screen
+
+    reader = client.open_run(run)
+    _link(reader)
+    say(f"run {reader.run}; watch it with: effnet-tui {reader.run}")
+    if options.detach:
+        code = follow.wait_until_up(reader, screen())
+        say(f"it goes on; end it with: effnet-launch stop {reader.run}")
+    else:
+        code = follow.follow(reader, screen())
+    return _own_code(reader) if code == 1 else code
+
+
+def _link(reader: RunReader) -> None:
+    """`./log.txt` and `./checkpoint` into the run directory."""
+    reader.poll_state()
+    state = reader.state
+    attempt = state.attempt.attempt if state.attempt is not None else 1
+    paths = RunPaths(reader.paths.root)
+    link(LOG, paths.attempt(attempt).rank(0).log)
+    link(CHECKPOINT, paths.checkpoint)
+    say(f"{LOG} -> {paths.attempt(attempt).rank(0).log}")
+    say(f"{CHECKPOINT} -> {paths.checkpoint}")
+
+
+def _own_code(reader: RunReader) -> int:
+    """How the first rank that failed ended."""
+    failure = reader.poll().failure
+    if failure is None:
+        return 1
+    if failure.signal is not None:
+        return 128 + failure.signal
+    return failure.exit_code or 1

@@ -200,7 +200,8 @@ def export(arguments):
 
 
 def infer(arguments):
-    Path(arguments.predictions).write_text("image,label,predicted,probability,unreadable\n")
+    if arguments.predictions:
+        Path(arguments.predictions).write_text("image,label,predicted,probability,unreadable\n")
     print(json.dumps({"top_1_acc": 0.9, "top_5_acc": 0.99, "images": 360}), flush=True)
     return 0
 

@@ -216,6 +216,8 @@ class RankExited(Event):
     node: str
     exit_code: int | None = None
     signal: int | None = None
+    was_done: bool = False
+    """Whether it had said that its work was done: how it left then is no failure."""
 
 
 @dataclass(frozen=True)

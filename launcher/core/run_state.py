@@ -66,6 +66,7 @@ class RankState:
     exited_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
+    was_done: bool = False
     silent_since_s: float | None = None
     silent_phase: str | None = None
 

@@ -255,12 +255,13 @@ def _rank_exited(state: RunState, event: RankExited) -> RunState | None:
         exited_s=event.t,
         exit_code=event.exit_code,
         signal=event.signal,
+        was_done=event.was_done,
         silent_since_s=None,
         silent_phase=None,
     )
     if changed is None:
         return None
-    failed = event.signal is not None or event.exit_code != 0
+    failed = not event.was_done and (event.signal is not None or event.exit_code != 0)
     # While a run stops, ranks are ended by signals: that is no failure.
     if failed and state.status in (RunStatus.STARTING, RunStatus.RUNNING):
         return _end(changed, RunStatus.FAILING)

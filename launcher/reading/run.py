@@ -270,7 +270,7 @@ def _rank_status(state: RankState | None) -> RankStatus:
     if state is None:
         return RankStatus.WAITING
     if state.has_exited:
-        is_clean = state.signal is None and state.exit_code == 0
+        is_clean = state.was_done or (state.signal is None and state.exit_code == 0)
         return RankStatus.ENDED if is_clean else RankStatus.FAILED
     return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
 

@@ -249,12 +249,19 @@ class Attempt:
             attempt=self.number,
             node=link.name,
             **_pick(message, "rank", "exit_code", "signal"),
+            was_done=bool(message.get("was_done")),
         )
         self._first_exit = self._first_exit or time.monotonic()
         if self._are_ranks_done:
             for other in self._links:
                 self._links.tell(other, {"cmd": "finish"})
-        if message.get("exit_code") != 0 and self.stop_asked is None:
+        if message.get("exit_code") == 0 or self.stop_asked is not None:
+            return
+        if message.get("was_done"):
+            # MindSpore's own leave-taking has failed: everything that counts was there before.
+            how = message.get("signal") or f"exit code {message.get('exit_code')}"
+            say(f"rank {message['rank']} on {link.name} was done, then ended by {how}")
+        else:
             self._died(blame.of_exit(link.name, message))
 
     def _on_helper_exited(self, link: NodeLink, message: Message, source: Source | None) -> None:
@@ -274,7 +281,8 @@ class Attempt:
         for link in self._links:
             node = (rank for rank, name in self._node_of_rank.items() if name == link.name)
             lagging = [rank for rank in node if rank not in link.exited]
-            limit_s = link.order.limits.spread_s
+            # The node's own agent first ends those that are done and do not leave.
+            limit_s = 2 * link.order.limits.spread_s
             if lagging and link.channel is not None and now - self._first_exit > limit_s:
                 self._lagging(link, lagging, time.time())
                 return

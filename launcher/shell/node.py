@@ -93,6 +93,8 @@ class Node:
             return
         self._start_waiting(now)
         self._read_logs()
+        if not self._first_done and self._logs and all(x.is_done for x in self._logs.values()):
+            self._first_done = now
         if now >= self._watch_at:
             self._watch_at = now + WATCH_S
             if self._ending is None:
@@ -234,7 +236,8 @@ class Node:
     def _helper_ended(self, started: Started, ended: Exit) -> None:
         if self._ending is not None or not (self._rank_pids() or self._awaited):
             return
-        if ended.is_clean and not self._awaited:
+        is_done = all(log.is_done for log in self._logs.values())
+        if (ended.is_clean or is_done) and not self._awaited:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
@@ -271,9 +274,11 @@ class Node:
                 "last_lines": [] if ended.is_clean else lines,
                 "phase": self._hang.phase(rank),
                 "step": log.global_step,
+                "was_done": log.is_done,
             }
         )
-        if not ended.is_clean and (self._ending is None or self._ending.stage is Stage.WAIT):
+        is_failed = not ended.is_clean and not log.is_done
+        if is_failed and (self._ending is None or self._ending.stage is Stage.WAIT):
             self.end(f"rank {rank} ended")
         elif self._first_done == 0.0:
             self._first_done = time.monotonic()
@@ -288,7 +293,10 @@ class Node:
         elif not self._rank_pids():
             self._end_with(self._patience_for_helpers())
         elif self._first_done and now - self._first_done > self.order.limits.spread_s:
-            self._tell({"type": "spread", "ranks": sorted(self._rank_pids())})
+            lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
+            if lagging:
+                self._tell({"type": "spread", "ranks": sorted(lagging)})
+            # One that is done, and only does not leave, has nothing to lose.
             self.end("other ranks were done long ago")
 
     def _ranks_are_gone(self) -> None:

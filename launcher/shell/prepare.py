@@ -202,6 +202,7 @@ def order_of(plan: Plan, profile: Profile, node: PlannedNode) -> NodeOrder:
             stop_save_s=limits.stop_save_s,
             term_s=limits.term_s,
             kill_s=limits.kill_s,
+            spread_s=limits.spread_s,
             join_s=limits.launch_s,
             orphan_limit_s=limits.orphan_limit_s,
         ),

@@ -60,6 +60,11 @@ class RankLog:
         return self._metrics.trouble
 
     @property
+    def is_done(self) -> bool:
+        """Whether it has said its last word: all that it had to do and to write is there."""
+        return self.done is not None or self.stopped is not None
+
+    @property
     def global_step(self) -> int | None:
         """Steps done, as far as reports tell."""
         if self.last_step is not None and self.last_step.global_step is not None:

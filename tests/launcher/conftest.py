@@ -39,6 +39,7 @@ kill_s = 5
 orphan_limit_s = {orphan_limit_s}
 silent_min_s = {silent_min_s}
 compile_s = {compile_s}
+spread_s = {spread_s}
 
 [retry]
 auto_resume = {auto_resume}
@@ -76,6 +77,7 @@ class Lab:
             "orphan_limit_s": 600,
             "silent_min_s": 10,
             "compile_s": 600,
+            "spread_s": 60,
             "auto_resume": 0,
             "on_silent": "report",
         }

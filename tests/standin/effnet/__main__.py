@@ -166,6 +166,8 @@ def train(arguments):
     for fault in faults.wanted(RANK, done):
         if fault["do"] == "linger":
             time.sleep(fault["seconds"])
+        elif fault["do"] == "crash_in_leaving":
+            os.kill(os.getpid(), signal.SIGKILL)
     if barrier:
         barrier.leave()
     return 0

@@ -5,8 +5,8 @@ left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`t
 (`kind`), hang (in compute, for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
 `session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
 compile (`seconds`), no_save (hangs in the checkpoint), linger (takes its leave `seconds` late; the
-step is the last one's number plus 1), lose_line and double_line (what it notes in its witness is
-not, or twice, in its log: so that a check is seen to fail).
+step is the last one's number plus 1), crash_in_leaving (the same place), lose_line and double_line
+(what it notes in its witness is not, or twice, in its log: so that a check is seen to fail).
 """
 
 import json
@@ -149,4 +149,5 @@ _DO = {
     "half_checkpoint": _nothing,
     "no_save": _nothing,
     "linger": _nothing,
+    "crash_in_leaving": _nothing,
 }

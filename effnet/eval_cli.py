@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from effnet import config as configuration
-from effnet import flags
+from effnet import flags, modelarts
 from effnet.answer import Give, answering
 
 EXAMPLES = """\
@@ -44,8 +45,10 @@ def add_arguments(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    flags.add(parser, "dataset_path", metavar="DIR", required=True, help="the images")
-    flags.add(parser, "checkpoint_path", metavar="FILE", required=True, help="the checkpoint")
+    # The reference's README: eval.py [DEVICE_ID] [PATH_CHECKPOINT] [DATA_DIR] [DEVICE_TARGET].
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    flags.add(parser, "dataset_path", metavar="DIR", help="the images")
+    flags.add(parser, "checkpoint_path", metavar="FILE", help="the checkpoint")
     flags.add(parser, "config", metavar="FILE", help="TOML file of configuration keys")
     flags.add(
         parser,
@@ -72,6 +75,8 @@ def add_arguments(commands: Any) -> None:
         choices=("model", "ema"),
         help="default: the moving average (ema) if the checkpoint holds one",
     )
+    modelarts.add_arguments(parser)
+    flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
     flags.add(parser, "json", action="store_true", help="print one JSON object")
     group = parser.add_argument_group("configuration keys (default: the checkpoint's)")
     for name in _KEYS:
@@ -85,8 +90,41 @@ def add_arguments(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns 0; raises `EffnetError`."""
     with answering(args.json) as give:
+        _complete(args)
         _evaluate(args, give)
     return 0
+
+
+def _complete(args: argparse.Namespace) -> None:
+    """Takes words and data_url for what the flags leave open. Raises `UsageError`."""
+    if args.words:
+        if not 3 <= len(args.words) <= 4:
+            raise modelarts.UsageError(
+                f"{len(args.words)} words, expected DEVICE_ID PATH_CHECKPOINT DATA_DIR and perhaps"
+                " DEVICE_TARGET",
+                hint="python -m effnet eval --help has the flags",
+            )
+        device_id, checkpoint, data, *target = args.words
+        if Path(checkpoint).is_dir() and Path(data).is_file():
+            checkpoint, data = data, checkpoint
+            print(
+                f"note: {checkpoint} is the checkpoint and {data} the images, as they are on disk"
+            )
+        if not device_id.isdigit():
+            raise modelarts.UsageError(f"DEVICE_ID is {device_id!r}, expected a number")
+        words = {"device_id": int(device_id), "checkpoint_path": checkpoint, "dataset_path": data}
+        words |= {"device_target": target[0]} if target else {}
+        for name, value in words.items():
+            if getattr(args, name) is None:
+                setattr(args, name, value)
+    if args.device_target is None:
+        args.device_target = args.dataset_target
+    args.dataset_path = modelarts.local_data(args) or args.dataset_path
+    missing = [f"--{n}" for n in ("dataset_path", "checkpoint_path") if not getattr(args, n)]
+    if missing:
+        raise modelarts.UsageError(
+            f"not given: {', '.join(missing)}", hint="python -m effnet eval --help has examples"
+        )
 
 
 def _evaluate(args: argparse.Namespace, give: Give) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from effnet import config as configuration
-from effnet import exit_codes, flags
+from effnet import exit_codes, flags, modelarts
 from effnet.errors import EffnetError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="begin with these weights instead of random ones (see `weights import`)",
     )
     flags.add(parser, "print_config", action="store_true", help="print the configuration and end")
+    modelarts.add_arguments(parser)
     # The reference's README spells --device_target so.
     flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
     group = parser.add_argument_group("configuration keys (docs/configuration.md)")
@@ -83,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         print(resolved.to_toml(), end="")
         return 0
+    data = modelarts.local_data(args)
+    if data is not None:
+        resolved = _resolve({**vars(args), "dataset_path": data})
     config = resolved.config
     if not config.dataset_path:
         raise configuration.ConfigError(
@@ -96,10 +100,12 @@ def run(args: argparse.Namespace) -> int:
 
     heartbeat = Heartbeat.from_environment()
     trainer: Trainer | None = None
+    is_first = False
     try:
         device.set_up(config.device_target, args.device_id, graph=config.mode == "graph")
         group = join(args.run_distribute)
-        if group.rank == 0:
+        is_first = group.rank == 0
+        if is_first:
             for note in resolved.notes:
                 report.say(f"note: {note}")
         # MindSpore sets handlers of its own in `join`; from here a signal asks to save and stop.
@@ -121,6 +127,10 @@ def run(args: argparse.Namespace) -> int:
         epoch = step // trainer.steps_per_epoch if trainer else 0
         report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
         raise
+    finally:
+        if is_first and args.train_url:
+            kept = modelarts.copy_out(Path(config.save_checkpoint_path), args.train_url)
+            report.say(f"note: checkpoints are copied to {kept or 'nowhere: there are none'}")
     heartbeat.close()
     return 0
 

@@ -99,7 +99,9 @@ class Reach:
             for number, line in enumerate(found):
                 try:
                     message = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
+                    continue
+                if not isinstance(message, dict):
                     continue
                 if message.get("type") == "reply":
                     return message, found[number + 1 :]

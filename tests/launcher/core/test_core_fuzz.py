@@ -5,6 +5,7 @@ and raises nothing but the error that it promises.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from launcher.core.report import parse
 from launcher.core.run_info import parse_run_info
 from launcher.errors import HostfileError, LaunchError, RankTableError
 from launcher.reading.profiles import list_profiles
+from launcher.shell.channel import Channel
 
 ROOT = Path(__file__).parents[3]
 PROFILES = [path.read_text() for path in sorted((ROOT / "cluster_profiles").glob("*.toml"))]
@@ -184,6 +186,31 @@ def test_what_ascend_tools_say(text: str) -> None:
     hccn.parse_hccn_conf(text)
     hccn.parse_tool_ip(text)
     hccn.parse_health(text)
+
+
+def test_what_arrives_on_a_socket() -> None:
+    """Messages are JSON objects, a line each; all else is passed over."""
+    said = ['{"n": 1, "type": "pong", "t": 0.5}\n', '{"cmd": "hello", "after": 3}\n5\n']
+
+    @settings(max_examples=100, deadline=None)
+    @given(damaged_bytes(said))
+    def check(data: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours)
+        theirs.sendall(data + b'\n{"last": 1}\n')
+        messages = channel.receive()
+        assert messages[-1] == {"last": 1}
+        assert all(isinstance(message, dict) for message in messages)
+        channel.close()
+        theirs.close()
+
+    check()
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    theirs.sendall(b"[" * 50_000 + b'\n{"last": 1}\n')
+    assert channel.receive() == [{"last": 1}]
+    channel.close()
+    theirs.close()
 
 
 _JSON = st.recursive(

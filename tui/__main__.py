@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -141,10 +142,14 @@ def _show(given: argparse.Namespace) -> int:
         run=target,
         profile=profile,
         theme=given.theme,
+        refresh_hz=given.refresh,
         readonly=given.readonly or replay is not None,
         again=again,
         notes=notes,
+        at_vanished=None if replay is None else replay.close,
     )
+    if replay is not None:
+        _close_at_hangup(replay)
     try:
         words = app.run(mouse=settings.mouse)
     finally:
@@ -153,6 +158,18 @@ def _show(given: argparse.Namespace) -> int:
     if words:
         print(words)
     return app.return_code or 0
+
+
+def _close_at_hangup(replay: ReplaySource) -> None:
+    """A closed terminal must not leave the copy that a replay makes of its run."""
+
+    def hung_up(number: int, _: object) -> None:
+        replay.close()
+        os._exit(128 + number)
+
+    # Where somebody ignores it (nohup), the watchdog sees the terminal go.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, hung_up)
 
 
 def _is_profile(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -59,6 +59,7 @@ class Dashboard(App[str]):
         again: str = "",
         notes: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        at_vanished: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self.source: Source = ReadOnlySource(source) if readonly else source
@@ -66,6 +67,7 @@ class Dashboard(App[str]):
         self.readonly = readonly
         self.again = again  # what plays a replay once more
         self.clock = clock
+        self.at_vanished = at_vanished  # what is to be done when the terminal is gone
         self.glyphs = glyphs_for(settings.glyphs or detect_level())
         self.pace = Pace(refresh_hz or settings.refresh_hz)
         self._alerts = AlertWatch()
@@ -116,8 +118,15 @@ class Dashboard(App[str]):
         elif self._profile is not None:
             self.open_profile(self._profile)
         if not self.is_headless and sys.__stdin__ is not None:
-            self._watchdog = Watchdog(sys.__stdin__.fileno())
+            self._watchdog = Watchdog(sys.__stdin__.fileno(), self.at_vanished)
             self._watchdog.start()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an earlier frame still waits for the terminal to take it."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        queue = getattr(writer, "_queue", None)
+        return queue is not None and not queue.empty()
 
     def on_unmount(self) -> None:
         """The watchdog has nothing to watch any more."""
@@ -163,7 +172,13 @@ class Dashboard(App[str]):
         self._draw_again()
         self.notify(f"glyphs: {level}", timeout=2)
 
-    def keep(self, *, theme: str | None = None, glyphs: str | None = None) -> None:
+    def keep(
+        self,
+        *,
+        theme: str | None = None,
+        glyphs: str | None = None,
+        panels: Mapping[str, float] | None = None,
+    ) -> None:
         """Write settings that the user changed here; a folder that cannot be written is no harm."""
         from dataclasses import replace
 
@@ -171,6 +186,7 @@ class Dashboard(App[str]):
             self.settings,
             theme=self.settings.theme if theme is None else theme,
             glyphs=self.settings.glyphs if glyphs is None else glyphs,
+            panels=self.settings.panels if panels is None else panels,
         )
         if os.environ.get("EFFNET_TUI_KEEP", "1") == "0":
             return

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 PANELS: Final = ("ranks", "charts", "skew", "log")
 MIN_WIDTH: Final = 60
 MIN_HEIGHT: Final = 16
 FIXED_LINES: Final = 3  # header and hints
+LEAST_TABLE: Final = 2
+LEAST_CHARTS: Final = 4
+LEAST_LOG: Final = 3
+LEAST_STRIP: Final = 20
+NO_SHARES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,20 @@ def too_small(width: int, height: int) -> bool:
 
 
 def arrange(
-    width: int, height: int, ranks: int, shown: Set[str], zoom: str = "", card: int = 0
+    width: int,
+    height: int,
+    ranks: int,
+    shown: Set[str],
+    zoom: str = "",
+    card: int = 0,
+    shares: Mapping[str, float] = NO_SHARES,
 ) -> Layout:
     """Divide a terminal of ``width`` × ``height`` cells between the panels in ``shown``.
 
-    ``zoom`` gives one panel everything; ``card`` is how many lines the failure card wants.
+    ``zoom`` gives one panel everything; ``card`` is how many lines the failure card wants;
+    ``shares`` are the user's own sizes (``tui.sizes``), as far as the others keep their least.
     """
-    room = max(height - FIXED_LINES, 1)
+    room = whole = max(height - FIXED_LINES, 1)
     count = max(1, min(4, width // 52))
     if zoom:
         return Layout(
@@ -53,8 +66,11 @@ def arrange(
     room -= card_lines
     beside = width >= 140 and ranks > 1 and {"ranks", "skew"} <= shown
     table = skew = charts = 0
+    least_below = LEAST_CHARTS * ("charts" in shown) + LEAST_LOG * ("log" in shown)
     if "ranks" in shown:
         table = min(max(ranks, 1) + 1, max(room * 2 // 5, 9 if room >= 20 else 3))
+        if "ranks" in shares:
+            table = within(round(shares["ranks"] * whole), LEAST_TABLE, room - least_below)
         if beside:
             table = max(table, min(4, room))
         room -= table
@@ -66,6 +82,8 @@ def arrange(
         charts = room if "log" not in shown else min(max(room * 9 // 20, least), 16)
         if room - charts < 4 and "log" in shown:
             charts = 0 if card or room < 9 else room - 4
+        if "charts" in shares and "log" in shown and room >= LEAST_CHARTS + LEAST_LOG:
+            charts = within(round(shares["charts"] * whole), LEAST_CHARTS, room - LEAST_LOG)
         room -= charts
     log = max(room, 0) if "log" in shown else 0
     if not log and not charts and "ranks" in shown:
@@ -73,9 +91,20 @@ def arrange(
     return Layout(
         table=table,
         skew=table if beside else skew,
-        skew_width=max(width * 38 // 100, 40) if beside else 0,
+        skew_width=_strip(width, shares) if beside else 0,
         charts=charts,
         chart_count=count,
         log=log,
         card=card_lines,
     )
+
+
+def within(value: int, least: int, most: int) -> int:
+    """``value``, but not below ``least`` nor, unless that is below it, above ``most``."""
+    return max(min(value, most), least)
+
+
+def _strip(width: int, shares: Mapping[str, float]) -> int:
+    if "strip" in shares:
+        return within(round(shares["strip"] * width), LEAST_STRIP, width // 2)
+    return max(width * 38 // 100, 40)

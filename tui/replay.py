@@ -239,7 +239,9 @@ class ReplaySource(LiveSource):
     def __init__(self, speed: float) -> None:
         super().__init__()
         self._speed = speed
-        self._folder = tempfile.TemporaryDirectory(prefix="effnet-replay-")
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="effnet-replay-", ignore_cleanup_errors=True
+        )
         self._count = 0
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from platformdirs import user_config_path
 
 from tui.glyphs import LEVELS
+from tui.sizes import SIZED
 from tui.themes import NAMES
 
 # By name: mypy knows only one of the two, whichever Python it is told of.
@@ -38,6 +39,7 @@ class Settings:
     bell: bool = True
     notify: str = ""
     hook: tuple[str, ...] = ()  # a program and its arguments
+    panels: Mapping[str, float] = field(default_factory=dict)  # sizes, see ``tui.sizes``
     keymap: Mapping[str, str] = field(default_factory=dict)  # action id → keys, comma-separated
 
 
@@ -85,18 +87,31 @@ def _wrong(name: str, value: object) -> str | None:
     if name == "refresh_hz":
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return None if number and 0.2 <= float(str(value)) <= 10 else "is not between 0.2 and 10"
+    if name == "panels":
+        return _wrong_panels(value)
     if name == "keymap":
         whole = isinstance(value, dict) and all(isinstance(keys, str) for keys in value.values())
         return None if whole else "is not a table of action = keys"
     return None if isinstance(value, bool) else "is not true or false"
 
 
+def _wrong_panels(value: object) -> str | None:
+    if not isinstance(value, dict) or set(value) - set(SIZED):
+        return f"is not a table of {', '.join(SIZED)}"
+    whole = all(
+        isinstance(part, int | float) and not isinstance(part, bool) and 0 < part < 1
+        for part in value.values()
+    )
+    return None if whole else "has a share that is not between 0 and 1"
+
+
 def save(path: Path, settings: Settings) -> None:
     """Write the settings, whole or not at all; raises ``OSError``."""
     lines = ["# effnet-tui settings; docs/dashboard.md says what each one does."]
     values = asdict(settings)
-    keymap = values.pop("keymap")
+    keymap, panels = values.pop("keymap"), values.pop("panels")
     lines += [f"{name} = {_toml(value)}" for name, value in values.items()]
+    lines += ["", "[panels]", *(f"{name} = {_toml(share)}" for name, share in panels.items())]
     lines += ["", "[keymap]", *(f"{_toml(name)} = {_toml(keys)}" for name, keys in keymap.items())]
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE_NAME}.")

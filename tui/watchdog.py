@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from collections.abc import Callable
 from typing import Final
 
 PERIOD_S: Final = 1.0
@@ -29,9 +30,10 @@ def terminal_gone(fd: int) -> bool:
 class Watchdog(threading.Thread):
     """Looks once a second; a daemon thread, so that it never keeps us alive itself."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, at_vanished: Callable[[], None] | None = None) -> None:
         super().__init__(name="effnet-tui-watchdog", daemon=True)
         self._fd = fd
+        self._at_vanished = at_vanished
         self._ended = threading.Event()
 
     def end(self) -> None:
@@ -46,4 +48,6 @@ class Watchdog(threading.Thread):
         while not self._ended.wait(PERIOD_S):
             if terminal_gone(self._fd):
                 self._ended.wait(GRACE_S)
+                if self._at_vanished is not None:
+                    self._at_vanished()
                 os._exit(EXIT_CODE)

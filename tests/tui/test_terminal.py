@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from made_run import MadeRun
-from terminal import terminal
+from terminal import Terminal, terminal
 
 
 @pytest.fixture
@@ -72,31 +73,64 @@ def test_resize_storm_ends_in_a_whole_screen(run: MadeRun) -> None:
         shown.child.expect("come back: ", timeout=10)
 
 
-@pytest.mark.parametrize("ignores_hangup", [False, True])
-def test_a_terminal_that_goes_away_ends_it_within_five_seconds(
-    run: MadeRun, ignores_hangup: bool
-) -> None:
-    if ignores_hangup:
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the child inherits this
-    try:
-        with terminal("made-1") as shown:
-            shown.sees("RUNNING")
-            pid = shown.child.pid
-            shown.child.ptyproc.fileobj.close()
-            shown.child.closed = shown.child.ptyproc.closed = True
-            end = time.monotonic() + 5
-            while time.monotonic() < end:
-                done, _ = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    break
-                time.sleep(0.1)
-            else:
-                os.kill(pid, signal.SIGKILL)
-                raise AssertionError("it is still there")
-            shown.child.terminated = shown.child.ptyproc.terminated = True
-    finally:
-        if ignores_hangup:
-            signal.signal(signal.SIGHUP, before)
+def hang_up(shown: Terminal) -> None:
+    """Close the terminal under the dashboard, which must end within five seconds."""
+    pid = shown.child.pid
+    shown.child.ptyproc.fileobj.close()
+    shown.child.closed = shown.child.ptyproc.closed = True
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise AssertionError("it is still there")
+    shown.child.terminated = shown.child.ptyproc.terminated = True
+
+
+@pytest.fixture(params=["hangup", "hangup ignored"])
+def hangup(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The dashboard inherits how SIGHUP is treated."""
+    before = signal.getsignal(signal.SIGHUP)
+    if request.param == "hangup ignored":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
+def test_a_terminal_that_goes_away_ends_it_within_five_seconds(run: MadeRun) -> None:
+    with terminal("made-1") as shown:
+        shown.sees("RUNNING")
+        hang_up(shown)
+
+
+@pytest.mark.usefixtures("hangup")
+def test_a_replay_whose_terminal_goes_away_leaves_no_copy(run: MadeRun, tmp_path: Path) -> None:
+    run.fail(2)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    with terminal("--replay", "made-1", TMPDIR=str(copies)) as shown:
+        shown.sees("replay", "RUNNING")
+        assert any(copies.glob("effnet-replay-*"))
+        hang_up(shown)
+    assert not any(copies.glob("effnet-replay-*"))
+
+
+def test_a_slow_terminal_gets_fewer_frames_and_is_told(run: MadeRun) -> None:
+    with terminal("made-1", columns=160, rows=48) as shown:
+        shown.sees("RUNNING", "4 Hz")
+        # Nobody reads: the terminal's buffer fills, and writing to it blocks.
+        end = time.monotonic() + 120
+        while "slow terminal" not in shown.text() and time.monotonic() < end:
+            for _ in range(20):
+                run.steps(1)
+                time.sleep(0.25)
+            shown.read(1)
+        assert "Hz (slow terminal)" in shown.text()
 
 
 def test_first_frame_comes_soon(run: MadeRun) -> None:

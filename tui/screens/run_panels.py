@@ -14,8 +14,10 @@ from tui.feed import RunFeed
 from tui.layout import Layout, arrange
 from tui.model import RunFrame
 from tui.screens.base import FeedScreen
+from tui.sizes import Shares, dragged, higher, wider
 from tui.source import ChartRequest, FrameRequest
 from tui.widgets.chart import FIELD_NAMES, Chart
+from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.log_panel import LogPanel
@@ -43,7 +45,11 @@ class RunPanels(FeedScreen):
         Binding("2", "panel('charts')", "Charts on/off", show=False),
         Binding("3", "panel('skew')", "Lateness on/off", show=False),
         Binding("4", "panel('log')", "Log on/off", show=False),
-        Binding("0", "reset_panels", "All panels", show=False),
+        Binding("0", "reset_panels", "All panels, own sizes", show=False),
+        Binding("plus,equals_sign", "resize_panel(1)", "Panel higher", show=False),
+        Binding("minus", "resize_panel(-1)", "Panel lower", show=False),
+        Binding("left_square_bracket", "resize_strip(2)", "Strip wider", show=False),
+        Binding("right_square_bracket", "resize_strip(-2)", "Strip narrower", show=False),
     ]
 
     def __init__(self) -> None:
@@ -52,6 +58,7 @@ class RunPanels(FeedScreen):
         self._shown = ALL_PANELS
         self._zoom = ""
         self._first_field = 0
+        self._shares: Shares | None = None  # until the settings are asked
 
     def compose(self) -> ComposeResult:
         """All panels; ``_arrange`` says who is seen."""
@@ -60,7 +67,7 @@ class RunPanels(FeedScreen):
             yield FailureCard(id="card")
             with Horizontal(id="top"):
                 yield RankTable(id="ranks")
-                yield SkewStrip(id="skew")
+                yield SkewStrip(beside=True, id="skew")
             yield SkewStrip(id="skew-below")
             with Horizontal(id="charts"):
                 for index in range(MAX_CHARTS):
@@ -71,9 +78,12 @@ class RunPanels(FeedScreen):
 
     def _layout(self) -> Layout:
         ranks = 0 if self.frame is None else len(self.frame.view.ranks)
+        if self._shares is None:
+            self._shares = dict(self.dashboard.settings.panels)
         return arrange(
-            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._card_lines
-        )
+            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._card_lines,
+            self._shares,
+        )  # fmt: skip
 
     @property
     def _card_lines(self) -> int:
@@ -132,10 +142,46 @@ class RunPanels(FeedScreen):
         self._draw()
 
     def action_reset_panels(self) -> None:
-        """Everything back."""
+        """Everything back, in the sizes that the dashboard thinks best."""
         self._shown, self._zoom = ALL_PANELS, ""
+        self._resize({})
+        self.dashboard.keep(panels={})
+
+    def _resize(self, shares: Shares) -> None:
+        if shares != self._shares:
+            self._shares = shares
         self._arrange()
         self._draw()
+
+    def action_resize_panel(self, by: int) -> None:
+        """The focused panel takes a line from its neighbour, or gives one; kept for next time."""
+        if not self._zoom:
+            panel = self._focused_panel(False)
+            self._resize(higher(self._layout(), self.size.height, self._shares or {}, panel, by))
+            self.dashboard.keep(panels=self._shares)
+
+    def action_resize_strip(self, by: int) -> None:
+        """The strip beside the ranks, wider or narrower; kept for the next time."""
+        if not self._zoom:
+            self._resize(wider(self._layout(), self.size.width, self._shares or {}, by))
+            self.dashboard.keep(panels=self._shares)
+
+    def on_edge_view_edge_drawn(self, message: EdgeView.EdgeDrawn) -> None:
+        """The mouse draws a panel's title line, or the strip's left edge."""
+        if self._zoom:
+            return
+        layout, shares = self._layout(), self._shares or {}
+        if message.view.edge == "left":
+            self._resize(wider(layout, self.size.width, shares, -message.by))
+            return
+        panel = "charts" if isinstance(message.view, Chart) else "log"
+        if isinstance(message.view, SkewStrip):
+            panel = "skew"
+        self._resize(dragged(layout, self.size.height, shares, panel, message.by))
+
+    def on_edge_view_edge_left(self) -> None:
+        """Kept for the next time."""
+        self.dashboard.keep(panels=self._shares)
 
     def action_zoom(self) -> None:
         """The focused panel takes the whole screen, or gives it back."""
@@ -143,10 +189,12 @@ class RunPanels(FeedScreen):
         self._arrange()
         self._draw()
 
-    def _focused_panel(self) -> str:
+    def _focused_panel(self, first: bool = True) -> str:
+        """Its name; ``first``: the focused chart becomes the first one."""
         focused = self.focused
         if isinstance(focused, Chart):
-            self._first_field = FIELD_NAMES.index(focused.field.name)
+            if first:
+                self._first_field = FIELD_NAMES.index(focused.field.name)
             return "charts"
         return "ranks" if isinstance(focused, RankTable) else "log"
 

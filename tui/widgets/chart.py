@@ -14,7 +14,8 @@ from tui.canvas import Canvas, Cell, sub_columns
 from tui.decimate import bounds, bridged, without_spikes
 from tui.model import ChartData
 from tui.text import fit, milliseconds, number, size_bytes
-from tui.widgets.lines import Line, LineView, bar
+from tui.widgets.edges import EdgeView
+from tui.widgets.lines import Line, bar
 
 LABEL_WIDTH: Final = 9
 
@@ -60,7 +61,7 @@ def field_named(name: str) -> ChartField:
     return next(chart for chart in FIELDS if chart.name == name)
 
 
-class Chart(LineView, can_focus=True):
+class Chart(EdgeView, can_focus=True):
     """One chart. It is given columns that already fit its width: see ``columns_wanted``."""
 
     BINDING_GROUP_TITLE = "Chart"

@@ -14,13 +14,14 @@ from textual.message import Message
 from tui.log_source import level_of
 from tui.log_window import LogFrame, LogWindow, describe
 from tui.text import clean, fit
-from tui.widgets.lines import Line, LineView, bar
+from tui.widgets.edges import EdgeView
+from tui.widgets.lines import Line, bar
 
 Command = Callable[[LogWindow], None]
 KEEP_CHARS: Final = 4000  # of a line that is longer, the part up to here can be scrolled to
 
 
-class LogView(LineView, can_focus=True):
+class LogView(EdgeView, can_focus=True):
     """Draws :class:`LogFrame`; keys become commands for the log's own thread."""
 
     BINDING_GROUP_TITLE = "Log"

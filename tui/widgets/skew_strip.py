@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from rich.segment import Segment
 from textual import events
 
 from tui.model import SkewData
 from tui.text import clean, fit, milliseconds
-from tui.widgets.lines import Line, LineView, bar
+from tui.widgets.edges import EdgeView
+from tui.widgets.lines import Line, bar
 
 LABEL_WIDTH: Final = 5
 # Lateness as a share of the typical step: below the first it is noise.
@@ -24,12 +25,18 @@ def heat(late_ms: float | None, typical_ms: float | None) -> int | None:
     return sum(share >= limit for limit in LIMITS)
 
 
-class SkewStrip(LineView):
+class SkewStrip(EdgeView):
     """The strip; the newest bin is at the right."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, beside: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._beside = beside  # the ranks, rather than below them
         self._data = SkewData()
+
+    @property
+    def edge(self) -> Literal["top", "left"]:
+        """The one that it shares with the ranks."""
+        return "left" if self._beside else "top"
 
     @property
     def bins_wanted(self) -> int:

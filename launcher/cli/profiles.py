@@ -79,6 +79,10 @@ def check(
         entries = [read_profile(file.expanduser(), own=True) for file in files]
     else:
         entries = [entry for entry in client.list_profiles() if entry.own]
+    if not entries:
+        where = client.user_profiles_directory()
+        screen().print(f"there is no profile of your own in {where}", markup=False, soft_wrap=True)
+        screen().print("`effnet-launch profiles new NAME` makes one", markup=False)
     wrong = False
     for entry in entries:
         problems = entry.errors

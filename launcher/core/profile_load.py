@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import sys
@@ -11,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from launcher.core import profile_check
+from launcher.core.nearest import did_you_mean
 from launcher.core.profile import NodeDefaults, Profile
 from launcher.errors import ProfileError
 
@@ -124,9 +124,7 @@ def _explain(error: dict[str, Any]) -> profile_check.Problem:
         text = text.removeprefix("input should be ")
     if kind in ("enum", "literal_error") and isinstance(error["input"], str):
         known = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = difflib.get_close_matches(error["input"], known, 1, 0.5)
-        text += f", not {error['input']!r}"
-        text += f"; did you mean {near[0]!r}?" if near else ""
+        text += f", not {error['input']!r}{did_you_mean(error['input'], known)}"
     elif kind != "missing" and isinstance(error["input"], (str, int, float)):
         text += f", not {error['input']!r}"
     return key, text
@@ -164,7 +162,5 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _nearest(key: str, model: type[BaseModel] | None) -> str:
     if model is None:
         return ""
-    near = difflib.get_close_matches(key, model.model_fields, 1, 0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known are {', '.join(sorted(model.model_fields))}"
+    known = f"; known are {', '.join(sorted(model.model_fields))}"
+    return did_you_mean(key, model.model_fields) or known

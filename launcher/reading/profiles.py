@@ -6,6 +6,7 @@ import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.core.nearest import did_you_mean
 from launcher.core.profile import Profile
 from launcher.core.profile_load import load_profile
 from launcher.errors import ProfileError
@@ -61,9 +62,10 @@ def find_profile(name_or_path: str | Path) -> Profile:
         entries = list_profiles()
         found = [item for item in entries if item.name == str(name_or_path) and not item.is_hidden]
         if not found:
+            names = [item.name for item in entries if not item.is_hidden]
             raise ProfileError(
-                f"no profile {str(name_or_path)!r}",
-                (f"known: {', '.join(item.name for item in entries)}",),
+                f"no profile {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)}",
+                (f"known: {', '.join(names)}",),
                 f"your own belong in {user_profiles_directory()}",
             )
         entry = found[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from launcher.core import hccl
 from launcher.core.paths import RunPaths
 from launcher.core.placement import RankPlace, place
 from launcher.core.plan import Plan, PlannedProcess, Role, RunContext
@@ -31,13 +32,15 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     world_size = len(places)
     address, port = master(profile, context)
     shared = cluster_environment(profile, world_size, address, port) if world_size > 1 else {}
+    is_ascend = profile.device_target is DeviceTarget.ASCEND
+    hccl_limits = hccl.time_limits(profile) if is_ascend else {}
     processes: list[PlannedProcess] = []
     if world_size > 1:
         processes.append(scheduler_process(profile, context, shared))
     for item in places:
         own = {"DEVICE_ID": str(item.device_id)}
         if world_size > 1:
-            own = {**shared, **rank_identity(item, world_size)}
+            own = {**shared, **rank_identity(item, world_size), **hccl_limits}
         processes.append(rank_process(profile, context, item, world_size, own))
     return assemble(profile, context, tuple(processes), address, port)
 

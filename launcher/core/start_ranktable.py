@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from launcher.core import hccl
 from launcher.core.placement import RankPlace, place_nodes
 from launcher.core.plan import Plan, PlannedFile, RunContext
 from launcher.core.profile import DeviceTarget, Profile
@@ -14,12 +15,6 @@ from launcher.core.ranktable import RankTable, make_rank_table
 from launcher.core.start_cluster import assemble
 from launcher.core.trainer_command import facts_of, rank_process, run_paths
 from launcher.errors import RankTableError
-
-CONNECT_LIMITS_S = (120, 7200)
-"""What HCCL_CONNECT_TIMEOUT accepts."""
-
-MAX_EXEC_S = 17_340
-"""The most that HCCL_EXEC_TIMEOUT accepts on 910: 255 × 68 s."""
 
 
 def plan(profile: Profile, context: RunContext) -> Plan:
@@ -80,7 +75,7 @@ def located(profile: Profile, context: RunContext) -> tuple[RankPlace, ...]:
 def environment(
     profile: Profile, context: RunContext, item: RankPlace, world_size: int
 ) -> dict[str, str]:
-    """Variables of one rank; HCCL's own limits are high, for the launcher sees deaths itself."""
+    """Variables of one rank."""
     own = {
         "RANK_ID": str(item.rank),
         "RANK_SIZE": str(world_size),
@@ -88,14 +83,10 @@ def environment(
     }
     if world_size == 1:
         return own
-    low_s, high_s = CONNECT_LIMITS_S
-    connect_s = min(max(int(profile.limits.launch_s), low_s), high_s)
-    exec_s = min(int(profile.limits.node_timeout_s), MAX_EXEC_S)
     return {
         **own,
         "RANK_TABLE_FILE": _table_path(profile, context, item.node_index),
-        "HCCL_CONNECT_TIMEOUT": str(connect_s),
-        "HCCL_EXEC_TIMEOUT": str(exec_s),
+        **hccl.time_limits(profile),
     }
 
 

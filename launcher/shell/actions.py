@@ -80,7 +80,8 @@ def start_run(
     root = runs_directory() / run
     if root.exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
-    plan_run(profile, name=run, sets=sets, data_path=data_path)
+    if prepare.is_plannable_here(profile):
+        plan_run(profile, name=run, sets=sets, data_path=data_path)
     prepare.introduce(profile, ask)
     info = RunInfo(
         id=run,

@@ -25,7 +25,7 @@ from typing import Any
 from launcher.core.codec import from_plain, to_plain
 from launcher.core.profile import is_loopback
 from launcher.errors import LaunchError, NodeError
-from launcher.shell import checkpoint_files, mirror
+from launcher.shell import checkpoint_files, device_ips, mirror
 from launcher.shell.channel import Message
 from launcher.shell.door import read_address
 from launcher.shell.orders import NodeOrder, door_file, node_journal
@@ -64,6 +64,7 @@ def _facts(request: Message) -> int:
         python=sys.executable,
         version=platform.python_version(),
         cpus=sorted(os.sched_getaffinity(0)),
+        device_ips=device_ips.asked(map(int, request.get("devices") or ())),
         runs_directory=os.path.expanduser(wanted) if wanted else "",
         port=_free_port(address) if address and not is_loopback(address) else 0,
         time=time.time(),

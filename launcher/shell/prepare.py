@@ -21,6 +21,7 @@ from launcher.core.profile import Profile, ip_address
 from launcher.core.start_cluster import master_node
 from launcher.core.trainer_command import run_paths
 from launcher.errors import BusyError, NodeError
+from launcher.shell import device_ips
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
 from launcher.shell.links import NodeLink
@@ -74,7 +75,13 @@ def _is_free(address: str, port: int) -> bool:
 def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
     """What this machine knows of its own nodes."""
     cpus = tuple(sorted(os.sched_getaffinity(0)))
-    return {node.label: NodeFacts(cpus=cpus) for node in profile.nodes if node.is_local}
+    return {
+        node.label: NodeFacts(
+            cpus=cpus, device_ips=device_ips.asked(device_ips.wanted(profile, node))
+        )
+        for node in profile.nodes
+        if node.is_local
+    }
 
 
 def facts(
@@ -91,7 +98,12 @@ def facts(
         node = reach.node
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
-        reply = reach.ask("facts", runs_directory=node.runs_directory, master=where)
+        reply = reach.ask(
+            "facts",
+            runs_directory=node.runs_directory,
+            master=where,
+            devices=device_ips.wanted(profile, node),
+        )
         return reach.checked(reply)
 
     found = dict(local_facts(profile))
@@ -101,9 +113,15 @@ def facts(
         found[label] = NodeFacts(
             run_directory=f"{runs}/{run}" if runs else "",
             cpus=tuple(map(int, reply.get("cpus", ()))),
+            device_ips={int(d): str(ip) for d, ip in reply.get("device_ips", {}).items()},
         )
         port = port or int(reply.get("port", 0))
     return found, port
+
+
+def is_plannable_here(profile: Profile) -> bool:
+    """Whether a plan needs nothing that only a node reached through SSH knows."""
+    return not any(device_ips.wanted(profile, n) for n in profile.nodes if not n.is_local)
 
 
 def ip_of(address: str) -> str:

@@ -11,6 +11,7 @@ from launcher.core.make_plan import make_plan
 from launcher.core.placement import place, place_nodes
 from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext, plan_from_json
 from launcher.core.profile import Device, DeviceTarget, Node, Profile, StartMethod
+from launcher.core.profile_load import load_profile
 from launcher.core.start_ranktable import rank_table
 from launcher.errors import LaunchError, PlanError, RankTableError
 from launcher.reading.profiles import find_profile
@@ -243,3 +244,37 @@ def test_a_rank_table_is_for_ascend_and_in_order_under_any_start_method() -> Non
         update={"nodes": profile.nodes[::-1], "start_method": StartMethod.CLUSTER}
     )
     assert rank_table(swapped, CONTEXT) == rank_table(profile, CONTEXT)
+
+
+def test_ascend_ranks_have_hccls_limits_under_both_start_methods() -> None:
+    for method in ("ranktable", "cluster"):
+        text = f"""
+            name = "a"
+            device_target = "Ascend"
+            start_method = "{method}"
+            [[nodes]]
+            address = "127.0.0.1"
+            devices = [{{ device_id = 4 }}, {{ device_id = 5 }}]
+            [limits]
+            launch_s = 60
+            node_timeout_s = 20000
+        """
+        plan = make_plan(load_profile(text, "a.toml"), RunContext("r", "/r"))
+        for rank in plan.ranks:
+            assert rank.environment["HCCL_CONNECT_TIMEOUT"] == "120"
+            assert rank.environment["HCCL_EXEC_TIMEOUT"] == "17340"
+        assert [rank.environment["DEVICE_ID"] for rank in plan.ranks] == ["4", "5"]
+
+
+def test_a_single_rank_gets_its_device_and_no_cluster() -> None:
+    text = """
+        name = "a"
+        device_target = "GPU"
+        start_method = "cluster"
+        [[nodes]]
+        address = "127.0.0.1"
+        devices = [{ device_id = 3 }]
+    """
+    (rank,) = make_plan(load_profile(text, "a.toml"), RunContext("r", "/r")).processes
+    assert rank.environment["DEVICE_ID"] == "3"
+    assert "MS_ROLE" not in rank.environment

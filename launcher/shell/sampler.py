@@ -92,7 +92,11 @@ def for_target(target: str, period_s: float) -> Callable[[int | None], Sample]:
 
 
 class NpuSmi:
-    """`npu-smi info`, asked once for all ranks of a node: one call takes a second and more."""
+    """`npu-smi info`, asked once for all ranks of a node: one call takes seconds.
+
+    A process of its own, and not the vendor's library (DCMI) in ours: a fault in that library would
+    end the agent, and with it the ranks.
+    """
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s

@@ -258,3 +258,26 @@ def test_settings_that_an_attempt_trained_with_stay(lab):
     lab.until(lambda: not actions.is_supervised(root))
     assert ("seed", "9") in run_files.load(root).request.settings
     assert not (root / "before-edit.json").exists()
+
+
+def test_a_run_goes_on_from_another_runs_checkpoint(lab, tmp_path):
+    first = lab.start(epochs=2)
+    lab.wait_for(first, "attempt_finished", "attempt_failed")
+    elsewhere = tmp_path / "a copy"
+    elsewhere.mkdir()
+    for suffix in ("", ".manifest.json"):
+        name = f"step-00000010.ckpt{suffix}"
+        (elsewhere / name).write_bytes((first / "checkpoint" / name).read_bytes())
+    done = lab.command(
+        "start", str(lab.profile(epochs=2)), "--follow", "--name", "second",
+        "--resume", str(elsewhere / "step-00000010.ckpt"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    second = lab.runs / "second"
+    started = lab.events(second, "attempt_started")[0]
+    assert started["resume"]["step"] == 10
+    assert lab.check_metrics(second, 0) == list(range(10, 20))
+    done = lab.command("start", str(lab.profile()), "--resume", str(tmp_path / "none.ckpt"))
+    assert done.returncode == 1
+    assert "none.ckpt" in done.stderr
+    assert len(client.list_runs()) == 2

@@ -14,6 +14,7 @@ from launcher.command_line import command_line
 from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import Plan, RunContext
+from launcher.core.preflight.row import Row, RowState, blocking, expected
 from launcher.core.profile import Profile
 from launcher.core.state import JobState, RunStatus
 from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
@@ -41,6 +42,8 @@ __all__ = [
     "RankSnapshot",
     "RankStatus",
     "ResumeChoice",
+    "Row",
+    "RowState",
     "RunContext",
     "RunList",
     "RunReader",
@@ -48,14 +51,18 @@ __all__ = [
     "RunStatus",
     "RunSummary",
     "Series",
+    "blocking",
     "checkpoints",
     "command_line",
+    "doctor",
+    "expected",
     "find_profile",
     "list_profiles",
     "list_runs",
     "make_plan",
     "open_run",
     "plan_run",
+    "preflight",
     "resume_choice",
     "resume_run",
     "runs_directory",
@@ -101,6 +108,58 @@ def plan_run(
     from launcher.shell import actions
 
     return actions.plan_run(_profile(profile), name=name, sets=sets, data_path=data_path)
+
+
+def preflight(
+    profile: Profile | str,
+    *,
+    sets: Settings = (),
+    data_path: str = "",
+    take: Callable[[Row], object] = lambda row: None,
+    ask: Callable[[str], bool] | None = None,
+    fix: bool = False,
+    told: Callable[[str], object] = lambda line: None,
+) -> tuple[Row, ...]:
+    """Asks all nodes at once whether the profile can be started. -> every row, in reading order.
+
+    ``take`` hears of each row as soon as it is known, from other threads but never twice at a time;
+    ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is mended (``told``
+    hears a line for each thing that was done) and the nodes are asked again. Which rows stop a
+    start: ``blocking(rows, ignored)``. Raises ProfileError.
+    """
+    from launcher.shell.preflight.run import Preflight
+
+    found = Preflight(_profile(profile), data_path=data_path, settings=sets, take=take, ask=ask)
+    try:
+        rows = found.run()
+        if fix and any(row.fix for row in rows):
+            for line in found.mend(rows):
+                told(line)
+            rows = found.run()
+        return rows
+    finally:
+        found.close()
+
+
+def doctor(
+    profile: Profile | str | None = None,
+    *,
+    target: str = "",
+    take: Callable[[Row], object] = lambda row: None,
+    ask: Callable[[str], bool] | None = None,
+    fix: bool = False,
+    told: Callable[[str], object] = lambda line: None,
+) -> tuple[Row, ...]:
+    """What MindSpore's back end for a device lacks on the profile's nodes, or on this machine.
+
+    ``target`` is ``GPU``, ``Ascend`` or ``CPU``: the profile's, or what this machine has devices
+    for, unless given. ``fix`` installs CUDA's libraries into the interpreters' environments.
+    Raises ProfileError, UsageError.
+    """
+    from launcher.shell.doctor.visit import visit
+
+    found = None if profile is None else _profile(profile)
+    return visit(found, target, take=take, ask=ask, fix=fix, told=told)
 
 
 def start_run(

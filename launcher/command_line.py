@@ -9,8 +9,15 @@ from launcher.errors import UsageError
 PROGRAM = "effnet-launch"
 
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "start": {"data_path": "--data", "name": "--name", "settings": "--set"},
+    "start": {
+        "data_path": "--data",
+        "name": "--name",
+        "settings": "--set",
+        "ignore": "--ignore",
+    },
     "plan": {"data_path": "--data", "settings": "--set"},
+    "doctor": {"target": "--target"},
+    "preflight": {"data_path": "--data", "settings": "--set", "ignore": "--ignore"},
     "stop": {"job": "--job"},
     "resume": {"profile": "--profile", "checkpoint": "--checkpoint", "settings": "--set"},
     "eval": {
@@ -47,6 +54,11 @@ _SWITCHES: Mapping[tuple[str, str, bool], str] = {
     ("eval", "share_device", True): "--share-device",
     ("export", "share_device", True): "--share-device",
     ("infer", "share_device", True): "--share-device",
+    ("start", "preflight", False): "--no-preflight",
+    ("preflight", "fix", True): "--fix",
+    ("doctor", "fix", True): "--fix",
+    ("doctor", "json", True): "--json",
+    ("preflight", "json", True): "--json",
     ("plan", "json", True): "--json",
     ("status", "json", True): "--json",
     ("runs", "json", True): "--json",
@@ -78,6 +90,8 @@ def command_line(action: str, target: str = "", /, **options: object) -> list[st
             raise UsageError(f"{action} has no option {name!r}")
         elif name == "settings":
             argv += _settings(value)
+        elif isinstance(value, (list, tuple)):
+            argv += [word for item in value for word in (known[name], str(item))]
         else:
             argv += [known[name], str(value)]
     return argv

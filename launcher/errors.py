@@ -76,3 +76,25 @@ class NodeError(LaunchError):
     def __init__(self, node: str, message: str, hint: str = "") -> None:
         super().__init__(f"{node}: {message}", hint)
         self.node = node
+
+
+class HostKeyError(NodeError):
+    """A host that is not known, or is not the one that it was."""
+
+
+class LoginError(NodeError):
+    """A host that lets us in with none of our keys."""
+
+
+class NotInstalledError(NodeError):
+    """An interpreter that is not there (``module`` is empty), or that lacks a module."""
+
+    def __init__(self, node: str, message: str, hint: str = "", module: str = "") -> None:
+        super().__init__(node, message, hint)
+        self.module = module
+
+
+class PreflightError(InvalidError):
+    """Checks that failed before a start; ``problems`` are their rows."""
+
+    exit_code = 6

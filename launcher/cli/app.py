@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from launcher.cli import jobs, profiles, starting, tables, watching
+from launcher.cli import jobs, preflight, profiles, starting, tables, watching
 from launcher.errors import BusyError, InvalidError, LaunchError, RunNotFoundError
 
 OK, FAILED, USAGE, NOT_FOUND, REFUSED = 0, 1, 2, 3, 4
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 starting.register(app)
+preflight.register(app)
 watching.register(app)
 jobs.register(app)
 profiles.register(app)

@@ -19,6 +19,13 @@ SET = typer.Option(
 DATA = typer.Option("--data", "--dataset_path", help="data folder, instead of the profile's")
 
 
+IGNORE = typer.Option(
+    "--ignore",
+    metavar="CHECK",
+    help="start although this check is red: CHECK or CHECK@NODE; may be repeated",
+)
+
+
 def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """`KEY=VALUE` texts. Raises `UsageError`."""
     found = []

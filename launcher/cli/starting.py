@@ -33,25 +33,39 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--plan", help="print the plan and touch nothing")
     ] = False,
+    ignore: Annotated[list[str], options.IGNORE] = [],  # noqa: B006
+    no_preflight: Annotated[
+        bool, typer.Option("--no-preflight", help="do not look at the nodes beforehand")
+    ] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Start a run and return when it trains (or has failed). It goes on without this terminal.
 
+    All nodes are looked at first, as `effnet-launch preflight` does; a red check stops the start.
+
     effnet-launch start local-cpu --follow
 
     effnet-launch start local-cpu --set epoch_size=5 --data ~/data/digits
+
+    effnet-launch start gpu-2x8-mpirun --ignore clock --ignore disk@10.0.0.2
     """
     from launcher import client
     from launcher.cli import follow as following
     from launcher.cli.output import print_json, screen
+    from launcher.cli.preflight import require_green
+    from launcher.core.preflight.row import checked_names
 
     found = client.find_profile(profile)
     sets = options.pairs(settings)
     if dry_run:
         _show_plan(client.plan_run(found, name=name, sets=sets, data_path=data), as_json)
         return
-    command = client.command_line("start", profile, settings=sets, data_path=data or None)
+    command = client.command_line(
+        "start", profile, settings=sets, data_path=data or None, ignore=tuple(ignore)
+    )
     ask = options.ask_on_terminal()
+    if not no_preflight:
+        require_green(found, sets, data, checked_names(ignore), ask)
     run = client.start_run(
         found, sets=sets, name=name, data_path=data, command=command, ask=ask, resume=resume
     )

@@ -1,8 +1,8 @@
 """What Ascend's network tool and its file say about devices.
 
 Sources: ``hccn_tool -i N -ip -g`` prints ``ipaddr:…`` and ``netmask:…``; ``-net_health -g`` prints
-``net health status: Success``; ``/etc/hccn.conf`` holds lines ``address_N=…``. The tool counts: the
-file can be stale.
+``net health status: Success``, ``-link -g`` ``link status: UP``; ``/etc/hccn.conf`` holds lines
+``address_N=…``. The tool counts: the file can be stale.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from launcher.core.profile import ip_address
 
 _TOOL_IP = re.compile(r"^\s*ipaddr\s*:\s*(\S+)\s*$", re.MULTILINE)
 _HEALTH = re.compile(r"^\s*net health status\s*:\s*(\S[^\n]*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_LINK = re.compile(r"^\s*link status\s*:\s*(\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 _CONF = re.compile(r"^\s*address_(\d{1,3})\s*=\s*(\S+)\s*$", re.MULTILINE | re.ASCII)
 
 
@@ -25,6 +26,12 @@ def parse_tool_ip(text: str) -> str | None:
 def parse_health(text: str) -> str | None:
     """What ``hccn_tool -i N -net_health -g`` says, ``Success`` when all is well."""
     match = _HEALTH.search(text)
+    return None if match is None else match[1]
+
+
+def parse_link(text: str) -> str | None:
+    """What ``hccn_tool -i N -link -g`` says: ``UP`` or ``DOWN``."""
+    match = _LINK.search(text)
     return None if match is None else match[1]
 
 

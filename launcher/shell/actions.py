@@ -49,7 +49,7 @@ def plan_run(profile: Profile, *, name: str = "", sets: Settings = (), data_path
         run,
         runs_directory() / run,
         1,
-        data_path=_data_path(profile, data_path),
+        data_path=data_path_of(profile, data_path),
         settings=tuple(sets),
     )
 
@@ -91,7 +91,7 @@ def start_run(
         versions=run_files.versions(),
         command=tuple(command),
     )
-    request = StartRequest(_data_path(profile, data_path), tuple(sets))
+    request = StartRequest(data_path_of(profile, data_path), tuple(sets))
     run_files.create(root, info, profile, request)
     try:
         spawn_supervisor(root, resume=str(Path(resume).absolute()) if resume else "")
@@ -264,7 +264,7 @@ def default_by() -> str:
     )
 
 
-def _data_path(profile: Profile, data_path: str) -> str:
+def data_path_of(profile: Profile, data_path: str) -> str:
     """Absolute: a rank runs elsewhere than the person who typed the path."""
     chosen = data_path or profile.data_path
     local_only = all(node.is_local for node in profile.nodes)

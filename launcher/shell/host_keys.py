@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.errors import NodeError
+from launcher.errors import HostKeyError
 
 Ask = Callable[[str], bool]
 """A question for the person at the terminal -> whether the answer was yes."""
@@ -32,18 +32,21 @@ def fingerprint(key: bytes) -> str:
 
 
 def accept_unknown(node: str, host: str, key_type: str, key: bytes, ask: Ask | None) -> None:
-    """Asks about a host that nobody knows, and notes it. Raises `NodeError` on no, or no answer."""
+    """Asks about a host that nobody knows, and notes it.
+
+    Raises `HostKeyError` on no, or no answer.
+    """
     print_ = fingerprint(key)
     what = f"the host key of {host} is not known: {key_type} {print_}"
     if ask is None:
-        raise NodeError(
+        raise HostKeyError(
             node,
             what,
             f"Compare the fingerprint, then log in once by hand (ssh {_ssh_words(host)}), or start"
             " from a terminal, which asks.",
         )
     if not ask(f"{node}: {what}\nIs this the right host?"):
-        raise NodeError(node, f"{what}, and it was not accepted")
+        raise HostKeyError(node, f"{what}, and it was not accepted")
     line = f"{host} {key_type} {base64.b64encode(key).decode()}\n"
     path = user_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,9 +54,9 @@ def accept_unknown(node: str, host: str, key_type: str, key: bytes, ask: Ask | N
         file.write(line)
 
 
-def changed(node: str, host: str, expected: bytes, got: bytes) -> NodeError:
+def changed(node: str, host: str, expected: bytes, got: bytes) -> HostKeyError:
     """A host with another key than before: somebody else's machine, or a new installation."""
-    return NodeError(
+    return HostKeyError(
         node,
         f"the host key of {host} has changed: known {fingerprint(expected)},"
         f" now {fingerprint(got)}",
@@ -67,3 +70,8 @@ def _ssh_words(host: str) -> str:
         address, _, port = host[1:].partition("]:")
         return f"-p {port} {address}"
     return host
+
+
+def print_of(key_base64: str) -> str:
+    """The fingerprint of a key as known_hosts writes it."""
+    return fingerprint(base64.b64decode(key_base64))

@@ -31,8 +31,8 @@ def with_ssh_files(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -
     folder = RunPaths(Path(root)).attempt(plan.attempt).root
     known = str(folder / "known_hosts")
     others = [node for node in profile.nodes[1:] if not node.is_local]
-    config = "\n".join(_host(node, known) for node in others)
-    keys = "".join(_key(node, reaches[node.label]) for node in others)
+    config = "\n".join(host_block(node, known) for node in others)
+    keys = "".join(key_line(node, reaches[node.label]) for node in others)
     where = "" if first.is_local else first.label
     files = (
         PlannedFile(where, str(folder / "ssh_config"), config, 0o600),
@@ -41,7 +41,8 @@ def with_ssh_files(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -
     return replace(plan, files=(*plan.files, *files))
 
 
-def _host(node: Node, known: str) -> str:
+def host_block(node: Node, known: str) -> str:
+    """The lines of one node in an ssh configuration; `known` is the file with the host keys."""
     lines = [f"Host {node.address}", f"    Port {node.port}"]
     lines += [f"    User {node.user}"] if node.user else []
     lines += [
@@ -54,6 +55,7 @@ def _host(node: Node, known: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _key(node: Node, reach: Reach) -> str:
+def key_line(node: Node, reach: Reach) -> str:
+    """The line of one node in a known_hosts file. Raises `NodeError`."""
     kind, key = reach.connection().host_key()
     return f"{host_name(node.address, node.port)} {kind} {key}\n"

@@ -209,6 +209,14 @@ def _checkpoint(request: Message) -> int:
     return 0
 
 
+def _preflight(request: Message) -> int:
+    """What a preflight or the doctor wants to know."""
+    from launcher.shell.preflight.answers import answer
+
+    _reply(ok=True, facts=answer(request))
+    return 0
+
+
 OPERATIONS: dict[str, Callable[[Message], int]] = {
     "facts": _facts,
     "launch": _launch,
@@ -217,6 +225,7 @@ OPERATIONS: dict[str, Callable[[Message], int]] = {
     "sweep": _sweep,
     "checkpoints": _checkpoints,
     "checkpoint": _checkpoint,
+    "preflight": _preflight,
 }
 
 

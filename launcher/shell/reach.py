@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from launcher.core.profile import Node, Profile
-from launcher.errors import NodeError
+from launcher.errors import NodeError, NotInstalledError
 from launcher.shell import ssh
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
@@ -124,17 +125,23 @@ class Reach:
     def _failed(self, stream: Stream, why: str) -> NodeError:
         python = self.node.python or "python3"
         errors = stream.errors()
-        if "No module named" in errors:
-            missing = errors.rpartition("No module named")[2].strip().strip("'\"")
-            return NodeError(
+        if missing := missing_module(errors):
+            return NotInstalledError(
                 self.label,
                 f"{python} there has no module {missing}",
                 "Install effnet-tui for it on that node, or name another `python`.",
+                missing,
             )
         if "not found" in errors or "No such file" in errors:
-            return NodeError(self.label, f"there is no {python} there", "Set `python`.")
+            return NotInstalledError(self.label, f"there is no {python} there", "Set `python`.")
         last = errors.splitlines()[-1] if errors else why or "it said nothing"
         return NodeError(self.label, f"{python} -m {SIDE} ended: {last}")
+
+
+def missing_module(errors: str) -> str:
+    """The module that Python did not find, by what it said on stderr; empty when it is not that."""
+    found = re.findall(r"No module named '?([\w.]+)", errors)
+    return found[-1] if found else ""
 
 
 def reaches_of(profile: Profile, ask: Ask | None = None) -> dict[str, Reach]:

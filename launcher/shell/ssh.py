@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import os
 import shlex
 import socket
@@ -20,7 +21,7 @@ from typing import Any, cast
 import paramiko
 
 from launcher.core.profile import Node
-from launcher.errors import NodeError
+from launcher.errors import LoginError, NodeError
 from launcher.shell import host_keys
 from launcher.shell.host_keys import Ask
 
@@ -28,6 +29,9 @@ CONNECT_S = 10.0
 KEEPALIVE_S = 15
 MAX_SETTING_UP = 32
 """Connections that are being set up at a time: sshd drops more (MaxStartups)."""
+
+# Its threads would print their tracebacks beside the error that says the same in words.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _setting_up = threading.BoundedSemaphore(MAX_SETTING_UP)
 
@@ -282,7 +286,7 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any) -> None:
         ) from error
     except paramiko.PasswordRequiredException as error:
         hint = "Load it into an agent: ssh-add."
-        raise NodeError(target.node, f"{where}: a key has a passphrase: {error}", hint) from error
+        raise LoginError(target.node, f"{where}: a key has a passphrase: {error}", hint) from error
     except paramiko.AuthenticationException as error:
         raise _no_key(target) from error
     except socket.gaierror as error:
@@ -294,14 +298,19 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any) -> None:
     except (paramiko.SSHException, EOFError, ValueError) as error:
         if "No authentication methods" in str(error):
             raise _no_key(target) from error
-        raise NodeError(target.node, f"{where}: {error or 'it hangs up'}") from error
+        hint = (
+            "Is that sshd's port? Another program seems to listen there."
+            if "banner" in str(error)
+            else ""
+        )
+        raise NodeError(target.node, f"{where}: {error or 'it hangs up'}", hint) from error
     transport = client.get_transport()
     if transport is not None:
         transport.set_keepalive(KEEPALIVE_S)
 
 
-def _no_key(target: Target) -> NodeError:
-    return NodeError(
+def _no_key(target: Target) -> LoginError:
+    return LoginError(
         target.node,
         f"{target.words} takes none of your keys",
         f"Try `ssh -p {target.port} {target.user}@{target.host}`; ssh-copy-id installs a key.",

@@ -25,7 +25,7 @@ PROFILE = """\
 name = "standin"
 device_target = "CPU"
 start_method = "{method}"
-data_path = "/tmp"
+data_path = {data}
 
 [node_defaults]
 user = "root"
@@ -94,6 +94,8 @@ class ClusterLab:
             **{**values, "python": json.dumps(values["python"])},
             nodes="\n".join(nodes),
             witness=WITNESS,
+            # Any folder of folders that all hosts see: the stand-in reads no image.
+            data=json.dumps(str(STANDIN)),
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )

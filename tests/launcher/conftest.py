@@ -62,6 +62,8 @@ class Lab:
         self.folder = folder
         self.runs = folder / "runs"
         self.mark = mark
+        (folder / "data/train/a").mkdir(parents=True)
+        (folder / "data/val/a").mkdir(parents=True)
         self.before = {(p.pid, p.create_time()) for p in psutil.process_iter()}
 
     def profile(self, *faults: dict[str, Any], **changes: Any) -> Path:
@@ -85,7 +87,7 @@ class Lab:
         text = PROFILE.format(
             **values,
             mark=self.mark,
-            data=self.folder,
+            data=self.folder / "data",
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )

@@ -332,9 +332,10 @@ def test_a_node_that_is_not_there_is_named_before_anything_is_written(lab):
 def test_an_unwritable_runs_folder_is_a_clear_error(lab, monkeypatch):
     (lab.folder / "file").write_text("")
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(lab.folder / "file" / "runs"))
-    done = lab.command("start", str(lab.profile()))
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr
+    for words, code in (((), 6), (("--no-preflight",), 1)):
+        done = lab.command("start", str(lab.profile()), *words)
+        assert done.returncode == code
+        assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 

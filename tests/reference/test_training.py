@@ -25,9 +25,8 @@ epoch_size = 1
 warmup_epochs = 0
 lr_init = 0.001
 lr_max = 0.001
+drop_path = 0.1
 mode = "pynative"
-amp_level = "O0"
-loss_scale = 1.0
 save_checkpoint_steps = 1
 """
 RESULT = re.compile(
@@ -55,13 +54,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def trained(desk: Desk) -> list[tuple[int, int, str]]:
-    """`run_train_gpu.sh` with two ranks; -> its losses. The desk's links are its.
-
-    With the recipe that has most in it: RandAugment, erasing, stochastic depth, moving average.
-    """
+    """`run_train_gpu.sh` with two ranks; -> its losses. The desk's links are its."""
     done = desk.call(
-        "run_train_gpu", 2, "0,1", "data", "--recipe", "ra", "--config", "config.toml",
-        timeout_s=300,
+        "run_train_gpu", 2, "0,1", "data", "--config", "config.toml", timeout_s=300
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     found = desk.losses()
@@ -107,7 +102,7 @@ def test_a_resume_takes_the_very_next_step_and_ends_where_the_unbroken_run_did(
         shutil.copy(desk.folder / f"checkpoint/step-00000001.ckpt{suffix}", folder)
     done = desk.call(
         "run_distribute_resume", 2, "0,1", "data", "elsewhere/step-00000001.ckpt", "CPU",
-        "--recipe", "ra", "--config", "config.toml", timeout_s=300,
+        "--config", "config.toml", timeout_s=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     assert "a new run goes on from it" in done.stdout

@@ -1,0 +1,224 @@
+"""`preflight`: a row a check and node, as they come in; and what `start` does of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from launcher.core.preflight.row import Row
+    from launcher.core.profile import Profile
+
+MARKS = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "·"}
+STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+CANNOT_BE_USED = 6
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(preflight)
+    app.command()(doctor)
+
+
+def preflight(
+    profile: Annotated[str, options.PROFILE],
+    settings: Annotated[list[str], options.SET] = [],  # noqa: B006 typer copies it
+    data: Annotated[str, options.DATA] = "",
+    fix: Annotated[
+        bool, typer.Option("--fix", help="mend what is safe to mend, then look again")
+    ] = False,
+    ignore: Annotated[list[str], options.IGNORE] = [],  # noqa: B006
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Look at all nodes of a profile at once: can it be started, and what is in the way?
+
+    A row a check and node, with a hint how to mend what is red. Nothing is changed, except by
+    --fix: it installs this very version of effnet-tui where there is another or none, leaves all
+    other packages alone, and makes working directories.
+
+    effnet-launch preflight local-cpu
+
+    effnet-launch preflight cpu-2-nodes-ssh --fix
+
+    effnet-launch preflight ascend-2x8 --ignore clock --json
+    """
+    from launcher import client
+    from launcher.cli.output import print_json, screen
+    from launcher.core.preflight.row import checked_names
+
+    found = client.find_profile(profile)
+    ignored = checked_names(ignore)
+    console = screen()
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        if not as_json:
+            console.print(f"fix: {line}", markup=False, soft_wrap=True)
+
+    rows = client.preflight(
+        found,
+        sets=options.pairs(settings),
+        data_path=data,
+        take=(lambda row: None) if as_json else printer(console, found, quiet=quiet),
+        ask=options.ask_on_terminal(),
+        fix=fix,
+        told=told,
+    )
+    red = client.blocking(rows, ignored)
+    if as_json:
+        print_json({"ok": not red, "rows": rows, "ignored": ignored, "fixed": said})
+    else:
+        console.print(summary(rows, red, profile), style="red" if red else "green", markup=False)
+    raise typer.Exit(CANNOT_BE_USED if red else 0)
+
+
+def doctor(
+    profile: Annotated[
+        str, typer.Argument(help="look at the nodes of this profile; none: at this machine")
+    ] = "",
+    target: Annotated[
+        str,
+        typer.Option(help="GPU, Ascend or CPU; else the profile's, or what this machine has"),
+    ] = "",
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="GPU: install CUDA 11.8's libraries into the environment"),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Find out why MindSpore does not see a GPU or an Ascend device, and what mends it.
+
+    Looks at everything in the order in which MindSpore's loader does. For a GPU that is CUDA_HOME,
+    the release that nvcc prints, eight libraries, the driver; --fix installs the libraries from
+    PyPI and an nvcc that answers into the environment of the interpreter (3 GB), and says the line
+    for the profile.
+
+    effnet-launch doctor --target GPU
+
+    effnet-launch doctor gpu-1x8 --fix
+
+    effnet-launch doctor ascend-2x8 --json
+    """
+    from launcher import client
+    from launcher.cli.output import print_json, screen
+
+    found = client.find_profile(profile) if profile else None
+    console = screen()
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        if not as_json:
+            console.print(_printable(line), markup=False, soft_wrap=True)
+
+    names = [node.label for node in found.nodes] if found is not None else ["this machine"]
+    show = columns(console, "libcusolver.so.11", names, quiet=quiet)
+    rows = client.doctor(
+        found,
+        target=target,
+        take=(lambda row: None) if as_json else show,
+        ask=options.ask_on_terminal(),
+        fix=fix,
+        told=told,
+    )
+    red = client.blocking(rows)
+    if as_json:
+        print_json({"ok": not red, "rows": rows, "said": said})
+    elif red:
+        names = list(dict.fromkeys(row.check for row in red))
+        can_fix = "; --fix mends some" if any(row.fix for row in red) and not fix else ""
+        text = f"{len(red)} of {len(rows)} are missing: {', '.join(names)}{can_fix}"
+        console.print(text, style="red", markup=False)
+    else:
+        console.print(f"all is there: {len(rows)} looked at", style="green", markup=False)
+    raise typer.Exit(CANNOT_BE_USED if red else 0)
+
+
+def printer(console: Console, profile: Profile, *, quiet: bool) -> Callable[[Row], None]:
+    """Prints each row as it comes; in columns, which need not wait for the longest."""
+    from launcher.core.preflight.row import CHECKS
+
+    longest = max(CHECKS, key=len)
+    return columns(console, longest, [node.label for node in profile.nodes], quiet=quiet)
+
+
+def columns(
+    console: Console, longest_check: str, labels: Sequence[str], *, quiet: bool
+) -> Callable[[Row], None]:
+    """Prints a row with its mark, check, node (where there are several) and hint."""
+    from launcher.core.preflight.row import NOT_ASKED, RowState
+
+    checks, nodes = len(longest_check), max(map(len, labels))
+    named = len(labels) > 1
+
+    def show(row: Row) -> None:
+        if (quiet and row.state in (RowState.OK, RowState.SKIPPED)) or row.text == NOT_ASKED:
+            return
+        place = f"{row.node:<{nodes}}  " if named else ""
+        style = STYLES[row.state.value]
+        line = f"{MARKS[row.state.value]} {row.check:<{checks}}  {place}{_printable(row.text)}"
+        console.print(line, style=style, markup=False, soft_wrap=True)
+        if row.hint and row.state in (RowState.FAILED, RowState.WARNING):
+            console.print(f"  → {_printable(row.hint)}", markup=False, soft_wrap=True)
+
+    return show
+
+
+def summary(rows: Sequence[Row], red: Sequence[Row], profile: str) -> str:
+    """The last line: what stands in the way, and the next command."""
+    from launcher.core.preflight.row import NOT_ASKED
+
+    if not red:
+        return f"ready: {len(rows)} checks, nothing in the way; effnet-launch start {profile}"
+    can_fix = "; effnet-launch preflight --fix mends some" if any(row.fix for row in red) else ""
+    names = ", ".join(dict.fromkeys(row.check for row in red))
+    unasked = sum(row.text == NOT_ASKED for row in rows)
+    unasked_text = f", {unasked} could not be asked" if unasked else ""
+    return f"not ready: {len(red)} of {len(rows)} checks are red ({names}){unasked_text}{can_fix}"
+
+
+def require_green(
+    profile: Profile,
+    sets: Sequence[tuple[str, str]],
+    data_path: str,
+    ignored: Sequence[str],
+    ask: Callable[[str], bool] | None,
+) -> None:
+    """What `start` does first: warnings go to stderr. Raises PreflightError when a row is red."""
+    from launcher import client
+    from launcher.cli.output import errors
+    from launcher.core.preflight.row import RowState
+    from launcher.errors import PreflightError
+
+    rows = client.preflight(profile, sets=sets, data_path=data_path, ask=ask)
+    red = client.blocking(rows, ignored)
+    show = printer(errors(), profile, quiet=True)
+    for row in rows:
+        if row.state is not RowState.FAILED or row not in red:
+            show(row)
+    if red:
+        count = f"{len(red)} check{'s' if len(red) != 1 else ''} of the preflight"
+        names = " ".join(dict.fromkeys(f"--ignore {row.check}" for row in red))
+        raise PreflightError(
+            f"nothing was started: {count} failed",
+            tuple(
+                f"{row.check} on {row.node}: {_printable(row.text)}"
+                + (f"\n    {_printable(row.hint)}" if row.hint else "")
+                for row in red
+            ),
+            f"Mend them (effnet-launch preflight {profile.name}), or start all the same: {names}",
+        )
+
+
+def _printable(text: str) -> str:
+    from launcher.cli.output import printable
+
+    return printable(text.replace("\n", " / "))

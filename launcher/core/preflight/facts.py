@@ -1,0 +1,146 @@
+"""What a node is asked before a start, and what it says of itself. Travels as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PACKAGES = ("effnet-tui", "mindspore", "numpy")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a node needs to know to answer. Paths are the node's own; a leading ``~`` is expanded.
+
+    ``bind_address`` and ``bind_port`` are set for the master's node; port 0 is a free one.
+    """
+
+    target: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+    run_folder: str = ""
+    checkpoint_folder: str = ""
+    working_folder: str = ""
+    data_path: str = ""
+    bind_address: str = ""
+    bind_port: int = 0
+    mpirun: str = ""
+    mpi_daemon: str = ""
+    """``orted`` (OpenMPI 4) or ``prted`` (5): what mpirun starts through ssh."""
+    with_devices: bool = False
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that a run writes, or the nearest one above it that is there."""
+
+    path: str
+    exists: bool = False
+    is_writable: bool = False
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The class folders of one part of the data; ``name`` is empty where there are no parts."""
+
+    name: str
+    class_count: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """``problem`` says why the folder could not be read."""
+
+    path: str
+    problem: str = ""
+    splits: tuple[Split, ...] = ()
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One network interface with its addresses."""
+
+    name: str
+    addresses: tuple[str, ...]
+    is_up: bool
+
+
+@dataclass(frozen=True)
+class Bind:
+    """Whether the master's address and port can be taken; ``holder`` is who has the port."""
+
+    problem: str = ""
+    holder: str = ""
+    is_foreign_address: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a node says of itself, its devices left out."""
+
+    host_name: str
+    user: str
+    home: str
+    python: str
+    python_version: str
+    packages: Mapping[str, str]
+    time_s: float
+    interfaces: tuple[Interface, ...] = ()
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+    data: Data | None = None
+    bind: Bind | None = None
+    setup_problems: tuple[str, ...] = ()
+    openmpi: str = ""
+    """The first line of ``mpirun --version``; empty where there is no such program."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that uses a device. ``run``: the run of ours that it belongs to."""
+
+    pid: int
+    name: str = ""
+    user: str = ""
+    run: str = ""
+    memory_mb: int | None = None
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" + (f" ({self.name})" if self.name else "")
+        who += f" of {self.user}" if self.user else ""
+        return who + (f", run {self.run}" if self.run else "")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device; empty is not known. A ``fault`` stops a start, a ``warning`` is told."""
+
+    device_id: int
+    name: str = ""
+    fault: str = ""
+    warning: str = ""
+    holders: tuple[Holder, ...] = ()
+    link: str = ""
+    net_health: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """``problem`` says why they could not be listed; ``tool`` is what listed them."""
+
+    tool: str
+    problem: str = ""
+    driver: str = ""
+    devices: tuple[Device, ...] = ()
+    network_problem: str = ""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How the first node's ssh reached another one: ``problem`` is what ssh said."""
+
+    node: str
+    problem: str = ""
+    lacks_daemon: bool = False

@@ -1,0 +1,1 @@
+"""Asking nodes what a preflight and the doctor want to know, and mending what is safe to mend."""

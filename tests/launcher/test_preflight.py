@@ -1,0 +1,277 @@
+"""A preflight of this machine: real packages, folders, ports; vendors' tools are faked."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from launcher import client
+from launcher.core.preflight.facts import Question
+from launcher.core.preflight.row import Row, RowState
+from launcher.core.profile import Profile
+from launcher.core.profile_load import load_profile
+from launcher.shell.preflight import devices as device_facts
+from launcher.shell.preflight import environment, machine, wheel
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PROFILE = """\
+name = "here"
+device_target = "{target}"
+start_method = "{method}"
+data_path = "{data}"
+{top}
+[[nodes]]
+address = "127.0.0.1"
+slots = 2
+{node}
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
+
+
+def profile(data: Path, target: str = "CPU", method: str = "cluster", **parts: str) -> Profile:
+    values = {"top": "", "node": "", **parts}
+    text = PROFILE.format(target=target, method=method, data=data, **values)
+    return load_profile(text, "here.toml")
+
+
+def rows_of(found: Profile, **options: object) -> dict[str, Row]:
+    rows = client.preflight(found, **options)  # type: ignore[arg-type]
+    assert {(row.check, row.node) for row in rows} == set(client.expected(found))
+    return {row.check: row for row in rows}
+
+
+def tool(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def on_path(folder: Path) -> str:
+    return f'environment = {{ PATH = "{folder}:{os.environ["PATH"]}" }}'
+
+
+def test_this_machine_is_ready_and_each_row_is_told_once(data: Path) -> None:
+    told: list[Row] = []
+    rows = rows_of(profile(data), take=told.append)
+    assert {row.state for row in rows.values()} == {RowState.OK}, rows
+    assert sorted(told, key=str) == sorted(rows.values(), key=str)
+    assert "2 classes in train" in rows["data"].text
+
+
+def test_nothing_heavy_is_loaded_for_it(data: Path) -> None:
+    code = (
+        "import sys; from launcher import client\n"
+        f"client.preflight({str(write(data))!r})\n"
+        "print([m for m in ('mindspore', 'numpy', 'effnet', 'textual') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def write(data: Path, text: str = "") -> Path:
+    path = data.parent / "here.toml"
+    plain = PROFILE.format(target="CPU", method="cluster", data=data, top="", node="")
+    path.write_text(text or plain)
+    return path
+
+
+def test_a_port_that_is_taken_names_who_has_it(data: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        row = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
+        assert row.state is RowState.FAILED
+        assert f"127.0.0.1:{port} is taken by process {os.getpid()}" in row.text
+    free = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
+    assert free.state is RowState.OK
+
+
+def test_data_that_is_missing_or_has_no_classes(data: Path, tmp_path: Path) -> None:
+    assert "No such file" in rows_of(profile(tmp_path / "none"))["data"].text
+    assert "no class folders" in rows_of(profile(data / "train/a"))["data"].text
+    plain = rows_of(profile(data / "train"))["data"]
+    assert (plain.state, plain.text.endswith(": 2 classes")) == (RowState.OK, True)
+    row = rows_of(profile(data), sets=[("class_num", "7")])["data"]
+    assert "class_num is 7" in row.text
+
+
+def test_setup_is_run_as_for_a_rank_and_a_failing_line_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "set env.sh"
+    script.write_text("echo noise; export FROM_SETUP='a\nb'; PATH=/there:$PATH\n")
+    found, problems = environment.after_setup({"OWN": "1"}, [f"source '{script}'", "echo more"])
+    assert problems == ()
+    assert (found["OWN"], found["FROM_SETUP"], found["PATH"][:7]) == ("1", "a\nb", "/there:")
+    found, problems = environment.after_setup({}, ["true", "source /none.sh", "export X=1"])
+    assert len(problems) == 1
+    assert problems[0].startswith("`source /none.sh` ends with 1: ")
+    assert found["X"] == "1"
+    assert "ends the shell with 3" in environment.after_setup({}, ["exit 3"])[1][0]
+
+
+def test_what_mpirun_says_of_itself(data: Path, tmp_path: Path) -> None:
+    tool(tmp_path / "bin", "mpirun", "echo 'mpirun (Open MPI) 5.0.3'")
+    found = profile(data, method="mpirun", node=on_path(tmp_path / "bin"))
+    assert "OpenMPI 5.0.3, and the profile says 4" in rows_of(found)["openmpi"].text
+    none = profile(data, method="mpirun", top='mpirun = { program = "/none/mpirun" }')
+    assert rows_of(none)["openmpi"].state is RowState.FAILED
+
+
+def test_ascend_devices_from_npu_smi_and_hccn_tool(data: Path, tmp_path: Path) -> None:
+    text = (FIXTURES / "npu-smi-910B.txt").read_text()
+    (tmp_path / "said").write_text(text)
+    tool(tmp_path / "bin", "npu-smi", f'[ "$1" = info ] && cat "{tmp_path}/said"')
+    tool(
+        tmp_path / "bin",
+        "hccn_tool",
+        'case "$3" in\n'
+        "-ip) echo ipaddr:192.168.100.10$2; echo netmask:255.255.255.0;;\n"
+        "-link) echo 'link status: UP';;\n"
+        "-net_health) [ $2 = 1 ] && echo 'net health status: Fault' ||"
+        " echo 'net health status: Success';;\nesac",
+    )
+    known = device_facts.of_npus(device_facts.parse_info(text))
+    ids = [device.device_id for device in known.devices]
+    assert len(ids) >= 2
+    listed = ", ".join(f"{{ device_id = {number} }}" for number in ids)
+    found = profile(
+        data, "Ascend", node=f"{on_path(tmp_path / 'bin')}\ndevices = [{listed}]"
+    ).model_copy()
+    found = found.model_copy(update={"nodes": (found.nodes[0].model_copy(update={"slots": 0}),)})
+    rows = rows_of(found)
+    assert rows["devices"].state is RowState.OK
+    assert rows["device-health"].state is RowState.OK
+    assert "device 1: net health Fault" in rows["device-network"].text
+    held = [device for device in known.devices if device.holders]
+    assert (rows["device-free"].state is RowState.FAILED) == bool(held)
+    asked = Question("Ascend", environment=found.nodes[0].environment)
+    assert device_facts.devices(asked).devices[0].ip == "192.168.100.100"
+
+
+GPUS = """\
+0, GPU-11111111-2222-3333-4444-555555555555, NVIDIA A100-SXM4-40GB, 535.129.03, 0, 8.0
+1, GPU-66666666-7777-8888-9999-000000000000, NVIDIA A100-SXM4-40GB, 535.129.03, 3, 8.0
+"""
+
+
+def test_gpus_from_nvidia_smi_and_who_holds_them(data: Path, tmp_path: Path) -> None:
+    me = os.getpid()
+    tool(
+        tmp_path / "bin",
+        "nvidia-smi",
+        f"case \"$1\" in\n--query-gpu=*) cat <<'END'\n{GPUS}END\n;;\n"
+        "--query-compute-apps=*) echo"
+        f" 'GPU-11111111-2222-3333-4444-555555555555, {me}, /usr/bin/python3.11, 4321';;\nesac",
+    )
+    rows = rows_of(profile(data, "GPU", node=on_path(tmp_path / "bin")))
+    assert rows["devices"].text.startswith("2 × NVIDIA A100-SXM4-40GB, driver 535.129.03")
+    assert rows["device-health"].text == "device 1: 3 uncorrected memory errors"
+    assert f"device 0: process {me} (python3.11) of " in rows["device-free"].text
+    tool(tmp_path / "bin", "nvidia-smi", "echo 'Driver/library version mismatch' >&2; exit 18")
+    rows = rows_of(profile(data, "GPU", node=on_path(tmp_path / "bin")))
+    assert "mismatch" in rows["devices"].text
+
+
+def test_another_interpreter_of_this_machine_is_asked_itself(data: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env/bin/python"
+    rows = rows_of(profile(data, node=f'python = "{python}"'))
+    # It has none of our packages, and says so by its own error.
+    assert rows["effnet-tui"].state is RowState.FAILED
+    assert rows["effnet-tui"].fix == "wheel"
+    assert rows["data"].state is RowState.SKIPPED
+    here = f"{Path(client.__file__).parents[1]}{os.pathsep}{os.pathsep.join(sys.path)}"
+    tool(tmp_path / "bin", "python", f'PYTHONPATH="{here}" exec {python} "$@"')
+    rows = rows_of(profile(data, node=f'python = "{tmp_path}/bin/python"'))
+    assert rows["python"].state is RowState.OK
+    assert rows["data"].state is RowState.OK
+    rows = rows_of(profile(data, node='python = "/none/python"'))
+    assert "cannot be run" in rows["python"].text
+
+
+def test_the_wheel_is_what_runs_here() -> None:
+    name, content = wheel.make_wheel()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = set(archive.namelist())
+        assert archive.read("launcher/client.py") == Path(client.__file__).read_bytes()
+    assert name.endswith("-py3-none-any.whl")
+    wanted = {"effnet/__main__.py", "tui/app.tcss", "cluster_profiles/local-cpu.toml"}
+    assert wanted < names
+    assert not any("__pycache__" in item for item in names)
+
+
+def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env/bin/python"
+    freeze = [str(python), "-m", "pip", "list", "--format=json", "--disable-pip-version-check"]
+    before = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
+    working = tmp_path / "to be made"
+    text = PROFILE.format(
+        target="CPU", method="cluster", data=data, top="",
+        node=f'python = "{python}"\nworking_directory = "{working}"',
+    )  # fmt: skip
+    path = write(data, text)
+    told: list[str] = []
+    rows = client.preflight(str(path), fix=True, told=told.append)
+    assert told
+    assert f"installed effnet_tui-{machine._version('effnet-tui')}" in told[0]
+    after = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
+    assert [item for item in after if item["name"] != "effnet-tui"] == before
+    found = {row.check: row for row in rows}
+    # Its dependencies are somebody else's packages: they are named, not installed.
+    assert "without what it needs" in found["effnet-tui"].text
+    assert found["effnet-tui"].fix == ""
+
+
+def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
+    working = tmp_path / "to be made"
+    found = profile(data, node=f'working_directory = "{working}"')
+    assert rows_of(found)["folders"].fix == f"folder {working}"
+    told: list[str] = []
+    rows = rows_of(found, fix=True, told=told.append)
+    assert working.is_dir()
+    assert rows["folders"].state is RowState.OK
+    assert told == [f"127.0.0.1: made {working}"]
+
+
+def test_the_command_and_a_refused_start(lab) -> None:
+    path = str(lab.profile())
+    done = lab.command("preflight", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✓ data" in done.stdout
+    assert "ready: 8 checks" in done.stdout
+    (lab.folder / "data").rename(lab.folder / "away")
+    done = lab.command("preflight", path, "--json")
+    assert done.returncode == 6
+    found = json.loads(done.stdout)
+    assert found["ok"] is False
+    assert [row["check"] for row in found["rows"] if row["state"] == "failed"] == ["data"]
+    assert lab.command("preflight", path, "--ignore", "data").returncode == 0
+    assert "Did you mean data?" in lab.command("preflight", path, "--ignore", "dta").stderr
+    done = lab.command("start", path)
+    assert done.returncode == 6
+    assert "--ignore data" in done.stderr
+    assert not lab.runs.exists()
+    for words in (("--ignore", "data"), ("--no-preflight",)):
+        assert lab.command("start", path, *words, "--follow").returncode == 0
+    assert len(list(lab.runs.iterdir())) == 2

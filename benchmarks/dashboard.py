@@ -1,6 +1,7 @@
 """What the dashboard costs, beside stock Textual widgets and beside top, in one run.
 
     python benchmarks/dashboard.py [--seconds 10]
+    python benchmarks/dashboard.py --hour-only
 
 Each program runs in a pseudo-terminal of its own while eight made-up ranks report four steps a
 second. CPU is the process's own time in percent of one core; bytes are those sent to the terminal.
@@ -236,6 +237,7 @@ def costs(seconds: float, **environ: str) -> None:
     measure("dashboard, 8 ranks, all panels, 4 Hz", [*ours, "bench"], seconds, big, "", **environ)
     measure("dashboard, 8 ranks, log closed", [*ours, "bench"], seconds, big, "4", **environ)
     measure("dashboard, 8 ranks, table only", [*ours, "bench"], seconds, big, "42", **environ)
+    measure("dashboard, 8 ranks, all logs as one", [*ours, "bench"], seconds, big, "a", **environ)
     measure("dashboard, 8 ranks, 80x24", [*ours, "bench"], seconds, small, "", **environ)
     measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, big, "", **environ)
     if shutil.which("top"):
@@ -249,14 +251,55 @@ def costs(seconds: float, **environ: str) -> None:
     print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
 
 
+def write_hour(folder: str) -> None:
+    """A run of an hour that is over: 8 ranks, a step a second."""
+    from made_run import MadeRun
+
+    run = MadeRun(Path(folder), "hour", ranks=8, late=5, time_s=time.time() - 5000)
+    run.start()
+    run.steps(3600)
+    run.finish()
+
+
+def replay_memory(minutes: float, **environ: str) -> None:
+    """Play an hour in ``minutes`` at 10 frames a second, and print how memory goes on.
+
+    All of an hour's data, and so many frames as ``minutes`` have; an hour at 4 Hz has 14,400.
+    """
+    speed, seconds = 60 / minutes, minutes * 60
+    options = ["--replay", "hour", "--speed", f"{speed:g}", "--refresh", "10"]
+    child = Child([sys.executable, "-m", "tui", *options], 160, 48, environ)
+    child.drain(5)
+    sizes = []
+    for _ in range(10):
+        child.drain(seconds / 10)
+        sizes.append(child.process.memory_info().rss / 2**20)
+    at_end = b"at its end" in child.tail
+    child.end()
+    shown = " ".join(f"{size:.1f}" for size in sizes)
+    frames = "at its end" if at_end else "not at its end yet"
+    print(f"an hour replayed in {minutes:g} min ({speed:g}x, 10 Hz, {frames}), RSS in MiB: {shown}")
+    grown = sizes[-1] - sizes[4]
+    print(f"  second half: {grown:+.1f} MiB, {seconds * 5:.0f} frames", flush=True)
+
+
 def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
+    parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
+    parser.add_argument("--hour-minutes", type=float, default=2.0, help="that it is played in")
     given = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="effnet-bench-")
     environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "COLORTERM": "truecolor"}
+    if given.hour_only:
+        try:
+            write_hour(folder)
+            replay_memory(given.hour_minutes, **environ)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     writer = start_writer(folder, "bench", 8, 4, 0)
     try:
         if not given.answers_only:

@@ -68,6 +68,8 @@ def run_view(
         # All is done: the last epoch is full, rather than one more begun.
         epoch, step = epoch - 1, snapshot.steps_per_epoch
     note = f"stop asked by {state.stop_by}" if waiting else ""
+    if snapshot.status.value == "starting":
+        note = _starting(snapshot)
     jobs = tuple(_job(job, progress.get(job.job)) for job in state.jobs)
     running = [job for job in jobs if job.state == "running"]
     if running and not note:
@@ -198,6 +200,16 @@ def _failure(snapshot: RunSnapshot) -> Failure | None:
         log_offset=failure.log_offset,
         time=failure.time,
     )
+
+
+def _starting(snapshot: RunSnapshot) -> str:
+    """What is waited for before the first step."""
+    attempt = snapshot.state.attempt
+    there = sum(rank.status.value == "running" for rank in snapshot.ranks)
+    words = f"{there} of {snapshot.world_size} ranks started"
+    if attempt is None or attempt.resume is None:
+        return words
+    return f"{words}; goes on from epoch {attempt.resume.epoch} step {attempt.resume.step}"
 
 
 def job_words(job: Job, now: float) -> str:

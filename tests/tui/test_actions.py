@@ -136,7 +136,7 @@ async def test_home_lists_runs_and_profiles() -> None:
 
 async def test_an_empty_home_says_what_to_do() -> None:
     async with showing(empty(), run=None) as pilot:
-        await sees(pilot, "No runs yet.", "Choose a profile")
+        await sees(pilot, "No runs yet.", "shows its plan before it starts")
 
 
 async def test_a_new_run_shows_its_plan_takes_changes_and_starts() -> None:

@@ -35,7 +35,7 @@ def _key_name(key: str) -> str:
     names = {
         "question_mark": "?", "slash": "/", "up": "↑", "down": "↓", "left": "←", "right": "→",
         "escape": "esc", "left_square_bracket": "[", "right_square_bracket": "]",
-        "plus": "+", "minus": "-", "pageup": "pgup", "pagedown": "pgdn",
+        "plus": "+", "minus": "-", "equals_sign": "=", "pageup": "pgup", "pagedown": "pgdn",
     }  # fmt: skip
     return names.get(key, key)
 

@@ -24,9 +24,9 @@ POLL_S = 1.0
 NO_RUNS = (
     "No runs yet.",
     "",
-    "Choose a profile below (tab) and press n or enter: it shows the plan before it starts.",
-    "local-cpu trains EfficientNet-B2 on this machine, on two ranks, without any accelerator.",
-    "effnet-tui --demo plays a recorded run of eight ranks, with a failure and a resume in it.",
+    "n or enter on a profile below (tab) shows its plan before it starts.",
+    "local-cpu trains EfficientNet-B2 on two ranks of this machine's CPU.",
+    "effnet-tui --demo plays a recorded run of 8 ranks: a failure, a resume.",
 )
 NO_PROFILES = ("No profiles found. effnet-launch profiles says where they are looked for.",)
 

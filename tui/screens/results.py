@@ -19,10 +19,9 @@ from tui.text import NOT_KNOWN, age, clean, number, size_bytes
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
 
-HEAD = (
-    f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7} "
-    f"{'images':>6} {'size':>9}  saved"
-)
+HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7} "
+IMAGES = f"{'images':>6} "
+HEAD_REST = f"{'size':>9}  saved"
 NOTHING = ("No checkpoint was saved yet, and nothing was evaluated.",)
 SHOWN_JOBS = 4
 
@@ -91,7 +90,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         """The table, the path under the cursor, the jobs."""
         with Vertical(id="dialog", classes="-wide"):
             yield Static(Content(f"Results of {self._view.id}"), classes="title")
-            yield Static(Content(HEAD), classes="muted")
+            yield Static("", id="head", classes="muted")
             yield PickList(NOTHING, id="rows")
             yield Static("", id="path", classes="command")
             yield Static("", id="jobs")
@@ -105,6 +104,10 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         self.query_one("#rows").focus()
         self.show(self._view)
 
+    @property
+    def _wide(self) -> bool:
+        return self.size.width >= 90
+
     def on_resize(self) -> None:
         """The table takes what the rest leaves."""
         self.show(self._view)
@@ -115,6 +118,8 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         if not self.is_mounted:
             return
         rows = rows_of(view)
+        head = HEAD + (IMAGES if self._wide else "") + HEAD_REST
+        self.query_one("#head", Static).update(Content(head))
         table = self.query_one("#rows", PickList)
         jobs = view.jobs[-SHOWN_JOBS:]
         room = self.size.height * 95 // 100 - 6 - 2 * len(jobs)
@@ -143,8 +148,9 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
             f"{share(top_1):>7} {share(top_5):>7} "
             f"{number(rated.loss if rated else None, 4):>7} "
             f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7} "
-            f"{rated.images if rated and rated.images is not None else NOT_KNOWN:>6} "
         )
+        if self._wide:
+            figures += f"{rated.images if rated and rated.images is not None else NOT_KNOWN:>6} "
         size = "removed" if saved is None else size_bytes(saved.size_bytes)
         when = None if saved is None or saved.time is None else self._view.now - saved.time
         style = palette.good if row.best else palette.text

@@ -28,7 +28,7 @@ def headline(failure: Failure) -> str:
     who = "the run" if failure.rank is None else f"rank {failure.rank}"
     where = f" on {clean(failure.node)}" if failure.node else ""
     first = " was first" if failure.rank is not None else ""
-    kind = f" ({failure.kind})" if failure.kind else ""
+    kind = f" ({failure.kind})" if failure.kind and failure.kind not in failure.how else ""
     return f"{who}{where}{first}: {failure.how}{kind}"
 
 

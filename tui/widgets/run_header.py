@@ -56,10 +56,11 @@ class RunHeader(LineView):
         if narrow and view.worst:
             words = clean(view.worst_short)
         figures = []
-        if view.live:
+        if view.live and view.state != "starting":
             figures.append(f"ETA {duration(view.eta_s)}")
-        figures.append(f"{number(view.images_per_s)} images/s")
-        if not (narrow and words):
+        if view.images_per_s is not None or not words:
+            figures.append(f"{number(view.images_per_s)} images/s")
+        if not (narrow and words) and (view.loss is not None or not words):
             figures.append(f"loss {number(view.loss, 4)}")
         right = "  ".join(figures)
         # The bar takes what is left, up to 30 cells; words about the worst rank go last.

@@ -106,6 +106,10 @@ def _of_rank_table(
     if arguments.target is DeviceTarget.CPU:
         return [{"address": "127.0.0.1", "slots": table.world_size}], Chip.C910, notes
     alone = len(table.servers) == 1
+    if arguments.target is DeviceTarget.GPU and alone:
+        # No HCCL, so nothing but the devices is of use; its server_id need not be an address here.
+        ids = [{"device_id": int(device.device_id)} for device in table.servers[0].devices]
+        return [{"address": "127.0.0.1", "devices": ids}], Chip.C910, notes
     nodes = [_table_node(server, here, alone) for server in table.servers]
     return nodes, _chip(table), notes
 

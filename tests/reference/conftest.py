@@ -83,11 +83,12 @@ class Desk:
                 found.append((int(epoch[8:11]), int(step[6:11]), loss))
         return found
 
-    def wait_for(self, text: str, timeout_s: float = 60) -> None:
-        """Until `log.txt` has it."""
+    def wait_for(self, text: str, timeout_s: float = 60, file: Path | None = None) -> None:
+        """Until `log.txt`, or another file, has it."""
+        file = file or self.folder / "log.txt"
         deadline = time.monotonic() + timeout_s
-        while text not in self.log():
-            assert time.monotonic() < deadline, self.log()
+        while not file.exists() or text not in file.read_text():
+            assert time.monotonic() < deadline, f"no {text!r} in {file}"
             time.sleep(0.02)
 
 

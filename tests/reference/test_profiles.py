@@ -80,6 +80,15 @@ def test_a_rank_table_that_hccl_would_refuse_is_refused(tmp_path: Path) -> None:
         profile("run_distribute_train", bad, tmp_path)
 
 
+def test_a_rank_table_names_the_devices_on_a_gpu_server_too(tmp_path: Path) -> None:
+    words = [str(GOLDEN / "ranktable-910-1x8.json"), str(tmp_path)]
+    arguments = read(SCRIPTS["run_distribute_train"], words, {"DEVICE_TARGET": "GPU"})
+    found, _ = profile_of(arguments, HERE, {})
+    assert found.start_method is StartMethod.CLUSTER
+    assert found.nodes[0].address == "127.0.0.1"
+    assert [rank.environment["DEVICE_ID"] for rank in plan(found).ranks] == list("01234567")
+
+
 def test_gpus_are_started_by_mpirun_and_without_it_by_the_cluster(tmp_path: Path) -> None:
     words = ("run_train_gpu", 3, "1,4,7", tmp_path)
     found = profile(*words)

@@ -49,6 +49,14 @@ def test_a_run_its_files_its_end_and_its_evaluation(desk: Desk) -> None:
     argv = json.loads((run / "jobs/001-eval/job.json").read_text())["argv"]
     assert argv[argv.index("--device_target") + 1] == "CPU"
 
+    # Two seconds of evaluation that nobody waits for.
+    words = (0, "checkpoint/step-00000020.ckpt", "data", "CPU", "--detach")
+    done = desk.call("run_eval_gpu", *words, STANDIN_EVAL_S="2")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "result:" not in done.stdout
+    assert os.readlink(file) == f"{run}/jobs/002-eval/log.txt"
+    desk.wait_for("result: {", file=file)
+
 
 def test_stopped_and_resumed_at_the_same_step_with_all_files_kept(desk: Desk) -> None:
     done = desk.call("run_train_gpu", 2, "0,1", "data", "--set", "epoch_size=100", "--detach")

@@ -110,6 +110,17 @@ def test_a_resume_takes_the_very_next_step_and_ends_where_the_unbroken_run_did(
     assert desk.losses() == trained[1:]
 
 
+def test_a_device_that_is_not_here_is_an_error_and_never_the_cpu(desk: Desk) -> None:
+    done = desk.call(
+        "run_standalone_train_gpu", 0, "data", "--config", "config.toml", DEVICE_TARGET="GPU",
+        timeout_s=300,
+    )  # fmt: skip
+    assert "target:[CPU]" not in desk.log()
+    if "target:[GPU]" not in desk.log():
+        assert done.returncode == 6, done.stderr + done.stdout
+        assert "device target GPU 0 is not usable here" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [

@@ -4,21 +4,55 @@ line lost or doubled against what the ranks wrote, and a resume reaches the end 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
 
+import pytest
+
 from launcher import client
 from launcher.shell import actions
 from tests import proof
+from tests.cluster.lab import ClusterLab
 
+COMPILE_S = 60
 FOUR = ("alpha", "beta", "gamma", "delta")
+
+
+@pytest.fixture(scope="module")
+def compiling(built_cluster, tmp_path_factory):
+    """A run on gamma and delta whose rank 3 compiles for a minute, beside the other tests."""
+    folder = tmp_path_factory.mktemp("compiling")
+    runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
+    lab = ClusterLab(built_cluster, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(built_cluster.home))
+        patch.setenv("XDG_RUNTIME_DIR", runtime)
+        patch.setenv("EFFNET_RUNS_DIR", str(lab.runs))
+        fault = {"rank": 3, "step": 15, "do": "compile", "seconds": COMPILE_S}
+        root = lab.start(fault, nodes=("gamma", "delta"), epochs=2, silent_min_s=1)
+    beat = root / "attempts/001/ranks/0003/heartbeat"
+    lab.until(lambda: beat.exists() and b" compile " in beat.read_bytes())
+    yield lab, root
+    lab.end_all()
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_the_background(request):
+    """The minute begins with the first test of this module, when its own is among them."""
+    if any("compiles_for_a_minute" in item.name for item in request.session.items):
+        request.getfixturevalue("compiling")
 
 
 def test_a_killed_rank_ends_all_nodes(lab):
@@ -201,3 +235,33 @@ def test_the_terminal_of_the_client_closes(lab):
     assert "finished" in lab.card(root)
     lab.whole(root)
     lab.check_steps(root, 0, 80)
+
+
+def test_two_starts_of_one_profile_at_once_do_not_meet(lab):
+    profile = str(lab.profile())
+    argv = [sys.executable, "-m", "launcher.cli.app", "start", profile, "--json"]
+    with contextlib.ExitStack() as stack:
+        starts = [
+            stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        said = [start.communicate(timeout=90)[0] for start in starts]
+    assert [start.returncode for start in starts] == [0, 0], said
+    roots = [lab.runs / json.loads(text)["run"] for text in said]
+    assert roots[0] != roots[1]
+    for root in roots:
+        assert lab.end_of(root)["kind"] == "attempt_finished"
+    for root in roots:
+        lab.whole(root)
+        lab.check_steps(root, 0, 30)
+
+
+def test_a_rank_that_compiles_for_a_minute_is_neither_silent_nor_ended(compiling):
+    """It began with the first test of this module; silent_min_s is 1 s there."""
+    background, root = compiling
+    assert background.end_of(root, 2 * COMPILE_S + 60)["kind"] == "attempt_finished"
+    times = {e["kind"]: e["t"] for e in background.events(root)}
+    assert times["attempt_finished"] - times["training_started"] > COMPILE_S
+    assert background.events(root, "rank_silent") == []
+    background.whole(root)
+    background.check_steps(root, 0, 20)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from launcher import client
+from launcher.core.plan import Role
 from launcher.errors import LaunchError
 from tui import live_view
 from tui.curves import ChartMaker, SeriesLike, SkewMaker
@@ -201,12 +202,14 @@ def _job_options(options: Mapping[str, str]) -> dict[str, str | bool]:
 
 def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
     sections: list[tuple[str, tuple[str, ...]]] = []
-    about = (
+    about = [
         f"{plan.world_size} ranks, start method {plan.start_method}, on {plan.device_target}",
         f"run directory {plan.run_directory}",
-        f"scheduler at {plan.master_address}:{plan.master_port or 'a free port'}",
-    )
-    sections.append(("run", about))
+    ]
+    if any(process.role is Role.SCHEDULER for process in plan.processes):
+        port = f"port {plan.master_port}" if plan.master_port else "a free port"
+        about.append(f"scheduler at {plan.master_address}, {port}")
+    sections.append(("run", tuple(about)))
     for file in plan.files:
         where = f" on {file.node}" if file.node else ""
         sections.append((f"file {file.path}{where}", tuple(file.content.splitlines()[:40])))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.nearest import did_you_mean
-from launcher.core.profile import Profile
+from launcher.core.profile import DeviceTarget, Profile
 from launcher.core.profile_load import load_profile
 from launcher.errors import ProfileError
 from launcher.reading.folders import user_profiles_directory
@@ -40,17 +41,35 @@ def shipped_profiles_directory() -> Path:
 
 
 def list_profiles() -> list[ProfileEntry]:
-    """The user's own profiles, then those that ship; broken ones with their errors."""
+    """The user's own profiles, then those that ship; broken ones with their errors.
+
+    Those that ship: first what this machine can run by itself.
+    """
     entries: list[ProfileEntry] = []
     for folder, own in ((user_profiles_directory(), True), (shipped_profiles_directory(), False)):
         names = {entry.name for entry in entries}
-        for path in _files_of(folder):
-            entry = read_profile(path, own=own)
+        found = [read_profile(path, own=own) for path in _files_of(folder)]
+        for entry in found if own else sorted(found, key=_how_far):
             hidden = entry.name in names
             entries.append(
                 ProfileEntry(entry.name, entry.path, own, entry.profile, entry.errors, hidden)
             )
     return entries
+
+
+TOOLS = {DeviceTarget.ASCEND: "npu-smi", DeviceTarget.GPU: "nvidia-smi"}
+"""What a machine with such devices has on its PATH."""
+
+
+def _how_far(entry: ProfileEntry) -> tuple[bool, bool, bool, int]:
+    """Sorts profiles: devices that are here, then this machine's CPU, then other machines."""
+    profile = entry.profile
+    if profile is None:
+        return True, True, True, 0
+    tool = TOOLS.get(profile.device_target)
+    is_here = all(node.is_local for node in profile.nodes)
+    lacks_devices = tool is not None and shutil.which(tool) is None
+    return lacks_devices, not is_here, tool is None, profile.world_size
 
 
 def find_profile(name_or_path: str | Path) -> Profile:

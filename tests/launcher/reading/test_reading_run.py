@@ -277,6 +277,18 @@ def test_own_profiles_come_first_and_broken_ones_say_why(runs: Path, tmp_path: P
     assert client.find_profile(folder / "local-cpu.toml").world_size == 3
 
 
+def test_profiles_that_this_machine_can_run_come_first(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shipped() -> list[str]:
+        return [entry.name for entry in client.list_profiles() if not entry.own]
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shipped()[:3] == ["local-cpu", "local-cpu-8p", "cpu-2-nodes-ssh"]
+    (tmp_path / "npu-smi").touch(mode=0o755)
+    assert shipped()[:3] == ["ascend-1x8", "local-cpu", "local-cpu-8p"]
+
+
 def test_checkpoints_are_listed_newest_first(run: MadeRun) -> None:
     folder = run.paths.checkpoint
     folder.mkdir()

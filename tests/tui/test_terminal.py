@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from made_run import MadeRun
 from terminal import Terminal, terminal
@@ -148,3 +149,14 @@ def test_failure_is_read_and_replayed(run: MadeRun) -> None:
         shown.sees("replay", "FAILED")
         shown.child.send(",")
         shown.sees("RUNNING")
+
+
+def test_ctrl_z_gives_the_terminal_back(run: MadeRun) -> None:
+    with terminal("made-1", columns=100, rows=30) as shown:
+        shown.sees("RUNNING")
+        shown.child.send("\x1a")
+        status = psutil.Process(shown.child.pid)
+        shown.wait(lambda _: status.status() == psutil.STATUS_STOPPED)
+        assert b"\x1b[?1049l" in shown.raw  # the screen from before
+        os.kill(shown.child.pid, signal.SIGCONT)
+        shown.sees("RUNNING", "q Leave")

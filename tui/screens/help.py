@@ -26,16 +26,18 @@ def key_rows(screen: Screen[object], app: DOMNode) -> list[tuple[str, str, str]]
                     continue
                 keys = actions.setdefault(binding.action, ([], binding.description))[0]
                 shown = screen.app.get_key_display(binding)
-                keys.append(shown if binding.key_display else _key_name(key))
+                keys.append(shown if binding.key_display else key_name(key))
         rows.extend((group, " ".join(dict.fromkeys(keys)), what) for keys, what in actions.values())
     return rows
 
 
-def _key_name(key: str) -> str:
+def key_name(key: str) -> str:
+    """A key as people write it."""
     names = {
         "question_mark": "?", "slash": "/", "up": "↑", "down": "↓", "left": "←", "right": "→",
         "escape": "esc", "left_square_bracket": "[", "right_square_bracket": "]",
-        "plus": "+", "minus": "-", "equals_sign": "=", "pageup": "pgup", "pagedown": "pgdn",
+        "plus": "+", "minus": "-", "equals_sign": "=", "comma": ",", "full_stop": ".",
+        "less_than_sign": "<", "greater_than_sign": ">", "pageup": "pgup", "pagedown": "pgdn",
     }  # fmt: skip
     return names.get(key, key)
 

@@ -1,0 +1,93 @@
+"""Writes docs/keys.md, the keys of every screen of the dashboard, from its binding tables.
+
+python scripts/make_key_docs.py            write the page
+python scripts/make_key_docs.py --check    exit with 1 when the page is not what would be written
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from textual.binding import Binding
+
+from tui.app import Dashboard
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.help import HelpScreen, key_name
+from tui.screens.home import HomeScreen
+from tui.screens.job import JobScreen
+from tui.screens.new_run import NewRunScreen
+from tui.screens.results import ResultsScreen
+from tui.screens.run import RunScreen
+from tui.screens.run_actions import RunActions
+from tui.screens.run_log import RunLog
+from tui.screens.run_panels import RunPanels
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.log_view import LogView
+from tui.widgets.pick_list import PickList
+from tui.widgets.rank_table import RankTable
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"
+HEAD = """\
+# Keys of the dashboard
+
+Written by `python scripts/make_key_docs.py` from the tables that dispatch the keys; do not edit it
+by hand. What the screens show is on [the dashboard's page](dashboard.md). `?` shows the keys that
+work at the moment, `ctrl+p` every action by name. Keys with a name in the last column can be changed
+under `[keymap]` in the [settings](dashboard.md#settings).
+"""
+SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
+    ("Everywhere", "", (Dashboard,)),
+    ("Home", "Runs and profiles.", (HomeScreen, PickList)),
+    ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
+    ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
+    ("Run: ranks", "While the table of ranks has the focus.", (RankTable,)),
+    ("Run: log", "While the log has the focus.", (LogView, LogPanel)),
+    ("The question before a run ends", "", (ConfirmScreen,)),
+    ("Evaluate, export, infer", "What a job is asked for before it starts.", (JobScreen,)),
+    ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList)),
+    ("Help", "", (HelpScreen,)),
+)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for title, about, kinds in SCREENS:
+        parts.append(f"## {title}\n")
+        if about:
+            parts.append(f"{about}\n")
+        parts.append("| key | | |\n|---|---|---|\n" + "\n".join(rows(kinds)) + "\n")
+    return "\n".join(parts)
+
+
+def rows(kinds: tuple[type, ...]) -> Iterator[str]:
+    """A row an action: its keys, what it does, its name for the key map."""
+    for kind in kinds:
+        for binding in vars(kind)["BINDINGS"]:
+            assert isinstance(binding, Binding)
+            if not binding.description:
+                continue
+            keys = " ".join(f"`{key_name(key)}`" for key in binding.key.split(","))
+            name = f"`{binding.id}`" if binding.id else ""
+            yield f"| {keys} | {binding.description} | {name} |".replace("|  |", "| |")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write docs/keys.md.")
+    parser.add_argument("--check", action="store_true", help="only say whether it is fresh")
+    check = parser.parse_args().check
+    text = page()
+    if not check:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{PAGE} is not fresh: python scripts/make_key_docs.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -88,14 +88,21 @@ def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     return checkpoints_in(checkpoint_directory(_reader(run).paths))
 
 
-def resume_choice(run: Run, checkpoint: str = "auto") -> ResumeChoice:
+def resume_choice(
+    run: Run,
+    checkpoint: str = "auto",
+    *,
+    profile: Profile | str | None = None,
+    sets: Settings = (),
+) -> ResumeChoice:
     """What :func:`resume_run` would take, and why. Reads the file: 0.3 s for 110 MB.
 
-    Raises RunNotFoundError.
+    Raises RunNotFoundError, ProfileError, NodeError.
     """
     from launcher.shell import actions
 
-    return actions.resume_choice(_root(run), checkpoint)
+    edited = None if profile is None else _profile(profile)
+    return actions.resume_choice(_root(run), checkpoint, profile=edited, sets=sets)
 
 
 def plan_run(
@@ -204,15 +211,19 @@ def resume_run(
     checkpoint: str = "auto",
     profile: Profile | str | None = None,
     sets: Settings = (),
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> ResumeChoice:
     """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
 
-    Raises BusyError, CheckpointError, PlanError.
+    A checkpoint that lies on another node than rank 0 is copied there; ``progress`` is told the
+    file, bytes so far and bytes in all. Raises BusyError, CheckpointError, PlanError, NodeError.
     """
     from launcher.shell import actions
 
     edited = None if profile is None else _profile(profile)
-    return actions.resume_run(_root(run), checkpoint=checkpoint, profile=edited, sets=sets)
+    return actions.resume_run(
+        _root(run), checkpoint=checkpoint, profile=edited, sets=sets, progress=progress
+    )
 
 
 def start_job(run: Run, kind: str, **options: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 from launcher.cli import options
 
 CHECKPOINT = typer.Option("--checkpoint", "--checkpoint_path", help="else the newest whole one")
-NODE = typer.Option(help="name of the node to run it on; else this machine")
+NODE = typer.Option(help="name of the node to run it on; else rank 0's, which has the checkpoints")
 WEIGHTS = typer.Option(help="model, or ema: their moving average; else ema where there is one")
 SHARE = typer.Option("--share-device", help="even where a rank of the run holds the device")
 DETACH = typer.Option("--detach", help="return when it has started; it goes on")
@@ -34,6 +34,8 @@ def evaluate(
     """Evaluate a checkpoint of a run, while it trains or after.
 
     effnet-launch eval latest --json
+
+    effnet-launch eval latest --node node1 --data ~/data/validation
     """
     job_options = {"checkpoint": checkpoint, "weights": weights, "data_path": data, "node": node}
     _run(run, "eval", {**job_options, "share_device": share_device}, detach, as_json)
@@ -88,13 +90,15 @@ def infer(
 
 def _run(run: str, kind: str, job_options: dict[str, Any], detach: bool, as_json: bool) -> None:
     """Starts the job and waits for it. Ctrl-C leaves it running."""
+    from launcher.cli.copying import copying
     from launcher.cli.output import print_json, screen
     from launcher.cli.watching import open_supervised
     from launcher.shell import jobs
 
     reader = open_supervised(run)
     root = reader.paths.root
-    job = jobs.start_job(root, kind, **job_options)
+    with copying() as progress:
+        job = jobs.start_job(root, kind, progress=progress, **job_options)
     console = screen()
     if detach:
         if as_json:

@@ -1,4 +1,4 @@
-"""`start`, `plan`, `stop`, `resume`, `clean`."""
+"""`start`, `plan`, `stop`, `resume`, `prune`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
     app.command()(stop)
     app.command()(resume)
-    app.command()(clean)
     app.command()(prune)
 
 
@@ -146,21 +145,27 @@ def resume(
 ) -> None:
     """Open a new attempt from the newest whole checkpoint; say which, why, and what is lost.
 
+    With an edited profile rank 0 may be on another node: the checkpoint is copied there.
+
     effnet-launch resume
 
     effnet-launch resume local-cpu-20260102-101500-1a2b --checkpoint step-00000045.ckpt
     """
     from launcher import client
     from launcher.cli import follow as following
+    from launcher.cli.copying import copied_text, copying
     from launcher.cli.output import print_json, screen
-    from launcher.shell import actions
 
     reader = client.open_run(run)
-    root = reader.paths.root
     found = client.find_profile(profile) if profile else None
     sets = options.pairs(settings)
-    decide = actions.resume_choice if dry_run else actions.resume_run
-    choice = decide(root, checkpoint=checkpoint, profile=found, sets=sets)
+    if dry_run:
+        choice = client.resume_choice(reader, checkpoint, profile=found, sets=sets)
+    else:
+        with copying() as progress:
+            choice = client.resume_run(
+                reader, checkpoint=checkpoint, profile=found, sets=sets, progress=progress
+            )
     console = screen()
     if not as_json:
         for skipped in choice.skipped:
@@ -168,6 +173,8 @@ def resume(
         lost = f", {choice.steps_lost} steps are lost" if choice.steps_lost else ""
         where = f"{choice.path}, step {choice.step}{lost}" if choice.path else "from the beginning"
         console.print(f"{where}: {choice.why}", markup=False)
+        if choice.copied_to:
+            console.print(copied_text(choice, dry_run), markup=False)
     if dry_run:
         code = 0 if choice.path else 5
     elif follow and not as_json:
@@ -177,33 +184,6 @@ def resume(
     if as_json:
         print_json({"choice": choice, **following.summary(reader)})
     raise typer.Exit(code)
-
-
-def clean(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
-    as_json: Annotated[bool, options.JSON] = False,
-) -> None:
-    """Find and end processes of ours that nobody watches any more (after a power cut, say).
-
-    effnet-launch clean
-    """
-    from launcher.cli.output import plain_table, print_json, screen
-    from launcher.shell import cleaning
-
-    found = cleaning.find_stray()
-    if found and not yes and not as_json:
-        table = plain_table("pid>", "run", "command*")
-        for stray in found:
-            table.add_row(str(stray.pid), stray.token, stray.command[:60])
-        screen().print(table)
-        if not sys.stdin.isatty() or not typer.confirm("End these?"):
-            raise typer.Exit(4)
-    left = cleaning.end_stray(found) if found and (yes or not as_json) else ()
-    if as_json:
-        print_json({"found": [stray.pid for stray in found], "left": left})
-    else:
-        screen().print(f"{len(found)} found, {len(left)} left")
-    raise typer.Exit(1 if left else 0)
 
 
 def prune(

@@ -54,7 +54,9 @@ class ResumeChoice:
     """The checkpoint that a resume takes; ``path`` is ``None`` when there is none.
 
     ``steps_lost`` is how many steps the newest known one is ahead; ``verified`` says whether the
-    file's sha256 was computed and is right.
+    file's sha256 was computed and is right. ``copied_from`` and ``copied_to`` name the machines
+    where it lies and where it is needed, when these differ; ``copied_bytes`` is 0 until it is
+    there, or when it was already.
     """
 
     path: str | None
@@ -65,6 +67,9 @@ class ResumeChoice:
     world_size: int | None = None
     verified: bool = False
     skipped: tuple[Skipped, ...] = ()
+    copied_from: str = ""
+    copied_to: str = ""
+    copied_bytes: int = 0
 
 
 def parse_manifest(text: str | bytes) -> Manifest | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -23,11 +22,22 @@ from launcher.core.run_info import RunInfo
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, CheckpointError, LaunchError, UsageError
 from launcher.reading.folders import runs_directory
-from launcher.shell import ownership, prepare, processes, retrying, run_files, settings
+from launcher.shell import (
+    checkpoint_choice,
+    ownership,
+    prepare,
+    processes,
+    retrying,
+    run_files,
+    settings,
+)
 from launcher.shell.channel import ChannelClosedError, Message, connect
+from launcher.shell.checkpoint_choice import AUTO
 from launcher.shell.event_log import read_state
 from launcher.shell.host_keys import Ask
 from launcher.shell.run_files import StartRequest, StoredRun
+from launcher.shell.supervision import is_supervised
+from launcher.shell.transfer import Progress
 
 READY_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
@@ -113,30 +123,37 @@ def stop_run(root: Path, *, save: bool = True, by: str = "") -> None:
 
 def resume_choice(
     root: Path,
-    checkpoint: str = retrying.AUTO,
+    checkpoint: str = AUTO,
     *,
     profile: Profile | None = None,
     sets: Settings = (),
 ) -> ResumeChoice:
-    """What `resume_run` would take, and why. Verifies sha256. Raises `SettingsError`."""
-    run = run_files.load(root)
-    _check_edit(run, profile, sets)
-    return retrying.choice_for(run, read_state(root), checkpoint)
+    """What `resume_run` would take, and why. Verifies sha256, and copies nothing.
+
+    Raises `SettingsError`, `NodeError`.
+    """
+    stored = run_files.load(root)
+    _check_edit(stored, profile, sets)
+    run = run_files.edited(stored, profile, tuple(sets))
+    wanted = retrying.wanted_of(run, read_state(root), checkpoint, before=stored.profile)
+    return checkpoint_choice.choose(run, wanted)
 
 
 def resume_run(
     root: Path,
     *,
-    checkpoint: str = retrying.AUTO,
+    checkpoint: str = AUTO,
     profile: Profile | None = None,
     sets: Settings = (),
+    progress: Progress | None = None,
 ) -> ResumeChoice:
     """A new attempt from a checkpoint, with an edited profile or settings where they are given.
 
-    Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`.
+    A checkpoint that lies on another machine than rank 0's is copied there; `progress` is told.
+    Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`, `NodeError`.
     """
-    run = run_files.load(root)
-    _check_edit(run, profile, sets)
+    stored = run_files.load(root)
+    _check_edit(stored, profile, sets)
     _wait_for_supervisor_to_leave(root)
     state = read_state(root)
     if is_supervised(root) or not state.status.is_over:
@@ -146,13 +163,14 @@ def resume_run(
     if state.status is RunStatus.FINISHED:
         raise BusyError(
             f"{root.name} has finished: nothing is left to train",
-            f"For more epochs start anew: effnet-launch start {run.info.profile}",
+            f"For more epochs start anew: effnet-launch start {stored.info.profile}",
         )
-    run = run_files.edited(run, profile, tuple(sets))
+    run = run_files.edited(stored, profile, tuple(sets))
     if checkpoint == retrying.SCRATCH:
         choice = ResumeChoice(None, "from the beginning, as asked")
     else:
-        choice = retrying.choice_for(run, state, checkpoint)
+        wanted = retrying.wanted_of(run, state, checkpoint, before=stored.profile)
+        choice = checkpoint_choice.fetch(run, wanted, progress)
         if choice.path is None:
             raise CheckpointError(
                 f"{root.name}: {choice.why}", "From the beginning: --checkpoint scratch"
@@ -179,23 +197,6 @@ def ensure_supervisor(root: Path) -> bool:
     except BusyError:
         return False  # somebody else was quicker
     return True
-
-
-def is_supervised(root: Path) -> bool:
-    """Whether a living process holds the run's lock."""
-    try:
-        fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two clients who look at the same time do not see each other.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
 
 
 def _wait_for_supervisor_to_leave(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from launcher.core.profile import Profile
 from launcher.core.state import RunState
 
 BLOCK_BYTES = 1 << 20
+NOWHERE = Path("/nonexistent")
+"""A folder without checkpoints, for paths that are asked for by name."""
 
 
 def checkpoint_folder(root: Path, profile: Profile) -> Path:
@@ -36,6 +39,8 @@ def find(folder: Path) -> tuple[CheckpointFacts, ...]:
 
 
 def facts_of(path: Path) -> CheckpointFacts:
+    """Of the file behind links such as `model_0/Efficientnet_b2-rank0-1_44.ckpt`."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         manifest = parse_manifest(manifest_of(path).read_bytes())
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a run's checkpoints lie: on this machine, or on the node of rank 0."""
+"""Where a run's checkpoints lie: on this machine, or on the nodes that rank 0 was on."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Protocol
 
 from launcher.core.checkpoints import CheckpointFacts
 from launcher.core.codec import from_plain
-from launcher.core.plan import plan_from_json
-from launcher.errors import LaunchError
-from launcher.shell import checkpoint_files
+from launcher.core.profile import Node, Profile
+from launcher.shell import checkpoint_files, run_roots
 from launcher.shell.reach import Reach
 from launcher.shell.run_files import StoredRun
+from launcher.shell.transfer import Here, Machine, There
 
 
 class Store(Protocol):
     """A folder of checkpoints. What asks a node raises `NodeError`."""
+
+    machine: Machine
+    folder: str
 
     def find(self) -> tuple[CheckpointFacts, ...]: ...
 
@@ -34,10 +37,11 @@ class LocalStore:
     """A folder that this machine sees."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.machine: Machine = Here()
+        self.folder = str(folder)
 
     def find(self) -> tuple[CheckpointFacts, ...]:
-        return checkpoint_files.find(self._folder)
+        return checkpoint_files.find(Path(self.folder))
 
     def facts_of(self, path: str) -> CheckpointFacts:
         return checkpoint_files.facts_of(Path(path))
@@ -46,8 +50,8 @@ class LocalStore:
         return checkpoint_files.sha256_of(Path(path))
 
     def path_of(self, name: str) -> str:
-        if "/" not in name and (self._folder / name).exists():
-            return str(self._folder / name)
+        if "/" not in name and Path(self.folder, name).exists():
+            return f"{self.folder}/{name}"
         return str(Path(name).expanduser().absolute())
 
 
@@ -55,11 +59,12 @@ class NodeStore:
     """A folder on a node: the node reads and digests its files itself."""
 
     def __init__(self, reach: Reach, folder: str) -> None:
+        self.machine: Machine = There(reach)
+        self.folder = folder
         self._reach = reach
-        self._folder = folder
 
     def find(self) -> tuple[CheckpointFacts, ...]:
-        reply = self._reach.checked(self._reach.ask("checkpoints", folder=self._folder))
+        reply = self._reach.checked(self._reach.ask("checkpoints", folder=self.folder))
         return tuple(from_plain(CheckpointFacts, item) for item in reply["found"])
 
     def facts_of(self, path: str) -> CheckpointFacts:
@@ -72,31 +77,49 @@ class NodeStore:
         return digest if isinstance(digest, str) else None
 
     def path_of(self, name: str) -> str:
-        return name if "/" in name else f"{self._folder}/{name}"
+        return name if "/" in name else f"{self.folder}/{name}"
 
 
 @contextlib.contextmanager
-def store_of(run: StoredRun) -> Iterator[Store]:
-    """The run's checkpoints; a connection that was needed is closed behind."""
-    profile, first = run.profile, run.profile.nodes[0]
-    folder = checkpoint_files.checkpoint_folder(run.paths.root, profile)
-    if first.is_local or (profile.checkpoint.shared and folder.is_dir()):
-        yield LocalStore(folder)
-        return
-    reach = Reach(first)
-    try:
-        yield NodeStore(reach, profile.checkpoint.directory or f"{_root_there(run)}/checkpoint")
-    finally:
-        reach.drop()
+def stores_of(run: StoredRun, before: Profile | None = None) -> Iterator[tuple[Store, ...]]:
+    """First the folder that rank 0 of the next attempt reads, then those of earlier attempts.
+
+    `before` is the profile that they ran with, when the run's was edited. Connections that were
+    needed are closed behind. Raises `NodeError` when the first folder's node can't be reached.
+    """
+    with contextlib.ExitStack() as stack:
+        target = _store(run, run.profile, run.profile.nodes[0], "", stack)
+        stores, known = [target], {_key(run.profile.nodes[0], target.folder)}
+        for node, profile, root in _earlier(run, before or run.profile):
+            folder = profile.checkpoint.directory or f"{root}/checkpoint"
+            if _key(node, folder) not in known:
+                known.add(_key(node, folder))
+                stores.append(_store(run, profile, node, folder, stack))
+        yield tuple(stores)
 
 
-def _root_there(run: StoredRun) -> str:
-    """The run directory on the first node, as the newest plan names it."""
-    label = run.profile.nodes[0].label
-    for path in sorted(run.paths.attempts.glob("*/plan.json"), reverse=True):
-        with contextlib.suppress(OSError, LaunchError):
-            plan = plan_from_json(path.read_text())
-            for node in plan.nodes:
-                if node.name == label:
-                    return node.run_directory
-    return str(run.paths.root)
+def _key(node: Node, folder: str) -> tuple[str, str]:
+    return ("" if node.is_local else node.address, folder)
+
+
+def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, str]]:
+    """First nodes of earlier attempts, the newest first, with the run directory there."""
+    for plan in run_roots.plans_of(run):
+        planned = plan.nodes[0]
+        for profile in (before, run.profile):
+            for node in profile.nodes:
+                if (node.label, node.address) == (planned.name, planned.address):
+                    yield node, profile, planned.run_directory
+
+
+def _store(
+    run: StoredRun, profile: Profile, node: Node, folder: str, stack: contextlib.ExitStack
+) -> Store:
+    """`folder` is where it is on the node; empty: wherever the run's is there."""
+    here = checkpoint_files.checkpoint_folder(run.paths.root, profile)
+    if node.is_local or (profile.checkpoint.shared and here.is_dir()):
+        return LocalStore(here)
+    reach = Reach(node)
+    stack.callback(reach.drop)
+    folder = folder or profile.checkpoint.directory
+    return NodeStore(reach, folder or f"{run_roots.root_on(run, reach)}/checkpoint")

@@ -1,48 +1,171 @@
-"""Processes of ours that nobody watches any more: found by token, never by name."""
+"""What was left on one machine that nobody watches any more: found by token, never by name.
+
+Processes with the token of a run, agents of runs that are over, shared memory segments that ended
+ranks left, and files of sockets and ports that nobody holds. The machine is this one, or a node
+that `launcher.shell.clean_nodes` asks.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import fcntl
+import os
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from launcher.reading.folders import runs_directory
-from launcher.shell import ownership
-from launcher.shell.actions import is_supervised
+from launcher.shell import ownership, runtime_folder, segment_watch, segments
+from launcher.shell.channel import connect
+from launcher.shell.door import Address, read_address
 from launcher.shell.ownership import Claim
+from launcher.shell.segments import Segment
+from launcher.shell.supervision import is_supervised
 
 TERM_S, KILL_S = 3.0, 5.0
+LEAVE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
+
+    run: str
+    root: str
+    is_over: bool
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A process that carries a run's token while no agent or job runner is above it."""
+    """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
 
-    pid: int
-    start_ticks: int
-    token: str
-    command: str
-
-
-def find_stray() -> tuple[Stray, ...]:
-    """Strays of this user. What a living agent, job runner or supervisor owns is none."""
-    everyone = {process.pid: process for process in ownership.all_processes()}
-    found = []
-    for process in everyone.values():
-        token = ownership.tokens_of(process.pid)
-        if token is None or _is_watched(process, everyone):
-            continue
-        if is_supervised(runs_directory() / token.partition("/")[0]):
-            continue
-        found.append(Stray(process.pid, process.start_time, token, _command(process.pid)))
-    return tuple(sorted(found, key=lambda stray: stray.pid))
+    kind: str
+    what: str
+    run: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+    token: str = ""
+    segment: Segment | None = None
 
 
-def end_stray(strays: tuple[Stray, ...]) -> tuple[int, ...]:
-    """SIGTERM, SIGKILL, and a last look. -> pids still there."""
-    left: list[int] = []
-    for token in sorted({stray.token for stray in strays}):
-        left += ownership.end_all(Claim(token), TERM_S, KILL_S)
+def find_all(runs: Collection[Ours], *, only_these: bool) -> tuple[Stray, ...]:
+    """`only_these`: processes of no other run are looked at, for a machine may serve many."""
+    found = [*_processes(runs, only_these), *_agents(runs), *_segments(runs)]
+    return (*found, *_stale_files())
+
+
+def end_all(strays: Collection[Stray]) -> tuple[Stray, ...]:
+    """SIGTERM, SIGKILL, and a last look. -> what is still there."""
+    left: list[Stray] = []
+    agents = [stray for stray in strays if stray.kind == "agent"]
+    for stray in agents:
+        _dismiss(stray)
+    deadline = time.monotonic() + LEAVE_S
+    while any(map(_is_alive, agents)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left += [stray for stray in agents if _is_alive(stray)]
+    for token in sorted({stray.token for stray in strays if stray.kind == "process"}):
+        pids = ownership.end_all(Claim(token), TERM_S, KILL_S)
+        left += [Stray("process", _command(pid), token, pid=pid, token=token) for pid in pids]
+    for stray in strays:
+        if stray.segment is not None:
+            # What killed ranks had mapped a moment ago is free now; a look again says so.
+            for segment in segments.left_over([replace(stray.segment, size_bytes=0)]):
+                left += [] if segments.remove(segment) else [stray]
+        elif stray.kind == "file":
+            with contextlib.suppress(OSError):
+                os.unlink(stray.what)
     return tuple(left)
+
+
+def _processes(runs: Collection[Ours], only_these: bool) -> Iterator[Stray]:
+    """What a living agent, job runner or supervisor owns is none."""
+    roots = {item.run: Path(item.root) for item in runs}
+    everyone = {process.pid: process for process in ownership.all_processes()}
+    for process in sorted(everyone.values(), key=lambda process: process.pid):
+        token = ownership.tokens_of(process.pid)
+        run = "" if token is None else token.partition("/")[0]
+        if token is None or _is_watched(process, everyone) or (only_these and run not in roots):
+            continue
+        if not is_supervised(roots.get(run, runs_directory() / run)):
+            command = _command(process.pid)
+            yield Stray("process", command, run, process.pid, process.start_time, token)
+
+
+def _agents(runs: Collection[Ours]) -> Iterator[Stray]:
+    """Agents of runs that are over, whose supervisor is gone: they wait for it in vain."""
+    for item in runs:
+        if not item.is_over or is_supervised(Path(item.root)):
+            continue
+        for file in Path(item.root).glob("attempts/*/agents/*.json"):
+            address = None if file.name.endswith(".shm.json") else read_address(file)
+            if address is not None and address.is_alive:
+                what = f"agent of {file.stem}, socket {address.socket}"
+                yield Stray("agent", what, item.run, address.pid, address.start_ticks, str(file))
+
+
+def _segments(runs: Collection[Ours]) -> Iterator[Stray]:
+    """Of attempts whose agent is gone: a living one looks after its own."""
+    for item in runs:
+        for journal in sorted(Path(item.root).glob("attempts/*/agents/*.jsonl")):
+            address = read_address(journal.with_suffix(".json"))
+            if address is not None and address.is_alive:
+                continue
+            for segment in segment_watch.left_by(journal.parent.parent, journal.stem):
+                what = f"{segment.words}, {segment.size_bytes} bytes"
+                yield Stray("segment", what, item.run, segment=segment)
+
+
+def _stale_files() -> Iterator[Stray]:
+    """Port locks that nobody holds and sockets that nobody listens on, in our runtime folder."""
+    for path in sorted(runtime_folder.runtime_folder().iterdir()):
+        is_port, is_socket = path.name.startswith("port-"), path.suffix == ".sock"
+        if (is_port and not _is_locked(path)) or (is_socket and not _is_listening(path)):
+            yield Stray("file", str(path))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _is_listening(path: Path) -> bool:
+    try:
+        connect(str(path), 1.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _dismiss(stray: Stray) -> None:
+    """Its agent ends what it has, and leaves."""
+    address = read_address(Path(stray.token))
+    with contextlib.suppress(OSError):
+        if address is not None and _is_same(address, stray):
+            channel = address.connect()
+            channel.send({"cmd": "leave"})
+            channel.close()
+
+
+def _is_same(address: Address, stray: Stray) -> bool:
+    return (address.pid, address.start_ticks) == (stray.pid, stray.start_ticks)
+
+
+def _is_alive(stray: Stray) -> bool:
+    return ownership.is_alive(stray.pid, stray.start_ticks)
 
 
 def _is_watched(process: ownership.Process, everyone: dict[int, ownership.Process]) -> bool:

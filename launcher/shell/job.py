@@ -1,76 +1,43 @@
 """`python -m launcher.shell.job RUN JOB`: runs one job to its end and leaves nothing of it.
 
-SIGTERM ends the job's processes. Events, `result.json` and the exit code tell how it went.
+SIGTERM ends the job's processes. Events, `result.json` and the exit code tell how it went. A job on
+a node that SSH reaches is run there by `launcher.shell.job_there`, and followed from here.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from launcher.core import events
 from launcher.core.paths import RunPaths
-from launcher.shell import jobs, ownership, processes, run_files, warden
+from launcher.shell import job_files, ownership, remote_job, run_files, warden
 from launcher.shell.event_log import EventLog
-from launcher.shell.orders import ProcessOrder
-from launcher.shell.processes import Exit
-from launcher.shell.say import say
-from launcher.shell.supervisor import detach
+from launcher.shell.job_files import Job
+from launcher.shell.job_process import run_process
+from launcher.shell.processes import detach
 from launcher.shell.tail import last_lines
 
-TERM_S, KILL_S = 5.0, 5.0
-POLL_S = 0.05
-RESULT_LINES = 50
 
-
-def run_job(paths: RunPaths, job: jobs.Job) -> int:
-    """Starts the job's process, waits for it, and ends what it left."""
-    stop: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
-    warden.become_subreaper()
-    files = paths.job(job.id)
-    order = ProcessOrder(
-        role="job",
-        argv=job.argv,
-        env=job.environment,
-        log=str(files.log),
-        cwd=str(files.root),
-        heartbeat=str(files.root / "heartbeat"),
-    )
-    ended: Exit | None = None
-    try:
-        started = processes.start(order, job.token, processes.base_environment(), sys.executable)
-    except OSError as error:
-        files.log.write_text(f"cannot be started: {error}\n")
-        _finish(paths, job, None)
-        return 0
-    while ended is None and not stop:
-        time.sleep(POLL_S)
-        ended = next((item for item in processes.reap() if item.pid == started.pid), None)
-    claim = ownership.Claim(job.token, ((started.pid, started.start_ticks),), os.getpid())
-    reaped: list[Exit] = []
-    left = ownership.end_all(claim, TERM_S, KILL_S, lambda: reaped.extend(processes.reap()))
-    reaped.extend(processes.reap())
-    ended = ended or next((item for item in reaped if item.pid == started.pid), None)
-    if left:
-        say(f"processes still there: {left}")
-    _finish(paths, job, ended)
+def run_job(paths: RunPaths, job: Job) -> int:
+    """The whole of it, here or there."""
+    if job.folder:
+        _finish(paths, job, remote_job.run(paths, job))
+    else:
+        _finish(paths, job, run_process(paths.job(job.id).root, job))
     return 0
 
 
-def _finish(paths: RunPaths, job: jobs.Job, ended: Exit | None) -> None:
+def _finish(paths: RunPaths, job: Job, code: int | None) -> None:
     """result.json, then the event: whoever sees the event finds the file."""
-    code = None if ended is None else ended.exit_code
-    if ended is not None and ended.signal is not None:
-        code = 128 + ended.signal
-    result = _result_in(paths.job(job.id).log) if code == 0 else None
+    lines, _ = last_lines(paths.job(job.id).log, job_files.RESULT_LINES)
+    result = job_files.result_in(lines) if code == 0 else None
     if result is not None:
+        for name, value in result.items():
+            result[name] = _renamed(value, job) if isinstance(value, str) else value
         run_files.write_file(paths.job(job.id).result, json.dumps(result, indent=2) + "\n")
     log = EventLog(paths.events)
     if result is not None and job.type == "eval":
@@ -80,17 +47,16 @@ def _finish(paths: RunPaths, job: jobs.Job, ended: Exit | None) -> None:
     log.close()
 
 
-def _result_in(log: Path) -> dict[str, Any] | None:
-    """The last line of the log that is a JSON object."""
-    for line in reversed(last_lines(log, RESULT_LINES)[0]):
-        if line.startswith("{"):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                return value
-    return None
+def _renamed(text: str, job: Job) -> str:
+    for there, here in job.renamed.items():
+        text = here + text.removeprefix(there) if text.startswith(there) else text
+    return text
+
+
+def _died(paths: RunPaths, job: Job) -> None:
+    if job.folder:
+        remote_job.stop(paths, job)
+    _finish(paths, job, None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,14 +64,14 @@ def main(argv: list[str] | None = None) -> int:
     paths = RunPaths(Path(root))
     detach()
     me = ownership.read_process(os.getpid())
-    job = jobs.read_job(paths, name)
+    job = job_files.read_job(paths, name)
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
     log = EventLog(paths.events)
     log.add(events.JobStarted, job=job.id, type=job.type, node=job.node, argv=job.argv)
     log.close()
-    jobs.write_job(paths, job)
+    job_files.write_job(paths, job)
     return warden.stand_over(
-        job.token, lambda: run_job(paths, job), lambda status, left: _finish(paths, job, None)
+        job.token, lambda: run_job(paths, job), lambda status, left: _died(paths, job)
     )
 
 

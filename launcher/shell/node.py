@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from launcher.core.paths import AttemptPaths, RunPaths
-from launcher.shell import processes, sampler
+from launcher.shell import ownership, processes, sampler, segment_watch, segments
 from launcher.shell.channel import Message
 from launcher.shell.ending import Ending, Patience, Stage
 from launcher.shell.hang_watch import HangWatch
-from launcher.shell.orders import NodeOrder, ProcessOrder
+from launcher.shell.orders import NodeOrder, ProcessOrder, node_journal
 from launcher.shell.ownership import Claim
 from launcher.shell.processes import Exit, Started
 from launcher.shell.rank_log import RankLog
+from launcher.shell.segment_watch import SegmentWatch, shm_file
 
 READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
@@ -53,6 +54,10 @@ class Node:
         self._first_done = 0.0
         self._oom_kills = processes.oom_kills()
         self._sampler: sampler.Sampler | None = None
+        self._segments = SegmentWatch(
+            shm_file(node_journal(self._paths.root, order.node)),
+            lambda: [process.pid for process in ownership.owned(self._claim())],
+        )
         self._hang = HangWatch(order, self._rank_pids, tell)
         self._watch_at = 0.0
         self._is_hurried = False
@@ -78,6 +83,7 @@ class Node:
                 assert rank.rank is not None
                 self._logs[rank.rank] = RankLog(rank.rank, self._paths.rank(rank.rank))
             self._start_sampler()
+            self._segments.start()
         except OSError as error:
             self._launch_failed("the run directory", error)
             return
@@ -343,6 +349,8 @@ class Node:
             self._pass_on(log, log.drain(now_s))
         if self._sampler is not None:
             self._sampler.close()
+        self._segments.close()
+        self._remove_segments()
         for log in self._logs.values():
             log.close()
         self.is_over = True
@@ -356,6 +364,14 @@ class Node:
                 "stopped": sorted(rank for rank, log in self._logs.items() if log.stopped),
             }
         )
+
+    def _remove_segments(self) -> None:
+        """Shared memory that killed ranks left: the next attempt needs its room."""
+        left = segment_watch.left_by(self._paths.root, self.order.node)
+        removed = [segment.words for segment in left if segments.remove(segment)]
+        if removed:
+            text = f"shared memory that its ranks left was removed: {', '.join(removed)}"
+            self._tell({"type": "trouble", "text": text})
 
 
 def _last_words(log: Path) -> tuple[list[str], int]:

@@ -9,6 +9,7 @@ login shell said, then a line that is the mark, then JSON lines: `{"type": "file
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -20,7 +21,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from launcher.core.codec import from_plain, to_plain
 from launcher.core.profile import is_loopback
@@ -28,6 +28,7 @@ from launcher.errors import LaunchError, NodeError
 from launcher.shell import checkpoint_files, device_ips, mirror
 from launcher.shell.channel import Message
 from launcher.shell.door import read_address
+from launcher.shell.node_talk import reply, say, write
 from launcher.shell.orders import NodeOrder, door_file, node_journal
 from launcher.shell.run_files import write_file
 from launcher.shell.transport import LocalTransport
@@ -40,15 +41,15 @@ PORTS = range(20000, 32000)
 
 def main() -> int:
     request = json.loads(io.FileIO(0, closefd=False).readline())
-    _write(b"\n" + str(request["mark"]).encode() + b"\n")
+    write(b"\n" + str(request["mark"]).encode() + b"\n")
     try:
         # What dies of a broken connection shall not leave a process that waits for ever.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        return OPERATIONS[request["op"]](request)
+        return _operation(str(request["op"]))(request)
     except (LaunchError, OSError) as error:
         hint = error.hint if isinstance(error, LaunchError) else ""
         text = error.message if isinstance(error, LaunchError) else str(error)
-        _reply(ok=False, error=text, hint=hint)
+        reply(ok=False, error=text, hint=hint)
         return 1
 
 
@@ -58,7 +59,7 @@ def _facts(request: Message) -> int:
 
     wanted = str(request.get("runs_directory") or "")
     address = str(request.get("master") or "")
-    _reply(
+    reply(
         ok=True,
         host=socket.gethostname(),
         python=sys.executable,
@@ -110,7 +111,7 @@ class _Attempt:
 
     def drain(self) -> None:
         while messages := self.source.read():
-            _say(*messages)
+            say(*messages)
 
 
 def _launch(request: Message) -> int:
@@ -138,9 +139,9 @@ def _relay(attempt: _Attempt) -> int:
     except OSError as error:
         attempt.drain()
         alive = address is not None and address.is_alive
-        _reply(ok=False, error=f"no agent answers: {error}", is_agent_alive=alive)
+        reply(ok=False, error=f"no agent answers: {error}", is_agent_alive=alive)
         return 1
-    _reply(ok=True)
+    reply(ok=True)
     return _Relay(attempt, sock).run()
 
 
@@ -169,7 +170,7 @@ class _Relay:
                     self._pass_on(data)
             if time.monotonic() >= copy_at:
                 messages = self._attempt.source.read()
-                _say(*messages)
+                say(*messages)
                 copy_at = 0.0 if messages else time.monotonic() + COPY_EVERY_S
 
     def _pass_on(self, data: bytes) -> None:
@@ -178,7 +179,7 @@ class _Relay:
         for line in lines:
             if b'"type":"node_ended"' in line:
                 self._attempt.drain()
-            _write(line + b"\n")
+            write(line + b"\n")
 
 
 def _salvage(request: Message) -> int:
@@ -186,18 +187,18 @@ def _salvage(request: Message) -> int:
     attempt = _Attempt(request)
     facts = attempt.transport.salvage(from_plain(NodeOrder, request["order"]))
     attempt.drain()
-    _reply(ok=True, facts=facts)
+    reply(ok=True, facts=facts)
     return 0
 
 
 def _sweep(request: Message) -> int:
-    _reply(ok=True, left=_Attempt(request).transport.sweep())
+    reply(ok=True, left=_Attempt(request).transport.sweep())
     return 0
 
 
 def _checkpoints(request: Message) -> int:
     found = checkpoint_files.find(Path(str(request["folder"])))
-    _reply(ok=True, found=to_plain(found))
+    reply(ok=True, found=to_plain(found))
     return 0
 
 
@@ -205,7 +206,7 @@ def _checkpoint(request: Message) -> int:
     """Facts of one checkpoint; with its sha256 where asked for."""
     path = Path(str(request["path"]))
     digest = checkpoint_files.sha256_of(path) if request.get("verify") else None
-    _reply(ok=True, facts=to_plain(checkpoint_files.facts_of(path)), sha256=digest)
+    reply(ok=True, facts=to_plain(checkpoint_files.facts_of(path)), sha256=digest)
     return 0
 
 
@@ -213,7 +214,7 @@ def _preflight(request: Message) -> int:
     """What a preflight or the doctor wants to know."""
     from launcher.shell.preflight.answers import answer
 
-    _reply(ok=True, facts=answer(request))
+    reply(ok=True, facts=answer(request))
     return 0
 
 
@@ -228,20 +229,29 @@ OPERATIONS: dict[str, Callable[[Message], int]] = {
     "preflight": _preflight,
 }
 
+ELSEWHERE = {
+    "digest": "node_files:digest",
+    "read_file": "node_files:read_file",
+    "write_file": "node_files:write_file",
+    "list_files": "node_files:list_files",
+    "job_start": "node_jobs:start",
+    "job_follow": "node_jobs:follow",
+    "job_stop": "node_jobs:stop",
+    "job_clear": "node_jobs:clear",
+    "leftovers": "node_clean:leftovers",
+    "end_leftovers": "node_clean:end_leftovers",
+}
+"""Module and function of what is imported when it is asked for: most requests need none of it."""
 
-def _reply(**fields: Any) -> None:
-    _say({"type": "reply", **fields})
 
-
-def _say(*messages: Message) -> None:
-    for message in messages:
-        _write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
-
-
-def _write(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
+def _operation(name: str) -> Callable[[Message], int]:
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    module, _, function = ELSEWHERE[name].partition(":")
+    found: Callable[[Message], int] = getattr(
+        importlib.import_module(f"launcher.shell.{module}"), function
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -79,6 +79,13 @@ class NodeOrder:
         return tuple(process for process in self.processes if process.rank is not None)
 
 
+def with_setup(setup: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The one place where a shell is needed: set_env.sh files can only be sourced."""
+    if not setup:
+        return argv
+    return ("/bin/bash", "-c", "\n".join([*setup, 'exec "$@"']), "setup", *argv)
+
+
 def token_of(run: str, attempt: int) -> str:
     """The ownership token of one attempt; `<run>/` stands for the whole run, jobs included."""
     return f"{run}/{attempt:03d}"

@@ -26,7 +26,7 @@ from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
 from launcher.shell.links import NodeLink
 from launcher.shell.mpirun_files import needs_ssh_config
-from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of
+from launcher.shell.orders import Limits, NodeOrder, ProcessOrder, token_of, with_setup
 from launcher.shell.reach import Reach, of_all, reaches_of
 from launcher.shell.remote import SshTransport
 from launcher.shell.runtime_folder import runtime_folder
@@ -230,16 +230,11 @@ def order_of(plan: Plan, profile: Profile, node: PlannedNode) -> NodeOrder:
 
 
 def process_order(process: PlannedProcess) -> ProcessOrder:
-    argv = process.argv
-    if process.setup:
-        # The one place where a shell is needed: set_env.sh files can only be sourced.
-        script = "\n".join([*process.setup, 'exec "$@"'])
-        argv = ("/bin/bash", "-c", script, "setup", *argv)
     is_rank = process.role is Role.RANK
     log_folder = os.path.dirname(process.log)
     return ProcessOrder(
         role=process.role.value,
-        argv=argv,
+        argv=with_setup(process.setup, process.argv),
         env=dict(process.environment),
         log=process.log,
         rank=process.rank if is_rank else None,

@@ -157,3 +157,14 @@ def detached(argv: list[str], log_fd: int, inherit_fd: int | None = None) -> int
         )
     finally:
         os.close(null)
+
+
+def detach() -> None:
+    """Into the background: the caller's child ends here, its grandchild goes on."""
+    if os.fork():
+        os._exit(0)
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)

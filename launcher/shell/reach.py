@@ -89,7 +89,7 @@ class Reach:
         try:
             stream.write(json.dumps(request).encode() + b"\n")
         except OSError as error:
-            raise self._failed(stream, str(error)) from error
+            raise self.failed(stream, str(error)) from error
         return stream, Lines(stream, mark)
 
     def reply(
@@ -108,7 +108,7 @@ class Reach:
                     return message, found[number + 1 :]
                 if take is not None and message.get("type") == "file":
                     take(message)
-        raise self._failed(stream, "")
+        raise self.failed(stream, "")
 
     def checked(self, reply: Message) -> Message:
         """The reply. Raises `NodeError` when it says that it went wrong."""
@@ -122,7 +122,8 @@ class Reach:
             self._connection.close()
             self._connection = None
 
-    def _failed(self, stream: Stream, why: str) -> NodeError:
+    def failed(self, stream: Stream, why: str) -> NodeError:
+        """Why a request ended without a reply, as far as can be told."""
         python = self.node.python or "python3"
         errors = stream.errors()
         if missing := missing_module(errors):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from launcher.core.checkpoints import ResumeChoice
 from launcher.core.events import FailureKind, ResumePoint
 from launcher.core.metrics import METRIC_BYTES, unpack
+from launcher.core.profile import Profile
 from launcher.core.state import RunState
-from launcher.errors import CheckpointError, NodeError
-from launcher.shell import checkpoint_files
-from launcher.shell.checkpoint_store import Store, store_of
+from launcher.errors import CheckpointError, LaunchError
+from launcher.shell import checkpoint_choice, checkpoint_files
+from launcher.shell.checkpoint_choice import AUTO, Wanted
 from launcher.shell.run_files import StoredRun
+from launcher.shell.say import say
 
-AUTO = "auto"
 SCRATCH = "scratch"
 BY_ITSELF = "by itself"
 IN_VAIN = frozenset(
@@ -30,50 +31,37 @@ class Again:
     resume: ResumePoint | None
 
 
-def choice_for(
-    run: StoredRun, state: RunState, wanted: str = AUTO, *, world_size: int | None = -1
-) -> ResumeChoice:
-    """What a resume takes: `auto`, or a checkpoint's path. Never raises for a bad checkpoint.
-
-    Raises `NodeError` when checkpoints lie on a node that can't be reached.
+def wanted_of(
+    run: StoredRun,
+    state: RunState,
+    name: str = AUTO,
+    *,
+    world_size: int | None = -1,
+    before: Profile | None = None,
+) -> Wanted:
+    """What to look for: `auto`, or a checkpoint's name or path.
 
     `world_size`: that of what shall use it, None when it does not matter; else the profile's.
     """
     world_size = run.profile.world_size if world_size == -1 else world_size
-    with store_of(run) as store:
-        if wanted != AUTO:
-            return _named(run, state, store, store.path_of(wanted))
-        return checkpoint_files.choose_verified(
-            store.find(), _steps_done(run, state), world_size, store.sha256_of
-        )
+    return Wanted(name, _steps_done(run, state), world_size, before)
 
 
-def _named(run: StoredRun, state: RunState, store: Store, path: str) -> ResumeChoice:
-    choice = checkpoint_files.choose_verified(
-        (store.facts_of(path),),
-        _steps_done(run, state),
-        run.profile.world_size,
-        store.sha256_of,
-    )
-    if choice.path is None:
-        why = choice.skipped[0].why if choice.skipped else "it is not there"
-        return ResumeChoice(None, f"{path}: {why}", skipped=choice.skipped)
-    return ResumeChoice(
-        choice.path,
-        "the checkpoint that was asked for",
-        choice.epoch,
-        choice.step,
-        choice.steps_lost,
-        choice.world_size,
-        choice.verified,
-    )
+def choice_for(
+    run: StoredRun, state: RunState, wanted: str = AUTO, *, world_size: int | None = -1
+) -> ResumeChoice:
+    """What a resume takes. Never raises for a bad checkpoint.
+
+    Raises `NodeError` when checkpoints lie on a node that can't be reached.
+    """
+    return checkpoint_choice.choose(run, wanted_of(run, state, wanted, world_size=world_size))
 
 
 def resume_point(run: StoredRun, state: RunState, wanted: str) -> ResumePoint | None:
     """The point to continue from; None for `scratch`. Raises `CheckpointError`."""
     if wanted == SCRATCH:
         return None
-    choice = choice_for(run, state, wanted)
+    choice = checkpoint_choice.fetch(run, wanted_of(run, state, wanted))
     if choice.path is None or choice.epoch is None or choice.step is None:
         raise CheckpointError(
             f"{run.info.id}: {choice.why}",
@@ -95,8 +83,9 @@ def next_attempt(run: StoredRun, state: RunState) -> Again | None:
     if done >= limit or _without_progress(state) >= retry.no_progress_limit:
         return None
     try:
-        choice = choice_for(run, state)
-    except NodeError:
+        choice = checkpoint_choice.fetch(run, wanted_of(run, state))
+    except LaunchError as error:
+        say(f"no attempt by itself: {error}")
         return None
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
     if choice.path is None or choice.epoch is None or choice.step is None:

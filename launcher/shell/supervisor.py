@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import os
 import selectors
-import signal
 import sys
 import time
 import traceback
@@ -25,7 +24,7 @@ from launcher.core import events
 from launcher.core.plan import Plan, plan_from_json
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
-from launcher.shell import prepare, retrying, run_files
+from launcher.shell import prepare, processes, retrying, run_files
 from launcher.shell.attempt import Attempt, Outcome, launch_failure
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
@@ -288,24 +287,13 @@ def _tell_ready(fd: int | None, text: str) -> None:
             os.close(fd)
 
 
-def detach() -> None:
-    """Into the background: the caller's child ends here, its grandchild goes on."""
-    if os.fork():
-        os._exit(0)
-    if os.getsid(0) != os.getpid():
-        with contextlib.suppress(PermissionError):
-            os.setsid()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.shell.supervisor", allow_abbrev=False)
     parser.add_argument("run", type=Path)
     parser.add_argument("--resume", default="", help="auto, scratch, or the path of a checkpoint")
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
-    detach()
+    processes.detach()
     try:
         return supervise(arguments.run.resolve(), arguments.resume, arguments.ready)
     except Exception:

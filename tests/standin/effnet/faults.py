@@ -6,10 +6,13 @@ left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`t
 `session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
 compile (`seconds`), no_save (hangs in the checkpoint), linger (takes its leave `seconds` late; the
 step is the last one's number plus 1), crash_in_leaving (the same place), lose_line and double_line
-(what it notes in its witness is not, or twice, in its log: so that a check is seen to fail).
+(what it notes in its witness is not, or twice, in its log: so that a check is seen to fail), shm
+(leaves shared memory, of both kinds).
 """
 
+import ctypes
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -17,6 +20,8 @@ import sys
 import time
 
 from effnet.witness import put
+
+_kept = []
 
 
 def attempt():
@@ -126,6 +131,18 @@ def _segv(fault, step, heartbeat):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def _shm(fault, step, heartbeat):
+    """Mapped by this process, and removed by nobody."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.shmget(0, 4096, 0o1600)
+    libc.shmat.restype = ctypes.c_void_p
+    libc.shmat(number, None, 0)
+    with open(f"/dev/shm/standin-{os.getpid()}", "w+b") as file:
+        file.truncate(4096)
+        _kept.append(mmap.mmap(file.fileno(), 4096))
+    print(f"shm: system v {number}, {file.name}", flush=True)
+
+
 def _nothing(fault, step, heartbeat):
     """Looked at elsewhere."""
 
@@ -146,6 +163,7 @@ _DO = {
     "segv": _segv,
     "lose_line": _lose_line,
     "double_line": _double_line,
+    "shm": _shm,
     "half_checkpoint": _nothing,
     "no_save": _nothing,
     "linger": _nothing,

@@ -1,0 +1,63 @@
+"""What is left when all that watches a run is killed at once, and nobody could say a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from launcher.shell import actions
+
+
+def shared_memory(lab, host):
+    table = (lab.hosts[host].root / "proc/sysvipc/shm").read_text().splitlines()[1:]
+    files = [path.name for path in (lab.hosts[host].root / "dev/shm").iterdir()]
+    return len(table), sorted(name for name in files if name.startswith("standin-"))
+
+
+def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
+    stubborn = [{"rank": rank, "step": 2, "do": "ignore_term"} for rank in (1, 2)]
+    fork = {"rank": 2, "step": 2, "do": "fork", "ignore_term": True, "session": True}
+    shm = {"rank": 3, "step": 2, "do": "shm"}
+    root = lab.start(*stubborn, fork, shm, epochs=500)
+    lab.wait_for(root, "epoch_finished")
+    recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
+    lab.until(recorded.exists)
+    lab.hosts["gamma"].run("sh", "-c", "EFFNET_TOKEN=other/001 setsid sleep 600 >&- 2>&- &")
+    watchers = [
+        seen.pid
+        for host in ("alpha", "beta")
+        for seen in lab.hosts[host].processes()
+        if "launcher.shell." in seen.command
+    ]
+    for pid in (lab.supervisor_pid(root), *watchers):
+        os.kill(pid, signal.SIGKILL)
+    lab.until(lambda: not actions.is_supervised(root))
+    segments, files = shared_memory(lab, "beta")
+    assert (segments, len(files)) == (1, 1)
+    done = lab.command("clean", "--json")
+    found = json.loads(done.stdout)
+    assert found["nodes"]["alpha"]["found"]
+    assert len(found["nodes"]["beta"]["found"]) >= 2
+    assert len([what for what in found["others"]["beta"] if "bytes" in what]) == 2
+    assert "sleep" not in done.stdout
+    done = lab.command("clean", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shared_memory(lab, "beta") == (0, [])
+    assert not {name: seen for name, seen in lab.left().items() if name != "gamma"}
+    foreign = lab.pid_like("gamma", "sleep", "600")
+    os.kill(foreign, signal.SIGKILL)
+    lab.hosts["beta"].link_down()
+    done = lab.command("clean", "--node", "beta")
+    assert done.returncode == 6
+    assert "beta" in done.stderr
+
+
+def test_an_agent_removes_the_shared_memory_of_its_killed_ranks(lab):
+    root = lab.start({"rank": 3, "step": 2, "do": "shm"}, epochs=500)
+    recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
+    lab.until(recorded.exists)
+    os.kill(lab.rank_pid(root, 3), signal.SIGKILL)
+    assert lab.end_of(root)["kind"] == "attempt_failed"
+    lab.nothing_left()
+    assert shared_memory(lab, "beta") == (0, [])

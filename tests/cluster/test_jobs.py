@@ -1,0 +1,103 @@
+"""Jobs on nodes, and checkpoints that are needed on another node than the one that wrote them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from launcher import client
+from launcher.shell import jobs
+from launcher.shell.event_log import read_state
+
+
+def start(lab, extra="", **changes):
+    path = lab.profile(**{"epochs": 500, **changes})
+    path.write_text(path.read_text() + extra)
+    return lab.runs / client.start_run(str(path))
+
+
+def ran(lab, *arguments):
+    done = lab.command(*arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
+    root = start(lab)
+    lab.wait_for(root, "checkpoint_saved")
+    result = ran(lab, "eval", root.name)
+    assert (result["exit_code"], result["result"]["images"]) == (0, 360)
+    # Without a choice it is where the checkpoint lies, and nothing is copied.
+    started = lab.wait_for(root, "job_started")
+    assert started["node"] == "alpha"
+    assert started["argv"][-4] == result["result"]["checkpoint"]
+    assert result["result"]["checkpoint"].startswith("/home/root/runs/")
+    assert json.loads((root / "jobs/001-eval/result.json").read_text())["top_1_acc"] == 0.9
+    there = lab.node_file(root, "alpha", "jobs/001-eval/log.txt").read_bytes()
+    assert (root / "jobs/001-eval/log.txt").read_bytes() == there
+
+    target = lab.folder / "made" / "b2"
+    result = ran(lab, "export", root.name, "--node", "beta", "--name", str(target))
+    assert result["result"]["path"] == f"{target}.onnx"
+    assert target.with_suffix(".onnx").read_bytes() == b"onnx"
+    argv = lab.wait_for(root, "job_started", count=2)["argv"]
+    assert "/jobs/002-export/checkpoint/step-" in " ".join(argv)
+    left = {path.name for path in lab.node_file(root, "beta", "jobs/002-export").iterdir()}
+    assert not left & {"checkpoint", "export"}
+
+    result = ran(lab, "infer", root.name, "--node", "beta", "--model", f"{target}.onnx")
+    assert lab.wait_for(root, "job_started", count=3)["node"] == "beta"
+    client.stop_run(root, save=False)
+    lab.end_of(root)
+    assert ran(lab, "eval", root.name)["exit_code"] == 0
+    done = lab.command("eval", root.name, "--node", "delta")
+    assert done.returncode == 2
+    assert "alpha, beta" in done.stderr
+
+
+def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
+    root = start(lab, '\nSTANDIN_EVAL_S = "4"\n')
+    lab.wait_for(root, "checkpoint_saved")
+    job = client.start_job(root, "eval", node="beta")
+    lab.until(lambda: any("job-" in s.command or "eval" in s.command for s in lab.left()["beta"]))
+    lab.hosts["beta"].kill_sshd()
+    time.sleep(1)
+    lab.hosts["beta"].start_sshd()
+    assert jobs.wait_for_job(root, job).exit_code == 0
+    there = lab.node_file(root, "beta", f"jobs/{job}/log.txt").read_bytes()
+    assert (root / f"jobs/{job}/log.txt").read_bytes() == there
+
+    job = client.start_job(root, "eval", node="beta")
+    path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
+    lab.until(path.exists)
+    assert lab.command("stop", root.name, "--job", job).returncode == 0
+    state = jobs.wait_for_job(root, job)
+    assert state.exit_code == 143
+    client.stop_run(root, save=False)
+    lab.end_of(root)
+    assert read_state(root).jobs[1].finished_s is not None
+
+
+def test_resume_with_rank_0_on_another_node_brings_the_checkpoint_there(lab):
+    root = start(lab, step_s=0.05)
+    lab.wait_for(root, "checkpoint_saved")
+    os.kill(lab.rank_pid(root, 1), 9)
+    assert lab.end_of(root)["kind"] == "attempt_failed"
+    lab.nothing_left()
+    step = lab.events(root, "checkpoint_saved")[-1]["step"]
+    edited = lab.profile(nodes=("gamma",), epochs=step // 10 + 1)
+    name = f"checkpoint/step-{step:08d}.ckpt"
+    done = lab.command("resume", root.name, "--profile", str(edited), "--dry-run")
+    assert "would be copied from alpha to gamma" in done.stdout, done.stdout + done.stderr
+    assert not lab.node_file(root, "gamma", name).exists()
+    done = lab.command("resume", root.name, "--profile", str(edited))
+    assert "copied from alpha to gamma: 0.1 MB" in done.stdout, done.stdout + done.stderr
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    there = lab.node_file(root, "gamma", name).read_bytes()
+    assert there == lab.node_file(root, "alpha", name).read_bytes()
+    # Two ranks instead of four, from the end of an epoch on.
+    assert lab.steps(root, 1, attempt=2) == list(range(step, step + 10))
+    lab.nothing_left()
+    # What rank 0 wrote on gamma is newer, and the run's now.
+    assert client.resume_choice(root).step == step + 10

@@ -6,17 +6,20 @@ imported when it is called, so that a client that only watches loads neither pro
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from launcher.command_line import command_line
+from launcher.core import seat
 from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import Plan, RunContext
 from launcher.core.preflight.row import Row, RowState, blocking, expected
 from launcher.core.profile import Profile
 from launcher.core.state import JobState, RunStatus
+from launcher.errors import NodeError
 from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
@@ -54,6 +57,7 @@ __all__ = [
     "blocking",
     "checkpoints",
     "command_line",
+    "connect",
     "doctor",
     "expected",
     "find_profile",
@@ -133,10 +137,20 @@ def preflight(
     ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is mended (``told``
     hears a line for each thing that was done) and the nodes are asked again. Which rows stop a
     start: ``blocking(rows, ignored)``. Raises ProfileError.
+
+    With a supervisor on the first node, that node is the one that asks.
     """
+    from launcher.shell.homes import preflight as homes_preflight
     from launcher.shell.preflight.run import Preflight
 
-    found = Preflight(_profile(profile), data_path=data_path, settings=sets, take=take, ask=ask)
+    profile = _profile(profile)
+    if seat.is_elsewhere(profile) and not fix:
+        with contextlib.suppress(NodeError):  # why, the rows from here say
+            rows = homes_preflight(profile, sets, data_path, ask)
+            for row in rows:
+                take(row)
+            return rows
+    found = Preflight(profile, data_path=data_path, settings=sets, take=take, ask=ask)
     try:
         rows = found.run()
         if fix and any(row.fix for row in rows):
@@ -224,6 +238,18 @@ def resume_run(
     return actions.resume_run(
         _root(run), checkpoint=checkpoint, profile=edited, sets=sets, progress=progress
     )
+
+
+def connect(run: Run) -> None:
+    """For a run that lives on its first node: what is here is up to date, and stays so.
+
+    Nothing happens for other runs. Raises LaunchError when the node can't be reached.
+    """
+    reader = _reader(run)
+    if reader.link() is not None:
+        from launcher.shell import actions
+
+        actions.connect_home(reader.paths.root)
 
 
 def start_job(run: Run, kind: str, **options: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -139,7 +139,10 @@ class LiveSource:
     def open(self, name: str) -> LiveRun:
         """A run by id, unique prefix, path or ``latest``."""
         with told():
-            return LiveRun(client.open_run(name))
+            reader = client.open_run(name)
+        with suppress(LaunchError):  # its age is shown, and why
+            client.connect(reader)
+        return LiveRun(reader)
 
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """What a start would write and run."""

@@ -173,7 +173,13 @@ def open_supervised(run: str) -> RunReader:
             errors().print("its supervisor had died and was replaced", style="yellow")
     except LaunchError as error:
         # To look at a run must work even where it cannot be owned (another user's, a full disk).
-        errors().print(f"nobody supervises it: {error.message}", style="yellow", markup=False)
+        if reader.link() is None:
+            errors().print(f"nobody supervises it: {error.message}", style="yellow", markup=False)
+    link = reader.link()
+    if link is not None and link.trouble:
+        since = time.strftime("%H:%M:%S", time.localtime(link.time_s))
+        text = f"{link.node} can't be reached since {since}, what is here is older: {link.trouble}"
+        errors().print(text, style="yellow", markup=False)
     return reader
 
 

@@ -125,6 +125,16 @@ class RunPaths:
         return self.root / "supervisor.json"
 
     @property
+    def home(self) -> Path:
+        """Where the run really is, when this is a copy of it (`supervisor = "first-node"`)."""
+        return self.root / "home.json"
+
+    @property
+    def link(self) -> Path:
+        """Whether the machine that the run is on can be reached now."""
+        return self.root / "link.json"
+
+    @property
     def checkpoint(self) -> Path:
         return self.root / "checkpoint"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -40,6 +41,27 @@ def is_supervised(supervisor: Path) -> bool:
     start = data.get("start_time") if isinstance(data, dict) else None
     known_start = float(start) if isinstance(start, (int, float)) else None
     return isinstance(pid, int) and pid > 0 and is_process(pid, known_start)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Whether the node that a run lives on can be reached; `trouble` is empty when it can.
+
+    `time_s`: Unix seconds, since when.
+    """
+
+    node: str
+    time_s: float
+    trouble: str
+
+
+def link_of(file: Path) -> Link:
+    """What ``link.json`` says; a damaged one says that nothing is known."""
+    try:
+        data = json.loads(read_range(file, 0, LIMIT_BYTES))
+        return Link(str(data["node"]), float(data["time"]), str(data["trouble"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Link("its first node", 0.0, "it was not asked yet")
 
 
 def has_ranks(state: RunState) -> bool:

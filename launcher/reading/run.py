@@ -17,6 +17,7 @@ from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.curves import Curves
 from launcher.reading.growing import GrowingLines, read_range
+from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.rank_files import RankFiles
@@ -82,9 +83,14 @@ class RunReader:
             self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
         changed_s = self.state.changed_s
         is_fresh = changed_s is not None and now_s - changed_s < START_GRACE_S
-        if self._is_supervised or self._has_ranks or is_fresh:
+        if self._is_supervised or self._has_ranks or is_fresh or self.link() is not None:
+            # A run that lives on its first node does so whether this machine looks or not.
             return self.state.status
         return RunStatus.LOST
+
+    def link(self) -> Link | None:
+        """For a run that lives on its first node: whether that was reached; None for others."""
+        return living.link_of(self.paths.link) if self.paths.home.is_file() else None
 
     def series(self, rank: int, field: str, attempt: int | None = None) -> Series:
         """One field of one rank over the steps; ``None``: the whole run, attempts joined.

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.core import seat
 from launcher.core.checkpoints import ResumeChoice
 from launcher.core.plan import Plan
 from launcher.core.profile import Profile
@@ -24,6 +25,7 @@ from launcher.errors import BusyError, CheckpointError, LaunchError, UsageError
 from launcher.reading.folders import runs_directory
 from launcher.shell import (
     checkpoint_choice,
+    homes,
     ownership,
     prepare,
     processes,
@@ -92,7 +94,8 @@ def start_run(
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     if prepare.is_plannable_here(profile):
         plan_run(profile, name=run, sets=sets, data_path=data_path)
-    prepare.introduce(profile, ask)
+    is_elsewhere = seat.is_elsewhere(profile)
+    (homes.introduce if is_elsewhere else prepare.introduce)(profile, ask)
     info = RunInfo(
         id=run,
         profile=profile.name,
@@ -102,6 +105,10 @@ def start_run(
         command=tuple(command),
     )
     request = StartRequest(data_path_of(profile, data_path), tuple(sets))
+    if is_elsewhere:
+        homes.start(root, info, profile, request, resume)
+        spawn_supervisor(root)
+        return run
     run_files.create(root, info, profile, request)
     try:
         spawn_supervisor(root, resume=str(Path(resume).absolute()) if resume else "")
@@ -132,6 +139,8 @@ def resume_choice(
 
     Raises `SettingsError`, `NodeError`.
     """
+    if homes.home_of(root) is not None:
+        return homes.resume_choice(root, checkpoint, profile, sets)
     stored = run_files.load(root)
     _check_edit(stored, profile, sets)
     run = run_files.edited(stored, profile, tuple(sets))
@@ -152,6 +161,10 @@ def resume_run(
     A checkpoint that lies on another machine than rank 0's is copied there; `progress` is told.
     Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`, `NodeError`.
     """
+    if homes.home_of(root) is not None:
+        choice = homes.resume(root, checkpoint, profile, sets, progress)
+        connect_home(root, is_new=True)
+        return choice
     stored = run_files.load(root)
     _check_edit(stored, profile, sets)
     _wait_for_supervisor_to_leave(root)
@@ -196,7 +209,25 @@ def ensure_supervisor(root: Path) -> bool:
         spawn_supervisor(root)
     except BusyError:
         return False  # somebody else was quicker
-    return True
+    # A supervisor elsewhere has not died: only this machine was away from it.
+    return homes.home_of(root) is None
+
+
+def connect_home(root: Path, *, is_new: bool = False) -> None:
+    """For a run that lives on its first node: what is here is up to date and stays so.
+
+    `is_new`: something was begun there, even when the run was over here. Raises `LaunchError`.
+    """
+    deadline = time.monotonic() + LEAVE_LIMIT_S
+    while homes.home_of(root) is not None and (is_new or not read_state(root).status.is_over):
+        if not is_supervised(root):
+            with contextlib.suppress(BusyError):
+                spawn_supervisor(root)
+            return
+        if not is_new or time.monotonic() > deadline:
+            return
+        # It may be about to leave, as all was over before.
+        time.sleep(0.2)
 
 
 def _wait_for_supervisor_to_leave(root: Path) -> None:
@@ -212,7 +243,8 @@ def spawn_supervisor(root: Path, resume: str = "") -> None:
     log = os.open(
         root / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
     )
-    argv = [sys.executable, "-m", "launcher.shell.supervisor", str(root)]
+    part = "supervisor" if homes.home_of(root) is None else "follower"
+    argv = [sys.executable, "-m", f"launcher.shell.{part}", str(root)]
     argv += ["--ready", str(processes.INHERITED_FD)]
     if resume:
         argv += ["--resume", resume]
@@ -288,7 +320,10 @@ def _read_answer(fd: int) -> str:
 def delete_run(root: Path) -> None:
     """Removes a run directory, checkpoints and all. Raises `BusyError` while any of it lives."""
     state = read_state(root)
-    if is_supervised(root) or strays_of(root.name):
+    home = homes.home_of(root)
+    if home is not None:
+        homes.ask(root, "run_delete")
+    elif is_supervised(root) or strays_of(root.name):
         raise BusyError(f"{root.name} is {state.status.value}: something of it runs still")
     # Renamed first: a half-removed folder must not look like a run.
     aside = root.with_name(f".{root.name}.removed")

@@ -215,6 +215,8 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
 def _model(run: StoredRun, wanted: str) -> str:
     if wanted:
         path = Path(wanted).expanduser().absolute()
+        if not path.is_file() and os.sep not in wanted:
+            path = run.paths.export / wanted
         if not path.is_file():
             raise UsageError(f"no model {path}")
         return str(path)

@@ -7,16 +7,18 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from launcher.core.paths import RunPaths
 from launcher.core.state import JobState
-from launcher.errors import BusyError, LaunchError
-from launcher.shell import job_plan, ownership, processes, run_files
+from launcher.errors import BusyError, LaunchError, UsageError
+from launcher.shell import actions, homes, job_plan, ownership, processes, run_files
 from launcher.shell.event_log import read_state
 from launcher.shell.job_files import Job, new_folder, read_job, write_job
 from launcher.shell.job_plan import JobRequest
+from launcher.shell.supervision import is_supervised
 from launcher.shell.tail import last_lines
 from launcher.shell.transfer import Progress
 
@@ -30,6 +32,8 @@ def start_job(root: Path, kind: str, *, progress: Progress | None = None, **opti
     `progress` is told what is copied to the job's node. Raises `UsageError`, `CheckpointError`,
     `BusyError` (a rank holds the device), `NodeError`, `LaunchError`.
     """
+    if homes.home_of(root) is not None:
+        return _start_at_home(root, kind, progress, options)
     run = run_files.load(root)
     request = JobRequest(kind, **options)
     with job_plan.site_of(run, request) as site:
@@ -61,6 +65,9 @@ def start_job(root: Path, kind: str, *, progress: Progress | None = None, **opti
 
 def stop_job(root: Path, job: str) -> None:
     """Ends a job: SIGTERM, then SIGKILL, for all of its processes. Raises `RunNotFoundError`."""
+    if homes.home_of(root) is not None:
+        homes.ask(root, "run_job_stop", job=job)
+        return
     found = read_job(RunPaths(root), job)
     runner = ownership.read_process(found.pid)
     if runner is None or runner.start_time != found.start_ticks:
@@ -74,14 +81,30 @@ def stop_job(root: Path, job: str) -> None:
 def wait_for_job(root: Path, job: str) -> JobState:
     """Until the job is over. Raises `LaunchError` when what ran it is gone without a word."""
     paths = RunPaths(root)
+    is_elsewhere = homes.home_of(root) is not None
     while True:
-        is_gone = not read_job(paths, job).is_running
+        is_gone = not (is_supervised(root) if is_elsewhere else read_job(paths, job).is_running)
         state = next((item for item in read_state(root).jobs if item.job == job), None)
         if state is not None and state.finished_s is not None:
-            return state
+            return replace(state, result=homes.result_here(root, state.result))
         if is_gone:
             raise LaunchError(f"job {job} is gone", f"Its log: {paths.job(job).log}")
         time.sleep(0.1)
+
+
+def _start_at_home(
+    root: Path, kind: str, progress: Progress | None, options: dict[str, Any]
+) -> str:
+    """The run is on its first node, and so are its checkpoints and what it has exported."""
+    for name, word in (("file_name", "--name"), ("model", "--model")):
+        if os.sep in str(options.get(name, "")):
+            raise UsageError(
+                f"{word} takes a file's name and no path: the run lives on its first node",
+                "Exported files come into the run directory here, below export/.",
+            )
+    job = str(homes.ask(root, "run_job", progress, kind=kind, options=options)["job"])
+    actions.connect_home(root, is_new=True)
+    return job
 
 
 def last_words(root: Path, job: str) -> list[str]:

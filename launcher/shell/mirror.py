@@ -8,6 +8,7 @@ here is the offset to go on from, whoever copied before.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,27 @@ class Copy:
             return False
         self._is_troubled = False
         return True
+
+
+def data_offset(fd: int, offset: int) -> int:
+    """Where data goes on from `offset`: behind what a log's limit has dropped there.
+
+    Raises `OSError`.
+    """
+    size = os.fstat(fd).st_size
+    if offset >= size:
+        return offset
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: nothing but a hole. Else the file system knows of no holes.
+        return size if error.errno == errno.ENXIO else offset
+
+
+def pad_to(fd: int, size_bytes: int) -> None:
+    """Makes a file longer by a hole. Raises `OSError`."""
+    if os.fstat(fd).st_size < size_bytes:
+        os.ftruncate(fd, size_bytes)
 
 
 def _message(name: str, data: bytes, offset: int | None) -> Message:

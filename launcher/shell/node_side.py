@@ -49,7 +49,10 @@ def main() -> int:
     except (LaunchError, OSError) as error:
         hint = error.hint if isinstance(error, LaunchError) else ""
         text = error.message if isinstance(error, LaunchError) else str(error)
-        reply(ok=False, error=text, hint=hint)
+        problems = getattr(error, "problems", ())
+        kind = type(error).__name__
+        node = getattr(error, "node", "")
+        reply(ok=False, error=text, hint=hint, kind=kind, node=node, problems=list(problems))
         return 1
 
 
@@ -238,6 +241,16 @@ ELSEWHERE = {
     "job_follow": "node_jobs:follow",
     "job_stop": "node_jobs:stop",
     "job_clear": "node_jobs:clear",
+    "run_introduce": "node_runs:introduce",
+    "run_preflight": "node_runs:preflight",
+    "run_start": "node_runs:start",
+    "run_ask": "node_runs:ask",
+    "run_resume": "node_runs:resume",
+    "run_choice": "node_runs:choice",
+    "run_job": "node_runs:job",
+    "run_job_stop": "node_runs:job_stop",
+    "run_delete": "node_runs:delete",
+    "run_follow": "node_runs:follow",
     "leftovers": "node_clean:leftovers",
     "end_leftovers": "node_clean:end_leftovers",
 }

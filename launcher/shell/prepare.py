@@ -20,7 +20,7 @@ from launcher.core.plan import NodeFacts, Plan, PlannedNode, PlannedProcess, Rol
 from launcher.core.profile import Profile, ip_address
 from launcher.core.start_cluster import master_node
 from launcher.core.trainer_command import run_paths
-from launcher.errors import BusyError, NodeError
+from launcher.errors import BusyError
 from launcher.shell import device_ips
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
@@ -134,13 +134,6 @@ def introduce(profile: Profile, ask: Ask | None = None) -> None:
 
     Raises `NodeError`.
     """
-    first = profile.nodes[0]
-    if profile.supervisor == "first-node" and not first.is_local:
-        raise NodeError(
-            first.label,
-            "a supervisor on the first node is not there yet",
-            'Set supervisor = "here" in the profile, and start from a machine that stays awake.',
-        )
     lock = threading.Lock()
 
     def one_at_a_time(question: str) -> bool:

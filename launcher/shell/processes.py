@@ -168,3 +168,11 @@ def detach() -> None:
             os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+
+
+def tell_ready(fd: int | None, text: str) -> None:
+    """Says `ok`, or why not, to the client that started this process; it waits for the end."""
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(fd, text.encode())
+            os.close(fd)

@@ -72,9 +72,15 @@ class Reach:
         with self._lock:
             self._drop()
 
-    def ask(self, operation: str, take: TakeFile | None = None, **fields: Any) -> Message:
+    def ask(
+        self,
+        operation: str,
+        take: TakeFile | None = None,
+        silent_s: float = 60.0,
+        **fields: Any,
+    ) -> Message:
         """One question. -> the reply, whose `ok` may be false. Raises `NodeError`."""
-        stream, lines = self.start(operation, 60.0, **fields)
+        stream, lines = self.start(operation, silent_s, **fields)
         try:
             reply, _ = self.reply(stream, lines, take)
         finally:
@@ -106,7 +112,7 @@ class Reach:
                     continue
                 if message.get("type") == "reply":
                     return message, found[number + 1 :]
-                if take is not None and message.get("type") == "file":
+                if take is not None and message.get("type") in ("file", "progress"):
                     take(message)
         raise self.failed(stream, "")
 

@@ -1,10 +1,15 @@
-"""Whether somebody owns a run, here."""
+"""Who owns a run on this machine: a lock, held as long as its process lives."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+from launcher.errors import BusyError
+
+LOCK_S = 0.3
 
 
 def is_supervised(root: Path) -> bool:
@@ -22,3 +27,19 @@ def is_supervised(root: Path) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def own(root: Path) -> int:
+    """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
+    fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < deadline:
+                time.sleep(0.02)  # a client may just be looking
+                continue
+            os.close(fd)
+            raise BusyError(f"another supervisor owns {root.name}") from None
+        return fd

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import selectors
 import sys
@@ -34,9 +33,9 @@ from launcher.shell.mpirun_files import with_ssh_files
 from launcher.shell.reach import reaches_of
 from launcher.shell.run_files import StoredRun
 from launcher.shell.say import say
+from launcher.shell.supervision import own
 
 TICK_S = 0.05
-LOCK_S = 0.3
 WRITE_LIMIT_S = 3600.0
 
 
@@ -241,22 +240,6 @@ class Supervisor:
                 pass
 
 
-def own(root: Path) -> int:
-    """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
-    fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() < deadline:
-                time.sleep(0.02)  # a client may just be looking
-                continue
-            os.close(fd)
-            raise BusyError(f"another supervisor owns {root.name}") from None
-        return fd
-
-
 def supervise(root: Path, resume: str, ready_fd: int | None) -> int:
     supervisor: Supervisor | None = None
     if ready_fd is not None:
@@ -269,22 +252,15 @@ def supervise(root: Path, resume: str, ready_fd: int | None) -> int:
         supervisor = Supervisor(run, log)
         supervisor.introduce()
         supervisor.begin(point, bool(resume))
-        _tell_ready(ready_fd, "ok")
+        processes.tell_ready(ready_fd, "ok")
         return supervisor.run()
     except (LaunchError, OSError) as error:
         say(str(error))
-        _tell_ready(ready_fd, str(error))
+        processes.tell_ready(ready_fd, str(error))
         return error.exit_code if isinstance(error, LaunchError) else 1
     finally:
         if supervisor is not None:
             supervisor.close()
-
-
-def _tell_ready(fd: int | None, text: str) -> None:
-    if fd is not None:
-        with contextlib.suppress(OSError):
-            os.write(fd, text.encode())
-            os.close(fd)
 
 
 def main(argv: list[str] | None = None) -> int:

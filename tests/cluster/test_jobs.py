@@ -31,7 +31,7 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
     # Without a choice it is where the checkpoint lies, and nothing is copied.
     started = lab.wait_for(root, "job_started")
     assert started["node"] == "alpha"
-    assert started["argv"][-4] == result["result"]["checkpoint"]
+    assert result["result"]["checkpoint"] in started["argv"]
     assert result["result"]["checkpoint"].startswith("/home/root/runs/")
     assert json.loads((root / "jobs/001-eval/result.json").read_text())["top_1_acc"] == 0.9
     there = lab.node_file(root, "alpha", "jobs/001-eval/log.txt").read_bytes()
@@ -48,6 +48,8 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
 
     result = ran(lab, "infer", root.name, "--node", "beta", "--model", f"{target}.onnx")
     assert lab.wait_for(root, "job_started", count=3)["node"] == "beta"
+    assert (root / "jobs/003-infer/predictions.csv").read_text().startswith("image,")
+    assert result["result"]["images"] == 360
     client.stop_run(root, save=False)
     lab.end_of(root)
     assert ran(lab, "eval", root.name)["exit_code"] == 0

@@ -86,14 +86,3 @@ def test_nodes_that_cannot_run_it_are_all_named_and_nothing_is_written(lab):
     assert "beta" in done.stderr
     assert "no-python" in done.stderr
     assert not lab.runs.exists()
-
-
-def test_a_supervisor_on_the_first_node_is_refused_and_not_ignored(lab):
-    path = lab.profile()
-    path.write_text(
-        path.read_text().replace("data_path", 'supervisor = "first-node"\ndata_path', 1)
-    )
-    done = lab.command("start", str(path))
-    assert done.returncode == 6
-    assert "not there yet" in done.stderr
-    assert not lab.runs.exists()

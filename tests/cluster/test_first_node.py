@@ -1,0 +1,102 @@
+"""A run whose supervisor is on the first node: this machine may sleep, and only has a copy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from launcher import client
+from launcher.core.state import RunStatus
+from launcher.shell import actions
+from tui.live import LiveSource
+from tui.source import FrameRequest
+
+FIRST = 'supervisor = "first-node"\ndata_path'
+
+
+def profile(lab, **changes):
+    path = lab.profile(**changes)
+    path.write_text(path.read_text().replace("data_path", FIRST, 1))
+    return path
+
+
+def knows_others(lab):
+    """What a person does once by hand: a login from the first node to the others."""
+    known = (lab.hosts.home / ".ssh/known_hosts").read_text()
+    (lab.hosts["alpha"].home / ".ssh/known_hosts").write_text(known)
+
+
+def copies(lab, root):
+    """Name -> (here, there) of the files that a copy has."""
+    from launcher.shell.tree_mirror import names_below
+
+    there = lab.node_file(root, "alpha", ".")
+    names = [name for name in names_below(there) if name not in ("profile.json",)]
+    assert "events.jsonl" in names
+    assert "attempts/001/ranks/0003/log.txt" in names
+    return {name: ((root / name).read_bytes(), (there / name).read_bytes()) for name in names}
+
+
+def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
+    knows_others(lab)
+    done = lab.command("start", str(profile(lab, epochs=500)), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    root = lab.runs / json.loads(done.stdout)["run"]
+    there = lab.node_file(root, "alpha", "supervisor.json")
+    assert lab.pid_like("alpha", "launcher.shell.supervisor")
+    assert json.loads(there.read_text())["pid"] != lab.supervisor_pid(root)
+    lab.wait_for(root, "checkpoint_saved")
+    assert "running" in lab.command("status", root.name).stdout
+    assert "plain" in lab.command("logs", root.name, "--rank", "3", "-n", "4").stdout
+    frame = LiveSource().open(root.name).frame(FrameRequest())
+    assert len(frame.view.ranks) == 4
+    result = json.loads(lab.command("export", root.name, "--name", "b2", "--json").stdout)
+    assert result["result"]["path"] == str(root / "export/b2.onnx")
+    assert (root / "export/b2.onnx").read_bytes() == b"onnx"
+    done = lab.command("stop", root.name)
+    assert "stopped" in done.stdout, done.stdout + done.stderr
+    lab.nothing_left()
+    lab.until(lambda: not actions.is_supervised(root))
+    assert all(here == there for here, there in copies(lab, root).values())
+    step = lab.events(root, "attempt_stopped")[0]["step"]
+    epochs = step // 10 + 2
+    done = lab.command("resume", root.name, "--set", f"epoch_size={epochs}")
+    assert f"step {step}" in done.stdout, done.stdout + done.stderr
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    lab.nothing_left()
+    lab.until(lambda: not actions.is_supervised(root))
+    assert lab.steps(root, 3, attempt=2)[-1] == epochs * 10 - 1
+    assert client.open_run(root).poll().status is RunStatus.FINISHED
+    assert lab.command("prune", "--run", root.name, "--yes").returncode == 0
+    assert not there.parent.exists()
+
+
+def test_this_machine_may_go_away_and_come_back_later(lab):
+    knows_others(lab)
+    root = lab.runs / client.start_run(str(profile(lab, epochs=12, step_s=0.05)))
+    lab.wait_for(root, "epoch_finished")
+    # As a laptop that is closed: what is here ends, the node hears nothing.
+    lab.hosts["alpha"].link_down()
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: not actions.is_supervised(root))
+    done = lab.command("status", root.name)
+    assert "alpha can't be reached" in done.stderr, done.stderr
+    assert client.open_run(root).status() is RunStatus.RUNNING
+    lab.hosts["alpha"].link_up()
+    assert lab.command("status", root.name).returncode == 0
+    assert lab.end_of(root, 90)["kind"] == "attempt_finished"
+    lab.nothing_left()
+    lab.until(lambda: not actions.is_supervised(root), 60)
+    assert all(here == there for here, there in copies(lab, root).values())
+    assert lab.steps(root, 3) == list(range(120))
+
+
+def test_a_first_node_that_cannot_reach_the_others_says_so(lab):
+    (lab.hosts["alpha"].home / ".ssh/known_hosts").unlink(missing_ok=True)
+    done = lab.command("start", str(profile(lab)))
+    assert done.returncode == 6
+    assert "beta: from alpha: the host key of" in done.stderr
+    assert "log in from alpha" in done.stderr
+    assert not lab.runs.exists()
+    assert not list((lab.hosts["alpha"].home / "runs").glob("*/supervisor.json"))

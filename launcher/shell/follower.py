@@ -75,6 +75,11 @@ class Copying:
             self._follow()
         except (LaunchError, OSError, ValueError) as error:
             self._reach.drop()
+            if isinstance(error, LaunchError) and not isinstance(error, NodeError):
+                # The node itself says that there is nothing to follow.
+                self._says(str(error))
+                self.is_over = True
+                return
             self._says(str(error))
             time.sleep(AGAIN_S[min(self._tries, len(AGAIN_S) - 1)])
             self._tries += 1
@@ -117,6 +122,9 @@ class Copying:
         if self.is_whole.is_set() and trouble == self.trouble:
             return
         self.trouble = trouble
+        if not self._paths.home.is_file():
+            self.is_over = True  # the copy was removed
+            return
         if trouble:
             say(trouble)
         link = {"node": self._home.node, "time": time.time(), "trouble": trouble}

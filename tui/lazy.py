@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from tui.checks import Check
 from tui.model import HomeView
 from tui.source import PlanText, RunSource, Source
 
@@ -35,6 +36,16 @@ class LazySource:
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """What a start would write and run."""
         return self._live().plan(profile, overrides)
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """What a preflight will look at."""
+        return self._live().checks(profile)
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """Ask all nodes."""
+        self._live().preflight(profile, overrides, take)
 
     def start(self, profile: str, overrides: Mapping[str, str]) -> str:
         """Start a run."""

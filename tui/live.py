@@ -13,6 +13,7 @@ from launcher import client
 from launcher.core.plan import Role
 from launcher.errors import LaunchError
 from tui import live_view
+from tui.checks import Check
 from tui.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.live_log import LiveLog
 from tui.log_source import LogSource
@@ -20,6 +21,7 @@ from tui.merged_log import MergedLog, Part
 from tui.model import Checkpoint, HomeView, Restart, RunFrame, SkewData
 from tui.source import (
     DATA_PATH,
+    IGNORE,
     NO,
     SAVE,
     SHARE_DEVICE,
@@ -151,6 +153,23 @@ class LiveSource:
             plan = client.plan_run(profile, sets=sets, data_path=data_path)
             return PlanText(_sections(plan), self.command("start", profile, overrides))
 
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """(check, node) of every row to come."""
+        with told():
+            return client.expected(client.find_profile(profile))
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """Ask all nodes; nobody is asked about an unknown host, so its row is red."""
+        sets, data_path = _split(overrides)
+
+        def taken(row: client.Row) -> None:
+            take(Check(row.check, row.node, row.state.value, row.text, row.hint))
+
+        with told():
+            client.preflight(profile, sets=sets, data_path=data_path, take=taken)
+
     def start(self, profile: str, overrides: Mapping[str, str]) -> str:
         """The new run's id."""
         sets, data_path = _split(overrides)
@@ -183,7 +202,7 @@ class LiveSource:
 
 def _split(overrides: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], str]:
     """Training keys as pairs, and the data folder, which is not one of them."""
-    sets = tuple((key, value) for key, value in overrides.items() if key != DATA_PATH)
+    sets = tuple((key, value) for key, value in overrides.items() if key not in (DATA_PATH, IGNORE))
     return sets, overrides.get(DATA_PATH, "")
 
 
@@ -191,6 +210,8 @@ def _words(action: str, target: str, options: Mapping[str, str]) -> str:
     if action in ("start", "plan", "resume"):
         sets, data_path = _split(options)
         more: dict[str, object] = {"data_path": data_path} if data_path else {}
+        if options.get(IGNORE):
+            more["ignore"] = tuple(options[IGNORE].split())
         return shlex.join(client.command_line(action, target, settings=sets, **more))
     if action == "stop":
         save = options.get(SAVE) != NO

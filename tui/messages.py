@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from tui.checks import Check, CheckBoard
 from tui.log_window import LogFrame
 from tui.model import HomeView, Restart, RunFrame
 from tui.source import PlanText
@@ -55,6 +56,33 @@ class PlanMade(_Latest):
     def __init__(self, plan: PlanText | None, problem: str = "") -> None:
         super().__init__()
         self.plan = plan
+        self.problem = problem
+
+
+class CheckCame(Message, bubble=False):
+    """A row of a preflight; ``look`` says of which one, for keys may have changed since."""
+
+    def __init__(self, look: int, check: Check) -> None:
+        super().__init__()
+        self.look = look
+        self.check = check
+
+
+class ChecksBegun(Message, bubble=False):
+    """A preflight was begun: the rows that it will have."""
+
+    def __init__(self, look: int, board: CheckBoard) -> None:
+        super().__init__()
+        self.look = look
+        self.board = board
+
+
+class ChecksDone(Message, bubble=False):
+    """A preflight is over; ``problem`` says why it could not be made."""
+
+    def __init__(self, look: int, problem: str = "") -> None:
+        super().__init__()
+        self.look = look
         self.problem = problem
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from tui.checks import Check
 from tui.model import HomeView
 from tui.source import PlanText, RunSource, Source, SourceError
 
@@ -28,6 +29,16 @@ class ReadOnlySource:
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """A plan only says what would be done."""
         return self._source.plan(profile, overrides)
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """What a preflight would look at."""
+        return self._source.checks(profile)
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """A preflight changes nothing."""
+        self._source.preflight(profile, overrides, take)
 
     def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
         """The command line of an action; showing it does nothing."""

@@ -13,7 +13,7 @@ import struct
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from launcher.core.events import AttemptStarted, ResumePoint, parse_event
 from launcher.core.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.paths import RankPaths, RunPaths
 from launcher.core.state import RunStatus
+from tui.checks import Check
 from tui.live import LiveRun, LiveSource, told
 from tui.model import Restart, RunFrame
 from tui.source import FrameRequest, PlanText, SourceError
@@ -256,6 +257,15 @@ class ReplaySource(LiveSource):
         folder = Path(self._folder.name) / str(self._count) / root.name
         folder.mkdir(parents=True)
         return ReplayRun(root, self._speed, folder, self._folder)
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """Nothing is looked at in a replay."""
+        return ()
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """Nothing is started, so nothing is looked at."""
 
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """Not here."""

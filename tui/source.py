@@ -6,14 +6,16 @@ its own. Every call may touch files or sockets, so each is made from a worker th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from tui.checks import Check
 from tui.log_source import LogSource
 from tui.model import HomeView, Restart, RunFrame
 
 DATA_PATH: Final = "data_path"  # among the overrides: the data folder, not a training key
+IGNORE: Final = "ignore"  # among the overrides: red checks that were named, with spaces between
 SHARE_DEVICE: Final = "share_device"  # a job's option, ``YES`` or left out
 SAVE: Final = "save"  # an option of stop, ``NO`` or left out
 YES: Final = "yes"
@@ -48,7 +50,6 @@ class PlanText:
 
     sections: tuple[tuple[str, tuple[str, ...]], ...]
     command: str
-    checks: tuple[tuple[bool | None, str, str], ...] = ()  # green?, name, what it says
 
 
 class Player(Protocol):
@@ -99,6 +100,14 @@ class Source(Protocol):
 
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """What a start would write and run; raises :class:`SourceError` naming every error."""
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """(check, node) of every row of a preflight, in the order of showing."""
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """Ask all nodes; ``take`` hears of each row as it comes, from other threads, in turn."""
 
     def start(self, profile: str, overrides: Mapping[str, str]) -> str:
         """Start a run; its id."""

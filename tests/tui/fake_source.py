@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from tui.checks import Check
 from tui.log_source import LogSource
 from tui.model import (
     ChartData,
@@ -203,6 +205,13 @@ class FakeSource:
                 HomeProfile("broken", "broken.toml", errors=("nodes.0.host: a value is missing",)),
             ),
         )  # fmt: skip
+        self.preflight_rows = [
+            Check("python", "localhost", "ok", "Python 3.11.7, /opt/effnet/bin/python"),
+            Check("data", "localhost", "ok", "/data: 10 classes in train, 10 classes in val"),
+        ]
+        self.preflights: list[Mapping[str, str]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
 
     def home(self) -> HomeView:
@@ -220,6 +229,17 @@ class FakeSource:
             (("files", ("plan.json", "hostfile")), ("rank 0 on localhost", ("python -m effnet",))),
             self.command("start", profile, overrides),
         )
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        return [check.key for check in self.preflight_rows]
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        self.preflights.append(dict(overrides))
+        for check in self.preflight_rows:
+            self.may_answer.wait(30)
+            take(check)
 
     def start(self, profile: str, overrides: Mapping[str, str]) -> str:
         self.asked.append(("start", profile, overrides))

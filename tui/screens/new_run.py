@@ -15,9 +15,10 @@ from textual.widgets import Input, Static
 from tui.feed import in_background
 from tui.messages import ActionDone, ActionFailed, PlanMade
 from tui.model import HomeProfile
-from tui.screens.base import FeedScreen
-from tui.source import DATA_PATH, PlanText, SourceError
+from tui.screens.new_run_checks import CheckedScreen
+from tui.source import DATA_PATH, IGNORE, PlanText, SourceError
 from tui.text import clean
+from tui.widgets.check_list import CheckList
 from tui.widgets.hint_bar import HintBar
 
 
@@ -32,14 +33,19 @@ def parse_overrides(text: str) -> dict[str, str]:
     return result
 
 
-class NewRunScreen(FeedScreen):
-    """``ctrl+s`` starts, once the plan is there."""
+class NewRunScreen(CheckedScreen):
+    """``ctrl+s`` starts, once the plan is there and the checks are green."""
 
     BINDING_GROUP_TITLE = "New run"
-    HELP = "What a start would write and run. Training keys are changed as key=value."
+    HELP = (
+        "What a start would write and run, and whether all nodes are ready for it. Training keys"
+        " are changed as key=value; a red check is overridden by typing its name."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start"),
-        Binding("escape", "dismiss", "Back"),
+        Binding("o", "override", "Override"),
+        Binding("c", "look_again", "Check again"),
+        Binding("escape", "back", "Back"),
         Binding("y,ctrl+y", "copy", "Copy command"),
         Binding("Y", "copy_plan", "Copy plan"),
         Binding("slash", "edit", "Change keys", key_display="/"),
@@ -66,9 +72,14 @@ class NewRunScreen(FeedScreen):
                     yield Static("", id="changed")
                     yield Static("data folder", classes="title")
                     yield Input(placeholder="as in the profile", id="data", compact=True)
-                    yield Static("", id="checks")
                 with VerticalScroll(id="right"):
                     yield Static("making the plan …", id="plan")
+            yield CheckList(id="checks")
+            yield Input(
+                placeholder="name of a red check, to start all the same (esc: none)",
+                id="override",
+                compact=True,
+            )
         yield Static("", id="too-small")
         yield HintBar(id="hints")
 
@@ -77,6 +88,7 @@ class NewRunScreen(FeedScreen):
         self.query_one("#right").focus()
         self._look()
         self._make_plan()
+        self.look_at_nodes(self._profile, dict(self._overrides))
 
     @work(thread=True, exclusive=True, group="home")
     def _look(self) -> None:
@@ -90,6 +102,7 @@ class NewRunScreen(FeedScreen):
         self.query_one("#picture", Static).update(Content("\n".join(lines).strip()))
 
     def _make_plan(self) -> None:
+        self.is_planning = True
         source, profile, overrides = self.dashboard.source, self._profile, dict(self._overrides)
 
         def work() -> str:
@@ -104,6 +117,7 @@ class NewRunScreen(FeedScreen):
     def on_plan_made(self, message: PlanMade) -> None:
         """Draw the plan, or why there is none."""
         self._plan = message.plan
+        self.is_planning = False
         if message.plan is None:
             self.query_one("#plan", Static).update(
                 Content("no plan:\n" + clean(message.problem.replace("\n", " / ")))
@@ -115,16 +129,17 @@ class NewRunScreen(FeedScreen):
             parts.extend(clean(line) + "\n" for line in lines)
             parts.append("\n")
         self.query_one("#plan", Static).update(Content.assemble(*parts))
-        marks = {True: "✓", False: "✗", None: "·"}
-        rows = [f"{marks[good]} {name}: {clean(says)}" for good, name, says in message.plan.checks]
-        self.query_one("#checks", Static).update(Content("\n".join(rows)))
+        self.start_if_asked()
 
     def action_edit(self) -> None:
         """Type changed keys."""
         self.query_one("#overrides").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the keys and make the plan again."""
+        """Take the keys, make the plan again, look again."""
+        if event.input.id == "override":
+            self.name_given(event.input)
+            return
         data = self.query_one("#data", Input).value.strip()
         try:
             self._overrides = parse_overrides(self.query_one("#overrides", Input).value)
@@ -135,20 +150,49 @@ class NewRunScreen(FeedScreen):
         self.query_one("#changed", Static).update(Content(changed))
         if data:
             self._overrides[DATA_PATH] = data
+        self._take_overridden()
         self.query_one("#right").focus()
         self._make_plan()
+        self.look_at_nodes(self._profile, dict(self._overrides))
+
+    def overridden(self) -> None:
+        """The command names what was overridden."""
+        self._take_overridden()
+        self._make_plan()
+
+    def _take_overridden(self) -> None:
+        if self.board.overridden:
+            self._overrides[IGNORE] = " ".join(self.board.overridden)
+
+    def action_look_again(self) -> None:
+        """Once more, for something was mended."""
+        self._make_plan()
+        self.look_at_nodes(self._profile, dict(self._overrides))
+
+    def action_back(self) -> None:
+        """Out of the field, else back home."""
+        if self.is_asking():
+            self.close_field(self.query_one("#override", Input))
+        else:
+            self.dismiss()
 
     def action_start(self) -> None:
         """Start what the plan shows."""
         if self.dashboard.readonly:
             self.notify("started with --readonly: nothing can be started", severity="warning")
-        elif self._plan is None:
+        elif self._plan is None and not self.is_planning:
             self.notify("there is no plan to start", severity="warning")
-        elif not self._starting:
-            self._starting = True
-            self.notify("starting …", timeout=3)
-            source, profile, overrides = self.dashboard.source, self._profile, self._overrides
-            in_background(self, "start", lambda: source.start(profile, overrides))
+        elif not self._starting and self.may_start():
+            self.start_now()
+
+    def start_now(self) -> None:
+        """It is green: one run, however often the key comes."""
+        if self._starting or self._plan is None:
+            return
+        self._starting = True
+        self.notify("starting …", timeout=3)
+        source, profile, overrides = self.dashboard.source, self._profile, dict(self._overrides)
+        in_background(self, "start", lambda: source.start(profile, overrides))
 
     def on_action_done(self, message: ActionDone) -> None:
         """Started: show the run."""

@@ -1,0 +1,110 @@
+"""The checks of a new run: marks that turn green or red as answers come, with what mends it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+
+from tui.checks import FAILED, OK, PENDING, SKIPPED, WARNING, CheckBoard, Group
+from tui.text import clean, fit, plural
+from tui.widgets.lines import Line, LineView, bar
+
+NAME_WIDTH: Final = 15
+MARK_WIDTH: Final = 2
+MANY_NODES: Final = 3
+
+
+class CheckList(LineView):
+    """As high as it needs to be; where there is little room, what is green gives way."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._board = CheckBoard()
+        self._has_nodes = False
+        self._room = self._most = 8
+
+    def show(self, board: CheckBoard, room: int, most: int) -> None:
+        """Draw the board in ``room`` lines; what is not green may take up to ``most``."""
+        self._board, self._room, self._most = board, max(room, 2), max(most, 2)
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Texts wrap at other places."""
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.content_size.width or self.app.size.width
+        lines = self._lines_of(width)
+        self.styles.height = len(lines)
+        self.set_lines(lines)
+
+    def _lines_of(self, width: int) -> list[Line]:
+        board, palette = self._board, self.palette
+        self._has_nodes = len({check.node for check in board.checks}) > 1
+        style = palette.bad if board.red or board.problem else palette.muted
+        if board.is_green:
+            style = palette.good
+        words = f"checks  {clean(board.words)}"
+        after = fit(f"  {board.next_words} ", max(width - len(words) - 1, 0), ">")
+        head = bar([Segment(f"{words} ", style), Segment(after, palette.text)], width, palette.bar)
+        groups = board.groups()
+        blocks = [(group, self._block(group, width)) for group in groups]
+        if 1 + sum(len(block) for _, block in blocks) > self._room:
+            blocks = [(group, block) for group, block in blocks if group.state != OK]
+        lines: list[Line] = [head, *(line for _, block in blocks for line in block)]
+        if len(lines) > self._most:
+            left = len(lines) - self._most + 1
+            more = f"  {plural(left, 'more line')}: effnet-launch preflight shows all"
+            lines = [*lines[: self._most - 1], [Segment(fit(more, width), palette.muted)]]
+        return lines
+
+    def _block(self, group: Group, width: int) -> list[Line]:
+        """The line of a group; what is red is shown whole, on as many lines as it takes."""
+        palette = self.palette
+        mark, style = self._mark(group)
+        nodes = _nodes(group) if self._has_nodes else ""
+        text = clean(group.text)
+        said = " ".join(part for part in (nodes, text) if part)
+        if group.is_overridden:
+            said = f"overridden: {said}"
+        room = max(width - MARK_WIDTH - NAME_WIDTH, 20)
+        name = fit(group.check, NAME_WIDTH)
+        if group.state not in (FAILED, WARNING):
+            tone = palette.muted if group.state in (PENDING, SKIPPED) else palette.text
+            return [[Segment(f"{mark} {name}", style), Segment(fit(said, room), tone)]]
+        first, *rest = textwrap.wrap(said, room) or [""]
+        lines: list[Line] = [[Segment(f"{mark} {name}", style), Segment(fit(first, room), style)]]
+        indent = " " * (MARK_WIDTH + NAME_WIDTH)
+        lines += [[Segment(indent), Segment(fit(part, room), style)] for part in rest]
+        hint = [] if group.is_overridden else textwrap.wrap(clean(group.hint), room - 2)
+        for at, part in enumerate(hint):
+            lead = "→ " if at == 0 else "  "
+            lines.append([Segment(indent), Segment(fit(lead + part, room), palette.text)])
+        return lines
+
+    def _mark(self, group: Group) -> tuple[str, Style]:
+        palette, glyphs = self.palette, self.glyphs
+        if group.is_overridden:
+            return "!", palette.warn
+        return {
+            OK: (glyphs.ok, palette.good),
+            FAILED: (glyphs.bad, palette.bad),
+            WARNING: ("!", palette.warn),
+            SKIPPED: ("-", palette.muted),
+            PENDING: (".", palette.muted),
+        }[group.state]
+
+
+def _nodes(group: Group) -> str:
+    """Which nodes, where it matters."""
+    if len(group.nodes) > MANY_NODES:
+        if group.state not in (FAILED, WARNING):
+            return plural(len(group.nodes), "node")
+        named = ", ".join(map(clean, group.nodes[:MANY_NODES]))
+        return f"{named} and {len(group.nodes) - MANY_NODES} more:"
+    named = ", ".join(map(clean, group.nodes))
+    return f"{named}:" if group.text else named

@@ -89,15 +89,15 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
             0.9468549679487179,
             "./checkpoint/model_0/Efficientnet_b2-rank0-350_625.ckpt",
         ),
-        writer.stop_line(3, 151, "stop file"),
+        writer.stop_line(3, 151, "stop file", "5d41402abc4b2a76"),
         writer.fault_line(
             "loss",
             2,
             97,
             "the loss is nan at step 97; images 311, 1204, 87; last good checkpoint: step 90",
         ),
-        writer.done_line(20, 900, 871532.25),
         writer.progress_line("eval", 128, 360),
+        writer.done_line(20, 900, 871532.25, "5d41402abc4b2a76"),
     ]
     page = examples()
     assert [line for line in said if line not in page] == []

@@ -30,6 +30,7 @@ from effnet.evaluation import Evaluation, Evaluator
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision, report, resume, stepper
 from effnet.train.checkpoint import CheckpointFolder
+from effnet.train.digest import digest
 from effnet.train.group import Group
 from effnet.train.heartbeat import Heartbeat
 from effnet.train.meter import Meter
@@ -114,11 +115,13 @@ class Trainer:
             stopped = self._epoch(epoch, stop)
             if stopped is not None:
                 self._save_unless_saved()
-                report.say(report.stop_line(self._epochs_done, self.step, stopped))
+                state = digest(self.state.tensors())
+                report.say(report.stop_line(self._epochs_done, self.step, stopped, state))
                 return Outcome(self.step, self._epochs_done, stopped)
             self._end_epoch(epoch)
         took_ms = (time.perf_counter() - self._started_s) * 1e3
-        report.say(report.done_line(config.epoch_size, self.step, took_ms))
+        state = digest(self.state.tensors())
+        report.say(report.done_line(config.epoch_size, self.step, took_ms, state))
         return Outcome(self.step, config.epoch_size, None)
 
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:

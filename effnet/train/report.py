@@ -109,8 +109,9 @@ def result_line(loss: float, top_1_acc: float, top_5_acc: float, checkpoint: str
     return f"result: {values} ckpt = {checkpoint}"
 
 
-def stop_line(epoch: int, step: int, reason: str) -> str:
-    return f"stop: epoch:[{epoch}], step:[{step}], reason:[{reason}]"
+def stop_line(epoch: int, step: int, reason: str, state: str) -> str:
+    """`state`: `effnet.train.digest`."""
+    return f"stop: epoch:[{epoch}], step:[{step}], state:[{state}], reason:[{reason}]"
 
 
 def fault_line(kind: str, epoch: int, step: int, text: str) -> str:
@@ -118,8 +119,9 @@ def fault_line(kind: str, epoch: int, step: int, text: str) -> str:
     return f"fault: kind:[{kind}], epoch:[{epoch}], step:[{step}], text:[{one_line}]"
 
 
-def done_line(epochs: int, steps: int, time_ms: float) -> str:
-    return f"done: epochs:[{epochs}], steps:[{steps}], time:[{time_ms:.3f}]"
+def done_line(epochs: int, steps: int, time_ms: float, state: str) -> str:
+    """`state`: `effnet.train.digest`."""
+    return f"done: epochs:[{epochs}], steps:[{steps}], time:[{time_ms:.3f}], state:[{state}]"
 
 
 def progress_line(job: str, done: int, total: int) -> str:

@@ -43,8 +43,9 @@ class RankSight:
     """What a node sees of one living rank.
 
     ``heartbeat`` is its newest, ``None`` before the first; ``started_s`` is when the process
-    started, ``state`` its letter in proc(5). Times are on the node's clock; ``clock_ahead_s`` is
-    how far that is ahead of the clock that judges.
+    started, ``state`` its letter in proc(5), ``stopped_s`` since when it has been seen stopped.
+    Times are on the node's clock; ``clock_ahead_s`` is how far that is ahead of the clock that
+    judges.
     """
 
     rank: int
@@ -53,6 +54,7 @@ class RankSight:
     heartbeat: Heartbeat | None = None
     state: str = ""
     clock_ahead_s: float = 0.0
+    stopped_s: float | None = None
 
     @property
     def phase(self) -> Phase:
@@ -66,6 +68,12 @@ class RankSight:
         """Since its last sign of life."""
         last_s = self.started_s if self.heartbeat is None else self.heartbeat.time_s
         return max(0.0, now_s - (last_s - self.clock_ahead_s))
+
+    def stopped_for_s(self, now_s: float) -> float:
+        """How long a signal or a debugger has held it; 0 when none does."""
+        if self.stopped_s is None or self.phase is Phase.DONE:
+            return 0.0
+        return max(0.0, now_s - (self.stopped_s - self.clock_ahead_s))
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,12 @@ def limit_s(phase: Phase, limits: HangLimits, interval_s: float | None) -> float
         return limits.checkpoint_s
     if phase in (Phase.EVAL, Phase.EXPORT):
         return limits.eval_s
-    return max(limits.silent_min_s, limits.silent_steps * interval_s)
+    return step_limit_s(limits, interval_s)
+
+
+def step_limit_s(limits: HangLimits, interval_s: float | None) -> float:
+    """The limit of a phase that every step has."""
+    return max(limits.silent_min_s, limits.silent_steps * (interval_s or 0.0))
 
 
 def silent_ranks(
@@ -130,6 +143,10 @@ def silent_ranks(
     for sight in sights:
         allowed_s = limit_s(sight.phase, limits, interval_s)
         quiet_s = sight.quiet_s(now_s)
+        held_s = sight.stopped_for_s(now_s)
+        if held_s > step_limit_s(limits, interval_s):
+            # What is stopped neither compiles nor evaluates, whatever it did last.
+            allowed_s, quiet_s = step_limit_s(limits, interval_s), max(held_s, quiet_s)
         if allowed_s is None or quiet_s <= allowed_s:
             continue
         why = _why(sight, waiting, furthest, len(sights), sees_all)

@@ -251,6 +251,7 @@ def _stop_line(line: str) -> Report:
         epoch=_int(values.needed("epoch")),
         step=_int(values.needed("step")),
         reason=values.needed("reason"),
+        state=values.text("state"),
     )
 
 
@@ -270,6 +271,7 @@ def _done_line(line: str) -> Report:
         epochs=_int(values.needed("epochs")),
         steps=_int(values.needed("steps")),
         time_ms=values.float("time"),
+        state=values.text("state"),
     )
 
 

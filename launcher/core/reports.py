@@ -105,11 +105,12 @@ class EvalResult:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A rank that ends early because it was asked to."""
+    """A rank that ends early because it was asked to; ``state`` as in :class:`Done`."""
 
     epoch: int
     step: int
     reason: str
+    state: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Done:
-    """A rank whose last epoch is done."""
+    """A rank whose last epoch is done; ``state`` is a digest of all that it has learned."""
 
     epochs: int
     steps: int
     time_ms: float | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from launcher.core.hang import HangLimits, RankSight, silent_ranks, usual_interval_s
+from launcher.core.hang import (
+    STOPPED_STATES,
+    HangLimits,
+    RankSight,
+    silent_ranks,
+    usual_interval_s,
+)
 from launcher.core.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
 from launcher.shell.channel import Message
 from launcher.shell.orders import NodeOrder
@@ -29,6 +35,7 @@ class HangWatch:
         self._silent: dict[int, float] = {}
         self._beats: dict[int, Heartbeat] = {}
         self._started_s: dict[int, float] = {}
+        self._stopped_s: dict[int, float] = {}
         self._files: dict[int, str] = {
             process.rank: process.heartbeat
             for process in order.ranks
@@ -41,13 +48,19 @@ class HangWatch:
         for rank, pid in self._pids().items():
             self._read(rank)
             process = read_process(pid)
+            state = process.state if process else ""
+            if state and state in STOPPED_STATES:
+                self._stopped_s.setdefault(rank, now_s)
+            else:
+                self._stopped_s.pop(rank, None)
             sights.append(
                 RankSight(
                     rank=rank,
                     node=self._order.node,
                     started_s=self._started_s.setdefault(rank, now_s),
                     heartbeat=self._beats.get(rank),
-                    state=process.state if process else "",
+                    state=state,
+                    stopped_s=self._stopped_s.get(rank),
                 )
             )
         intervals = [usual_interval_s(log.recent()) for log in logs.values()]

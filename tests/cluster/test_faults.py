@@ -40,7 +40,7 @@ def compiling(built_cluster, tmp_path_factory):
         patch.setenv("XDG_RUNTIME_DIR", runtime)
         patch.setenv("EFFNET_RUNS_DIR", str(lab.runs))
         fault = {"rank": 3, "step": 15, "do": "compile", "seconds": COMPILE_S}
-        root = lab.start(fault, nodes=("gamma", "delta"), epochs=2, silent_min_s=1)
+        root = lab.start(fault, nodes=("gamma", "delta"), epochs=2, silent_min_s=3)
     beat = root / "attempts/001/ranks/0003/heartbeat"
     lab.until(lambda: beat.exists() and b" compile " in beat.read_bytes())
     yield lab, root
@@ -146,7 +146,7 @@ def test_a_node_that_nobody_reaches_ends_its_ranks_by_itself(lab):
 
 
 def test_a_stopped_rank_is_named_silent(lab):
-    root = lab.start(epochs=500, silent_min_s=1)
+    root = lab.start(epochs=500, silent_min_s=3)
     lab.wait_for(root, "epoch_finished")
     pid = lab.rank_pid(root, 2)
     os.kill(pid, signal.SIGSTOP)
@@ -257,7 +257,7 @@ def test_two_starts_of_one_profile_at_once_do_not_meet(lab):
 
 
 def test_a_rank_that_compiles_for_a_minute_is_neither_silent_nor_ended(compiling):
-    """It began with the first test of this module; silent_min_s is 1 s there."""
+    """It began with the first test of this module; silent_min_s is 3 s there."""
     background, root = compiling
     assert background.end_of(root, 2 * COMPILE_S + 60)["kind"] == "attempt_finished"
     times = {e["kind"]: e["t"] for e in background.events(root)}

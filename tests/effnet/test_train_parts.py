@@ -15,6 +15,7 @@ from effnet.data import Batch, DataError
 from effnet.errors import EffnetError
 from effnet.evaluation import count, sum_exactly
 from effnet.optim.rmsprop import RmsProp, aligned
+from effnet.train.digest import digest
 from effnet.train.group import Group
 from effnet.train.heartbeat import RECORD_BYTES, Heartbeat
 from effnet.train.meter import Meter
@@ -165,3 +166,13 @@ def test_errors_have_the_exit_codes_of_the_contract() -> None:
     assert exit_codes.of(EffnetError("x")) == 1
     assert exit_codes.of(ConfigError([])) == 2
     assert exit_codes.of(DataError("x")) == 3
+
+
+def test_a_digest_is_equal_for_equal_bits_only() -> None:
+    tensors = {"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float32)}
+    name = digest(tensors)
+    assert len(name) == 16
+    assert digest(dict(reversed(tensors.items()))) == name
+    assert digest({**tensors, "a": -tensors["a"]}) != name
+    assert digest({**tensors, "b": np.nextafter(tensors["b"], np.float32(2))}) != name
+    assert digest({"a": tensors["a"], "c": tensors["b"]}) != name

@@ -177,17 +177,30 @@ def test_an_agent_without_a_supervisor_saves_and_ends_after_its_limit(lab):
 
 
 def test_a_stopped_process_is_named_silent_and_its_peers_are_not(lab):
-    root = lab.start(ranks=3, epochs=100, silent_min_s=1)
+    root = lab.start(ranks=3, epochs=200, silent_min_s=3)
     lab.wait_for(root, "epoch_finished")
     pid = lab.pid_of(root, 1)
     os.kill(pid, signal.SIGSTOP)
-    silent = lab.wait_for(root, "rank_silent", timeout_s=8)
+    silent = lab.wait_for(root, "rank_silent")
     assert silent["rank"] == 1
     os.kill(pid, signal.SIGCONT)
     assert lab.wait_for(root, "rank_recovered")["rank"] == 1
     assert {e["rank"] for e in lab.events(root, "rank_silent")} == {1}
     client.stop_run(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
+
+
+def test_a_process_that_is_stopped_while_it_compiles_is_silent_too(lab):
+    root = lab.start({"rank": 1, "step": 12, "do": "compile", "seconds": 8}, silent_min_s=2)
+    beat = root / "attempts/001/ranks/0001/heartbeat"
+    lab.until(lambda: beat.exists() and b" compile " in beat.read_bytes())
+    os.kill(lab.pid_of(root, 1), signal.SIGSTOP)
+    silent = lab.wait_for(root, "rank_silent")
+    assert (silent["rank"], silent["phase"]) == (1, "compile")
+    os.kill(lab.pid_of(root, 1), signal.SIGCONT)
+    lab.wait_for(root, "rank_recovered")
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    assert {event["rank"] for event in lab.events(root, "rank_silent")} == {1}
 
 
 def test_a_hanging_rank_ends_the_attempt_where_the_policy_says_so(lab):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from launcher.core.hang import (
     HangLimits,
     RankSight,
@@ -75,6 +77,20 @@ def test_a_stopped_process_explains_all() -> None:
         sight(0, Phase.REDUCE, 11), sight(1, Phase.REDUCE, 12, state="T"), sight(2, Phase.DATA, 11)
     )
     assert found == [1]
+
+
+def test_a_stopped_process_is_silent_in_any_phase() -> None:
+    for phase in Phase:
+        held = dataclasses.replace(sight(1, phase, 12, state="T"), stopped_s=1000.0 - 11)
+        expected = [] if phase is Phase.DONE else [1]
+        assert silent(sight(0, Phase.REDUCE, 11), held) == expected
+        assert silent(sight(0, Phase.REDUCE, 11), held, interval_s=None) == expected
+        # A debugger that looks in for a moment is no news, however long the phase lasts.
+        held = dataclasses.replace(held, stopped_s=1000.0 - 1)
+        if phase in (Phase.COMPILE, Phase.CHECKPOINT, Phase.EVAL, Phase.INIT):
+            assert silent(sight(0, Phase.REDUCE, 11), held) == []
+    ahead = dataclasses.replace(held, clock_ahead_s=500.0, stopped_s=1500.0 - 11)
+    assert ahead.stopped_for_s(1000.0) in (0.0, 11.0)
 
 
 def test_all_in_the_reduction_is_the_network_unless_others_are_elsewhere() -> None:

@@ -154,6 +154,14 @@ def test_the_references_own_step_line() -> None:
             Stopped(epoch=3, step=151, reason="stop file"),
         ),
         (
+            "stop: epoch:[3], step:[151], state:[5d41402abc4b2a76], reason:[SIGTERM]",
+            Stopped(epoch=3, step=151, reason="SIGTERM", state="5d41402abc4b2a76"),
+        ),
+        (
+            "done: epochs:[2], steps:[9], time:[87.500], state:[5d41402abc4b2a76]",
+            Done(epochs=2, steps=9, time_ms=87.5, state="5d41402abc4b2a76"),
+        ),
+        (
             "fault: kind:[loss], epoch:[2], step:[97], text:[the loss is nan; images [3], 4]",
             Fault(kind="loss", epoch=2, step=97, text="the loss is nan; images [3], 4"),
         ),

@@ -107,6 +107,29 @@ def test_a_port_that_is_taken_names_who_has_it(data: Path) -> None:
     assert free.state is RowState.OK
 
 
+def test_a_route_is_there_when_the_other_end_refuses() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert machine.route("127.0.0.1", port).from_address == "127.0.0.1"
+        sock.listen()
+        assert machine.route("127.0.0.1", port).problem == ""
+
+
+def test_a_route_that_a_firewall_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(error: OSError) -> None:
+        def connect(*arguments: object) -> socket.socket:
+            raise error
+
+        monkeypatch.setattr(socket, "create_connection", connect)
+
+    say(TimeoutError())
+    assert machine.route("10.0.0.1", 0).is_dropped
+    say(OSError(113, "No route to host"))
+    found = machine.route("10.0.0.1", 0)
+    assert (found.problem, found.is_dropped) == ("No route to host", False)
+
+
 def test_data_that_is_missing_or_has_no_classes(data: Path, tmp_path: Path) -> None:
     assert "No such file" in rows_of(profile(tmp_path / "none"))["data"].text
     assert "no class folders" in rows_of(profile(data / "train/a"))["data"].text

@@ -24,6 +24,8 @@ class Question:
     data_path: str = ""
     bind_address: str = ""
     bind_port: int = 0
+    reach_address: str = ""
+    """The master's address, for the other nodes: they try a port there."""
     mpirun: str = ""
     mpi_daemon: str = ""
     """``orted`` (OpenMPI 4) or ``prted`` (5): what mpirun starts through ssh."""
@@ -77,6 +79,16 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class Route:
+    """How a connection to the master's address went; a refusal shows that packets arrive."""
+
+    port: int
+    from_address: str = ""
+    problem: str = ""
+    is_dropped: bool = False
+
+
+@dataclass(frozen=True)
 class Machine:
     """What a node says of itself, its devices left out."""
 
@@ -91,6 +103,7 @@ class Machine:
     folders: Mapping[str, Folder] = field(default_factory=dict)
     data: Data | None = None
     bind: Bind | None = None
+    route: Route | None = None
     setup_problems: tuple[str, ...] = ()
     openmpi: str = ""
     """The first line of ``mpirun --version``; empty where there is no such program."""

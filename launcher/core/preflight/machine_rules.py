@@ -26,6 +26,8 @@ def machine_rows(
     yield _address(profile, node, index, machine)
     if "master-port" in checks:
         yield _port(node, question, machine)
+    if "route" in checks:
+        yield _route(node, question, machine)
     yield _disk(node, machine)
     yield _folders(node, machine)
     if "openmpi" in checks:
@@ -124,6 +126,30 @@ def _port(node: Node, question: Question, machine: Machine) -> Row:
     if question.bind_port == 0:
         return _ok(node, "master-port", "a free one is taken at the start")
     return _ok(node, "master-port", f"{where} is free")
+
+
+def _route(node: Node, question: Question, machine: Machine) -> Row:
+    route, address = machine.route, question.reach_address
+    if route is None:
+        return Row("route", node.label, RowState.SKIPPED, "it was not tried")
+    where = f"{address}:{route.port}"
+    if route.is_dropped:
+        return _failed(
+            node,
+            "route",
+            f"nothing comes back from {where}",
+            "A firewall between drops it: open 20000 to 32000 (or master.port) between the nodes,"
+            " or set master.address to another network.",
+        )
+    if route.problem:
+        return _failed(
+            node,
+            "route",
+            f"{where} cannot be reached: {route.problem}",
+            "Set master.address to an address that all nodes reach, or open the firewall.",
+        )
+    own = f", from {route.from_address}" if route.from_address else ""
+    return _ok(node, "route", f"reaches {where}{own}")
 
 
 def _disk(node: Node, machine: Machine) -> Row:

@@ -32,6 +32,7 @@ def questions(profile: Profile, here_runs: str = "", data_path: str = "") -> tup
                 data_path=data_path or node.data_path or profile.data_path,
                 bind_address=address.replace("localhost", "127.0.0.1") if is_master else "",
                 bind_port=profile.master.port,
+                reach_address="" if index == master else address,
                 mpirun=profile.mpirun.program if mpirun else "",
                 mpi_daemon=daemon_of(profile) if mpirun else "",
                 with_devices=profile.device_target is not DeviceTarget.CPU,

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import random
 import socket
 import sys
 import time
@@ -23,12 +24,16 @@ from launcher.core.preflight.facts import (
     Interface,
     Machine,
     Question,
+    Route,
     Split,
 )
 from launcher.shell.preflight.environment import after_setup, output, program
 
 SPLITS = ("train", "val")
 ADDRESS_NOT_HERE = 99
+MASTER_PORTS = range(20000, 32000)
+"""Where the launcher looks for a free port for the master."""
+ROUTE_LIMIT_S = 4.0
 
 
 def machine(question: Question) -> Machine:
@@ -46,6 +51,7 @@ def machine(question: Question) -> Machine:
         folders=_folders(question),
         data=data(question.data_path, question.working_folder) if question.data_path else None,
         bind=bind(question.bind_address, question.bind_port) if question.bind_address else None,
+        route=route(question.reach_address, question.bind_port) if question.reach_address else None,
         setup_problems=problems,
         openmpi=_openmpi(question.mpirun, environment) if question.mpirun else "",
     )
@@ -97,6 +103,31 @@ def bind(address: str, port: int) -> Bind:
                 return Bind(str(error.strerror), is_foreign_address=True)
             return Bind(str(error.strerror or error), _listener(port))
     return Bind()
+
+
+def route(address: str, port: int) -> Route:
+    """Tries to connect to where the scheduler will be. Nobody listens there yet: it is refused."""
+    port = port or random.choice(MASTER_PORTS)
+    try:
+        with socket.create_connection((address, port), ROUTE_LIMIT_S) as sock:
+            return Route(port, sock.getsockname()[0])
+    except ConnectionRefusedError:
+        return Route(port, _local_address(address))
+    except TimeoutError:
+        return Route(port, problem=f"no answer within {ROUTE_LIMIT_S:g} s", is_dropped=True)
+    except OSError as error:
+        return Route(port, problem=str(error.strerror or error))
+
+
+def _local_address(address: str) -> str:
+    """The address that this machine would speak from; no packet is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 9))
+            return str(sock.getsockname()[0])
+        except OSError:
+            return ""
 
 
 def _listener(port: int) -> str:

@@ -17,6 +17,7 @@ from launcher.core.preflight.facts import (
     Interface,
     Machine,
     Peer,
+    Route,
     Split,
 )
 from launcher.core.preflight.joint_rules import joint_rows
@@ -77,6 +78,7 @@ def machine(**changes: object) -> Machine:
         folders={"run": Folder("/home/train/runs", True, True, 50 << 30)},
         data=Data("/data", splits=(Split("train", 10, "aa"), Split("val", 10, "aa"))),
         bind=Bind(),
+        route=Route(20001, "10.0.0.2"),
         openmpi="mpirun (Open MPI) 4.1.4",
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -140,6 +142,21 @@ def test_what_is_wrong_with_a_node_is_red_with_a_hint(
     assert row.state is RowState.FAILED
     assert text in row.text
     assert row.hint
+
+
+@pytest.mark.parametrize(
+    ("route", "text"),
+    [
+        (Route(20001, problem="no answer", is_dropped=True), "nothing comes back from 10.0.0.1"),
+        (Route(20001, problem="Network is unreachable"), "10.0.0.1:20001 cannot be reached: Netw"),
+    ],
+)
+def test_a_master_that_a_node_does_not_reach(route: Route, text: str) -> None:
+    rows = alone(two(), 1, route=route)
+    assert rows["route"].state is RowState.FAILED
+    assert text in rows["route"].text
+    assert alone(two(), 1)["route"].state is RowState.OK
+    assert "route" not in alone(two(), 0, route=route)
 
 
 def test_a_working_directory_that_is_missing_can_be_made() -> None:

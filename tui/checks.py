@@ -58,6 +58,11 @@ class CheckBoard:
         found = tuple(new if old.key == new.key else old for old in self.checks)
         return replace(self, checks=found)
 
+    def done(self, problem: str = "") -> CheckBoard:
+        """Nothing more comes. A check that has no answer was none of this profile's after all."""
+        answered = tuple(check for check in self.checks if check.state != PENDING)
+        return replace(self, checks=answered, is_done=True, problem=problem)
+
     def with_override(self, name: str) -> CheckBoard:
         """Raises ``ValueError`` for a name that is no red check's."""
         name = name.strip()

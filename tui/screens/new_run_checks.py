@@ -99,8 +99,7 @@ class CheckedScreen(FeedScreen):
         """All have come; what was asked for meanwhile may begin."""
         if message.look != self._look_number:
             return
-        board = self.board
-        self.board = CheckBoard(board.checks, board.overridden, True, message.problem)
+        self.board = self.board.done(message.problem)
         self._show_board()
         self.start_if_asked()
 

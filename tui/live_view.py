@@ -72,6 +72,9 @@ def run_view(
         note = _starting(snapshot)
     jobs = tuple(_job(job, progress.get(job.job)) for job in state.jobs)
     running = [job for job in jobs if job.state == "running"]
+    low = {} if state.attempt is None else state.attempt.low_disks
+    if low and not snapshot.status.is_over and not note:
+        note = f"disk nearly full: {next(iter(low))}"
     if running and not note:
         note = f"{running[-1].id} {job_words(running[-1], snapshot.polled_s)}"
     return RunView(

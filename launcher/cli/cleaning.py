@@ -1,4 +1,4 @@
-"""`clean`."""
+"""`clean`, `prune`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command()(clean)
+    app.command()(prune)
 
 
 def clean(
@@ -55,6 +56,46 @@ def clean(
     if still or any(item.trouble for item in left.values()):
         raise typer.Exit(1)
     raise typer.Exit(6 if any(item.trouble for item in found.values()) else 0)
+
+
+def prune(
+    keep: Annotated[int, typer.Option(help="how many of the newest to keep")] = 20,
+    run: Annotated[list[str], typer.Option("--run", help="remove just this one; repeatable")] = [],  # noqa: B006
+    here: Annotated[bool, typer.Option("--here", help="leave what is on its nodes")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Remove old runs with their logs and checkpoints, here and on their nodes; none that lives.
+
+    effnet-launch prune --keep 5
+
+    effnet-launch prune --run local-cpu-20260102-101500-1a2b --yes
+    """
+    from pathlib import Path
+
+    from launcher import client
+    from launcher.cli.output import errors, print_json, screen
+    from launcher.errors import NodeError
+    from launcher.shell import pruning
+
+    if run:
+        roots = [client.open_run(name).paths.root for name in run]
+    else:
+        over = [item for item in client.list_runs() if item.status.is_over]
+        roots = [Path(item.path) for item in over[keep:]]
+    if roots and not yes:
+        for root in roots:
+            screen().print(str(root), markup=False)
+        if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
+            raise typer.Exit(4)
+    removed, trouble = pruning.delete_runs(roots, here_only=here)
+    for text in trouble:
+        errors().print(text, style="yellow", markup=False)
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        screen().print(f"{len(removed)} removed")
+    raise typer.Exit(NodeError.exit_code if trouble else 0)
 
 
 def _show(found: Mapping[str, Found]) -> None:

@@ -68,6 +68,11 @@ _WORDS: dict[str, Callable[[Event], str]] = {
     "epoch_finished": lambda event: f"{event['epoch']}, loss {number(event['avg_loss'])}",
     "checkpoint_saved": lambda event: f"step {event['step']}, {size(event['bytes'])}",
     "eval_finished": _evaluation,
+    "disk_low": lambda event: (
+        f"{size(event['free_bytes'])} free on {event['node']} under {event['path']},"
+        f" {size(event['needed_bytes'])} may be needed"
+    ),
+    "disk_recovered": lambda event: f"there is space again on {event['node']}: {event['path']}",
     "rank_silent": lambda event: f"{_rank(event)}, in {event['phase']}",
     "rank_exited": _exit,
     "attempt_failed": _failure,

@@ -186,6 +186,10 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
             size(rank.memory_bytes),
         )
     parts.append(table)
+    attempt = snapshot.state.attempt
+    if attempt is not None and not snapshot.status.is_over:
+        for disk, free in attempt.low_disks.items():
+            parts.append(Text(f"disk nearly full: {size(free)} free, {disk}", style="yellow"))
     if is_live:
         parts.append(Text("Ctrl-C leaves; the run goes on", style="dim"))
     return Group(*parts)

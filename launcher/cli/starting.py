@@ -1,8 +1,7 @@
-"""`start`, `plan`, `stop`, `resume`, `prune`."""
+"""`start`, `plan`, `stop`, `resume`."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -15,7 +14,6 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
     app.command()(stop)
     app.command()(resume)
-    app.command()(prune)
 
 
 def start(
@@ -184,42 +182,6 @@ def resume(
     if as_json:
         print_json({"choice": choice, **following.summary(reader)})
     raise typer.Exit(code)
-
-
-def prune(
-    keep: Annotated[int, typer.Option(help="how many of the newest to keep")] = 20,
-    run: Annotated[list[str], typer.Option("--run", help="remove just this one; repeatable")] = [],  # noqa: B006
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
-    as_json: Annotated[bool, options.JSON] = False,
-) -> None:
-    """Remove old runs with their logs and checkpoints; never one that lives.
-
-    effnet-launch prune --keep 5
-
-    effnet-launch prune --run local-cpu-20260102-101500-1a2b --yes
-    """
-    from pathlib import Path
-
-    from launcher import client
-    from launcher.cli.output import print_json, screen
-    from launcher.shell import actions
-
-    if run:
-        roots = [client.open_run(name).paths.root for name in run]
-    else:
-        over = [item for item in client.list_runs() if item.status.is_over]
-        roots = [Path(item.path) for item in over[keep:]]
-    if roots and not yes:
-        for root in roots:
-            screen().print(str(root), markup=False)
-        if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
-            raise typer.Exit(4)
-    for root in roots:
-        actions.delete_run(root)
-    if as_json:
-        print_json({"removed": [root.name for root in roots]})
-    else:
-        screen().print(f"{len(roots)} removed")
 
 
 def _show_plan(plan: object, as_json: bool) -> None:

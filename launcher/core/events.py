@@ -200,6 +200,31 @@ class NodeReached(Event):
 
 
 @dataclass(frozen=True)
+class DiskLow(Event):
+    """A disk of a node is nearly full; ``needed_bytes`` is what the run may need soon."""
+
+    kind: ClassVar[str] = "disk_low"
+
+    attempt: int
+    node: str
+    path: str
+    free_bytes: int
+    needed_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class DiskRecovered(Event):
+    """There is space again."""
+
+    kind: ClassVar[str] = "disk_recovered"
+
+    attempt: int
+    node: str
+    path: str
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class StopRequested(Event):
     kind: ClassVar[str] = "stop_requested"
 
@@ -281,6 +306,8 @@ EVENTS: Mapping[str, type[Event]] = {
         RankRecovered,
         NodeUnreachable,
         NodeReached,
+        DiskLow,
+        DiskRecovered,
         StopRequested,
         RankExited,
         AttemptFailed,

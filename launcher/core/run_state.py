@@ -147,6 +147,8 @@ class AttemptState:
     leftover: tuple[int, ...] = ()
     unreachable: Mapping[str, float] = field(default_factory=dict)
     """Nodes that the supervisor can't reach now -> Unix time of their last sign."""
+    low_disks: Mapping[str, int] = field(default_factory=dict)
+    """``node:path`` of disks that are nearly full -> bytes that were free when it was noticed."""
 
     def rank(self, rank: int) -> RankState | None:
         """The newest start of a rank in this attempt."""

@@ -12,6 +12,8 @@ from launcher.core.events import (
     AttemptStarted,
     AttemptStopped,
     CheckpointWritten,
+    DiskLow,
+    DiskRecovered,
     EpochFinished,
     EvalFinished,
     Event,
@@ -240,6 +242,24 @@ def _change_unreachable(
     return _change(state, number, unreachable=away)
 
 
+def _disk_low(state: RunState, event: DiskLow) -> RunState | None:
+    return _change_disk(state, event.attempt, f"{event.node}:{event.path}", event.free_bytes)
+
+
+def _disk_recovered(state: RunState, event: DiskRecovered) -> RunState | None:
+    return _change_disk(state, event.attempt, f"{event.node}:{event.path}", None)
+
+
+def _change_disk(state: RunState, number: int, disk: str, free: int | None) -> RunState | None:
+    attempt = state.attempt
+    if attempt is None:
+        return None
+    low = {name: known for name, known in attempt.low_disks.items() if name != disk}
+    if free is not None:
+        low[disk] = free
+    return _change(state, number, low_disks=low)
+
+
 def _stop_requested(state: RunState, event: StopRequested) -> RunState | None:
     if state.status is RunStatus.FAILING:
         return replace(state, stop_by=event.by, stop_saves=event.save)
@@ -317,6 +337,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     RankRecovered: _rank_recovered,
     NodeUnreachable: _node_unreachable,
     NodeReached: _node_reached,
+    DiskLow: _disk_low,
+    DiskRecovered: _disk_recovered,
     StopRequested: _stop_requested,
     RankExited: _rank_exited,
     AttemptFailed: _attempt_failed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,35 @@ def read_range(path: Path, offset: int, length: int) -> bytes:
     except OSError:
         return b""
     return data or b""
+
+
+def data_offset(fd: int, offset: int) -> int:
+    """Where data goes on from `offset`: behind what a log's limit has dropped there.
+
+    Raises `OSError`.
+    """
+    size = os.fstat(fd).st_size
+    if offset >= size:
+        return offset
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: nothing but a hole. Else the file system knows of no holes.
+        return size if error.errno == errno.ENXIO else offset
+
+
+def data_from(path: Path, offset: int) -> int:
+    """The same by a file's name; ``offset`` itself when nobody knows."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return offset
+    try:
+        return data_offset(fd, offset)
+    except OSError:
+        return offset
+    finally:
+        os.close(fd)
 
 
 class GrowingFile:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import UsageError
-from launcher.reading.growing import GrowingFile, read_range
+from launcher.reading.growing import GrowingFile, data_from, read_range
 
 BLOCK_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 """What is shown of one line; the rest is counted in ``LogLine.cut_bytes``."""
+DROPPED_BYTES = 4096
+"""So many zero bytes and more are what a log's limit has dropped (``launcher.shell.log_limit``)."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ class LogReader:
 
     @staticmethod
     def _line(index: int | None, start: int, data: bytes, is_whole: bool, cut: int) -> LogLine:
+        if len(data) >= DROPPED_BYTES and not data.strip(b"\0"):
+            return LogLine(index, start, "", cut + len(data), is_whole)
         return LogLine(index, start, data.decode("utf-8", "replace"), cut, is_whole)
 
     def _raw(self, offset: int, end: int) -> Iterator[tuple[int, bytes, bool, int]]:
@@ -225,6 +229,13 @@ class LogReader:
             if not data:
                 return
             position += len(data)
+            if not data[-1] and not data.strip(b"\0"):
+                # Of what was dropped only its length matters, and that costs nothing to learn.
+                after = min(data_from(self.path, position), end)
+                length += len(data) + after - position
+                shown = (shown + data[:MAX_LINE_BYTES])[:MAX_LINE_BYTES]
+                position = after
+                continue
             *whole, rest = data.split(b"\n")
             for part in whole:
                 line = (shown + part)[:MAX_LINE_BYTES] if length else part[:MAX_LINE_BYTES]

@@ -26,7 +26,6 @@ from launcher.reading.folders import runs_directory
 from launcher.shell import (
     checkpoint_choice,
     homes,
-    ownership,
     prepare,
     processes,
     retrying,
@@ -315,25 +314,6 @@ def _read_answer(fd: int) -> str:
             break
         data += block
     return data.decode("utf-8", "replace")
-
-
-def delete_run(root: Path) -> None:
-    """Removes a run directory, checkpoints and all. Raises `BusyError` while any of it lives."""
-    state = read_state(root)
-    home = homes.home_of(root)
-    if home is not None:
-        homes.ask(root, "run_delete")
-    elif is_supervised(root) or strays_of(root.name):
-        raise BusyError(f"{root.name} is {state.status.value}: something of it runs still")
-    # Renamed first: a half-removed folder must not look like a run.
-    aside = root.with_name(f".{root.name}.removed")
-    root.rename(aside)
-    shutil.rmtree(aside)
-
-
-def strays_of(run: str) -> list[int]:
-    """Pids of this machine's living processes that carry a token of the run."""
-    return [process.pid for process in ownership.owned(ownership.Claim(f"{run}/"))]
 
 
 def start_job(root: Path, kind: str, **options: Any) -> str:

@@ -271,6 +271,17 @@ class Attempt:
     def _on_launch_failed(self, link: NodeLink, message: Message, source: Source | None) -> None:
         self._died(blame.of_text(link.name, message))
 
+    def _on_disk_low(self, link: NodeLink, message: Message, source: Source | None) -> None:
+        fields = _pick(message, "path", "free_bytes", "needed_bytes")
+        self._log.add(events.DiskLow, source, attempt=self.number, node=link.name, **fields)
+
+    def _on_disk_recovered(self, link: NodeLink, message: Message, source: Source | None) -> None:
+        fields = _pick(message, "path", "free_bytes")
+        self._log.add(events.DiskRecovered, source, attempt=self.number, node=link.name, **fields)
+
+    def _on_trouble(self, link: NodeLink, message: Message, source: Source | None) -> None:
+        say(f"{link.name}: {message.get('text')}")
+
     def _on_spread(self, link: NodeLink, message: Message, source: Source | None) -> None:
         self._lagging(link, message.get("ranks", ()), float(message["t"]))
 

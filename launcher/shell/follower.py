@@ -24,7 +24,7 @@ from launcher.core import seat
 from launcher.core.paths import RunPaths
 from launcher.core.profile_load import profile_from_json
 from launcher.errors import LaunchError, NodeError
-from launcher.shell import homes, processes, run_files
+from launcher.shell import homes, log_limit, processes, run_files
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
 from launcher.shell.reach import Reach
@@ -144,6 +144,8 @@ class Follower:
         self._clients: list[Channel] = []
         self._door = Door(root, "supervisor", self._paths.supervisor, {"token": root.name})
         self.copying = Copying(self._paths, self._reach, home)
+        limit = log_limit.bytes_of(run_files.load(root).profile)
+        self._limit = log_limit.LogLimit(root, limit)
 
     def open(self) -> None:
         self._door.open(self._selector)
@@ -158,6 +160,8 @@ class Follower:
         for key, _ in self._selector.select(TICK_S):
             self._ready(key.fileobj)
         self._door.mend(time.monotonic())
+        if trouble := self._limit.look(time.monotonic()):
+            say(f"the limit of logs cannot be kept: {trouble}")
         self.copying.ping()
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ here is the offset to go on from, whoever copied before.
 from __future__ import annotations
 
 import base64
-import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.reading.growing import data_offset
 from launcher.shell.channel import Message
 from launcher.shell.orders import NodeOrder, node_journal
 from launcher.shell.say import say
@@ -57,10 +57,10 @@ class Source:
         """At most one chunk of each file; empty when nothing is new."""
         found: list[Message] = []
         for name, offset in self._offsets.items():
-            data = _read(self._root / name, offset, CHUNK_BYTES)
-            if data:
-                found.append(_message(name, data, offset))
-                self._offsets[name] = offset + len(data)
+            start, data = _read_grown(self._root / name, offset)
+            if data or start > offset:
+                found.append(_message(name, data, offset, start))
+                self._offsets[name] = start + len(data)
         for name, known in self._rewritten.items():
             data = _read(self._root / name, 0, WHOLE_FILE_BYTES)
             if data and data != known:
@@ -93,8 +93,12 @@ class Copy:
             path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                if offset is not None and os.fstat(fd).st_size != offset:
-                    return False
+                if offset is not None:
+                    if os.fstat(fd).st_size != offset:
+                        return False
+                    # What was dropped there before it was copied is a hole here, too.
+                    offset = int(message.get("pad") or offset)
+                    pad_to(fd, offset)
                 while data:
                     written = os.pwrite(fd, data, offset or 0)
                     data, offset = data[written:], (offset or 0) + written
@@ -109,30 +113,31 @@ class Copy:
         return True
 
 
-def data_offset(fd: int, offset: int) -> int:
-    """Where data goes on from `offset`: behind what a log's limit has dropped there.
-
-    Raises `OSError`.
-    """
-    size = os.fstat(fd).st_size
-    if offset >= size:
-        return offset
-    try:
-        return os.lseek(fd, offset, os.SEEK_DATA)
-    except OSError as error:
-        # ENXIO: nothing but a hole. Else the file system knows of no holes.
-        return size if error.errno == errno.ENXIO else offset
-
-
 def pad_to(fd: int, size_bytes: int) -> None:
     """Makes a file longer by a hole. Raises `OSError`."""
     if os.fstat(fd).st_size < size_bytes:
         os.ftruncate(fd, size_bytes)
 
 
-def _message(name: str, data: bytes, offset: int | None) -> Message:
+def _message(name: str, data: bytes, offset: int | None, pad: int | None = None) -> Message:
     text = base64.b64encode(data).decode("ascii")
-    return {"type": "file", "name": name, "offset": offset, "data": text}
+    message: Message = {"type": "file", "name": name, "offset": offset, "data": text}
+    return message if pad in (None, offset) else {**message, "pad": pad}
+
+
+def _read_grown(path: Path, offset: int) -> tuple[int, bytes]:
+    """Where data goes on, and some of it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return offset, b""
+    try:
+        start = data_offset(fd, offset)
+        return start, os.pread(fd, CHUNK_BYTES, start)
+    except OSError:
+        return offset, b""
+    finally:
+        os.close(fd)
 
 
 def _read(path: Path, offset: int, limit: int) -> bytes:

@@ -13,8 +13,10 @@ from pathlib import Path
 from launcher.core.paths import AttemptPaths, RunPaths
 from launcher.shell import ownership, processes, sampler, segment_watch, segments
 from launcher.shell.channel import Message
+from launcher.shell.disk_watch import DiskWatch
 from launcher.shell.ending import Ending, Patience, Stage
 from launcher.shell.hang_watch import HangWatch
+from launcher.shell.log_limit import LogLimit
 from launcher.shell.orders import NodeOrder, ProcessOrder, node_journal
 from launcher.shell.ownership import Claim
 from launcher.shell.processes import Exit, Started
@@ -58,6 +60,8 @@ class Node:
             shm_file(node_journal(self._paths.root, order.node)),
             lambda: [process.pid for process in ownership.owned(self._claim())],
         )
+        self._limit = LogLimit(Path(order.root), order.log_limit_bytes)
+        self._disks = DiskWatch(Path(order.root), tell)
         self._hang = HangWatch(order, self._rank_pids, tell)
         self._watch_at = 0.0
         self._is_hurried = False
@@ -103,6 +107,7 @@ class Node:
             self._first_done = now
         if now >= self._watch_at:
             self._watch_at = now + WATCH_S
+            self._look_at_disks(now)
             if self._ending is None:
                 self._hang.look(time.time(), self._last_steps())
         if self._ending is None:
@@ -228,8 +233,18 @@ class Node:
                 text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
                 self._tell({"type": "trouble", "text": text})
 
+    def _look_at_disks(self, now: float) -> None:
+        self._disks.look(now)
+        read_to = {self._paths.rank(rank).log: log.read_to for rank, log in self._logs.items()}
+        trouble = self._limit.look(now, read_to)
+        if trouble is not None:
+            text = f"the limit of logs cannot be kept: {trouble.strerror or trouble}"
+            self._tell({"type": "trouble", "text": text})
+
     def _pass_on(self, log: RankLog, facts: list[Message]) -> None:
         for fact in facts:
+            if fact.get("type") == "checkpoint_saved":
+                self._disks.saved(str(fact.get("path")), fact.get("bytes"))
             # The others say the same of the one run that they are in.
             if log.rank == 0:
                 self._tell(fact)
@@ -331,7 +346,8 @@ class Node:
     def _claim(self) -> Claim:
         return Claim(
             token=self.order.token,
-            sessions=tuple((pid, started.start_ticks) for pid, started in self._started.items()),
+            # A list: the thread that looks for shared memory asks for this, too.
+            sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
             root=os.getpid(),
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launcher.core.codec import from_plain, to_plain
-from launcher.shell import cleaning, node_talk
+from launcher.shell import cleaning, node_talk, pruning
 from launcher.shell.channel import Message
 from launcher.shell.cleaning import Ours, Stray
 
@@ -12,6 +14,13 @@ def leftovers(request: Message) -> int:
     """Of the runs that were named, and of no other."""
     runs = [from_plain(Ours, item) for item in request["runs"]]
     node_talk.reply(ok=True, strays=to_plain(cleaning.find_all(runs, only_these=True)))
+    return 0
+
+
+def remove_run(request: Message) -> int:
+    """The folder of a run that is over, checkpoints and all."""
+    pruning.remove_there(Path(str(request["root"])), str(request["run"]))
+    node_talk.reply(ok=True)
     return 0
 
 

@@ -20,7 +20,7 @@ from launcher.core.profile import Profile
 from launcher.core.profile_load import profile_from_json
 from launcher.errors import LaunchError, NodeError
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
-from launcher.shell import actions, job_files, jobs, node_talk, prepare
+from launcher.shell import actions, job_files, jobs, node_talk, prepare, pruning
 from launcher.shell.channel import Message
 from launcher.shell.event_log import read_state
 from launcher.shell.preflight.run import Preflight
@@ -115,7 +115,7 @@ def job_stop(request: Message) -> int:
 def delete(request: Message) -> int:
     root = _root(request)
     if root.is_dir():
-        actions.delete_run(root)
+        pruning.delete_run(root)
     node_talk.reply(ok=True)
     return 0
 

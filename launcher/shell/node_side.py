@@ -251,6 +251,7 @@ ELSEWHERE = {
     "run_job_stop": "node_runs:job_stop",
     "run_delete": "node_runs:delete",
     "run_follow": "node_runs:follow",
+    "run_remove": "node_clean:remove_run",
     "leftovers": "node_clean:leftovers",
     "end_leftovers": "node_clean:end_leftovers",
 }

@@ -71,6 +71,8 @@ class NodeOrder:
     """Whether all ranks of the run are on this node."""
     start_stagger_s: float = 0.0
     """Between the scheduler and the ranks."""
+    log_limit_bytes: int = 0
+    """What the run's logs may take on this node's disk; 0: anything."""
     sample_s: float = 2.0
     """Between two samples of memory."""
 

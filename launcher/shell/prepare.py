@@ -21,7 +21,7 @@ from launcher.core.profile import Profile, ip_address
 from launcher.core.start_cluster import master_node
 from launcher.core.trainer_command import run_paths
 from launcher.errors import BusyError
-from launcher.shell import device_ips
+from launcher.shell import device_ips, log_limit
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
 from launcher.shell.links import NodeLink
@@ -219,6 +219,7 @@ def order_of(plan: Plan, profile: Profile, node: PlannedNode) -> NodeOrder:
         ),
         hang=to_plain(HangLimits.of(limits)),
         sees_all_ranks=len(plan.nodes) == 1,
+        log_limit_bytes=log_limit.bytes_of(profile),
     )
 
 

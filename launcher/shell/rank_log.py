@@ -55,6 +55,11 @@ class RankLog:
         return metrics.unpack(b"".join(self._recent))
 
     @property
+    def read_to(self) -> int:
+        """The offset up to which every line was read."""
+        return self._tail.offset
+
+    @property
     def trouble(self) -> OSError | None:
         """Why metrics can't be written now."""
         return self._metrics.trouble

@@ -71,8 +71,12 @@ def left_by(attempt: Path, node: str) -> list[Segment]:
         for line in started
         if isinstance(line.get("pid"), int) and isinstance(line.get("start_time"), float)
     ]
+    if not creators:
+        return []
+    began = min(creator.started for creator in creators)
+    mine = {segment for segment in known if segment.made >= int(began) - 1}
     # A segment's size says nothing about which one it is.
-    unsized = {replace(segment, size_bytes=0) for segment in known | segments.made_by(creators)}
+    unsized = {replace(segment, size_bytes=0) for segment in mine | segments.made_by(creators)}
     return segments.left_over(unsized)
 
 

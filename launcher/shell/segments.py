@@ -1,8 +1,9 @@
 """Shared memory segments, System V's and those of /dev/shm: whose they are, and their end.
 
 A segment outlives its processes when these are killed. It is ours when one of our processes was
-seen to have it mapped, or when our rank's pid created it (System V keeps that), and when it belongs
-to our user. It is removed only when nobody has it mapped or open any more.
+seen to have it mapped and it was made after our ranks began, or when our rank's pid created it
+(System V keeps that), and when it belongs to our user. Files in folders of /dev/shm are never ours:
+somebody may keep his data there. Only what nobody has mapped or open any more is removed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ IPC_RMID = 0
 class Segment:
     """`path` is empty for System V, whose `number` is its shmid; else `number` is the inode.
 
-    `made`: System V's ctime, Unix seconds, against a number that is used again. 0 is any.
+    `made`: its ctime, Unix seconds, against a number that is used again; 0 is any. A file's is
+    when it was last written to with `write`, or changed in length: not when memory was written.
     """
 
     path: str
@@ -51,7 +53,8 @@ def mapped_by(pids: Iterable[int]) -> set[Segment]:
     for pid in pids:
         for number, path in _mappings(pid):
             if path:
-                found.add(Segment(path, number))
+                with contextlib.suppress(OSError):
+                    found.add(Segment(path, number, made=int(os.stat(path).st_ctime)))
                 continue
             table = {s.number: s for s, _, _ in _table()} if table is None else table
             if number in table:
@@ -114,9 +117,14 @@ def _mappings(pid: int) -> list[tuple[int, str]]:
         path = parts[5]
         if path.startswith(SYSV):
             found.append((int(parts[4]), ""))
-        elif path.startswith(SHM.encode()) and not path.endswith(b" (deleted)"):
+        elif _is_segment(path):
             found.append((int(parts[4]), os.fsdecode(path)))
     return found
+
+
+def _is_segment(path: bytes) -> bool:
+    name = path.removeprefix(SHM.encode())
+    return name != path and b"/" not in name and not name.endswith(b" (deleted)")
 
 
 def _table() -> list[tuple[Segment, int, int]]:
@@ -141,7 +149,7 @@ def _same_file(segment: Segment) -> list[Segment]:
         return []
     if status.st_ino != segment.number or status.st_uid != os.getuid():
         return []
-    return [Segment(segment.path, segment.number, status.st_size)]
+    return [Segment(segment.path, segment.number, status.st_size, int(status.st_ctime))]
 
 
 def _open_inodes() -> set[int]:

@@ -23,7 +23,7 @@ from launcher.core import events
 from launcher.core.plan import Plan, plan_from_json
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
-from launcher.shell import prepare, processes, retrying, run_files
+from launcher.shell import log_limit, prepare, processes, retrying, run_files
 from launcher.shell.attempt import Attempt, Outcome, launch_failure
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
@@ -52,6 +52,9 @@ class Supervisor:
         self._clients: list[Channel] = []
         self._stop_pending: Message | None = None
         self._waiting_since = 0.0
+        # Of a node's logs there are copies here; of this machine's own its agent takes care.
+        limit = log_limit.bytes_of(run.profile) if self._reaches else 0
+        self._limit = log_limit.LogLimit(run.paths.root, limit)
         self._door = Door(
             run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
         )
@@ -88,6 +91,8 @@ class Supervisor:
             self._reap()
             self._log.flush()
             self._door.mend(time.monotonic())
+            if trouble := self._limit.look(time.monotonic()):
+                say(f"the limit of logs cannot be kept: {trouble}")
             if self._attempt is not None:
                 self._attempt.turn()
                 if self._attempt.is_over:

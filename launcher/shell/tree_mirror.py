@@ -13,8 +13,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from launcher.reading.growing import data_offset
 from launcher.shell.channel import Message
-from launcher.shell.mirror import CHUNK_BYTES, data_offset, pad_to
+from launcher.shell.mirror import CHUNK_BYTES, pad_to
 
 EVENTS = "events.jsonl"
 GROWING = (".log", ".jsonl", ".bin")

@@ -55,5 +55,11 @@ def test_segments_of_a_killed_process_are_found_and_removed(tmp_path):
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
     left = segment_watch.left_by(tmp_path, "node")
     assert [(s.path, s.size_bytes) for s in left] == [("", 4096), (path, 4096)]
+    # What was there before the rank began is somebody else's data.
+    line["start_time"] = started + 3600
+    (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
+    assert segment_watch.left_by(tmp_path, "node") == []
+    line["start_time"] = started
+    (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
     assert all(segments.remove(segment) for segment in left)
     assert segment_watch.left_by(tmp_path, "node") == []

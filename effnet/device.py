@@ -55,6 +55,6 @@ def _limit_threads(count: int) -> None:
 
 
 _HINTS = {
-    "GPU": "MindSpore 2.10's GPU back end wants CUDA 11.6, see docs/hardware-status.md",
-    "Ascend": "CANN's set_env.sh must be sourced before Python starts",
+    "GPU": "it wants CUDA 11.6: `effnet-launch doctor --target GPU` says what is missing",
+    "Ascend": "CANN's set_env.sh must be sourced first: `effnet-launch doctor --target Ascend`",
 }

@@ -24,6 +24,8 @@ from launcher.core.doctor.facts import CUDA_LIBRARIES, DRIVER
 from launcher.core.preflight.row import Row, RowState
 from launcher.core.profile import Profile
 from launcher.core.profile_load import load_profile
+from launcher.errors import LaunchError
+from launcher.shell.doctor import prepared
 
 SMALL = Path(_ctypes.__file__)
 """Any small shared library: the linker looks at names."""
@@ -189,6 +191,20 @@ def test_fix_without_an_index_says_what_pip_says(
     red = node.red(fix=True, told=told.append)
     assert "CUDA_HOME" in red
     assert any("pip of" in line and "nvidia-cuda-runtime-cu11" in line for line in told), told
+
+
+def test_a_python_of_the_system_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
+    monkeypatch.setattr(prepared.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert prepared.refusal() == ""  # a container's own, say
+    (tmp_path / "EXTERNALLY-MANAGED").write_text("")
+    assert prepared.refusal() == "belongs to the system"
+    with pytest.raises(LaunchError, match="environment of one's own"):
+        prepared.prepare()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
+    assert prepared.refusal() == "is not ours to write"
 
 
 def test_the_command(lab) -> None:

@@ -17,10 +17,12 @@ import pytest
 from launcher import client
 from launcher.core.preflight.facts import Question
 from launcher.core.preflight.row import Row, RowState
-from launcher.core.profile import Profile
+from launcher.core.profile import Node, Profile
 from launcher.core.profile_load import load_profile
+from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.shell.preflight import devices as device_facts
 from launcher.shell.preflight import environment, machine, wheel
+from launcher.shell.preflight.run import login_rows, unanswered_row
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PROFILE = """\
@@ -298,3 +300,45 @@ def test_the_command_and_a_refused_start(lab) -> None:
     for words in (("--ignore", "data"), ("--no-preflight",)):
         assert lab.command("start", path, *words, "--follow").returncode == 0
     assert len(list(lab.runs.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "check", "fix", "hint"),
+    [
+        (NodeError("n", "python3 -m … ended: Killed"), "effnet-tui", "", ""),
+        (NotInstalledError("n", "there is no python3", "Set `python`."), "python", "", "`python`"),
+        (
+            NotInstalledError("n", "no module launcher.shell", "", "launcher.shell"),
+            "effnet-tui", "wheel", "--fix",
+        ),
+        (NotInstalledError("n", "no module pydantic", "", "pydantic"), "effnet-tui", "", "pip"),
+    ],
+)  # fmt: skip
+def test_a_node_that_does_not_answer_lacks_something(
+    error: NodeError, check: str, fix: str, hint: str
+) -> None:
+    row = unanswered_row(Node(address="10.0.0.1", name="n"), error)
+    assert (row.check, row.state, row.fix) == (check, RowState.FAILED, fix)
+    assert hint in row.hint
+
+
+def test_a_login_that_fails_says_how_far_it_came() -> None:
+    node = Node(address="10.0.0.1", name="n")
+    for error, red in (
+        (HostKeyError("n", "the host key has changed"), "host-key"),
+        (LoginError("n", "takes none of your keys"), "user"),
+        (NodeError("n", "no route"), "reachable"),
+    ):
+        rows = login_rows(node, error)
+        assert [row.check for row in rows if row.state is RowState.FAILED] == [red]
+
+
+def test_a_node_of_another_version_is_told_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, but not what this version understands."""
+    reply = json.dumps({"type": "reply", "ok": True, "facts": {"host": 3}}, separators=(",", ":"))
+    tool(tmp_path / "bin", "python", f"echo '{reply}'")
+    rows = rows_of(profile(data, node=f'python = "{tmp_path}/bin/python"'))
+    assert rows["effnet-tui"].fix == "wheel"
+    assert "does not understand" in rows["effnet-tui"].text

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from launcher.core.doctor.facts import CUDA_LIBRARIES
@@ -39,10 +41,10 @@ def prepared_env() -> str:
 
 def prepare() -> str:
     """Installs and links. -> the env.sh to source. Raises `LaunchError` with pip's own words."""
-    if sys.prefix == sys.base_prefix:
+    why = refusal()
+    if why:
         raise LaunchError(
-            f"{sys.executable} is not in an environment of its own, and 3 GB of libraries belong"
-            " into one",
+            f"{sys.executable} {why}; 3 GB of libraries belong into an environment of one's own",
             "Make one: python3 -m venv, or conda create; then name its python in the profile.",
         )
     _install()
@@ -62,6 +64,17 @@ def prepare() -> str:
     except OSError as error:
         raise LaunchError(f"{home} cannot be written: {error}") from error
     return str(script)
+
+
+def refusal() -> str:
+    """Why nothing may be installed for this interpreter; empty when it may."""
+    if not os.access(sys.prefix, os.W_OK):
+        return "is not ours to write"
+    is_alone = sys.prefix != sys.base_prefix
+    # PEP 668: the system's package manager owns it.
+    if not is_alone and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
+        return "belongs to the system"
+    return ""
 
 
 def _env_sh(home: Path) -> str:

@@ -303,17 +303,6 @@ class ClusterLab:
         self.whole(root, attempt)
         return choice
 
-    def story(self, root: Path) -> str:
-        """What a person needs who sees a run fail here and nowhere else."""
-        failures = [e["failure"] for e in self.events(root) if e.get("failure")]
-        parts = [json.dumps(failure, indent=1) for failure in failures]
-        logs = [root / "supervisor.log", *sorted(root.glob("attempts/*/**/*.log"))]
-        for path in [*logs, *sorted(root.glob("attempts/*/ranks/*/log.txt"))]:
-            with contextlib.suppress(OSError):
-                last = path.read_text(errors="replace").splitlines()[-15:]
-                parts.append("\n".join([f"--- {path.relative_to(root)}", *last]))
-        return "\n".join(parts)
-
     def steps(self, root: Path, rank: int, attempt: int = 1) -> list[int]:
         from launcher.core.metrics import unpack
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tui.text import plural
-
 PENDING: Final = "pending"
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -96,7 +94,7 @@ class CheckBoard:
         if self.problem:
             return f"not looked at: {self.problem}"
         answered = sum(check.state != PENDING for check in self.checks)
-        parts = [f"{answered} of {plural(len(self.checks), 'check')}"]
+        parts = [f"{answered} of {len(self.checks)}"]
         for state, word in ((FAILED, "red"), (WARNING, "to know of"), (SKIPPED, "not asked")):
             count = sum(check.state == state for check in self.checks)
             if state == FAILED:
@@ -113,7 +111,7 @@ class CheckBoard:
         if not self.is_done:
             return "looking …"
         if self.red:
-            return "c looks again, o overrides a red one by its name"
+            return "c looks again, o overrides one by name"
         return "ctrl+s starts"
 
     def groups(self) -> tuple[Group, ...]:

@@ -89,3 +89,27 @@ def test_a_start_is_refused_by_a_red_row_and_not_by_one_that_is_named(lab, hosts
     assert not lab.runs.exists()
     done = lab.command("start", str(path), "--ignore", "data", "--follow")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_doctor_visits_every_node(lab):
+    rows = client.doctor(str(lab.profile()), target="GPU")
+    for node in ("alpha", "beta"):
+        found = {row.check: row for row in rows if row.node == node}
+        assert found["back-end"].state is client.RowState.OK
+        assert found["CUDA_HOME"].state is client.RowState.FAILED
+        assert "libcuda.so.1" in found["driver"].text
+    rows = client.doctor(str(lab.profile()))
+    assert {row.state.value for row in rows} == {"ok"}
+    lab.nothing_left()
+
+
+def test_a_firewall_before_the_masters_ports_shows(lab, hosts):
+    """An alpha that beta's network does not lead to."""
+    beta = hosts["beta"]
+    beta.run("ip", "route", "add", "unreachable", f"{hosts['alpha'].address}/32")
+    try:
+        rows = rows_of(lab, lab.profile())
+    finally:
+        beta.run("ip", "route", "del", "unreachable", f"{hosts['alpha'].address}/32")
+    assert red(rows) == {("route", "beta")}
+    assert "No route to host" in rows["route", "beta"].text

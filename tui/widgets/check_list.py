@@ -54,7 +54,7 @@ class CheckList(LineView):
         groups = board.groups()
         blocks = [(group, self._block(group, width)) for group in groups]
         if 1 + sum(len(block) for _, block in blocks) > self._room:
-            blocks = [(group, block) for group, block in blocks if group.state != OK]
+            blocks = [(group, block) for group, block in blocks if group.state not in (OK, SKIPPED)]
         lines: list[Line] = [head, *(line for _, block in blocks for line in block)]
         if len(lines) > self._most:
             left = len(lines) - self._most + 1
@@ -82,7 +82,8 @@ class CheckList(LineView):
         lines += [[Segment(indent), Segment(fit(part, room), style)] for part in rest]
         hint = [] if group.is_overridden else textwrap.wrap(clean(group.hint), room - 2)
         for at, part in enumerate(hint):
-            lead = "→ " if at == 0 else "  "
+            arrow = ">" if self.glyphs.level == "ascii" else "→"
+            lead = f"{arrow} " if at == 0 else "  "
             lines.append([Segment(indent), Segment(fit(lead + part, room), palette.text)])
         return lines
 

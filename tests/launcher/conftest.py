@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import proof
+
 STANDIN = Path(__file__).parents[1] / "standin"
 ROOT = Path(__file__).parents[2]
 PROFILE = """\
@@ -52,6 +54,7 @@ STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
 STANDIN_EVAL_S = "{eval_s}"
 STANDIN_MARK = "{mark}"
+STANDIN_WITNESS = "{witness}"
 """
 
 
@@ -88,6 +91,7 @@ class Lab:
             **values,
             mark=self.mark,
             data=self.folder / "data",
+            witness=self.folder / "witness",
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )
@@ -182,20 +186,15 @@ class Lab:
         return (root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt").read_bytes()
 
     def check_metrics(self, root: Path, rank: int, attempt: int = 1) -> list[int]:
-        """Holds metrics.bin to the log: every report once, in order. -> global steps."""
-        from launcher.core.metrics import unpack
-
+        """Holds the log to what the rank noted, and metrics.bin to the log. -> global steps."""
         log = self.log(root, rank, attempt)
+        if "STANDIN_WITNESS" in (root / "profile.json").read_text():
+            noted = self.folder / f"witness/{root.name}/{attempt:03d}-{rank:04d}"
+            exits = [e for e in self.events(root, "rank_exited") if e["attempt"] == attempt]
+            is_clean = any(e["rank"] == rank and e["exit_code"] == 0 for e in exits)
+            proof.log_is_whole(f"rank {rank}", log, noted.read_bytes(), was_killed=not is_clean)
         path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
-        records = unpack(path.read_bytes())
-        offsets = []
-        position = 0
-        for line in log.split(b"\n"):
-            if line.startswith(b"epoch: [") and b"loss:[" in line:
-                offsets.append(position)
-            position += len(line) + 1
-        assert [record.log_offset for record in records] == offsets
-        return [record.global_step for record in records]
+        return proof.reports_are_recorded(f"rank {rank}", log, path.read_bytes())
 
     def end_all(self) -> None:
         for process in self.ours():

@@ -1,0 +1,69 @@
+"""The product, broken on purpose, so that the checks of fault tests are seen to fail.
+
+A folder for PYTHONPATH. In a supervisor: a wrong rank is blamed, the second epoch's event is lost,
+and a copied log has a line twice and the one before it not at all. In a node agent: processes in
+sessions of their own are not seen, and one record of rank 2's metrics is lost.
+"""
+
+import base64
+import dataclasses
+import sys
+
+
+def break_supervisor():
+    from launcher.core import events
+    from launcher.shell import attempt, event_log, mirror
+
+    name_failure, add, take = attempt.name_failure, event_log.EventLog.add, mirror.Copy.take
+
+    def name_wrong(deaths, ranks):
+        return dataclasses.replace(name_failure(deaths, ranks), rank=0, node="alpha")
+
+    def add_most(self, kind, source=None, **fields):
+        if kind is not events.EpochFinished or fields.get("epoch") != 2:
+            add(self, kind, source, **fields)
+
+    def take_wrong(self, message):
+        if message.get("name") == "ranks/0003/log.txt":
+            data = base64.b64decode(message["data"]).replace(b"\nplain 7\n", b"\nplain 8\n")
+            message = {**message, "data": base64.b64encode(data).decode()}
+        return take(self, message)
+
+    attempt.name_failure = name_wrong
+    event_log.EventLog.add = add_most
+    mirror.Copy.take = take_wrong
+
+
+def break_agent():
+    from launcher.shell import ownership, records
+
+    owned, open_file, append = (
+        ownership.owned,
+        records.RecordFile.__init__,
+        records.RecordFile.append,
+    )
+    seen = []
+
+    def blind(claim):
+        sessions = dict(claim.sessions)
+        return [process for process in owned(claim) if process.session in sessions]
+
+    def remember(self, path, record_bytes):
+        open_file(self, path, record_bytes)
+        self.is_broken = str(path).endswith("ranks/0002/metrics.bin")
+
+    def append_most(self, data):
+        if self.is_broken:
+            seen.append(data)
+        if not self.is_broken or len(seen) != 5:
+            append(self, data)
+
+    ownership.owned = blind
+    records.RecordFile.__init__ = remember
+    records.RecordFile.append = append_most
+
+
+if "launcher.shell.supervisor" in sys.orig_argv:
+    break_supervisor()
+if "launcher.shell.agent" in sys.orig_argv:
+    break_agent()

@@ -33,9 +33,9 @@ class Pace:
 
     @property
     def badge(self) -> str:
-        """``4 Hz``, or ``2 Hz (slow terminal)`` once it stepped down."""
+        """``4 Hz``, or ``2 Hz (slowed)`` once it stepped down."""
         slow = self._level and not self._by_hand
-        return f"{self.hz:g} Hz" + (" (slow terminal)" if slow else "")
+        return f"{self.hz:g} Hz" + (" (slowed)" if slow else "")
 
     def choose_next(self) -> None:
         """The user's choice: the next slower rate, after the slowest the fastest."""

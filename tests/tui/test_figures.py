@@ -136,7 +136,7 @@ def test_dear_frames_slow_down_and_cheap_ones_speed_up_again() -> None:
     pace = Pace(4)
     for _ in range(20):
         pace.note(0.1)
-    assert (pace.hz, "slow terminal" in pace.badge) == (2, True)
+    assert (pace.hz, "slowed" in pace.badge) == (2, True)
     for _ in range(20):
         pace.note(0.4)
     assert pace.hz == 1

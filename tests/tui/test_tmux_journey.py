@@ -194,42 +194,48 @@ def test_start_kill_resume_leave_attach_eval_export_end(
 
 
 @pytest.mark.mindspore
-def test_local_cpu_is_started_killed_and_resumed_with_real_training(
-    folder: Path, place: Server
+@pytest.mark.parametrize(
+    ("shipped", "ranks", "batch"), [("local-cpu", 2, 8), ("local-cpu-8p", 8, 4)]
+)
+def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
+    folder: Path, place: Server, shipped: str, ranks: int, batch: int
 ) -> None:
-    """EfficientNet-B0 on two ranks, few images; MindSpore's own processes."""
+    """EfficientNet-B0 on few images; MindSpore's own processes, the last rank of them killed."""
+    last = ranks - 1
     data = folder / "digits"
     argv = [sys.executable, "-m", "effnet", "data", "digits", str(data)]
     subprocess.run(argv, check=True, capture_output=True, timeout=60, cwd=ROOT)
     for images in [*(data / "train").iterdir(), *(data / "val").iterdir()]:
         for image in sorted(images.iterdir())[8:]:
             image.unlink()
-    profile = (ROOT / "cluster_profiles" / "local-cpu.toml").read_text()
-    changes = {"variant": '"b0"', "batch_size": "8", "epoch_size": "40", "data_path": f'"{data}"'}
+    profile = (ROOT / "cluster_profiles" / f"{shipped}.toml").read_text()
+    changes = {
+        "variant": '"b0"', "batch_size": str(batch), "epoch_size": "40", "data_path": f'"{data}"'
+    }  # fmt: skip
     for key, value in changes.items():
         profile = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", profile)
     profile = profile.replace("[trainer]\n", '[trainer]\nmode = "pynative"\ninterval = 0\n')
-    profile = profile.replace('name = "local-cpu"', 'name = "journey"')
+    profile = profile.replace(f'name = "{shipped}"', 'name = "journey"')
     (folder / "profiles" / "journey.toml").write_text(profile)
     shown = Session(place, "first", 160, 48)
     start_with_keys(shown, "journey")
-    shown.sees("RUNNING", "attempt 1", limit_s=120)
-    see_it_move(shown, ("loss", "time"), 60)
+    shown.sees("RUNNING", "attempt 1", limit_s=240)
+    see_it_move(shown, ("loss", "time"), 120)
     root = only_run(folder)
-    shown.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")))
-    pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == 1)
+    shown.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")), 120)
+    pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == last)
     os.kill(pid, signal.SIGKILL)
-    shown.sees("FAILED", "rank 1 on", "was first: signal SIGKILL", "r Resume", "verified")
+    shown.sees("FAILED", f"rank {last} on", "was first: signal SIGKILL", "r Resume", "verified")
     step = resume_step(folder)
     shown.press("r")
-    shown.sees("RUNNING", "attempt 2", limit_s=120)
+    shown.sees("RUNNING", "attempt 2", limit_s=240)
     assert events(root, "attempt_started")[1]["resume"]["step"] == step
-    reported = root / "attempts/002/ranks/0001/metrics.bin"
-    shown.wait(lambda _: reported.is_file() and reported.stat().st_size >= 64, 60)
+    reported = root / f"attempts/002/ranks/{last:04d}/metrics.bin"
+    shown.wait(lambda _: reported.is_file() and reported.stat().st_size >= 64, 120)
     assert int.from_bytes(reported.read_bytes()[8:16], "little") == step
     shown.press("s")
     shown.sees("End run")
     shown.press("y")
-    shown.sees("STOPPED")
+    shown.sees("STOPPED", limit_s=120)
     shown.press("q")
     shown.sees("shell>")

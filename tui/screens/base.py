@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BLOCKED_S: Final = 2.0  # a terminal that takes nothing for so long gets the next frame anyway
 FIRST: Final = ("resume",)
-THEN: Final = ("stop", "eval", "export")
+THEN: Final = ("stop", "eval", "export", "results")
 LAST: Final = ("help", "leave")
 
 

@@ -27,7 +27,7 @@ class RunActions(Screen[None]):
         Binding("e", "eval", "Eval", id="run.eval"),
         Binding("x", "export", "Export", id="run.export"),
         Binding("i", "infer", "Infer", show=False, id="run.infer"),
-        Binding("t", "results", "Results", show=False, id="run.results"),
+        Binding("t", "results", "Results", id="run.results"),
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
     ]
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from launcher.cli import cleaning, jobs, preflight, profiles, starting, tables, watching
+from launcher.cli import cleaning, doctor, jobs, preflight, profiles, starting, tables, watching
 from launcher.errors import BusyError, InvalidError, LaunchError, RunNotFoundError
 
 OK, FAILED, USAGE, NOT_FOUND, REFUSED = 0, 1, 2, 3, 4
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 starting.register(app)
 preflight.register(app)
+doctor.register(app)
 watching.register(app)
 jobs.register(app)
 cleaning.register(app)

@@ -342,3 +342,15 @@ def test_a_node_of_another_version_is_told_so(
     rows = rows_of(profile(data, node=f'python = "{tmp_path}/bin/python"'))
     assert rows["effnet-tui"].fix == "wheel"
     assert "does not understand" in rows["effnet-tui"].text
+
+
+def test_this_machine_is_looked_at_without_starting_a_process(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps a start on this machine as quick as it was."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"started {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert {row.state for row in client.preflight(profile(data))} == {RowState.OK}

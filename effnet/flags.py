@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 
@@ -21,14 +22,12 @@ class Parser(argparse.ArgumentParser):
         """Print `message` and leave with the exit code of wrong usage."""
         name, _, unknown = message.partition(": ")
         if name == "unrecognized arguments":
-            message += self._nearest(unknown.split()[0].partition("=")[0])
+            message += _nearest(unknown.split()[0].partition("=")[0], self._spellings())
+        elif choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", unknown):
+            message += _nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
         # Standard error of a process that is started by another may be its log.
         print(f"error: {message}\n  hint: {self.prog} --help", file=sys.stderr)
         sys.exit(2)
-
-    def _nearest(self, unknown: str) -> str:
-        found = difflib.get_close_matches(unknown, self._spellings(), n=1)
-        return f"; did you mean {found[0]}?" if found else ""
 
     def _spellings(self) -> Iterator[str]:
         """Every flag of this command line, those of its commands among them."""
@@ -37,6 +36,12 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 for parser in action.choices.values():
                     yield from parser._spellings()
+
+
+def _nearest(unknown: str, known: Iterable[str]) -> str:
+    by_case = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(unknown.lower(), by_case, n=1)
+    return f"; did you mean {by_case[found[0]]}?" if found else ""
 
 
 def add(parser: argparse._ActionsContainer, name: str, **known: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from effnet import missing
 from effnet.weights.files import UnreadableWeights
 from effnet.weights.manifest import Manifest, verify
 
@@ -26,7 +27,8 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     """
     path = Path(os.path.realpath(checkpoint))
     if not path.is_file():
-        raise UnreadableWeights(f"{os.fspath(checkpoint)}: no such file")
+        given = os.fspath(checkpoint)
+        raise UnreadableWeights(f"{given}: no such file", hint=missing.hint(given))
     return path, verify(path)
 
 

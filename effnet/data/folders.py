@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from effnet import missing
 from effnet.data.errors import DataError
 
 SPLITS = ("train", "val")
@@ -123,7 +124,10 @@ def splits(root: str | os.PathLike[str]) -> tuple[str | None, ...]:
     """
     if not os.path.isdir(root):
         what = "is not a folder" if os.path.exists(root) else "does not exist"
-        raise DataError(f"the data folder {os.fspath(root)} {what}")
+        raise DataError(
+            f"the data folder {os.fspath(root)} {what}",
+            hint=missing.hint(root, "python -m effnet data digits DIR writes one to try"),
+        )
     found = []
     for name in SPLITS:
         folder = os.path.join(root, name)

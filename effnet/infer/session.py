@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from effnet import missing
 from effnet.errors import EffnetError
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
@@ -50,7 +51,7 @@ class Model:
 def open_model(path: Path, target: str, device_id: int = 0) -> Model:
     """Raises `ProviderMissing`, `UnreadableModel`."""
     if not path.is_file():
-        raise UnreadableModel(f"{path}: no such file")
+        raise UnreadableModel(f"{path}: no such file", hint=missing.hint(path))
     runtime = _runtime()
     provider: Any = PROVIDERS[target]
     if target == "GPU":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from effnet import missing
 from effnet.errors import EffnetError
 
 _MODE = 0o644
@@ -24,10 +25,10 @@ class UnreadableWeights(EffnetError):
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """All tensors of a .safetensors or .ckpt file by name; raises `UnreadableWeights`."""
     read = _readers().get(path.suffix)
+    if not path.is_file() and (read is not None or not path.exists()):
+        raise UnreadableWeights(f"{path}: no such file", hint=missing.hint(path))
     if read is None:
         raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_PICKLE_HINT)
-    if not path.is_file():
-        raise UnreadableWeights(f"{path}: no such file")
     try:
         return read(path)
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:

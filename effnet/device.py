@@ -35,7 +35,7 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
         if target == "CPU":
             ms.set_device("CPU")
             # Ranks share the cores: one thread each for MindSpore's runtime, as for OpenMP.
-            _limit_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+            _limit_threads(thread_count())
         else:
             ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
@@ -44,6 +44,12 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
             f"device target {target} {device_id} is not usable here: {first}",
             hint=_HINTS.get(target, ""),
         ) from error
+
+
+def thread_count() -> int:
+    """Threads that this rank may compute with, as the launcher says in `OMP_NUM_THREADS`."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(text)) if text.isdigit() else 1
 
 
 @functools.cache

@@ -119,6 +119,12 @@ class TrainConfig:
         " compiled, `graph` compiled whole",
         choices=("pynative", "jit", "graph"),
     )
+    reduction: str = key(
+        "auto",
+        "how ranks on a CPU add their gradients: `auto` through shared memory where all are on one"
+        " machine, `collective` always through MindSpore's library (`graph` knows no other)",
+        choices=("auto", "collective"),
+    )
     seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)
 
     image_size: int = key(260, "side of a training image", unit="px", low=8, high=2048)

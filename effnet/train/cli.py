@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         )
     from effnet import device
     from effnet.train import report
-    from effnet.train.group import join
+    from effnet.train.group import PeerGone, join
     from effnet.train.heartbeat import Heartbeat
     from effnet.train.stop import StopRequest
 
@@ -125,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
     except EffnetError as error:
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0
-        report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
+        if not isinstance(error, PeerGone):  # that is no fault of this rank
+            report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
         raise
     finally:
         if is_first and args.train_url:

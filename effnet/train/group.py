@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from effnet.errors import EffnetError
+from effnet.optim.rmsprop import aligned
 
 _STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 
 
 class GroupError(EffnetError):
     """The ranks could not be brought together."""
+
+
+class PeerGone(EffnetError):
+    """Another rank ended while this one waited for it; that one's log has the cause."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,30 @@ class Group:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.sum(np.zeros(1, np.float32))
+
+
+class Sum(Protocol):
+    """Adds the same numbers of all ranks, again and again."""
+
+    @property
+    def bucket(self) -> NDArray[np.float32]:
+        """This rank's numbers, flat, to be filled before each `reduce`."""
+        ...
+
+    def reduce(self) -> NDArray[np.float32]:
+        """The sums, the same bits on each rank, until the next call; waits for the slowest."""
+        ...
+
+
+class CollectiveSum:
+    """A `Sum` of `size` float32 numbers by MindSpore's collective library."""
+
+    def __init__(self, group: Group, size: int) -> None:
+        self._group = group
+        self.bucket = aligned(size)
+
+    def reduce(self) -> NDArray[np.float32]:
+        return self._group.sum(self.bucket)
 
 
 def join(distributed: bool) -> Group:

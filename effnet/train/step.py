@@ -12,13 +12,16 @@ import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
+from effnet import device
 from effnet.config import TrainConfig
 from effnet.data import Batch
 from effnet.errors import EffnetError
 from effnet.model import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
-from effnet.optim.rmsprop import Floats, RmsProp, aligned
-from effnet.train.group import Group
+from effnet.optim.pieces import Pieces
+from effnet.optim.rmsprop import RmsProp, Slots, average
+from effnet.train import report, shared_memory
+from effnet.train.group import CollectiveSum, Group, Sum
 from effnet.train.heartbeat import Heartbeat
 from effnet.train.state import TrainState
 from effnet.train.stop import StopRequest
@@ -50,12 +53,22 @@ class StepOutcome:
     steps: int = 1
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one rank, or all together, have to say of a step."""
+
+    loss: float
+    gradient: Pieces
+    stop: bool
+
+
 class TrainStep:
     """Takes a batch and a learning rate, changes `state`.
 
     Gradients, batch-norm statistics, loss and the wish to stop ride in one bucket, so that the
     ranks meet once a step and agree on all of it. Statistics become the mean over the ranks:
-    rank 0's checkpoint is then the whole state.
+    rank 0's checkpoint is then the whole state. A rank alone needs no bucket: the optimizer reads
+    the gradients where MindSpore left them.
     """
 
     def __init__(
@@ -72,10 +85,15 @@ class TrainStep:
         self._heartbeat = heartbeat
         self._gradients = _gradient_function(net, state, config)
         self._rms_prop = RmsProp(
-            config.opt_decay, config.momentum, config.opt_eps, config.weight_decay
+            config.opt_decay,
+            config.momentum,
+            config.opt_eps,
+            config.weight_decay,
+            threads=device.thread_count(),
         )
         self._count = len(state.weights)
-        self._bucket = aligned(self._count + len(state.buffers) + 2)
+        self._slots = Slots(state.weights, state.mean_square, state.moment, state.ema_weights)
+        self._sum = _sum_of(group, self._count + len(state.buffers) + 2, config)
 
     def __call__(
         self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
@@ -89,60 +107,65 @@ class TrainStep:
             Tensor.from_numpy(batch.labels),
             Tensor.from_numpy(batch.noise),
         )
-        own_loss = float(loss.asnumpy()) / self._config.loss_scale
-        asked = stop is not None and stop.reason is not None
-        bucket, wait_ms = self._reduce(own_loss, gradients, asked)
-        mean_loss, stop_share = float(bucket[-2]) / self._group.size, float(bucket[-1])
-        if not np.isfinite(mean_loss):
-            raise LossNotFinite(mean_loss, not np.isfinite(own_loss), batch.indices)
-        self._heartbeat.phase("compute")
-        self._update(bucket, lr, step)
-        return StepOutcome(mean_loss, wait_ms, stop_share > 0)
+        own = _Part(
+            loss=float(loss.asnumpy()) / self._config.loss_scale,
+            gradient=Pieces([gradient.asnumpy() for gradient in gradients]),
+            stop=stop is not None and stop.reason is not None,
+        )
+        whole, wait_ms = own, None
+        if self._sum is not None:
+            whole, wait_ms = self._reduce(own, self._sum)
+        if not np.isfinite(whole.loss):
+            raise LossNotFinite(whole.loss, not np.isfinite(own.loss), batch.indices)
+        self._update(whole.gradient, lr, step)
+        return StepOutcome(whole.loss, wait_ms, whole.stop)
 
-    def _reduce(
-        self, loss: float, gradients: tuple[Tensor, ...], stop: bool
-    ) -> tuple[Floats, float | None]:
-        state, bucket = self._state, self._bucket
-        for span, gradient in zip(state.weight_spans, gradients, strict=True):
-            span.of(bucket)[...] = gradient.asnumpy()
+    def _reduce(self, own: _Part, over_ranks: Sum) -> tuple[_Part, float]:
+        """The sum of gradients, the mean of the rest, and ms that it took."""
+        state, size, bucket = self._state, self._group.size, over_ranks.bucket
+        for place, piece in own.gradient.between(0, self._count):
+            bucket[place] = piece
         bucket[self._count : -2] = state.buffers
-        bucket[-2:] = loss, stop
-        if self._group.size == 1:
-            return bucket, None
+        bucket[-2:] = own.loss, own.stop
         self._heartbeat.phase("reduce")
         start_s = time.perf_counter()
-        reduced = self._group.sum(bucket)
-        return reduced, (time.perf_counter() - start_s) * 1e3
+        reduced = over_ranks.reduce()
+        wait_ms = (time.perf_counter() - start_s) * 1e3
+        self._heartbeat.phase("compute")
+        loss = float(reduced[-2]) / size
+        if np.isfinite(loss):
+            np.multiply(reduced[self._count : -2], np.float32(1 / size), out=state.buffers)
+        return _Part(loss, Pieces([reduced[: self._count]]), bool(reduced[-1] > 0)), wait_ms
 
-    def _update(self, bucket: Floats, lr: float, step: int) -> None:
+    def _update(self, gradient: Pieces, lr: float, step: int) -> None:
         state, config = self._state, self._config
+        decay = ema_decay(config.ema_decay, step)
         self._rms_prop.update(
-            state.weights,
-            state.mean_square,
-            state.moment,
-            bucket[: self._count],
+            self._slots,
+            gradient,
             lr,
             gradient_scale=1 / (self._group.size * config.loss_scale),
             decayed=state.decayed,
+            average_decay=decay,
         )
-        if self._group.size > 1:
-            np.multiply(
-                bucket[self._count : -2], np.float32(1 / self._group.size), out=state.buffers
-            )
-        if state.ema_weights is not None and state.ema_buffers is not None:
-            decay = ema_decay(config.ema_decay, step)
-            _average(state.ema_weights, state.weights, decay)
-            _average(state.ema_buffers, state.buffers, decay)
+        if state.ema_buffers is not None:
+            average(state.ema_buffers, state.buffers, decay, np.empty_like(state.buffers))
+
+
+def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
+    """How the ranks add `size` numbers; `None` for a rank alone."""
+    if group.size == 1:
+        return None
+    shared = shared_memory.join(group, size) if config.reduction == "auto" else None
+    if group.rank == 0:
+        how = "MindSpore's collective library" if shared is None else "memory that all ranks share"
+        report.say(f"note: gradients are added up through {how}")
+    return shared or CollectiveSum(group, size)
 
 
 def ema_decay(decay: float, step: int) -> float:
     """TF's ExponentialMovingAverage with num_updates: young averages forget faster."""
     return min(decay, (1 + step) / (10 + step))
-
-
-def _average(average: Floats, values: Floats, decay: float) -> None:
-    average *= np.float32(decay)
-    average += np.float32(1 - decay) * values
 
 
 def _gradient_function(

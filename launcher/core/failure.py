@@ -158,7 +158,7 @@ def explain(death: Death) -> Cause:
         error = trace[-1].strip()
         return Cause(FailureKind.CRASH, f"{death.who} raised {error}", "", trace, follows)
     if follows:
-        meaning = f"{death.who} ended because a peer was gone: MindSpore's own reaction"
+        meaning = f"{death.who} ended because a peer was gone"
         return Cause(FailureKind.CRASH, meaning, "", trace, True)
     if by_exit is not None:
         kind, meaning, try_next = by_exit

@@ -101,6 +101,7 @@ _HCCL_CODE = re.compile(r"\bEI00[0-9]{2}\b")
 _FOLLOWER_LINES = re.compile(
     r"wait receiving \[[^\]]*\] failed"
     r"|(AllReduce|AllGather|ReduceScatter|Broadcast)\w*KernelMod launch failed"
+    r"|another rank of this machine is gone"  # effnet.train.shared_memory
     r"|Message receive timeout|MS_RECEIVE_MSG_TIMEOUT"
     r"|Kill this process with SIGTERM"
     r"|[Tt]he total number of timed out node"

@@ -39,6 +39,8 @@ batch_size = 2
 epoch_size = {epochs}
 warmup_epochs = 0
 report_steps = 1
+# Through memory, local ranks would add in another order than nodes do.
+reduction = "collective"
 """
 
 

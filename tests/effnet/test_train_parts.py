@@ -14,7 +14,8 @@ from effnet.config import ConfigError
 from effnet.data import Batch, DataError
 from effnet.errors import EffnetError
 from effnet.evaluation import count, sum_exactly
-from effnet.optim.rmsprop import RmsProp, aligned
+from effnet.optim.pieces import Pieces
+from effnet.optim.rmsprop import RmsProp, Slots, aligned
 from effnet.train.digest import digest
 from effnet.train.group import Group
 from effnet.train.heartbeat import RECORD_BYTES, Heartbeat
@@ -37,7 +38,8 @@ def test_rmsprop_is_tensorflows_formula() -> None:
     optimizer = RmsProp(decay=0.9, momentum=0.8, epsilon=1e-3, weight_decay=0.01)
     for step in range(3):
         gradient = drawn(size, 10 + step) * 4
-        optimizer.update(*found, gradient.copy(), lr, gradient_scale=0.25, decayed=50_000)
+        parts = Pieces([gradient[:7].reshape(7, 1), gradient[7:40_000], gradient[40_000:]])
+        optimizer.update(Slots(*found), parts, lr, gradient_scale=0.25, decayed=50_000)
         g = gradient.astype(np.float64) * 0.25
         g[:50_000] += 0.01 * expected[:50_000]
         mean_square = 0.9 * mean_square + 0.1 * g * g
@@ -57,7 +59,7 @@ def test_rmsprop_is_mindspores_too() -> None:
     for step in range(4):
         gradient = drawn(1000, 10 + step)
         theirs((ms.Tensor(gradient),))
-        ours.update(*found, gradient.copy(), 0.01)
+        ours.update(Slots(*found), Pieces([gradient]), 0.01)
     # Its kernel for CPUs takes an approximate root: a few thousandths of an update off.
     moved = np.abs(found[0] - drawn(1000, 1)).max()
     assert np.abs(found[0] - parameter.asnumpy()).max() < 5e-3 * moved
@@ -76,9 +78,43 @@ def test_rmsprop_does_not_depend_on_where_the_arrays_lie(shift: int) -> None:
     for place in (np.array, moved):
         state = (place(drawn(size, 1)), place(np.ones(size)), place(np.zeros(size)))
         state = tuple(np.asarray(part, np.float32) for part in state)
-        RmsProp(0.9, 0.9, 1e-3, 1e-5).update(*state, place(drawn(size, 2)), 0.01)
+        RmsProp(0.9, 0.9, 1e-3, 1e-5).update(Slots(*state), Pieces([place(drawn(size, 2))]), 0.01)
         results.append([part.tobytes() for part in state])
     assert results[0] == results[1]
+
+
+def test_rmsprop_does_not_depend_on_threads_or_on_how_the_gradient_lies() -> None:
+    size, results = 100_003, []
+    gradient, cuts = drawn(size, 2), [3, 16_384, 16_390, 70_000]
+    for threads, pieces in ((1, [gradient]), (2, np.split(gradient, cuts)), (3, [gradient])):
+        state = (drawn(size, 1), np.ones(size, np.float32), np.zeros(size, np.float32))
+        slots = Slots(*state, drawn(size, 1))
+        optimizer = RmsProp(0.9, 0.9, 1e-3, 1e-5, threads)
+        for step in range(2):
+            optimizer.update(slots, Pieces(pieces), 0.01, decayed=60_000, average_decay=0.5 + step)
+        results.append([part.tobytes() for part in (*state, slots.average)])
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_average_takes_in_the_new_weights() -> None:
+    slots = Slots(drawn(10, 1), np.ones(10, np.float32), np.zeros(10, np.float32), drawn(10, 5))
+    RmsProp(0.9, 0.9, 1e-3, 0.0).update(slots, Pieces([drawn(10, 2)]), 0.1, average_decay=0.75)
+    np.testing.assert_allclose(
+        slots.average, 0.75 * drawn(10, 5) + 0.25 * slots.weights, rtol=1e-6, atol=1e-7
+    )
+
+
+def test_pieces_are_read_as_one() -> None:
+    arrays = [drawn(6, 1).reshape(2, 3), drawn(1, 2), drawn(9, 3)]
+    pieces, whole = Pieces(arrays), np.concatenate([a.ravel() for a in arrays])
+    assert pieces.size == 16
+    for start in range(17):
+        for stop in range(start, 17):
+            found = np.full(stop - start, np.nan, np.float32)
+            for place, piece in pieces.between(start, stop):
+                assert np.shares_memory(piece, arrays[0]) or start + place.start >= 6
+                found[place] = piece
+            assert np.array_equal(found, whole[start:stop])
 
 
 def test_aligned_arrays_begin_at_a_cache_line() -> None:

@@ -1,0 +1,34 @@
+"""Many arrays read as if they were one flat one."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Pieces:
+    """`arrays`, of any shapes, one after the other; nothing is copied."""
+
+    def __init__(self, arrays: Sequence[Floats]) -> None:
+        self._arrays = [array.reshape(-1) for array in arrays]
+        self._ends = np.cumsum([array.size for array in self._arrays]).tolist()
+
+    @property
+    def size(self) -> int:
+        return int(self._ends[-1])
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[slice, Floats]]:
+        """The parts from `start` up to `stop`: where each lies, counted from `start`; and it."""
+        number = bisect.bisect_right(self._ends, start)
+        at = start
+        while at < stop:
+            array, end = self._arrays[number], self._ends[number]
+            first, last = at - (end - array.size), min(stop, end) - (end - array.size)
+            yield slice(at - start, at - start + last - first), array[first:last]
+            at += last - first
+            number += 1

@@ -67,21 +67,21 @@ def start_all(ranks: int) -> None:
     sys.exit(max(map(abs, codes)))
 
 
-def train(args: argparse.Namespace) -> None:
+def bare_step(ranks: int = 1, *, compiled: bool) -> Callable[[], float]:
+    """One step of B2 over a batch that lies in memory; the call returns its ms.
+
+    The last loss is its attribute `loss`.
+    """
     import mindspore as ms
-    from mindspore import Tensor, communication, nn, ops
+    from mindspore import Tensor, nn, ops
 
     from effnet.model import create
     from effnet.model.depthwise import use_plain_depthwise
 
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    if args.ranks > 1:
-        communication.init()
     net = create("b2", 10, dropout=0.3, drop_path=0.2)
-    if not args.compiled:
+    if not compiled:
         use_plain_depthwise(net)
-    batch = IMAGES_A_STEP // args.ranks
+    batch = IMAGES_A_STEP // ranks
     draw = np.random.default_rng(1)
     images = Tensor(draw.standard_normal((batch, 3, 32, 32), np.float32))
     labels = Tensor(draw.integers(0, 10, batch).astype(np.int32))
@@ -97,18 +97,35 @@ def train(args: argparse.Namespace) -> None:
     def gradients(images: Tensor, labels: Tensor, noise: Tensor) -> Any:
         return with_gradients(images, labels, noise)
 
-    compute: Callable[..., Any] = ms.jit(gradients) if args.compiled else gradients
-    reduce = nn.DistributedGradReducer(weights, True, args.ranks) if args.ranks > 1 else None
-    for step in range(args.steps):
+    compute: Callable[..., Any] = ms.jit(gradients) if compiled else gradients
+    reduce = nn.DistributedGradReducer(weights, True, ranks) if ranks > 1 else None
+
+    def step() -> float:
         start_s = time.perf_counter()
         loss, found = compute(images, labels, noise)
         optimizer(found if reduce is None else reduce(found))
-        value = float(loss.asnumpy())
+        step.loss = float(loss.asnumpy())  # type: ignore[attr-defined]
         weights[-1].asnumpy()
-        took_s = time.perf_counter() - start_s
+        return (time.perf_counter() - start_s) * 1e3
+
+    return step
+
+
+def train(args: argparse.Namespace) -> None:
+    import mindspore as ms
+    from mindspore import communication
+
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    if args.ranks > 1:
+        communication.init()
+    step = bare_step(args.ranks, compiled=args.compiled)
+    for number in range(args.steps):
+        took_ms = step()
+        loss = step.loss  # type: ignore[attr-defined]
         print(
-            f"epoch: [  0/  1], step:[{step:5d}/{args.steps:5d}], loss:[{value:.5f}/{value:.5f}],"
-            f" time:[{took_s * 1e3:.3f}], images/s:[{IMAGES_A_STEP / took_s:.1f}]",
+            f"epoch: [  0/  1], step:[{number:5d}/{args.steps:5d}], loss:[{loss:.5f}/{loss:.5f}],"
+            f" time:[{took_ms:.3f}], images/s:[{IMAGES_A_STEP / took_ms * 1e3:.1f}]",
             flush=True,
         )
 

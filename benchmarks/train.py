@@ -4,8 +4,9 @@
     python benchmarks/train.py --ranks 1,2 --stock 1
 
 `loop / bare`: one rank, 32 px, batch 32. `bare` is a compiled `value_and_grad` and `nn.RMSProp`
-over one batch that lies in memory; `loop` is `python -m effnet train` with data, reports, heartbeat
-and all. They run in turn, and medians are compared, since the machine may be shared.
+over one batch that lies in memory; `loop` is the training loop with data, reports, heartbeat and
+all. Blocks of six steps of each alternate in one process (loop_step.py), and medians are compared,
+since the machine may be shared.
 
 `ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the
 ranks' own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain
@@ -47,7 +48,10 @@ def main() -> None:
     )
     parser.add_argument("--ranks", default="1,2,8", help="numbers of ranks (default 1,2,8)")
     parser.add_argument("--stock", default="1,2", help="numbers of ranks for stock MindSpore")
-    parser.add_argument("--rounds", type=int, default=2, help="of loop against bare; 0: none")
+    parser.add_argument("--rounds", type=int, default=20, help="of loop against bare; 0: none")
+    parser.add_argument(
+        "--collective", action="store_true", help="ranks also without shared memory"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,6 +61,11 @@ def main() -> None:
         if args.rounds:
             found["loop"] = loop_against_bare(work, args.rounds)
         found["ranks"] = [of_ranks(work, int(n)) for n in args.ranks.split(",") if n]
+        if args.collective:
+            collective = ("reduction=collective",)
+            found["collective"] = [
+                of_ranks(work, int(n), *collective) for n in args.ranks.split(",") if int(n) > 1
+            ]
         found["stock"] = [of_stock(work, int(n)) for n in args.stock.split(",") if n]
         found["load_after"] = os.getloadavg()[0]
     if args.json:
@@ -66,24 +75,18 @@ def main() -> None:
 
 
 def loop_against_bare(work: Path, rounds: int) -> dict[str, float]:
-    """Median step times in ms, and their ratio."""
-    loop: list[float] = []
-    bare: list[float] = []
-    for number in range(rounds):
-        words = ["-m", "effnet", "train", "--dataset_path", str(work / "digits"), *recipe(1)]
-        words += ["--save_checkpoint_path", str(work / f"loop{number}"), "--set=epoch_size=2"]
-        loop += times(run([sys.executable, *words], work, tuned()))
-        words = [str(HERE / "bare_step.py"), "--steps", "60", "--compiled"]
-        bare += times(run([sys.executable, *words], work, tuned()))
-    loop_ms, bare_ms = statistics.median(loop), statistics.median(bare)
-    return {"loop_ms": loop_ms, "bare_ms": bare_ms, "loop / bare": loop_ms / bare_ms}
+    """Median step times in ms, of steps taken in turn in one process, and their ratio."""
+    words = [str(HERE / "loop_step.py"), str(work / "digits"), "--rounds", str(rounds)]
+    found = json.loads(run([sys.executable, *words], work, tuned()).splitlines()[-1])
+    return {**found, "loop / bare": found["loop_ms"] / found["bare_ms"]}
 
 
-def of_ranks(work: Path, ranks: int) -> dict[str, float]:
+def of_ranks(work: Path, ranks: int, *more: str) -> dict[str, float]:
     """Our own: throughput of all ranks, step and wait time of the slowest to report."""
-    profile = work / f"ranks{ranks}.toml"
+    name = f"bench-{ranks}-{len(more)}"
+    profile = work / f"{name}.toml"
     profile.write_text(
-        f'name = "bench-{ranks}"\ndevice_target = "CPU"\nstart_method = "cluster"\n'
+        f'name = "{name}"\ndevice_target = "CPU"\nstart_method = "cluster"\n'
         f'[[nodes]]\naddress = "127.0.0.1"\nslots = {ranks}\n[limits]\nlaunch_s = 900\n'
     )
     environment = {**os.environ, "EFFNET_RUNS_DIR": str(work / "runs")}
@@ -93,11 +96,11 @@ def of_ranks(work: Path, ranks: int) -> dict[str, float]:
         str(profile),
         "--follow",
     ]
-    words += ["--name", f"bench-{ranks}", "--data", str(work / "digits")]
-    for setting in recipe(ranks):
+    words += ["--name", name, "--data", str(work / "digits")]
+    for setting in (*recipe(ranks), *more):
         words += ["--set", setting.removeprefix("--set=")]
     run(words, work, environment)
-    attempt = work / "runs" / f"bench-{ranks}" / "attempts" / "001"
+    attempt = work / "runs" / name / "attempts" / "001"
     steps = step_lines((attempt / "ranks" / "0000" / "log.txt").read_text())
     return {
         "ranks": ranks,
@@ -160,8 +163,11 @@ def show(found: dict[str, Any]) -> None:
         console.print(
             "loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop)
         )
-    table = Table("ranks", "ours, images/s", "step, ms", "wait, ms", "stock, images/s")
+    table = Table(
+        "ranks", "ours, images/s", "step, ms", "wait, ms", "collective, images/s", "stock, images/s"
+    )
     stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}
+    collective = {row["ranks"]: row["images_per_s"] for row in found.get("collective", ())}
     for row in found["ranks"]:
         other = stock.get(row["ranks"])
         table.add_row(
@@ -169,6 +175,7 @@ def show(found: dict[str, Any]) -> None:
             f"{row['images_per_s']:.1f}",
             f"{row['step_ms']:.0f}",
             f"{row['wait_ms']:.0f}",
+            f"{collective[row['ranks']]:.1f}" if row["ranks"] in collective else "–",
             "–" if other is None else f"{other:.1f}",
         )
     console.print(table)

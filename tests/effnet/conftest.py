@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Before MindSpore is loaded: its queues' threads spin, a third of these tests' CPU time.
+os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import checkpoints
 
 from effnet import device
 from effnet.__main__ import main
+
+if TYPE_CHECKING:
+    from tests.effnet.graph_runs import Taken
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +45,39 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from effnet.data.digits import write_digits
 
     return write_digits(tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture(scope="session")
+def thirty_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images of each class, `train/` and `val/`."""
+    return few_digits(digits, tmp_path_factory.mktemp("thirty") / "digits", 3, 3)
+
+
+def few_digits(digits: Path, folder: Path, train: int, val: int) -> Path:
+    """The first images of each class."""
+    for split, keep in (("train", train), ("val", val)):
+        for source in (digits / split).iterdir():
+            (folder / split / source.name).mkdir(parents=True)
+            for image in sorted(source.iterdir())[:keep]:
+                shutil.copy(image, folder / split / source.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def in_graph() -> Taken:
+    """Three steps in graph mode, compiled once for all tests of it."""
+    from tests.effnet.graph_runs import Taken
+
+    return Taken.by()
+
+
+@pytest.fixture
+def mode_restored() -> Iterator[None]:
+    """MindSpore is in PyNative mode again afterwards."""
+    import mindspore as ms
+
+    yield
+    ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 @pytest.fixture(scope="session")

@@ -2,139 +2,163 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).parents[2]
+EFFNET = (sys.executable, "-m", "effnet")
 FAST = {"OMP_NUM_THREADS": "1", "MS_DEV_HOST_BLOCKING_RUN": "1", "GLOG_v": "3"}
 """What the launcher sets for ranks on a CPU."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one process ended, and what it printed."""
+    """How one rank ended, and what it printed."""
 
-    code: int
+    exit_code: int
     out: str
     err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
 
 
 class RanksHang(Exception):
     """Not all ranks ended in time; the message has what they printed last."""
 
 
-def effnet(*args: object, timeout_s: float = 120, env: Mapping[str, str] | None = None) -> Ended:
-    """One `python -m effnet …`, killed with all its children after `timeout_s`."""
-    return run_ranks([sys.executable, "-m", "effnet", *map(str, args)], 1, timeout_s, env)[0]
+class Ranks:
+    """Running ranks, whose output goes into `folder`."""
 
+    def __init__(self, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+        self.processes = processes
+        self._folder = folder
 
-def run_ranks(
-    argv: Sequence[str], ranks: int, timeout_s: float = 180, env: Mapping[str, str] | None = None
-) -> list[Ended]:
-    """`argv` as each of `ranks` ranks; with more than one, the scheduler beside them.
+    def text(self, rank: int = 0) -> str:
+        """What a rank has printed so far."""
+        return "".join(_read(self._folder, f"rank{rank}"))
 
-    Raises `RanksHang` after `timeout_s`. Whatever happens, every process group is killed.
-    """
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("MS_", "RANK_", "EFFNET_"))}
-    own |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **FAST, **(env or {})}
-    cluster = _cluster(ranks) if ranks > 1 else {}
-    deadline = time.monotonic() + timeout_s
-    with tempfile.TemporaryDirectory() as folder, _group() as start:
-        if cluster:
-            scheduler = [sys.executable, "-m", "effnet.scheduler"]
-            start(scheduler, own | cluster | {"MS_ROLE": "MS_SCHED"}, _files(folder, "scheduler"))
-        started = [
-            start(list(argv), own | (_place(rank, ranks) | cluster if cluster else {}), files)
-            for rank in range(ranks)
-            for files in [_files(folder, f"rank-{rank}")]
-        ]
-        while any(process.poll() is None for process in started):
+    def wait_for(self, text: str, timeout_s: float = 240.0, rank: int = 0) -> None:
+        """Until a rank printed `text`; fails with its log when it ends before, or takes longer."""
+        deadline = time.monotonic() + timeout_s
+        while text not in self.text(rank):
+            over = self.processes[rank].poll() is not None and text not in self.text(rank)
+            if over or time.monotonic() > deadline:
+                raise AssertionError(f"never printed {text!r}:\n{self.text(rank)[-3000:]}")
+            time.sleep(0.02)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        for process in self.processes:
+            process.send_signal(number)
+
+    def wait(self, timeout_s: float = 240.0) -> list[Ended]:
+        """How all of them ended. Raises `RanksHang`."""
+        deadline = time.monotonic() + timeout_s
+        while any(process.poll() is None for process in self.processes):
             if time.monotonic() > deadline:
-                said = (_read(folder, f"rank-{rank}") for rank in range(ranks))
-                tails = [f"rank {n}: {o[-1000:]}{e[-2000:]}" for n, (o, e) in enumerate(said)]
+                numbers = range(len(self.processes))
+                tails = [f"rank {number}: {self.text(number)[-3000:]}" for number in numbers]
                 raise RanksHang("\n".join([f"not done after {timeout_s} s", *tails]))
             time.sleep(0.05)
         return [
-            Ended(process.returncode, *_read(folder, f"rank-{rank}"))
-            for rank, process in enumerate(started)
+            Ended(process.returncode, *_read(self._folder, f"rank{number}"))
+            for number, process in enumerate(self.processes)
         ]
 
 
-def _cluster(ranks: int) -> dict[str, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@contextlib.contextmanager
+def started(
+    argv: Sequence[object], size: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Ranks]:
+    """`argv` as each of `size` ranks; with more than one, the scheduler beside them.
+
+    Each is in a process group of its own; whatever is left of the groups is killed at the end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    common = {k: v for k, v in os.environ.items() if not k.startswith(("MS_", "RANK_", "EFFNET_"))}
+    common |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **FAST, **(environment or {})}
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, words: Sequence[object], place: dict[str, str]) -> _Process:
+            out, err = (folder / f"{name}.{end}" for end in ("out", "err"))
+            with out.open("wb") as output, err.open("wb") as errors:
+                process = subprocess.Popen(
+                    list(map(str, words)),
+                    env={**common, **place},
+                    # MindSpore leaves files where it runs.
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    start_new_session=True,
+                    preexec_fn=_end_with_parent,
+                )
+            stack.callback(process.wait)
+            stack.callback(_kill_group, process.pid)
+            return process
+
+        if size > 1:
+            common |= _cluster(size)
+            scheduler = (sys.executable, "-m", "effnet.scheduler")
+            start("scheduler", scheduler, {"MS_ROLE": "MS_SCHED"})
+        places = [_place(rank) if size > 1 else {} for rank in range(size)]
+        yield Ranks([start(f"rank{n}", argv, place) for n, place in enumerate(places)], folder)
+
+
+def run(
+    argv: Sequence[object],
+    size: int,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 240.0,
+) -> list[Ended]:
+    """The same, to the end. Raises `RanksHang`."""
+    with started(argv, size, folder, environment) as ranks:
+        return ranks.wait(timeout_s)
+
+
+_Process = subprocess.Popen[bytes]
+
+
+def _cluster(size: int) -> dict[str, str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     return {
-        "MS_WORKER_NUM": str(ranks),
         "MS_SCHED_HOST": "127.0.0.1",
         "MS_SCHED_PORT": str(port),
+        "MS_WORKER_NUM": str(size),
         "MS_NODE_TIMEOUT": "300",
         "MS_TOPO_TIMEOUT": "300",
+        "RANK_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
     }
 
 
-def _place(rank: int, ranks: int) -> dict[str, str]:
-    return {
-        "MS_ROLE": "MS_WORKER",
-        "MS_NODE_ID": str(rank),
-        "RANK_ID": str(rank),
-        "RANK_SIZE": str(ranks),
-    }
+def _place(rank: int) -> dict[str, str]:
+    return {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank)}
 
 
-def _files(folder: str, name: str) -> tuple[IO[bytes], IO[bytes]]:
-    return Path(folder, f"{name}.out").open("wb"), Path(folder, f"{name}.err").open("wb")
-
-
-def _read(folder: str, name: str) -> tuple[str, str]:
-    out, err = (Path(folder, f"{name}.{end}").read_text(errors="replace") for end in ("out", "err"))
+def _read(folder: Path, name: str) -> tuple[str, str]:
+    out, err = ((folder / f"{name}.{end}").read_text(errors="replace") for end in ("out", "err"))
     return out, err
 
 
-@contextmanager
-def _group() -> Iterator[_Start]:
-    start = _Start()
-    try:
-        yield start
-    finally:
-        start.end_all()
+def _end_with_parent() -> None:
+    """Tests that are themselves killed leave nothing: PR_SET_PDEATHSIG, see prctl(2)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-class _Start:
-    """Starts processes, each in its own group, and remembers them."""
-
-    def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
-
-    def __call__(
-        self, argv: list[str], env: dict[str, str], files: tuple[IO[bytes], IO[bytes]]
-    ) -> subprocess.Popen[bytes]:
-        out, err = files
-        with out, err:
-            process = subprocess.Popen(
-                argv,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        self._started.append(process)
-        return process
-
-    def end_all(self) -> None:
-        for process in self._started:
-            # The group outlives its leader while a child of it lives.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

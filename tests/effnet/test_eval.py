@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import pytest
-from ranks import effnet, run_ranks
 
+from effnet.__main__ import main
 from effnet.evaluation import count
 from launcher.core import report
+from tests.effnet import ranks
 
 pytestmark = pytest.mark.mindspore
 
 
 @pytest.mark.slow
-def test_one_two_and_three_ranks_give_the_same_numbers(taught, digits_359):
-    argv = [sys.executable, "-m", "effnet", "eval", "--dataset_path", str(digits_359)]
-    argv += ["--checkpoint_path", str(taught), "--json", "--run_distribute"]
+def test_one_two_and_three_ranks_give_the_same_numbers(taught, digits_359, tmp_path):
+    argv = [*ranks.EFFNET, "eval", "--dataset_path", digits_359, "--checkpoint_path", taught]
     answers = []
-    for ranks in (1, 2, 3):
-        ended = run_ranks([*argv, str(ranks > 1)], ranks, timeout_s=240)
-        assert [rank.code for rank in ended] == [0] * ranks, ended[0].err[-3000:]
-        assert [rank.out for rank in ended[1:]] == [""] * (ranks - 1)
+    for size in (1, 2, 3):
+        words = [*argv, "--json", "--run_distribute", size > 1]
+        ended = ranks.run(words, size, tmp_path / str(size))
+        assert [rank.exit_code for rank in ended] == [0] * size, ended[0].err[-3000:]
+        assert [rank.out for rank in ended[1:]] == [""] * (size - 1)
         answers.append(json.loads(ended[0].out))
     for found in answers:
         del found["images_per_s"]
@@ -33,17 +33,18 @@ def test_one_two_and_three_ranks_give_the_same_numbers(taught, digits_359):
     assert answers[2] == answers[0]
 
 
-def test_the_printed_lines_are_the_references_and_the_parsers(taught, digits):
-    done = effnet("eval", "--dataset-path", digits, "--checkpoint-path", taught)
-    assert done.code == 0, done.err
-    first, second = done.out.splitlines()
+def test_the_printed_lines_are_the_references_and_the_parsers(taught, digits, one_process, capfd):
+    words = ("eval", "--dataset-path", str(digits), "--checkpoint-path", str(taught))
+    assert main(list(words)) == 0
+    out, err = capfd.readouterr()
+    first, second = out.splitlines()
     line = report.parse(first)
     assert (line.epoch, line.step, line.images, line.weights) == (1, 45, 360, "ema")
     assert second.startswith("result: {'Loss': ")
     assert second.endswith(f" ckpt = {taught}")
     assert report.parse(second).top_1_acc > 0.85
     # Nobody looks: no bar.
-    assert done.err == ""
+    assert err == ""
 
 
 def test_json_the_average_unless_told_otherwise_and_unreadable_images(

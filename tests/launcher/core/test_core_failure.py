@@ -56,6 +56,16 @@ def test_a_follower_is_not_the_cause_though_it_ends_first() -> None:
     assert failure.followers == (0, 2)
 
 
+def test_a_rank_that_missed_its_peer_in_shared_memory_follows() -> None:
+    line = "error: another rank of this machine is gone (its socket is closed)"
+    deaths = [
+        Death("a", 100.0, 0, exit_code=1, last_lines=(line,)),
+        Death("a", 100.1, 1, exit_code=1, last_lines=TRACEBACK),
+    ]
+    failure = name_failure(deaths)
+    assert (failure.rank, failure.followers) == (1, (0,))
+
+
 def test_what_we_ended_is_never_the_cause() -> None:
     deaths = [Death("a", 1.0, 0, signal=15, asked=True), Death("a", 2.0, 1, signal=11)]
     failure = name_failure(deaths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fake_source import FakeSource
 from pilots import everything, sees, showing, until
@@ -163,3 +165,19 @@ def test_a_board_groups_by_check_and_answer() -> None:
     assert done.is_green
     # With a supervisor on the first node it is not asked what only SSH from here would tell.
     assert done.words == "2 of 2, 1 overridden"
+
+
+def test_the_real_source_asks_this_machine_and_names_what_was_overridden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tui.live import LiveSource
+
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
+    (tmp_path / "data" / "train" / "a").mkdir(parents=True)
+    source, came = LiveSource(), list[Check]()
+    keys = {"data_path": str(tmp_path / "data"), "class_num": "1"}
+    source.preflight("local-cpu", keys, came.append)
+    assert {check.key for check in came} == set(source.checks("local-cpu"))
+    assert {check.state for check in came} == {"ok"}, came
+    words = source.command("start", "local-cpu", {"ignore": "data clock@beta", "lr": "0.1"})
+    assert words == "effnet-launch start local-cpu --set lr=0.1 --ignore data --ignore clock@beta"

@@ -25,7 +25,7 @@ name = "journey"
 description = "two ranks that only look like training"
 device_target = "CPU"
 start_method = "cluster"
-data_path = "/data"
+data_path = "{STANDIN}"
 
 [[nodes]]
 address = "127.0.0.1"

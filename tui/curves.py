@@ -59,14 +59,15 @@ class ChartMaker:
             self._made.clear()
         first = min(thinned.base for _, thinned in known)
         last = max(thinned.last_step for _, thinned in known)
-        curves = self._curves(request, known, first, last)
-        span = max(last - first, 1)
+        end = axis_end(first, last)
+        curves = self._curves(request, known, first, end)
+        span = max(end - first, 1)
         marks = tuple(
             ((entry.step - 1 - first) / span, "eval")
             for entry in evaluations
             if entry.step is not None and first < entry.step <= last + 1
         )
-        chart = ChartData(request.field, first, last, curves, marks)
+        chart = ChartData(request.field, first, last, end, curves, marks)
         self._made[request] = (state, chart)
         return chart
 
@@ -106,6 +107,16 @@ class ChartMaker:
             "high", tuple(cell and (cell[2], cell[2]) for cell in cells), max(finite, default=None)
         )
         return (mean, low, high)
+
+
+def axis_end(first: int, last: int) -> int:
+    """Where an axis ends whose newest step is ``last``: up to a sixteenth of it later.
+
+    So the curves stand still while steps come, and only their newest columns are drawn again.
+    """
+    span = last - first
+    by = 1 << max((span // 16).bit_length() - 1, 0)
+    return first + -(-span // by) * by
 
 
 def _spread(

@@ -258,6 +258,7 @@ class ChartData:
     field: str
     first_step: int = 0
     last_step: int = 0
+    end_step: int = 0  # where the axis ends: ``last_step``, or a little later
     curves: tuple[Curve, ...] = ()
     marks: tuple[tuple[float, str], ...] = ()  # 0…1 of the width, label
 

@@ -9,6 +9,7 @@ from typing import Final
 from tui.decimate import Extent, columns, smooth
 
 LIMIT: Final = 2048
+KEPT_COLUMNS: Final = 4  # sizes of one series that are on the screen at once
 
 
 class Thinned:
@@ -32,6 +33,7 @@ class Thinned:
         self._high: list[float] = []
         self._sum: list[float] = []
         self._number: list[int] = []
+        self._known: dict[tuple[int, ...], _Columns] = {}
 
     def update(self, steps: Sequence[int], values: Sequence[float]) -> None:
         """Take in a series that is the one of the last call, longer; another one starts anew."""
@@ -78,6 +80,7 @@ class Thinned:
         self._sum = [a + b for a, b in zip(self._sum[::2], self._sum[1::2], strict=True)]
         self._number = [a + b for a, b in zip(self._number[::2], self._number[1::2], strict=True)]
         self.width *= 2
+        self._known.clear()
 
     def means(self) -> tuple[list[int], list[float]]:
         """The first step and the mean value of each bucket that has one."""
@@ -91,16 +94,54 @@ class Thinned:
         self, first: int, last: int, count: int, smoothing: float = 0.0
     ) -> tuple[Extent | None, ...]:
         """Lowest and highest per column; with ``smoothing``, of the smoothed means."""
-        steps, values = self.means()
         if smoothing > 0:
+            steps, values = self.means()
             return columns(steps, smooth(values, smoothing), first, last, count)
-        lows = [low for low, number in zip(self._low, self._number, strict=True) if number]
-        highs = [high for high, number in zip(self._high, self._number, strict=True) if number]
-        if self.width == 1:
-            return columns(steps, lows, first, last, count)
-        bottom = columns(steps, lows, first, last, count)
-        top = columns(steps, highs, first, last, count)
-        return tuple(
-            None if low is None or high is None else (low[0], high[1])
-            for low, high in zip(bottom, top, strict=True)
-        )
+        if count <= 0:
+            return ()
+        key = (first, last, count, self.width, self.base)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= KEPT_COLUMNS:
+                self._known.clear()
+            known = self._known[key] = _Columns(first, last, count)
+        # The newest bucket may have changed since: its column is made again.
+        known.take(self.base, self.width, self._low, self._high, self._number)
+        return tuple(known.extents)
+
+
+class _Columns:
+    """The columns of one chart over one range of steps, and how many buckets are in them."""
+
+    def __init__(self, first: int, last: int, count: int) -> None:
+        self.extents: list[Extent | None] = [None] * count
+        self._first, self._last = first, last
+        self._scale = (count - 1e-9) / (last - first) if last > first else 0.0
+        self._taken = 0  # buckets before this one are in, and will not change
+
+    def take(
+        self, base: int, width: int, low: list[float], high: list[float], number: list[int]
+    ) -> None:
+        """Take in the buckets that are new, and the last one again."""
+        extents, top = self.extents, len(self.extents) - 1
+        at = self._taken
+        if at:
+            # All buckets of the last one's column, which is emptied first.
+            edge = self._column(base + (at - 1) * width, top)
+            while at and self._column(base + (at - 1) * width, top) >= edge:
+                at -= 1
+            extents[edge:] = [None] * (len(extents) - edge)
+        for bucket in range(at, len(number)):
+            step = base + bucket * width
+            if not number[bucket] or not self._first <= step <= self._last:
+                continue
+            column = self._column(step, top)
+            have = extents[column]
+            bottom, peak = low[bucket], high[bucket]
+            if have is not None:
+                bottom, peak = min(bottom, have[0]), max(peak, have[1])
+            extents[column] = (bottom, peak)
+        self._taken = len(number)
+
+    def _column(self, step: int, top: int) -> int:
+        return max(min(int((step - self._first) * self._scale), top), 0)

@@ -158,7 +158,7 @@ class FakeRun:
             ]
             pairs = tuple((value, value * 1.02) for value in values)
             curves.append(Curve("mean" if single else f"r{rank}", pairs, values[-1]))
-        return ChartData(field, 0, self.step, tuple(curves), ((0.5, "eval"),))
+        return ChartData(field, 0, self.step, self.step, tuple(curves), ((0.5, "eval"),))
 
     def _skew(self, bins: int) -> SkewData:
         rows = tuple(

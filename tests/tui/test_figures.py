@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.canvas import Canvas
+from tui.curves import axis_end
 from tui.decimate import bounds, bridged, columns, smooth, without_spikes
 from tui.glyphs import ASCII, BLOCK, BRAILLE, detect_level
 from tui.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
@@ -70,6 +71,31 @@ def test_a_long_series_stays_bounded_and_keeps_its_extremes() -> None:
     low, high = bounds([thinned.columns(0, 49_999, 100)], log=False) or (0.0, 0.0)
     assert (low, high) == (0.0, 1e6)
     assert thinned.last == values[-1]
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=2, max_size=400),
+    st.lists(st.integers(1, 400), max_size=8),
+    st.integers(1, 60),
+    st.integers(0, 50),
+)
+def test_columns_that_grow_are_those_made_at_once(
+    values: list[float], cuts: list[int], count: int, later: int
+) -> None:
+    steps = [3 * at + 7 for at in range(len(values))]
+    end = axis_end(steps[0], steps[-1] + later)
+    assert steps[-1] <= end <= steps[-1] + later + max((end - steps[0]) // 8, 1)
+    growing = Thinned()
+    for cut in [*sorted(cuts), len(values)]:
+        growing.update(steps[:cut], values[:cut])
+        shown = growing.columns(steps[0], end, count)
+    assert shown == columns(steps, values, steps[0], end, count)
+
+
+def test_a_growing_chart_draws_its_newest_columns_only() -> None:
+    ends = {axis_end(0, last) for last in range(1000, 1200)}
+    assert len(ends) <= 5
+    assert [axis_end(5, 5), axis_end(0, 30)] == [5, 30]
 
 
 def test_a_series_that_begins_anew_is_taken_in_anew() -> None:

@@ -196,9 +196,12 @@ class Chart(EdgeView, can_focus=True):
         for at, _ in data.marks:
             cells[max(0, min(int(at * room), room - 1))] = self.glyphs.up
         left, right = f"{data.first_step} ", f" step {data.last_step}"
+        # The newest step's words end below it.
+        span = max(data.end_step - data.first_step, 1)
+        until = max(round((data.last_step - data.first_step) / span * room), len(left + right))
         if len(left) + len(right) < room:
             cells[: len(left)] = left
-            cells[room - len(right) :] = right
+            cells[until - len(right) : until] = right
         head = f"{self.glyphs.up} eval" if data.marks else ""
         return [
             Segment(fit(head, LABEL_WIDTH, ">") + " ", self.palette.muted),

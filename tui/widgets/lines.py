@@ -62,17 +62,21 @@ class LineView(Widget):
 
     def set_lines(self, lines: Iterable[Line]) -> None:
         """Show these lines, top to bottom; what does not fit into the height is not painted."""
-        new = [Strip(line) for line in lines]
         old = self._lines
+        new: list[Strip] = []
+        dirty: list[int] = []
+        for y, line in enumerate(lines):
+            segments = list(line)
+            if y < len(old) and old[y]._segments == segments:
+                new.append(old[y])  # what it was measured and rendered to is kept with it
+            else:
+                new.append(Strip(segments))
+                dirty.append(y)
+        dirty.extend(range(len(new), len(old)))
         self._lines = new
-        width = self.content_size.width
-        regions = [
-            Region(0, y, width, 1)
-            for y in range(max(len(old), len(new)))
-            if y >= len(old) or y >= len(new) or old[y]._segments != new[y]._segments
-        ]
-        if regions:
-            self.refresh(*regions)
+        if dirty:
+            width = self.content_size.width
+            self.refresh(*(Region(0, y, width, 1) for y in dirty))
 
     def render_line(self, y: int) -> Strip:
         """One line of content, in the widget's own colours where a segment has none."""

@@ -1,7 +1,8 @@
 """MindSpore 2.10's GPU back end: CUDA_HOME, nvcc's release, eight libraries, the driver, devices.
 
 What its loader does was seen with MindSpore 2.10.0 and stand-ins for nvcc: without CUDA_HOME it
-does not look; for releases 10.1, 11.0 and 12 it has no plugin; from 11.1 to 11.8 it opens one.
+does not look; for releases 10.1, 11.0 and 12 it has no plugin; from 11.1 to 11.5 it opens that for
+11.1, which wants ``libnvrtc.so.11.1``, and from 11.6 to 11.8 that for 11.6.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _nvcc(node: str, cuda: Cuda) -> Row:
             CUDA_FIX,
         )
     if release < LEAST:
-        text = f"{path} is release {cuda.release}; the back end for 11.6 wants 11.6 to 11.8"
+        text = f"{path} is release {cuda.release}; MindSpore's back end wants 11.6 to 11.8"
         return failed("nvcc", node, text, "--fix brings 11.8's libraries.", CUDA_FIX)
     return ok("nvcc", node, f"release {cuda.release}, {path}")
 

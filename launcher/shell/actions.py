@@ -93,8 +93,11 @@ def start_run(
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     if prepare.is_plannable_here(profile):
         plan_run(profile, name=run, sets=sets, data_path=data_path)
-    is_elsewhere = seat.is_elsewhere(profile)
-    (homes.introduce if is_elsewhere else prepare.introduce)(profile, ask)
+    runs_there = ""
+    if seat.is_elsewhere(profile):
+        runs_there = homes.introduce(profile, ask)
+    else:
+        prepare.introduce(profile, ask)
     info = RunInfo(
         id=run,
         profile=profile.name,
@@ -104,9 +107,11 @@ def start_run(
         command=tuple(command),
     )
     request = StartRequest(data_path_of(profile, data_path), tuple(sets))
-    if is_elsewhere:
-        homes.start(root, info, profile, request, resume)
-        spawn_supervisor(root)
+    if runs_there:
+        homes.start(root, runs_there, info, profile, request, resume)
+        with contextlib.suppress(LaunchError):
+            # It runs there, whatever happens to the copy: the next look at it says why.
+            spawn_supervisor(root)
         return run
     run_files.create(root, info, profile, request)
     try:
@@ -239,10 +244,10 @@ def _wait_for_supervisor_to_leave(root: Path) -> None:
 def spawn_supervisor(root: Path, resume: str = "") -> None:
     """Starts a supervisor and waits until it owns the run. Raises `LaunchError`."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    log = os.open(
-        root / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-    )
+    # In a copy supervisor.log is that of the supervisor elsewhere.
     part = "supervisor" if homes.home_of(root) is None else "follower"
+    log_file = root / f"{part}.log"
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     argv = [sys.executable, "-m", f"launcher.shell.{part}", str(root)]
     argv += ["--ready", str(processes.INHERITED_FD)]
     if resume:
@@ -259,7 +264,7 @@ def spawn_supervisor(root: Path, resume: str = "") -> None:
     finally:
         os.close(read_end)
     if answer != "ok":
-        message = answer or f"the supervisor ended at once; its log: {root / 'supervisor.log'}"
+        message = answer or f"the supervisor ended at once; its log: {log_file}"
         raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +89,19 @@ def checked(reach: Reach, reply: Message) -> Message:
     raise found(text, hint)
 
 
-def introduce(profile: Profile, confirm: Ask | None) -> None:
-    """Connects to the first node, and from there to the others. Raises `NodeError`."""
+def introduce(profile: Profile, confirm: Ask | None) -> str:
+    """Connects to the first node, and from there to the others. -> the runs folder there.
+
+    Raises `NodeError`.
+    """
     reach = Reach(profile.nodes[0], confirm)
+    runs = profile.nodes[0].runs_directory
     try:
-        checked(reach, reach.ask("run_introduce", profile=profile.to_json()))
+        asked = reach.ask("run_introduce", profile=profile.to_json(), runs_directory=runs)
+        reply = checked(reach, asked)
     finally:
         reach.drop()
+    return str(reply["runs"])
 
 
 def preflight(
@@ -115,34 +122,46 @@ def preflight(
 
 
 def start(
-    root: Path, info: RunInfo, profile: Profile, request: StartRequest, resume: str = ""
+    root: Path,
+    runs: str,
+    info: RunInfo,
+    profile: Profile,
+    request: StartRequest,
+    resume: str = "",
 ) -> None:
-    """Makes the run on its first node, and the folder here that becomes its copy.
+    """Makes the run on its first node, below `runs`, and the folder here that becomes its copy.
 
-    `resume` is the path of a checkpoint there. Raises `LaunchError`; then there is no folder here.
+    `resume` is the path of a checkpoint there. Raises `LaunchError`; there is no folder here then,
+    unless nobody knows whether it began there.
     """
+    paths = run_files.create(root, info, profile, request)
+    home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
+    run_files.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
     reach = Reach(profile.nodes[0])
     try:
-        reply = checked(
-            reach,
-            reach.ask(
-                "run_start",
-                None,
-                SILENT_S,
-                profile=profile.to_json(),
-                run=info.id,
-                runs_directory=profile.nodes[0].runs_directory,
-                sets=[list(pair) for pair in request.settings],
-                data_path=request.data_path,
-                command=list(info.command),
-                resume=resume,
-            ),
+        reply = reach.ask(
+            "run_start",
+            None,
+            SILENT_S,
+            profile=profile.to_json(),
+            run=info.id,
+            runs=runs,
+            sets=[list(pair) for pair in request.settings],
+            data_path=request.data_path,
+            command=list(info.command),
+            resume=resume,
         )
+    except NodeError as error:
+        text = error.message.removeprefix(f"{error.node}: ")
+        hint = f"It may have begun there all the same: effnet-launch status {info.id}"
+        raise NodeError(error.node, text, hint) from error
     finally:
         reach.drop()
-    paths = run_files.create(root, info, profile, request)
-    home = Home(profile.nodes[0].label, str(reply["root"]))
-    run_files.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
+    try:
+        checked(reach, reply)
+    except LaunchError:
+        shutil.rmtree(root, ignore_errors=True)  # it never began
+        raise
 
 
 def result_here(root: Path, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

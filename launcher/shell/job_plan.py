@@ -191,7 +191,7 @@ def _checkpoint(
     """(the checkpoint where it lies, its path where the job runs)."""
     with stores_of(run) as stores:
         store, path = _find(run, wanted, stores)
-        if store.machine.label == site.machine.label:
+        if store.machine.label == site.machine.label or run.profile.checkpoint.shared:
             return path, path
         there, _ = transfer.bring_checkpoint(store.machine, path, site.machine, folder, progress)
         return path, there

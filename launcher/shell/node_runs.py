@@ -41,7 +41,8 @@ def introduce(request: Message) -> int:
         prepare.introduce(profile)
     except NodeError as error:
         raise _from_here(error, profile) from error
-    node_talk.reply(ok=True)
+    runs = str(request.get("runs_directory") or "")
+    node_talk.reply(ok=True, runs=os.path.expanduser(runs) if runs else str(runs_directory()))
     return 0
 
 
@@ -57,12 +58,10 @@ def preflight(request: Message) -> int:
 
 
 def start(request: Message) -> int:
-    runs = str(request.get("runs_directory") or "")
-    if runs:
-        os.environ[RUNS_VARIABLE] = os.path.expanduser(runs)
+    os.environ[RUNS_VARIABLE] = str(request["runs"])
     profile = _profile(request)
     try:
-        run = actions.start_run(
+        actions.start_run(
             profile,
             sets=_pairs(request),
             name=str(request["run"]),
@@ -72,7 +71,7 @@ def start(request: Message) -> int:
         )
     except NodeError as error:
         raise _from_here(error, profile) from error
-    node_talk.reply(ok=True, root=str(runs_directory() / run))
+    node_talk.reply(ok=True)
     return 0
 
 

@@ -20,7 +20,15 @@ from launcher.shell.mirror import CHUNK_BYTES, pad_to
 EVENTS = "events.jsonl"
 GROWING = (".log", ".jsonl", ".bin")
 TOP_LEFT_OUT = frozenset(
-    {"checkpoint", "supervisor.json", "supervisor.lock", "home.json", "link.json", "stop"}
+    {
+        "checkpoint",
+        "follower.log",
+        "home.json",
+        "link.json",
+        "stop",
+        "supervisor.json",
+        "supervisor.lock",
+    }
 )
 JOB_LEFT_OUT = frozenset({"checkpoint", "model"})
 
@@ -93,7 +101,7 @@ class TreeSource:
             return
         finally:
             os.close(fd)
-        if data or start > offset:
+        if data or start > offset or name not in self._known:
             self._known[name] = [start + len(data), 0]
             yield {
                 "type": "file",

@@ -82,7 +82,7 @@ def test_this_machine_may_go_away_and_come_back_later(lab):
     lab.until(lambda: not actions.is_supervised(root))
     done = lab.command("status", root.name)
     assert "alpha can't be reached" in done.stderr, done.stderr
-    assert client.open_run(root).status() is RunStatus.RUNNING
+    assert client.open_run(root).poll().status is RunStatus.RUNNING
     lab.hosts["alpha"].link_up()
     assert lab.command("status", root.name).returncode == 0
     assert lab.end_of(root, 90)["kind"] == "attempt_finished"

@@ -59,7 +59,7 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
 
 
 def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
-    root = start(lab, '\nSTANDIN_EVAL_S = "4"\n')
+    root = start(lab, '\nSTANDIN_EVAL_S = "8"\n')
     lab.wait_for(root, "checkpoint_saved")
     job = client.start_job(root, "eval", node="beta")
     lab.until(lambda: any("job-" in s.command or "eval" in s.command for s in lab.left()["beta"]))
@@ -73,7 +73,7 @@ def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
     job = client.start_job(root, "eval", node="beta")
     path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
     lab.until(path.exists)
-    assert lab.command("stop", root.name, "--job", job).returncode == 0
+    jobs.stop_job(root, job)
     state = jobs.wait_for_job(root, job)
     assert state.exit_code == 143
     client.stop_run(root, save=False)

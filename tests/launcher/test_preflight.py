@@ -99,12 +99,17 @@ def write(data: Path, text: str = "") -> Path:
 
 def test_a_port_that_is_taken_names_who_has_it(data: Path) -> None:
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         port = sock.getsockname()[1]
         row = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
         assert row.state is RowState.FAILED
         assert f"127.0.0.1:{port} is taken by process {os.getpid()}" in row.text
+        # The side that closes first keeps its port in TIME_WAIT.
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            sock.accept()[0].close()
+            other.recv(1)
     free = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
     assert free.state is RowState.OK
 

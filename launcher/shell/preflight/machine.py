@@ -96,6 +96,8 @@ def bind(address: str, port: int) -> Bind:
     """Whether the scheduler could listen there. Nothing stays open."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
+        # What the last run's connections leave for a minute keeps no scheduler from listening.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((address, port))
         except OSError as error:

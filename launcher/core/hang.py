@@ -149,7 +149,12 @@ def silent_ranks(
             allowed_s, quiet_s = step_limit_s(limits, interval_s), max(held_s, quiet_s)
         if allowed_s is None or quiet_s <= allowed_s:
             continue
-        why = _why(sight, waiting, furthest, len(sights), sees_all)
+        # Peers that have only just left are no sign: it may leave in the next moment too.
+        ahead = any(
+            other.steps_done > sight.steps_done and other.quiet_s(now_s) > allowed_s
+            for other in sights
+        )
+        why = _why(sight, waiting, furthest, len(sights), sees_all, ahead)
         if why is not None:
             text, is_sure = why
             found.append(
@@ -169,7 +174,12 @@ def silent_ranks(
 
 
 def _why(
-    sight: RankSight, waiting: Sequence[RankSight], furthest: int, count: int, sees_all: bool
+    sight: RankSight,
+    waiting: Sequence[RankSight],
+    furthest: int,
+    count: int,
+    sees_all: bool,
+    are_others_ahead: bool,
 ) -> tuple[str, bool] | None:
     if sight.state and sight.state in STOPPED_STATES:
         return "its process is stopped (SIGSTOP or a debugger)", True
@@ -179,7 +189,7 @@ def _why(
             who = "its peer waits" if len(peers) == 1 else f"{len(peers)} peers wait"
             return f"{who} for it in the reduction", True
         return f"no sign of life in {sight.phase.value}, and no peer is seen waiting", False
-    if sight.steps_done < furthest:
+    if are_others_ahead:
         return "it waits in a reduction that its peers have left", True
     together = sum(other.steps_done == furthest for other in waiting)
     if together == count and sees_all and count > 1:

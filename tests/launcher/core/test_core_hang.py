@@ -103,6 +103,13 @@ def test_a_rank_left_behind_in_a_reduction() -> None:
     assert silent(sight(0, Phase.REDUCE, 11, steps=8), sight(1, Phase.REDUCE, 12, steps=7)) == [1]
 
 
+def test_a_rank_whose_peers_have_just_left_the_reduction_is_not_left_behind() -> None:
+    """All waited long for one that compiled; the first of them to wake is a step ahead."""
+    late = sight(1, Phase.REDUCE, 60, steps=7)
+    for phase in (Phase.DATA, Phase.COMPUTE, Phase.REDUCE):
+        assert silent(sight(0, phase, 0.1, steps=8), late) == []
+
+
 def test_without_a_waiting_peer_the_rule_is_not_sure() -> None:
     (rank,) = silent_ranks([sight(0, Phase.COMPUTE, 60)], 1000.0, LIMITS, 1.0)
     assert not rank.is_sure

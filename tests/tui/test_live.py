@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_run import MadeRun
 
+from launcher.core.events import AttemptStarted, RankStarted, ResumePoint
 from tui.live import LiveSource
 from tui.once import picture
 from tui.replay import ReplaySource
@@ -39,6 +40,20 @@ def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
     assert [label for _, label in frame.charts[0].marks] == ["eval", "eval"]
     assert len(frame.skew.bins) == 4
     assert [checkpoint.step for checkpoint in view.checkpoints] == [45, 90]
+
+
+def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
+    made = MadeRun(own_folders / "runs", "made-2", ranks=2, time_s=time.time() - 2)
+    made.attempt = 1
+    made.event(AttemptStarted(0, 0, 1, 2, ResumePoint("/x.ckpt", 5, 50)))
+    run = LiveSource().open("made-2")
+    view = run.frame(ASKED).view
+    assert (view.state, view.note) == (
+        "starting", "0 of 2 ranks started; goes on from epoch 5 step 50"
+    )  # fmt: skip
+    made.paths.attempt(1).rank(0).root.mkdir(parents=True)
+    made.event(RankStarted(0, 0, 1, 0, "localhost", 0, 0, made.pid, None))
+    assert run.frame(ASKED).view.note.startswith("1 of 2 ranks started")
 
 
 def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:

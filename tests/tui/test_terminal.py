@@ -151,6 +151,11 @@ def test_failure_is_read_and_replayed(run: MadeRun) -> None:
         shown.sees("RUNNING")
 
 
+def test_frames_a_second_can_be_asked_for(run: MadeRun) -> None:
+    with terminal("made-1", "--refresh", "0.5") as shown:
+        shown.sees("RUNNING", "0.5 Hz")
+
+
 def test_ctrl_z_gives_the_terminal_back(run: MadeRun) -> None:
     with terminal("made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")

@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.core.doctor.facts import CUDA_LIBRARIES, DRIVER
+from launcher.core.doctor.facts import ASCEND_LIBRARIES, CUDA_LIBRARIES, DRIVER
 from launcher.core.preflight.row import Row, RowState
-from launcher.core.profile import Profile
+from launcher.core.profile import DeviceTarget, Profile
 from launcher.core.profile_load import load_profile
 from launcher.errors import LaunchError
-from launcher.shell.doctor import prepared
+from launcher.shell.doctor import look, prepared
 
 SMALL = Path(_ctypes.__file__)
 """Any small shared library: the linker looks at names."""
@@ -217,3 +217,34 @@ def test_the_command(lab) -> None:
     assert found["ok"] is False
     assert [row["check"] for row in found["rows"]][:3] == ["mindspore", "back-end", "driver"]
     assert "no target" in lab.command("doctor", "--target", "TPU").stderr
+
+
+def test_an_ascend_node_with_cann_and_one_with_another_version(
+    node: FakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CANN's own set_env.sh leaves a shell; the driver's device file is made."""
+    cann, fixture = tmp_path / "cann", Path(__file__).parent / "fixtures/npu-smi-910B.txt"
+    (cann / "compiler").mkdir(parents=True)
+    version = cann / "compiler/version.info"
+    version.write_text("Version=8.5.0.1.101\nversion_dir=8.5.0\n")
+    for name in ASCEND_LIBRARIES:
+        shutil.copy(SMALL, node.libraries / name)
+    node.tool(node.folder / "bin/npu-smi", f"cat '{fixture}'")
+    (tmp_path / "set_env.sh").write_text(
+        f"export ASCEND_HOME_PATH='{cann}' ASCEND_OPP_PATH='{cann}/opp'\n"
+        f"export PYTHONPATH='{cann}/opp/built-in/op_impl/ai_core/tbe'\n"
+    )
+    (tmp_path / "manager").touch()
+    monkeypatch.setattr(look, "MANAGER", tmp_path / "manager")
+    profile = node.profile().model_copy(update={"device_target": DeviceTarget.ASCEND})
+    first = profile.nodes[0].model_copy(update={"setup": (f"source '{tmp_path}/set_env.sh'",)})
+    profile = profile.model_copy(update={"nodes": (first,)})
+    rows = {row.check: row for row in client.doctor(profile)}
+    assert rows["CANN"].text == "8.5.0.1.101"
+    assert {row.state for row in rows.values()} == {RowState.OK}, rows
+    version.write_text("Version=8.0.RC1\n")
+    (tmp_path / "manager").unlink()
+    (node.libraries / "libgraph.so").unlink()
+    rows = {row.check: row for row in client.doctor(profile)}
+    red = [row.check for row in rows.values() if row.state is RowState.FAILED]
+    assert red == ["driver", "CANN", "libgraph.so"]

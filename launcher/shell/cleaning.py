@@ -88,6 +88,8 @@ def _processes(runs: Collection[Ours], only_these: bool) -> Iterator[Stray]:
         run = "" if token is None else token.partition("/")[0]
         if token is None or _is_watched(process, everyone) or (only_these and run not in roots):
             continue
+        if not _is_in_our_namespace(process.pid):
+            continue  # a container's: whoever looks in there sees what watches it
         if not is_supervised(roots.get(run, runs_directory() / run)):
             command = _command(process.pid)
             yield Stray("process", command, run, process.pid, process.start_time, token)
@@ -166,6 +168,13 @@ def _is_same(address: Address, stray: Stray) -> bool:
 
 def _is_alive(stray: Stray) -> bool:
     return ownership.is_alive(stray.pid, stray.start_ticks)
+
+
+def _is_in_our_namespace(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
 
 
 def _is_watched(process: ownership.Process, everyone: dict[int, ownership.Process]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from launcher.shell.transfer import Progress
 
 SILENT_S = 180.0
 """More than a start or a resume takes until it says something."""
+
+LOGIN = frozenset({"reachable", "host-key", "user"})
+"""Checks that depend on who asks."""
 
 ERRORS = {
     name: kind
@@ -118,7 +121,15 @@ def preflight(
         reach.drop()
     text = "SSH connects; the supervisor will be there, so the others were asked from there"
     reached = Row("reachable", first, RowState.OK, text)
-    return (reached, *(from_plain(Row, row) for row in rows))
+    return (reached, *(_seen_from(first, from_plain(Row, row)) for row in rows))
+
+
+def _seen_from(first: str, row: Row) -> Row:
+    """A login that fails fails from there: what works from here is no help."""
+    if row.node == first or row.check not in LOGIN or row.state is not RowState.FAILED:
+        return row
+    hint = f"That is from {first}, where the supervisor will be: log in from {first} to it once."
+    return replace(row, hint=f"{row.hint} {hint}".strip())
 
 
 def start(

@@ -6,8 +6,11 @@ import json
 import os
 import signal
 
+import pytest
+
 from launcher import client
 from launcher.core.state import RunStatus
+from launcher.errors import NodeError
 from launcher.shell import actions
 from tui.live import LiveSource
 from tui.source import FrameRequest
@@ -94,9 +97,14 @@ def test_this_machine_may_go_away_and_come_back_later(lab):
 
 def test_a_first_node_that_cannot_reach_the_others_says_so(lab):
     (lab.hosts["alpha"].home / ".ssh/known_hosts").unlink(missing_ok=True)
+    runs = lab.hosts["alpha"].home / "runs"
+    before = set(runs.glob("*"))
     done = lab.command("start", str(profile(lab)))
-    assert done.returncode == 6
-    assert "beta: from alpha: the host key of" in done.stderr
+    assert done.returncode != 0
+    assert "host-key on beta" in done.stderr
     assert "log in from alpha" in done.stderr
+    with pytest.raises(NodeError, match=r"beta: from alpha: the host key of .*\n") as caught:
+        client.start_run(str(profile(lab)))
+    assert "log in from alpha" in caught.value.hint
     assert not lab.runs.exists()
-    assert not list((lab.hosts["alpha"].home / "runs").glob("*/supervisor.json"))
+    assert set(runs.glob("*")) == before

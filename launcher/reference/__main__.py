@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from launcher.cli.app import INTERRUPTED, exit_code_of, report
 from launcher.cli.options import pairs
+from launcher.core.preflight.row import checked_names
 from launcher.errors import LaunchError, UsageError
 from launcher.reference.arguments import SCRIPTS, Script, read
 from launcher.reference.training import Options, say
@@ -56,6 +57,9 @@ def _run(script: Script, words: list[str]) -> int:
     if script.trains:
         parser.add_argument("--config", default="", metavar="FILE", help="TOML file of such keys")
         parser.add_argument("--recipe", default="", help="reference, tf or ra (docs/results.md)")
+        text = "start although this check of the preflight is red; may be repeated"
+        parser.add_argument("--ignore", action="append", default=[], metavar="CHECK", help=text)
+        parser.add_argument("--no-preflight", action="store_true", help="do not look first")
         parser.add_argument("--name", default="", help="id of the run, instead of a made one")
     given = parser.parse_intermixed_args(words)
     arguments = read(script, given.words, os.environ)
@@ -67,6 +71,8 @@ def _run(script: Script, words: list[str]) -> int:
         config=getattr(given, "config", ""),
         recipe=getattr(given, "recipe", ""),
         name=getattr(given, "name", ""),
+        ignore=checked_names(getattr(given, "ignore", ())),
+        no_preflight=getattr(given, "no_preflight", False),
         command=(f"scripts/{script.name}.sh", *words),
     )
     if not script.trains:

@@ -16,7 +16,7 @@ import psutil
 from launcher.core.paths import RunPaths
 from launcher.core.profile import Profile
 from launcher.core.profile_check import SET_BY_THE_LAUNCHER
-from launcher.errors import InvalidError, UsageError
+from launcher.errors import InvalidError, PreflightError, UsageError
 from launcher.reading.run import RunReader
 from launcher.reading.runs import is_run
 from launcher.reference.arguments import Arguments
@@ -37,6 +37,8 @@ class Options:
     config: str = ""
     recipe: str = ""
     name: str = ""
+    ignore: tuple[str, ...] = ()
+    no_preflight: bool = False
     command: tuple[str, ...] = ()
 
 
@@ -46,6 +48,7 @@ def start(arguments: Arguments, options: Options) -> int:
 
     refuse_files_of_others((LOG, CHECKPOINT))
     profile = _profile(arguments, options, {})
+    _look_first(profile, options)
     return _watch(
         client.start_run(profile, sets=options.sets, name=options.name, command=options.command),
         options,
@@ -67,6 +70,7 @@ def resume(arguments: Arguments, options: Options) -> int:
                 "Name the checkpoint's file.",
             )
         profile = _profile(arguments, options, {})
+        _look_first(profile, options)
         say(f"{arguments.path_as_given} is of no run of this machine: a new run goes on from it")
         run = client.start_run(
             profile,
@@ -107,6 +111,25 @@ def _profile(arguments: Arguments, options: Options, trainer: Mapping[str, Any])
     for note in notes:
         say(f"note: {note}")
     return profile
+
+
+def _look_first(profile: Profile, options: Options) -> None:
+    """What `effnet-launch start` does first. Raises PreflightError when a check is red."""
+    from launcher.cli.options import ask_on_terminal
+    from launcher.cli.preflight import require_green
+
+    if options.no_preflight:
+        return
+    try:
+        require_green(profile, options.sets, "", options.ignore, ask_on_terminal())
+    except PreflightError as error:
+        # The profile is this script's, and `effnet-launch` knows none of its name.
+        named = f"effnet-launch doctor {profile.name}"
+        here = f"effnet-launch doctor --target {profile.device_target.value}"
+        problems = tuple(problem.replace(named, here) for problem in error.problems)
+        flags = error.hint.partition("start all the same: ")[2]
+        hint = f"Mend them, or start all the same: {flags or '--no-preflight'}"
+        raise PreflightError(error.message, problems, hint) from None
 
 
 def _config(file: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "standin"
@@ -111,7 +112,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     for made in make_desk(tmp_path):
         made.environment |= {"PYTHONPATH": str(STANDIN), "STANDIN_STEP_S": "0.02"}
         for split in ("train", "val"):
-            (made.folder / "data" / split / "0").mkdir(parents=True)
+            folder = made.folder / "data" / split / "0"
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "0.png")
         yield made
 
 

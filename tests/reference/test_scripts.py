@@ -16,6 +16,11 @@ def test_wrong_arguments_cost_nothing(desk: Desk) -> None:
     assert "usage: bash scripts/run_standalone_train.sh [DEVICE_ID] [DATA_DIR]" in done.stderr
     assert "example: bash scripts/run_standalone_train.sh 0 /data/imagenet" in done.stderr
     assert desk.call("run_standalone_train", "0", "data", "--detatch").returncode == 2
+    (desk.folder / "empty").mkdir()
+    done = desk.call("run_standalone_train", "0", "empty")
+    assert done.returncode == 6, done.stderr
+    assert "data on 127.0.0.1: " in done.stderr
+    assert "start all the same: --ignore data" in done.stderr
     assert not desk.runs.exists()
 
 

@@ -43,6 +43,11 @@ class AttemptPaths:
         return self.root / "plan.json"
 
     @property
+    def profile(self) -> Path:
+        """The profile that the attempt began with: a resume may change the run's."""
+        return self.root / "profile.json"
+
+    @property
     def rank_table(self) -> Path:
         return self.root / "ranktable.json"
 

@@ -104,12 +104,12 @@ def _key(node: Node, folder: str) -> tuple[str, str]:
 
 def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, str]]:
     """First nodes of earlier attempts, the newest first, with the run directory there."""
-    for plan in run_roots.plans_of(run):
+    for plan, profile in run_roots.attempts_of(run):
         planned = plan.nodes[0]
-        for profile in (before, run.profile):
-            for node in profile.nodes:
+        for known in (profile, before):
+            for node in known.nodes:
                 if (node.label, node.address) == (planned.name, planned.address):
-                    yield node, profile, planned.run_directory
+                    yield node, known, planned.run_directory
 
 
 def _store(

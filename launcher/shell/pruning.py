@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.core.profile import Node
 from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.shell import homes, ownership, run_files, run_roots
 from launcher.shell.event_log import read_state
 from launcher.shell.reach import Reach
-from launcher.shell.run_files import StoredRun
 from launcher.shell.supervision import is_supervised
 
 
@@ -84,7 +82,9 @@ def _remove_on_nodes(root: Path) -> None:
         run = run_files.load(root)
     except LaunchError:
         return  # damaged: nobody knows its nodes
-    for node, folder in _folders(run):
+    for node, _, folder in run_roots.folders_of(run):
+        if node.is_local:
+            continue
         reach = Reach(node)
         try:
             reach.checked(reach.ask("run_remove", root=folder, run=run.info.id))
@@ -95,15 +95,3 @@ def _remove_on_nodes(root: Path) -> None:
             )
         finally:
             reach.drop()
-
-
-def _folders(run: StoredRun) -> Iterator[tuple[Node, str]]:
-    """(node, the run's folder there) of all attempts, each once; of nodes that are still known."""
-    known = {(node.label, node.address): node for node in run.profile.nodes if not node.is_local}
-    seen = set()
-    for plan in run_roots.plans_of(run):
-        for planned in plan.nodes:
-            node = known.get((planned.name, planned.address))
-            if node is not None and (planned.name, planned.run_directory) not in seen:
-                seen.add((planned.name, planned.run_directory))
-                yield node, planned.run_directory

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from launcher.core.plan import Plan, plan_from_json
-from launcher.core.profile import Node
+from launcher.core.profile import Node, Profile
+from launcher.core.profile_load import profile_from_json
 from launcher.errors import LaunchError
 from launcher.shell.reach import Reach
 from launcher.shell.run_files import StoredRun
@@ -14,9 +16,38 @@ from launcher.shell.run_files import StoredRun
 
 def plans_of(run: StoredRun) -> Iterator[Plan]:
     """The plans of its attempts, the newest first; damaged ones are left out."""
+    for plan, _ in attempts_of(run):
+        yield plan
+
+
+def attempts_of(run: StoredRun) -> Iterator[tuple[Plan, Profile]]:
+    """(plan, profile) of its attempts, the newest first; damaged plans are left out."""
     for path in sorted(run.paths.attempts.glob("*/plan.json"), reverse=True):
         with contextlib.suppress(OSError, LaunchError):
-            yield plan_from_json(path.read_text())
+            plan = plan_from_json(path.read_text())
+            yield plan, _profile_of(path, run.profile)
+
+
+def folders_of(run: StoredRun) -> Iterator[tuple[Node, Profile, str]]:
+    """(node, profile, the run's folder there) of all attempts, the newest first, each once.
+
+    A node that is in an attempt's plan and not in its profile is left out: nobody knows its user.
+    """
+    seen = set()
+    for plan, profile in attempts_of(run):
+        for planned in plan.nodes:
+            key = (planned.name, planned.address, planned.run_directory)
+            for node in profile.nodes:
+                if (node.label, node.address) == key[:2] and key not in seen:
+                    seen.add(key)
+                    yield node, profile, planned.run_directory
+
+
+def _profile_of(plan: Path, otherwise: Profile) -> Profile:
+    """An attempt's own profile; runs of earlier versions have none."""
+    with contextlib.suppress(OSError, LaunchError):
+        return profile_from_json(plan.with_name("profile.json").read_text())
+    return otherwise
 
 
 def planned_root(run: StoredRun, node: Node) -> str:

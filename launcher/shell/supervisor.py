@@ -127,7 +127,9 @@ class Supervisor:
             plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._reaches)
             self._run.paths.stop.unlink(missing_ok=True)
             run_files.write_planned(plan.files)
-            run_files.write_file(self._run.paths.attempt(number).plan, plan.to_json() + "\n")
+            attempt = self._run.paths.attempt(number)
+            run_files.write_file(attempt.profile, self._run.profile.to_json() + "\n")
+            run_files.write_file(attempt.plan, plan.to_json() + "\n")
             links = prepare.links(plan, self._run.profile, self._reaches)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))

@@ -105,7 +105,7 @@ class Copying:
             if not self._copy.take(message):
                 raise NodeError(self._home.node, f"{message.get('name')} does not fit to its copy")
         elif kind == "alive":
-            if message.get("is_idle"):
+            if message.get("is_in_step"):
                 self._is_in_step()
         elif kind == "reply":
             homes.checked(self._reach, message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import signal
 import sys
@@ -20,9 +19,8 @@ from launcher.shell.channel import Message
 from launcher.shell.job_files import Job
 from launcher.shell.job_there import DONE_FILE, JOB_FILE
 
-QUIET_LIMIT_S = 10
+QUIET_LIMIT_S = 30
 LOOK_S = 0.2
-ALIVE_S = 1.0
 START_LIMIT_S = 10.0
 BROUGHT = ("checkpoint", "model", "export")
 """Folders of a job that hold copies, once its results are where they belong."""
@@ -48,23 +46,19 @@ def follow(request: Message) -> int:
     is_shared = (folder / str(request["witness"])).exists()
     offsets = {} if is_shared else {"log.txt": int(request["offset"])}
     source = mirror.Source(folder, offsets, ())
-    # The default action ends this process, even one that is stuck in a write.
-    signal.alarm(QUIET_LIMIT_S)
-    alive_at = 0.0
+    listener = node_talk.Listener(QUIET_LIMIT_S)
     while True:
         done = _done(folder)
         while messages := source.read():
             node_talk.say(*messages)
+            if not listener.hears():
+                return 0
         if done is not None:
             node_talk.reply(ok=True, **done)
             return 0
-        if time.monotonic() >= alive_at:
-            alive_at = time.monotonic() + ALIVE_S
-            node_talk.say({"type": "alive"})
-        if select.select([0], [], [], LOOK_S)[0]:
-            if not os.read(0, 1 << 12):
-                return 0
-            signal.alarm(QUIET_LIMIT_S)
+        listener.tell_alive()
+        if not listener.hears(LOOK_S):
+            return 0
 
 
 def stop(request: Message) -> int:

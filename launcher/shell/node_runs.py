@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,8 @@ from launcher.shell.preflight.run import Preflight
 from launcher.shell.supervision import is_supervised
 from launcher.shell.tree_mirror import TreeSource
 
-QUIET_LIMIT_S = 10
+QUIET_LIMIT_S = 30
 LOOK_S = 0.2
-ALIVE_S = 1.0
 REPLACE_S = 5.0
 """Between two looks whether the run's supervisor is there."""
 
@@ -125,9 +122,8 @@ def follow(request: Message) -> int:
     if not root.is_dir():
         raise LaunchError(f"there is no {root}: somebody has removed the run")
     source = TreeSource(root, request["known"])
-    # The default action ends this process, even one that is stuck in a write.
-    signal.alarm(QUIET_LIMIT_S)
-    alive_at = look_at = 0.0
+    listener = node_talk.Listener(QUIET_LIMIT_S)
+    look_at, is_in_step = 0.0, False
     while True:
         is_over = not _is_living(root)
         if not is_over and time.monotonic() >= look_at:
@@ -139,19 +135,19 @@ def follow(request: Message) -> int:
         for message in source.read():
             is_idle = False
             node_talk.say(message)
+            if not listener.hears():
+                return 0
         took_s = time.monotonic() - began
         if is_idle and is_over:
             node_talk.reply(ok=True)
             return 0
-        if is_idle or time.monotonic() >= alive_at:
-            alive_at = time.monotonic() + ALIVE_S
-            node_talk.say({"type": "alive", "is_idle": is_idle})
+        if not is_in_step and not source.is_behind:
+            is_in_step = True
+            node_talk.say({"type": "alive", "is_in_step": True})
+        listener.tell_alive(is_in_step=not source.is_behind)
         # Many files take long to look at: never more than a small part of the time.
-        wait_s = max(LOOK_S, 10 * took_s) if is_idle else 0.0
-        if select.select([0], [], [], wait_s)[0]:
-            if not os.read(0, 1 << 12):
-                return 0
-            signal.alarm(QUIET_LIMIT_S)
+        if not listener.hears(max(LOOK_S, 10 * took_s) if is_idle else 0.0):
+            return 0
 
 
 def _is_living(root: Path) -> bool:

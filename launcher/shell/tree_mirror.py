@@ -73,6 +73,8 @@ class TreeSource:
     def __init__(self, root: Path, known: Mapping[str, list[int]]) -> None:
         self._root = root
         self._known = {name: list(value) for name, value in known.items()}
+        self.is_behind = True
+        """Whether more was there than the last round could take."""
 
     def read(self) -> Iterator[Message]:
         """One round: at most a chunk of each file that grows; nothing when nothing is new.
@@ -80,6 +82,7 @@ class TreeSource:
         Events come last, and no further than they went at the beginning: whoever reads an event
         finds the files that were written before it.
         """
+        self.is_behind = False
         events_end = _size(self._root / EVENTS)
         for name in names_below(self._root):
             if name == EVENTS:
@@ -101,6 +104,7 @@ class TreeSource:
             return
         finally:
             os.close(fd)
+        self.is_behind = self.is_behind or len(data) == CHUNK_BYTES
         if data or start > offset or name not in self._known:
             self._known[name] = [start + len(data), 0]
             yield {

@@ -192,12 +192,16 @@ def start_run(
     command: Sequence[str] = (),
     ask: Callable[[str], bool] | None = None,
     resume: str = "",
+    look: Callable[[], object] = lambda: None,
 ) -> str:
     """Starts a run and returns its id when its supervisor owns it.
 
     ``command`` is what a person would type for it; ``ask`` is asked whether an unknown host is the
     right one, and without it such a host is refused; ``resume`` is a checkpoint, of another run
-    say, from which this one goes on. Raises ProfileError, PlanError, NodeError, LaunchError.
+    say, from which this one goes on. ``look`` is called when the plan is made and before any node
+    is touched: a preflight, which may raise.
+
+    Raises ProfileError, PlanError, NodeError, LaunchError.
     """
     from launcher.shell import actions
 
@@ -209,6 +213,7 @@ def start_run(
         command=command,
         ask=ask,
         resume=resume,
+        look=look,
     )
 
 

@@ -61,10 +61,21 @@ def start(
         "start", profile, settings=sets, data_path=data or None, ignore=tuple(ignore)
     )
     ask = options.ask_on_terminal()
-    if not no_preflight:
-        require_green(found, sets, data, checked_names(ignore), ask)
+    ignored = checked_names(ignore)
+
+    def look() -> None:
+        if not no_preflight:
+            require_green(found, sets, data, ignored, ask)
+
     run = client.start_run(
-        found, sets=sets, name=name, data_path=data, command=command, ask=ask, resume=resume
+        found,
+        sets=sets,
+        name=name,
+        data_path=data,
+        command=command,
+        ask=ask,
+        resume=resume,
+        look=look,
     )
     reader = client.open_run(run)
     if as_json:

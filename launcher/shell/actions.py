@@ -11,7 +11,7 @@ import select
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,13 @@ def start_run(
     command: Sequence[str] = (),
     ask: Ask | None = None,
     resume: str = "",
+    look: Callable[[], object] = lambda: None,
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
     `ask` answers questions about unknown hosts; without it they are refused. `resume` is a
-    checkpoint, of another run say, from which this one goes on. Raises `PlanError`,
+    checkpoint, of another run say, from which this one goes on. `look` is called between the plan
+    and the first word to a node. Raises `PlanError`,
     `SettingsError` and `NodeError` before anything is written, `LaunchError` when it cannot be
     started.
     """
@@ -93,6 +95,7 @@ def start_run(
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     if prepare.is_plannable_here(profile):
         plan_run(profile, name=run, sets=sets, data_path=data_path)
+    look()
     runs_there = ""
     if seat.is_elsewhere(profile):
         runs_there = homes.introduce(profile, ask)

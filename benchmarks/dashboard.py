@@ -277,16 +277,16 @@ def replay_memory(minutes: float, **environ: str) -> None:
     for _ in range(10):
         child.drain(seconds / 10)
         sizes.append(child.process.memory_info().rss / 2**20)
-    child.drain(20)  # to its end
+    child.drain(10)  # to its end
     before = child.process.memory_info().rss / 2**20
-    child.drain(60)
+    child.drain(30)
     after = child.process.memory_info().rss / 2**20
     child.end()
     shown = " ".join(f"{size:.1f}" for size in sizes)
     print(f"an hour replayed in {minutes:g} min ({speed:g}x, 10 Hz), RSS in MiB: {shown}")
     grown = sizes[-1] - sizes[4]
     print(f"  its second half: {grown:+.1f} MiB in {seconds * 5:.0f} frames")
-    print(f"  at its end, 600 frames without new data: {after - before:+.1f} MiB", flush=True)
+    print(f"  at its end, 300 frames without new data: {after - before:+.1f} MiB", flush=True)
 
 
 def main() -> None:

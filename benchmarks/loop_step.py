@@ -28,12 +28,17 @@ from effnet.train.heartbeat import Heartbeat
 BLOCK = 6
 
 
-class InTurn(Heartbeat):
-    """A heartbeat that, each time the loop has done a step, lets the bare step have its turn."""
+class Enough(Exception):
+    """All rounds are done."""
 
-    def __init__(self, path: str, bare: Callable[[], float]) -> None:
+
+class InTurn(Heartbeat):
+    """A heartbeat that, each time the loop has done a block, lets the bare step have its turn."""
+
+    def __init__(self, path: str, bare: Callable[[], float], rounds: int) -> None:
         super().__init__(path)
         self._bare = bare
+        self._steps = rounds * BLOCK
         self._since_s: float | None = None
         self.loop_ms: list[float] = []
         self.bare_ms: list[float] = []
@@ -45,6 +50,8 @@ class InTurn(Heartbeat):
             self.loop_ms.append((now_s - self._since_s) * 1e3)
         if step and step % BLOCK == 0:
             self.bare_ms += [self._bare() for _ in range(BLOCK)][1:]
+        if step == self._steps:
+            raise Enough
         self._since_s = time.perf_counter()
 
 
@@ -70,14 +77,15 @@ def main() -> None:
             "color_jitter": 0,
             "hflip": 0,
             "dataset_path": args.digits,
-            "epoch_size": -(-args.rounds * BLOCK // 44),
+            "epoch_size": args.rounds * BLOCK,
         }
-        heartbeat = InTurn(str(Path(folder, "heartbeat")), bare)
+        heartbeat = InTurn(str(Path(folder, "heartbeat")), bare, args.rounds)
         settings = [f"{key}={value}" for key, value in keys.items()]
-        trainer = Trainer(config.resolve(sets=settings).config, Group(), heartbeat)
         # Reports go where a run's go, to a file.
         with Path(folder, "log").open("w") as log, contextlib.redirect_stdout(log):
-            trainer.run(StopRequest())
+            trainer = Trainer(config.resolve(sets=settings).config, Group(), heartbeat)
+            with contextlib.suppress(Enough):
+                trainer.run(StopRequest())
     # Compiling, and the block after it.
     loop_ms = statistics.median(heartbeat.loop_ms[BLOCK:])
     bare_ms = statistics.median(heartbeat.bare_ms[BLOCK:])

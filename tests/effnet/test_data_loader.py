@@ -293,7 +293,7 @@ next(batches)
 def test_process_that_abandons_its_batches_ends(digits: Path, end: str, code: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ABANDONED.format(end=end), str(digits)],
-        cwd=Path(__file__).parents[2], timeout=30, capture_output=True, check=False,
+        cwd=Path(__file__).parents[2], timeout=120, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr.decode()
 

@@ -1,8 +1,8 @@
 """A small network, its state and its step, in each way that a step can be made.
 
 Compiling is most of what these tests cost, so the network is B0 with a quarter of its channels and
-half of its blocks; real sizes, past MindSpore's limits on what it unrolls, are in
-test_graph_ranks.py.
+half of its blocks. One test takes a step of the real B0, whose hundreds of tensors are past
+MindSpore's limits on what it unrolls.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def config(**given: Any) -> TrainConfig:
 class Run:
     """A network, its state and its step."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, b0: scaling.Variant = SMALL) -> None:
         self.config = config
         self.enter()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(scaling.VARIANTS, "b0", SMALL)
+            patch.setitem(scaling.VARIANTS, "b0", b0)
             self.net = model.create(
                 config.variant,
                 config.class_num,

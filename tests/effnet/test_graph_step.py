@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from effnet.model import scaling
 from effnet.train.graph_step import BUCKET_BYTES, buckets
 from effnet.train.state import StateMismatch
 from effnet.train.step import LossNotFinite
@@ -35,6 +36,13 @@ def test_the_updates_themselves_are_equal_after_one_step(in_graph: Taken) -> Non
         found.append(run.tensors())
     for name in found[0]:
         np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-5, atol=1e-9)
+
+
+def test_the_real_b0_compiles_too(in_graph: Taken) -> None:
+    run = Run(config(), scaling.VARIANTS["b0"])
+    (loss,) = run.take(0, 1)
+    assert loss == pytest.approx(in_graph.losses[0], rel=0.2)
+    assert run.state.finite()
 
 
 def test_a_loss_scale_changes_nothing_in_float32(in_graph: Taken) -> None:

@@ -10,16 +10,16 @@ from launcher.shell import actions
 
 
 def shared_memory(lab, host):
-    table = (lab.hosts[host].root / "proc/sysvipc/shm").read_text().splitlines()[1:]
+    # Whoever reads it sees those of his own namespace.
+    table = lab.hosts[host].run("cat", "/proc/sysvipc/shm").splitlines()[1:]
     files = [path.name for path in (lab.hosts[host].root / "dev/shm").iterdir()]
     return len(table), sorted(name for name in files if name.startswith("standin-"))
 
 
 def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
-    stubborn = [{"rank": rank, "step": 2, "do": "ignore_term"} for rank in (1, 2)]
-    fork = {"rank": 2, "step": 2, "do": "fork", "ignore_term": True, "session": True}
+    leaky = {"step": 2, "do": "fork", "ignore_term": True, "session": True}
     shm = {"rank": 3, "step": 2, "do": "shm"}
-    root = lab.start(*stubborn, fork, shm, epochs=500)
+    root = lab.start({"rank": 1, **leaky}, {"rank": 2, **leaky}, shm, epochs=500)
     lab.wait_for(root, "epoch_finished")
     recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
     lab.until(recorded.exists)
@@ -37,14 +37,15 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     assert (segments, len(files)) == (1, 1)
     done = lab.command("clean", "--json")
     found = json.loads(done.stdout)
-    assert found["nodes"]["alpha"]["found"]
+    assert len(found["nodes"]["alpha"]["found"]) >= 2
     assert len(found["nodes"]["beta"]["found"]) >= 2
     assert len([what for what in found["others"]["beta"] if "bytes" in what]) == 2
     assert "sleep" not in done.stdout
     done = lab.command("clean", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert shared_memory(lab, "beta") == (0, [])
-    assert not {name: seen for name, seen in lab.left().items() if name != "gamma"}
+    # What served the command there is on its way out.
+    lab.until(lambda: lab.left().keys() == {"gamma"})
     foreign = lab.pid_like("gamma", "sleep", "600")
     os.kill(foreign, signal.SIGKILL)
     lab.hosts["beta"].link_down()

@@ -92,7 +92,6 @@ def digits_359(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def drawn_b0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """B0 with weights and statistics drawn from their names, 10 classes."""
-    pytest.importorskip("mindspore")
     return checkpoints.imported(tmp_path_factory.mktemp("drawn"), "b0")
 
 

@@ -6,16 +6,15 @@ import json
 import stat
 
 import checkpoints
+import mindspore as ms
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
-ms = pytest.importorskip("mindspore")
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-
-from effnet.export import job, mindir, mindir_v1, onnx_file  # noqa: E402
-from effnet.weights.manifest import sha256_of  # noqa: E402
-from effnet.weights.transfer import load_network  # noqa: E402
+from effnet.export import job, mindir, mindir_v1, onnx_file
+from effnet.weights.manifest import sha256_of
+from effnet.weights.transfer import load_network
 
 pytestmark = pytest.mark.mindspore
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
-onnx = pytest.importorskip("onnx")
-
-from effnet.export import wire  # noqa: E402
+from effnet.export import wire
 
 
 def model() -> bytes:

@@ -9,12 +9,11 @@ import shutil
 import subprocess
 import sys
 
+import onnx
+import onnxruntime
 import pytest
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-
-from effnet.infer import session  # noqa: E402
+from effnet.infer import session
 
 pytestmark = pytest.mark.mindspore
 

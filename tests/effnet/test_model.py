@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 import numpy as np
 import pytest
 
-ms = pytest.importorskip("mindspore")
-
-from effnet.model import batch_norm_buffers, create, use_plain_depthwise  # noqa: E402
-from effnet.model.depthwise import DepthwiseConv, whole_map_pays  # noqa: E402
-from effnet.model.efficientnet import InvalidModel  # noqa: E402
+from effnet.model import batch_norm_buffers, create, use_plain_depthwise
+from effnet.model.depthwise import DepthwiseConv, whole_map_pays
+from effnet.model.efficientnet import InvalidModel
 
 pytestmark = pytest.mark.mindspore
 
@@ -165,8 +164,9 @@ def test_both_forms_are_among_the_sizes_tested():
 
 
 def test_export_has_ordinary_convolutions_and_a_free_batch(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    import onnx
+    import onnxruntime
+
     net = create("b0", num_classes=10, padding="same")
     use_plain_depthwise(net)
     net.set_train(False)

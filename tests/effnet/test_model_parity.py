@@ -9,15 +9,14 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import mindspore as ms
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-ms = pytest.importorskip("mindspore")
-
-from effnet.model import EfficientNet, create  # noqa: E402
-from effnet.weights import convert, names  # noqa: E402
-from effnet.weights.transfer import load_into  # noqa: E402
+from effnet.model import EfficientNet, create
+from effnet.weights import convert, names
+from effnet.weights.transfer import load_into
 
 pytestmark = pytest.mark.mindspore
 

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-pytest.importorskip("mindspore")
-
 from effnet.__main__ import main
 from effnet.weights import convert, files, manifest, names, transfer
 

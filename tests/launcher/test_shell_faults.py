@@ -352,12 +352,10 @@ def test_an_unwritable_runs_folder_is_a_clear_error(lab, monkeypatch):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small file system, which wants root")
 def test_a_full_disk_fails_the_run_and_says_so(lab):
     lab.runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(lab.runs)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("nothing may be mounted here")
+    subprocess.run(mount, check=True)  # wants root, as the test hosts do
     try:
         root = lab.start(epochs=30)
         failure = failure_of(lab, root)

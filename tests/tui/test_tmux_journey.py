@@ -46,7 +46,6 @@ STANDIN_STEP_S = "0.1"
 """
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
     pytest.mark.slow,
 ]
 

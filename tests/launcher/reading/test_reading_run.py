@@ -326,7 +326,8 @@ def test_command_lines() -> None:
 
 
 def test_command_lines_are_those_of_effnet_launch() -> None:
-    typer = pytest.importorskip("typer")
+    import typer
+
     from launcher import command_line
     from launcher.cli.app import app
 

@@ -42,5 +42,5 @@ class DemoSource(ReplaySource):
 
     def __init__(self, speed: float) -> None:
         super().__init__(speed)
-        self.run = unpack(Path(self._folder.name) / "recording")
+        self.run = unpack(self._copies.path / "recording")
         self._runs = client.RunList(self.run.parent)

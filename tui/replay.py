@@ -11,9 +11,11 @@ import shlex
 import shutil
 import struct
 import tempfile
+import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,7 @@ from tui.model import Restart, RunFrame
 from tui.source import FrameRequest, PlanText, SourceError
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 2000.0)
+REMOVE_LIMIT_S: Final = 1.0
 NOT_HERE: Final = "this is a replay: nothing can be changed in it"
 
 
@@ -107,13 +110,38 @@ class _ReplayReader(client.RunReader):
         return self.state.status
 
 
+class Copies:
+    """The temporary folder with the copies. What grows in one thread is not removed by another."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="effnet-replay-", ignore_cleanup_errors=True
+        )
+        self.path = Path(self._folder.name)
+        self._lock = threading.Lock()
+        self._is_gone = False
+
+    @contextmanager
+    def changing(self) -> Iterator[bool]:
+        """Whether the copies may be written to; nobody removes them meanwhile."""
+        with self._lock:
+            yield not self._is_gone
+
+    def remove(self) -> None:
+        """Remove them all, for good."""
+        # A thread that hangs in a dead file system must not keep the process alive.
+        held = self._lock.acquire(timeout=REMOVE_LIMIT_S)
+        self._is_gone = True
+        self._folder.cleanup()
+        if held:
+            self._lock.release()
+
+
 class ReplayRun(LiveRun):
     """A run as it was at the clock's time."""
 
-    def __init__(
-        self, root: Path, speed: float, folder: Path, owner: tempfile.TemporaryDirectory[str]
-    ) -> None:
-        self._owner = owner  # it removes the copy when nobody has it any more
+    def __init__(self, root: Path, speed: float, folder: Path, copies: Copies) -> None:
+        self._copies = copies  # it removes the copy when nobody has it any more
         self._files = tuple(_growing_files(RunPaths(root), RunPaths(folder)))
         self._resumes = tuple(_resumes(RunPaths(root).events))
         times = [moment for file in self._files for moment in (file.times[:1] + file.times[-1:])]
@@ -146,6 +174,11 @@ class ReplayRun(LiveRun):
         return Restart(False, None, None, None, "", NOT_HERE, False, "")
 
     def _grow(self, now: float) -> None:
+        with self._copies.changing() as may_grow:
+            if may_grow:
+                self._grow_files(now)
+
+    def _grow_files(self, now: float) -> None:
         for file in self._files:
             length, before = file.length(now), self._shown.get(file.copy, -1)
             if length == before:
@@ -240,23 +273,21 @@ class ReplaySource(LiveSource):
     def __init__(self, speed: float) -> None:
         super().__init__()
         self._speed = speed
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="effnet-replay-", ignore_cleanup_errors=True
-        )
+        self._copies = Copies()
         self._count = 0
 
     def close(self) -> None:
         """Remove the copies."""
-        self._folder.cleanup()
+        self._copies.remove()
 
     def open(self, name: str) -> ReplayRun:
         """A run, from its beginning."""
         with told():
             root = client.open_run(name).paths.root
         self._count += 1
-        folder = Path(self._folder.name) / str(self._count) / root.name
+        folder = self._copies.path / str(self._count) / root.name
         folder.mkdir(parents=True)
-        return ReplayRun(root, self._speed, folder, self._folder)
+        return ReplayRun(root, self._speed, folder, self._copies)
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
         """Nothing is looked at in a replay."""

@@ -139,6 +139,16 @@ def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
     source.close()
 
 
+def test_a_closed_replay_writes_its_copy_no_more(made: MadeRun) -> None:
+    source = ReplaySource(1.0)
+    run = source.open("made")
+    run.clock.playing = False
+    source.close()
+    run.clock.seek(50)
+    run._grow(run.clock.now())  # a poll that was under way
+    assert not source._copies.path.exists()
+
+
 def test_a_search_in_a_huge_log_gives_the_screen_back_and_goes_on(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,17 +263,17 @@ def test_never_raises_on_bytes(data: bytes, start: str) -> None:
 
 def test_huge_lines_cost_nothing() -> None:
     plain, report_like = b"x" * 10_000_000, STEP.encode() + b"9" * 10_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1000):
         assert parse(plain) is None
         assert parse(report_like) is None
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 5  # CPU; a pass over them would take minutes
 
 
 def test_long_lines_that_look_like_reports_are_quick() -> None:
     for filler in ("[", "]", ":[", "a" * 31 + ":[", "epoch: [", " ", "0", ", x:[1]"):
         line = ("epoch: [  0/  1], step:[    0/    1], " + filler * 65_000)[:65_000]
-        start = time.perf_counter()
+        start = time.process_time()
         parse(line)
         parse("fault: " + line[:60_000])
-        assert time.perf_counter() - start < 1.0, filler
+        assert time.process_time() - start < 5, filler  # CPU; what backtracks takes minutes

@@ -11,13 +11,16 @@ from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
 from effnet.export.mindir_v1 import rewrite
+from effnet.export.narrow import narrow_depthwise
+from effnet.model import EfficientNet
 
 
-def write(net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:
+def write(net: EfficientNet, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:
     """Write `net` for (`batch_size` or any, 3, height, width); see `onnx_file.write`.
 
-    MindSpore 2.10 and MindSpore Lite from 2.0 on read the file. Raises `UnknownOperator`.
+    MindSpore 2.10 and MindSpore Lite 2.0 read the file. Raises `UnknownOperator`.
     """
+    narrow_depthwise(net, size_px)
     image = Tensor(shape=[batch_size, 3, *size_px], dtype=ms.float32)
     ms.export(net, image, file_name=str(path), file_format="MINDIR", custom_func=rewrite)
 

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "image.h"
+
+namespace effnet {
+
+/// A JPEG or PNG file, told apart by its first bytes, in the orientation of the stored pixels: as
+/// effnet/data/decode.py. Throws `UnreadableImage`.
+Image decode(const std::string& path);
+
+}  // namespace effnet

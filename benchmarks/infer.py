@@ -3,8 +3,8 @@
 python benchmarks/infer.py                        B2 at 260 px, batch 1 and 8
 python benchmarks/infer.py --variant b0 --size 32 --batches 1 32
 
-The network alone, without decoding; the best of some rounds in one run, on all cores. Weights are
-random: they cost what trained ones do.
+The mean over some rounds in one run, on all cores: the network alone, though in C++ the next images
+are decoded at the same time. Weights are random: they cost what trained ones do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    print(f"{args.variant}, {args.size} px, {cores} cores, ms/image, the best of {args.rounds}")
+    print(f"{args.variant}, {args.size} px, {cores} cores, ms/image, the mean of {args.rounds}")
     with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
         write_files(Path(folder), args.variant, args.size)
         for name, measure in (
@@ -85,7 +85,7 @@ Found = Iterator[tuple[int, float]]
 
 
 def lite(name: str) -> Callable[[Path, int, list[int], int], Found]:
-    """effnet-infer over as many images as the rounds need: a mean, not a best."""
+    """effnet-infer over as many images as the rounds need."""
 
     def measure(folder: Path, size: int, batches: list[int], rounds: int) -> Found:
         built = subprocess.run(
@@ -97,12 +97,13 @@ def lite(name: str) -> Callable[[Path, int, list[int], int], Found]:
         for batch in batches:
             for old in images.iterdir():
                 old.unlink()
-            for i in range(max(batch, 4) * rounds):
+            for i in range(batch * rounds):
                 pixels = draw.randint(0, 256, (size, size, 3)).astype(np.uint8)
                 Image.fromarray(pixels).save(images / f"{i}.jpg")
+            command = [built.stdout.strip(), "--model", str(folder / f"{name}.mindir")]
+            command += ["--data", str(images), "--batch-size", str(batch)]
             done = subprocess.run(
-                [built.stdout.strip(), "--model", folder / f"{name}.mindir", "--data", images]
-                + ["--batch-size", str(batch), "--output", folder / "out", "--json"],
+                [*command, "--output", str(folder / "out"), "--json"],
                 env={**os.environ, "GLOG_v": "4"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -134,15 +135,13 @@ def pynative(variant: str, _: Path, size: int, batches: list[int], rounds: int) 
 
 def timed(compute: Callable[[Images], Images], size: int, batches: list[int], rounds: int) -> Found:
     for batch in batches:
-        images = np.random.RandomState(batch).normal(size=(batch, 3, size, size))
-        images = images.astype(np.float32)
+        drawn = np.random.RandomState(batch).normal(size=(batch, 3, size, size))
+        images: Images = drawn.astype(np.float32)
         compute(images)
-        times = []
+        start_s = time.perf_counter()
         for _ in range(rounds):
-            start_s = time.perf_counter()
             compute(images)
-            times.append(time.perf_counter() - start_s)
-        yield batch, min(times) * 1e3 / batch
+        yield batch, (time.perf_counter() - start_s) * 1e3 / (batch * rounds)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,11 @@ void infer(const Arguments& arguments) {
     const std::optional<Record> record = find_record(arguments.model);
     Network network(arguments.model, {arguments.device, arguments.device_id, threads});
     const Preprocessing preprocessing = preprocessing_for(network, record, arguments.model);
-    const int batch_size =
+    int batch_size =
         arguments.batch_size > 0 ? arguments.batch_size : network.batch().value_or(kFreeBatch);
+    if (!network.batch() && folder.images.size() < static_cast<std::size_t>(batch_size)) {
+        batch_size = static_cast<int>(folder.images.size());
+    }
     network.prepare(batch_size, preprocessing.height_px, preprocessing.width_px);
     const std::vector<std::string> names = names_for(network, record, arguments.model);
     if (!folder.classes.empty()) {

@@ -17,6 +17,7 @@ import pytest
 
 ms = pytest.importorskip("mindspore")
 
+from effnet import trained  # noqa: E402
 from effnet.__main__ import main  # noqa: E402
 from effnet.data import Preprocessing  # noqa: E402
 from effnet.data.decode import decode  # noqa: E402
@@ -100,7 +101,7 @@ def test_accuracy_and_predictions_are_effnets(
 
 def check_logits(results: Path, images: Path, checkpoint: Path, preprocessing: Preprocessing):
     """Every fifth image's, within 1e-4 of MindSpore's."""
-    network, _ = load_network(checkpoint)
+    network = trained.Trained.read(*trained.find(str(checkpoint)), None).network()
     paths = sorted(images.glob("*/*"))[::5]
     fed = np.stack([preprocessing.apply(decode(str(path))) for path in paths])
     expected = network(ms.Tensor(fed)).asnumpy()

@@ -111,9 +111,9 @@ def check_logits(results: Path, images: Path, checkpoint: Path, preprocessing: P
         np.testing.assert_allclose(own, wanted, rtol=0, atol=1e-4, err_msg=str(path))
 
 
-def test_b2_of_either_form_and_jpegs(one_process, digits, tmp_path):
+def test_either_form_of_a_file_and_jpegs(one_process, digits, tmp_path):
     """Not square, bicubic, ImageNet's mean; with a free batch and with a fixed one."""
-    checkpoint = checkpoints.imported(tmp_path, "b2", "same")
+    checkpoint = checkpoints.imported(tmp_path, "b0", "same")
     images = tmp_path / "jpegs"
     for path in sorted((digits / "val").glob("*/*"))[::30]:
         target = images / path.parent.name / f"{path.stem}.jpg"

@@ -5,7 +5,8 @@
 Blocks of `BLOCK` steps alternate: the training loop of `python -m effnet train` as it is (data,
 reports, heartbeat, update), then `value_and_grad` compiled and `nn.RMSProp` over one batch that is
 in memory. So whatever else the machine does falls on both. The first step of a block is left out:
-the caches are the other one's, and the loop's data was prepared meanwhile. Prints JSON.
+the caches are the other one's, and the loop's data was prepared meanwhile. Prints medians as JSON;
+`cpu_ms` is the process's time on all cores, which means more where the machine is busy.
 """
 
 from __future__ import annotations
@@ -40,19 +41,30 @@ class InTurn(Heartbeat):
         self._bare = bare
         self._steps = rounds * BLOCK
         self._since_s: float | None = None
+        self._since_cpu_s = 0.0
         self.loop_ms: list[float] = []
         self.bare_ms: list[float] = []
+        self.loop_cpu_ms: list[float] = []
+        self.bare_cpu_ms: list[float] = []
 
     def done(self, step: int, epoch: int) -> None:
         super().done(step, epoch)
-        now_s = time.perf_counter()
+        now_s, cpu_s = time.perf_counter(), time.process_time()
         if self._since_s is not None and step % BLOCK != 1:
             self.loop_ms.append((now_s - self._since_s) * 1e3)
+            self.loop_cpu_ms.append((cpu_s - self._since_cpu_s) * 1e3)
         if step and step % BLOCK == 0:
-            self.bare_ms += [self._bare() for _ in range(BLOCK)][1:]
+            self._bare_block()
         if step == self._steps:
             raise Enough
-        self._since_s = time.perf_counter()
+        self._since_s, self._since_cpu_s = time.perf_counter(), time.process_time()
+
+    def _bare_block(self) -> None:
+        self._bare()
+        for _ in range(BLOCK - 1):
+            cpu_s = time.process_time()
+            self.bare_ms.append(self._bare())
+            self.bare_cpu_ms.append((time.process_time() - cpu_s) * 1e3)
 
 
 def main() -> None:
@@ -87,10 +99,11 @@ def main() -> None:
             with contextlib.suppress(Enough):
                 trainer.run(StopRequest())
     # Compiling, and the block after it.
-    loop_ms = statistics.median(heartbeat.loop_ms[BLOCK:])
-    bare_ms = statistics.median(heartbeat.bare_ms[BLOCK:])
-    steps = len(heartbeat.loop_ms) - BLOCK
-    print(json.dumps({"loop_ms": loop_ms, "bare_ms": bare_ms, "steps": steps}))
+    found = {
+        name: round(statistics.median(getattr(heartbeat, name)[BLOCK:]), 1)
+        for name in ("loop_ms", "bare_ms", "loop_cpu_ms", "bare_cpu_ms")
+    }
+    print(json.dumps({**found, "steps": len(heartbeat.loop_ms) - BLOCK}))
 
 
 if __name__ == "__main__":

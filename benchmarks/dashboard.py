@@ -302,6 +302,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="effnet-bench-")
     environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "COLORTERM": "truecolor"}
+    environ["TMPDIR"] = folder  # a replay that is killed leaves its copy there
     if given.hour_only:
         try:
             write_hour(folder)

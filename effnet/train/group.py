@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from effnet.errors import EffnetError
 from effnet.optim.rmsprop import aligned
+from effnet.train.meeting import orderly_threads
 
 _STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 
@@ -89,7 +90,9 @@ def join(distributed: bool) -> Group:
     from mindspore import communication
 
     try:
-        communication.init()
+        number = os.environ.get("RANK_ID", "")
+        with orderly_threads(int(number) if number.isdecimal() else 0):
+            communication.init()
     except (RuntimeError, ValueError) as error:
         first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise GroupError(

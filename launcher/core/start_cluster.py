@@ -104,7 +104,8 @@ def cluster_environment(
     """Variables that scheduler and ranks share.
 
     MindSpore's own limits are high: the launcher sees deaths at once, and a rank that compiles for
-    40 s must not end the run.
+    40 s must not end the run. A rank that asks for what its peer has not said yet asks again after
+    1 s, not after 3 to 5; how long a lost scheduler is looked for stays as it is (21 s seen).
     """
     node_timeout_s = str(int(profile.limits.node_timeout_s))
     return {
@@ -114,6 +115,8 @@ def cluster_environment(
         "MS_TOPO_TIMEOUT": str(int(profile.limits.launch_s)),
         "MS_NODE_TIMEOUT": node_timeout_s,
         "MS_RECEIVE_MSG_TIMEOUT": node_timeout_s,
+        "MS_RETRY_INTERVAL_LOWER": "1",
+        "MS_RETRY_INTERVAL_UPPER": "1",
         "RANK_SIZE": str(world_size),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
@@ -63,12 +62,10 @@ def test_the_tool_counts_then_the_file_and_only_where_the_profile_is_silent(tool
 
 
 def test_a_node_is_asked_through_its_own_side(
-    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tools: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = io.BytesIO()
-    monkeypatch.setattr(node_side, "_write", said.write)
     node_side.OPERATIONS["facts"]({"devices": [0, 1]})
-    reply = json.loads(said.getvalue())
+    reply = json.loads(capfd.readouterr().out)
     assert reply["device_ips"] == {"0": "192.168.100.101", "1": "192.168.101.101"}
 
 

@@ -241,6 +241,7 @@ def test_damaged_and_absent_files_are_named(tmp_path, name):
 
 
 def test_pickles_are_not_read(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"PK")
     with pytest.raises(files.UnreadableWeights) as caught:
         files.read_tensors(tmp_path / "model.pth")
     assert "safetensors.torch.save_file" in caught.value.hint

@@ -156,7 +156,8 @@ class NewRunScreen(CheckedScreen):
         self.look_at_nodes(self._profile, dict(self._overrides))
 
     def overridden(self) -> None:
-        """The command names what was overridden."""
+        """The command names what was overridden; what was said of it before is no longer true."""
+        self.app.clear_notifications()
         self._take_overridden()
         self._make_plan()
 

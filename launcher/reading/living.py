@@ -23,7 +23,7 @@ def is_process(pid: int, start_time_s: float | None) -> bool:
     """Whether a process is there, and is the one that started then (``None``: any)."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return False
         created_s = process.create_time()
     except (psutil.Error, ValueError, OverflowError):

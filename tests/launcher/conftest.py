@@ -68,6 +68,7 @@ class Lab:
         (folder / "data/train/a").mkdir(parents=True)
         (folder / "data/val/a").mkdir(parents=True)
         self.before = {(p.pid, p.create_time()) for p in psutil.process_iter()}
+        self._found: set[psutil.Process] = set()
 
     def profile(self, *faults: dict[str, Any], **changes: Any) -> Path:
         """A profile whose ranks do `faults` (tests/standin/effnet/faults.py)."""
@@ -150,7 +151,11 @@ class Lab:
             time.sleep(0.01)
 
     def ours(self) -> list[psutil.Process]:
-        """Every process that came from this test, found by what the product knows nothing of."""
+        """Every process that came from this test, found by what the product knows nothing of.
+
+        One that was found before is here until it has ended: a dying one has no environment and no
+        command line for a moment, and still is a process to everybody else.
+        """
         found = []
         for process in psutil.process_iter():
             try:
@@ -158,12 +163,14 @@ class Lab:
                     continue
                 environment = process.environ()
                 command = " ".join(process.cmdline())
-                if process.status() == psutil.STATUS_ZOMBIE:
+                if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
                     continue
             except psutil.Error:
                 continue
-            if environment.get("LAB_MARK") == self.mark or self.mark in command:
+            is_marked = environment.get("LAB_MARK") == self.mark or self.mark in command
+            if is_marked or process in self._found:
                 found.append(process)
+        self._found.update(found)
         return found
 
     def nothing_left(self, timeout_s: float = 5) -> None:

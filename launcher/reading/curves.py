@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import operator
-from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 from launcher.core import metrics
 from launcher.core.metrics import DEVICE_BYTES, FIELDS, METRIC_BYTES
 from launcher.core.paths import RankPaths, RunPaths
 from launcher.errors import UsageError
+from launcher.reading.column import Column
 from launcher.reading.growing import GrowingFile
 from launcher.reading.snapshot import Series
 
@@ -20,81 +19,132 @@ DERIVED = ("busy_ms",)
 SERIES_FIELDS = (*(name for name in FIELDS if name != "global_step"), *DERIVED)
 """What can be charted: the fields of ``metrics.bin``, and ``busy_ms``, step time − wait."""
 
+_TOGETHER = ("loss", "step_time_ms", "busy_ms", "images_per_s", "learning_rate", "memory_bytes")
+"""Who asks for one of these asks for most of them: they are read at once, beside one axis."""
 
-class _Curve:
-    """One field of one rank in one attempt.
 
-    Kept in arrays, and given out as read-only copies: of 220,000 steps that costs 0.2 ms, where
-    tuples would cost 10.
-    """
+class _Axis:
+    """At which steps, and when: one for several lines of values."""
 
-    def __init__(self, rank: int, field: str, paths: RankPaths) -> None:
-        self.rank = rank
-        self.field = field
+    def __init__(self) -> None:
+        self.steps = Column("q")
+        self.times = Column("d")
+
+    @property
+    def last(self) -> int:
+        return self.steps.view[-1] if len(self.steps) else -1
+
+    def extend(self, steps: Sequence[float], times: Sequence[float]) -> None:
+        self.steps.extend(steps)
+        self.times.extend(times)
+
+    def cut(self, step: int) -> int:
+        """Keeps what is before `step`; -> how many points that is."""
+        keep = bisect_left(self.steps.view, step)
+        self.steps.cut(keep)
+        self.times.cut(keep)
+        return keep
+
+    def copy(self, length: int) -> _Axis:
+        axis = _Axis()
+        axis.steps.extend(self.steps.view[:length])
+        axis.times.extend(self.times.view[:length])
+        return axis
+
+
+class _Line:
+    """The known values of one field. They lie on the common axis until one is not known."""
+
+    def __init__(self, rank: int, field: str, axis: _Axis) -> None:
+        self._rank, self._field = rank, field
+        self._axis = self._common = axis
+        is_stored = field in FIELDS
+        self._is_int = is_stored and FIELDS[field].is_int
+        self._values = Column(FIELDS[field].code if is_stored else "f")
+        self.series = Series(rank, field)
+
+    def extend(
+        self, steps: Sequence[float], times: Sequence[float], values: Sequence[float]
+    ) -> None:
+        """Takes points which the common axis has already."""
+        if self._axis is self._common:
+            if self._are_known(values):
+                self._values.extend(values)
+                return
+            self._axis = self._common.copy(len(self._values))
+        known = [at for at, value in enumerate(values) if self._are_known((value,))]
+        self._axis.extend([steps[at] for at in known], [times[at] for at in known])
+        self._values.extend([values[at] for at in known])
+
+    def cut(self, step: int, kept: int) -> None:
+        """Keeps what is before `step`; of the common axis that is `kept` points."""
+        self._values.cut(kept if self._axis is self._common else self._axis.cut(step))
+
+    def publish(self) -> None:
+        self.series = Series(
+            self._rank,
+            self._field,
+            self._axis.steps.view,
+            self._values.view,
+            self._axis.times.view,
+        )
+
+    def _are_known(self, values: Sequence[float]) -> bool:
+        if self._is_int:
+            return min(values) >= 0
+        return not any(map(operator.ne, values, values))  # NaN differs from itself
+
+
+class _Records:
+    """Some fields of one rank in one attempt."""
+
+    def __init__(self, rank: int, fields: tuple[str, ...], paths: RankPaths) -> None:
+        self._rank, self._fields = rank, fields
         self._file = GrowingFile(paths.metrics)
         self._clear()
 
     def _clear(self) -> None:
-        self._steps = array("q")
-        self._values = array("d")
-        self._times = array("d")
-        self._is_changed = False
-        self.series = Series(self.rank, self.field)
+        self._axis = _Axis()
+        self._lines = {field: _Line(self._rank, field, self._axis) for field in self._fields}
 
-    def poll(self) -> Series:
-        """The whole series; the same object when nothing is new."""
-        if self._file.look():
+    def poll(self, field: str) -> Series:
+        """The whole series of one field; the same object when nothing is new."""
+        is_changed = self._file.look()
+        if is_changed:
             self._clear()
-            self._is_changed = True
         while data := self._file.read(multiple_of=METRIC_BYTES):
             self._take(data)
-            self._is_changed = True
-        if self._is_changed:
-            self._is_changed = False
-            self.series = Series(
-                self.rank,
-                self.field,
-                _frozen(self._steps),
-                _frozen(self._values),
-                _frozen(self._times),
-            )
-        return self.series
+            is_changed = True
+        if is_changed:
+            for line in self._lines.values():
+                line.publish()
+        return self._lines[field].series
 
     def _take(self, data: bytes) -> None:
         steps = metrics.column(data, "global_step")
         times = metrics.column(data, "time_s")
-        values = _values(self.field, data)
-        is_growing = all(map(operator.lt, steps, islice(steps, 1, None)))
-        if is_growing and steps[0] > self._last and self._are_known(values):
-            self._steps.extend(map(int, steps))
-            self._values.extend(values)
-            self._times.extend(times)
+        values = {field: _values(field, data) for field in self._fields}
+        if steps[0] > self._axis.last and all(map(operator.lt, steps, islice(steps, 1, None))):
+            self._extend(steps, times, values)
             return
-        for step, value, time_s in zip(steps, values, times, strict=True):
-            if self._are_known((value,)):
-                if step <= self._last:
-                    # A log was read again, by another agent: the newer report counts.
-                    self._cut(int(step))
-                self._steps.append(int(step))
-                self._values.append(value)
-                self._times.append(time_s)
+        for at, step in enumerate(steps):
+            one = slice(at, at + 1)
+            if step <= self._axis.last:
+                # A log was read again, by another agent: the newer report counts.
+                self._cut(int(step))
+            self._extend(steps[one], times[one], {name: all_[one] for name, all_ in values.items()})
 
-    @property
-    def _last(self) -> int:
-        return self._steps[-1] if self._steps else -1
-
-    def _are_known(self, values: Sequence[float]) -> bool:
-        if self.field in FIELDS and FIELDS[self.field].is_int:
-            return min(values) >= 0
-        return not any(map(operator.ne, values, values))  # NaN differs from itself
+    def _extend(
+        self, steps: Sequence[float], times: Sequence[float], values: Mapping[str, Sequence[float]]
+    ) -> None:
+        self._axis.extend(steps, times)
+        for field, line in self._lines.items():
+            line.extend(steps, times, values[field])
 
     def _cut(self, step: int) -> None:
-        keep = bisect_left(self._steps, step)
-        del self._steps[keep:], self._values[keep:], self._times[keep:]
-
-
-def _frozen(values: array[Any]) -> Sequence[Any]:
-    return memoryview(array(values.typecode, values)).toreadonly()
+        kept = self._axis.cut(step)
+        for line in self._lines.values():
+            line.cut(step, kept)
 
 
 def _values(field: str, data: bytes) -> Sequence[float]:
@@ -104,13 +154,65 @@ def _values(field: str, data: bytes) -> Sequence[float]:
     return metrics.column(data, field)
 
 
+class _Joined:
+    """One field over several attempts; of the newest one only what is new is appended."""
+
+    def __init__(self, rank: int, field: str) -> None:
+        self._rank, self._field = rank, field
+        self._parts: tuple[Series, ...] = ()
+        self.series = Series(rank, field)
+
+    def join(self, parts: tuple[Series, ...]) -> Series:
+        """Steps that a later attempt took again are the later one's."""
+        if _are_same(parts, self._parts):
+            return self.series
+        if _are_same(parts[:-1], self._parts[:-1]) and _goes_on(self._parts[-1], parts[-1]):
+            self._append(parts[-1], len(self._parts[-1].steps))
+        else:
+            self._start(parts)
+        self._parts = parts
+        columns = (self._steps.view, self._values.view, self._times.view)
+        self.series = Series(self._rank, self._field, *columns)
+        return self.series
+
+    def _start(self, parts: tuple[Series, ...]) -> None:
+        codes = [part.values.format for part in parts if isinstance(part.values, memoryview)]
+        self._steps, self._values = Column("q"), Column(codes[0] if codes else "f")
+        self._times = Column("d")
+        for part in parts:
+            if part.steps:
+                keep = bisect_left(self._steps.view, part.steps[0])
+                for column in (self._steps, self._values, self._times):
+                    column.cut(keep)
+                self._append(part, 0)
+
+    def _append(self, part: Series, start: int) -> None:
+        self._steps.extend(part.steps[start:])
+        self._values.extend(part.values[start:])
+        self._times.extend(part.times_s[start:])
+
+
+def _are_same(some: tuple[Series, ...], others: tuple[Series, ...]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _goes_on(before: Series, now: Series) -> bool:
+    """Whether `now` has all points of `before`, and more behind them."""
+    last = len(before.steps) - 1
+    return (
+        0 <= last < len(now.steps)
+        and now.steps[last] == before.steps[last]
+        and now.times_s[last] == before.times_s[last]
+    )
+
+
 class Curves:
     """All series of a run that were asked for."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
-        self._curves: dict[tuple[int, int, str], _Curve] = {}
-        self._joined: dict[tuple[int, str], tuple[tuple[Series, ...], Series]] = {}
+        self._records: dict[tuple[int, int, tuple[str, ...]], _Records] = {}
+        self._joined: dict[tuple[int, str], _Joined] = {}
 
     def series(self, rank: int, field: str, attempts: tuple[int, ...]) -> Series:
         """One field of one rank over ``attempts``, oldest first.
@@ -120,15 +222,11 @@ class Curves:
         """
         if field not in SERIES_FIELDS:
             raise UsageError(f"no field {field!r}", f"known: {', '.join(SERIES_FIELDS)}")
-        parts = tuple(self._curve(attempt, rank, field).poll() for attempt in attempts)
+        parts = tuple(self._of(attempt, rank, field).poll(field) for attempt in attempts)
         if len(parts) == 1:
             return parts[0]
-        known = self._joined.get((rank, field))
-        if known is not None and tuple(map(id, known[0])) == tuple(map(id, parts)):
-            return known[1]
-        joined = _join(rank, field, parts)
-        self._joined[rank, field] = (parts, joined)
-        return joined
+        joined = self._joined.setdefault((rank, field), _Joined(rank, field))
+        return joined.join(parts)
 
     def device_samples(self, rank: int, attempt: int) -> tuple[metrics.DeviceRecord, ...]:
         """All device samples of a rank in one attempt."""
@@ -139,21 +237,10 @@ class Curves:
             found += metrics.unpack_devices(data)
         return tuple(found)
 
-    def _curve(self, attempt: int, rank: int, field: str) -> _Curve:
-        key = (attempt, rank, field)
-        if key not in self._curves:
+    def _of(self, attempt: int, rank: int, field: str) -> _Records:
+        fields = _TOGETHER if field in _TOGETHER else (field,)
+        key = (attempt, rank, fields)
+        if key not in self._records:
             paths = self._paths.attempt(attempt).rank(rank)
-            self._curves[key] = _Curve(rank, field, paths)
-        return self._curves[key]
-
-
-def _join(rank: int, field: str, parts: tuple[Series, ...]) -> Series:
-    steps, values, times_s = array("q"), array("d"), array("d")
-    for part in parts:
-        if part.steps:
-            keep = bisect_left(steps, part.steps[0])
-            del steps[keep:], values[keep:], times_s[keep:]
-            steps.extend(part.steps)
-            values.extend(part.values)
-            times_s.extend(part.times_s)
-    return Series(rank, field, _frozen(steps), _frozen(values), _frozen(times_s))
+            self._records[key] = _Records(rank, fields, paths)
+        return self._records[key]

@@ -1,0 +1,136 @@
+"""Series: whatever is appended, and however it is asked for, they are what the records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.core.metrics import pack
+from launcher.core.paths import RunPaths
+from launcher.core.report import StepReport
+from launcher.reading.column import Column
+from launcher.reading.curves import Curves
+
+Record = tuple[int, float | None, int | None]
+
+records = st.tuples(
+    st.integers(0, 12),
+    st.none() | st.sampled_from([0.5, 1.5, 2.5]),
+    st.none() | st.integers(1, 3),
+)
+pieces = st.lists(st.lists(records, max_size=6), max_size=6)
+
+
+def write(folder: Path, attempt: int, piece: list[Record], start_s: int) -> None:
+    path = RunPaths(folder).attempt(attempt).rank(0).metrics
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        for at, (step, loss, memory) in enumerate(piece):
+            report = StepReport(
+                epoch=0, epochs=1, step=step, steps=1, loss=loss, memory_bytes=memory
+            )
+            file.write(pack(report, start_s + at))
+
+
+def expected(attempts: list[list[Record]], field: int) -> list[tuple[int, float]]:
+    """The newest record of a step counts, and takes back all that was said of later steps."""
+    points: dict[int, float] = {}
+    for written in attempts:
+        for record in written:
+            step, value = record[0], record[field]
+            points = {known: of for known, of in points.items() if known < step}
+            if value is not None:
+                points[step] = value
+    return sorted(points.items())
+
+
+def points(curves: Curves, field: str, attempts: tuple[int, ...]) -> list[tuple[int, float]]:
+    series = curves.series(0, field, attempts)
+    assert len(series.times_s) == len(series.steps)
+    return list(zip(series.steps, series.values, strict=True))
+
+
+@given(pieces)
+def test_series_are_what_the_records_say_whenever_one_asks(pieces: list[list[Record]]) -> None:
+    with TemporaryDirectory() as folder:
+        root, written, views = Path(folder), list[Record](), []
+        curves = Curves(RunPaths(root))
+        for number, piece in enumerate(pieces):
+            write(root, 1, piece, 100 * number)
+            written += piece
+            for at, field in enumerate(("loss", "memory_bytes"), 1):
+                assert points(curves, field, (1,)) == expected([written], at)
+            views.append((curves.series(0, "loss", (1,)), expected([written], 1)))
+        for series, then in views:  # what was given out stays as it was
+            assert list(zip(series.steps, series.values, strict=True)) == then
+
+
+def in_order(piece: list[Record]) -> list[Record]:
+    return sorted({record[0]: record for record in piece}.values(), key=lambda record: record[0])
+
+
+@given(pieces)
+def test_attempts_are_joined_as_they_grow(pieces: list[list[Record]]) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        curves = Curves(RunPaths(root))
+        attempts: list[list[Record]] = []
+        for number, piece in enumerate(map(in_order, pieces)):
+            for record in piece:
+                if not attempts or record is piece[0]:
+                    attempts.append([])
+                attempts[-1].append(record)
+                write(root, len(attempts), [record], 100 * number)
+                known = tuple(range(1, len(attempts) + 1))
+                joined = [of for of in attempts if any(one[1] is not None for one in of)]
+                found = points(curves, "loss", known)
+                assert found == _cut_by_first_points(joined)
+
+
+def _cut_by_first_points(attempts: list[list[Record]]) -> list[tuple[int, float]]:
+    joined: list[tuple[int, float]] = []
+    for attempt in attempts:
+        known = [(step, loss) for step, loss, _ in attempt if loss is not None]
+        joined = [point for point in joined if point[0] < known[0][0]] + known
+    return joined
+
+
+def test_the_same_object_when_nothing_is_new(tmp_path: Path) -> None:
+    curves = Curves(RunPaths(tmp_path))
+    for attempts in ((1,), (1, 2)):
+        write(tmp_path, attempts[-1], [(at, 1.0, None) for at in range(3)], 0)
+        first = curves.series(0, "loss", attempts)
+        assert curves.series(0, "loss", attempts) is first
+        write(tmp_path, attempts[-1], [(3, 1.0, None)], 0)
+        assert curves.series(0, "loss", attempts) is not first
+
+
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    curves = Curves(RunPaths(tmp_path))
+    write(tmp_path, 1, [(0, 1.0, 2), (1, 2.0, None), (2, 3.0, 2)], 0)
+    assert points(curves, "loss", (1,)) == [(0, 1.0), (1, 2.0), (2, 3.0)]
+    assert points(curves, "memory_bytes", (1,)) == [(0, 2), (2, 2)]
+    RunPaths(tmp_path).attempt(1).rank(0).metrics.unlink()
+    write(tmp_path, 1, [(0, 7.0, 4)], 0)
+    assert points(curves, "loss", (1,)) == [(0, 7.0)]
+    assert points(curves, "memory_bytes", (1,)) == [(0, 4)]
+
+
+def test_a_view_of_a_column_is_read_only_and_costs_no_copy() -> None:
+    column = Column("q")
+    column.extend(range(1000))
+    before = column.view
+    column.extend([1000])
+    assert len(before) == 1000
+    with pytest.raises(TypeError):
+        before[0] = 5  # type: ignore[index]
+    # The same memory: nothing was moved for one number more.
+    assert before.obj is column.view.obj  # type: ignore[attr-defined]
+    column.cut(10)
+    column.extend([-1])
+    assert list(before) == list(range(1000))
+    assert list(column.view) == [*range(10), -1]

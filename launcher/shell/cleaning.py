@@ -8,7 +8,6 @@ that `launcher.shell.clean_nodes` asks.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.reading.folders import runs_directory
-from launcher.shell import ownership, runtime_folder, segment_watch, segments
+from launcher.shell import file_lock, ownership, runtime_folder, segment_watch, segments
 from launcher.shell.channel import connect
 from launcher.shell.door import Address, read_address
 from launcher.shell.ownership import Claim
@@ -129,17 +128,9 @@ def _stale_files() -> Iterator[Stray]:
 
 def _is_locked(path: Path) -> bool:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return file_lock.is_held(path)
     except OSError:
         return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
 
 
 def _is_listening(path: Path) -> bool:

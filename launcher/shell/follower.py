@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import selectors
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,10 @@ from launcher.core import seat
 from launcher.core.paths import RunPaths
 from launcher.core.profile_load import profile_from_json
 from launcher.errors import LaunchError, NodeError
-from launcher.shell import homes, log_limit, processes, run_files
+from launcher.shell import homes, log_limit, run_files
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
+from launcher.shell.duty import Tell, carry_out
 from launcher.shell.reach import Reach
 from launcher.shell.say import say
 from launcher.shell.supervision import own
@@ -206,28 +205,17 @@ def _profile_from_there(data: bytes) -> bytes:
     return (seat.from_outside(profile).to_json() + "\n").encode()
 
 
-def follow(root: Path, ready_fd: int | None) -> int:
-    follower: Follower | None = None
-    if ready_fd is not None:
-        os.set_inheritable(ready_fd, False)
-    try:
-        home = homes.home_of(root)
-        if home is None:
-            raise LaunchError(f"{root} is no copy of a run elsewhere")
-        own(root)
-        follower = Follower(root, home)
+def follow(root: Path, tell: Tell) -> int:
+    home = homes.home_of(root)
+    if home is None:
+        raise LaunchError(f"{root} is no copy of a run elsewhere")
+    own(root)
+    with contextlib.closing(Follower(root, home)) as follower:
         follower.open()
         while not follower.copying.is_whole.is_set() and not follower.copying.trouble:
             follower.turn()
-        processes.tell_ready(ready_fd, follower.copying.trouble or "ok")
+        tell(follower.copying.trouble or "ok")
         return follower.run()
-    except (LaunchError, OSError) as error:
-        say(str(error))
-        processes.tell_ready(ready_fd, str(error))
-        return error.exit_code if isinstance(error, LaunchError) else 1
-    finally:
-        if follower is not None:
-            follower.close()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -235,12 +223,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
-    processes.detach()
-    try:
-        return follow(arguments.run.resolve(), arguments.ready)
-    except Exception:
-        say(traceback.format_exc())
-        raise
+    root = arguments.run.resolve()
+    return carry_out(lambda tell: follow(root, tell), arguments.ready)
 
 
 if __name__ == "__main__":

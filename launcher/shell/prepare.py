@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import socket
@@ -21,7 +20,7 @@ from launcher.core.profile import Profile, ip_address
 from launcher.core.start_cluster import master_node
 from launcher.core.trainer_command import run_paths
 from launcher.errors import BusyError
-from launcher.shell import device_ips, log_limit
+from launcher.shell import device_ips, file_lock, log_limit
 from launcher.shell.channel import Message
 from launcher.shell.host_keys import Ask
 from launcher.shell.links import NodeLink
@@ -46,12 +45,7 @@ class PortClaim:
             self._fd = os.open(
                 folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(self._fd)
-                continue
-            if _is_free(address, port):
+            if file_lock.take(self._fd) and _is_free(address, port):
                 self.port = port
                 return
             os.close(self._fd)

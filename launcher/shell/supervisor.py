@@ -16,17 +16,17 @@ import os
 import selectors
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from launcher.core import events
 from launcher.core.plan import Plan, plan_from_json
 from launcher.core.state import RunStatus
 from launcher.errors import BusyError, LaunchError
-from launcher.shell import log_limit, prepare, processes, retrying, run_files
+from launcher.shell import log_limit, prepare, retrying, run_files
 from launcher.shell.attempt import Attempt, Outcome, launch_failure
 from launcher.shell.channel import Channel, ChannelClosedError, Message
 from launcher.shell.door import Door
+from launcher.shell.duty import Tell, carry_out
 from launcher.shell.event_log import EventLog
 from launcher.shell.links import NodeLink
 from launcher.shell.mpirun_files import with_ssh_files
@@ -247,27 +247,16 @@ class Supervisor:
                 pass
 
 
-def supervise(root: Path, resume: str, ready_fd: int | None) -> int:
-    supervisor: Supervisor | None = None
-    if ready_fd is not None:
-        os.set_inheritable(ready_fd, False)
-    try:
-        run = run_files.load(root)
-        own(root)
-        log = EventLog(run.paths.events)
-        point = retrying.resume_point(run, log.state, resume) if resume else None
-        supervisor = Supervisor(run, log)
+def supervise(root: Path, resume: str, tell: Tell) -> int:
+    run = run_files.load(root)
+    own(root)
+    log = EventLog(run.paths.events)
+    point = retrying.resume_point(run, log.state, resume) if resume else None
+    with contextlib.closing(Supervisor(run, log)) as supervisor:
         supervisor.introduce()
         supervisor.begin(point, bool(resume))
-        processes.tell_ready(ready_fd, "ok")
+        tell("ok")
         return supervisor.run()
-    except (LaunchError, OSError) as error:
-        say(str(error))
-        processes.tell_ready(ready_fd, str(error))
-        return error.exit_code if isinstance(error, LaunchError) else 1
-    finally:
-        if supervisor is not None:
-            supervisor.close()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -276,12 +265,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", default="", help="auto, scratch, or the path of a checkpoint")
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
-    processes.detach()
-    try:
-        return supervise(arguments.run.resolve(), arguments.resume, arguments.ready)
-    except Exception:
-        say(traceback.format_exc())
-        raise
+    root = arguments.run.resolve()
+    return carry_out(lambda tell: supervise(root, arguments.resume, tell), arguments.ready)
 
 
 if __name__ == "__main__":

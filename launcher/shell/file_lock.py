@@ -1,0 +1,30 @@
+"""Locks on files, which the kernel takes back when their holder has ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def take(fd: int) -> bool:
+    """Whether this process holds the file's lock now; it never waits."""
+    return _try(fd, fcntl.LOCK_EX)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the file's lock. Raises `OSError`, also for no file."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        # Shared, so that two who look at the same time do not see each other.
+        return not _try(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

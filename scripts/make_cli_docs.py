@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import typer.main
+from written_page import DOCS, table, write_or_check
 
 import effnet.__main__
 import launcher.cli.app
 import tui.__main__
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+PAGE = DOCS / "cli.md"
 HEAD = """\
 # Every command and option
 
@@ -129,13 +129,9 @@ def _is_int(parameter: Any) -> bool:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    lines = [f"| `{_cell(left)}` | {_cell(right)} |" for left, right in rows]
-    if lines:
-        yield "\n".join(["| | |", "|---|---|", *lines]) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("%%", "%").split()).replace("|", "\\|")
+    shown = [(f"`{left}`", right) for left, right in rows]
+    if text := table(("", ""), shown).replace("%%", "%"):
+        yield text
 
 
 def _block(lines: Iterable[str]) -> str:
@@ -143,17 +139,7 @@ def _block(lines: Iterable[str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write docs/cli.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is fresh")
-    check = parser.parse_args().check
-    text = page()
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{PAGE} is not fresh: python scripts/make_cli_docs.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page)
 
 
 if __name__ == "__main__":

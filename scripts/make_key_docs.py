@@ -6,12 +6,11 @@ python scripts/make_key_docs.py --check    exit with 1 when the page is not what
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from textual.binding import Binding
+from written_page import DOCS, table, write_or_check
 
 from tui.app import Dashboard
 from tui.screens.confirm import ConfirmScreen
@@ -29,7 +28,7 @@ from tui.widgets.log_view import LogView
 from tui.widgets.pick_list import PickList
 from tui.widgets.rank_table import RankTable
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"
+PAGE = DOCS / "keys.md"
 HEAD = """\
 # Keys of the dashboard
 
@@ -59,11 +58,11 @@ def page() -> str:
         parts.append(f"## {title}\n")
         if about:
             parts.append(f"{about}\n")
-        parts.append("| key | | |\n|---|---|---|\n" + "\n".join(rows(kinds)) + "\n")
+        parts.append(table(("key", "", ""), rows(kinds)))
     return "\n".join(parts)
 
 
-def rows(kinds: tuple[type, ...]) -> Iterator[str]:
+def rows(kinds: tuple[type, ...]) -> Iterator[tuple[str, str, str]]:
     """A row an action: its keys, what it does, its name for the key map."""
     for kind in kinds:
         for binding in vars(kind)["BINDINGS"]:
@@ -72,21 +71,11 @@ def rows(kinds: tuple[type, ...]) -> Iterator[str]:
                 continue
             keys = " ".join(f"`{key_name(key)}`" for key in binding.key.split(","))
             name = f"`{binding.id}`" if binding.id else ""
-            yield f"| {keys} | {binding.description} | {name} |".replace("|  |", "| |")
+            yield keys, binding.description, name
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write docs/keys.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is fresh")
-    check = parser.parse_args().check
-    text = page()
-    if not check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{PAGE} is not fresh: python scripts/make_key_docs.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_source import RUN, FakeRun, FakeSource
-from pilots import everything, sees, showing, until
+from pilots import sees, showing, until
+from pressing import SCENARIOS, Key, Keys, covers
 from textual.app import App
 from textual.binding import Binding
-from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -38,9 +38,6 @@ from tui.widgets.pick_list import PickList
 from tui.widgets.rank_table import RankTable
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-Key = tuple[str, str]  # the class that binds it, the key
-Scenario = Callable[["Keys"], Awaitable[None]]
-SCENARIOS: dict[str, tuple[Scenario, frozenset[Key]]] = {}
 # A pilot has no shell to come back to: a real terminal does it.
 ELSEWHERE: dict[Key, str] = {("Dashboard", "ctrl+z"): "test_ctrl_z_gives_the_terminal_back"}
 
@@ -69,49 +66,6 @@ def test_the_page_of_keys_is_fresh_and_knows_every_table() -> None:
     )
     listed = {kind.__name__ for _, _, kinds in make_key_docs.SCREENS for kind in kinds}
     assert {owner for owner, _ in tables()} == listed
-
-
-class Keys:
-    """Presses keys, and holds that each does something."""
-
-    def __init__(self) -> None:
-        self.pressed: set[Key] = set()
-        self.pilot: Pilot[str]
-
-    async def __call__(self, owner: str, key: str, so: Callable[[], bool]) -> None:
-        """``so`` is not so before the key, and comes to be so after it."""
-        await self.pilot.pause()
-        assert not so(), f"{owner} {key}: it is so already"
-        await self.pilot.press(key)
-        await until(self.pilot, so)
-        self.pressed.add((owner, key))
-
-    def one(self, kind: type[Widget]) -> Widget:
-        """The first such widget."""
-        return self.pilot.app.screen.query(kind).first()
-
-    def seen(self, text: str) -> Callable[[], bool]:
-        """Whether a text is on the screen."""
-        return lambda: text in everything(self.pilot)
-
-    def gone(self, text: str) -> Callable[[], bool]:
-        """Whether it is not."""
-        return lambda: text not in everything(self.pilot)
-
-    def on(self, kind: type) -> Callable[[], bool]:
-        """Whether this screen is on top."""
-        return lambda: isinstance(self.pilot.app.screen, kind)
-
-
-def covers(**keys: str) -> Callable[[Scenario], Scenario]:
-    """Registers a scenario for ``CLASS="key key"``."""
-
-    def register(scenario: Scenario) -> Scenario:
-        wanted = {(owner, key) for owner, words in keys.items() for key in words.split()}
-        SCENARIOS[scenario.__name__] = (scenario, frozenset(wanted))
-        return scenario
-
-    return register
 
 
 def keys_pressed_beside(name: str) -> set[str]:

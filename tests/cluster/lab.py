@@ -127,7 +127,7 @@ class ClusterLab:
         return [event for event in found if not kinds or event["kind"] in kinds]
 
     def wait_for(
-        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 30
+        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 90
     ) -> dict[str, Any]:
         def why() -> str:
             log = root / "supervisor.log"
@@ -136,7 +136,7 @@ class ClusterLab:
         self.until(lambda: len(self.events(root, *kinds)) >= count, timeout_s, why)
         return self.events(root, *kinds)[count - 1]
 
-    def end_of(self, root: Path, timeout_s: float = 40) -> dict[str, Any]:
+    def end_of(self, root: Path, timeout_s: float = 90) -> dict[str, Any]:
         """The event that ends the newest attempt."""
         attempts = len(self.events(root, "attempt_started"))
         kinds = ("attempt_finished", "attempt_failed", "attempt_stopped")
@@ -145,7 +145,7 @@ class ClusterLab:
     def until(
         self,
         is_true: Callable[[], object],
-        timeout_s: float = 20,
+        timeout_s: float = 60,
         why: Callable[[], str] = lambda: "it did not come true",
     ) -> None:
         deadline = time.monotonic() + timeout_s
@@ -160,7 +160,7 @@ class ClusterLab:
             name: now[name] - self.before[name] for name in now if now[name] - self.before[name]
         }
 
-    def nothing_left(self, timeout_s: float = 8) -> None:
+    def nothing_left(self, timeout_s: float = 20) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -249,7 +249,7 @@ class ClusterLab:
         for rank in self.nodes(root, attempt):
             proof.steps_are_all(f"rank {rank}", self.steps(root, rank, attempt), first, end)
 
-    def failed(self, root: Path, timeout_s: float = 30, **blamed: object) -> dict[str, Any]:
+    def failed(self, root: Path, timeout_s: float = 90, **blamed: object) -> dict[str, Any]:
         """The failure of the newest attempt, which names all of `blamed`, to a person too."""
         event = self.end_of(root, timeout_s)
         assert event["kind"] == "attempt_failed", event
@@ -280,7 +280,7 @@ class ClusterLab:
         self.check_copies(root, attempt)
 
     def resume_to_end(
-        self, root: Path, epochs: int = 1, checkpoints: str = "", timeout_s: float = 60
+        self, root: Path, epochs: int = 1, checkpoints: str = "", timeout_s: float = 120
     ) -> Any:
         """Resumes and trains some epochs more, from the checkpoint that is right. -> the choice.
 

@@ -61,8 +61,8 @@ def test_a_killed_rank_ends_all_nodes(lab):
     os.kill(lab.rank_pid(root, 5), signal.SIGKILL)
     killed = time.time()
     failure = lab.failed(root, rank=5, node="gamma", kind="signal", signal=signal.SIGKILL)
-    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 2
-    lab.nothing_left(max(0.1, killed + 8 - time.time()))
+    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 10
+    lab.nothing_left(max(0.1, killed + 20 - time.time()))
     proof.blames(failure, followers=[0, 1, 2, 3, 4, 6, 7])
     assert failure["log"] == str(root / "attempts/001/ranks/0005/log.txt")
     lab.whole(root)

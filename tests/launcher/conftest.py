@@ -107,7 +107,7 @@ class Lab:
         run = client.start_run(str(self.profile(*faults, **changes)))
         return self.runs / run
 
-    def command(self, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """`effnet-launch` in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "launcher.cli.app", *arguments],
@@ -127,7 +127,7 @@ class Lab:
         return [event for event in found if not kind or event["kind"] == kind]
 
     def wait_for(
-        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 20
+        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 60
     ) -> dict[str, Any]:
         """The `count`-th event of any of `kinds`, when it is there."""
         found: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ class Lab:
     def until(
         self,
         is_true: Callable[[], object],
-        timeout_s: float = 20,
+        timeout_s: float = 60,
         why: Callable[[], str] = lambda: "it did not come true",
     ) -> None:
         deadline = time.monotonic() + timeout_s
@@ -173,7 +173,7 @@ class Lab:
         self._found.update(found)
         return found
 
-    def nothing_left(self, timeout_s: float = 5) -> None:
+    def nothing_left(self, timeout_s: float = 20) -> None:
         self.until(lambda: not self.ours(), timeout_s, lambda: f"left: {self.ours()}")
 
     def pid_of(self, root: Path, rank: int, attempt: int = 1) -> int:

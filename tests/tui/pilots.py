@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -25,9 +26,10 @@ async def showing(
         yield pilot
 
 
-async def until(pilot: Pilot[str], true: Callable[[], bool], limit: int = 100) -> None:
+async def until(pilot: Pilot[str], true: Callable[[], bool], limit_s: float = 30) -> None:
     """Wait for something that a worker thread brings about."""
-    for _ in range(limit):
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
         if true():
             return
         await pilot.pause(0.05)

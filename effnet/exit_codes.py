@@ -29,8 +29,12 @@ _KINDS = {
 }
 
 
+KINDS = (*_CODES, "other")
+"""What `kind_of` may say, as it stands in a fault line."""
+
+
 def kind_of(error: EffnetError) -> str:
-    """`config`, `data`, `loss`, `checkpoint`, `device` or `other`."""
+    """One of `KINDS`."""
     for cls in type(error).__mro__:
         if cls.__name__ in _KINDS:
             return _KINDS[cls.__name__]

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from effnet import exit_codes
 from effnet.train import heartbeat as written_heartbeat
 from effnet.train import report as writer
 from launcher.core import report as parser
+from launcher.core.events import FailureKind
+from launcher.core.failure import EXIT_KINDS
 from launcher.core.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
+from launcher.core.symptoms import symptom_in
 
 PAGE = Path(__file__).parent.parent / "docs/report-format.md"
 COUNTS = st.integers(0, 10**12)
@@ -160,6 +164,21 @@ def test_paths_and_texts_of_any_kind_come_back(epoch: int, step: int, path: str,
     assert fault == parser.Fault("data", one_line, epoch, step)
     result = parser.parse(writer.result_line(math.inf, 0.5, 1.0, path))
     assert result == parser.EvalResult(math.inf, 0.5, 1.0, path)
+
+
+@pytest.mark.parametrize("kind", exit_codes.KINDS)
+def test_every_kind_of_fault_is_understood(kind: str) -> None:
+    found = symptom_in([writer.fault_line(kind, 1, 45, "no libcudnn.so.8")])
+    assert found is not None
+    assert found[0] is (FailureKind.CRASH if kind == "other" else FailureKind(kind))
+    assert found[1] == "no libcudnn.so.8"
+    assert found[2]
+
+
+def test_an_exit_code_and_a_fault_line_say_the_same_kind() -> None:
+    codes = {exit_codes.CONFIG, exit_codes.DATA, exit_codes.LOSS}
+    codes |= {exit_codes.CHECKPOINT, exit_codes.DEVICE}
+    assert {EXIT_KINDS[code][0].value for code in codes} == set(exit_codes.KINDS) - {"other"}
 
 
 def test_the_heartbeat_is_the_one_that_is_read(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ FAULT_KINDS: Mapping[str, tuple[FailureKind, str]] = {
     "data": (FailureKind.DATA, "mend or remove the files that are named"),
     "checkpoint": (FailureKind.CHECKPOINT, "resume from another checkpoint"),
     "config": (FailureKind.CONFIG, "mend the configuration and start again"),
+    "device": (FailureKind.DEVICE, "run `effnet-launch doctor`, which finds what its node lacks"),
     "memory": (FailureKind.OOM, OOM_TRY),
     "other": (FailureKind.CRASH, "see its last lines"),
 }

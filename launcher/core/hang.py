@@ -138,7 +138,6 @@ def silent_ranks(
     elsewhere.
     """
     waiting = [sight for sight in sights if sight.phase is Phase.REDUCE]
-    furthest = max((sight.steps_done for sight in sights), default=0)
     found = []
     for sight in sights:
         allowed_s = limit_s(sight.phase, limits, interval_s)
@@ -149,12 +148,12 @@ def silent_ranks(
             allowed_s, quiet_s = step_limit_s(limits, interval_s), max(held_s, quiet_s)
         if allowed_s is None or quiet_s <= allowed_s:
             continue
-        # Peers that have only just left are no sign: it may leave in the next moment too.
-        ahead = any(
-            other.steps_done > sight.steps_done and other.quiet_s(now_s) > allowed_s
-            for other in sights
-        )
-        why = _why(sight, waiting, furthest, len(sights), sees_all, ahead)
+        # Peers that have only just come or left are no sign: it may leave in the next moment too.
+        settled = [other for other in sights if other.quiet_s(now_s) > allowed_s]
+        ahead = any(other.steps_done > sight.steps_done for other in settled)
+        together = sees_all and len(sights) > 1 and settled == list(sights) == waiting
+        together = together and all(other.steps_done == sight.steps_done for other in sights)
+        why = _why(sight, waiting, ahead, together)
         if why is not None:
             text, is_sure = why
             found.append(
@@ -174,12 +173,7 @@ def silent_ranks(
 
 
 def _why(
-    sight: RankSight,
-    waiting: Sequence[RankSight],
-    furthest: int,
-    count: int,
-    sees_all: bool,
-    are_others_ahead: bool,
+    sight: RankSight, waiting: Sequence[RankSight], are_others_ahead: bool, are_all_together: bool
 ) -> tuple[str, bool] | None:
     if sight.state and sight.state in STOPPED_STATES:
         return "its process is stopped (SIGSTOP or a debugger)", True
@@ -191,7 +185,6 @@ def _why(
         return f"no sign of life in {sight.phase.value}, and no peer is seen waiting", False
     if are_others_ahead:
         return "it waits in a reduction that its peers have left", True
-    together = sum(other.steps_done == furthest for other in waiting)
-    if together == count and sees_all and count > 1:
+    if are_all_together:
         return "all ranks wait in the same reduction: look at the network between them", False
     return None

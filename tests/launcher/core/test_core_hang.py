@@ -110,6 +110,14 @@ def test_a_rank_whose_peers_have_just_left_the_reduction_is_not_left_behind() ->
         assert silent(sight(0, phase, 0.1, steps=8), late) == []
 
 
+def test_ranks_whose_last_peer_has_only_just_come_are_not_silent() -> None:
+    """It compiled while the others waited: the reduction starts now."""
+    waited = sight(0, Phase.REDUCE, 60)
+    assert silent(waited, sight(1, Phase.REDUCE, 0.1)) == []
+    assert silent(waited, sight(1, Phase.REDUCE, 0.1), sight(2, Phase.REDUCE, 60)) == []
+    assert silent(waited, sight(1, Phase.REDUCE, 11)) == [0, 1]
+
+
 def test_without_a_waiting_peer_the_rule_is_not_sure() -> None:
     (rank,) = silent_ranks([sight(0, Phase.COMPUTE, 60)], 1000.0, LIMITS, 1.0)
     assert not rank.is_sure

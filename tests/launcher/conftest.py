@@ -58,6 +58,16 @@ STANDIN_WITNESS = "{witness}"
 """
 
 
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() not in (
+            psutil.STATUS_ZOMBIE,
+            psutil.STATUS_DEAD,
+        )
+    except psutil.Error:
+        return False
+
+
 class Lab:
     """Starts runs of the stand-in and looks at them from outside."""
 
@@ -156,22 +166,15 @@ class Lab:
         One that was found before is here until it has ended: a dying one has no environment and no
         command line for a moment, and still is a process to everybody else.
         """
-        found = []
         for process in psutil.process_iter():
-            try:
-                if (process.pid, process.create_time()) in self.before:
-                    continue
-                environment = process.environ()
-                command = " ".join(process.cmdline())
-                if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-                    continue
-            except psutil.Error:
-                continue
-            is_marked = environment.get("LAB_MARK") == self.mark or self.mark in command
-            if is_marked or process in self._found:
-                found.append(process)
-        self._found.update(found)
-        return found
+            with contextlib.suppress(psutil.Error):
+                if (process.pid, process.create_time()) not in self.before and (
+                    process.environ().get("LAB_MARK") == self.mark
+                    or self.mark in " ".join(process.cmdline())
+                ):
+                    self._found.add(process)
+        self._found = {process for process in self._found if _is_alive(process)}
+        return sorted(self._found, key=lambda process: process.pid)
 
     def nothing_left(self, timeout_s: float = 20) -> None:
         self.until(lambda: not self.ours(), timeout_s, lambda: f"left: {self.ours()}")

@@ -19,21 +19,21 @@ def test_a_stopped_rank_a_cut_link_and_a_killed_rank(lab, tmp_path):
     images = real.make_images(tmp_path / "images")
     profile = real.profile(lab, images, ("alpha", "beta"), slots=1, epochs=10_000)
     root = lab.runs / client.start_run(str(profile))
-    lab.wait_for(root, "epoch_finished", timeout_s=180)
+    lab.wait_for(root, "epoch_finished", timeout_s=400)
 
     os.kill(lab.rank_pid(root, 1), signal.SIGSTOP)
-    silent = lab.wait_for(root, "rank_silent", timeout_s=60)
+    silent = lab.wait_for(root, "rank_silent", timeout_s=200)
     proof.blames(silent, rank=1, node="beta")
     os.kill(lab.rank_pid(root, 1), signal.SIGCONT)
-    lab.wait_for(root, "rank_recovered", timeout_s=60)
+    lab.wait_for(root, "rank_recovered", timeout_s=200)
     assert {event["rank"] for event in lab.events(root, "rank_silent")} == {1}
 
     lab.hosts["beta"].link_down()
     assert lab.wait_for(root, "node_unreachable")["node"] == "beta"
     lab.hosts["beta"].link_up()
-    lab.wait_for(root, "node_reached", timeout_s=60)
+    lab.wait_for(root, "node_reached", timeout_s=200)
     done = len(lab.events(root, "epoch_finished"))
-    lab.wait_for(root, "epoch_finished", count=done + 2, timeout_s=120)
+    lab.wait_for(root, "epoch_finished", count=done + 2, timeout_s=300)
 
     os.kill(lab.rank_pid(root, 1), signal.SIGKILL)
     killed = time.time()
@@ -44,7 +44,7 @@ def test_a_stopped_rank_a_cut_link_and_a_killed_rank(lab, tmp_path):
     lab.nothing_left(max(0.1, killed + 15 - time.time()))
     lab.whole(root)
 
-    lab.resume_to_end(root, timeout_s=180)
+    lab.resume_to_end(root, timeout_s=400)
     first, second = real.states(root, 2, attempt=2)
     assert first is not None
     assert first == second

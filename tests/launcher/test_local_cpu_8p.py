@@ -43,11 +43,11 @@ def states(lab, root, attempt):
 
 def test_eight_ranks_train_stop_and_resume(lab, images):
     argv = ("start", "local-cpu-8p", "--data", str(images), "--json")
-    done = lab.command(*argv, timeout_s=280)
+    done = lab.command(*argv, timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
     root = lab.runs / json.loads(done.stdout)["run"]
-    lab.wait_for(root, "checkpoint_saved", timeout_s=200)
-    done = lab.command("stop", root.name, "--json", timeout_s=120)
+    lab.wait_for(root, "checkpoint_saved", timeout_s=600)
+    done = lab.command("stop", root.name, "--json", timeout_s=300)
     assert done.returncode == 0, done.stdout + done.stderr
     stopped = lab.wait_for(root, "attempt_stopped")
     assert stopped["leftover"] == []
@@ -58,9 +58,9 @@ def test_eight_ranks_train_stop_and_resume(lab, images):
     assert proof.newest_whole(root / "checkpoint") == step
 
     argv = ("resume", root.name, "--set", f"epoch_size={step + 1}", "--json")
-    done = lab.command(*argv, timeout_s=280)
+    done = lab.command(*argv, timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert lab.wait_for(root, "attempt_finished", timeout_s=200)["step"] == step + 1
+    assert lab.wait_for(root, "attempt_finished", timeout_s=600)["step"] == step + 1
     proof.resumed_from(step, json.loads(done.stdout)["choice"]["step"], lab.events(root), 2)
     ((steps, state),) = states(lab, root, 2)
     assert (steps, state is not None) == (step + 1, True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 FORBIDDEN = {
     "effnet.__main__": ("launcher", "tui", "textual", "paramiko", "mindspore"),
@@ -25,3 +28,10 @@ def test_importing_a_room_loads_nothing_beyond_its_walls(module: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()).isdisjoint(FORBIDDEN[module])
+
+
+def test_no_benchmark_hides_a_room() -> None:
+    """A program's own folder comes first when Python looks for a module."""
+    benchmarks = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert benchmarks
+    assert benchmarks.isdisjoint({"launcher", "tui", "effnet", "tests"})

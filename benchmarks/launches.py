@@ -1,6 +1,6 @@
 """The launcher's own times, side by side in one run.
 
-    python benchmarks/launcher.py [launch] [kill] [lines] [resume] [--runs N] [--ranks 2,8]
+    python benchmarks/launches.py [launch] [kill] [lines] [resume] [--runs N] [--ranks 2,8]
 
 launch: a script that only initialises, start to exit, by msrun and `effnet-launch start --follow`
 in turn; goal: 0.6 of msrun's median, and no run above twice our own median.

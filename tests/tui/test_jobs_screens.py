@@ -119,6 +119,20 @@ async def test_results_follow_a_job_to_its_end() -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
 
 
+async def test_a_job_that_is_quicker_than_a_poll_is_told_too_but_none_of_before() -> None:
+    source = FakeSource()
+    plain = source.run.view
+    jobs = [Job("001-eval", "eval", "done", "top_1_acc 0.9", 0, NOW, NOW)]
+    source.run.view = lambda: replace(plain(), jobs=tuple(jobs))  # type: ignore[method-assign]
+    async with showing(source, (100, 30)) as pilot:
+        await sees(pilot, "RUNNING", "step")
+        jobs.append(Job("002-export", "export", "done", "file b2.onnx", 0, NOW, NOW))
+        await sees(pilot, "002-export done: file b2.onnx")
+        jobs.append(Job("003-eval", "eval", "failed", "", 3, NOW, NOW))
+        await sees(pilot, "003-eval failed: exit code 3")
+        assert "001-eval" not in everything(pilot)
+
+
 async def test_results_of_a_readonly_dashboard_start_nothing() -> None:
     source = FakeSource()
     async with showing(source, (100, 30), readonly=True) as pilot:

@@ -49,7 +49,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._problem = ""
         self._polled_at = 0.0
         self._seen_failure: object = None
-        self._jobs: dict[str, str] = {}
+        self._jobs: dict[str, str] | None = None  # states, by id; None before the first frame
 
     def on_mount(self) -> None:
         """Open the run and start looking."""
@@ -155,15 +155,18 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.show_hints()
 
     def _note_jobs(self, frame: RunFrame) -> None:
-        """Say how a job ended that was seen running."""
+        """Say how a job ended that had not yet when the run was opened."""
+        before, self._jobs = self._jobs, {job.id: job.state for job in frame.view.jobs}
+        if before is None:
+            return
         for job in frame.view.jobs:
-            if job.state != "running" and self._jobs.get(job.id) == "running":
+            # One that was not there before may have been quicker than a poll.
+            if job.state != "running" and before.get(job.id, "running") == "running":
                 text = f"{job.id} {job.state}: {job.result or f'exit code {job.exit_code}'}"
                 good = job.state == "done"
                 self.notify(
                     text, severity="information" if good else "error", timeout=20, markup=False
                 )
-            self._jobs[job.id] = job.state
 
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from launcher.core import seat
 from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.make_plan import make_plan
 from launcher.core.plan import Plan, RunContext
+from launcher.core.preflight.refusal import refusal
 from launcher.core.preflight.row import Row, RowState, blocking, expected
 from launcher.core.profile import Profile
 from launcher.core.state import JobState, RunStatus
@@ -67,6 +68,7 @@ __all__ = [
     "open_run",
     "plan_run",
     "preflight",
+    "refusal",
     "resume_choice",
     "resume_run",
     "runs_directory",
@@ -136,7 +138,7 @@ def preflight(
     ``take`` hears of each row as soon as it is known, from other threads but never twice at a time;
     ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is mended (``told``
     hears a line for each thing that was done) and the nodes are asked again. Which rows stop a
-    start: ``blocking(rows, ignored)``. Raises ProfileError.
+    start: ``blocking(rows, ignored)``; what to say of them: ``refusal``. Raises ProfileError.
 
     With a supervisor on the first node, that node is the one that asks.
     """
@@ -231,17 +233,20 @@ def resume_run(
     profile: Profile | str | None = None,
     sets: Settings = (),
     progress: Callable[[str, int, int], None] | None = None,
+    look: Callable[[Profile, Settings, str], object] | None = None,
 ) -> ResumeChoice:
     """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
 
     A checkpoint that lies on another node than rank 0 is copied there; ``progress`` is told the
-    file, bytes so far and bytes in all. Raises BusyError, CheckpointError, PlanError, NodeError.
+    file, bytes so far and bytes in all. ``look`` is called with profile, settings and data path of
+    the new attempt, once the old one is over and before any node is touched: a preflight, which may
+    raise. Raises BusyError, CheckpointError, PlanError, NodeError.
     """
     from launcher.shell import actions
 
     edited = None if profile is None else _profile(profile)
     return actions.resume_run(
-        _root(run), checkpoint=checkpoint, profile=edited, sets=sets, progress=progress
+        _root(run), checkpoint=checkpoint, profile=edited, sets=sets, progress=progress, look=look
     )
 
 

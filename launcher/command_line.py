@@ -19,7 +19,12 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "doctor": {"target": "--target"},
     "preflight": {"data_path": "--data", "settings": "--set", "ignore": "--ignore"},
     "stop": {"job": "--job"},
-    "resume": {"profile": "--profile", "checkpoint": "--checkpoint", "settings": "--set"},
+    "resume": {
+        "profile": "--profile",
+        "checkpoint": "--checkpoint",
+        "settings": "--set",
+        "ignore": "--ignore",
+    },
     "eval": {
         "checkpoint": "--checkpoint",
         "weights": "--weights",
@@ -55,6 +60,7 @@ _SWITCHES: Mapping[tuple[str, str, bool], str] = {
     ("export", "share_device", True): "--share-device",
     ("infer", "share_device", True): "--share-device",
     ("start", "preflight", False): "--no-preflight",
+    ("resume", "preflight", False): "--no-preflight",
     ("preflight", "fix", True): "--fix",
     ("doctor", "fix", True): "--fix",
     ("doctor", "json", True): "--json",

@@ -9,6 +9,16 @@ import pytest
 
 from tests.story import story
 
+STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has a fixture that starts runs or hosts is marked so; `scripts/check` leaves it out."""
+    for item in items:
+        if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.runs)
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(

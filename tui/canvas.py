@@ -42,6 +42,7 @@ class Canvas:
         self._span = (top - self._low) or 1.0
         self.cells: list[list[Cell | None]] = [[None] * width for _ in range(height)]
         self._dots: dict[tuple[int, int], int] = {}
+        self._shown: list[Sequence[Extent | None]] = []
 
     def level(self, value: float) -> float:
         """0 (bottom) … 1 (top) of a value; clamped."""
@@ -51,14 +52,47 @@ class Canvas:
             value = math.log10(value)
         return min(max((value - self._low) / self._span, 0.0), 1.0)
 
-    def draw(self, columns: Sequence[Extent | None], curve: int) -> None:
-        """Draw one curve over what is there; ``columns`` are ``width × sub_columns`` extents."""
-        if self._glyphs.level == "braille":
-            self._draw_braille(columns, curve)
-        else:
-            self._draw_blocks(columns, curve)
+    def show(self, curves: Sequence[Sequence[Extent | None]]) -> set[int]:
+        """Show these curves, the first on top, each ``width × sub_columns`` extents.
 
-    def _draw_blocks(self, columns: Sequence[Extent | None], curve: int) -> None:
+        -> the rows that look otherwise than before. Only columns that changed are drawn: with each
+        new step that is one of them, and the chart is most of what a frame costs.
+        """
+        stale = self._stale(curves)
+        self._shown = list(curves)
+        before = [[row[x] for x in stale] for row in self.cells]
+        for row in self.cells:
+            for x in stale:
+                row[x] = None
+        draw = self._draw_blocks
+        if self._glyphs.level == "braille":
+            draw, gone = self._draw_braille, set(stale)
+            self._dots = {at: bits for at, bits in self._dots.items() if at[0] not in gone}
+        for index in range(len(curves) - 1, -1, -1):
+            draw(curves[index], index, stale)
+        return {
+            y
+            for y, (row, old) in enumerate(zip(self.cells, before, strict=True))
+            if [row[x] for x in stale] != old
+        }
+
+    def _stale(self, curves: Sequence[Sequence[Extent | None]]) -> list[int]:
+        """The cells' columns in which any curve differs from the one that is shown."""
+        shown, per = self._shown, sub_columns(self._glyphs)
+        if len(curves) != len(shown):
+            return list(range(self.width))
+        found: set[int] = set()
+        for new, old in zip(curves, shown, strict=True):
+            if len(new) != len(old):
+                return list(range(self.width))
+            if new != old:
+                pairs = enumerate(zip(new, old, strict=True))
+                found.update(at // per for at, (one, other) in pairs if one != other)
+        return sorted(x for x in found if x < self.width)
+
+    def _draw_blocks(
+        self, columns: Sequence[Extent | None], curve: int, wanted: Sequence[int]
+    ) -> None:
         # One mark a column at the height of the newest extreme, and a bar where values spread
         # over more than one cell: a spike stays visible however far it is zoomed out.
         # Written out, since this is most of what a chart costs: nine curves, four times a second.
@@ -67,7 +101,9 @@ class Canvas:
         between = Cell(self._glyphs.axis, curve)
         cells, height, last = self.cells, self.height, self.height - 1
         low, scale = self._low, height / self._span
-        for x, extent in enumerate(columns[: self.width]):
+        known = len(columns)
+        for x in wanted:
+            extent = columns[x] if x < known else None
             if extent is None:
                 continue
             small, large = extent
@@ -82,9 +118,12 @@ class Canvas:
             for row in range(low_row, high_row):
                 cells[last - row][x] = between
 
-    def _draw_braille(self, columns: Sequence[Extent | None], curve: int) -> None:
+    def _draw_braille(
+        self, columns: Sequence[Extent | None], curve: int, wanted: Sequence[int]
+    ) -> None:
         rows = self.height * 4
-        for at, extent in enumerate(columns[: self.width * 2]):
+        for at in (at for x in wanted for at in (2 * x, 2 * x + 1)):
+            extent = columns[at] if at < len(columns) else None
             if extent is None:
                 continue
             x, side = divmod(at, 2)

@@ -98,11 +98,20 @@ def without_spikes(extents: Sequence[Sequence[Extent | None]], span: Extent) -> 
     """``span`` with its top lowered when few columns stand far above all others.
 
     A first step that compiles takes twenty times as long, and would press all others to the floor.
+    The new top has two digits, so that it stands still while values come.
     """
     tops = sorted(extent[1] for curve in extents for extent in curve if extent is not None)
     if len(tops) < 20:
         return span
     usual = tops[int(len(tops) * 0.95)]
     low, high = span
-    limit = usual + max(usual - low, abs(usual) * 0.1)
+    limit = _rounded_up(usual + max(usual - low, abs(usual) * 0.1))
     return (low, limit) if high > low + 3 * (limit - low) else span
+
+
+def _rounded_up(value: float) -> float:
+    """To two digits; 0 and less as they are."""
+    if value <= 0:
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit - 1e-9) * unit

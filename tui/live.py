@@ -184,9 +184,19 @@ class LiveSource:
         return "all ranks save, then end" if save else "all ranks end now"
 
     def resume(self, run: str) -> str:
-        """A new attempt from the newest whole checkpoint."""
+        """A new attempt from the newest whole checkpoint, when nothing is in its way."""
+
+        def look(profile: client.Profile, sets: client.Settings, data_path: str) -> None:
+            rows = client.preflight(profile, sets=sets, data_path=data_path)
+            refused = client.refusal(rows, profile.name, action="resume")
+            if refused is not None:
+                names = tuple(dict.fromkeys(row.check for row in client.blocking(rows)))
+                words = shlex.join(client.command_line("resume", run, ignore=names))
+                said = (refused.message, *refused.problems, f"All the same: {words}")
+                raise SourceError("\n".join(said))
+
         with told():
-            choice = client.resume_run(run)
+            choice = client.resume_run(run, look=look)
         return f"continues from epoch {choice.epoch} step {choice.step}"
 
     def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:

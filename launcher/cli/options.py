@@ -24,6 +24,7 @@ IGNORE = typer.Option(
     metavar="CHECK",
     help="start although this check is red: CHECK or CHECK@NODE; may be repeated",
 )
+NO_PREFLIGHT = typer.Option("--no-preflight", help="do not look at the nodes beforehand")
 
 
 def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from launcher.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from launcher.core.preflight.refusal import Action
     from launcher.core.preflight.row import Row
     from launcher.core.profile import Profile
 
@@ -127,12 +128,15 @@ def require_green(
     data_path: str,
     ignored: Sequence[str],
     ask: Callable[[str], bool] | None,
+    action: Action = "start",
 ) -> None:
-    """What `start` does first: warnings go to stderr. Raises PreflightError when a row is red."""
+    """What `start` and `resume` do first: warnings go to stderr.
+
+    Raises PreflightError when a row is red.
+    """
     from launcher import client
     from launcher.cli.output import errors
     from launcher.core.preflight.row import RowState
-    from launcher.errors import PreflightError
 
     rows = client.preflight(profile, sets=sets, data_path=data_path, ask=ask)
     red = client.blocking(rows, ignored)
@@ -140,18 +144,9 @@ def require_green(
     for row in rows:
         if row.state is not RowState.FAILED or row not in red:
             show(row)
-    if red:
-        count = f"{len(red)} check{'s' if len(red) != 1 else ''} of the preflight"
-        names = " ".join(dict.fromkeys(f"--ignore {row.check}" for row in red))
-        raise PreflightError(
-            f"nothing was started: {count} failed",
-            tuple(
-                f"{row.check} on {row.node}: {_printable(row.text)}"
-                + (f"\n    {_printable(row.hint)}" if row.hint else "")
-                for row in red
-            ),
-            f"Mend them (effnet-launch preflight {profile.name}), or start all the same: {names}",
-        )
+    refused = client.refusal(rows, profile.name, ignored, action)
+    if refused is not None:
+        raise refused
 
 
 def _printable(text: str) -> str:

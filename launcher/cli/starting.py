@@ -31,9 +31,7 @@ def start(
         bool, typer.Option("--dry-run", "--plan", help="print the plan and touch nothing")
     ] = False,
     ignore: Annotated[list[str], options.IGNORE] = [],  # noqa: B006
-    no_preflight: Annotated[
-        bool, typer.Option("--no-preflight", help="do not look at the nodes beforehand")
-    ] = False,
+    no_preflight: Annotated[bool, options.NO_PREFLIGHT] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Start a run and return when it trains (or has failed). It goes on without this terminal.
@@ -150,10 +148,13 @@ def resume(
         bool, typer.Option("--follow", "-f", help="show progress to the end")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be taken")] = False,
+    ignore: Annotated[list[str], options.IGNORE] = [],  # noqa: B006
+    no_preflight: Annotated[bool, options.NO_PREFLIGHT] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Open a new attempt from the newest whole checkpoint; say which, why, and what is lost.
 
+    All nodes are looked at first, as `effnet-launch preflight` does; a red check stops the resume.
     With an edited profile rank 0 may be on another node: the checkpoint is copied there.
 
     effnet-launch resume
@@ -164,16 +165,29 @@ def resume(
     from launcher.cli import follow as following
     from launcher.cli.copying import copied_text, copying
     from launcher.cli.output import print_json, screen
+    from launcher.cli.preflight import require_green
+    from launcher.core.preflight.row import checked_names
 
     reader = client.open_run(run)
     found = client.find_profile(profile) if profile else None
     sets = options.pairs(settings)
+    ask, ignored = options.ask_on_terminal(), checked_names(ignore)
+
+    def look(profile: client.Profile, sets: client.Settings, data: str) -> None:
+        if not no_preflight:
+            require_green(profile, sets, data, ignored, ask, "resume")
+
     if dry_run:
         choice = client.resume_choice(reader, checkpoint, profile=found, sets=sets)
     else:
         with copying() as progress:
             choice = client.resume_run(
-                reader, checkpoint=checkpoint, profile=found, sets=sets, progress=progress
+                reader,
+                checkpoint=checkpoint,
+                profile=found,
+                sets=sets,
+                progress=progress,
+                look=look,
             )
     console = screen()
     if not as_json:

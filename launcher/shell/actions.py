@@ -162,13 +162,18 @@ def resume_run(
     profile: Profile | None = None,
     sets: Settings = (),
     progress: Progress | None = None,
+    look: Callable[[Profile, Settings, str], object] | None = None,
 ) -> ResumeChoice:
     """A new attempt from a checkpoint, with an edited profile or settings where they are given.
 
     A checkpoint that lies on another machine than rank 0's is copied there; `progress` is told.
+    `look` is called before the first word to a node, with what the new attempt would have.
     Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`, `NodeError`.
     """
     if homes.home_of(root) is not None:
+        # Of one that goes on, its first node says so.
+        if look is not None and read_state(root).status.is_over:
+            _look(run_files.edited(run_files.load(root), profile, tuple(sets)), look)
         choice = homes.resume(root, checkpoint, profile, sets, progress)
         connect_home(root, is_new=True)
         return choice
@@ -186,6 +191,8 @@ def resume_run(
             f"For more epochs start anew: effnet-launch start {stored.info.profile}",
         )
     run = run_files.edited(stored, profile, tuple(sets))
+    if look is not None:
+        _look(run, look)
     if checkpoint == retrying.SCRATCH:
         choice = ResumeChoice(None, "from the beginning, as asked")
     else:
@@ -199,6 +206,10 @@ def resume_run(
         run_files.write_edited(run)
     spawn_supervisor(root, resume=choice.path or retrying.SCRATCH)
     return choice
+
+
+def _look(run: StoredRun, look: Callable[[Profile, Settings, str], object]) -> None:
+    look(run.profile, run.request.settings, run.request.data_path)
 
 
 def _check_edit(run: StoredRun, profile: Profile | None, sets: Settings) -> None:

@@ -19,7 +19,7 @@ from launcher.core.preflight.facts import Question
 from launcher.core.preflight.row import Row, RowState
 from launcher.core.profile import Node, Profile
 from launcher.core.profile_load import load_profile
-from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
+from launcher.errors import BusyError, HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.shell.preflight import devices as device_facts
 from launcher.shell.preflight import environment, machine, wheel
 from launcher.shell.preflight.run import login_rows, unanswered_row
@@ -305,6 +305,37 @@ def test_the_command_and_a_refused_start(lab) -> None:
     for words in (("--ignore", "data"), ("--no-preflight",)):
         assert lab.command("start", path, *words, "--follow").returncode == 0
     assert len(list(lab.runs.iterdir())) == 2
+
+
+def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -> None:
+    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
+    # Of a run that goes on, its own processes are no news: it is refused as busy.
+    looked: list[object] = []
+    with pytest.raises(BusyError):
+        client.resume_run(root, look=lambda *given: looked.append(given))
+    assert looked == []
+    lab.wait_for(root, "attempt_failed")
+    (lab.folder / "data").rename(lab.folder / "away")
+    done = lab.command("resume", root.name)
+    assert done.returncode == 6
+    assert "nothing was resumed: 1 check of the preflight failed" in done.stderr
+    assert "data on 127.0.0.1" in done.stderr
+    assert "resume all the same: --ignore data" in done.stderr
+    assert len(lab.events(root, "attempt_started")) == 1
+    assert lab.command("resume", root.name, "--ignore", "dat").returncode == 2
+    (lab.folder / "away").rename(lab.folder / "data")
+    done = lab.command("resume", root.name, "--set", "epoch_size=4", "--follow")
+    assert done.returncode == 0, done.stderr
+    assert lab.events(root, "attempt_started")[1]["resume"]["step"] == 10
+
+
+@pytest.mark.parametrize("words", [("--ignore", "data"), ("--no-preflight",)])
+def test_a_resume_goes_on_where_what_is_red_is_named(lab, words: tuple[str, ...]) -> None:
+    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
+    lab.wait_for(root, "attempt_failed")
+    (lab.folder / "data").rename(lab.folder / "away")
+    assert lab.command("resume", root.name, *words, "--follow").returncode == 0
+    assert lab.events(root, "attempt_started")[1]["resume"]["step"] == 10
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tui.canvas import Canvas
 from tui.curves import axis_end
 from tui.decimate import bounds, bridged, columns, smooth, without_spikes
-from tui.glyphs import ASCII, BLOCK, BRAILLE, detect_level
+from tui.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
 from tui.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
 from tui.log_window import compile_pattern
 from tui.pace import Pace
@@ -130,10 +130,32 @@ def test_one_slow_first_step_does_not_flatten_the_chart() -> None:
 @given(values=st.lists(st.floats(0.1, 1e6), min_size=1, max_size=40))
 def test_every_value_has_a_place_on_the_canvas(glyphs: object, values: list[float]) -> None:
     canvas = Canvas(20, 6, min(values), max(values), True, glyphs)  # type: ignore[arg-type]
-    canvas.draw([(value, value) for value in values], 0)
+    canvas.show([[(value, value) for value in values]])
     drawn = [cell for row in canvas.cells for cell in row if cell is not None]
     assert drawn
     assert all(len(cell.text) == 1 for cell in drawn)
+
+
+EXTENTS = st.lists(
+    st.none() | st.tuples(st.floats(0.1, 50), st.floats(50, 1e6)), min_size=0, max_size=14
+)
+
+
+@pytest.mark.parametrize("glyphs", [BLOCK, BRAILLE, ASCII])
+@given(frames=st.lists(st.lists(EXTENTS, min_size=1, max_size=3), min_size=2, max_size=4))
+def test_a_canvas_that_draws_what_changed_looks_as_one_that_draws_all(
+    glyphs: Glyphs, frames: list[list[list[tuple[float, float] | None]]]
+) -> None:
+    kept = Canvas(6, 5, 0.5, 1e5, True, glyphs)
+    for curves in frames:
+        before = [list(row) for row in kept.cells]
+        changed = kept.show(curves)
+        fresh = Canvas(6, 5, 0.5, 1e5, True, glyphs)
+        fresh.show(curves)
+        assert kept.cells == fresh.cells
+        assert changed == {
+            y for y, (new, old) in enumerate(zip(kept.cells, before, strict=True)) if new != old
+        }
 
 
 @given(

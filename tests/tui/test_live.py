@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from made_run import MadeRun
 
+from launcher import client
 from launcher.core.events import AttemptStarted, RankStarted, ResumePoint
 from tui.live import LiveSource
 from tui.once import picture
@@ -86,6 +88,36 @@ def test_a_corrupt_checkpoint_is_passed_over_and_said(made: MadeRun) -> None:
     restart = LiveSource().open("made").restart()
     assert restart.step == 45
     assert "step-00000090.ckpt" in restart.why
+
+
+def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
+    made: MadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red = (client.Row("data", "localhost", client.RowState.FAILED, "/d: nothing", "Copy it."),)
+    asked: list[object] = []
+
+    def resume(run: object, look: Callable[[client.Profile, client.Settings, str], object]) -> None:
+        asked.append(run)
+        look(client.find_profile("local-cpu"), (("epoch_size", "3"),), "/d")
+
+    def preflight(profile: client.Profile, **given: object) -> tuple[client.Row, ...]:
+        asked.append((profile.name, given))
+        return red
+
+    monkeypatch.setattr(client, "resume_run", resume)
+    monkeypatch.setattr(client, "preflight", preflight)
+    with pytest.raises(SourceError) as refused:
+        LiveSource().resume("made-1")
+    assert asked == [
+        "made-1",
+        ("local-cpu", {"sets": (("epoch_size", "3"),), "data_path": "/d"}),
+    ]
+    assert str(refused.value).splitlines() == [
+        "nothing was resumed: 1 check of the preflight failed",
+        "data on localhost: /d: nothing",
+        "    Copy it.",
+        "All the same: effnet-launch resume made-1 --ignore data",
+    ]
 
 
 def test_the_log_is_read_by_number_and_both_ways(made: MadeRun) -> None:

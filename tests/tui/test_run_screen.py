@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_source import RUN, FakeRun, FakeSource
+from fake_source import RUN, FakeRun, FakeSource, ListLog
 from pilots import everything, sees, showing, text_of, until
 
 from tui.screens.home import HomeScreen
@@ -229,3 +229,28 @@ async def test_sixty_four_ranks_scroll_with_the_cursor() -> None:
         await sees(pilot, "▶   63")
         await pilot.press("g", "w")
         await sees(pilot, "▶   63")
+
+
+async def test_a_log_that_nobody_sees_is_not_read_and_is_up_to_date_when_it_is_seen_again() -> None:
+    run = FakeRun(2)
+    looks = 0
+
+    class Watched(ListLog):
+        def refresh(self) -> int:
+            nonlocal looks
+            looks += 1
+            return super().refresh()
+
+    log = Watched(["line 0"])
+    run.logs[0] = log
+    async with showing(FakeSource(run), (160, 48)) as pilot:
+        await sees(pilot, "RUNNING", "line 0")
+        await pilot.press("4")
+        await until(pilot, lambda: "line 0" not in everything(pilot))
+        await pilot.pause(0.5)  # a look that was under way
+        before = looks
+        log.all.append("line 1")
+        await pilot.pause(1.5)
+        assert looks == before
+        await pilot.press("4")
+        await sees(pilot, "line 1")

@@ -22,7 +22,7 @@ from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
 
 LOG_PERIOD_S = 0.25
-OVER_PERIOD_S = 1.0  # a run that is over is still looked at: somebody may resume it
+OVER_PERIOD_S = 2.0  # a run that is over is still looked at: somebody may resume it
 
 
 class RunScreen(RunActions, RunLog, RunPanels):
@@ -175,8 +175,13 @@ class RunScreen(RunActions, RunLog, RunPanels):
 
     def _tick(self) -> None:
         # The header's age grows although no frame comes.
-        if self.dashboard.clock() - self._polled_at > 1.5:
+        if self.dashboard.clock() - self._polled_at > self._late_s:
             self._draw_header()
+
+    @property
+    def _late_s(self) -> float:
+        """After that time without a frame its age is no longer the usual one."""
+        return OVER_PERIOD_S + 1.0 if self._over else 1.5
 
     # -- drawing
 
@@ -203,7 +208,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
             badge = self._problem[:40]
         elif self.dashboard.readonly and self.player is None:
             badge = f"read-only  {badge}"
-        self.query_one(RunHeader).show(frame.view, badge, waited if waited > 1.5 else 0.0)
+        self.query_one(RunHeader).show(frame.view, badge, waited if waited > self._late_s else 0.0)
 
     def _draw(self) -> None:
         frame = self.frame

@@ -98,6 +98,7 @@ class RunActions(Screen[None]):
         if view is None:
             return
         run, source = view.id, self.dashboard.source
+        self.app.clear_notifications()  # why the last one was refused
         self.notify(f"$ {source.command('resume', run, {})}", timeout=4, markup=False)
         in_background(self, "resume", lambda: source.resume(run))
 
@@ -210,4 +211,6 @@ class RunActions(Screen[None]):
             )
             return
         text = f"{message.action}: {message.problem}"
-        self.notify(text, severity="error", timeout=15, markup=False)
+        # What stands in a resume's way takes a while to read, and to type.
+        timeout_s = 60 if message.action == "resume" else 15
+        self.notify(text, severity="error", timeout=timeout_s, markup=False)

@@ -85,6 +85,13 @@ class RunLog(Screen[None]):
         if self.log_feed is not None:
             self.log_feed.give(message.command)
 
+    def read_log(self, shown: bool) -> None:
+        """A log that nobody sees is not read."""
+        if self.log_feed is not None and shown:
+            self.log_feed.go()
+        elif self.log_feed is not None:
+            self.log_feed.hold()
+
     def _give_log(self, command: Command) -> None:
         if self.log_feed is not None:
             self.log_feed.give(command)

@@ -109,6 +109,7 @@ class RunPanels(FeedScreen):
             if chart.field.name != wanted:
                 chart.set_field(wanted)
         self.query_one(LogPanel).display = bool(layout.log)
+        self.read_log(bool(layout.log))
         self.call_after_refresh(self._ask)
 
     def _ask(self) -> None:
@@ -130,6 +131,10 @@ class RunPanels(FeedScreen):
             feed.wake()
 
     def _draw(self) -> None:
+        raise NotImplementedError
+
+    def read_log(self, shown: bool) -> None:
+        """The log has a place on the screen, or none."""
         raise NotImplementedError
 
     def action_panel(self, name: str) -> None:

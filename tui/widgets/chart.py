@@ -12,6 +12,7 @@ from textual import events
 
 from tui.canvas import Canvas, Cell, sub_columns
 from tui.decimate import bounds, bridged, without_spikes
+from tui.glyphs import ASCII
 from tui.model import ChartData
 from tui.text import fit, milliseconds, number, size_bytes
 from tui.widgets.edges import EdgeView
@@ -73,6 +74,10 @@ class Chart(EdgeView, can_focus=True):
         self.log_scale = False
         self.smoothing = 0.0
         self._data: ChartData | None = None
+        # What is drawn stays, as long as size, scale and colours do; only new columns come to it.
+        self._look: tuple[object, ...] | None = None
+        self._canvas = Canvas(0, 0, 0.0, 1.0, False, ASCII)
+        self._rows: list[list[Segment]] = []
 
     @property
     def columns_wanted(self) -> int:
@@ -168,10 +173,6 @@ class Chart(EdgeView, can_focus=True):
         if low == high:
             pad = abs(low) * 0.05 or 0.5
             low, high = (low / 1.1, high * 1.1) if self.log_scale else (low - pad, high + pad)
-        canvas = Canvas(width, height, low, high, self.log_scale, self.glyphs)
-        # The first curve (the mean, or the only one) lies on top.
-        for index in range(len(data.curves) - 1, -1, -1):
-            canvas.draw(bridged(data.curves[index].columns), index)
         palette = self.palette
         marked = {0: high, height - 1: low}
         if height >= 5:
@@ -179,13 +180,20 @@ class Chart(EdgeView, can_focus=True):
         labels = dict(zip(marked, axis_labels(list(marked.values()), self.field.text), strict=True))
         if top > high:
             labels[0] = f">{labels[0]}"
-        lines: list[Line] = []
-        for y, row in enumerate(canvas.cells):
-            line = [Segment(fit(labels.get(y, ""), LABEL_WIDTH, ">"), palette.muted)]
-            line.append(Segment(self.glyphs.axis, palette.muted))
-            line.extend(_runs(row, self._style))
-            lines.append(line)
-        return lines
+        look = (width, height, low, high, self.log_scale, self.glyphs.level, palette, labels)
+        if look != self._look:
+            self._look = look
+            self._canvas = Canvas(width, height, low, high, self.log_scale, self.glyphs)
+            self._rows = [[] for _ in range(height)]
+        canvas, rows = self._canvas, self._rows
+        for y in canvas.show([bridged(curve.columns) for curve in data.curves]):
+            rows[y] = []
+        for y, row in enumerate(rows):
+            if not row:
+                label = Segment(fit(labels.get(y, ""), LABEL_WIDTH, ">"), palette.muted)
+                axis = Segment(self.glyphs.axis, palette.muted)
+                rows[y] = [label, axis, *_runs(canvas.cells[y], self._style)]
+        return list(rows)
 
     def _foot(self, data: ChartData | None, width: int) -> Line:
         if data is None:

@@ -232,21 +232,30 @@ def resume_run(
     checkpoint: str = "auto",
     profile: Profile | str | None = None,
     sets: Settings = (),
+    data_path: str = "",
     progress: Callable[[str, int, int], None] | None = None,
     look: Callable[[Profile, Settings, str], object] | None = None,
 ) -> ResumeChoice:
     """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
 
-    A checkpoint that lies on another node than rank 0 is copied there; ``progress`` is told the
-    file, bytes so far and bytes in all. ``look`` is called with profile, settings and data path of
-    the new attempt, once the old one is over and before any node is touched: a preflight, which may
-    raise. Raises BusyError, CheckpointError, PlanError, NodeError.
+    ``data_path`` is another data folder than the run had. A checkpoint that lies on another node
+    than rank 0 is copied there; ``progress`` is told the file, bytes so far and bytes in all.
+    ``look`` is called with profile, settings and data path of the new attempt, once the old one is
+    over and before any node is touched: a preflight, which may raise.
+
+    Raises BusyError, CheckpointError, PlanError, NodeError.
     """
     from launcher.shell import actions
 
     edited = None if profile is None else _profile(profile)
     return actions.resume_run(
-        _root(run), checkpoint=checkpoint, profile=edited, sets=sets, progress=progress, look=look
+        _root(run),
+        checkpoint=checkpoint,
+        profile=edited,
+        sets=sets,
+        data_path=data_path,
+        progress=progress,
+        look=look,
     )
 
 

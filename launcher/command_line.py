@@ -23,6 +23,7 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
         "profile": "--profile",
         "checkpoint": "--checkpoint",
         "settings": "--set",
+        "data_path": "--data",
         "ignore": "--ignore",
     },
     "eval": {

@@ -17,6 +17,7 @@ SET = typer.Option(
     "--set", metavar="KEY=VALUE", help="a key of the training configuration; may be repeated"
 )
 DATA = typer.Option("--data", "--dataset_path", help="data folder, instead of the profile's")
+NEW_DATA = typer.Option("--data", "--dataset_path", help="data folder, instead of the run's")
 
 
 IGNORE = typer.Option(

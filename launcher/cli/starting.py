@@ -144,6 +144,7 @@ def resume(
     ] = "auto",
     profile: Annotated[str, typer.Option(help="continue with this (edited) profile")] = "",
     settings: Annotated[list[str], options.SET] = [],  # noqa: B006
+    data: Annotated[str, options.NEW_DATA] = "",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="show progress to the end")
     ] = False,
@@ -160,6 +161,8 @@ def resume(
     effnet-launch resume
 
     effnet-launch resume local-cpu-20260102-101500-1a2b --checkpoint step-00000045.ckpt
+
+    effnet-launch resume --data /mnt/other/digits
     """
     from launcher import client
     from launcher.cli import follow as following
@@ -186,6 +189,7 @@ def resume(
                 checkpoint=checkpoint,
                 profile=found,
                 sets=sets,
+                data_path=data,
                 progress=progress,
                 look=look,
             )

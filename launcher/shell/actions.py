@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,11 @@ def resume_run(
     checkpoint: str = AUTO,
     profile: Profile | None = None,
     sets: Settings = (),
+    data_path: str = "",
     progress: Progress | None = None,
     look: Callable[[Profile, Settings, str], object] | None = None,
 ) -> ResumeChoice:
-    """A new attempt from a checkpoint, with an edited profile or settings where they are given.
+    """A new attempt from a checkpoint, with what is given: edited profile, settings, data folder.
 
     A checkpoint that lies on another machine than rank 0's is copied there; `progress` is told.
     `look` is called before the first word to a node, with what the new attempt would have.
@@ -173,8 +175,8 @@ def resume_run(
     if homes.home_of(root) is not None:
         # Of one that goes on, its first node says so.
         if look is not None and read_state(root).status.is_over:
-            _look(run_files.edited(run_files.load(root), profile, tuple(sets)), look)
-        choice = homes.resume(root, checkpoint, profile, sets, progress)
+            _look(_edited(run_files.load(root), profile, sets, data_path), look)
+        choice = homes.resume(root, checkpoint, profile, sets, data_path, progress)
         connect_home(root, is_new=True)
         return choice
     stored = run_files.load(root)
@@ -190,7 +192,7 @@ def resume_run(
             f"{root.name} has finished: nothing is left to train",
             f"For more epochs start anew: effnet-launch start {stored.info.profile}",
         )
-    run = run_files.edited(stored, profile, tuple(sets))
+    run = _edited(stored, profile, sets, data_path)
     if look is not None:
         _look(run, look)
     if checkpoint == retrying.SCRATCH:
@@ -202,10 +204,21 @@ def resume_run(
             raise CheckpointError(
                 f"{root.name}: {choice.why}", "From the beginning: --checkpoint scratch"
             )
-    if profile is not None or sets:
+    if profile is not None or sets or data_path:
         run_files.write_edited(run)
     spawn_supervisor(root, resume=choice.path or retrying.SCRATCH)
     return choice
+
+
+def _edited(
+    stored: StoredRun, profile: Profile | None, sets: Settings, data_path: str
+) -> StoredRun:
+    """The run as its next attempt has it; the data folder of an edited profile counts, too."""
+    run = run_files.edited(stored, profile, tuple(sets))
+    if data_path or run.profile.data_path != stored.profile.data_path:
+        data_path = data_path_of(run.profile, data_path)
+        run = replace(run, request=replace(run.request, data_path=data_path))
+    return run
 
 
 def _look(run: StoredRun, look: Callable[[Profile, Settings, str], object]) -> None:

@@ -200,9 +200,10 @@ def resume(
     checkpoint: str,
     profile: Profile | None,
     sets: Sequence[tuple[str, str]],
+    data_path: str = "",
     progress: Progress | None = None,
 ) -> ResumeChoice:
-    return _resume(root, "run_resume", checkpoint, profile, sets, progress)
+    return _resume(root, "run_resume", checkpoint, profile, sets, data_path, progress)
 
 
 def _resume(
@@ -211,6 +212,7 @@ def _resume(
     checkpoint: str,
     profile: Profile | None,
     sets: Sequence[tuple[str, str]],
+    data_path: str = "",
     progress: Progress | None = None,
 ) -> ResumeChoice:
     """Raises what it raises there; `UsageError` for a profile with another first node."""
@@ -223,6 +225,7 @@ def _resume(
         checkpoint=checkpoint,
         profile=None if profile is None else profile.to_json(),
         sets=[list(pair) for pair in sets],
+        data_path=data_path,
     )
     return from_plain(ResumeChoice, reply["choice"])
 

@@ -87,7 +87,12 @@ def choice(request: Message) -> int:
 
 
 def resume(request: Message) -> int:
-    found = actions.resume_run(_root(request), progress=_progress, **_resume_options(request))
+    found = actions.resume_run(
+        _root(request),
+        data_path=str(request.get("data_path") or ""),
+        progress=_progress,
+        **_resume_options(request),
+    )
     node_talk.reply(ok=True, choice=to_plain(found))
     return 0
 

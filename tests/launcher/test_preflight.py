@@ -329,6 +329,31 @@ def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -
     assert lab.events(root, "attempt_started")[1]["resume"]["step"] == 10
 
 
+def data_of(lab, root: Path, attempt: int) -> str:
+    """The folder that the ranks of an attempt were told to read."""
+    plan = json.loads((root / f"attempts/{attempt:03d}/plan.json").read_text())
+    (argv,) = {tuple(one["argv"]) for one in plan["processes"] if one["rank"] == 0}
+    return str(argv[argv.index("--dataset_path") + 1])
+
+
+def test_a_resume_goes_on_with_data_that_have_moved(lab) -> None:
+    root = lab.start({"rank": 1, "step": 14, "do": "kill"}, epochs=8)
+    lab.wait_for(root, "attempt_failed")
+    assert data_of(lab, root, 1) == str(lab.folder / "data")
+    (lab.folder / "data").rename(lab.folder / "moved")
+    assert lab.command("resume", root.name, "--follow").returncode == 6
+    lab.command("resume", root.name, "--data", str(lab.folder / "moved"), "--follow")
+    assert data_of(lab, root, 2) == str(lab.folder / "moved")
+    # So it stays, until an edited profile says otherwise.
+    lab.command("resume", root.name, "--follow")
+    assert data_of(lab, root, 3) == str(lab.folder / "moved")
+    (lab.folder / "moved").rename(lab.folder / "again")
+    edited = lab.folder / "edited.toml"
+    edited.write_text(lab.profile().read_text().replace('/data"', '/again"'))
+    lab.command("resume", root.name, "--profile", str(edited), "--follow")
+    assert data_of(lab, root, 4) == str(lab.folder / "again")
+
+
 @pytest.mark.parametrize("words", [("--ignore", "data"), ("--no-preflight",)])
 def test_a_resume_goes_on_where_what_is_red_is_named(lab, words: tuple[str, ...]) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})

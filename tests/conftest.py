@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.story import story
+
+# A busy machine is no fault of what is tested, and the suite says the same of the same code each
+# time. With EFFNET_FUZZ set, property tests look at new examples instead.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("EFFNET_FUZZ"),
+)
+settings.load_profile("suite")
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
 

@@ -308,7 +308,7 @@ def test_the_command_and_a_refused_start(lab) -> None:
 
 
 def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -> None:
-    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
+    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1}, step_s=0.2)
     # Of a run that goes on, its own processes are no news: it is refused as busy.
     looked: list[object] = []
     with pytest.raises(BusyError):

@@ -47,6 +47,8 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LEAVE_LIMIT_S = 20.0
 
 Settings = Sequence[tuple[str, str]]
+Look = Callable[[Profile, Settings, str], object]
+"""Told what a new attempt would have: profile, settings, data path; it may raise."""
 
 
 def plan_run(profile: Profile, *, name: str = "", sets: Settings = (), data_path: str = "") -> Plan:
@@ -164,7 +166,7 @@ def resume_run(
     sets: Settings = (),
     data_path: str = "",
     progress: Progress | None = None,
-    look: Callable[[Profile, Settings, str], object] | None = None,
+    look: Look | None = None,
 ) -> ResumeChoice:
     """A new attempt from a checkpoint, with what is given: edited profile, settings, data folder.
 
@@ -221,7 +223,7 @@ def _edited(
     return run
 
 
-def _look(run: StoredRun, look: Callable[[Profile, Settings, str], object]) -> None:
+def _look(run: StoredRun, look: Look) -> None:
     look(run.profile, run.request.settings, run.request.data_path)
 
 

@@ -19,7 +19,7 @@ from launcher.core.preflight.facts import Question
 from launcher.core.preflight.row import Row, RowState
 from launcher.core.profile import Node, Profile
 from launcher.core.profile_load import load_profile
-from launcher.errors import BusyError, HostKeyError, LoginError, NodeError, NotInstalledError
+from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.shell.preflight import devices as device_facts
 from launcher.shell.preflight import environment, machine, wheel
 from launcher.shell.preflight.run import login_rows, unanswered_row
@@ -282,85 +282,6 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
     assert working.is_dir()
     assert rows["folders"].state is RowState.OK
     assert told == [f"127.0.0.1: made {working}"]
-
-
-def test_the_command_and_a_refused_start(lab) -> None:
-    path = str(lab.profile())
-    done = lab.command("preflight", path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "✓ data" in done.stdout
-    assert "ready: 8 checks" in done.stdout
-    (lab.folder / "data").rename(lab.folder / "away")
-    done = lab.command("preflight", path, "--json")
-    assert done.returncode == 6
-    found = json.loads(done.stdout)
-    assert found["ok"] is False
-    assert [row["check"] for row in found["rows"] if row["state"] == "failed"] == ["data"]
-    assert lab.command("preflight", path, "--ignore", "data").returncode == 0
-    assert "Did you mean data?" in lab.command("preflight", path, "--ignore", "dta").stderr
-    done = lab.command("start", path)
-    assert done.returncode == 6
-    assert "--ignore data" in done.stderr
-    assert not lab.runs.exists()
-    for words in (("--ignore", "data"), ("--no-preflight",)):
-        assert lab.command("start", path, *words, "--follow").returncode == 0
-    assert len(list(lab.runs.iterdir())) == 2
-
-
-def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -> None:
-    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1}, step_s=0.2)
-    # Of a run that goes on, its own processes are no news: it is refused as busy.
-    looked: list[object] = []
-    with pytest.raises(BusyError):
-        client.resume_run(root, look=lambda *given: looked.append(given))
-    assert looked == []
-    lab.wait_for(root, "attempt_failed")
-    (lab.folder / "data").rename(lab.folder / "away")
-    done = lab.command("resume", root.name)
-    assert done.returncode == 6
-    assert "nothing was resumed: 1 check of the preflight failed" in done.stderr
-    assert "data on 127.0.0.1" in done.stderr
-    assert "resume all the same: --ignore data" in done.stderr
-    assert len(lab.events(root, "attempt_started")) == 1
-    assert lab.command("resume", root.name, "--ignore", "dat").returncode == 2
-    (lab.folder / "away").rename(lab.folder / "data")
-    done = lab.command("resume", root.name, "--set", "epoch_size=4", "--follow")
-    assert done.returncode == 0, done.stderr
-    assert lab.events(root, "attempt_started")[1]["resume"]["step"] == 10
-
-
-def data_of(lab, root: Path, attempt: int) -> str:
-    """The folder that the ranks of an attempt were told to read."""
-    plan = json.loads((root / f"attempts/{attempt:03d}/plan.json").read_text())
-    (argv,) = {tuple(one["argv"]) for one in plan["processes"] if one["rank"] == 0}
-    return str(argv[argv.index("--dataset_path") + 1])
-
-
-def test_a_resume_goes_on_with_data_that_have_moved(lab) -> None:
-    root = lab.start({"rank": 1, "step": 14, "do": "kill"}, epochs=8)
-    lab.wait_for(root, "attempt_failed")
-    assert data_of(lab, root, 1) == str(lab.folder / "data")
-    (lab.folder / "data").rename(lab.folder / "moved")
-    assert lab.command("resume", root.name, "--follow").returncode == 6
-    lab.command("resume", root.name, "--data", str(lab.folder / "moved"), "--follow")
-    assert data_of(lab, root, 2) == str(lab.folder / "moved")
-    # So it stays, until an edited profile says otherwise.
-    lab.command("resume", root.name, "--follow")
-    assert data_of(lab, root, 3) == str(lab.folder / "moved")
-    (lab.folder / "moved").rename(lab.folder / "again")
-    edited = lab.folder / "edited.toml"
-    edited.write_text(lab.profile().read_text().replace('/data"', '/again"'))
-    lab.command("resume", root.name, "--profile", str(edited), "--follow")
-    assert data_of(lab, root, 4) == str(lab.folder / "again")
-
-
-@pytest.mark.parametrize("words", [("--ignore", "data"), ("--no-preflight",)])
-def test_a_resume_goes_on_where_what_is_red_is_named(lab, words: tuple[str, ...]) -> None:
-    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
-    lab.wait_for(root, "attempt_failed")
-    (lab.folder / "data").rename(lab.folder / "away")
-    assert lab.command("resume", root.name, *words, "--follow").returncode == 0
-    assert lab.events(root, "attempt_started")[1]["resume"]["step"] == 10
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,6 @@ class LineView(Widget):
                 new.append(Strip(segments))
                 dirty.append(y)
         dirty.extend(range(len(new), len(old)))
-        for y in dirty:
-            self._painted.pop(y, None)
         self._lines = new
         if dirty:
             width = self.content_size.width

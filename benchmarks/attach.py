@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launcher.client import open_run
-from launcher.core import events, metrics
-from launcher.core.metrics import DeviceRecord
-from launcher.core.paths import RunPaths
-from launcher.core.report import StepReport
-from launcher.core.run_info import RunInfo
+from launcher.core.run import events, metrics
+from launcher.core.run.info import RunInfo
+from launcher.core.run.metrics import DeviceRecord
+from launcher.core.run.paths import RunPaths
+from launcher.core.run.report import StepReport
 
 STEPS_PER_EPOCH = 625
 GOAL_S = 2.0

@@ -153,7 +153,7 @@ def _ending() -> list[object]:
 
 def _policy() -> list[list[tuple[object, float]]]:
     """Our table with MindSpore's C++ operations, for the same work."""
-    from effnet.data.policy import REFERENCE
+    from effnet.data.augment.reference_policy import REFERENCE
 
     made: dict[str, Callable[[int], object]] = {
         "posterize": lambda n: vision.RandomPosterize((4 - n * 4 // 10,) * 2),

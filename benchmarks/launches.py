@@ -160,8 +160,8 @@ def kill(folder: Path, options: argparse.Namespace) -> None:
 
 def kill_once(profile: str) -> tuple[float, float, float]:
     from launcher import client
+    from launcher.process.ownership import Claim, owned
     from launcher.reading.folders import runs_directory
-    from launcher.shell.ownership import Claim, owned
 
     began = time.time()
     root = runs_directory() / client.start_run(profile)
@@ -197,9 +197,9 @@ def wait_for(root: Path, kind: str, count: int = 1) -> dict[str, Any]:
 
 
 def wait_until_alone(root: Path) -> None:
-    from launcher.shell import actions
+    from launcher.runs import start
 
-    while actions.is_supervised(root):
+    while start.is_supervised(root):
         time.sleep(0.01)
 
 
@@ -315,7 +315,7 @@ def resume_once(profile: str) -> tuple[float, float]:
 
 def first_step(root: Path, attempt: int) -> float:
     """When rank 0's first report came."""
-    from launcher.core.metrics import unpack
+    from launcher.core.run.metrics import unpack
 
     path = root / f"attempts/{attempt:03d}/ranks/0000/metrics.bin"
     while True:

@@ -23,8 +23,8 @@ from pathlib import Path
 from bare_step import bare_step
 
 from effnet import config, device
-from effnet.train.group import Group
-from effnet.train.heartbeat import Heartbeat
+from effnet.contract.heartbeat import Heartbeat
+from effnet.distributed.group import Group
 
 BLOCK = 6
 
@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     args = parser.parse_args()
     device.set_up("CPU")
+    from effnet.contract.stop import StopRequest
     from effnet.train.loop import Trainer
-    from effnet.train.stop import StopRequest
 
     with tempfile.TemporaryDirectory() as folder:
         bare = bare_step(compiled=True)

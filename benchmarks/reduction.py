@@ -29,7 +29,7 @@ def main() -> None:
         os.environ |= {"OMP_NUM_THREADS": "1", "MS_DEV_HOST_BLOCKING_RUN": "1"}
         start_all(args.ranks)
     from effnet import device
-    from effnet.train import group, shared_memory
+    from effnet.distributed import group, shared_memory
 
     device.set_up("CPU")
     place = group.join(True)

@@ -140,9 +140,9 @@ def times(log: str) -> list[float]:
 
 
 def tuned() -> dict[str, str]:
-    """What the launcher sets for one rank alone (launcher/core/cpu_tuning.py)."""
-    from launcher.core.cpu_tuning import rank_environment
-    from launcher.core.profile import DeviceTarget
+    """What the launcher sets for one rank alone (launcher/core/plan/cpu.py)."""
+    from launcher.core.plan.cpu import rank_environment
+    from launcher.core.profile.model import DeviceTarget
 
     return {**os.environ, **rank_environment(DeviceTarget.CPU, os.cpu_count() or 1)}
 

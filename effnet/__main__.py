@@ -7,13 +7,14 @@ import importlib
 import os
 import sys
 
-from effnet import __version__, exit_codes, flags
+from effnet import __version__, flags
+from effnet.contract import exit_codes
 from effnet.errors import EffnetError
 
 # Each is imported only when it is called, or when all are listed.
 COMMANDS = {
     "train": "effnet.train.cli",
-    "eval": "effnet.eval_cli",
+    "eval": "effnet.evaluate.cli",
     "export": "effnet.export.cli",
     "infer": "effnet.infer.cli",
     "data": "effnet.data.cli",

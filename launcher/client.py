@@ -1,6 +1,6 @@
 """All that a client may do with runs: list, read, follow, start, stop, resume, evaluate, export.
 
-Reading needs nothing but the files. What changes something is in ``launcher.shell.actions`` and is
+Reading needs nothing but the files. What changes something is in ``launcher.runs.start`` and is
 imported when it is called, so that a client that only watches loads neither processes nor SSH.
 """
 
@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.command_line import command_line
-from launcher.core import seat
-from launcher.core.checkpoints import CheckpointFacts, ResumeChoice
-from launcher.core.make_plan import make_plan
-from launcher.core.plan import Plan, RunContext
-from launcher.core.preflight.refusal import refusal
-from launcher.core.preflight.row import Row, RowState, blocking, expected
-from launcher.core.profile import Profile
-from launcher.core.state import JobState, RunStatus
+from launcher.core.checks.row import Row, RowState, blocking, expected, refusal
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import Plan, RunContext
+from launcher.core.profile import model
+from launcher.core.profile.model import Profile
+from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
+from launcher.core.run.fold import JobState, RunStatus
 from launcher.errors import NodeError
 from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
 from launcher.reading.curves import SERIES_FIELDS
@@ -105,10 +104,10 @@ def resume_choice(
 
     Raises RunNotFoundError, ProfileError, NodeError.
     """
-    from launcher.shell import actions
+    from launcher.runs import resume as runs_resume
 
     edited = None if profile is None else _profile(profile)
-    return actions.resume_choice(_root(run), checkpoint, profile=edited, sets=sets)
+    return runs_resume.resume_choice(_root(run), checkpoint, profile=edited, sets=sets)
 
 
 def plan_run(
@@ -118,9 +117,9 @@ def plan_run(
 
     Raises ProfileError and PlanError.
     """
-    from launcher.shell import actions
+    from launcher.runs import start
 
-    return actions.plan_run(_profile(profile), name=name, sets=sets, data_path=data_path)
+    return start.plan_run(_profile(profile), name=name, sets=sets, data_path=data_path)
 
 
 def preflight(
@@ -142,11 +141,11 @@ def preflight(
 
     With a supervisor on the first node, that node is the one that asks.
     """
-    from launcher.shell.homes import preflight as homes_preflight
-    from launcher.shell.preflight.run import Preflight
+    from launcher.checks.preflight import Preflight
+    from launcher.runs.delegated import preflight as homes_preflight
 
     profile = _profile(profile)
-    if seat.is_elsewhere(profile) and not fix:
+    if model.is_elsewhere(profile) and not fix:
         with contextlib.suppress(NodeError):  # why, the rows from here say
             rows = homes_preflight(profile, sets, data_path, ask)
             for row in rows:
@@ -179,7 +178,7 @@ def doctor(
     for, unless given. ``fix`` installs CUDA's libraries into the interpreters' environments.
     Raises ProfileError, UsageError.
     """
-    from launcher.shell.doctor.visit import visit
+    from launcher.checks.doctor import visit
 
     found = None if profile is None else _profile(profile)
     return visit(found, target, take=take, ask=ask, fix=fix, told=told)
@@ -205,9 +204,9 @@ def start_run(
 
     Raises ProfileError, PlanError, NodeError, LaunchError.
     """
-    from launcher.shell import actions
+    from launcher.runs import start
 
-    return actions.start_run(
+    return start.start_run(
         _profile(profile),
         sets=sets,
         name=name,
@@ -221,9 +220,9 @@ def start_run(
 
 def stop_run(run: Run, *, save: bool = True, by: str = "") -> None:
     """Asks a run to end; its supervisor ends it and verifies. Raises BusyError, LaunchError."""
-    from launcher.shell import actions
+    from launcher.runs import control
 
-    actions.stop_run(_root(run), save=save, by=by)
+    control.stop_run(_root(run), save=save, by=by)
 
 
 def resume_run(
@@ -245,10 +244,10 @@ def resume_run(
 
     Raises BusyError, CheckpointError, PlanError, NodeError.
     """
-    from launcher.shell import actions
+    from launcher.runs import resume as runs_resume
 
     edited = None if profile is None else _profile(profile)
-    return actions.resume_run(
+    return runs_resume.resume_run(
         _root(run),
         checkpoint=checkpoint,
         profile=edited,
@@ -266,22 +265,22 @@ def connect(run: Run) -> None:
     """
     reader = _reader(run)
     if reader.link() is not None:
-        from launcher.shell import actions
+        from launcher.runs import control
 
-        actions.connect_home(reader.paths.root)
+        control.connect_home(reader.paths.root)
 
 
 def start_job(run: Run, kind: str, **options: Any) -> str:
     """Starts an ``eval``, ``export`` or ``infer`` job; returns its id.
 
-    The options are those of :func:`launcher.shell.jobs.start_job`: ``checkpoint``, ``data_path``,
+    The options are those of :func:`launcher.jobs.control.start_job`: ``checkpoint``, ``data_path``,
     ``node``, ``file_format``, ``file_name``, ``weights``, ``image_size``, ``model``,
     ``share_device``. Raises UsageError,
     CheckpointError, BusyError, LaunchError.
     """
-    from launcher.shell import actions
+    from launcher.jobs import control
 
-    return actions.start_job(_root(run), kind, **options)
+    return control.start_job(_root(run), kind, **options)
 
 
 def _reader(run: Run) -> RunReader:

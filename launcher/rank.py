@@ -7,8 +7,6 @@ trainer that is exec'ed here is the process that the agent waits on.
     python -m launcher.rank --log FILE [--heartbeat FILE] [--cwd DIR] [--cpus 0,1] [--parent PID]
                             -- PROGRAM ARGUMENT...
 
-    python -m launcher.rank --mpirun ATTEMPT_FOLDER      what mpirun starts (shell.mpirun_rank)
-
 The environment must hold `EFFNET_TOKEN` (run id and attempt); descendants inherit it, which is how
 they are found again. Exit codes of its own: 2 wrong usage, 126 the program cannot be run,
 127 it is not there.
@@ -30,14 +28,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["--mpirun"] and len(words) == 2:
-        from pathlib import Path
-
-        from launcher.shell import mpirun_rank
-
-        return mpirun_rank.main(Path(words[1]))
-    arguments = _parser().parse_args(words)
+    arguments = _parser().parse_args(argv)
     if not os.environ.get(TOKEN):
         print(f"launcher.rank: {TOKEN} is not set", file=sys.stderr)
         return 2

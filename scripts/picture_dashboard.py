@@ -47,8 +47,8 @@ WAIT_LIMIT_S = 30.0
 async def picture() -> str:
     """The failure card of the demo, as SVG."""
     from tui.app import Dashboard
-    from tui.recording import DemoSource
     from tui.settings import Settings
+    from tui.sources.recording import DemoSource
 
     source = DemoSource(1)
     try:

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Final
 
 from launcher import client
-from launcher.core.metrics import FIELDS, METRIC_BYTES, whole_bytes
-from launcher.core.paths import RunPaths
+from launcher.core.run.metrics import FIELDS, METRIC_BYTES, whole_bytes
+from launcher.core.run.paths import RunPaths
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 RECORDING: Final = PROJECT / "tui" / "demo" / "run.tar.gz"

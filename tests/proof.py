@@ -52,7 +52,7 @@ def _difference(copy: bytes, written: bytes) -> str:
 
 def reports_are_recorded(who: str, log: bytes, metrics: bytes) -> list[int]:
     """Every step report of the log has its record, once and in order. -> their global steps."""
-    from launcher.core.metrics import unpack
+    from launcher.core.run.metrics import unpack
 
     offsets, position = [], 0
     for line in log.split(b"\n"):

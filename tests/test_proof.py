@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from launcher.core import metrics
-from launcher.core.report import parse
+from launcher.core.run import metrics
+from launcher.core.run.report import parse
 from tests import proof
 
 STEP = "epoch: [  0/  3], step:[%5d/   10], loss:[2.3/2.3], time:[1.0], lr:[0.01]\n"

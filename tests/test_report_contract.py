@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effnet import exit_codes
-from effnet.train import heartbeat as written_heartbeat
-from effnet.train import report as writer
-from launcher.core import report as parser
-from launcher.core.events import FailureKind
-from launcher.core.failure import EXIT_KINDS
-from launcher.core.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
-from launcher.core.symptoms import symptom_in
+from effnet.contract import exit_codes
+from effnet.contract import heartbeat as written_heartbeat
+from effnet.contract import report as writer
+from launcher.core.diagnosis.failure import EXIT_KINDS
+from launcher.core.diagnosis.symptoms import symptom_in
+from launcher.core.run import report as parser
+from launcher.core.run.events import FailureKind
+from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
 
 PAGE = Path(__file__).parent.parent / "docs/report-format.md"
 COUNTS = st.integers(0, 10**12)

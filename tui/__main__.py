@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tui.replay import ReplaySource
-    from tui.source import Source
+    from tui.sources.replay import ReplaySource
+    from tui.sources.source import Source
 
 EXAMPLES: Final = """\
 examples:
@@ -94,13 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _once(name: str, demo: bool) -> int:
     if demo:
-        from tui.recording import unpack
+        from tui.sources.recording import unpack
 
         with tempfile.TemporaryDirectory(prefix="effnet-demo-") as folder:
             return _once(str(unpack(Path(folder))), False)
-    from tui.live import LiveSource
     from tui.once import picture
-    from tui.source import SourceError
+    from tui.sources.live import LiveSource
+    from tui.sources.source import SourceError
 
     try:
         run = LiveSource().open(name)
@@ -117,20 +117,20 @@ def _show(given: argparse.Namespace) -> int:
     # Animations cost frames, and no figure is easier to read while it moves.
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from tui.app import Dashboard
-    from tui.lazy import LazySource
     from tui.settings import load, settings_path
+    from tui.sources.lazy import LazySource
 
     settings, notes = load(settings_path())
     source: Source = LazySource()
     replay: ReplaySource | None = None
     target, profile, again = given.target, None, ""
     if given.demo:
-        from tui.recording import SPEED, DemoSource
+        from tui.sources.recording import SPEED, DemoSource
 
         source = replay = demo = DemoSource(given.speed or SPEED)
         target, again = str(demo.run), "effnet-tui --demo"
     elif given.replay:
-        from tui.replay import ReplaySource
+        from tui.sources.replay import ReplaySource
 
         target, again = given.replay, f"effnet-tui --replay {given.replay}"
         source = replay = ReplaySource(given.speed or 10.0)

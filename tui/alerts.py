@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tui.model import LIVE_STATES, RunView
-from tui.text import clean
-from tui.widgets.failure_card import headline
+from tui.drawing.text import clean
+from tui.drawing.wording import headline
+from tui.model.run import LIVE_STATES, RunView
 
 SILENT: Final = "silent"
 _KNOWS_777: Final = ("rxvt", "foot", "mlterm")

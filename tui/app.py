@@ -16,13 +16,13 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
-from tui.glyphs import LEVELS, detect_level, glyphs_for
-from tui.model import HomeView, RunView
+from tui.drawing.glyphs import LEVELS, detect_level, glyphs_for
+from tui.drawing.themes import NAMES, MonoFilter, Palette, palette_of, themes
+from tui.model.run import HomeView, RunView
 from tui.pace import Pace
-from tui.readonly import ReadOnlySource
 from tui.settings import Settings, save, settings_path
-from tui.source import Source
-from tui.themes import NAMES, MonoFilter, Palette, palette_of, themes
+from tui.sources.readonly import ReadOnlySource
+from tui.sources.source import Source
 from tui.watchdog import Watchdog
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from tui.model import RunFrame, RunView
-from tui.source import FrameRequest, RunSource, SourceError
-from tui.text import age, clean, duration, fit, number, percent
-from tui.widgets.failure_card import headline, ranks_in_words, restart_words
+from tui.drawing.text import age, clean, duration, fit, number, percent
+from tui.drawing.wording import headline, ranks_in_words, restart_words
+from tui.model.run import FrameRequest, RunFrame, RunView
+from tui.sources.source import RunSource, SourceError
 from tui.widgets.rank_table import COLUMNS
 
 HIDDEN: Final = ("device",)

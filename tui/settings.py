@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from platformdirs import user_config_path
 
-from tui.glyphs import LEVELS
-from tui.sizes import SIZED
-from tui.themes import NAMES
+from tui.drawing.glyphs import LEVELS
+from tui.drawing.sizes import SIZED
+from tui.drawing.themes import NAMES
 
 # By name: mypy knows only one of the two, whichever Python it is told of.
 _toml_reader: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -39,7 +39,7 @@ class Settings:
     bell: bool = True
     notify: str = ""
     hook: tuple[str, ...] = ()  # a program and its arguments
-    panels: Mapping[str, float] = field(default_factory=dict)  # sizes, see ``tui.sizes``
+    panels: Mapping[str, float] = field(default_factory=dict)  # sizes, see ``tui.drawing.sizes``
     keymap: Mapping[str, str] = field(default_factory=dict)  # action id → keys, comma-separated
 
 

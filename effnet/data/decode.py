@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from effnet.data.crop import Box, FloatBox
+from effnet.data.augment.crop import Box, FloatBox
 from effnet.data.errors import UnreadableImage
 
 # What Pillow's decoders raise on broken bytes, and their warnings where those are made errors; a

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from effnet.data.augment import Augmentation
-from effnet.data.crop import Box
+from effnet.data.augment.augmentation import Augmentation
+from effnet.data.augment.crop import Box
 from effnet.data.decode import Part, decode, decode_part, header
 from effnet.data.errors import BadImages, DataError, UnreadableImage
 from effnet.data.folders import ImageIndex

@@ -81,11 +81,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace, give: Give) -> None:
-    from effnet import device, trained
+    from effnet import device
+    from effnet.contract.heartbeat import Heartbeat
     from effnet.data import Preprocessing
+    from effnet.evaluate.trained_config import config_for
     from effnet.export.record import INPUT, OUTPUT, Record, preprocessing_at
-    from effnet.train.heartbeat import Heartbeat
-    from effnet.trained_config import config_for
+    from effnet.weights import trained
 
     heartbeat = Heartbeat.from_environment()
     target = args.device_target or ("Ascend" if args.file_format == "AIR" else "CPU")

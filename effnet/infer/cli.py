@@ -64,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _infer(args: argparse.Namespace, give: Give) -> None:
-    from effnet.class_names import require_classes
+    from effnet.contract.progress import bar
     from effnet.data import BadImages
+    from effnet.evaluate.class_names import require_classes
     from effnet.infer import facts, table
     from effnet.infer.images import find_images
     from effnet.infer.predict import predict, thread_count
     from effnet.infer.session import open_model
-    from effnet.progress import bar
 
     for name, least in (("batch_size", 1), ("num_workers", 0), ("device_id", 0)):
         value = getattr(args, name)

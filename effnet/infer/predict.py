@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from effnet.accuracy import places
 from effnet.data import BadImages, DataError, ImageIndex, Preprocessing, shard
 from effnet.data.prefetch import Batch, batches
 from effnet.data.source import EvalSource
+from effnet.evaluate.accuracy import places
 from effnet.infer.session import Model
 
 

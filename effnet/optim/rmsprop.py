@@ -151,10 +151,3 @@ def average(average: Floats, values: Floats, decay: float, room: Floats) -> None
     average *= np.float32(decay)
     np.multiply(values, np.float32(1 - decay), out=room)
     average += room
-
-
-def aligned(size: int) -> Floats:
-    """An array that begins at a cache line, wherever the process puts it."""
-    room = np.empty(size + 16, np.float32)
-    skip = (-room.ctypes.data % 64) // 4
-    return room[skip : skip + size]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet.errors import EffnetError
-from effnet.train.state import State
+from effnet.train.state.host import State
 from effnet.weights.files import publish, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from effnet import config as configuration
-from effnet import exit_codes, flags, modelarts
+from effnet import flags, modelarts
+from effnet.contract import exit_codes
 from effnet.errors import EffnetError
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
             [configuration.Problem("--dataset_path", "not given: the folder of the images")]
         )
     from effnet import device
-    from effnet.train import report
-    from effnet.train.group import PeerGone, join
-    from effnet.train.heartbeat import Heartbeat
-    from effnet.train.stop import StopRequest
+    from effnet.contract import report
+    from effnet.contract.heartbeat import Heartbeat
+    from effnet.contract.stop import StopRequest
+    from effnet.distributed.group import PeerGone, join
 
     heartbeat = Heartbeat.from_environment()
     trainer: Trainer | None = None

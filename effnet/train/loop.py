@@ -13,6 +13,9 @@ import numpy as np
 
 from effnet import model
 from effnet.config import TrainConfig, as_dict
+from effnet.contract import report
+from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.stop import StopRequest
 from effnet.data import (
     BadImages,
     Batch,
@@ -25,18 +28,17 @@ from effnet.data import (
     train_batches,
 )
 from effnet.data.folders import find_split
+from effnet.distributed.group import Group
 from effnet.errors import EffnetError
-from effnet.evaluation import Evaluation, Evaluator
+from effnet.evaluate.evaluator import Evaluation, Evaluator
 from effnet.optim.schedule import LrSchedule
-from effnet.train import precision, report, resume, stepper
+from effnet.train import precision, resume
 from effnet.train.checkpoint import CheckpointFolder
-from effnet.train.digest import digest
-from effnet.train.group import Group
-from effnet.train.heartbeat import Heartbeat
 from effnet.train.meter import Meter
-from effnet.train.sink import SunkSteps
-from effnet.train.step import LossNotFinite
-from effnet.train.stop import StopRequest
+from effnet.train.state.host import digest
+from effnet.train.steps import make
+from effnet.train.steps.eager import LossNotFinite
+from effnet.train.steps.sink import SunkSteps
 from effnet.weights.files import read_tensors
 from effnet.weights.manifest import verify
 from effnet.weights.transfer import load_into
@@ -95,13 +97,11 @@ class Trainer:
             verify(weights)
             load_into(self.net, read_tensors(weights))
         precision.apply(self.net, config.amp_level)
-        self.state = stepper.state_of(self.net, config)
+        self.state = make.state_of(self.net, config)
         self.step = 0
         self._loss_sum = 0.0
         self._begin(resume_from)
-        self._train_step = stepper.make(
-            self.net, self.state, config, group, heartbeat, self._schedule
-        )
+        self._train_step = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
     def run(self, stop: StopRequest) -> Outcome:

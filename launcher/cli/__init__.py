@@ -1,1 +1,1 @@
-"""`effnet-launch`: everything that the dashboard can do, without a screen."""
+"""`effnet-launch`: the command line; a client of `launcher.client` and nothing else."""

@@ -10,7 +10,16 @@ import sys
 
 import typer
 
-from launcher.cli import cleaning, doctor, jobs, preflight, profiles, starting, tables, watching
+from launcher.cli.commands import (
+    actions,
+    cleanup,
+    doctor,
+    jobs,
+    preflight,
+    profiles,
+    reading,
+    tables,
+)
 from launcher.errors import BusyError, InvalidError, LaunchError, RunNotFoundError
 
 OK, FAILED, USAGE, NOT_FOUND, REFUSED = 0, 1, 2, 3, 4
@@ -27,12 +36,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-starting.register(app)
+actions.register(app)
 preflight.register(app)
 doctor.register(app)
-watching.register(app)
+reading.register(app)
 jobs.register(app)
-cleaning.register(app)
+cleanup.register(app)
 profiles.register(app)
 tables.register(app)
 
@@ -47,7 +56,7 @@ def exit_code_of(error: LaunchError) -> int:
 
 def report(error: LaunchError) -> None:
     """What is wrong and what to do, on stderr."""
-    from launcher.cli.output import errors
+    from launcher.cli.output.console import errors
 
     console = errors()
     console.print(f"error: {error.message}", style="bold red", markup=False, highlight=False)

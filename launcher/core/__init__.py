@@ -1,1 +1,1 @@
-"""The launcher's pure core: frozen records in, frozen records out; time and ids are arguments."""
+"""Values and rules without I/O: profile, plan, tables, run formats, diagnosis, checks, text."""

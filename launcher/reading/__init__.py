@@ -1,1 +1,1 @@
-"""Reading run directories: polled, incremental, never in the way of what writes them."""
+"""The run directory as it is read: incremental, without disturbing its writers."""

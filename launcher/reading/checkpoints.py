@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.core.checkpoints import CheckpointFacts, order, parse_manifest
-from launcher.core.paths import CHECKPOINT_SUFFIX, RunPaths, manifest_of
-from launcher.core.profile_load import profile_from_json
+from launcher.core.profile.load import profile_from_json
+from launcher.core.run.checkpoints import CheckpointFacts, order, parse_manifest
+from launcher.core.run.paths import CHECKPOINT_SUFFIX, RunPaths, manifest_of
 from launcher.errors import ProfileError
 from launcher.reading.growing import mark, read_range
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from launcher.core.profile import is_loopback
-from launcher.core.state import RunState
+from launcher.core.profile.model import is_loopback
+from launcher.core.run.fold import RunState
 from launcher.reading.growing import read_range
 
 START_TIME_SLACK_S = 2.0

@@ -20,7 +20,7 @@ BLOCK_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 """What is shown of one line; the rest is counted in ``LogLine.cut_bytes``."""
 DROPPED_BYTES = 4096
-"""So many zero bytes and more are what a log's limit has dropped (``launcher.shell.log_limit``)."""
+"""So many zero bytes and more are what a log's limit has dropped (``launcher.store.log_limit``)."""
 
 
 @dataclass(frozen=True)

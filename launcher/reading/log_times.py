@@ -7,8 +7,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from pathlib import Path
 
-from launcher.core import metrics
-from launcher.core.metrics import METRIC_BYTES
+from launcher.core.run import metrics
+from launcher.core.run.metrics import METRIC_BYTES
 from launcher.reading.growing import GrowingFile
 
 

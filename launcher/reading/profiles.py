@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.nearest import did_you_mean
-from launcher.core.profile import DeviceTarget, Profile
-from launcher.core.profile_load import load_profile
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import DeviceTarget, Profile
+from launcher.core.text.suggest import did_you_mean
 from launcher.errors import ProfileError
 from launcher.reading.folders import user_profiles_directory
 

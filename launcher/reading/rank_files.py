@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from launcher.core import metrics
-from launcher.core.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
-from launcher.core.metrics import DEVICE_BYTES, METRIC_BYTES, DeviceRecord, MetricRecord
-from launcher.core.paths import RankPaths
+from launcher.core.run import metrics
+from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
+from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES, DeviceRecord, MetricRecord
+from launcher.core.run.paths import RankPaths
 from launcher.reading.growing import GrowingFile, mark, read_range
 
 RECENT = 256

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from launcher.core.events import parse_event
-from launcher.core.metrics import DeviceRecord
-from launcher.core.paths import RunPaths
-from launcher.core.report import Progress, parse
-from launcher.core.run_info import RunInfo, parse_run_info
-from launcher.core.state import AttemptState, RankState, RunState, RunStatus, apply
+from launcher.core.run.events import parse_event
+from launcher.core.run.fold import AttemptState, RankState, RunState, RunStatus, apply
+from launcher.core.run.info import RunInfo, parse_run_info
+from launcher.core.run.metrics import DeviceRecord
+from launcher.core.run.paths import RunPaths
+from launcher.core.run.report import Progress, parse
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.curves import Curves

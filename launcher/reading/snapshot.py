@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from launcher.core.events import Failure
-from launcher.core.heartbeat import Phase
-from launcher.core.state import RunState, RunStatus
+from launcher.core.run.events import Failure
+from launcher.core.run.fold import RunState, RunStatus
+from launcher.core.run.heartbeat import Phase
 
 
 class RankStatus(str, Enum):

@@ -1,1 +1,1 @@
-"""The reference's shell scripts: their arguments, and what they start (docs/reference.md)."""
+"""The model zoo's shell scripts, translated to the commands of `effnet-launch`."""

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from launcher.cli.app import INTERRUPTED, exit_code_of, report
 from launcher.cli.options import pairs
-from launcher.core.preflight.row import checked_names
+from launcher.core.checks.row import checked_names
 from launcher.errors import LaunchError, UsageError
 from launcher.reference.arguments import SCRIPTS, Script, read
 from launcher.reference.training import Options, say

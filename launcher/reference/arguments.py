@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.profile import DeviceTarget
+from launcher.core.profile.model import DeviceTarget
 from launcher.errors import UsageError
 
 FOLDER, FILE, CHECKPOINT, NUMBER, IDS, TARGET = (

@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from launcher.core import cpu_tuning
-from launcher.core.paths import RunPaths
-from launcher.core.profile import DeviceTarget
+from launcher import programs
+from launcher.core.plan import cpu
+from launcher.core.profile.model import DeviceTarget
+from launcher.core.run.paths import RunPaths
 from launcher.errors import UsageError
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, set_aside
 from launcher.reference.training import Options, run_of, say
-from launcher.shell.tail import last_lines
+from launcher.store.tail import last_lines
 
 LAST_LINES = 15
 
@@ -34,9 +35,9 @@ def run(arguments: Arguments, options: Options) -> int:
 
 def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: Path) -> int:
     """A job of the run that the file came from; its log is in the run directory."""
-    from launcher.shell import jobs
+    from launcher.jobs import control
 
-    job = jobs.start_job(
+    job = control.start_job(
         root,
         kind,
         data_path=arguments.data_path,
@@ -53,7 +54,7 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
     if options.detach:
         return 0
     try:
-        code = jobs.wait_for_job(root, job).exit_code
+        code = control.wait_for_job(root, job).exit_code
     except KeyboardInterrupt:
         say(f"the job goes on; end it with: effnet-launch stop {root.name} --job {job}")
         return 130
@@ -63,12 +64,12 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
 def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
     """A checkpoint or ONNX file from elsewhere: `python -m effnet` writes the log itself."""
     name = "--onnx_path" if kind == "infer" else "--checkpoint_path"
-    argv = [sys.executable, "-m", "effnet", kind, name, arguments.path_as_given]
+    argv = [sys.executable, "-m", programs.TRAINER, kind, name, arguments.path_as_given]
     argv += ["--dataset_path", arguments.data_path]
     argv += ["--device_target", arguments.target.value, "--device_id", str(arguments.devices[0])]
     argv += [word for key, value in options.sets for word in ("--set", f"{key}={value}")]
     cpus = len(os.sched_getaffinity(0))
-    tuned = cpu_tuning.rank_environment(arguments.target, cpus)
+    tuned = cpu.rank_environment(arguments.target, cpus)
     _make_room(log)
     with log.open("wb") as file:
         process = subprocess.Popen(

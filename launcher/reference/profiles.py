@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.core.lint import errors
-from launcher.core.profile import Chip, DeviceTarget, Profile, StartMethod
-from launcher.core.ranktable import RankTable, TableServer, parse_rank_table
-from launcher.core.ranktable_lint import lint_text
+from launcher.core.profile.model import Chip, DeviceTarget, Profile, StartMethod
+from launcher.core.tables.finding import errors
+from launcher.core.tables.rank_table import RankTable, TableServer, parse_rank_table
+from launcher.core.tables.rank_table_lint import lint_text
 from launcher.errors import RankTableError
 from launcher.reference.arguments import Arguments
 

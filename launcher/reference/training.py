@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from launcher.core.paths import RunPaths
-from launcher.core.profile import Profile
-from launcher.core.profile_check import SET_BY_THE_LAUNCHER
+from launcher.core.profile.check import SET_BY_THE_LAUNCHER
+from launcher.core.profile.model import Profile
+from launcher.core.run.paths import RunPaths
 from launcher.errors import InvalidError, PreflightError, UsageError
 from launcher.reading.run import RunReader
 from launcher.reading.runs import is_run
@@ -58,7 +58,7 @@ def start(arguments: Arguments, options: Options) -> int:
 def resume(arguments: Arguments, options: Options) -> int:
     """A new attempt of the run that the checkpoint is of, else a new run from it; -> exit code."""
     from launcher import client
-    from launcher.shell import run_files
+    from launcher.store import run as run_files
 
     refuse_files_of_others((LOG, CHECKPOINT))
     place = Path(os.path.realpath(arguments.path))
@@ -115,8 +115,8 @@ def _profile(arguments: Arguments, options: Options, trainer: Mapping[str, Any])
 
 def _look_first(profile: Profile, options: Options) -> None:
     """What `effnet-launch start` does first. Raises PreflightError when a check is red."""
+    from launcher.cli.commands.preflight import require_green
     from launcher.cli.options import ask_on_terminal
-    from launcher.cli.preflight import require_green
 
     if options.no_preflight:
         return
@@ -164,8 +164,8 @@ def _same_ranks(before: Profile, asked: Profile) -> bool:
 def _watch(run: str, options: Options) -> int:
     """Makes the links, then waits until the run trains (`--detach`) or is over."""
     from launcher import client
-    from launcher.cli import follow
-    from launcher.cli.output import screen
+    from launcher.cli.output import follow
+    from launcher.cli.output.console import screen
 
     reader = client.open_run(run)
     _link(reader)

@@ -192,7 +192,7 @@ class ClusterLab:
         found = {
             seen.pid
             for seen in self.hosts[host].processes()
-            if "launcher.shell.agent serve" in seen.command
+            if "launcher.agent serve" in seen.command
         }
         return next(pid for pid in found if _parent(pid) in found)
 
@@ -273,7 +273,7 @@ class ClusterLab:
 
     def whole(self, root: Path, attempt: int = 1) -> None:
         """After an attempt: nothing left anywhere, nothing lost, nothing doubled."""
-        from launcher.shell import actions
+        from launcher.runs import start as actions
 
         self.nothing_left(20)
         self.until(lambda: not actions.is_supervised(root))
@@ -304,7 +304,7 @@ class ClusterLab:
         return choice
 
     def steps(self, root: Path, rank: int, attempt: int = 1) -> list[int]:
-        from launcher.core.metrics import unpack
+        from launcher.core.run.metrics import unpack
 
         path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
         return [record.global_step for record in unpack(path.read_bytes())]

@@ -89,7 +89,7 @@ def profile(
 
 def states(root: Path, world_size: int, attempt: int = 1) -> list[str | None]:
     """What each rank says that it has learned, as a digest."""
-    from launcher.core.report import Done, Stopped, parse
+    from launcher.core.run.report import Done, Stopped, parse
 
     found = []
     for rank in range(world_size):

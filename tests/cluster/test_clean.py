@@ -6,7 +6,8 @@ import json
 import os
 import signal
 
-from launcher.shell import actions
+from launcher import programs
+from launcher.runs import start
 
 
 def shared_memory(lab, host):
@@ -28,11 +29,11 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
         seen.pid
         for host in ("alpha", "beta")
         for seen in lab.hosts[host].processes()
-        if "launcher.shell." in seen.command
+        if any(f" {program}" in seen.command for program in programs.ALL)
     ]
     for pid in (lab.supervisor_pid(root), *watchers):
         os.kill(pid, signal.SIGKILL)
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     segments, files = shared_memory(lab, "beta")
     assert (segments, len(files)) == (1, 1)
     done = lab.command("clean", "--json")

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.shell import actions
+from launcher.runs import start as actions
 from tests import proof
 from tests.cluster.lab import ClusterLab
 

@@ -7,8 +7,8 @@ import os
 import time
 
 from launcher import client
-from launcher.shell import jobs
-from launcher.shell.event_log import read_state
+from launcher.jobs import control
+from launcher.store.event_log import read_state
 
 
 def start(lab, extra="", **changes):
@@ -66,15 +66,15 @@ def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
     lab.hosts["beta"].kill_sshd()
     time.sleep(1)
     lab.hosts["beta"].start_sshd()
-    assert jobs.wait_for_job(root, job).exit_code == 0
+    assert control.wait_for_job(root, job).exit_code == 0
     there = lab.node_file(root, "beta", f"jobs/{job}/log.txt").read_bytes()
     assert (root / f"jobs/{job}/log.txt").read_bytes() == there
 
     job = client.start_job(root, "eval", node="beta")
     path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
     lab.until(path.exists)
-    jobs.stop_job(root, job)
-    state = jobs.wait_for_job(root, job)
+    control.stop_job(root, job)
+    state = control.wait_for_job(root, job)
     assert state.exit_code == 143
     client.stop_run(root, save=False)
     lab.end_of(root)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.core.profile import Node
+from launcher.core.profile.model import Node
 from launcher.errors import NodeError
-from launcher.shell import ssh
+from launcher.remote import ssh
 
 
 def node(hosts, name="alpha", **changes):

@@ -16,12 +16,13 @@ import pytest
 
 from effnet import model
 from effnet.config import TrainConfig, resolve
+from effnet.contract.heartbeat import Heartbeat
 from effnet.data import Batch
+from effnet.distributed.group import Group
 from effnet.model import scaling
 from effnet.optim.schedule import LrSchedule
-from effnet.train import precision, stepper
-from effnet.train.group import Group
-from effnet.train.heartbeat import Heartbeat
+from effnet.train import precision
+from effnet.train.steps import make
 
 STEPS = 3
 LR = 1e-3
@@ -71,9 +72,9 @@ class Run:
                 seed=1,
             )
         precision.apply(self.net, config.amp_level)
-        self.state = stepper.state_of(self.net, config)
+        self.state = make.state_of(self.net, config)
         schedule = LrSchedule.from_config(config, STEPS)
-        self.step = stepper.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)
+        self.step = make.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)
 
     def enter(self) -> None:
         """MindSpore's mode, as the command line sets it for this configuration."""

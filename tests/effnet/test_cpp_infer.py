@@ -17,10 +17,10 @@ import pytest
 
 ms = pytest.importorskip("mindspore")
 
-from effnet import trained  # noqa: E402
 from effnet.__main__ import main  # noqa: E402
 from effnet.data import Preprocessing  # noqa: E402
 from effnet.data.decode import decode  # noqa: E402
+from effnet.weights import trained  # noqa: E402
 from effnet.weights.transfer import load_network  # noqa: E402
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from effnet.__main__ import main
-from effnet.evaluation import count
-from launcher.core import report
+from effnet.evaluate.evaluator import count
+from launcher.core.run import report
 from tests.effnet import ranks
 
 pytestmark = pytest.mark.mindspore

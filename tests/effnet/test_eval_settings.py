@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from effnet.config import ConfigError
-from effnet.trained_config import config_for
+from effnet.evaluate.trained_config import config_for
 from effnet.weights.manifest import Manifest
 
 TRAINED = {

@@ -14,21 +14,21 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 RANK = """
 import hashlib, sys
 from effnet import device
-from effnet.train.group import join
+from effnet.distributed.group import join
 
 device.set_up("CPU", graph=True)
 group = join(True)
 
-import effnet.train.graph_step as graph_step
+import effnet.train.steps.graph as graph_step
 from effnet.model import scaling
 from tests.effnet.graph_runs import SMALL
 
 graph_step.BUCKET_BYTES = 200_000
 scaling.VARIANTS["b0"] = SMALL
 from effnet.config import resolve
-from effnet.train.heartbeat import Heartbeat
+from effnet.contract.heartbeat import Heartbeat
 from effnet.train.loop import Trainer
-from effnet.train.stop import StopRequest
+from effnet.contract.stop import StopRequest
 
 trainer = Trainer(resolve(sets=sys.argv[1:]).config, group, Heartbeat(None))
 trainer.run(StopRequest())

@@ -9,16 +9,16 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.stop import StopRequest
 from effnet.data import BadImages, train_batches
 from effnet.data.dataset import train_dataset
 from effnet.data.folders import ImageIndex, index_folder
+from effnet.distributed.group import Group
 from effnet.optim.schedule import LrSchedule
-from effnet.train.graph_step import GraphStep, Rates
-from effnet.train.group import Group
-from effnet.train.heartbeat import Heartbeat
-from effnet.train.sink import Feed, Sink, SunkSteps
-from effnet.train.step import LossNotFinite
-from effnet.train.stop import StopRequest
+from effnet.train.steps.eager import LossNotFinite
+from effnet.train.steps.graph import GraphStep, Rates
+from effnet.train.steps.sink import Feed, Sink, SunkSteps
 from tests.effnet.graph_runs import LR, STEPS, Taken, batch, config, equal
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("mode_restored")]

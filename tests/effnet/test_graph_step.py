@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from effnet.model import scaling
-from effnet.train.graph_step import BUCKET_BYTES, buckets
-from effnet.train.state import StateMismatch
-from effnet.train.step import LossNotFinite
+from effnet.train.state.host import StateMismatch
+from effnet.train.steps.eager import LossNotFinite
+from effnet.train.steps.graph import BUCKET_BYTES, buckets
 from tests.effnet.graph_runs import LR, Run, Taken, assert_close, batch, config, equal
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("mode_restored")]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from effnet.train.meeting import orderly_threads
+from effnet.distributed.meeting import orderly_threads
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from effnet import progress
-from launcher.core.report import Progress, parse
+from effnet.contract import progress
+from launcher.core.run.report import Progress, parse
 
 
 def test_a_job_of_the_launcher_says_how_far_it_is(

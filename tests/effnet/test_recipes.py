@@ -12,11 +12,11 @@ from PIL import Image, ImageOps
 
 from effnet import recipes
 from effnet.config import ConfigError, from_toml, resolve, to_toml
-from effnet.data import transforms
-from effnet.data.augment import Augmentation, fill_of
+from effnet.data.augment import transforms
+from effnet.data.augment.augmentation import Augmentation, fill_of
+from effnet.data.augment.randaugment import OPERATIONS, Draw, RandAugment
+from effnet.data.augment.random_erasing import RandomErasing
 from effnet.data.preprocess import Preprocessing
-from effnet.data.randaugment import OPERATIONS, Draw, RandAugment
-from effnet.data.random_erasing import RandomErasing
 from effnet.data.rng import stream
 from effnet.model import scaling
 from effnet.optim.schedule import LrSchedule

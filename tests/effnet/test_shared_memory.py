@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from effnet.train import shared_memory
-from effnet.train.group import Group, PeerGone
-from effnet.train.shared_memory import SharedSum, join
+from effnet.distributed import shared_memory
+from effnet.distributed.group import Group, PeerGone
+from effnet.distributed.shared_memory import SharedSum, join
 
 SIZE = 200_003
 CONTEXT = multiprocessing.get_context("fork")

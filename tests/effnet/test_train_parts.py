@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effnet import exit_codes
+from effnet.arrays import aligned
 from effnet.config import ConfigError
+from effnet.contract import exit_codes
+from effnet.contract.heartbeat import RECORD_BYTES, Heartbeat
+from effnet.contract.stop import StopRequest
 from effnet.data import Batch, DataError
+from effnet.distributed.group import Group
 from effnet.errors import EffnetError
-from effnet.evaluation import count, sum_exactly
+from effnet.evaluate.evaluator import count, sum_exactly
 from effnet.optim.pieces import Pieces
-from effnet.optim.rmsprop import RmsProp, Slots, aligned
-from effnet.train.digest import digest
-from effnet.train.group import Group
-from effnet.train.heartbeat import RECORD_BYTES, Heartbeat
+from effnet.optim.rmsprop import RmsProp, Slots
 from effnet.train.meter import Meter
-from effnet.train.step import ema_decay
-from effnet.train.stop import StopRequest
+from effnet.train.state.host import digest
+from effnet.train.steps.eager import ema_decay
 
 pytestmark = pytest.mark.mindspore
 

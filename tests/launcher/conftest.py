@@ -185,7 +185,7 @@ class Lab:
 
     def agent_pids(self) -> tuple[int, int]:
         """(warden, agent)."""
-        found = [p for p in self.ours() if "launcher.shell.agent" in " ".join(p.cmdline())]
+        found = [p for p in self.ours() if "launcher.agent" in " ".join(p.cmdline())]
         agent = next(p for p in found if p.ppid() in {other.pid for other in found})
         return agent.ppid(), agent.pid
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core.profile import Profile
-from launcher.core.profile_load import load_profile
-from launcher.shell import device_ips, node_side, prepare
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Profile
+from launcher.machine import device_ips
+from launcher.node import __main__
+from launcher.planning import attempt
 
 TOOL = """\
 #!/bin/sh
@@ -51,7 +53,7 @@ def profile(text: str = PROFILE) -> Profile:
 def test_the_tool_counts_then_the_file_and_only_where_the_profile_is_silent(tools: Path) -> None:
     known = profile()
     assert device_ips.wanted(known, known.nodes[0]) == (0, 2)
-    plan = prepare.plan_attempt(known, "r", tools / "r", 1)
+    plan = attempt.plan_attempt(known, "r", tools / "r", 1)
     table = next(file.content for file in plan.files if file.path.endswith("ranktable.json"))
     devices = json.loads(table)["server_list"][0]["device"]
     assert [device["device_ip"] for device in devices] == [
@@ -64,7 +66,7 @@ def test_the_tool_counts_then_the_file_and_only_where_the_profile_is_silent(tool
 def test_a_node_is_asked_through_its_own_side(
     tools: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    node_side.OPERATIONS["facts"]({"devices": [0, 1]})
+    __main__.OPERATIONS["facts"]({"devices": [0, 1]})
     reply = json.loads(capfd.readouterr().out)
     assert reply["device_ips"] == {"0": "192.168.100.101", "1": "192.168.101.101"}
 
@@ -75,9 +77,9 @@ def test_nobody_is_asked_where_no_table_needs_it(monkeypatch: pytest.MonkeyPatch
         known = profile(text)
         assert device_ips.wanted(known, known.nodes[0]) == ()
     assert device_ips.asked(()) == {}
-    assert prepare.is_plannable_here(profile())
+    assert attempt.is_plannable_here(profile())
     far = PROFILE.replace('transport = "local"', 'transport = "ssh"')
-    assert not prepare.is_plannable_here(profile(far))
+    assert not attempt.is_plannable_here(profile(far))
 
 
 def test_without_tool_and_file_nothing_is_known(

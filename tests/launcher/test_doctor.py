@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.core.doctor.facts import ASCEND_LIBRARIES, CUDA_LIBRARIES, DRIVER
-from launcher.core.preflight.row import Row, RowState
-from launcher.core.profile import DeviceTarget, Profile
-from launcher.core.profile_load import load_profile
+from launcher.core.checks.row import Row, RowState
+from launcher.core.checks.toolkit_facts import ASCEND_LIBRARIES, CUDA_LIBRARIES, DRIVER
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.errors import LaunchError
-from launcher.shell.doctor import look, prepared
+from launcher.machine import cuda_setup, toolkit
 
 SMALL = Path(_ctypes.__file__)
 """Any small shared library: the linker looks at names."""
@@ -197,14 +197,14 @@ def test_a_python_of_the_system_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-    monkeypatch.setattr(prepared.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert prepared.refusal() == ""  # a container's own, say
+    monkeypatch.setattr(cuda_setup.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert cuda_setup.refusal() == ""  # a container's own, say
     (tmp_path / "EXTERNALLY-MANAGED").write_text("")
-    assert prepared.refusal() == "belongs to the system"
+    assert cuda_setup.refusal() == "belongs to the system"
     with pytest.raises(LaunchError, match="environment of one's own"):
-        prepared.prepare()
+        cuda_setup.prepare()
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
-    assert prepared.refusal() == "is not ours to write"
+    assert cuda_setup.refusal() == "is not ours to write"
 
 
 def test_the_command(lab) -> None:
@@ -235,7 +235,7 @@ def test_an_ascend_node_with_cann_and_one_with_another_version(
         f"export PYTHONPATH='{cann}/opp/built-in/op_impl/ai_core/tbe'\n"
     )
     (tmp_path / "manager").touch()
-    monkeypatch.setattr(look, "MANAGER", tmp_path / "manager")
+    monkeypatch.setattr(toolkit, "MANAGER", tmp_path / "manager")
     profile = node.profile().model_copy(update={"device_target": DeviceTarget.ASCEND})
     first = profile.nodes[0].model_copy(update={"setup": (f"source '{tmp_path}/set_env.sh'",)})
     profile = profile.model_copy(update={"nodes": (first,)})

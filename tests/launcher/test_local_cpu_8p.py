@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launcher.core.report import Done, Stopped, parse
+from launcher.core.run.report import Done, Stopped, parse
 from tests import proof
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]

@@ -6,13 +6,13 @@ import os
 
 import pytest
 
-from launcher.core.metrics import unpack
-from launcher.core.paths import RunPaths
+from launcher.agent.disk_watch import DiskWatch
+from launcher.agent.rank_log import RankLog
+from launcher.core.run.metrics import unpack
+from launcher.core.run.paths import RunPaths
 from launcher.reading.log import LogReader
-from launcher.shell.disk_watch import DiskWatch
-from launcher.shell.log_limit import MARK, LogLimit
-from launcher.shell.mirror import Copy, Files, Source
-from launcher.shell.rank_log import RankLog
+from launcher.remote.sync import Copy, Files, Source
+from launcher.store.log_limit import MARK, LogLimit
 
 STEP = "epoch: [  0/  1], step:[{:5d}/99999], loss:[2.3/2.3], time:[1.0], wait:[0.1]\n"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core.metrics import unpack_devices
-from launcher.core.npu_smi import MEGABYTE
-from launcher.shell import sampler
+from launcher.agent import memory_sampler
+from launcher.core.devices.npu_smi import MEGABYTE
+from launcher.core.run.metrics import unpack_devices
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -29,7 +29,7 @@ def npu_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_node_asks_once_for_all_of_its_ranks(npu_smi: Path) -> None:
-    sample_of = sampler.for_target("Ascend", period_s=60.0)
+    sample_of = memory_sampler.for_target("Ascend", period_s=60.0)
     found = [sample_of(device)(os.getpid()) for device in (0, 14, 15, 3)]
     assert [item and item.used_bytes // MEGABYTE for item in found] == [3419, 15503, 15242, None]
     assert {item.limit_bytes for item in found if item} == {65536 * MEGABYTE}
@@ -38,8 +38,8 @@ def test_a_node_asks_once_for_all_of_its_ranks(npu_smi: Path) -> None:
 
 def test_samples_of_a_device_are_written_and_read_back(npu_smi: Path, tmp_path: Path) -> None:
     file = tmp_path / "device.bin"
-    sample = sampler.for_target("Ascend", period_s=0.01)(14)
-    taking = sampler.Sampler({0: file}, lambda: {0: os.getpid()}, {0: sample}, 0.01)
+    sample = memory_sampler.for_target("Ascend", period_s=0.01)(14)
+    taking = memory_sampler.Sampler({0: file}, lambda: {0: os.getpid()}, {0: sample}, 0.01)
     taking.start()
     deadline = time.monotonic() + 20
     while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
@@ -54,7 +54,7 @@ def test_without_npu_smi_there_are_no_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert sampler.ask_npu_smi().devices == ()
-    assert sampler.for_target("Ascend", 1.0)(0)(os.getpid()) is None
+    assert memory_sampler.ask_npu_smi().devices == ()
+    assert memory_sampler.for_target("Ascend", 1.0)(0)(os.getpid()) is None
     # A rank without a device of its own has its resident memory, and so has one on a CPU.
-    assert sampler.for_target("CPU", 1.0)(0) is sampler.resident_memory
+    assert memory_sampler.for_target("CPU", 1.0)(0) is memory_sampler.resident_memory

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.core.preflight.facts import Question
-from launcher.core.preflight.row import Row, RowState
-from launcher.core.profile import Node, Profile
-from launcher.core.profile_load import load_profile
+from launcher.checks import wheel
+from launcher.checks.preflight import login_rows, unanswered_row
+from launcher.core.checks.facts import Question
+from launcher.core.checks.row import Row, RowState
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Node, Profile
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
-from launcher.shell.preflight import devices as device_facts
-from launcher.shell.preflight import environment, machine, wheel
-from launcher.shell.preflight.run import login_rows, unanswered_row
+from launcher.machine import devices as device_facts
+from launcher.machine import environment, facts
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PROFILE = """\
@@ -118,9 +119,9 @@ def test_a_route_is_there_when_the_other_end_refuses() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        assert machine.route("127.0.0.1", port).from_address == "127.0.0.1"
+        assert facts.route("127.0.0.1", port).from_address == "127.0.0.1"
         sock.listen()
-        assert machine.route("127.0.0.1", port).problem == ""
+        assert facts.route("127.0.0.1", port).problem == ""
 
 
 def test_a_route_that_a_firewall_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +132,9 @@ def test_a_route_that_a_firewall_takes_away(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(socket, "create_connection", connect)
 
     say(TimeoutError())
-    assert machine.route("10.0.0.1", 0).is_dropped
+    assert facts.route("10.0.0.1", 0).is_dropped
     say(OSError(113, "No route to host"))
-    found = machine.route("10.0.0.1", 0)
+    found = facts.route("10.0.0.1", 0)
     assert (found.problem, found.is_dropped) == ("No route to host", False)
 
 
@@ -264,7 +265,7 @@ def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path
     told: list[str] = []
     rows = client.preflight(str(path), fix=True, told=told.append)
     assert told
-    assert f"installed effnet_tui-{machine._version('effnet-tui')}" in told[0]
+    assert f"installed effnet_tui-{facts._version('effnet-tui')}" in told[0]
     after = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
     assert [item for item in after if item["name"] != "effnet-tui"] == before
     found = {row.check: row for row in rows}
@@ -290,7 +291,7 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
         (NodeError("n", "python3 -m … ended: Killed"), "effnet-tui", "", ""),
         (NotInstalledError("n", "there is no python3", "Set `python`."), "python", "", "`python`"),
         (
-            NotInstalledError("n", "no module launcher.shell", "", "launcher.shell"),
+            NotInstalledError("n", "no module launcher.node", "", "launcher.node"),
             "effnet-tui", "wheel", "--fix",
         ),
         (NotInstalledError("n", "no module pydantic", "", "pydantic"), "effnet-tui", "", "pip"),

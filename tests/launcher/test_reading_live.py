@@ -8,7 +8,7 @@ import time
 
 from launcher import client
 from launcher.client import RankStatus, RunStatus
-from launcher.core.metrics import unpack
+from launcher.core.run.metrics import unpack
 
 
 def test_following_a_run_from_its_first_moment(lab):

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 
-from launcher.core.codec import to_plain
-from launcher.shell import segment_watch, segments
-from launcher.shell.segments import Creator
+from launcher.agent import shared_memory_watch
+from launcher.core.text.codec import to_plain
+from launcher.process import shared_memory
+from launcher.process.shared_memory import Creator
 
 MAKE = """
 import ctypes, mmap, sys, time
@@ -34,32 +35,32 @@ def test_segments_of_a_killed_process_are_found_and_removed(tmp_path):
     )
     try:
         number = int(process.stdout.readline())
-        mapped = segments.mapped_by([process.pid])
+        mapped = shared_memory.mapped_by([process.pid])
         assert {segment.path for segment in mapped} == {path, ""}
         assert [s.number for s in mapped if not s.path] == [number]
         # Nobody's while it is used, whoever asks.
-        assert segments.left_over(mapped) == []
+        assert shared_memory.left_over(mapped) == []
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
     # System V says by itself who made it; an older process of the same pid did not.
-    made = segments.made_by([Creator(process.pid, started)])
+    made = shared_memory.made_by([Creator(process.pid, started)])
     assert [segment.number for segment in made] == [number]
-    assert segments.made_by([Creator(process.pid, time.time() + 5)]) == set()
+    assert shared_memory.made_by([Creator(process.pid, time.time() + 5)]) == set()
     agents = tmp_path / "agents"
     agents.mkdir()
     only_file = [to_plain(segment) for segment in mapped if segment.path]
     (agents / "node.shm.json").write_text(json.dumps(only_file))
     line = {"n": 1, "type": "rank_started", "pid": process.pid, "start_time": started}
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
-    left = segment_watch.left_by(tmp_path, "node")
+    left = shared_memory_watch.left_by(tmp_path, "node")
     assert [(s.path, s.size_bytes) for s in left] == [("", 4096), (path, 4096)]
     # What was there before the rank began is somebody else's data.
     line["start_time"] = started + 3600
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
-    assert segment_watch.left_by(tmp_path, "node") == []
+    assert shared_memory_watch.left_by(tmp_path, "node") == []
     line["start_time"] = started
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
-    assert all(segments.remove(segment) for segment in left)
-    assert segment_watch.left_by(tmp_path, "node") == []
+    assert all(shared_memory.remove(segment) for segment in left)
+    assert shared_memory_watch.left_by(tmp_path, "node") == []

@@ -9,10 +9,11 @@ import pytest
 
 from launcher import client
 from launcher.cli.app import main
-from launcher.core.profile import Profile
-from launcher.core.profile_load import load_profile
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Profile
 from launcher.errors import SettingsError
-from launcher.shell import actions, settings
+from launcher.planning import settings
+from launcher.runs import resume, start
 
 PROFILE = """\
 name = "mine"
@@ -85,15 +86,15 @@ def test_profiles_check_names_the_file(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_resume_with_bad_settings_leaves_the_run_as_it_was(lab) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     before = {path: (root / path).read_bytes() for path in ("run.json", "events.jsonl")}
-    for ask in (actions.resume_run, actions.resume_choice):
+    for ask in (resume.resume_run, resume.resume_choice):
         with pytest.raises(SettingsError, match="did you mean epoch_size"):
             ask(root, sets=[("epoch_sise", "9")])
     assert {path: (root / path).read_bytes() for path in before} == before
     assert os.listdir(root / "attempts") == ["001"]
     assert _code("resume", root.name, "--set", "epoch_sise=9", "--dry-run") == 2
-    assert actions.resume_choice(root, sets=[("seed", "9")]).step == 10
+    assert resume.resume_choice(root, sets=[("seed", "9")]).step == 10
 
 
 def _code(*arguments: str) -> int:

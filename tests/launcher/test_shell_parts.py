@@ -14,18 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core import events
-from launcher.core.metrics import METRIC_BYTES
-from launcher.core.paths import RankPaths
-from launcher.core.report import MAX_LINE_BYTES
+from launcher.agent.rank_log import RankLog
+from launcher.core.run import events
+from launcher.core.run.metrics import METRIC_BYTES
+from launcher.core.run.paths import RankPaths
+from launcher.core.run.report import MAX_LINE_BYTES
 from launcher.errors import BusyError, LaunchError
-from launcher.shell import ownership, prepare, runtime_folder
-from launcher.shell.channel import Channel, ChannelClosedError
-from launcher.shell.event_log import EventLog, read_state
-from launcher.shell.journal import Journal, read_lines
-from launcher.shell.rank_log import RankLog
-from launcher.shell.records import RecordFile
-from launcher.shell.tail import Tail, last_lines
+from launcher.ipc import socket_folder
+from launcher.ipc.channel import Channel, ChannelClosedError
+from launcher.planning import port as planning_port
+from launcher.process import ownership
+from launcher.store.event_log import EventLog, read_state
+from launcher.store.journal import Journal, read_lines
+from launcher.store.record_file import RecordFile
+from launcher.store.tail import Tail, last_lines
 
 STEP = "epoch: [  0/  3], step:[%5d/   10], loss:[2.3/2.3], time:[1.0], lr:[0.01]\n"
 
@@ -181,7 +183,7 @@ def test_events_wait_for_space_in_their_order(tmp_path, monkeypatch):
 
 
 def test_a_channel_gives_up_a_side_that_does_not_read(monkeypatch):
-    monkeypatch.setattr("launcher.shell.channel.MAX_UNSENT_BYTES", 1 << 20)
+    monkeypatch.setattr("launcher.ipc.channel.MAX_UNSENT_BYTES", 1 << 20)
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     began = time.monotonic()
@@ -206,18 +208,18 @@ def test_a_channel_takes_messages_apart_and_skips_nonsense():
 
 def test_the_runtime_folder_must_be_private(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = runtime_folder.runtime_folder()
+    folder = socket_folder.runtime_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
     with pytest.raises(LaunchError, match="0700"):
-        runtime_folder.runtime_folder()
+        socket_folder.runtime_folder()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("d" * 120)))
-    assert len(runtime_folder.socket_path(tmp_path / ("run" * 40), "supervisor")) < 108
+    assert len(socket_folder.socket_path(tmp_path / ("run" * 40), "supervisor")) < 108
 
 
 def test_two_port_claims_differ(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    claims = [prepare.PortClaim("127.0.0.1") for _ in range(3)]
+    claims = [planning_port.PortClaim("127.0.0.1") for _ in range(3)]
     assert len({claim.port for claim in claims}) == 3
     for claim in claims:
         claim.release()
@@ -225,9 +227,9 @@ def test_two_port_claims_differ(tmp_path, monkeypatch):
 
 def test_no_free_port_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(prepare, "_is_free", lambda address, port: False)
+    monkeypatch.setattr(planning_port, "_is_free", lambda address, port: False)
     with pytest.raises(BusyError, match="no free port"):
-        prepare.PortClaim("127.0.0.1")
+        planning_port.PortClaim("127.0.0.1")
 
 
 def test_a_reused_pid_is_never_signalled():
@@ -312,9 +314,9 @@ def test_the_command_line_is_quick_to_load():
 
 def test_an_agent_says_nothing_to_one_who_has_not_said_hello(tmp_path):
     """A new message that came before the old ones would hide them for ever."""
-    from launcher.shell.agent import Agent
-    from launcher.shell.door import Door
-    from launcher.shell.journal import Journal
+    from launcher.agent.__main__ import Agent
+    from launcher.ipc.endpoint import Door
+    from launcher.store.journal import Journal
 
     agent = Agent(Journal(tmp_path / "a.jsonl"), Door(tmp_path, "a", tmp_path / "a.json"))
     ours, theirs = socket.socketpair()

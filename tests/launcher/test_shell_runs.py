@@ -11,7 +11,8 @@ import pytest
 
 from launcher import client
 from launcher.errors import BusyError, CheckpointError
-from launcher.shell import actions, run_files
+from launcher.runs import start
+from launcher.store import run as run_files
 
 
 def test_a_run_finishes_with_every_report_and_event_once(lab):
@@ -131,7 +132,7 @@ def test_a_half_written_checkpoint_is_passed_over(lab):
 def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
     root = lab.start({"rank": 0, "step": 3, "do": "exit", "code": 7, "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     with pytest.raises(CheckpointError):
         client.resume_run(root)
     assert lab.command("resume", root.name).returncode == 5
@@ -142,7 +143,7 @@ def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
 def test_auto_resume_tries_again_and_gives_up_without_progress(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill"}, auto_resume=5)
     lab.until(lambda: len(lab.events(root, "attempt_failed")) == 3, 30)
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     # The first saved step 10; two more saved nothing beyond it.
     attempts = lab.events(root, "attempt_started")
     assert [a["resume"] and a["resume"]["step"] for a in attempts] == [None, 10, 10]
@@ -205,7 +206,7 @@ def test_a_job_that_is_stopped_leaves_nothing(lab):
 def test_prune_removes_old_runs_and_no_living_one(lab):
     old = lab.start(epochs=1)
     lab.wait_for(old, "attempt_finished")
-    lab.until(lambda: not actions.is_supervised(old))
+    lab.until(lambda: not start.is_supervised(old))
     living = lab.start(epochs=100)
     lab.wait_for(living, "training_started")
     assert lab.command("prune", "--keep", "0").returncode == 4
@@ -239,10 +240,10 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
         {"step": 0, "do": "exit", "code": 5, "attempt": 2},
     )
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     client.resume_run(root, sets=[("seed", "9")])
     lab.wait_for(root, "attempt_failed", count=2)
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     client.resume_run(root)
     lab.wait_for(root, "attempt_finished")
     plans = [(root / "attempts" / number / "plan.json").read_text() for number in ("002", "003")]
@@ -252,10 +253,10 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
 def test_settings_that_an_attempt_trained_with_stay(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     client.resume_run(root, sets=[("seed", "9")])
     lab.wait_for(root, "attempt_finished")
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not start.is_supervised(root))
     assert ("seed", "9") in run_files.load(root).request.settings
     assert not (root / "before-edit.json").exists()
 

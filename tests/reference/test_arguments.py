@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core.profile import DeviceTarget
+from launcher.core.profile.model import DeviceTarget
 from launcher.errors import UsageError
 from launcher.reference.arguments import SCRIPTS, Arguments, read
 

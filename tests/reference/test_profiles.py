@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from launcher.core.make_plan import make_plan
-from launcher.core.plan import Plan, Role, RunContext
-from launcher.core.profile import Profile, StartMethod
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import Plan, Role, RunContext
+from launcher.core.profile.model import Profile, StartMethod
 from launcher.errors import RankTableError
 from launcher.reference.arguments import SCRIPTS, read
 from launcher.reference.profiles import Here, profile_of

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tui.checks import Check
-from tui.log_source import LogSource
-from tui.model import (
+from tui.logs.log_source import LogSource
+from tui.model.checks import Check
+from tui.model.run import (
     ChartData,
     Checkpoint,
     Curve,
     Evaluation,
     Failure,
+    FrameRequest,
     HomeProfile,
     HomeRun,
     HomeView,
@@ -25,7 +26,7 @@ from tui.model import (
     RunView,
     SkewData,
 )
-from tui.source import FrameRequest, PlanText, Player, RunSource, SourceError
+from tui.sources.source import PlanText, Player, RunSource, SourceError
 
 NOW = 1_766_500_000.0
 RUN = "local-cpu-20261123-191400-ab12"

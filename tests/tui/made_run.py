@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 from launcher.client import find_profile
-from launcher.core import events
-from launcher.core.metrics import DeviceRecord, pack, pack_device
-from launcher.core.paths import RunPaths
-from launcher.core.report import StepReport
-from launcher.core.run_info import RunInfo
+from launcher.core.run import events
+from launcher.core.run.info import RunInfo
+from launcher.core.run.metrics import DeviceRecord, pack, pack_device
+from launcher.core.run.paths import RunPaths
+from launcher.core.run.report import StepReport
 
 STEPS = 45
 EPOCHS = 20

@@ -4,7 +4,7 @@ from fake_source import RUN, FakeRun, FakeSource, empty
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
-from tui.model import Restart
+from tui.model.run import Restart
 from tui.screens.help import HelpScreen
 from tui.screens.job import JobScreen
 from tui.screens.run import RunScreen
@@ -193,7 +193,7 @@ async def test_copy_writes_a_file_too() -> None:
 async def test_a_job_that_ends_says_how() -> None:
     from dataclasses import replace
 
-    from tui.model import Job
+    from tui.model.run import Job
 
     source = FakeSource()
     plain, state = source.run.view, ["running", ""]

@@ -16,7 +16,7 @@ from terminal import Terminal, terminal
 
 from tui.alerts import Alert, AlertWatch, how_to_notify, sequence
 from tui.app import Dashboard
-from tui.model import RunView
+from tui.model.run import RunView
 from tui.settings import Settings, load, save, settings_path
 
 HOOK = """\

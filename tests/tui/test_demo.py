@@ -9,11 +9,11 @@ from pilots import everything, sees
 from terminal import terminal
 
 from launcher import client
-from launcher.core.metrics import unpack as records_in
+from launcher.core.run.metrics import unpack as records_in
 from tui.app import Dashboard
-from tui.recording import DemoSource, unpack
+from tui.model.run import FrameRequest
 from tui.settings import Settings
-from tui.source import FrameRequest
+from tui.sources.recording import DemoSource, unpack
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.canvas import Canvas
-from tui.curves import axis_end
-from tui.decimate import bounds, bridged, columns, smooth, without_spikes
-from tui.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
-from tui.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
-from tui.log_window import compile_pattern
+from tui.charts.curves import axis_end
+from tui.charts.decimate import bounds, bridged, columns, smooth, without_spikes
+from tui.charts.thinned import LIMIT, Thinned
+from tui.drawing.canvas import Canvas
+from tui.drawing.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
+from tui.drawing.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
+from tui.drawing.text import age, clean, duration, fit, fit_middle, milliseconds, number, size_bytes
+from tui.logs.log_window import compile_pattern
 from tui.pace import Pace
 from tui.settings import Settings, check, load, save
-from tui.text import age, clean, duration, fit, fit_middle, milliseconds, number, size_bytes
-from tui.thinned import LIMIT, Thinned
 from tui.widgets.skew_strip import heat
 
 
@@ -240,7 +240,7 @@ def test_lateness_is_judged_against_the_typical_step() -> None:
 def test_a_filtered_log_that_is_followed_takes_in_only_new_lines() -> None:
     from fake_source import ListLog
 
-    from tui.log_window import LogWindow
+    from tui.logs.log_window import LogWindow
 
     log = ListLog(["an error", *["plain"] * 500])
     window = LogWindow(log, "log")

@@ -11,13 +11,12 @@ from made_run import MadeRun
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
-from launcher.core import events
-from tui.live import LiveSource
-from tui.model import Evaluation, Job
+from launcher.core.run import events
+from tui.model.run import Evaluation, FrameRequest, Job
 from tui.screens.job import JobScreen
 from tui.screens.results import ResultsScreen, rows_of
 from tui.screens.run import RunScreen
-from tui.source import FrameRequest
+from tui.sources.live import LiveSource
 
 
 async def test_infer_takes_a_file_and_a_folder() -> None:

@@ -11,11 +11,12 @@ import pytest
 from made_run import MadeRun
 
 from launcher import client
-from launcher.core.events import AttemptStarted, RankStarted, ResumePoint
-from tui.live import LiveSource
+from launcher.core.run.events import AttemptStarted, RankStarted, ResumePoint
+from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
-from tui.replay import ReplaySource
-from tui.source import ChartRequest, FrameRequest, SourceError
+from tui.sources.live import LiveSource
+from tui.sources.replay import ReplaySource
+from tui.sources.source import SourceError
 
 ASKED = FrameRequest((ChartRequest("step_time_ms", 40), ChartRequest("loss", 40, 0.6, True)), 50)
 
@@ -184,8 +185,8 @@ def test_a_closed_replay_writes_its_copy_no_more(made: MadeRun) -> None:
 def test_a_search_in_a_huge_log_gives_the_screen_back_and_goes_on(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tui import live_log
-    from tui.log_window import LogWindow
+    from tui.logs import live_log
+    from tui.logs.log_window import LogWindow
 
     monkeypatch.setattr(live_log, "UPWARD_LIMIT", 40)
     monkeypatch.setattr(live_log, "CHUNK_LINES", 10)

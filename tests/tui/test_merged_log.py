@@ -11,10 +11,10 @@ from fake_source import FakeRun, FakeSource
 from made_run import MadeRun
 from pilots import sees, showing, text_of
 
-from tui import merged_log
-from tui.live import LiveSource
-from tui.log_source import LogSource
-from tui.log_window import LogWindow
+from tui.logs import merged_log
+from tui.logs.log_source import LogSource
+from tui.logs.log_window import LogWindow
+from tui.sources.live import LiveSource
 from tui.widgets.log_view import LogView
 
 RANKS = (0, 1, 2)
@@ -29,7 +29,7 @@ def made(own_folders: Path) -> MadeRun:
 
 def merged(made: MadeRun) -> LogSource:
     run = LiveSource().open(made.name)
-    from tui.source import FrameRequest
+    from tui.model.run import FrameRequest
 
     run.frame(FrameRequest())
     return run.merged_log(RANKS)

@@ -10,10 +10,10 @@ from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tui.checks import Check, waiting
+from tui.model.checks import Check, waiting
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
-from tui.source import SourceError
+from tui.sources.source import SourceError
 
 HINT = "python -m effnet data digits data/digits makes a small set to try with."
 
@@ -170,7 +170,7 @@ def test_a_board_groups_by_check_and_answer() -> None:
 def test_the_real_source_asks_this_machine_and_names_what_was_overridden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tui.live import LiveSource
+    from tui.sources.live import LiveSource
 
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "data" / "train" / "a").mkdir(parents=True)

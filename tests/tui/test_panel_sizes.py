@@ -10,9 +10,9 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from tui.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange
+from tui.drawing.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange
+from tui.drawing.sizes import dragged, higher, wider
 from tui.settings import check, load, settings_path
-from tui.sizes import dragged, higher, wider
 from tui.widgets.chart import Chart
 from tui.widgets.log_view import LogView
 

@@ -8,11 +8,11 @@ from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tui.readonly import ReadOnlySource
 from tui.screens.home import HomeScreen
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
-from tui.source import SourceError
+from tui.sources.readonly import ReadOnlySource
+from tui.sources.source import SourceError
 
 LEAVING = {"q", "ctrl+q", "ctrl+c", "ctrl+z", "escape", "ctrl+p", "question_mark", "T"}
 
@@ -138,8 +138,8 @@ async def test_a_resume_says_its_command() -> None:
 
 
 def test_the_real_commands_of_both_ends() -> None:
-    from tui.live import LiveSource
-    from tui.source import NO, SAVE
+    from tui.sources.live import LiveSource
+    from tui.sources.source import NO, SAVE
 
     source = LiveSource()
     assert source.command("stop", "a", {}) == "effnet-launch stop a"

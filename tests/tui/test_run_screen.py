@@ -4,9 +4,9 @@ import pytest
 from fake_source import RUN, FakeRun, FakeSource, ListLog
 from pilots import everything, sees, showing, text_of, until
 
+from tui.model.run import FrameRequest
 from tui.screens.home import HomeScreen
 from tui.screens.run import RunScreen
-from tui.source import FrameRequest
 from tui.widgets.chart import Chart
 from tui.widgets.log_view import LogView
 from tui.widgets.rank_table import RankTable

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from textual import events
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tui.feed import Feed
-from tui.layout import MIN_HEIGHT, MIN_WIDTH, too_small
+from tui.context import Context, context_of
+from tui.drawing.layout import MIN_HEIGHT, MIN_WIDTH, too_small
+from tui.sources.feed import Feed
 from tui.widgets.hint_bar import Hint, HintBar
-
-if TYPE_CHECKING:
-    from tui.app import Dashboard
-
 
 BLOCKED_S: Final = 2.0  # a terminal that takes nothing for so long gets the next frame anyway
 FIRST: Final = ("resume",)
@@ -28,9 +25,9 @@ class FeedScreen(Screen[None]):
     feed: Feed | None = None
 
     @property
-    def dashboard(self) -> Dashboard:
-        """The app, by its own type."""
-        return cast("Dashboard", self.app)
+    def dashboard(self) -> Context:
+        """The app around this."""
+        return context_of(self)
 
     def start_feed(self) -> None:
         """Start the feed's thread, once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,6 +12,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
+
+from tui.context import context_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,6 @@ class ConfirmScreen(ModalScreen[str]):
 
     def action_copy(self) -> None:
         """Copy the command of the button that has the focus, else of the first answer."""
-        from tui.app import Dashboard
-
         focused = "" if self.focused is None else self.focused.id
         chosen = next((one for one in self._answers if one.name == focused), self._answers[0])
-        cast(Dashboard, self.app).copy_text(chosen.command, "command")
+        context_of(self).copy_text(chosen.command, "command")

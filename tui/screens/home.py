@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tui.feed import HomeFeed
-from tui.messages import HomePolled, SourceFailed
-from tui.model import HomeProfile, HomeRun, HomeView, tone_of
+from tui.drawing.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, number, plural
+from tui.model.run import HomeProfile, HomeRun, HomeView, tone_of
 from tui.screens.base import FeedScreen
-from tui.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, number, plural
+from tui.sources.feed import HomeFeed
+from tui.sources.messages import HomePolled, SourceFailed
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList

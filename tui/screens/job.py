@@ -12,9 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static
 
-from tui.model import Checkpoint, Evaluation, RunView
-from tui.source import SHARE_DEVICE, YES, JobField
-from tui.text import NOT_KNOWN, clean, number
+from tui.context import context_of
+from tui.drawing.text import NOT_KNOWN, clean, number
+from tui.model.run import Checkpoint, Evaluation, RunView
+from tui.sources.source import SHARE_DEVICE, YES, JobField
 
 CommandMaker = Callable[[str, str, Mapping[str, str]], str]
 
@@ -187,10 +188,8 @@ class JobScreen(ModalScreen[dict[str, str]]):
 
     def action_copy(self) -> None:
         """The command, as it stands."""
-        from tui.app import Dashboard
-
         text = self._command(self._kind, self._view.id, self.options())
-        cast(Dashboard, self.app).copy_text(text, "command")
+        context_of(self).copy_text(text, "command")
 
     def action_leave(self) -> None:
         """Nothing is started."""

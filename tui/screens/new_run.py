@@ -12,12 +12,12 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from tui.feed import in_background
-from tui.messages import ActionDone, ActionFailed, PlanMade
-from tui.model import HomeProfile
+from tui.drawing.text import clean
+from tui.model.run import HomeProfile
 from tui.screens.new_run_checks import CheckedScreen
-from tui.source import DATA_PATH, IGNORE, PlanText, SourceError
-from tui.text import clean
+from tui.sources.feed import in_background
+from tui.sources.messages import ActionDone, ActionFailed, PlanMade
+from tui.sources.source import DATA_PATH, IGNORE, PlanText, SourceError
 from tui.widgets.check_list import CheckList
 from tui.widgets.hint_bar import HintBar
 

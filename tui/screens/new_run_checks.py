@@ -8,11 +8,11 @@ from typing import Final
 from textual.message import Message
 from textual.widgets import Input
 
-from tui.checks import CheckBoard, waiting
-from tui.feed import in_background
-from tui.messages import CheckCame, ChecksBegun, ChecksDone
+from tui.model.checks import CheckBoard, waiting
 from tui.screens.base import FeedScreen
-from tui.source import SourceError
+from tui.sources.feed import in_background
+from tui.sources.messages import CheckCame, ChecksBegun, ChecksDone
+from tui.sources.source import SourceError
 from tui.widgets.check_list import CheckList
 
 LEAST_ROOM: Final = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from rich.segment import Segment
 from textual.app import ComposeResult
@@ -13,9 +13,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.live_view import job_words
-from tui.model import Checkpoint, Evaluation, RunView
-from tui.text import NOT_KNOWN, age, clean, number, size_bytes
+from tui.context import context_of
+from tui.drawing.text import NOT_KNOWN, age, clean, number, size_bytes
+from tui.model.run import Checkpoint, Evaluation, RunView
+from tui.sources.live_view import job_words
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
 
@@ -137,9 +138,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         self.query_one("#jobs", Static).update(Content(clean_lines(text)))
 
     def _line(self, row: Row) -> Line:
-        from tui.app import Dashboard
-
-        palette = cast(Dashboard, self.app).palette
+        palette = context_of(self).palette
         saved, rated = row.checkpoint, row.evaluation
         top_1, top_5 = (None, None) if rated is None else (rated.top_1, rated.top_5)
         epoch = rated.epoch if saved is None and rated is not None else saved and saved.epoch
@@ -191,10 +190,8 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
 
     def action_copy(self) -> None:
         """The path of the file under the cursor."""
-        from tui.app import Dashboard
-
         if path := self._path():
-            cast(Dashboard, self.app).copy_text(path, "path")
+            context_of(self).copy_text(path, "path")
 
     def action_leave(self) -> None:
         """Back."""

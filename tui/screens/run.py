@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.feed import LogFeed, RunFeed
-from tui.messages import RestartChosen, RunPolled, SourceFailed
-from tui.model import Restart, RunFrame
+from tui.model.run import Restart, RunFrame
 from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
-from tui.source import Player, RunSource
+from tui.sources.feed import LogFeed, RunFeed
+from tui.sources.messages import RestartChosen, RunPolled, SourceFailed
+from tui.sources.source import Player, RunSource
 from tui.widgets.chart import Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import Hint
@@ -125,7 +125,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep the last picture; its age grows and the reason is said."""
         if self.frame is None and self.source is None:
-            self.dashboard.notify(message.problem, severity="error", timeout=10, markup=False)
+            self.app.notify(message.problem, severity="error", timeout=10, markup=False)
             self.dismiss()
             return
         self._problem = message.problem

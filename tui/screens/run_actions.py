@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui.feed import in_background
-from tui.messages import ActionDone, ActionFailed, RestartChosen
-from tui.model import RESUMABLE_STATES, Restart, RunFrame, RunView
+from tui.context import Context
+from tui.drawing.text import plural
+from tui.model.run import RESUMABLE_STATES, Restart, RunFrame, RunView
 from tui.screens.confirm import Answer, ConfirmScreen
-from tui.source import NO, SAVE, RunSource, SourceError
-from tui.text import plural
-
-if TYPE_CHECKING:
-    from tui.app import Dashboard
+from tui.sources.feed import in_background
+from tui.sources.messages import ActionDone, ActionFailed, RestartChosen
+from tui.sources.source import NO, SAVE, RunSource, SourceError
 
 
 class RunActions(Screen[None]):
@@ -39,7 +37,7 @@ class RunActions(Screen[None]):
         def source(self) -> RunSource | None: ...
 
         @property
-        def dashboard(self) -> Dashboard: ...
+        def dashboard(self) -> Context: ...
 
     def look_now(self) -> None:
         """Something changed: do not wait for the next poll."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui.feed import LogFeed
-from tui.log_window import LogWindow
-from tui.messages import LogRead
-from tui.model import RunFrame
-from tui.source import RunSource
-from tui.widgets.failure_card import ranks_in_words
+from tui.drawing.wording import ranks_in_words
+from tui.logs.log_window import LogWindow
+from tui.model.run import RunFrame
+from tui.sources.feed import LogFeed
+from tui.sources.messages import LogRead
+from tui.sources.source import RunSource
 from tui.widgets.log_view import Command, LogView
 from tui.widgets.rank_table import RankTable
 

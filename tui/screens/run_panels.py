@@ -10,12 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.feed import RunFeed
-from tui.layout import Layout, arrange
-from tui.model import RunFrame
+from tui.drawing.layout import Layout, arrange
+from tui.drawing.sizes import Shares, dragged, higher, wider
+from tui.model.run import ChartRequest, FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
-from tui.sizes import Shares, dragged, higher, wider
-from tui.source import ChartRequest, FrameRequest
+from tui.sources.feed import RunFeed
 from tui.widgets.chart import FIELD_NAMES, Chart
 from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted

@@ -10,11 +10,11 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 
-from tui.canvas import Canvas, Cell, sub_columns
-from tui.decimate import bounds, bridged, without_spikes
-from tui.glyphs import ASCII
-from tui.model import ChartData
-from tui.text import fit, milliseconds, number, size_bytes
+from tui.charts.decimate import bounds, bridged, without_spikes
+from tui.drawing.canvas import Canvas, Cell, sub_columns
+from tui.drawing.glyphs import ASCII
+from tui.drawing.text import fit, milliseconds, number, size_bytes
+from tui.model.run import ChartData
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 

@@ -9,8 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 
-from tui.checks import FAILED, OK, PENDING, SKIPPED, WARNING, CheckBoard, Group
-from tui.text import clean, fit, plural
+from tui.drawing.text import clean, fit, plural
+from tui.model.checks import FAILED, OK, PENDING, SKIPPED, WARNING, CheckBoard, Group
 from tui.widgets.lines import Line, LineView, bar
 
 NAME_WIDTH: Final = 15

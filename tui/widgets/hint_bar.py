@@ -8,7 +8,7 @@ from typing import Final
 from rich.segment import Segment
 from textual import events
 
-from tui.text import fit
+from tui.drawing.text import fit
 from tui.widgets.lines import LineView
 
 Hint = tuple[str, str]

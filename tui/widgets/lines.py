@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -11,12 +10,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.glyphs import Glyphs
-from tui.text import fit
-from tui.themes import Palette
-
-if TYPE_CHECKING:
-    from tui.app import Dashboard
+from tui.context import Context, context_of
+from tui.drawing.glyphs import Glyphs
+from tui.drawing.text import fit
+from tui.drawing.themes import Palette
 
 Line = Sequence[Segment]
 
@@ -47,9 +44,9 @@ class LineView(Widget):
         self.lines_painted = 0  # since the start; the benchmark and tests read it
 
     @property
-    def dashboard(self) -> Dashboard:
-        """The app, by its own type."""
-        return cast("Dashboard", self.app)
+    def dashboard(self) -> Context:
+        """The app around this."""
+        return context_of(self)
 
     @property
     def palette(self) -> Palette:

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from tui.log_window import LogWindow
+from tui.logs.log_window import LogWindow
 from tui.widgets.log_view import LogView
 
 

@@ -11,9 +11,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui.log_source import level_of
-from tui.log_window import LogFrame, LogWindow, describe
-from tui.text import clean, fit
+from tui.drawing.text import clean, fit
+from tui.logs.log_source import level_of
+from tui.logs.log_window import LogFrame, LogWindow, describe
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from tui.text import fit
+from tui.drawing.text import fit
 from tui.widgets.lines import Line, LineView
 
 

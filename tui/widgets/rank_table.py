@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from tui.model import RankRow, RunView
-from tui.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
+from tui.drawing.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
+from tui.model.run import RankRow, RunView
 from tui.widgets.lines import Line, LineView, bar, cell
 
 STALE_S: Final = 15.0  # older figures are shown as old

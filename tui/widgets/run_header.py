@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
-from tui.model import RunView, tone_of
-from tui.text import age, clean, duration, fit, fit_middle, number
+from tui.drawing.text import age, clean, duration, fit, fit_middle, number
+from tui.model.run import RunView, tone_of
 from tui.widgets.lines import LineView
 
 

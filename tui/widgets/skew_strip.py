@@ -7,8 +7,8 @@ from typing import Final, Literal
 from rich.segment import Segment
 from textual import events
 
-from tui.model import SkewData
-from tui.text import clean, fit, milliseconds
+from tui.drawing.text import clean, fit, milliseconds
+from tui.model.run import SkewData
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 

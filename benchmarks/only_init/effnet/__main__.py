@@ -9,7 +9,7 @@ import mindspore as ms
 
 ms.set_device("CPU")
 if "EFFNET_TOKEN" in os.environ:
-    from effnet.train.group import join
+    from effnet.distributed.group import join
 
     group = join(True)
     print(f"rank {group.rank} of {group.size}", flush=True)

@@ -11,10 +11,12 @@ import sys
 
 
 def break_supervisor():
-    from launcher.core import events
-    from launcher.shell import attempt, event_log, mirror
+    from launcher.core.run import events
+    from launcher.remote import sync
+    from launcher.store import event_log
+    from launcher.supervisor import attempt
 
-    name_failure, add, take = attempt.name_failure, event_log.EventLog.add, mirror.Copy.take
+    name_failure, add, take = attempt.name_failure, event_log.EventLog.add, sync.Copy.take
 
     def name_wrong(deaths, ranks):
         return dataclasses.replace(name_failure(deaths, ranks), rank=0, node="alpha")
@@ -31,16 +33,17 @@ def break_supervisor():
 
     attempt.name_failure = name_wrong
     event_log.EventLog.add = add_most
-    mirror.Copy.take = take_wrong
+    sync.Copy.take = take_wrong
 
 
 def break_agent():
-    from launcher.shell import ownership, records
+    from launcher.process import ownership
+    from launcher.store import record_file
 
     owned, open_file, append = (
         ownership.owned,
-        records.RecordFile.__init__,
-        records.RecordFile.append,
+        record_file.RecordFile.__init__,
+        record_file.RecordFile.append,
     )
     seen = []
 
@@ -59,11 +62,11 @@ def break_agent():
             append(self, data)
 
     ownership.owned = blind
-    records.RecordFile.__init__ = remember
-    records.RecordFile.append = append_most
+    record_file.RecordFile.__init__ = remember
+    record_file.RecordFile.append = append_most
 
 
-if "launcher.shell.supervisor" in sys.orig_argv:
+if "launcher.supervisor" in sys.orig_argv:
     break_supervisor()
-if "launcher.shell.agent" in sys.orig_argv:
+if "launcher.agent" in sys.orig_argv:
     break_agent()

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.checkpoints import CheckpointFacts, Manifest, choose, parse_manifest
+from launcher.core.run.checkpoints import CheckpointFacts, Manifest, choose, parse_manifest
 
 GOOD = {"sha256": "ab", "bytes": 10, "epoch": 1, "step": 45, "steps_per_epoch": 45, "world_size": 2}
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.doctor.facts import (
+from launcher.core.checks.row import Row, RowState
+from launcher.core.checks.toolkit_facts import (
     ASCEND_LIBRARIES,
     ASCEND_PLUGIN,
+    CUDA_FIX,
     CUDA_LIBRARIES,
     DRIVER,
     GPU_PLUGIN,
@@ -17,10 +19,8 @@ from launcher.core.doctor.facts import (
     Cuda,
     Library,
 )
-from launcher.core.doctor.rows import CUDA_FIX
-from launcher.core.doctor.rules import doctor_rows, toolkit_rows
-from launcher.core.preflight.facts import Device, Devices
-from launcher.core.preflight.row import Row, RowState
+from launcher.core.checks.toolkit_rules import doctor_rows, toolkit_rows
+from launcher.core.devices.model import Device, Devices
 
 
 def cuda(**changes: object) -> Backend:

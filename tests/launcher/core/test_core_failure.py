@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.events import FailureKind
-from launcher.core.failure import Death, explain, name_failure
-from launcher.core.symptoms import HCCL_CODES
+from launcher.core.diagnosis.failure import Death, explain, name_failure
+from launcher.core.diagnosis.symptoms import HCCL_CODES
+from launcher.core.run.events import FailureKind
 
 FOLLOWER = (
     "[ERROR] DISTRIBUTED: Ring ReduceScatter wait receiving [1,1255] failed",

@@ -14,21 +14,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core import events, hccn, heartbeat, state
-from launcher.core.checkpoints import parse_manifest
-from launcher.core.codec import Mismatch, from_plain
-from launcher.core.hostfile import lint_hostfile, parse_hostfile, slots_of
-from launcher.core.make_plan import make_plan
-from launcher.core.metrics import unpack, unpack_devices
-from launcher.core.plan import Plan, RunContext, plan_from_json
-from launcher.core.profile_load import load_profile, profile_from_json
-from launcher.core.ranktable import parse_rank_table
-from launcher.core.ranktable_lint import lint_text
-from launcher.core.report import parse
-from launcher.core.run_info import parse_run_info
+from launcher.core.devices import hccn
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import Plan, RunContext, plan_from_json
+from launcher.core.profile.load import load_profile, profile_from_json
+from launcher.core.run import events, fold, heartbeat
+from launcher.core.run.checkpoints import parse_manifest
+from launcher.core.run.info import parse_run_info
+from launcher.core.run.metrics import unpack, unpack_devices
+from launcher.core.run.report import parse
+from launcher.core.tables.hostfile import lint_hostfile, parse_hostfile, slots_of
+from launcher.core.tables.rank_table import parse_rank_table
+from launcher.core.tables.rank_table_lint import lint_text
+from launcher.core.text.codec import Mismatch, from_plain
 from launcher.errors import HostfileError, LaunchError, RankTableError
+from launcher.ipc.channel import Channel
 from launcher.reading.profiles import list_profiles
-from launcher.shell.channel import Channel
 
 ROOT = Path(__file__).parents[3]
 PROFILES = [path.read_text() for path in sorted((ROOT / "cluster_profiles").glob("*.toml"))]
@@ -156,7 +157,7 @@ def test_report_lines(line: str) -> None:
 def test_event_files(lines: list[bytes]) -> None:
     """The fold takes whatever is in the file, and says what it skipped."""
     found = [events.parse_event(line) for line in b"\n".join(lines).split(b"\n")]
-    folded = state.fold(found)
+    folded = fold.fold(found)
     assert folded.skipped >= found.count(None)
 
 
@@ -224,7 +225,7 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_orders_of_any_shape(data: Any) -> None:
     """What a node agent is told comes through this."""
-    from launcher.shell.orders import NodeOrder
+    from launcher.core.plan.orders import NodeOrder
 
     with pytest.raises(Mismatch):
         from_plain(NodeOrder, data)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from launcher.core.hang import (
+from launcher.core.diagnosis.hang import (
     HangLimits,
     RankSight,
     limit_s,
     silent_ranks,
     usual_interval_s,
 )
-from launcher.core.heartbeat import Heartbeat, Phase
-from launcher.core.metrics import pack, unpack
-from launcher.core.profile import Limits
-from launcher.core.report import StepReport
+from launcher.core.profile.model import Limits
+from launcher.core.run.heartbeat import Heartbeat, Phase
+from launcher.core.run.metrics import pack, unpack
+from launcher.core.run.report import StepReport
 
 LIMITS = HangLimits.of(Limits())
 

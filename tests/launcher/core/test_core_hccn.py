@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.hccn import chosen_ips, parse_hccn_conf, parse_health, parse_tool_ip
+from launcher.core.devices.hccn import chosen_ips, parse_hccn_conf, parse_health, parse_tool_ip
 
 
 def test_the_tool() -> None:

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.hostfile import (
+from launcher.core.profile.model import Node
+from launcher.core.profile.placement import place_nodes
+from launcher.core.tables.hostfile import (
     HostLine,
     lint_hostfile,
     make_hostfile,
     parse_hostfile,
     slots_of,
 )
-from launcher.core.placement import place_nodes
-from launcher.core.profile import Node
 from launcher.errors import HostfileError
 
 

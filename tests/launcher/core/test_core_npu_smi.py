@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.npu_smi import MEGABYTE, chip_of, parse_health, parse_info
+from launcher.core.devices.npu_smi import MEGABYTE, chip_of, parse_health, parse_info
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

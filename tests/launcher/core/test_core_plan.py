@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.cpu_tuning import cpu_share
-from launcher.core.make_plan import make_plan
-from launcher.core.placement import place, place_nodes
-from launcher.core.plan import NodeFacts, Plan, PlannedProcess, Role, RunContext, plan_from_json
-from launcher.core.profile import Device, DeviceTarget, Node, Profile, StartMethod
-from launcher.core.profile_load import load_profile
-from launcher.core.start_ranktable import rank_table
+from launcher.core.plan.cpu import cpu_share
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import (
+    NodeFacts,
+    Plan,
+    PlannedProcess,
+    Role,
+    RunContext,
+    plan_from_json,
+)
+from launcher.core.plan.ranktable import rank_table
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Device, DeviceTarget, Node, Profile, StartMethod
+from launcher.core.profile.placement import place, place_nodes
 from launcher.errors import LaunchError, PlanError, RankTableError
 from launcher.reading.profiles import find_profile
 

@@ -6,25 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.preflight.device_rules import device_rows
-from launcher.core.preflight.facts import (
-    Bind,
-    Data,
-    Device,
-    Devices,
-    Folder,
-    Holder,
-    Interface,
-    Machine,
-    Peer,
-    Route,
-    Split,
-)
-from launcher.core.preflight.joint_rules import joint_rows
-from launcher.core.preflight.machine_rules import machine_rows
-from launcher.core.preflight.peer_rules import peer_row
-from launcher.core.preflight.questions import questions
-from launcher.core.preflight.row import (
+from launcher.core.checks.device_rules import device_rows
+from launcher.core.checks.facts import Bind, Data, Folder, Interface, Machine, Peer, Route, Split
+from launcher.core.checks.joint_rules import joint_rows, peer_row
+from launcher.core.checks.machine_rules import machine_rows
+from launcher.core.checks.questions import questions
+from launcher.core.checks.row import (
     CHECKS,
     Row,
     RowState,
@@ -34,8 +21,9 @@ from launcher.core.preflight.row import (
     expected,
     sorted_rows,
 )
-from launcher.core.profile import Profile
-from launcher.core.profile_load import load_profile
+from launcher.core.devices.model import Device, Devices, Holder
+from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Profile
 from launcher.errors import UsageError
 from launcher.reading.profiles import list_profiles
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from launcher.core import profile_load
-from launcher.core.make_plan import make_plan
-from launcher.core.plan import RunContext, plan_from_json
-from launcher.core.profile import (
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import RunContext, plan_from_json
+from launcher.core.profile import load
+from launcher.core.profile.load import load_profile, profile_from_json
+from launcher.core.profile.model import (
     Checkpoint,
     Device,
     Limits,
@@ -28,7 +29,6 @@ from launcher.core.profile import (
     Retry,
     parse_cpus,
 )
-from launcher.core.profile_load import load_profile, profile_from_json
 from launcher.errors import LaunchError, ProfileError
 from launcher.reading.profiles import list_profiles
 
@@ -186,7 +186,7 @@ def test_values_of_any_kind_raise_nothing_else(
 ) -> None:
     raw = {**top, "nodes": [node, top.get("nodes")]} if "nodes" in top else dict(top)
     stand_in = SimpleNamespace(loads=lambda _: raw)
-    with mock.patch.object(profile_load, "_toml", stand_in), contextlib.suppress(LaunchError):
+    with mock.patch.object(load, "_toml", stand_in), contextlib.suppress(LaunchError):
         load_profile("", "p.toml")
 
 

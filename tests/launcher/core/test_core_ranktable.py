@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.placement import place_nodes
-from launcher.core.profile import Chip, Device, Node
-from launcher.core.ranktable import RankTable, make_rank_table, parse_rank_table
-from launcher.core.ranktable_lint import lint_text
+from launcher.core.profile.model import Chip, Device, Node
+from launcher.core.profile.placement import place_nodes
+from launcher.core.tables.rank_table import RankTable, make_rank_table, parse_rank_table
+from launcher.core.tables.rank_table_lint import lint_text
 from launcher.errors import RankTableError
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core import metrics
-from launcher.core.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
-from launcher.core.metrics import DeviceRecord
-from launcher.core.report import StepReport
+from launcher.core.run import metrics
+from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
+from launcher.core.run.metrics import DeviceRecord
+from launcher.core.run.report import StepReport
 
 FLOATS = st.none() | st.floats(allow_nan=False, width=32)
 

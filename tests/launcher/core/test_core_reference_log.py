@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core.report import EpochReport, EvalResult, StepReport, parse
+from launcher.core.run.report import EpochReport, EvalResult, StepReport, parse
 
 LINES = (Path(__file__).parents[1] / "fixtures/reference-log.txt").read_text().splitlines()
 
@@ -70,7 +70,7 @@ def test_the_epoch_line_of_its_code() -> None:
 
 def test_our_own_lines_are_those() -> None:
     """Ours say the same in the same words: what reads the one reads the other."""
-    from effnet.train import report
+    from effnet.contract import report
 
     own = report.epoch_line(1, 1301358.75, 2082.174, 5.814, 619.1)
     assert re.sub(r", images/s:\[619.1\]$", "", own) == LINES[0].replace("：", ": ").replace(

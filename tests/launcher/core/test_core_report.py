@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core import report
-from launcher.core.report import (
+from launcher.core.run import report
+from launcher.core.run.report import (
     CheckpointSaved,
     Done,
     EpochReport,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core import events as e
-from launcher.core.events import EVENTS, Event, Failure, FailureKind, parse_event, to_json
-from launcher.core.state import LEGAL, RunState, RunStatus, apply, fold
+from launcher.core.run import events as e
+from launcher.core.run.events import EVENTS, Event, Failure, FailureKind, parse_event, to_json
+from launcher.core.run.fold import LEGAL, RunState, RunStatus, apply, fold
 
 FAILURE = Failure(FailureKind.OOM, "no memory", rank=1, node="b", signal=9, followers=(0,))
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.metrics import pack
-from launcher.core.paths import RunPaths
-from launcher.core.report import StepReport
-from launcher.reading.column import Column
-from launcher.reading.curves import Curves
+from launcher.core.run.metrics import pack
+from launcher.core.run.paths import RunPaths
+from launcher.core.run.report import StepReport
+from launcher.reading.curves import Column, Curves
 
 Record = tuple[int, float | None, int | None]
 

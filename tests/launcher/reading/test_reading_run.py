@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.core import events as e
-from launcher.core import metrics
-from launcher.core.events import Event, to_json
-from launcher.core.heartbeat import Phase
-from launcher.core.paths import RankPaths, RunPaths
-from launcher.core.report import StepReport
-from launcher.core.run_info import RunInfo
-from launcher.core.state import RunStatus
+from launcher.core.run import events as e
+from launcher.core.run import metrics
+from launcher.core.run.events import Event, to_json
+from launcher.core.run.fold import RunStatus
+from launcher.core.run.heartbeat import Phase
+from launcher.core.run.info import RunInfo
+from launcher.core.run.paths import RankPaths, RunPaths
+from launcher.core.run.report import StepReport
 from launcher.errors import ProfileError, RunNotFoundError, UsageError
 from launcher.reading.growing import GrowingLines
 from launcher.reading.snapshot import RankStatus
@@ -343,7 +343,7 @@ def test_a_client_that_only_reads_loads_neither_processes_nor_ssh() -> None:
     code = (
         "import sys, launcher.client;"
         "bad = [m for m in ('asyncio', 'paramiko', 'textual', 'mindspore', 'numpy',"
-        " 'launcher.shell.actions', 'effnet') if m in sys.modules];"
+        " 'launcher.runs.start', 'effnet') if m in sys.modules];"
         "sys.exit(repr(bad) if bad else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,0 +1,127 @@
+"""The reference's augmentation policy: one of 25 pairs of operations, each with its chance.
+
+Read off mindspore-ai/models, official/cv/Efficientnet/efficientnet-b2/src/dataset.py, and kept as
+it acts there, which is not AutoAugment as published: solarize inverts a random range of values
+below its threshold, shear is 0.15 *degrees*, posterize keeps 1 or 2 bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from effnet.data.augment import transforms
+
+Operation = Callable[[Image.Image, int, np.random.Generator], Image.Image]
+"""An image, the level from 0 to 10, and where random numbers come from."""
+
+
+def _either_sign(value: float, rng: np.random.Generator) -> float:
+    return value if rng.random() < 0.5 else -value
+
+
+def _posterize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.posterize(image, 4 - level * 4 // 10)
+
+
+def _rotate(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.rotate(image, _either_sign(level * 30 // 10, rng))
+
+
+def _shear_x(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.shear_x(image, _either_sign(level * 0.3 / 10, rng))
+
+
+def _solarize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    threshold = 256 - level * 256 // 10
+    low, high = sorted(rng.integers(0, threshold, size=2, endpoint=True).tolist())
+    return transforms.solarize_between(image, low, high)
+
+
+def _colour(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.saturation(image, _factor(level))
+
+
+def _contrast(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.contrast(image, _factor(level))
+
+
+def _sharpness(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.sharpness(image, _factor(level))
+
+
+def _equalize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.equalize(image)
+
+
+def _autocontrast(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.autocontrast(image)
+
+
+def _invert(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+    return transforms.invert(image)
+
+
+def _factor(level: int) -> float:
+    return level * 1.8 / 10 + 0.1
+
+
+OPERATIONS: dict[str, Operation] = {
+    "posterize": _posterize,
+    "rotate": _rotate,
+    "shear_x": _shear_x,
+    "solarize": _solarize,
+    "colour": _colour,
+    "contrast": _contrast,
+    "sharpness": _sharpness,
+    "equalize": _equalize,
+    "autocontrast": _autocontrast,
+    "invert": _invert,
+}
+
+Step = tuple[str, int, float]
+"""Operation, level, probability."""
+
+REFERENCE: tuple[tuple[Step, Step], ...] = (
+    (("posterize", 8, 0.4), ("rotate", 9, 0.6)),
+    (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
+    (("equalize", 0, 0.8), ("equalize", 0, 0.6)),
+    (("posterize", 7, 0.6), ("posterize", 6, 0.6)),
+    (("equalize", 0, 0.4), ("solarize", 4, 0.2)),
+    (("equalize", 0, 0.4), ("rotate", 8, 0.8)),
+    (("solarize", 3, 0.6), ("equalize", 0, 0.6)),
+    (("posterize", 5, 0.8), ("equalize", 0, 1.0)),
+    (("rotate", 3, 0.2), ("solarize", 8, 0.6)),
+    (("equalize", 0, 0.6), ("posterize", 6, 0.4)),
+    (("rotate", 8, 0.8), ("colour", 0, 0.4)),
+    (("rotate", 9, 0.4), ("equalize", 0, 0.6)),
+    (("equalize", 0, 0.0), ("equalize", 0, 0.8)),
+    (("invert", 0, 0.6), ("equalize", 0, 1.0)),
+    (("colour", 4, 0.6), ("contrast", 8, 1.0)),
+    (("rotate", 8, 0.8), ("colour", 2, 1.0)),
+    (("colour", 8, 0.8), ("solarize", 7, 0.8)),
+    (("sharpness", 7, 0.4), ("invert", 0, 0.6)),
+    (("shear_x", 5, 0.6), ("equalize", 0, 1.0)),
+    (("colour", 0, 0.4), ("equalize", 0, 0.6)),
+    (("equalize", 0, 0.4), ("solarize", 4, 0.2)),
+    (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
+    (("invert", 0, 0.6), ("equalize", 0, 1.0)),
+    (("colour", 4, 0.6), ("contrast", 8, 1.0)),
+    (("equalize", 0, 0.8), ("equalize", 0, 0.6)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """One of ``choices``, drawn evenly, and its steps in order, each with its probability."""
+
+    choices: tuple[tuple[Step, ...], ...] = REFERENCE
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        for name, level, probability in self.choices[int(rng.integers(len(self.choices)))]:
+            if rng.random() < probability:
+                image = OPERATIONS[name](image, level, rng)
+        return image

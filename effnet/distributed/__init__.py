@@ -1,0 +1,1 @@
+"""Ranks that train together: meeting, groups, all-reduce through shared memory."""

@@ -1,0 +1,102 @@
+"""The ranks that train together, and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effnet.arrays import aligned
+from effnet.distributed.meeting import orderly_threads
+from effnet.errors import EffnetError
+
+_STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
+
+
+class GroupError(EffnetError):
+    """The ranks could not be brought together."""
+
+
+class PeerGone(EffnetError):
+    """Another rank ended while this one waited for it; that one's log has the cause."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """This rank's place among `size` ranks."""
+
+    rank: int = 0
+    size: int = 1
+
+    def sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Element-wise sum over all ranks, the same bits on each; waits for the slowest."""
+        if self.size == 1:
+            return values
+        from mindspore import Tensor, ops
+
+        reduced = ops.AllReduce(ops.ReduceOp.SUM)(Tensor.from_numpy(values))
+        result: NDArray[np.float32] = reduced.asnumpy()
+        return result
+
+    def from_first(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rank 0's values on every rank; the others' say only the shape."""
+        return self.sum(values if self.rank == 0 else np.zeros_like(values))
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.sum(np.zeros(1, np.float32))
+
+
+class Sum(Protocol):
+    """Adds the same numbers of all ranks, again and again."""
+
+    @property
+    def bucket(self) -> NDArray[np.float32]:
+        """This rank's numbers, flat, to be filled before each `reduce`."""
+        ...
+
+    def reduce(self) -> NDArray[np.float32]:
+        """The sums, the same bits on each rank, until the next call; waits for the slowest."""
+        ...
+
+
+class CollectiveSum:
+    """A `Sum` of `size` float32 numbers by MindSpore's collective library."""
+
+    def __init__(self, group: Group, size: int) -> None:
+        self._group = group
+        self.bucket = aligned(size)
+
+    def reduce(self) -> NDArray[np.float32]:
+        return self._group.sum(self.bucket)
+
+
+def join(distributed: bool) -> Group:
+    """Bring this rank together with its peers, as the launcher's environment says.
+
+    Call it after `mindspore.set_device`. It returns when all are there. Raises `GroupError`
+    where the environment names no peers or MindSpore gives up.
+    """
+    if not distributed:
+        return Group()
+    if not any(name in os.environ for name in _STARTERS):
+        raise GroupError(
+            "run_distribute is on, but nothing in the environment says which rank this is",
+            hint="start it with `effnet-launch start PROFILE`, msrun or mpirun",
+        )
+    from mindspore import communication
+
+    try:
+        number = os.environ.get("RANK_ID", "")
+        with orderly_threads(int(number) if number.isdecimal() else 0):
+            communication.init()
+    except (RuntimeError, ValueError) as error:
+        first = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise GroupError(
+            f"the ranks did not come together: {first}",
+            hint="look at the scheduler's log; is MS_SCHED_HOST:MS_SCHED_PORT reachable?",
+        ) from error
+    return Group(communication.get_rank(), communication.get_group_size())

@@ -1,0 +1,212 @@
+"""`python -m effnet eval`."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from effnet import config as configuration
+from effnet import flags, modelarts
+from effnet.answer import Give, answering
+
+EXAMPLES = """\
+examples:
+  python -m effnet eval --dataset_path data/digits --checkpoint_path checkpoint/step-00000045.ckpt
+  python -m effnet eval --dataset_path DIR --checkpoint_path FILE --eval_image_size 288 --json
+  python -m effnet eval --dataset_path DIR --checkpoint_path FILE --weights model
+  effnet-launch eval latest
+
+Network, classes, preprocessing and loss are the checkpoint's unless a flag says otherwise. DIR
+holds class folders, or train/ and val/, of which val/ is taken.
+"""
+
+_KEYS = (
+    "device_target",
+    "batch_size",
+    "eval_image_size",
+    "eval_resize",
+    "crop_pct",
+    "interpolation",
+    "normalization",
+    "mode",
+    "max_bad_images",
+    "num_workers",
+    "image_cache_mb",
+)
+
+
+def add_arguments(commands: Any) -> None:
+    parser = commands.add_parser(
+        "eval",
+        help="loss and accuracy of a checkpoint over a folder",
+        description="Loss and accuracy of a checkpoint over a folder, each image exactly once.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # The reference's README: eval.py [DEVICE_ID] [PATH_CHECKPOINT] [DATA_DIR] [DEVICE_TARGET].
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    flags.add(parser, "dataset_path", metavar="DIR", help="the images")
+    flags.add(parser, "checkpoint_path", metavar="FILE", help="the checkpoint")
+    flags.add(parser, "config", metavar="FILE", help="TOML file of configuration keys")
+    flags.add(
+        parser,
+        "set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="one configuration key; may be given again and again",
+    )
+    flags.add(
+        parser,
+        "run_distribute",
+        type=flags.truth,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="True|False",
+        help="share the images with the ranks that the environment names",
+    )
+    flags.add(parser, "device_id", type=int, help="device of this rank (default: DEVICE_ID, or 0)")
+    flags.add(
+        parser,
+        "weights",
+        choices=("model", "ema"),
+        help="default: the moving average (ema) if the checkpoint holds one",
+    )
+    modelarts.add_arguments(parser)
+    flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
+    flags.add(parser, "json", action="store_true", help="print one JSON object")
+    group = parser.add_argument_group("configuration keys (default: the checkpoint's)")
+    for name in _KEYS:
+        key = configuration.keys()[name]
+        choices = f" ({'|'.join(key.choices)})" if key.choices else ""
+        unit = f" [{key.unit}]" if key.unit else ""
+        flags.add(group, name, metavar="X", help=(key.doc + choices + unit).replace("%", "%%"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0; raises `EffnetError`."""
+    with answering(args.json) as give:
+        _complete(args)
+        _evaluate(args, give)
+    return 0
+
+
+def _complete(args: argparse.Namespace) -> None:
+    """Takes words and data_url for what the flags leave open. Raises `UsageError`."""
+    if args.words:
+        if not 3 <= len(args.words) <= 4:
+            raise modelarts.UsageError(
+                f"{len(args.words)} words, expected DEVICE_ID PATH_CHECKPOINT DATA_DIR and perhaps"
+                " DEVICE_TARGET",
+                hint="python -m effnet eval --help has the flags",
+            )
+        device_id, checkpoint, data, *target = args.words
+        if Path(checkpoint).is_dir() and Path(data).is_file():
+            checkpoint, data = data, checkpoint
+            print(
+                f"note: {checkpoint} is the checkpoint and {data} the images, as they are on disk"
+            )
+        if not device_id.isdigit():
+            raise modelarts.UsageError(f"DEVICE_ID is {device_id!r}, expected a number")
+        words = {"device_id": int(device_id), "checkpoint_path": checkpoint, "dataset_path": data}
+        words |= {"device_target": target[0]} if target else {}
+        for name, value in words.items():
+            if getattr(args, name) is None:
+                setattr(args, name, value)
+    if args.device_target is None:
+        args.device_target = args.dataset_target
+    args.dataset_path = modelarts.local_data(args) or args.dataset_path
+    missing = [f"--{n}" for n in ("dataset_path", "checkpoint_path") if not getattr(args, n)]
+    if missing:
+        raise modelarts.UsageError(
+            f"not given: {', '.join(missing)}", hint="python -m effnet eval --help has examples"
+        )
+
+
+def _evaluate(args: argparse.Namespace, give: Give) -> None:
+    from effnet import device
+    from effnet.contract import report
+    from effnet.contract.heartbeat import Heartbeat
+    from effnet.contract.progress import bar
+    from effnet.data import BadImages, Preprocessing, eval_batches, index_folder
+    from effnet.distributed.group import join
+    from effnet.evaluate.class_names import require_classes
+    from effnet.evaluate.trained_config import config_for
+    from effnet.weights import trained
+
+    # What can be wrong is found out on each rank before any waits for the others.
+    heartbeat = Heartbeat.from_environment()
+    path, manifest = trained.find(args.checkpoint_path)
+    given = {name: getattr(args, name) for name in _KEYS}
+    resolved = config_for(manifest, args.config, args.set, given)
+    config = resolved.config
+    images = index_folder(args.dataset_path, "val")
+    names = manifest.extra.get("class_names")
+    require_classes(images, names, manifest.num_classes, args.checkpoint_path)
+
+    compiles = _compiles(resolved)
+    graph = compiles and config.mode == "graph"
+    device.set_up(config.device_target, args.device_id, graph=graph)
+    group = join(args.run_distribute)
+    first = group.rank == 0
+    if first:
+        for note in resolved.notes:
+            report.say(f"note: {note}")
+    # MindSpore is slow to import, and what is above should fail fast.
+    from effnet.evaluate.evaluator import Evaluator
+
+    heartbeat.phase("compile")
+    source = trained.Trained.read(path, manifest, args.weights)
+    evaluator = Evaluator(source.network(), config, jit=compiles)
+    bad_images = BadImages(config.max_bad_images)
+    heartbeat.phase("eval")
+    batches = eval_batches(
+        images,
+        config,
+        rank=group.rank,
+        world_size=group.size,
+        preprocessing=Preprocessing.from_config(config),
+        bad_images=bad_images,
+    )
+    own_share = -(-len(images) // group.size)
+    with closing(batches), bar("eval", own_share, show=first) as progress:
+        found = evaluator(batches, group, progress)
+    heartbeat.close()
+    if len(bad_images):
+        report.say(bad_images.summary())
+    if not first:
+        return
+    step, epoch = manifest.extra.get("step"), manifest.extra.get("epoch")
+    report.say(
+        report.eval_line(
+            epoch, step, found.images, found.time_ms, found.images_per_s, source.weights
+        )
+    )
+    report.say(
+        report.result_line(found.loss, found.top_1_acc, found.top_5_acc, args.checkpoint_path)
+    )
+    give(
+        {
+            "loss": found.loss,
+            "top_1_acc": found.top_1_acc,
+            "top_5_acc": found.top_5_acc,
+            "images": found.images,
+            "unreadable": found.unreadable,
+            "checkpoint": args.checkpoint_path,
+            "weights": source.weights,
+            "step": step,
+            "epoch": epoch,
+            "images_per_s": found.images_per_s,
+        }
+    )
+
+
+def _compiles(resolved: configuration.Resolved) -> bool:
+    """Whether the network is compiled: on a CPU only where asked for, since it takes long."""
+    if resolved.config.device_target != "CPU":
+        return resolved.config.mode != "pynative"
+    return resolved.config.mode != "pynative" and not resolved.sources["mode"].startswith("default")

@@ -1,0 +1,1 @@
+"""The training state: on the host, on the device."""

@@ -1,0 +1,93 @@
+"""The same state as `TrainState`, in parameters that a compiled graph changes on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, ops
+
+from effnet.model import EfficientNet, batch_norm_buffers
+from effnet.train.state.host import Floats, has_decay, require_fitting
+
+
+class GraphState:
+    """A parameter for each tensor of `TrainState`, under the same name.
+
+    Values are written by assignment: a compiled graph does not see `Parameter.set_data`.
+    """
+
+    def __init__(self, net: EfficientNet, *, decay_bn_and_bias: bool, ema: bool) -> None:
+        weights, buffers = list(net.trainable_params()), batch_norm_buffers(net)
+        self.weights = ParameterTuple(weights)
+        self.buffers = ParameterTuple(buffers)
+        self.decayed = tuple(has_decay(p, decay_bn_and_bias) for p in weights)
+        self.mean_square = _twins("mean_square.", weights, np.ones_like)
+        self.moment = _twins("moment.", weights, np.zeros_like)
+        averages = _twins("ema.", weights + buffers, np.copy) if ema else ()
+        self.ema_weights = averages[: len(weights)]
+        self.ema_buffers = averages[len(weights) :]
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(p.size for p in self.weights)
+
+    @property
+    def has_average(self) -> bool:
+        return bool(self.ema_weights)
+
+    def tensors(self) -> dict[str, Floats]:
+        """All of it by name, as it is now; on a CPU these may be views."""
+        return {p.name: p.asnumpy() for part in self._parts() for p in part}
+
+    def load(self, tensors: Mapping[str, Floats]) -> None:
+        """Take every tensor from `tensors`; raises `StateMismatch` before any is changed."""
+        require_fitting(self.tensors(), tensors)
+        for part in self._parts():
+            _write(part, [tensors[p.name] for p in part])
+
+    def replace(self, function: Callable[[Floats], Floats]) -> None:
+        """Put each kind of parameter, as one flat array, through `function`."""
+        for part in self._parts():
+            flat = function(np.concatenate([p.asnumpy().ravel() for p in part]))
+            ends = np.cumsum([p.size for p in part])[:-1]
+            pieces = np.split(flat, ends)
+            _write(part, [piece.reshape(p.shape) for p, piece in zip(part, pieces, strict=True)])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network has the moving averages within this block, where there are any."""
+        if not self.has_average:
+            yield
+            return
+        own = (*self.weights, *self.buffers)
+        kept = [p.asnumpy().copy() for p in own]
+        _write(own, [p.asnumpy() for p in (*self.ema_weights, *self.ema_buffers)])
+        try:
+            yield
+        finally:
+            _write(own, kept)
+
+    def finite(self) -> bool:
+        """Whether every number of it is one."""
+        return all(bool(np.isfinite(tensor).all()) for tensor in self.tensors().values())
+
+    def _parts(self) -> list[Sequence[Parameter]]:
+        parts = [self.weights, self.buffers, self.mean_square, self.moment]
+        return [*parts, self.ema_weights, self.ema_buffers] if self.has_average else parts
+
+
+def _twins(
+    prefix: str, parameters: list[Parameter], first: Callable[[Floats], Floats]
+) -> tuple[Parameter, ...]:
+    """A parameter beside each of `parameters`, with a first value made from its value."""
+    return tuple(
+        Parameter(Tensor(first(p.asnumpy())), name=prefix + p.name, requires_grad=False)
+        for p in parameters
+    )
+
+
+def _write(parameters: Sequence[Parameter], values: Sequence[Floats]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        ops.assign(parameter, Tensor(np.ascontiguousarray(value)))

@@ -1,0 +1,207 @@
+"""Everything that the next step depends on, besides the data: one flat array a kind.
+
+A step works on flat arrays: the gradient bucket that the ranks reduce has the layout of
+`weights`, so the optimizer is one pass over 9 million numbers instead of 301 small ones. The
+network's parameters are views into the same memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter
+from numpy.typing import NDArray
+
+from effnet.arrays import aligned
+from effnet.errors import EffnetError
+from effnet.model import EfficientNet, batch_norm_buffers
+
+Floats = NDArray[np.float32]
+
+
+class StateMismatch(EffnetError):
+    """A checkpoint's tensors are not those of this run."""
+
+
+class State(Protocol):
+    """What checkpoints and the loop ask of a state, wherever its numbers are kept.
+
+    `TrainState` has them in host memory, `GraphState` in the device's; their tensors have the same
+    names and shapes, so a checkpoint of one continues in the other.
+    """
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable numbers."""
+        ...
+
+    @property
+    def has_average(self) -> bool:
+        """Whether there is a moving average."""
+        ...
+
+    def tensors(self) -> dict[str, Floats]: ...
+
+    def load(self, tensors: Mapping[str, Floats]) -> None: ...
+
+    def replace(self, function: Callable[[Floats], Floats]) -> None:
+        """Put every number through `function`, which is given flat arrays, in a fixed order."""
+        ...
+
+    def finite(self) -> bool: ...
+
+    def averaged(self) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a tensor lies in a flat array."""
+
+    name: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+    def of(self, flat: Floats) -> Floats:
+        return flat[self.start : self.stop].reshape(self.shape)
+
+
+class TrainState:
+    """Weights, batch-norm statistics, optimizer slots and moving average of one network.
+
+    `decayed` is how many of the first numbers of `weights` have weight decay: where batch norm
+    and biases have none, they come last.
+    """
+
+    def __init__(self, net: EfficientNet, *, decay_bn_and_bias: bool, ema: bool) -> None:
+        weights = list(net.trainable_params())
+        if not decay_bn_and_bias:
+            weights.sort(key=lambda p: not has_decay(p, decay_bn_and_bias))
+        self.parameters = weights
+        self.weight_spans = _spans(weights)
+        self.buffer_spans = _spans(batch_norm_buffers(net))
+        self.weights = _adopt(weights, self.weight_spans)
+        self.buffers = _adopt(batch_norm_buffers(net), self.buffer_spans)
+        self.decayed = sum(p.size for p in weights if has_decay(p, decay_bn_and_bias))
+        self.mean_square = np.ones_like(self.weights)
+        self.moment = np.zeros_like(self.weights)
+        self.ema_weights = self.weights.copy() if ema else None
+        self.ema_buffers = self.buffers.copy() if ema else None
+
+    def tensors(self) -> dict[str, Floats]:
+        """All of it by name: weights and statistics under their own, the rest under a prefix."""
+        found: dict[str, Floats] = {}
+        for prefix, spans, flat in self._parts():
+            found.update({prefix + span.name: span.of(flat) for span in spans})
+        return found
+
+    def load(self, tensors: Mapping[str, Floats]) -> None:
+        """Take every tensor from `tensors`; raises `StateMismatch` before any is changed."""
+        require_fitting(self.tensors(), tensors)
+        for prefix, spans, flat in self._parts():
+            for span in spans:
+                span.of(flat)[...] = tensors[prefix + span.name]
+
+    @property
+    def parameter_count(self) -> int:
+        return len(self.weights)
+
+    @property
+    def has_average(self) -> bool:
+        return self.ema_weights is not None
+
+    def flat(self) -> list[Floats]:
+        """The flat arrays themselves, in a fixed order."""
+        return [flat for _, _, flat in self._parts()]
+
+    def replace(self, function: Callable[[Floats], Floats]) -> None:
+        """Put each flat array through `function`."""
+        for flat in self.flat():
+            flat[...] = function(flat)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network has the moving averages within this block, where there are any."""
+        if self.ema_weights is None or self.ema_buffers is None:
+            yield
+            return
+        weights, buffers = self.weights.copy(), self.buffers.copy()
+        self.weights[...], self.buffers[...] = self.ema_weights, self.ema_buffers
+        try:
+            yield
+        finally:
+            self.weights[...], self.buffers[...] = weights, buffers
+
+    def finite(self) -> bool:
+        """Whether every number of it is one."""
+        return all(bool(np.isfinite(flat).all()) for flat in self.flat())
+
+    def _parts(self) -> list[tuple[str, list[Span], Floats]]:
+        parts = [
+            ("", self.weight_spans, self.weights),
+            ("", self.buffer_spans, self.buffers),
+            ("mean_square.", self.weight_spans, self.mean_square),
+            ("moment.", self.weight_spans, self.moment),
+        ]
+        if self.ema_weights is not None and self.ema_buffers is not None:
+            parts += [
+                ("ema.", self.weight_spans, self.ema_weights),
+                ("ema.", self.buffer_spans, self.ema_buffers),
+            ]
+        return parts
+
+
+def has_decay(parameter: Parameter, decay_bn_and_bias: bool) -> bool:
+    """Whether weight decay is for it; batch norm's and biases are the vectors among them."""
+    return decay_bn_and_bias or parameter.ndim > 1
+
+
+def require_fitting(own: Mapping[str, Floats], tensors: Mapping[str, Floats]) -> None:
+    """Raises `StateMismatch` where `tensors` lack one of `own` or have it in another shape."""
+    problems = []
+    for name, tensor in own.items():
+        found = tensors.get(name)
+        if found is None:
+            problems.append(f"{name}: missing")
+        elif found.shape != tensor.shape:
+            problems.append(f"{name}: shape {found.shape}, expected {tensor.shape}")
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise StateMismatch(
+            "the checkpoint is not one of this run: " + "; ".join(problems[:8]) + more
+        )
+
+
+def _spans(parameters: list[Parameter]) -> list[Span]:
+    ends = np.cumsum([p.size for p in parameters]).tolist()
+    return [
+        Span(p.name, end - p.size, end, tuple(p.shape))
+        for p, end in zip(parameters, ends, strict=True)
+    ]
+
+
+def _adopt(parameters: list[Parameter], spans: list[Span]) -> Floats:
+    """A flat copy of `parameters`, which become views into it."""
+    flat = aligned(spans[-1].stop)
+    for parameter, span in zip(parameters, spans, strict=True):
+        view = span.of(flat)
+        view[...] = parameter.asnumpy()
+        parameter.set_data(ms.Tensor.from_numpy(view))
+        if not np.shares_memory(parameter.asnumpy(), flat):
+            raise RuntimeError(f"MindSpore copied {span.name}; the flat state needs shared memory")
+    return flat
+
+
+def digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """The first 16 hex digits of the sha256 over names and bits; equal for equal bits only."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode() + b"\0")
+        found.update(np.ascontiguousarray(tensors[name]).data)
+    return found.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""One training step: eager, as a graph, with data sink."""

@@ -1,0 +1,139 @@
+"""Steps whose data is sunk: MindSpore feeds the device's queue, the host looks every K steps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import mindspore as ms
+import mindspore.dataset as ds
+import numpy as np
+from mindspore import Tensor, nn
+from numpy.typing import NDArray
+
+from effnet.config import TrainConfig
+from effnet.contract import report
+from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.stop import StopRequest
+from effnet.data.dataset import train_dataset
+from effnet.data.folders import ImageIndex
+from effnet.data.loader import train_rows
+from effnet.distributed.group import Group
+from effnet.train.steps.eager import LossNotFinite, StepOutcome
+from effnet.train.steps.graph import GraphStep, Rates, any_asked
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """Neighbouring steps of one epoch: `indices` (steps, N) are this rank's images in them."""
+
+    indices: NDArray[np.int64]
+
+
+class Feed:
+    """Runs a cell on a dataset's rows, one after the other, from the device's queue."""
+
+    def __init__(self, cell: nn.Cell, dataset: ds.Dataset) -> None:
+        self._dataset = dataset
+        # Told the shapes, MindSpore does not ask for them at every step. A sink of one step, run
+        # K times, is what it does itself for K, and lets an epoch's last sink be shorter.
+        shapes = zip(dataset.output_shapes(), dataset.output_types(), strict=True)
+        signature = [Tensor(np.zeros(shape, kind)) for shape, kind in shapes]
+        self._step: Callable[[], Tensor] = ms.data_sink(
+            cell, dataset, 1, ms.JitConfig(jit_level="O0"), signature
+        )
+
+    def step(self) -> None:
+        """Begin one step; the device need not have done it when this returns."""
+        self._step()
+
+    def close(self) -> None:
+        """Stop feeding the queue."""
+        self._dataset.__transfer_dataset__.stop_send()
+
+
+class SunkSteps:
+    """Runs a `GraphStep` a sink at a time; `rates` make the last column of each step's row."""
+
+    def __init__(
+        self,
+        cell: GraphStep,
+        config: TrainConfig,
+        group: Group,
+        heartbeat: Heartbeat,
+        rates: Rates,
+        feed: Callable[[nn.Cell, ds.Dataset], Feed] = Feed,
+    ) -> None:
+        self._cell = cell
+        self._group = group
+        self._heartbeat = heartbeat
+        self._rates = rates
+        self._make_feed = feed
+        self._feed: Feed | None = None
+        self._next = (-1, -1)
+        self._phases = itertools.chain(("compile",), itertools.repeat("compute"))
+        if config.save_checkpoint_steps % config.report_steps and group.rank == 0:
+            report.say(
+                f"note: save_checkpoint_steps {config.save_checkpoint_steps} is rounded up to where"
+                f" a sink of report_steps {config.report_steps} ends"
+            )
+
+    def sinks(
+        self,
+        index: ImageIndex,
+        config: TrainConfig,
+        *,
+        epoch: int,
+        start_step: int,
+        rank: int,
+        world_size: int,
+        **share: Any,
+    ) -> Generator[Sink, None, None]:
+        """What is left of an epoch, `report_steps` steps at a time.
+
+        The arguments are those of `effnet.data.train_batches`. The queue is filled for the whole
+        run from the first call on, so each call must go on where the one before has ended. Broken
+        off, or after the last epoch, it lets the queue go.
+        """
+        rows = train_rows(index, config, epoch, rank, world_size)
+        if self._feed is None:
+            share |= {"rank": rank, "world_size": world_size, "rates": self._rates}
+            dataset = train_dataset(index, config, epoch=epoch, start_step=start_step, **share)
+            self._feed = self._make_feed(self._cell, dataset)
+        elif (epoch, start_step) != self._next:
+            raise RuntimeError(f"sunk up to {self._next}, asked for {(epoch, start_step)}")
+        self._next = (epoch + 1, 0)
+        over = True
+        try:
+            for first in range(start_step, len(rows), config.report_steps):
+                yield Sink(rows[first : first + config.report_steps])
+            over = epoch + 1 == config.epoch_size
+        finally:
+            if over:
+                self.close()
+
+    def __call__(
+        self, sink: Sink, lr: float, step: int, stop: StopRequest | None = None
+    ) -> StepOutcome:
+        """Its learning rates are in the rows. Raises `LossNotFinite` after the state was changed,
+        for the first step of the sink with such a loss.
+        """
+        if self._feed is None:
+            raise RuntimeError("a sink before `sinks` was asked for one")
+        steps = len(sink.indices)
+        self._heartbeat.phase(next(self._phases))
+        for _ in range(steps):
+            self._feed.step()
+        loss_sum, finite, own_finite = self._cell.take_progress()
+        if finite < steps:
+            raise LossNotFinite(loss_sum, own_finite <= finite, sink.indices[finite], finite)
+        asked = any_asked(stop, self._group, self._heartbeat)
+        return StepOutcome(loss_sum / steps, None, asked, steps)
+
+    def close(self) -> None:
+        """Let the data go."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None

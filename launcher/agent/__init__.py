@@ -1,0 +1,1 @@
+"""`python -m launcher.agent`: one process per node and attempt; starts and ends its ranks."""

@@ -1,0 +1,133 @@
+"""How a supervisor reaches a node. Local is here, SSH in `launcher.supervisor.ssh_transport`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from launcher import programs
+from launcher.agent.rank_log import RankLog
+from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.paths import RankPaths, door_file, node_journal
+from launcher.errors import NodeError
+from launcher.ipc.channel import Channel, Message
+from launcher.ipc.endpoint import read_address
+from launcher.process import ownership, spawn
+from launcher.process.log import say
+from launcher.store.journal import read_lines
+
+CONNECT_LIMIT_S = 15.0
+
+
+class Transport(Protocol):
+    """One node of one attempt, as its supervisor sees it. `node` is its label."""
+
+    node: str
+    is_remote: bool
+    """Whether a network is between: `launch` may take long, and a node may be away."""
+    clock_ahead_s: float
+
+    def launch(self) -> Channel:
+        """Starts the node's agent and connects. Raises `NodeError`."""
+        ...
+
+    def connect(self) -> Channel:
+        """Connects to an agent that is already there; never blocks. Raises `NodeError`."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the node, when what was said last has arrived."""
+        ...
+
+    def is_agent_alive(self) -> bool:
+        """Whether the agent's process is there, reachable or not."""
+        ...
+
+    def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
+        """The agent's journal after message `after`, read without the agent."""
+        ...
+
+    def salvage(self, order: NodeOrder) -> list[Message]:
+        """Reads the rest of the ranks' logs after an agent that died. -> facts of rank 0."""
+        ...
+
+    def sweep(self) -> tuple[int, ...]:
+        """Ends whatever of the attempt is still on the node, without an agent. -> pids left."""
+        ...
+
+
+class LocalTransport:
+    """This machine: the agent is a process in its own session, its channel a Unix socket."""
+
+    is_remote = False
+    clock_ahead_s = 0.0
+
+    def __init__(self, node: str, root: Path, attempt: int, token: str) -> None:
+        self.node = node
+        self._root = root
+        self._attempt = attempt
+        self._token = token
+        self._journal = node_journal(root / "attempts" / f"{attempt:03d}", node)
+        self._door = door_file(self._journal)
+
+    def launch(self) -> Channel:
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", programs.AGENT, "serve"]
+        argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
+        argv += ["--token", self._token]
+        log = self._journal.with_suffix(".log")
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            pid = spawn.detached(argv, fd)
+        except OSError as error:
+            raise NodeError(self.node, f"the agent cannot be started: {error}") from error
+        finally:
+            os.close(fd)
+        deadline = time.monotonic() + CONNECT_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(NodeError):
+                return self.connect()
+            if not ownership.is_alive(pid, None):
+                raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
+            time.sleep(0.01)
+        raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
+
+    def connect(self) -> Channel:
+        address = read_address(self._door)
+        if address is None:
+            raise NodeError(self.node, "no agent says where it is")
+        try:
+            return address.connect()
+        except OSError as error:
+            raise NodeError(self.node, f"no agent answers: {error}") from error
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def is_agent_alive(self) -> bool:
+        address = read_address(self._door)
+        return address is not None and address.is_alive
+
+    def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
+        return [(n, message) for n, message in read_lines(self._journal) if n > after]
+
+    def salvage(self, order: NodeOrder) -> list[Message]:
+        facts: list[Message] = []
+        for process in order.ranks:
+            assert process.rank is not None
+            try:
+                log = RankLog(process.rank, RankPaths(Path(process.log).parent))
+                found = log.drain(time.time())
+                log.close()
+            except OSError as error:
+                say(f"rank {process.rank}: its log cannot be read: {error}")
+                continue
+            facts += found if process.rank == 0 else []
+        return facts
+
+    def sweep(self) -> tuple[int, ...]:
+        return ownership.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)

@@ -1,0 +1,121 @@
+"""Heartbeats of a node's ranks, and the hang rule applied to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from launcher.agent.rank_log import RankLog
+from launcher.core.diagnosis.hang import (
+    STOPPED_STATES,
+    HangLimits,
+    RankSight,
+    silent_ranks,
+    usual_interval_s,
+)
+from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
+from launcher.ipc.channel import Message
+from launcher.process.ownership import read_process
+
+
+class HangWatch:
+    """Tells `rank_silent` and `rank_recovered`. `pids` are the ranks that live now."""
+
+    def __init__(
+        self,
+        order: NodeOrder,
+        pids: Callable[[], Mapping[int, int]],
+        tell: Callable[[Message], None],
+    ) -> None:
+        self._order = order
+        self._pids = pids
+        self._tell = tell
+        self._limits = HangLimits(**order.hang)
+        self._silent: dict[int, float] = {}
+        self._beats: dict[int, Heartbeat] = {}
+        self._started_s: dict[int, float] = {}
+        self._stopped_s: dict[int, float] = {}
+        self._files: dict[int, str] = {
+            process.rank: process.heartbeat
+            for process in order.ranks
+            if process.rank is not None and process.heartbeat
+        }
+
+    def look(self, now_s: float, logs: Mapping[int, RankLog]) -> None:
+        """Reads all heartbeats and applies the rule. `now_s` is Unix time."""
+        sights = []
+        for rank, pid in self._pids().items():
+            self._read(rank)
+            process = read_process(pid)
+            state = process.state if process else ""
+            if state and state in STOPPED_STATES:
+                self._stopped_s.setdefault(rank, now_s)
+            else:
+                self._stopped_s.pop(rank, None)
+            sights.append(
+                RankSight(
+                    rank=rank,
+                    node=self._order.node,
+                    started_s=self._started_s.setdefault(rank, now_s),
+                    heartbeat=self._beats.get(rank),
+                    state=state,
+                    stopped_s=self._stopped_s.get(rank),
+                )
+            )
+        intervals = [usual_interval_s(log.recent()) for log in logs.values()]
+        known = [interval for interval in intervals if interval is not None]
+        found = silent_ranks(
+            sights,
+            now_s,
+            self._limits,
+            max(known, default=None),
+            sees_all=self._order.sees_all_ranks,
+        )
+        for silent in found:
+            if silent.rank not in self._silent:
+                self._silent[silent.rank] = now_s - silent.silent_s
+                self._tell(
+                    {
+                        "type": "rank_silent",
+                        "rank": silent.rank,
+                        "phase": silent.phase.value,
+                        "silent_s": round(silent.silent_s, 3),
+                        "why": silent.why,
+                        "is_sure": silent.is_sure,
+                    }
+                )
+        self._tell_recovered({silent.rank for silent in found}, now_s)
+
+    def phase(self, rank: int) -> str | None:
+        """The phase that a rank was in last, as far as it said."""
+        self._read(rank)
+        beat = self._beats.get(rank)
+        return None if beat is None else beat.phase.value
+
+    def _tell_recovered(self, silent: set[int], now_s: float) -> None:
+        living = self._pids()
+        for rank in list(self._silent):
+            if rank in silent:
+                continue
+            silent_s = round(now_s - self._silent.pop(rank), 3)
+            if rank in living:
+                told = {"rank": rank, "phase": self.phase(rank), "silent_s": silent_s}
+                self._tell({"type": "rank_recovered", **told})
+
+    def _read(self, rank: int) -> None:
+        path = self._files.get(rank)
+        if path is None:
+            return
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            beat = parse_heartbeat(os.pread(fd, HEARTBEAT_BYTES, 0))
+        except OSError:
+            return
+        finally:
+            os.close(fd)
+        if beat is not None:
+            self._beats[rank] = beat

@@ -1,0 +1,103 @@
+"""What mpirun starts for each rank: `python -m launcher.agent.mpirun_child FOLDER`.
+
+FOLDER is that of the attempt. It asks the agent of its node for the order of the rank that OpenMPI
+gave it, starts that as the agent would (own session, log, heartbeat, token), tells the agent how it
+ends, and ends with the same code, so that mpirun knows too. When the agent is gone the rank is
+ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from launcher.core.plan.orders import ProcessOrder
+from launcher.core.text.codec import Mismatch, from_plain
+from launcher.ipc.channel import Channel, ChannelClosedError
+from launcher.ipc.endpoint import read_address
+from launcher.process import spawn
+
+ANSWER_S = 30.0
+TERM_S = 1.5
+
+
+def main(folder: Path) -> int:
+    text = os.environ.get("OMPI_COMM_WORLD_RANK", "")
+    if not text.isdigit():
+        return _refuse("OMPI_COMM_WORLD_RANK is not set: only mpirun may start this")
+    rank = int(text)
+    channel = _agent_of(folder)
+    if channel is None:
+        return _refuse(f"no agent of this run answers below {folder}")
+    try:
+        channel.send({"cmd": "register", "rank": rank})
+        answer = channel.wait(ANSWER_S)[0]
+        order = from_plain(ProcessOrder, answer["order"])
+    except (ChannelClosedError, TimeoutError, Mismatch, KeyError) as error:
+        return _refuse(f"rank {rank}: {error}")
+    if order.rank != rank:
+        return _refuse(f"rank {rank}: {answer.get('text')}")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Whoever ends ranks ends the rank itself: this must live on to tell how.
+        signal.signal(number, signal.SIG_IGN)
+    environment = spawn.base_environment()
+    started = spawn.start(order, str(answer["token"]), environment, sys.executable)
+    fields = {"rank": rank, "pid": started.pid, "start_ticks": started.start_ticks}
+    _tell(channel, {"cmd": "rank_started", **fields, "start_time_s": started.start_time_s})
+    code, number_ = _wait(started.pid, channel)
+    ended = {"exit_code": code, "signal": number_, "time": time.time()}
+    _tell(channel, {"cmd": "rank_ended", **fields, **ended})
+    return code if code is not None else 128 + (number_ or 0)
+
+
+def _agent_of(folder: Path) -> Channel | None:
+    """The living agent of this machine, among those whose folder this is."""
+    for door in sorted(folder.glob("agents/*.json")):
+        address = read_address(door)
+        if address is not None and address.is_alive:
+            try:
+                return address.connect()
+            except OSError:
+                continue
+    return None
+
+
+def _wait(pid: int, channel: Channel) -> tuple[int | None, int | None]:
+    """(exit code, signal) of the rank; an agent that is gone takes it along."""
+    pidfd = os.pidfd_open(pid)
+    watched: list[Any] = [pidfd, channel]
+    kill_at = None
+    while True:
+        ready = select.select(watched, [], [], 0.2)[0]
+        if channel in ready:
+            channel.receive()
+            if channel.closed:
+                watched.remove(channel)
+                kill_at = time.monotonic() + TERM_S
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if pidfd in ready:
+            ended = spawn.exit_of(*os.waitpid(pid, 0))
+            return ended.exit_code, ended.signal
+        if kill_at is not None and time.monotonic() > kill_at:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _tell(channel: Channel, message: dict[str, Any]) -> None:
+    try:
+        channel.send(message)
+    except ChannelClosedError as error:
+        print(f"mpirun_child: the agent is gone: {error}", file=sys.stderr)
+
+
+def _refuse(text: str) -> int:
+    print(f"mpirun_child: {text}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,181 @@
+"""One rank's log while it grows: its reports become metrics and facts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.core.diagnosis.hang import LEARN_FROM
+from launcher.core.run import metrics
+from launcher.core.run.paths import RankPaths
+from launcher.core.run.report import (
+    CheckpointSaved,
+    Done,
+    EpochReport,
+    EvalReport,
+    EvalResult,
+    Fault,
+    Report,
+    Resumed,
+    Started,
+    StepReport,
+    Stopped,
+    parse,
+)
+from launcher.ipc.channel import Message
+from launcher.store.record_file import RecordFile
+from launcher.store.tail import READ_BYTES, Tail, last_raw_lines
+
+LAST_LINES = 200
+BEFORE_LAST_REPORT = 8
+
+
+class RankLog:
+    """Tails `log.txt`, writes `metrics.bin`, and keeps what else the reports say."""
+
+    def __init__(self, rank: int, paths: RankPaths) -> None:
+        self.rank = rank
+        self.last_step: StepReport | None = None
+        self.started: Started | None = None
+        self.stopped: Stopped | None = None
+        self.fault: Fault | None = None
+        self.done: Done | None = None
+        self.resumed: Resumed | None = None
+        self._path: Path = paths.log
+        self._metrics = RecordFile(paths.metrics, metrics.METRIC_BYTES)
+        self._tail = Tail(paths.log, self._resume_offset())
+        self._epochs = 0
+        self._eval: EvalReport | None = None
+        self._announced = False
+        self._recent: deque[bytes] = deque(maxlen=LEARN_FROM + 1)
+
+    def recent(self) -> tuple[metrics.MetricRecord, ...]:
+        """The newest step reports."""
+        return metrics.unpack(b"".join(self._recent))
+
+    @property
+    def read_to(self) -> int:
+        """The offset up to which every line was read."""
+        return self._tail.offset
+
+    @property
+    def trouble(self) -> OSError | None:
+        """Why metrics can't be written now."""
+        return self._metrics.trouble
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has said its last word: all that it had to do and to write is there."""
+        return self.done is not None or self.stopped is not None
+
+    @property
+    def global_step(self) -> int | None:
+        """Steps done, as far as reports tell."""
+        if self.last_step is not None and self.last_step.global_step is not None:
+            return self.last_step.global_step + 1
+        return self.resumed.step if self.resumed is not None else None
+
+    def read(self, now_s: float, limit_bytes: int = READ_BYTES) -> list[Message]:
+        """Reads up to `limit_bytes` of new log. -> facts, as messages without rank and attempt."""
+        offset, lines = self._tail.read(limit_bytes)
+        facts: list[Message] = []
+        for line in lines:
+            report = parse(line)
+            if report is not None:
+                facts.extend(self._take(report, now_s, offset))
+            offset += len(line) + 1
+        self._metrics.flush()
+        return facts
+
+    def drain(self, now_s: float) -> list[Message]:
+        """Reads all that is there now."""
+        facts = self.read(now_s)
+        while not self._tail.at_end():
+            facts += self.read(now_s)
+        return facts
+
+    def last_words(self) -> tuple[list[str], int]:
+        """(last lines, offset of the first of them), straight from the file's end.
+
+        From a little before the last report on: what a rank said while it was connecting (it missed
+        its peers for a while, as all do) must not be taken for why it died.
+        """
+        lines, offset = last_raw_lines(self._path, LAST_LINES)
+        first = 0
+        for index, line in enumerate(lines):
+            report = parse(line)
+            if report is not None and not isinstance(report, Fault):
+                first = max(0, index - BEFORE_LAST_REPORT)
+        words = [line.decode("utf-8", "replace") for line in lines[first:]]
+        return words, offset + sum(len(line) + 1 for line in lines[:first])
+
+    def close(self) -> None:
+        self._tail.close()
+        self._metrics.close()
+
+    def _resume_offset(self) -> int:
+        """Where to go on after an agent that died: behind the line of the last record."""
+        last = self._metrics.last()
+        if last is None:
+            return 0
+        offset = metrics.unpack(last)[0].log_offset
+        if offset is None:
+            return 0
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            return offset + len(file.readline())
+
+    def _take(self, report: Report, now_s: float, offset: int) -> Iterator[Message]:
+        if isinstance(report, StepReport):
+            self.last_step = report
+            record = metrics.pack(report, now_s, offset)
+            self._metrics.append(record)
+            self._recent.append(record)
+            if not self._announced and self.started is None:
+                # A trainer that is not ours has no `start:` line.
+                yield self._training_started(report.epochs, report.steps_per_epoch)
+        elif isinstance(report, Started):
+            self.started = report
+            yield self._training_started(report.epochs, report.steps_per_epoch)
+        elif isinstance(report, EpochReport):
+            self._epochs = self._epochs + 1 if report.epoch is None else report.epoch
+            yield {"type": "epoch_finished", "epoch": self._epochs, "avg_loss": report.mean_loss}
+        elif isinstance(report, CheckpointSaved):
+            yield {
+                "type": "checkpoint_saved",
+                "epoch": report.epoch,
+                "step": report.step,
+                "path": report.path,
+                "bytes": report.size_bytes,
+                "sha256": report.sha256,
+            }
+        elif isinstance(report, EvalReport):
+            self._eval = report
+        elif isinstance(report, EvalResult):
+            yield self._eval_finished(report)
+        elif isinstance(report, Resumed):
+            self.resumed = report
+        elif isinstance(report, Stopped):
+            self.stopped = report
+        elif isinstance(report, Fault):
+            self.fault = report
+        elif isinstance(report, Done):
+            self.done = report
+
+    def _training_started(self, epochs: int | None, steps_per_epoch: int | None) -> Message:
+        self._announced = True
+        return {"type": "training_started", "epochs": epochs, "steps_per_epoch": steps_per_epoch}
+
+    def _eval_finished(self, result: EvalResult) -> Message:
+        line, self._eval = self._eval or EvalReport(), None
+        return {
+            "type": "eval_finished",
+            "epoch": line.epoch,
+            "step": line.step,
+            "images": line.images,
+            "weights": line.weights,
+            "loss": result.loss,
+            "top_1_acc": result.top_1_acc,
+            "top_5_acc": result.top_5_acc,
+        }

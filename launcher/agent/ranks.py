@@ -1,0 +1,398 @@
+"""All that one agent started in one attempt: its ranks, their logs, their end."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from launcher.agent import memory_sampler, shared_memory_watch
+from launcher.agent.disk_watch import DiskWatch
+from launcher.agent.hang_watch import HangWatch
+from launcher.agent.rank_log import RankLog
+from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
+from launcher.core.plan.orders import NodeOrder, ProcessOrder
+from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
+from launcher.ipc.channel import Message
+from launcher.process import ownership, shared_memory, spawn
+from launcher.process.ownership import Claim
+from launcher.process.spawn import Exit, Started
+from launcher.process.termination import Ending, Patience, Stage
+from launcher.store.log_limit import LogLimit
+
+READ_BYTES_A_TURN = 4 << 20
+WATCH_S = 0.25
+
+Tell = Callable[[Message], None]
+Watch = Callable[[int], None]
+
+
+class Node:
+    """The processes of one order. `tell` journals what happens (docs/launcher.md).
+
+    `watch` is told each pid, and brings its end to `child_ended`.
+    """
+
+    def __init__(self, order: NodeOrder, tell: Tell, watch: Watch) -> None:
+        self.order = order
+        self._watch = watch
+        self.is_over = False
+        self._tell = tell
+        self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
+        self._started: dict[int, Started] = {}
+        self._living: dict[int, Started] = {}
+        self._logs: dict[int, RankLog] = {}
+        self._ending: Ending | None = None
+        self._asked: str | None = None
+        """Why we are ending them, when we are."""
+        self._waiting: list[ProcessOrder] = []
+        self._awaited: dict[int, ProcessOrder] = {}
+        """Ranks that mpirun has not started yet."""
+        self._join_until = 0.0
+        self._start_at = 0.0
+        self._first_done = 0.0
+        self._oom_kills = spawn.oom_kills()
+        self._sampler: memory_sampler.Sampler | None = None
+        self._segments = SegmentWatch(
+            shm_file(node_journal(self._paths.root, order.node)),
+            lambda: [process.pid for process in ownership.owned(self._claim())],
+        )
+        self._limit = LogLimit(Path(order.root), order.log_limit_bytes)
+        self._disks = DiskWatch(Path(order.root), tell)
+        self._hang = HangWatch(order, self._rank_pids, tell)
+        self._watch_at = 0.0
+        self._is_hurried = False
+        self._are_others_done = order.sees_all_ranks
+        """Whether no rank of another node needs the scheduler any more."""
+        self._troubled: set[int] = set()
+
+    @property
+    def living(self) -> Collection[int]:
+        """Pids whose end is still to come."""
+        return self._living.keys()
+
+    def start(self) -> None:
+        """Starts the scheduler now, and the ranks when their time has come (`turn`)."""
+        first = [process for process in self.order.processes if process.rank is None]
+        self._waiting = [rank for rank in self.order.ranks if not rank.by_mpirun]
+        self._awaited = {
+            rank.rank: rank for rank in self.order.ranks if rank.by_mpirun and rank.rank is not None
+        }
+        self._join_until = time.monotonic() + self.order.limits.join_s
+        try:
+            for rank in self.order.ranks:
+                assert rank.rank is not None
+                self._logs[rank.rank] = RankLog(rank.rank, self._paths.rank(rank.rank))
+            self._start_sampler()
+            self._segments.start()
+        except OSError as error:
+            self._launch_failed("the run directory", error)
+            return
+        for process in first:
+            self._start_one(process)
+        stagger_s = self.order.start_stagger_s if first else 0.0
+        self._start_at = time.monotonic() + stagger_s
+        self._start_waiting(time.monotonic())
+
+    def turn(self, now: float) -> None:
+        """One turn of the agent's loop: logs, heartbeats, ending. `now` is monotonic seconds."""
+        if self.is_over:
+            return
+        self._start_waiting(now)
+        self._read_logs()
+        if not self._first_done and self._logs and all(x.is_done for x in self._logs.values()):
+            self._first_done = now
+        if now >= self._watch_at:
+            self._watch_at = now + WATCH_S
+            self._look_at_disks(now)
+            if self._ending is None:
+                self._hang.look(time.time(), self._last_steps())
+        if self._ending is None:
+            self._look_for_the_end(now)
+        elif self._ending.look(now):
+            self._finish()
+        elif self._ending.stage is Stage.WAIT and not self._rank_pids():
+            self._ranks_are_gone()
+
+    def stop(self, save: bool, why: str) -> None:
+        """Ask (when `save`), SIGTERM, SIGKILL; each with its limit. A second call hurries."""
+        limits = self.order.limits
+        if save and self._ending is None and self._living:
+            try:
+                Path(self.order.stop_file).touch()
+            except OSError as error:
+                self._tell({"type": "trouble", "text": f"no stop file: {error}"})
+                save = False
+        self._asked = self._asked or why or "stop"
+        wait_s = limits.stop_save_s if save else 0.0
+        self._end_with(Patience(wait_s, limits.term_s, limits.kill_s))
+
+    def end(self, why: str) -> None:
+        """Ends everything at once: a rank somewhere has died, and no other can go on."""
+        limits = self.order.limits
+        self._asked = self._asked or why
+        self._end_with(Patience(0.0, limits.fail_term_s, limits.kill_s))
+
+    def finish(self) -> None:
+        """The ranks of all nodes are done: what helped them has a while to leave."""
+        self._are_others_done = True
+        if self._ending is not None and not self._rank_pids():
+            self._ranks_are_gone()
+
+    def child_ended(self, ended: Exit) -> None:
+        started = self._living.pop(ended.pid, None)
+        if started is None:
+            return
+        if started.order.rank is None:
+            self._helper_ended(started, ended)
+        else:
+            self._rank_ended(started, started.order.rank, ended)
+
+    # -- starting
+
+    def _start_waiting(self, now: float) -> None:
+        if not self._waiting or now < self._start_at or self._ending is not None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for process in waiting:
+            if self._ending is None:
+                self._start_one(process)
+
+    def _start_one(self, process: ProcessOrder) -> None:
+        environment = spawn.base_environment()
+        python = self.order.python or sys.executable
+        try:
+            started = spawn.start(process, self.order.token, environment, python)
+        except OSError as error:
+            self._launch_failed(process.name, error)
+            return
+        self._watch(started.pid)
+        self._has_started(started)
+
+    def awaited(self, rank: int) -> ProcessOrder | None:
+        """The order of a rank that mpirun may start here now."""
+        return None if self._ending is not None else self._awaited.get(rank)
+
+    def joined(self, started: Started) -> None:
+        """mpirun has started a rank of ours; `child_ended` is told by who watches it."""
+        if started.order.rank is not None:
+            del self._awaited[started.order.rank]
+            self._has_started(started)
+
+    def _has_started(self, started: Started) -> None:
+        self._started[started.pid] = self._living[started.pid] = started
+        process = started.order
+        if process.rank is not None:
+            self._tell(
+                {
+                    "type": "rank_started",
+                    "rank": process.rank,
+                    "local_rank": process.local_rank,
+                    "device": process.device,
+                    "pid": started.pid,
+                    "start_time": started.start_time_s,
+                }
+            )
+
+    def _launch_failed(self, what: str, error: OSError) -> None:
+        text = f"{what} cannot be started: {error.strerror or error}"
+        if error.filename:
+            text += f": {error.filename}"
+        self._tell({"type": "launch_failed", "text": text})
+        self.end(text)
+
+    def _start_sampler(self) -> None:
+        files, samples = {}, {}
+        sample_of = memory_sampler.for_target(self.order.device_target, self.order.sample_s)
+        for process in self.order.ranks:
+            assert process.rank is not None
+            files[process.rank] = self._paths.rank(process.rank).device
+            samples[process.rank] = sample_of(process.device)
+        self._sampler = memory_sampler.Sampler(files, self._rank_pids, samples, self.order.sample_s)
+        self._sampler.start()
+
+    def _rank_pids(self) -> Mapping[int, int]:
+        return {
+            started.order.rank: pid
+            for pid, started in list(self._living.items())
+            if started.order.rank is not None
+        }
+
+    # -- watching
+
+    def _read_logs(self) -> None:
+        now_s = time.time()
+        budget = READ_BYTES_A_TURN // max(1, len(self._logs))
+        for log in self._logs.values():
+            self._pass_on(log, log.read(now_s, budget))
+            if log.trouble is not None and log.rank not in self._troubled:
+                self._troubled.add(log.rank)
+                text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
+                self._tell({"type": "trouble", "text": text})
+
+    def _look_at_disks(self, now: float) -> None:
+        self._disks.look(now)
+        read_to = {self._paths.rank(rank).log: log.read_to for rank, log in self._logs.items()}
+        trouble = self._limit.look(now, read_to)
+        if trouble is not None:
+            text = f"the limit of logs cannot be kept: {trouble.strerror or trouble}"
+            self._tell({"type": "trouble", "text": text})
+
+    def _pass_on(self, log: RankLog, facts: list[Message]) -> None:
+        for fact in facts:
+            if fact.get("type") == "checkpoint_saved":
+                self._disks.saved(str(fact.get("path")), fact.get("bytes"))
+            # The others say the same of the one run that they are in.
+            if log.rank == 0:
+                self._tell(fact)
+
+    def _last_steps(self) -> Mapping[int, RankLog]:
+        return self._logs
+
+    # -- ending
+
+    def _helper_ended(self, started: Started, ended: Exit) -> None:
+        if self._ending is not None or not (self._rank_pids() or self._awaited):
+            return
+        is_done = all(log.is_done for log in self._logs.values())
+        if (ended.is_clean or is_done) and not self._awaited:
+            # It leaves when all ranks said that they are done: they have a while to go too.
+            self._first_done = self._first_done or time.monotonic()
+            return
+        lines, offset = _last_words(Path(started.order.log))
+        self._tell(
+            {
+                "type": "helper_exited",
+                "role": started.order.role,
+                "exit_code": ended.exit_code,
+                "signal": ended.signal,
+                "last_lines": lines,
+                "log": started.order.log,
+                "log_offset": offset,
+            }
+        )
+        self.end(f"the {started.order.role} ended")
+
+    def _rank_ended(self, started: Started, rank: int, ended: Exit) -> None:
+        log = self._logs[rank]
+        # What a rank says last is said in its log; much of it may still be unread.
+        self._pass_on(log, log.read(time.time()))
+        lines, offset = log.last_words()
+        self._tell(
+            {
+                "type": "rank_exited",
+                "rank": rank,
+                "exit_code": ended.exit_code,
+                "signal": ended.signal,
+                "time": ended.time_s,
+                "asked": self._asked,
+                "oom": ended.signal == 9 and spawn.oom_kills() > self._oom_kills,
+                "log": started.order.log,
+                "log_offset": offset,
+                "last_lines": [] if ended.is_clean else lines,
+                "phase": self._hang.phase(rank),
+                "step": log.global_step,
+                "was_done": log.is_done,
+            }
+        )
+        is_failed = not ended.is_clean and not log.is_done
+        if is_failed and (self._ending is None or self._ending.stage is Stage.WAIT):
+            self.end(f"rank {rank} ended")
+        elif self._first_done == 0.0:
+            self._first_done = time.monotonic()
+
+    def _look_for_the_end(self, now: float) -> None:
+        if self._awaited and now > self._join_until:
+            text = f"mpirun has not started ranks {sorted(self._awaited)}"
+            self._tell({"type": "launch_failed", "text": text})
+            self.end(text)
+        elif self._waiting or self._awaited:
+            return
+        elif not self._rank_pids():
+            self._end_with(self._patience_for_helpers())
+        elif self._first_done and now - self._first_done > self.order.limits.spread_s:
+            lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
+            if lagging:
+                self._tell({"type": "spread", "ranks": sorted(lagging)})
+            # One that is done, and only does not leave, has nothing to lose.
+            self.end("other ranks were done long ago")
+
+    def _ranks_are_gone(self) -> None:
+        """The ranks left as they were asked to: the scheduler need not get all of their time."""
+        if not self._is_hurried and self._are_others_done:
+            self._is_hurried = True
+            self._end_with(self._patience_for_helpers())
+
+    def _patience_for_helpers(self) -> Patience:
+        """A scheduler leaves when the last rank of the last node has. It must not go before:
+        MindSpore ends the ranks that lose it. Where nobody says `finish`, the orphan limit does.
+        """
+        limits = self.order.limits
+        must_stay = self._living and not self._are_others_done
+        wait_s = math.inf if must_stay else limits.finish_s
+        return Patience(wait_s, limits.term_s, limits.kill_s)
+
+    def _end_with(self, patience: Patience) -> None:
+        now = time.monotonic()
+        if self._ending is None:
+            self._waiting = []
+            self._ending = Ending(self._claim, patience, now)
+        else:
+            self._ending.hurry(patience, now)
+
+    def _claim(self) -> Claim:
+        return Claim(
+            token=self.order.token,
+            # A list: the thread that looks for shared memory asks for this, too.
+            sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
+            root=os.getpid(),
+        )
+
+    def _finish(self) -> None:
+        assert self._ending is not None
+        for pid in list(self._living):
+            ended = spawn.reap_one(pid)
+            if ended is None and self._living[pid].order.by_mpirun:
+                # Its parent was killed with it and could not tell.
+                ended = Exit(pid, None, signal.SIGKILL, time.time())
+            if ended is not None:
+                self.child_ended(ended)
+        now_s = time.time()
+        for log in self._logs.values():
+            self._pass_on(log, log.drain(now_s))
+        if self._sampler is not None:
+            self._sampler.close()
+        self._segments.close()
+        self._remove_segments()
+        for log in self._logs.values():
+            log.close()
+        self.is_over = True
+        self._tell(
+            {
+                "type": "node_ended",
+                "leftover": list(self._ending.leftover),
+                "forced": self._ending.was_forced,
+                "step": max((log.global_step or 0 for log in self._logs.values()), default=0),
+                "done": sorted(rank for rank, log in self._logs.items() if log.done),
+                "stopped": sorted(rank for rank, log in self._logs.items() if log.stopped),
+            }
+        )
+
+    def _remove_segments(self) -> None:
+        """Shared memory that killed ranks left: the next attempt needs its room."""
+        left = shared_memory_watch.left_by(self._paths.root, self.order.node)
+        removed = [segment.words for segment in left if shared_memory.remove(segment)]
+        if removed:
+            text = f"shared memory that its ranks left was removed: {', '.join(removed)}"
+            self._tell({"type": "trouble", "text": text})
+
+
+def _last_words(log: Path) -> tuple[list[str], int]:
+    from launcher.agent.rank_log import LAST_LINES
+    from launcher.store.tail import last_lines
+
+    return last_lines(log, LAST_LINES)

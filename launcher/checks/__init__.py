@@ -1,0 +1,1 @@
+"""Preflight and doctor: asks all nodes, applies `launcher.core.checks`, reports rows."""

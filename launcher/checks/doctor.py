@@ -1,0 +1,120 @@
+"""A doctor's visit: this machine, or all nodes of a profile at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from launcher.checks.asker import Asker
+from launcher.core.checks.facts import Question
+from launcher.core.checks.questions import questions
+from launcher.core.checks.row import Row, RowState
+from launcher.core.checks.toolkit_facts import CUDA_FIX
+from launcher.core.checks.toolkit_rules import doctor_rows
+from launcher.core.profile.model import DeviceTarget, Node, Profile
+from launcher.errors import NodeError, UsageError
+from launcher.machine.toolkit import target_of_machine
+from launcher.remote import ssh
+from launcher.remote.host_keys import Ask
+from launcher.remote.node_client import reaches_of
+
+HERE = Node(address="127.0.0.1", name="this machine", slots=1)
+
+
+def visit(
+    profile: Profile | None,
+    target: str,
+    *,
+    take: Callable[[Row], object],
+    ask: Ask | None,
+    fix: bool,
+    told: Callable[[str], object],
+) -> tuple[Row, ...]:
+    """-> every row, node by node, each in the order in which MindSpore's loader comes to it.
+
+    `take` hears of a node's rows when it has answered, `told` of what was done. Raises
+    `UsageError`.
+    """
+    wanted = _target(target)
+    if profile is None:
+        asked = (Question(target=wanted or target_of_machine(), with_devices=True),)
+        if not wanted and asked[0].target == DeviceTarget.CPU.value:
+            told(
+                "no GPU or Ascend device is seen here; --target GPU (or Ascend) says what it lacks"
+            )
+        askers = [Asker(HERE, asked[0], None)]
+        reaches = {}
+    else:
+        answering = None if ask is None else _one_at_a_time(ask)
+        reaches = reaches_of(profile, answering)
+        askers = [
+            Asker(
+                node,
+                replace(question, target=wanted) if wanted else question,
+                reaches.get(node.label),
+            )
+            for node, question in zip(profile.nodes, questions(profile), strict=True)
+        ]
+    lock = threading.Lock()
+
+    def look(asker: Asker) -> tuple[Row, ...]:
+        rows = _look(asker)
+        if fix and any(row.fix == CUDA_FIX for row in rows):
+            rows = _mend(asker, told)
+        with lock:
+            for row in rows:
+                take(row)
+        return rows
+
+    try:
+        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(askers))) as pool:
+            return tuple(row for rows in pool.map(look, askers) for row in rows)
+    finally:
+        for reach in reaches.values():
+            reach.drop()
+
+
+def _target(name: str) -> str:
+    if not name:
+        return ""
+    for target in DeviceTarget:
+        if target.value.lower() == name.lower():
+            return target.value
+    known = ", ".join(target.value for target in DeviceTarget)
+    raise UsageError(f"no target {name!r}", f"Known: {known}.")
+
+
+def _look(asker: Asker) -> tuple[Row, ...]:
+    label = asker.node.label
+    try:
+        return doctor_rows(label, asker.backend())
+    except NodeError as error:
+        text = error.message.removeprefix(f"{label}: ")
+        return (Row("node", label, RowState.FAILED, text, error.hint),)
+
+
+def _mend(asker: Asker, told: Callable[[str], object]) -> tuple[Row, ...]:
+    """Installs, then looks again in the environment that the profile will have."""
+    label = asker.node.label
+    told(f"{label}: installing CUDA 11.8's libraries; this takes minutes")
+    try:
+        script = asker.prepare_cuda()
+    except NodeError as error:
+        told(f"{label}: {error.message.removeprefix(f'{label}: ')}")
+        return _look(asker)
+    line = f"source {script}"
+    told(f'{label}: prepared. Put it into the profile\'s node: setup = ["{line}"]')
+    asker.question = replace(asker.question, setup=(*asker.question.setup, line))
+    return _look(asker)
+
+
+def _one_at_a_time(ask: Ask) -> Ask:
+    lock = threading.Lock()
+
+    def asked(question: str) -> bool:
+        with lock:
+            return ask(question)
+
+    return asked

@@ -1,0 +1,269 @@
+"""A preflight: all nodes at once, each row told as soon as it is known."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from launcher.checks import install
+from launcher.checks.asker import Asker
+from launcher.core.checks.device_rules import device_rows
+from launcher.core.checks.facts import Machine, Peer
+from launcher.core.checks.joint_rules import joint_rows, peer_row
+from launcher.core.checks.machine_rules import machine_rows
+from launcher.core.checks.questions import questions
+from launcher.core.checks.row import NOT_ASKED, Row, RowState, checks_of, sorted_rows
+from launcher.core.checks.toolkit_facts import Backend
+from launcher.core.checks.toolkit_rules import toolkit_rows
+from launcher.core.profile.model import Node, Profile
+from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
+from launcher.machine.peers import KNOWN_HOSTS
+from launcher.planning.attempt import data_path_of
+from launcher.reading.folders import runs_directory
+from launcher.remote import host_keys, ssh
+from launcher.remote.host_keys import Ask
+from launcher.remote.mpirun_ssh import host_block, key_line
+from launcher.remote.node_client import reaches_of
+
+T = TypeVar("T")
+Take = Callable[[Row], object]
+
+
+class Preflight:
+    """Asks the nodes of one profile. `take` hears of every row once, from any thread, in turn."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        data_path: str = "",
+        settings: Sequence[tuple[str, str]] = (),
+        take: Take = lambda row: None,
+        ask: Ask | None = None,
+    ) -> None:
+        self._profile = profile = with_settings(profile, settings)
+        self._take = take
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._machines: dict[str, Machine] = {}
+        self._backends: dict[str, Backend] = {}
+        self._ahead_s: dict[str, float] = {}
+        self._left = 0
+        self._reaches = reaches_of(profile, None if ask is None else self._one_at_a_time(ask))
+        asked = questions(profile, str(runs_directory()), data_path_of(profile, data_path))
+        self._askers = [
+            Asker(node, question, self._reaches.get(node.label))
+            for node, question in zip(profile.nodes, asked, strict=True)
+        ]
+
+    def run(self) -> tuple[Row, ...]:
+        """-> every row, as a person reads them. Only what is wrong with our own code raises."""
+        self._rows.clear()
+        self._machines.clear()
+        self._backends.clear()
+        count = self._left = len(self._askers)
+        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, count)) as pool:
+            list(pool.map(self._node, range(count)))
+        for row in toolkit_rows(self._profile.name, self._in_order(self._backends)):
+            self._tell(row)
+        self._peers(self._askers[0])
+        for index in range(count):
+            self._skip_rest(index)
+        return sorted_rows(self._profile, self._rows.values())
+
+    def _in_order(self, found: Mapping[str, T]) -> dict[str, T]:
+        """By node, in the profile's order."""
+        labels = (node.label for node in self._profile.nodes)
+        return {label: found[label] for label in labels if label in found}
+
+    def mend(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """Does what the rows' `fix` says. -> what was done or could not be, a line each."""
+        wanted = {(row.node, row.fix) for row in rows if row.fix}
+        said = []
+        for asker in self._askers:
+            for node, fix in sorted(wanted):
+                if node != asker.node.label:
+                    continue
+                try:
+                    said.append(f"{node}: {self._mend(asker, fix)}")
+                except NodeError as error:
+                    said.append(f"{error.message}. {error.hint}".rstrip())
+        return tuple(said)
+
+    def close(self) -> None:
+        for reach in self._reaches.values():
+            reach.drop()
+
+    def _mend(self, asker: Asker, fix: str) -> str:
+        kind, _, rest = fix.partition(" ")
+        if kind == "folder":
+            return f"made {asker.ask('folder', path=rest)}"
+        return install.install_wheel(asker.node, asker.reach)
+
+    def _one_at_a_time(self, ask: Ask) -> Ask:
+        def asked(question: str) -> bool:
+            with self._asking:
+                return ask(question)
+
+        return asked
+
+    def _tell(self, row: Row) -> None:
+        with self._lock:
+            if (row.check, row.node) not in self._rows:
+                self._rows[row.check, row.node] = row
+                self._take(row)
+
+    def _node(self, index: int) -> None:
+        """All of one node, in a thread of its own."""
+        asker = self._askers[index]
+        try:
+            reached = self._connect(asker) and self._machine(index, asker)
+        finally:
+            self._one_less()
+        if reached and asker.question.with_devices:
+            self._devices(index, asker)
+            self._toolkit(asker)
+
+    def _connect(self, asker: Asker) -> bool:
+        if asker.reach is None:
+            return True
+        label = asker.node.label
+        try:
+            connection = asker.reach.connection()
+            kind, key = connection.host_key()
+        except NodeError as error:
+            for row in login_rows(asker.node, error):
+                self._tell(row)
+            return False
+        self._tell(Row("reachable", label, RowState.OK, connection.target.words))
+        self._tell(Row("host-key", label, RowState.OK, f"{kind} {host_keys.print_of(key)}"))
+        return True
+
+    def _machine(self, index: int, asker: Asker) -> bool:
+        before_s = time.time()
+        try:
+            machine = asker.machine()
+        except NodeError as error:
+            self._tell(unanswered_row(asker.node, error))
+            return False
+        after_s = time.time()
+        with self._lock:
+            self._machines[asker.node.label] = machine
+            # Between the two its clock may have stood anywhere: only what is outside is off.
+            self._ahead_s[asker.node.label] = max(machine.time_s - after_s, 0.0) + min(
+                machine.time_s - before_s, 0.0
+            )
+        for row in machine_rows(self._profile, index, asker.question, machine):
+            self._tell(row)
+        return True
+
+    def _one_less(self) -> None:
+        """The last node to answer lets all be compared."""
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+            machines, ahead_s = dict(self._machines), dict(self._ahead_s)
+        if is_last:
+            for row in joint_rows(self._profile, our_version(), machines, ahead_s):
+                self._tell(row)
+
+    def _devices(self, index: int, asker: Asker) -> None:
+        try:
+            found = asker.devices()
+        except NodeError as error:
+            self._tell(Row("devices", asker.node.label, RowState.FAILED, _text(error), error.hint))
+            return
+        for row in device_rows(self._profile, index, found):
+            self._tell(row)
+
+    def _toolkit(self, asker: Asker) -> None:
+        label = asker.node.label
+        try:
+            backend = asker.backend()
+        except NodeError as error:
+            self._tell(Row("toolkit", label, RowState.FAILED, _text(error), error.hint))
+            return
+        with self._lock:
+            self._backends[label] = backend
+
+    def _peers(self, asker: Asker) -> None:
+        """mpirun's own ssh, with the host keys that were verified from here."""
+        first, *rest = self._profile.nodes
+        if "mpi-ssh" not in checks_of(self._profile, 0) or first.label not in self._machines:
+            return
+        others = [node for node in rest if node.label in self._reaches]
+        # A node that cannot be reached from here has its red row already.
+        known = [node for node in others if node.label in self._machines]
+        peers = [Peer(n.label, "not reached from here") for n in others if n not in known]
+        keys = "".join(key_line(node, self._reaches[node.label]) for node in known)
+        config = "\n".join(host_block(node, KNOWN_HOSTS) for node in known)
+        try:
+            peers += asker.peers(config, keys, [(node.label, node.address) for node in known])
+        except NodeError as error:
+            self._tell(Row("mpi-ssh", asker.node.label, RowState.FAILED, _text(error), error.hint))
+            return
+        self._tell(peer_row(self._profile, peers))
+
+    def _skip_rest(self, index: int) -> None:
+        """What could not be asked is said so."""
+        label = self._profile.nodes[index].label
+        for check in checks_of(self._profile, index):
+            self._tell(Row(check, label, RowState.SKIPPED, NOT_ASKED))
+
+
+def with_settings(profile: Profile, settings: Sequence[tuple[str, str]]) -> Profile:
+    """The profile as a start with these settings has it, as far as a preflight looks at it."""
+    classes = dict(settings).get("class_num", "")
+    if not classes.isdigit():
+        return profile
+    trainer = {**profile.trainer, "class_num": int(classes)}
+    return profile.model_copy(update={"trainer": trainer})
+
+
+def our_version() -> str:
+    try:
+        return importlib.metadata.version("effnet-tui")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def login_rows(node: Node, error: NodeError) -> tuple[Row, ...]:
+    """What a connection that could not be made says."""
+    text, hint, label = _text(error), error.hint, node.label
+    answers = Row("reachable", label, RowState.OK, "its sshd answers")
+    if isinstance(error, HostKeyError):
+        return answers, Row("host-key", label, RowState.FAILED, text, hint)
+    if isinstance(error, LoginError):
+        known = Row("host-key", label, RowState.OK, "known")
+        return answers, known, Row("user", label, RowState.FAILED, text, hint)
+    return (Row("reachable", label, RowState.FAILED, text, hint),)
+
+
+def unanswered_row(node: Node, error: NodeError) -> Row:
+    """What a node that can be reached and does not answer lacks."""
+    text = _text(error)
+    if not isinstance(error, NotInstalledError):
+        return Row("effnet-tui", node.label, RowState.FAILED, text, error.hint)
+    if not error.module:
+        hint = f"{error.hint.rstrip('.')} to an interpreter with effnet-tui."
+        return Row("python", node.label, RowState.FAILED, text, hint)
+    python = node.python or "python3"
+    if error.module.partition(".")[0] == "launcher":
+        hint = f"--fix installs this very version; else {python} -m pip install effnet-tui there."
+        return Row("effnet-tui", node.label, RowState.FAILED, text, hint, "wheel")
+    return Row(
+        "effnet-tui",
+        node.label,
+        RowState.FAILED,
+        f"effnet-tui is there without what it needs: {text}",
+        f"{python} -m pip install 'effnet-tui[train]' there.",
+    )
+
+
+def _text(error: NodeError) -> str:
+    return error.message.removeprefix(f"{error.node}: ")

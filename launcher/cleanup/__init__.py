@@ -1,0 +1,1 @@
+"""What runs have left on nodes: found, ended, removed."""

@@ -1,0 +1,187 @@
+"""What was left on one machine that nobody watches any more: found by token, never by name.
+
+Processes with the token of a run, agents of runs that are over, shared memory segments that ended
+ranks left, and files of sockets and ports that nobody holds. The machine is this one, or a node
+that `launcher.cleanup.nodes` asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher import programs
+from launcher.agent import shared_memory_watch
+from launcher.ipc import socket_folder
+from launcher.ipc.channel import connect
+from launcher.ipc.endpoint import Address, read_address
+from launcher.process import file_lock, ownership, shared_memory
+from launcher.process.ownership import Claim
+from launcher.process.shared_memory import Segment
+from launcher.reading.folders import runs_directory
+from launcher.store.run_lock import is_supervised
+
+TERM_S, KILL_S = 3.0, 5.0
+LEAVE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
+
+    run: str
+    root: str
+    is_over: bool
+
+
+@dataclass(frozen=True)
+class Stray:
+    """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
+
+    kind: str
+    what: str
+    run: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+    token: str = ""
+    segment: Segment | None = None
+
+
+def find_all(runs: Collection[Ours], *, only_these: bool) -> tuple[Stray, ...]:
+    """`only_these`: processes of no other run are looked at, for a machine may serve many."""
+    found = [*_processes(runs, only_these), *_agents(runs), *_segments(runs)]
+    return (*found, *_stale_files())
+
+
+def end_all(strays: Collection[Stray]) -> tuple[Stray, ...]:
+    """SIGTERM, SIGKILL, and a last look. -> what is still there."""
+    left: list[Stray] = []
+    agents = [stray for stray in strays if stray.kind == "agent"]
+    for stray in agents:
+        _dismiss(stray)
+    deadline = time.monotonic() + LEAVE_S
+    while any(map(_is_alive, agents)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left += [stray for stray in agents if _is_alive(stray)]
+    for token in sorted({stray.token for stray in strays if stray.kind == "process"}):
+        pids = ownership.end_all(Claim(token), TERM_S, KILL_S)
+        left += [Stray("process", _command(pid), token, pid=pid, token=token) for pid in pids]
+    for stray in strays:
+        if stray.segment is not None:
+            # What killed ranks had mapped a moment ago is free now; a look again says so.
+            for segment in shared_memory.left_over([replace(stray.segment, size_bytes=0)]):
+                left += [] if shared_memory.remove(segment) else [stray]
+        elif stray.kind == "file":
+            with contextlib.suppress(OSError):
+                os.unlink(stray.what)
+    return tuple(left)
+
+
+def _processes(runs: Collection[Ours], only_these: bool) -> Iterator[Stray]:
+    """What a living agent, job runner or supervisor owns is none."""
+    roots = {item.run: Path(item.root) for item in runs}
+    everyone = {process.pid: process for process in ownership.all_processes()}
+    for process in sorted(everyone.values(), key=lambda process: process.pid):
+        token = ownership.tokens_of(process.pid)
+        run = "" if token is None else token.partition("/")[0]
+        if token is None or _is_watched(process, everyone) or (only_these and run not in roots):
+            continue
+        if not _is_in_our_namespace(process.pid):
+            continue  # a container's: whoever looks in there sees what watches it
+        if not is_supervised(roots.get(run, runs_directory() / run)):
+            command = _command(process.pid)
+            yield Stray("process", command, run, process.pid, process.start_time, token)
+
+
+def _agents(runs: Collection[Ours]) -> Iterator[Stray]:
+    """Agents of runs that are over, whose supervisor is gone: they wait for it in vain."""
+    for item in runs:
+        if not item.is_over or is_supervised(Path(item.root)):
+            continue
+        for file in Path(item.root).glob("attempts/*/agents/*.json"):
+            address = None if file.name.endswith(".shm.json") else read_address(file)
+            if address is not None and address.is_alive:
+                what = f"agent of {file.stem}, socket {address.socket}"
+                yield Stray("agent", what, item.run, address.pid, address.start_ticks, str(file))
+
+
+def _segments(runs: Collection[Ours]) -> Iterator[Stray]:
+    """Of attempts whose agent is gone: a living one looks after its own."""
+    for item in runs:
+        for journal in sorted(Path(item.root).glob("attempts/*/agents/*.jsonl")):
+            address = read_address(journal.with_suffix(".json"))
+            if address is not None and address.is_alive:
+                continue
+            for segment in shared_memory_watch.left_by(journal.parent.parent, journal.stem):
+                what = f"{segment.words}, {segment.size_bytes} bytes"
+                yield Stray("segment", what, item.run, segment=segment)
+
+
+def _stale_files() -> Iterator[Stray]:
+    """Port locks that nobody holds and sockets that nobody listens on, in our runtime folder."""
+    for path in sorted(socket_folder.runtime_folder().iterdir()):
+        is_port, is_socket = path.name.startswith("port-"), path.suffix == ".sock"
+        if (is_port and not _is_locked(path)) or (is_socket and not _is_listening(path)):
+            yield Stray("file", str(path))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        return file_lock.is_held(path)
+    except OSError:
+        return True
+
+
+def _is_listening(path: Path) -> bool:
+    try:
+        connect(str(path), 1.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _dismiss(stray: Stray) -> None:
+    """Its agent ends what it has, and leaves."""
+    address = read_address(Path(stray.token))
+    with contextlib.suppress(OSError):
+        if address is not None and _is_same(address, stray):
+            channel = address.connect()
+            channel.send({"cmd": "leave"})
+            channel.close()
+
+
+def _is_same(address: Address, stray: Stray) -> bool:
+    return (address.pid, address.start_ticks) == (stray.pid, stray.start_ticks)
+
+
+def _is_alive(stray: Stray) -> bool:
+    return ownership.is_alive(stray.pid, stray.start_ticks)
+
+
+def _is_in_our_namespace(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
+
+
+def _is_watched(process: ownership.Process, everyone: dict[int, ownership.Process]) -> bool:
+    """Whether one of its ancestors is an agent, a warden or a job runner of ours."""
+    seen = process
+    while (parent := everyone.get(seen.parent)) is not None and parent.pid != 1:
+        if any(program in _command(parent.pid) for program in programs.WATCHERS):
+            return True
+        seen = parent
+    return False
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return ""

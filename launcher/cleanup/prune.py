@@ -1,0 +1,100 @@
+"""Removing a run: its folder here, and what lies of it on its nodes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.errors import BusyError, LaunchError, NodeError
+from launcher.process import ownership
+from launcher.remote import run_folders
+from launcher.remote.node_client import Reach
+from launcher.runs import delegated
+from launcher.store import run as run_files
+from launcher.store.event_log import read_state
+from launcher.store.run_lock import is_supervised
+
+
+def delete_runs(roots: Sequence[Path], *, here_only: bool) -> tuple[list[str], list[str]]:
+    """(ids of what was removed, why others stay: a node of theirs can't be asked).
+
+    Raises `BusyError` while one of them lives.
+    """
+    removed, trouble = [], []
+    for root in roots:
+        why = _trouble_of(root, here_only)
+        if why:
+            trouble.append(f"{root.name} stays: {why}")
+        else:
+            removed.append(root.name)
+    return removed, trouble
+
+
+def _trouble_of(root: Path, here_only: bool) -> str:
+    try:
+        delete_run(root, here_only=here_only)
+    except NodeError as error:
+        return str(error)
+    return ""
+
+
+def delete_run(root: Path, *, here_only: bool = False) -> None:
+    """Removes a run directory, checkpoints and all, on its nodes first.
+
+    Raises `BusyError` while any of it lives, `NodeError` when a node can't be asked; then what is
+    here stays, so that it can be tried again.
+    """
+    if delegated.home_of(root) is not None:
+        if not here_only:
+            delegated.ask(root, "run_delete")
+    else:
+        if is_supervised(root) or strays_of(root.name):
+            status = read_state(root).status.value
+            raise BusyError(f"{root.name} is {status}: something of it runs still")
+        if not here_only:
+            _remove_on_nodes(root)
+    remove(root)
+
+
+def remove(root: Path) -> None:
+    """Renamed first: a half-removed folder must not look like a run."""
+    aside = root.with_name(f".{root.name}.removed")
+    root.rename(aside)
+    shutil.rmtree(aside)
+
+
+def remove_there(root: Path, run: str) -> None:
+    """On a node: the run's folder, which nobody else's can be. Raises `LaunchError`."""
+    if not root.is_dir():
+        return  # a folder that all machines share, or one that was removed before
+    if root.name != run or not (root / "attempts").is_dir():
+        raise LaunchError(f"{root} is no folder of run {run}, and stays")
+    if strays_of(run):
+        raise BusyError(f"something of {run} runs still", f"End it: effnet-launch stop {run}")
+    remove(root)
+
+
+def strays_of(run: str) -> list[int]:
+    """Pids of this machine's living processes that carry a token of the run."""
+    return [process.pid for process in ownership.owned(ownership.Claim(f"{run}/"))]
+
+
+def _remove_on_nodes(root: Path) -> None:
+    try:
+        run = run_files.load(root)
+    except LaunchError:
+        return  # damaged: nobody knows its nodes
+    for node, _, folder in run_folders.folders_of(run):
+        if node.is_local:
+            continue
+        reach = Reach(node)
+        try:
+            reach.checked(reach.ask("run_remove", root=folder, run=run.info.id))
+        except NodeError as error:
+            hint = "prune --here removes what is on this machine, and leaves the nodes alone."
+            raise NodeError(error.node, error.message.removeprefix(f"{error.node}: "), hint) from (
+                error
+            )
+        finally:
+            reach.drop()

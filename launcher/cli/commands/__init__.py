@@ -1,0 +1,1 @@
+"""The commands of `effnet-launch`, one module for each group."""

@@ -1,0 +1,130 @@
+"""`clean`, `prune`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.cli import options
+
+if TYPE_CHECKING:
+    from launcher.cleanup.nodes import Found
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(clean)
+    app.command()(prune)
+
+
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    node: Annotated[list[str], typer.Option(help="just this node; repeatable")] = [],  # noqa: B006
+    here: Annotated[bool, typer.Option("--here", help="just this machine, no node")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Find and end what runs of ours left, here and on their nodes (after a power cut, say).
+
+    Processes with a token of ours that nobody watches, agents of runs that are over, shared memory
+    that ended ranks left. Nothing of a run that lives, and nothing of anybody else.
+
+    effnet-launch clean
+
+    effnet-launch clean --node node1 --yes
+    """
+    from launcher.cleanup import nodes as clean_nodes
+    from launcher.cli.output.console import errors, print_json, screen
+
+    found = clean_nodes.find(node, here_only=here)
+    count = sum(len(item.strays) for item in found.values())
+    for label, item in found.items():
+        if item.trouble:
+            errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow", markup=False)
+    if count and not yes and not as_json:
+        _show(found)
+        if not sys.stdin.isatty() or not typer.confirm("End these?"):
+            raise typer.Exit(4)
+    is_wanted = count and (yes or not as_json)
+    left = clean_nodes.end(found, node) if is_wanted else {}
+    still = sum(len(item.strays) for item in left.values())
+    if as_json:
+        print_json(_plain(found, left))
+    else:
+        screen().print(f"{count} found, {still} left")
+    if still or any(item.trouble for item in left.values()):
+        raise typer.Exit(1)
+    raise typer.Exit(6 if any(item.trouble for item in found.values()) else 0)
+
+
+def prune(
+    keep: Annotated[int, typer.Option(help="how many of the newest to keep")] = 20,
+    run: Annotated[list[str], typer.Option("--run", help="remove just this one; repeatable")] = [],  # noqa: B006
+    here: Annotated[bool, typer.Option("--here", help="leave what is on its nodes")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Remove old runs with their logs and checkpoints, here and on their nodes; none that lives.
+
+    effnet-launch prune --keep 5
+
+    effnet-launch prune --run local-cpu-20260102-101500-1a2b --yes
+    """
+    from pathlib import Path
+
+    from launcher import client
+    from launcher.cleanup import prune as pruning
+    from launcher.cli.output.console import errors, print_json, screen
+    from launcher.errors import NodeError
+
+    if run:
+        roots = [client.open_run(name).paths.root for name in run]
+    else:
+        over = [item for item in client.list_runs() if item.status.is_over]
+        roots = [Path(item.path) for item in over[keep:]]
+    if roots and not yes:
+        for root in roots:
+            screen().print(str(root), markup=False)
+        if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
+            raise typer.Exit(4)
+    removed, trouble = pruning.delete_runs(roots, here_only=here)
+    for text in trouble:
+        errors().print(text, style="yellow", markup=False)
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        screen().print(f"{len(removed)} removed")
+    raise typer.Exit(NodeError.exit_code if trouble else 0)
+
+
+def _show(found: Mapping[str, Found]) -> None:
+    from launcher.cli.output.console import plain_table, screen
+
+    table = plain_table("where", "pid>", "run", "what*")
+    for label, item in found.items():
+        for stray in item.strays:
+            pid = str(stray.pid) if stray.pid else stray.kind
+            table.add_row(label or "here", pid, stray.token or stray.run, stray.what[:80])
+    screen().print(table)
+
+
+def _plain(found: Mapping[str, Found], left: Mapping[str, Found]) -> dict[str, object]:
+    """`found` and `left`: process ids of this machine; `nodes` and `others`: all else."""
+
+    def pids(items: Mapping[str, Found], label: str) -> list[int]:
+        return [stray.pid for stray in items[label].strays if stray.pid] if label in items else []
+
+    others = {
+        label or "here": [s.what for s in item.strays if not s.pid] for label, item in found.items()
+    }
+    nodes = {
+        label: {
+            "found": pids(found, label),
+            "left": pids(left, label),
+            "trouble": item.trouble or None,
+        }
+        for label, item in found.items()
+        if label
+    }
+    return {"found": pids(found, ""), "left": pids(left, ""), "others": others, "nodes": nodes}

@@ -1,0 +1,77 @@
+"""`doctor`: why MindSpore does not see a device, and what mends it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from launcher.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(
+    profile: Annotated[
+        str, typer.Argument(help="look at the nodes of this profile; none: at this machine")
+    ] = "",
+    target: Annotated[
+        str,
+        typer.Option(help="GPU, Ascend or CPU; else the profile's, or what this machine has"),
+    ] = "",
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="GPU: install CUDA 11.8's libraries into the environment"),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Find out why MindSpore does not see a GPU or an Ascend device, and what mends it.
+
+    Looks at everything in the order in which MindSpore's loader does. For a GPU that is CUDA_HOME,
+    the release that nvcc prints, eight libraries, the driver; --fix installs the libraries from
+    PyPI and an nvcc that answers into the environment of the interpreter (3 GB), and says the line
+    for the profile.
+
+    effnet-launch doctor --target GPU
+
+    effnet-launch doctor gpu-1x8 --fix
+
+    effnet-launch doctor ascend-2x8 --json
+    """
+    from launcher import client
+    from launcher.cli.commands.preflight import CANNOT_BE_USED, columns
+    from launcher.cli.output.console import print_json, printable, screen
+
+    found = client.find_profile(profile) if profile else None
+    console = screen()
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        if not as_json:
+            console.print(printable(line), markup=False, soft_wrap=True)
+
+    names = [node.label for node in found.nodes] if found is not None else ["this machine"]
+    show = columns(console, "libcusolver.so.11", names, quiet=quiet)
+    rows = client.doctor(
+        found,
+        target=target,
+        take=(lambda row: None) if as_json else show,
+        ask=options.ask_on_terminal(),
+        fix=fix,
+        told=told,
+    )
+    red = client.blocking(rows)
+    if as_json:
+        print_json({"ok": not red, "rows": rows, "said": said})
+    elif red:
+        names = list(dict.fromkeys(row.check for row in red))
+        can_fix = "; --fix mends some" if any(row.fix for row in red) and not fix else ""
+        text = f"{len(red)} of {len(rows)} are missing: {', '.join(names)}{can_fix}"
+        console.print(text, style="red", markup=False)
+    else:
+        console.print(f"all is there: {len(rows)} looked at", style="green", markup=False)
+    raise typer.Exit(CANNOT_BE_USED if red else 0)

@@ -1,0 +1,50 @@
+"""A new profile's text: another one's, with a few lines changed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import typer
+
+from launcher.core.profile.load import load_profile
+from launcher.errors import BusyError, UsageError
+from launcher.reading.folders import user_profiles_directory
+from launcher.reading.profiles import list_profiles
+
+
+def write_new(name: str, like: str, ranks: int, data: str) -> Path:
+    """Writes the profile into the user's folder. Raises `UsageError`, `ProfileError`, `BusyError`.
+
+    The comments of the other profile stay, because they explain the keys.
+    """
+    entries = [entry for entry in list_profiles() if entry.name == like and entry.profile]
+    if not entries:
+        raise UsageError(f"no usable profile {like!r}", "See: effnet-launch profiles list")
+    text = Path(entries[0].path).read_text(encoding="utf-8")
+    path = user_profiles_directory() / f"{name}.toml"
+    if path.exists():
+        raise BusyError(f"{path} is there already", "Choose another name, or edit it.")
+    if sys.stdin.isatty():
+        ranks = ranks or typer.prompt("ranks on each node (0: as it is)", default=0, type=int)
+        data = data or typer.prompt("data folder (empty: as it is)", default="")
+    text = _set(text, "name", name)
+    if data:
+        text = _set(text, "data_path", str(Path(data).expanduser().absolute()))
+    if ranks:
+        text = re.sub(r"(?m)^slots = \d+", f"slots = {ranks}", text)
+    load_profile(text, path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _set(text: str, key: str, value: str) -> str:
+    # JSON's strings are TOML's basic strings.
+    line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    pattern = re.compile(rf"(?m)^{key} = .*$")
+    if pattern.search(text):
+        return pattern.sub(lambda _: line, text, count=1)
+    return f"{line}\n{text}"

@@ -1,0 +1,114 @@
+"""`profiles list|show|check|new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from launcher.cli import options
+
+app = typer.Typer(help="Cluster profiles: list, show, check, make.", no_args_is_help=True)
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="profiles")
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, options.JSON] = False) -> None:
+    """List the profiles that ship and your own; broken ones with their errors.
+
+    effnet-launch profiles list
+    """
+    from launcher import client
+    from launcher.cli.output.console import plain_table, print_json, screen
+
+    entries = [entry for entry in client.list_profiles() if not entry.is_hidden]
+    if as_json:
+        keys = ("name", "path", "own", "errors", "description")
+        print_json([{key: getattr(entry, key) for key in keys} for entry in entries])
+        return
+    table = plain_table("profile", "ranks>", "device", "start", "description*")
+    for entry in entries:
+        profile = entry.profile
+        if profile is None:
+            table.add_row(entry.name, "–", "–", "–", f"broken: {len(entry.errors)} problems")
+        else:
+            target, method = profile.device_target.value, profile.start_method.value
+            ranks = str(profile.world_size)
+            table.add_row(entry.name, ranks, target, method, entry.description)
+    screen().print(table)
+    screen().print(f"your own belong in {client.user_profiles_directory()}", style="dim")
+
+
+@app.command()
+def show(
+    profile: Annotated[str, options.PROFILE],
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Print a profile: its file, or with --json what it resolves to.
+
+    effnet-launch profiles show local-cpu
+    """
+    from launcher import client
+
+    found = client.find_profile(profile)
+    if as_json:
+        print(found.to_json())
+        return
+    entry = next((item for item in client.list_profiles() if item.name == found.name), None)
+    print(Path(entry.path if entry else profile).expanduser().read_text(), end="")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="TOML files; none: all of your own")] = [],  # noqa: B006
+) -> None:
+    """Check profiles and print every error with its file, key and what was expected.
+
+    effnet-launch profiles check my-cluster.toml
+    """
+    from launcher import client
+    from launcher.cli.output.console import errors, screen
+    from launcher.planning import settings
+    from launcher.reading.profiles import read_profile
+
+    if files:
+        entries = [read_profile(file.expanduser(), own=True) for file in files]
+    else:
+        entries = [entry for entry in client.list_profiles() if entry.own]
+    if not entries:
+        where = client.user_profiles_directory()
+        screen().print(f"there is no profile of your own in {where}", markup=False, soft_wrap=True)
+        screen().print("`effnet-launch profiles new NAME` makes one", markup=False)
+    wrong = False
+    for entry in entries:
+        problems = entry.errors
+        if entry.profile is not None:
+            problems = settings.problems_of(entry.profile, name=entry.path)
+        for problem in problems:
+            errors().print(problem, markup=False, soft_wrap=True)
+        if not problems:
+            screen().print(f"{entry.path}: ok", markup=False)
+        wrong = wrong or bool(problems)
+    if wrong:
+        raise typer.Exit(2)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="name of the new profile")],
+    copy_of: Annotated[str, typer.Option("--like", help="profile to begin with")] = "local-cpu",
+    ranks: Annotated[int, typer.Option(help="ranks on each node; 0: as in --like, or asked")] = 0,
+    data: Annotated[str, options.DATA] = "",
+) -> None:
+    """Make a profile of your own from another one; what is not given is asked on a terminal.
+
+    effnet-launch profiles new my-box --like local-cpu --ranks 4 --data ~/data/digits
+    """
+    from launcher.cli.commands.new_profile import write_new
+
+    path = write_new(name, copy_of, ranks, data)
+    typer.echo(f"{path}\ncheck it: effnet-launch profiles check {path}")

@@ -1,0 +1,234 @@
+"""`runs`, `status`, `attach`, `logs`, `events`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.cli import options
+
+if TYPE_CHECKING:
+    from launcher.client import LogReader, RunReader
+
+FOLLOW_S = 0.1
+
+
+def register(app: typer.Typer) -> None:
+    for command in (runs, status, attach, logs, events):
+        app.command()(command)
+
+
+def runs(
+    limit: Annotated[int, typer.Option(help="how many, newest first; 0: all")] = 20,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """List the runs of this machine, living ones first.
+
+    effnet-launch runs
+
+    effnet-launch runs --json --limit 0
+    """
+    from launcher import client
+    from launcher.cli.output.console import (
+        duration,
+        number,
+        plain_table,
+        print_json,
+        screen,
+        status_text,
+    )
+
+    found = client.list_runs()
+    found = found[:limit] if limit > 0 else found
+    if as_json:
+        print_json(found)
+        return
+    table = plain_table("run", "status", "ranks>", "attempt>", "steps>", "done>", "loss>", "left>")
+    for run in found:
+        table.add_row(
+            run.run,
+            status_text(run.status),
+            str(run.world_size),
+            "–" if run.attempt is None else str(run.attempt),
+            "–" if run.steps_done is None else str(run.steps_done),
+            "–" if run.progress is None else f"{run.progress:.0%}",
+            number(run.loss),
+            duration(run.eta_s) if run.is_living else "–",
+        )
+    screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")
+
+
+def status(
+    run: Annotated[str, options.RUN] = "latest",
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Show one run: its ranks, its progress, and why it failed. Replaces a supervisor that died.
+
+    effnet-launch status
+
+    effnet-launch status local-cpu-20260102 --json
+    """
+    from launcher.cli.output import follow
+    from launcher.cli.output.console import failure_card, print_json, screen
+
+    reader = open_supervised(run)
+    snapshot = reader.poll()
+    if as_json:
+        print_json(snapshot)
+        return
+    console = screen()
+    console.print(follow.picture(snapshot, is_live=False))
+    if snapshot.failure is not None:
+        console.print(failure_card(snapshot.failure, snapshot.run))
+
+
+def attach(run: Annotated[str, options.RUN] = "latest") -> None:
+    """Follow a run to its end; Ctrl-C leaves and the run goes on.
+
+    effnet-launch attach
+    """
+    from launcher.cli.output import follow
+    from launcher.cli.output.console import screen
+
+    raise typer.Exit(follow.follow(open_supervised(run), screen()))
+
+
+def logs(
+    run: Annotated[str, options.RUN] = "latest",
+    rank: Annotated[int, typer.Option("--rank", "-r", help="which rank")] = 0,
+    attempt: Annotated[int, typer.Option(help="which attempt, from 1; 0: the newest")] = 0,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="how many of the last")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as lines come")] = False,
+    grep: Annotated[str, typer.Option(help="only lines that match this regular expression")] = "",
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="the scheduler's log")] = False,
+    supervisor: Annotated[bool, typer.Option("--supervisor", help="the supervisor's log")] = False,
+    job: Annotated[str, typer.Option(help="the log of this job")] = "",
+) -> None:
+    """Print a rank's log; with --grep all of it is searched.
+
+    effnet-launch logs --rank 1 --follow
+
+    effnet-launch logs latest --grep 'checkpoint:|fault:'
+    """
+    from launcher.errors import RunNotFoundError
+
+    reader = open_supervised(run)
+    number = attempt or None
+    if job:
+        log = reader.job_log(job)
+    elif supervisor:
+        log = reader.supervisor_log()
+    elif scheduler:
+        log = reader.scheduler_log(number)
+    else:
+        log = reader.log(rank, number)
+        if not 0 <= rank < max(1, reader.poll_state().world_size):
+            raise RunNotFoundError(f"{reader.run} has no rank {rank}")
+    offset = _print_matches(log, grep) if grep else _print_tail(log, lines)
+    if follow:
+        try:
+            _follow_log(reader, log, offset, grep)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def events(
+    run: Annotated[str, options.RUN] = "latest",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as they come")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="as they are in the file")] = False,
+) -> None:
+    """Print the events of a run: every change of its state, and who asked for it.
+
+    effnet-launch events --follow --json
+    """
+    from launcher.cli.output.console import screen
+    from launcher.cli.output.follow import print_event
+    from launcher.reading.growing import GrowingLines
+
+    reader = open_supervised(run)
+    lines = GrowingLines(reader.paths.events)
+    console = screen()
+    try:
+        while True:
+            reader.poll_state()
+            is_over = reader.status().is_over
+            for line in lines.poll()[1]:
+                if as_json:
+                    print(line.decode("utf-8", "replace"), flush=follow)
+                else:
+                    print_event(line, console)
+            if not follow or is_over:
+                return
+            time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def open_supervised(run: str) -> RunReader:
+    """The run; a supervisor that died over it is replaced first."""
+    from launcher import client
+    from launcher.cli.output.console import errors
+    from launcher.errors import LaunchError
+    from launcher.runs import control
+
+    reader = client.open_run(run)
+    try:
+        if control.ensure_supervisor(reader.paths.root):
+            errors().print("its supervisor had died and was replaced", style="yellow")
+    except LaunchError as error:
+        # To look at a run must work even where it cannot be owned (another user's, a full disk).
+        if reader.link() is None:
+            errors().print(f"nobody supervises it: {error.message}", style="yellow", markup=False)
+    link = reader.link()
+    if link is not None and link.trouble:
+        since = time.strftime("%H:%M:%S", time.localtime(link.time_s))
+        text = f"{link.node} can't be reached since {since}, what is here is older: {link.trouble}"
+        errors().print(text, style="yellow", markup=False)
+    return reader
+
+
+def _print_tail(log: LogReader, count: int) -> int:
+    page = log.tail(count)
+    for line in page.lines:
+        if line.is_whole:
+            _print(line.text)
+    return page.next_offset
+
+
+def _print_matches(log: LogReader, pattern: str) -> int:
+    offset: int | None = 0
+    while offset is not None:
+        found = log.search(pattern, offset, limit=1000)
+        for line in found.lines:
+            _print(line.text)
+        offset = found.next_offset
+    return log.size_bytes
+
+
+def _follow_log(reader: RunReader, log: LogReader, offset: int, pattern: str) -> None:
+    import re
+
+    regex = re.compile(pattern) if pattern else None
+    while True:
+        reader.poll_state()
+        is_over = reader.status().is_over
+        while (page := log.read_from(offset)).next_offset > offset:
+            for line in page.lines:
+                if regex is None or regex.search(line.text):
+                    _print(line.text)
+            offset = page.next_offset
+        sys.stdout.flush()
+        if is_over:
+            return
+        time.sleep(FOLLOW_S)
+
+
+def _print(text: str) -> None:
+    if sys.stdout.isatty():
+        from launcher.cli.output.console import printable
+
+        text = printable(text, 1 << 14)
+    sys.stdout.write(text + "\n")

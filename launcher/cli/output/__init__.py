@@ -1,0 +1,1 @@
+"""What `effnet-launch` prints: text, tables and cards."""

@@ -1,0 +1,202 @@
+"""Following a run: until it is up, until it is over, and with a live picture."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from launcher.cli.output.console import (
+    duration,
+    failure_card,
+    number,
+    plain_table,
+    size,
+    status_text,
+)
+from launcher.cli.output.event_text import event_text
+from launcher.core.run.fold import RunStatus
+from launcher.reading.run import RunReader
+from launcher.reading.snapshot import RunSnapshot
+
+POLL_S = 0.1
+DRAW_S = 0.25
+INTERRUPTED = 130
+OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
+UP = (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
+
+
+def wait_until_up(reader: RunReader, console: Console | None = None) -> int:
+    """Until it trains or has ended. -> exit code."""
+    return _wait(reader, console, UP, "starting")
+
+
+def wait_until_over(reader: RunReader, console: Console | None = None) -> int:
+    """Until nothing of it runs any more. -> 0 unless processes are left."""
+    code = _wait(reader, console, OVER, "ending")
+    attempt = reader.poll_state().attempt
+    if attempt is not None and attempt.leftover:
+        if console is not None:
+            pids = ", ".join(map(str, attempt.leftover))
+            console.print(f"still there: {pids}; try effnet-launch clean", style="bold red")
+        return 1
+    return 0 if code == 1 and attempt is not None and attempt.failure is None else code
+
+
+def follow(reader: RunReader, console: Console) -> int:
+    """To the end of the run, with a live picture on a terminal, else with lines. -> exit code."""
+    try:
+        if console.is_terminal:
+            _draw(reader, console)
+        else:
+            _print_lines(reader, console)
+    except KeyboardInterrupt:
+        goes_on(reader, console)
+        return INTERRUPTED
+    return _verdict(reader, console)
+
+
+def goes_on(reader: RunReader, console: Console) -> None:
+    console.print(f"\nthe run goes on; come back with: effnet-launch attach {reader.run}")
+
+
+def summary(reader: RunReader) -> dict[str, Any]:
+    """The run in a few keys, for --json."""
+    snapshot = reader.poll()
+    return {
+        "run": snapshot.run,
+        "path": snapshot.path,
+        "status": snapshot.status,
+        "attempt": snapshot.attempt,
+        "steps_done": snapshot.steps_done,
+        "failure": snapshot.failure,
+    }
+
+
+def _wait(
+    reader: RunReader, console: Console | None, until: tuple[RunStatus, ...], what: str
+) -> int:
+    try:
+        if console is not None and console.is_terminal:
+            with console.status(f"{what} …"):
+                _wait_for(reader, until)
+        else:
+            _wait_for(reader, until)
+    except KeyboardInterrupt:
+        if console is not None:
+            goes_on(reader, console)
+        return INTERRUPTED
+    return _verdict(reader, console)
+
+
+def _wait_for(reader: RunReader, until: tuple[RunStatus, ...]) -> None:
+    while True:
+        reader.poll_state()
+        status = reader.status()
+        if status in until or status is RunStatus.LOST:
+            return
+        time.sleep(POLL_S)
+
+
+def _verdict(reader: RunReader, console: Console | None) -> int:
+    snapshot = reader.poll()
+    if console is not None:
+        if snapshot.status is RunStatus.FAILED and snapshot.failure is not None:
+            console.print(failure_card(snapshot.failure, snapshot.run))
+        else:
+            console.print(headline(snapshot))
+    return 1 if snapshot.status in (RunStatus.FAILED, RunStatus.LOST) else 0
+
+
+def headline(snapshot: RunSnapshot) -> Text:
+    line = Text.assemble(status_text(snapshot.status), f"  {snapshot.run}")
+    if snapshot.steps_done is not None:
+        line.append(f"  {snapshot.steps_done}/{snapshot.steps_total or '?'} steps")
+    if snapshot.attempt is not None and snapshot.attempt > 1:
+        line.append(f"  attempt {snapshot.attempt}")
+    return line
+
+
+def _draw(reader: RunReader, console: Console) -> None:
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            snapshot = reader.poll()
+            live.update(picture(snapshot), refresh=True)
+            if snapshot.status in (*OVER, RunStatus.LOST) and not _goes_on(snapshot):
+                return
+            time.sleep(DRAW_S)
+
+
+def _goes_on(snapshot: RunSnapshot) -> bool:
+    """A failed attempt whose supervisor is there may be resumed by it."""
+    return snapshot.status is RunStatus.FAILED and snapshot.is_supervised
+
+
+def _print_lines(reader: RunReader, console: Console) -> None:
+    """Not a terminal: a line for each event of interest."""
+    from launcher.reading.growing import GrowingLines
+
+    lines = GrowingLines(reader.paths.events)
+    while True:
+        snapshot = reader.poll()
+        for line in lines.poll()[1]:
+            print_event(line, console)
+        if snapshot.status in (*OVER, RunStatus.LOST) and not _goes_on(snapshot):
+            return
+        time.sleep(DRAW_S)
+
+
+def print_event(line: bytes, console: Console) -> None:
+    """One event, as a line for people."""
+    import json
+
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return
+    stamp = time.strftime("%H:%M:%S", time.localtime(event.get("t", 0.0)))
+    console.print(f"{stamp} {event_text(event)}", markup=False, soft_wrap=True)
+
+
+def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
+    """A line, a bar, the ranks; `is_live` says how to leave."""
+    parts: list[RenderableType] = [headline(snapshot)]
+    if snapshot.progress is not None:
+        grid = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)
+        epoch = min((snapshot.epoch or 0) + 1, snapshot.epochs or 1)
+        where = f"epoch {epoch}/{snapshot.epochs}"
+        where += f" step {snapshot.step}/{snapshot.steps_per_epoch}"
+        eta = f"{duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+        grid.add_row(bar, f"{snapshot.progress:4.0%}", where, eta)
+        parts.append(grid)
+        speed = f"loss {number(snapshot.loss)}  {number(snapshot.images_per_s, 3)} images/s"
+        parts.append(Text(f"{speed}  step {number(snapshot.step_time_ms)} ms"))
+    table = plain_table(
+        "rank>", "node", "state", "phase", "step>", "loss>", "ms/step>", "wait ms>", "memory>"
+    )
+    for rank in snapshot.ranks[:32]:
+        table.add_row(
+            str(rank.rank),
+            rank.node or "–",
+            rank.status.value,
+            rank.phase.value if rank.phase else "–",
+            str(rank.steps_done or 0),
+            number(rank.loss),
+            number(rank.step_time_ms),
+            number(rank.wait_ms),
+            size(rank.memory_bytes),
+        )
+    parts.append(table)
+    attempt = snapshot.state.attempt
+    if attempt is not None and not snapshot.status.is_over:
+        for disk, free in attempt.low_disks.items():
+            parts.append(Text(f"disk nearly full: {size(free)} free, {disk}", style="yellow"))
+    if is_live:
+        parts.append(Text("Ctrl-C leaves; the run goes on", style="dim"))
+    return Group(*parts)

@@ -1,0 +1,53 @@
+"""A plan, to read."""
+
+from __future__ import annotations
+
+import shlex
+
+from rich.console import Console
+from rich.text import Text
+
+from launcher.core.plan.model import Plan
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Files, then each process with its command and environment; what all share comes once."""
+    head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
+    console.print(Text(head, style="bold"))
+    port = plan.master_port or "a free one, chosen at the start"
+    console.print(Text(f"master {plan.master_address}, port {port}"))
+    console.print(Text(f"run directory {plan.run_directory}", overflow="fold"))
+    for file in plan.files:
+        console.print(Text(f"\nwrites {_where(file.node)}{file.path}", style="bold"))
+        console.print(Text(_indent(file.content.rstrip())))
+    shared = _shared(plan)
+    if shared:
+        console.print(Text("\nenvironment of every process", style="bold"))
+        console.print(Text(_indent(_assignments(shared))))
+    for process in plan.processes:
+        name = process.role.value if process.rank is None else f"rank {process.rank}"
+        device = "" if process.device_id is None else f", device {process.device_id}"
+        cpus = f", CPUs {','.join(map(str, process.cpus))}" if process.cpus else ""
+        console.print(Text(f"\n{name} on {process.node}{device}{cpus}", style="bold"))
+        console.print(Text(_indent(shlex.join(process.argv)), overflow="fold"))
+        own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
+        console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))
+
+
+def _shared(plan: Plan) -> dict[str, str]:
+    if len(plan.processes) < 2:
+        return {}
+    first, *others = [process.environment for process in plan.processes]
+    return {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+
+
+def _assignments(environment: dict[str, str]) -> str:
+    return "\n".join(f"{key}={shlex.quote(value)}" for key, value in sorted(environment.items()))
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _where(node: str) -> str:
+    return f"{node}:" if node else ""

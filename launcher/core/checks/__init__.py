@@ -1,0 +1,1 @@
+"""Rules of preflight and doctor: facts of nodes in, rows out."""

@@ -1,0 +1,1 @@
+"""Output of npu-smi, nvidia-smi and hccn_tool, parsed."""

@@ -1,0 +1,46 @@
+"""Devices of a node as its vendor's tool lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that uses a device. ``run``: the run of ours that it belongs to."""
+
+    pid: int
+    name: str = ""
+    user: str = ""
+    run: str = ""
+    memory_mb: int | None = None
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" + (f" ({self.name})" if self.name else "")
+        who += f" of {self.user}" if self.user else ""
+        return who + (f", run {self.run}" if self.run else "")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device; empty is not known. A ``fault`` stops a start, a ``warning`` is told."""
+
+    device_id: int
+    name: str = ""
+    fault: str = ""
+    warning: str = ""
+    holders: tuple[Holder, ...] = ()
+    link: str = ""
+    net_health: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """``problem`` says why they could not be listed; ``tool`` is what listed them."""
+
+    tool: str
+    problem: str = ""
+    driver: str = ""
+    devices: tuple[Device, ...] = ()
+    network_problem: str = ""

@@ -1,0 +1,1 @@
+"""Which rank failed first and why; which rank hangs."""

@@ -1,0 +1,190 @@
+"""Why an attempt failed: which death came first, what it was, and what to try."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from launcher.core.diagnosis import symptoms
+from launcher.core.run.events import Failure, FailureKind
+
+LAST_LINES = 20
+
+EXIT_KINDS: Mapping[int, tuple[FailureKind, str, str]] = {
+    2: (FailureKind.CONFIG, "its configuration was refused", "mend what its last lines name"),
+    3: (FailureKind.DATA, "its data can't be used", "check the data path on this node"),
+    4: (FailureKind.LOSS, "the loss is no longer finite", "lower lr_max or warm up longer"),
+    5: (FailureKind.CHECKPOINT, "it can't continue from the checkpoint", "see its last lines"),
+    6: (FailureKind.DEVICE, "a device or library is not there", "run `effnet-launch preflight`"),
+    126: (FailureKind.LAUNCH, "its program may not be run", "check `python` in the profile"),
+    127: (FailureKind.LAUNCH, "its program was not found", "check `python` in the profile"),
+}
+"""Exit codes of ``python -m effnet`` (docs/report-format.md) and of a shell."""
+
+SIGNALS: Mapping[int, tuple[FailureKind, str, str]] = {
+    signal.SIGKILL: (
+        FailureKind.SIGNAL,
+        "somebody ended it with SIGKILL, or the kernel did for want of memory",
+        "look for `oom-kill` in the kernel's log (dmesg) of its node",
+    ),
+    signal.SIGTERM: (
+        FailureKind.SIGNAL,
+        "somebody ended it with SIGTERM",
+        "resume the run; if it happens again, find who ends processes on its node",
+    ),
+    signal.SIGINT: (FailureKind.SIGNAL, "it was interrupted (SIGINT)", "resume the run"),
+    signal.SIGHUP: (FailureKind.SIGNAL, "its terminal closed (SIGHUP)", "resume the run"),
+    signal.SIGSEGV: (
+        FailureKind.CRASH,
+        "it touched memory that is not its own (SIGSEGV): a fault in native code",
+        "compare the versions of driver, MindSpore and NumPy with those of the other nodes",
+    ),
+    signal.SIGBUS: (
+        FailureKind.CRASH,
+        "memory it had mapped went away (SIGBUS): often a full /dev/shm or disk",
+        "free /dev/shm and the disk of its node",
+    ),
+    signal.SIGABRT: (
+        FailureKind.CRASH,
+        "native code gave up (SIGABRT)",
+        "see its last lines: an assertion or an uncaught C++ exception",
+    ),
+    signal.SIGILL: (
+        FailureKind.CRASH,
+        "its processor does not know an instruction (SIGILL)",
+        "install builds that fit this node's processor",
+    ),
+    signal.SIGFPE: (FailureKind.CRASH, "an integer was divided by zero (SIGFPE)", ""),
+    signal.SIGXCPU: (FailureKind.SIGNAL, "it used up its CPU time limit", "raise `ulimit -t`"),
+    signal.SIGXFSZ: (FailureKind.SIGNAL, "it wrote too large a file", "raise `ulimit -f`"),
+}
+
+
+@dataclass(frozen=True)
+class Death:
+    """Something that ends an attempt, as one node saw it; ``time_s`` is on that node's clock.
+
+    ``asked``: our agent had already told the process to end. ``kind`` and ``meaning`` are given
+    where no process tells them: a hang, a node that is lost, a start that failed.
+    """
+
+    node: str
+    time_s: float
+    rank: int | None = None
+    role: str = "rank"
+    exit_code: int | None = None
+    signal: int | None = None
+    asked: bool = False
+    oom: bool = False
+    last_lines: tuple[str, ...] = ()
+    log: str | None = None
+    log_offset: int | None = None
+    kind: FailureKind | None = None
+    meaning: str = ""
+
+    @property
+    def who(self) -> str:
+        return f"rank {self.rank}" if self.rank is not None else f"the {self.role}"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What a death was. ``is_follower``: it died because another one had."""
+
+    kind: FailureKind
+    meaning: str
+    try_next: str = ""
+    traceback: tuple[str, ...] = ()
+    is_follower: bool = False
+
+
+def name_failure(
+    deaths: Sequence[Death],
+    ranks: Collection[int] = (),
+    clock_ahead_s: Mapping[str, float] | None = None,
+) -> Failure:
+    """The failure of an attempt: the first death that did not follow another one.
+
+    ``ranks`` are all of the attempt's; ``clock_ahead_s`` says how far each node's clock is ahead.
+    Raises ValueError without a death.
+    """
+    if not deaths:
+        raise ValueError("no death to name")
+    ahead = clock_ahead_s or {}
+    causes = [(death, explain(death)) for death in deaths]
+
+    def order(item: tuple[Death, Cause]) -> tuple[bool, bool, float, int]:
+        death, cause = item
+        # A helper has no rank, and its end is seldom why a rank died at the same moment.
+        number = 1_000_000 if death.rank is None else death.rank
+        return (death.asked, cause.is_follower, death.time_s - ahead.get(death.node, 0.0), number)
+
+    first, cause = min(causes, key=order)
+    everyone = set(ranks) | {death.rank for death, _ in causes if death.rank is not None}
+    return Failure(
+        kind=cause.kind,
+        meaning=cause.meaning,
+        try_next=cause.try_next,
+        rank=first.rank,
+        node=first.node,
+        exit_code=first.exit_code,
+        signal=first.signal,
+        time=first.time_s - ahead.get(first.node, 0.0),
+        last_lines=symptoms.telling(first.last_lines)[-LAST_LINES:],
+        traceback=cause.traceback,
+        log=first.log,
+        log_offset=first.log_offset,
+        followers=tuple(sorted(everyone - {first.rank})),
+    )
+
+
+def explain(death: Death) -> Cause:
+    """What one death was, from the surest sign to the weakest. Never raises."""
+    trace = symptoms.traceback_in(death.last_lines)
+    if death.kind is not None:
+        return Cause(death.kind, death.meaning or f"{death.who} on {death.node} is gone", "", trace)
+    # MindSpore never ends a rank so, whatever it said of its peers before.
+    follows = death.signal != signal.SIGKILL and symptoms.is_follower(death.last_lines)
+    if death.oom or (death.signal == signal.SIGKILL and symptoms.is_oom(death.last_lines)):
+        meaning = f"the kernel ended {death.who} on {death.node}: the machine was out of memory"
+        return Cause(FailureKind.OOM, meaning, symptoms.OOM_TRY, trace)
+    found = symptoms.symptom_in(death.last_lines)
+    if found is not None:
+        kind, meaning, try_next = found
+        return Cause(kind, f"{death.who}: {meaning}", try_next, trace, follows)
+    by_exit = _by_exit(death)
+    if trace and (by_exit is None or by_exit[0] in (FailureKind.CRASH, FailureKind.SIGNAL)):
+        error = trace[-1].strip()
+        return Cause(FailureKind.CRASH, f"{death.who} raised {error}", "", trace, follows)
+    if follows:
+        meaning = f"{death.who} ended because a peer was gone"
+        return Cause(FailureKind.CRASH, meaning, "", trace, True)
+    if by_exit is not None:
+        kind, meaning, try_next = by_exit
+        return Cause(kind, f"{death.who}: {meaning}", try_next, trace)
+    if death.exit_code is None:
+        return Cause(FailureKind.CRASH, f"{death.who} on {death.node} is gone", "", trace)
+    if death.exit_code == 0:
+        meaning = f"{death.who} ended before the others, with exit code 0"
+        return Cause(FailureKind.CRASH, meaning, "see its last lines", trace)
+    meaning = f"{death.who} ended with exit code {death.exit_code}"
+    return Cause(FailureKind.CRASH, meaning, "see its last lines", trace)
+
+
+def _by_exit(death: Death) -> tuple[FailureKind, str, str] | None:
+    number, code = death.signal, death.exit_code
+    if number is None and code is not None and code > 128:
+        # A shell's, and mpirun's, way to tell a signal.
+        number = code - 128
+    if number is not None:
+        known = SIGNALS.get(number)
+        return known or (FailureKind.SIGNAL, f"it was ended by {_signal_name(number)}", "")
+    return None if code is None else EXIT_KINDS.get(code)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

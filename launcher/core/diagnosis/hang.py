@@ -1,0 +1,190 @@
+"""The hang rule: which rank is silent, told from heartbeats.
+
+In synchronous training one stuck rank stalls all of them, and then all look stuck. The silent rank
+is the one that has not come to the reduction in which its peers wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from statistics import median
+
+from launcher.core.profile.model import Limits
+from launcher.core.run.heartbeat import Heartbeat, Phase
+from launcher.core.run.metrics import MetricRecord
+
+LEARN_FROM = 20
+"""Reports that the usual interval is learned from."""
+
+STOPPED_STATES = frozenset("Tt")
+"""Process states (proc(5)) of a process that a signal or a debugger stopped."""
+
+
+@dataclass(frozen=True)
+class HangLimits:
+    """How long a rank may be in a phase, seconds. The names are those of the profile's limits."""
+
+    silent_min_s: float = 10.0
+    silent_steps: float = 5.0
+    launch_s: float = 600.0
+    compile_s: float = 1800.0
+    checkpoint_s: float = 600.0
+    eval_s: float = 3600.0
+
+    @classmethod
+    def of(cls, limits: Limits) -> HangLimits:
+        """Those of a profile."""
+        return cls(**{field.name: getattr(limits, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class RankSight:
+    """What a node sees of one living rank.
+
+    ``heartbeat`` is its newest, ``None`` before the first; ``started_s`` is when the process
+    started, ``state`` its letter in proc(5), ``stopped_s`` since when it has been seen stopped.
+    Times are on the node's clock; ``clock_ahead_s`` is how far that is ahead of the clock that
+    judges.
+    """
+
+    rank: int
+    node: str
+    started_s: float
+    heartbeat: Heartbeat | None = None
+    state: str = ""
+    clock_ahead_s: float = 0.0
+    stopped_s: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.INIT if self.heartbeat is None else self.heartbeat.phase
+
+    @property
+    def steps_done(self) -> int:
+        return 0 if self.heartbeat is None else self.heartbeat.steps_done
+
+    def quiet_s(self, now_s: float) -> float:
+        """Since its last sign of life."""
+        last_s = self.started_s if self.heartbeat is None else self.heartbeat.time_s
+        return max(0.0, now_s - (last_s - self.clock_ahead_s))
+
+    def stopped_for_s(self, now_s: float) -> float:
+        """How long a signal or a debugger has held it; 0 when none does."""
+        if self.stopped_s is None or self.phase is Phase.DONE:
+            return 0.0
+        return max(0.0, now_s - (self.stopped_s - self.clock_ahead_s))
+
+
+@dataclass(frozen=True)
+class SilentRank:
+    """A rank that is silent. ``is_sure`` is false where no peer is seen waiting for it."""
+
+    rank: int
+    node: str
+    phase: Phase
+    silent_s: float
+    limit_s: float
+    why: str
+    is_sure: bool
+
+
+def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
+    """The usual time between two reports of a rank, learned; ``None`` before there are enough.
+
+    A run's first report holds compilation, so it is left out; a report of K steps counts K times.
+    """
+    times = [
+        record.step_time_ms * record.steps / 1000
+        for record in records[1:][-LEARN_FROM:]
+        if record.step_time_ms is not None
+    ]
+    return median(times) if len(times) >= 2 else None
+
+
+def limit_s(phase: Phase, limits: HangLimits, interval_s: float | None) -> float | None:
+    """How long a rank may stay in a phase without a sign; ``None`` is for ever."""
+    if phase is Phase.DONE:
+        return None
+    if phase is Phase.INIT:
+        return limits.launch_s
+    if phase is Phase.COMPILE or interval_s is None:
+        # Before the first steps are known, a step may hold compilation.
+        return limits.compile_s
+    if phase is Phase.CHECKPOINT:
+        return limits.checkpoint_s
+    if phase in (Phase.EVAL, Phase.EXPORT):
+        return limits.eval_s
+    return step_limit_s(limits, interval_s)
+
+
+def step_limit_s(limits: HangLimits, interval_s: float | None) -> float:
+    """The limit of a phase that every step has."""
+    return max(limits.silent_min_s, limits.silent_steps * (interval_s or 0.0))
+
+
+def silent_ranks(
+    sights: Sequence[RankSight],
+    now_s: float,
+    limits: HangLimits,
+    interval_s: float | None,
+    *,
+    sees_all: bool = True,
+) -> tuple[SilentRank, ...]:
+    """The ranks that are silent now.
+
+    ``interval_s`` is the usual time between two reports. ``sees_all`` is false for a node that does
+    not see the ranks of others: when all of its own wait in the reduction, the silent one is
+    elsewhere.
+    """
+    waiting = [sight for sight in sights if sight.phase is Phase.REDUCE]
+    found = []
+    for sight in sights:
+        allowed_s = limit_s(sight.phase, limits, interval_s)
+        quiet_s = sight.quiet_s(now_s)
+        held_s = sight.stopped_for_s(now_s)
+        if held_s > step_limit_s(limits, interval_s):
+            # What is stopped neither compiles nor evaluates, whatever it did last.
+            allowed_s, quiet_s = step_limit_s(limits, interval_s), max(held_s, quiet_s)
+        if allowed_s is None or quiet_s <= allowed_s:
+            continue
+        # Peers that have only just come or left are no sign: it may leave in the next moment too.
+        settled = [other for other in sights if other.quiet_s(now_s) > allowed_s]
+        ahead = any(other.steps_done > sight.steps_done for other in settled)
+        together = sees_all and len(sights) > 1 and settled == list(sights) == waiting
+        together = together and all(other.steps_done == sight.steps_done for other in sights)
+        why = _why(sight, waiting, ahead, together)
+        if why is not None:
+            text, is_sure = why
+            found.append(
+                SilentRank(
+                    rank=sight.rank,
+                    node=sight.node,
+                    phase=sight.phase,
+                    silent_s=quiet_s,
+                    limit_s=allowed_s,
+                    why=text,
+                    is_sure=is_sure,
+                )
+            )
+    stopped = tuple(item for item in found if "is stopped" in item.why)
+    # A stopped process explains why all others wait.
+    return stopped or tuple(found)
+
+
+def _why(
+    sight: RankSight, waiting: Sequence[RankSight], are_others_ahead: bool, are_all_together: bool
+) -> tuple[str, bool] | None:
+    if sight.state and sight.state in STOPPED_STATES:
+        return "its process is stopped (SIGSTOP or a debugger)", True
+    if sight.phase is not Phase.REDUCE:
+        peers = [other for other in waiting if other.steps_done >= sight.steps_done]
+        if peers:
+            who = "its peer waits" if len(peers) == 1 else f"{len(peers)} peers wait"
+            return f"{who} for it in the reduction", True
+        return f"no sign of life in {sight.phase.value}, and no peer is seen waiting", False
+    if are_others_ahead:
+        return "it waits in a reduction that its peers have left", True
+    if are_all_together:
+        return "all ranks wait in the same reduction: look at the network between them", False
+    return None

@@ -1,0 +1,126 @@
+"""Start method ``mpirun``: OpenMPI starts the ranks on the hosts of a generated hostfile.
+
+On GPU the ranks find each other through OpenMPI itself (MindSpore's mpirun.md). On CPU MindSpore
+has no such way: there each rank's plan translates OpenMPI's rank into the dynamic cluster's
+variables, and a scheduler runs beside mpirun, which works (measured, OpenMPI 4.1.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from launcher import programs
+from launcher.core.plan.cluster import (
+    assemble,
+    cluster_environment,
+    master,
+    rank_identity,
+    scheduler_process,
+)
+from launcher.core.plan.command import node_environment, python_of, rank_process, run_paths
+from launcher.core.plan.model import Plan, PlannedFile, PlannedProcess, Role, RunContext
+from launcher.core.profile.model import DeviceTarget, Profile
+from launcher.core.profile.placement import RankPlace, place
+from launcher.core.tables.hostfile import make_hostfile
+from launcher.errors import PlanError
+
+
+def plan(profile: Profile, context: RunContext) -> Plan:
+    """The hostfile, mpirun on the first node, and the ranks that mpirun starts.
+
+    A rank's process is planned with ``is_started`` false: what mpirun starts everywhere is
+    ``python -m launcher.agent.mpirun_child FOLDER``, which takes its own rank's part of the plan by
+    OpenMPI's rank. Raises PlanError.
+    """
+    places = place(profile)
+    world_size = len(places)
+    is_cluster = profile.device_target is DeviceTarget.CPU and world_size > 1
+    address, port = master(profile, context)
+    shared = cluster_environment(profile, world_size, address, port) if is_cluster else {}
+    ranks = tuple(
+        replace(
+            rank_process(
+                profile,
+                context,
+                item,
+                world_size,
+                {**shared, **rank_identity(item, world_size)}
+                if is_cluster
+                else native_identity(item, world_size),
+            ),
+            is_started=False,
+        )
+        for item in places
+    )
+    helpers = [scheduler_process(profile, context, shared)] if is_cluster else []
+    helpers.append(mpirun_process(profile, context, world_size))
+    bare = assemble(profile, context, (*helpers, *ranks), address, port)
+    first = profile.nodes[0]
+    path = str(run_paths(context, first).attempt(context.attempt).hostfile)
+    node = "" if first.is_local else first.label
+    hostfile = PlannedFile(node, path, make_hostfile(places))
+    return replace(bare, files=(*bare.files, hostfile))
+
+
+def native_identity(item: RankPlace, world_size: int) -> dict[str, str]:
+    """GPU: OpenMPI's own variables tell the rank; these are for the trainer's data and logs."""
+    return {
+        "RANK_ID": str(item.rank),
+        "RANK_SIZE": str(world_size),
+        "DEVICE_ID": str(item.device_id),
+    }
+
+
+def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> PlannedProcess:
+    """mpirun on the first node. Raises PlanError when nodes have different interpreters."""
+    first = profile.nodes[0]
+    python = python_of(context, first)
+    if len(profile.nodes) > 1:
+        roots = {str(run_paths(context, node).root) for node in profile.nodes}
+        if len(roots) > 1:
+            raise PlanError(
+                f"mpirun's ranks look for their orders in one folder, and these differ:"
+                f" {sorted(roots)}",
+                "give all nodes the same `runs_directory` in the profile",
+            )
+        pythons = {python_of(context, node) for node in profile.nodes}
+        if len(pythons) > 1:
+            raise PlanError(
+                f"mpirun starts one program on all nodes, and these differ: {sorted(pythons)}",
+                "give all nodes the same `python` in the profile",
+            )
+    attempt = run_paths(context, first).attempt(context.attempt)
+    return PlannedProcess(
+        role=Role.MPIRUN,
+        node=first.label,
+        argv=(
+            profile.mpirun.program,
+            *options(profile, context, str(attempt.hostfile), world_size),
+            python,
+            "-m",
+            programs.MPIRUN_CHILD,
+            str(attempt.root),
+        ),
+        environment=node_environment(profile, first),
+        log=str(attempt.mpirun_log),
+        python=python,
+        working_directory=first.working_directory,
+        setup=first.setup,
+    )
+
+
+def options(
+    profile: Profile, context: RunContext, hostfile: str, world_size: int
+) -> tuple[str, ...]:
+    """mpirun's options. Ranks are filled slot by slot, so that OpenMPI's rank is the plan's."""
+    found = ["--allow-run-as-root", "--hostfile", hostfile, "-n", str(world_size)]
+    # Cores are bound by the launcher itself, the same under every start method.
+    found += ["--map-by", "slot", "--bind-to", "none"]
+    if context.ssh_config and any(not node.is_local for node in profile.nodes[1:]):
+        name, prefix = ("plm_rsh_args", "--mca")
+        if profile.mpirun.version == 5:
+            name, prefix = ("plm_ssh_args", "--prtemca")
+        found += [prefix, name, f"-F {context.ssh_config}"]
+    for key in sorted({"EFFNET_TOKEN", *profile.environment}):
+        found += ["-x", key]
+    return (*found, *profile.mpirun.arguments)

@@ -1,1 +1,0 @@
-"""Whether a profile can be started: what nodes say of themselves in, rows out."""

@@ -1,0 +1,1 @@
+"""Cluster profiles: model, loading, checks, placement of ranks."""

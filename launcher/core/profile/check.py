@@ -1,0 +1,126 @@
+"""What makes a profile wrong as a whole, told from its raw values.
+
+Raw, because these checks must still speak when single values are wrong: a person gets all errors
+at once. A value of the wrong type is skipped here, for the model has named it already.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launcher.core.profile.model import ip_address, is_loopback
+
+Problem = tuple[str, str]
+"""Key and what was expected."""
+
+SET_BY_THE_LAUNCHER = {
+    "save_checkpoint_path": "it is the run's own folder, see checkpoint.directory",
+    "run_distribute": "it follows from the number of ranks",
+    "device_target": "it is the profile's own key",
+    "dataset_path": "use data_path",
+    "resume": "use `effnet-launch resume`",
+    "config": "write the keys into [trainer]",
+}
+
+MAX_CPU = 4095
+
+
+def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Every problem of a raw profile whose node defaults are already merged into its nodes."""
+    nodes = [node if isinstance(node, dict) else {} for node in _list(raw.get("nodes"))]
+    target, method = raw.get("device_target"), raw.get("start_method")
+    yield from _check_unique(nodes)
+    for index, node in enumerate(nodes):
+        yield from _check_node(f"nodes[{index}]", node, target, method)
+    yield from _check_method(nodes, target, method)
+    yield from _check_master(raw.get("master"), nodes)
+    trainer = raw.get("trainer")
+    for key in trainer if isinstance(trainer, dict) else ():
+        if key in SET_BY_THE_LAUNCHER:
+            yield f"trainer.{key}", f"set by the launcher: {SET_BY_THE_LAUNCHER[key]}"
+
+
+def _check_unique(nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    for key in ("address", "name"):
+        values = [node.get(key) for node in nodes]
+        counts = Counter(value for value in values if isinstance(value, str) and value)
+        for index, value in enumerate(values):
+            if isinstance(value, str) and counts[value] > 1 and values.index(value) != index:
+                yield f"nodes[{index}].{key}", f"{value!r} is a node already; each node once"
+
+
+def _check_node(
+    place: str, node: Mapping[str, Any], target: object, method: object
+) -> Iterator[Problem]:
+    devices = [item for item in _list(node.get("devices")) if isinstance(item, dict)]
+    slots = node.get("slots")
+    if isinstance(slots, int) and slots and devices and slots != len(devices):
+        yield f"{place}.slots", f"{len(devices)}, one for each device, or leave it out"
+    if not devices and not slots:
+        yield f"{place}.slots", "how many ranks run on this node, or a list of devices"
+    seen: set[Any] = set()
+    for index, device in enumerate(devices):
+        device_id = device.get("device_id")
+        if isinstance(device_id, int):
+            if device_id in seen:
+                yield f"{place}.devices[{index}].device_id", f"{device_id} is there twice"
+            seen.add(device_id)
+        ip = device.get("device_ip")
+        if isinstance(ip, str) and ip and ip_address(ip) is None:
+            yield f"{place}.devices[{index}].device_ip", f"an IP address, not {ip!r}"
+    if target == "Ascend" and method == "ranktable" and not devices:
+        yield f"{place}.devices", "device_id (and device_ip) of each device, for the rank table"
+    cpus = node.get("cpus")
+    if isinstance(cpus, str):
+        yield from _check_cpus(f"{place}.cpus", cpus)
+    environment = node.get("environment")
+    for key in environment if isinstance(environment, dict) else ():
+        if not key or "=" in key or "\0" in key:
+            yield f"{place}.environment", f"{key!r} is no name of a variable"
+
+
+def _check_cpus(place: str, text: str) -> Iterator[Problem]:
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            continue  # the model's pattern has named it
+        if len(first) > 4 or len(last) > 4 or int(last or first) > MAX_CPU:
+            yield place, f"CPU numbers up to {MAX_CPU}, not {part!r}"
+        elif last and int(last) < int(first):
+            yield place, f"a range that grows, not {part!r}"
+
+
+def _check_method(nodes: list[dict[str, Any]], target: object, method: object) -> Iterator[Problem]:
+    if method == "ranktable" and target in ("CPU", "GPU"):
+        yield "start_method", f"cluster or mpirun: a rank table is for Ascend, not {target}"
+    if method == "mpirun" and target == "Ascend":
+        yield "start_method", "cluster or ranktable: mpirun is for GPU and CPU here"
+    if len(nodes) < 2:
+        return
+    for index, node in enumerate(nodes):
+        address = node.get("address")
+        if isinstance(address, str) and is_loopback(address) and node.get("transport") != "ssh":
+            yield (
+                f"nodes[{index}].address",
+                f"an address that the other nodes reach, not {address}"
+                ' (this machine too: its address and transport = "local")',
+            )
+
+
+def _check_master(master: object, nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    if not isinstance(master, dict):
+        return
+    address, port = master.get("address"), master.get("port")
+    if isinstance(address, str) and address and ip_address(address) is None:
+        # MindSpore retries a host name in silence until its limit.
+        yield "master.address", f"an IP address, not the name {address!r}"
+    elif isinstance(address, str) and len(nodes) > 1 and is_loopback(address):
+        yield "master.address", f"an address that all nodes reach, not {address}"
+    if isinstance(port, int) and 0 < port < 1024:
+        yield "master.port", f"1024 to 65535, or 0 for a free one, not {port}"
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,233 @@
+"""A cluster profile: which nodes, how a run starts on them, and its limits (docs/profiles.md)."""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=10_000_000)]
+Scalar = bool | int | float | str
+
+
+class DeviceTarget(str, Enum):
+    """What the ranks compute on."""
+
+    CPU = "CPU"
+    GPU = "GPU"
+    ASCEND = "Ascend"
+
+
+class StartMethod(str, Enum):
+    """What brings the ranks together."""
+
+    CLUSTER = "cluster"
+    RANKTABLE = "ranktable"
+    MPIRUN = "mpirun"
+
+
+class Chip(str, Enum):
+    """Which Ascend chip: it decides the version of the rank table."""
+
+    C910 = "910"
+    C910B = "910B"
+    A3 = "A3"
+    C950 = "950"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Device(_Frozen):
+    """One device of a node; ``device_ip`` is its own network port's, not the host's."""
+
+    device_id: Annotated[int, Field(ge=0, le=63)]
+    device_ip: str = ""
+    super_device_id: Annotated[str, StringConstraints(pattern=r"^\d*$")] = ""
+    """A3 only: its number in the super pod."""
+
+
+class NodeDefaults(_Frozen):
+    """What nodes have in common; a node's own key wins, ``environment`` is merged."""
+
+    transport: Literal["", "local", "ssh"] = ""
+    user: str = ""
+    port: Port = 22
+    identity_file: str = ""
+    proxy_jump: str = ""
+    python: str = ""
+    working_directory: str = ""
+    runs_directory: str = ""
+    data_path: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+    interface: str = ""
+    cpus: Annotated[str, StringConstraints(pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$")] = ""
+    slots: Annotated[int, Field(ge=0, le=4096)] = 0
+    devices: tuple[Device, ...] = ()
+    super_pod_id: str = ""
+
+
+class Node(NodeDefaults):
+    """One machine."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:%_-]*$|^::1$")]
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people and events call the node."""
+        return self.name or self.address
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its processes are children of this machine and not reached through SSH."""
+        if self.transport:
+            return self.transport == "local"
+        return is_loopback(self.address)
+
+    @property
+    def rank_count(self) -> int:
+        """How many ranks run there."""
+        return len(self.devices) or self.slots
+
+    def device(self, local_rank: int) -> Device:
+        """The device of a local rank."""
+        if self.devices:
+            return self.devices[local_rank]
+        return Device(device_id=local_rank)
+
+
+class Master(_Frozen):
+    """Where the scheduler of ``cluster`` and ``mpirun`` runs; port 0 is a free one."""
+
+    address: str = ""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class Mpirun(_Frozen):
+    """How ``mpirun`` is called; OpenMPI 4 and 5 name options differently."""
+
+    program: str = "mpirun"
+    version: Literal[4, 5] = 4
+    arguments: tuple[str, ...] = ()
+
+
+class Limits(_Frozen):
+    """Time limits, seconds."""
+
+    launch_s: Seconds = 600.0
+    node_timeout_s: Seconds = 3600.0
+    silent_min_s: Seconds = 10.0
+    silent_steps: Annotated[float, Field(ge=1, le=1000)] = 5.0
+    compile_s: Seconds = 1800.0
+    checkpoint_s: Seconds = 600.0
+    eval_s: Seconds = 3600.0
+    unreachable_s: Seconds = 300.0
+    orphan_limit_s: Seconds = 1800.0
+    spread_s: Seconds = 60.0
+    stop_save_s: Seconds = 120.0
+    term_s: Seconds = 10.0
+    kill_s: Seconds = 5.0
+
+
+class Retry(_Frozen):
+    """What happens by itself after a failure."""
+
+    auto_resume: Annotated[int, Field(ge=0, le=1000)] = 0
+    no_progress_limit: Annotated[int, Field(ge=1, le=1000)] = 2
+    on_silent: Literal["report", "stop", "resume"] = "report"
+
+
+class Checkpoint(_Frozen):
+    """Where checkpoints are and who sees them."""
+
+    shared: bool = False
+    directory: str = ""
+
+
+class Logs(_Frozen):
+    """Limits on what a run writes."""
+
+    limit_mb: Annotated[int, Field(ge=1)] = 10_240
+
+
+class Profile(_Frozen):
+    """A whole cluster profile. Made by :func:`launcher.core.profile.load.load_profile`."""
+
+    name: Name
+    description: str = ""
+    device_target: DeviceTarget
+    start_method: StartMethod
+    chip: Chip = Chip.C910
+    supervisor: Literal["here", "first-node"] = "here"
+    data_path: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
+    nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
+    master: Master = Master()
+    mpirun: Mpirun = Mpirun()
+    trainer: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    checkpoint: Checkpoint = Checkpoint()
+    logs: Logs = Logs()
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks a run of this profile has."""
+        return sum(node.rank_count for node in self.nodes)
+
+    def to_json(self) -> str:
+        """The resolved profile; :func:`profile_load.profile_from_json` reads it back."""
+        return self.model_dump_json(indent=2)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address can only mean the machine it is used on."""
+    if address == "localhost":
+        return True
+    ip = ip_address(address)
+    return ip is not None and ip.is_loopback
+
+
+def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address, or ``None`` when the text is none (a host name, say)."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """``0-3,8`` → 0, 1, 2, 3, 8: sorted, each once. The text is a checked profile's."""
+    cpus: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(cpus))
+
+
+def is_elsewhere(profile: Profile) -> bool:
+    """Whether its supervisor belongs on another machine than this one."""
+    return profile.supervisor == "first-node" and not profile.nodes[0].is_local
+
+
+def on_first_node(profile: Profile) -> Profile:
+    """The profile as the first node sees it."""
+    return _seen(profile, "local", "here")
+
+
+def from_outside(profile: Profile) -> Profile:
+    """The profile of a run on a first node, as who started it sees it."""
+    return _seen(profile, "ssh", "first-node")
+
+
+def _seen(profile: Profile, transport: str, supervisor: str) -> Profile:
+    first = profile.nodes[0].model_copy(update={"transport": transport})
+    nodes = (first, *profile.nodes[1:])
+    return profile.model_copy(update={"nodes": nodes, "supervisor": supervisor})

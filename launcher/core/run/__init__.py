@@ -1,0 +1,1 @@
+"""Formats of the run directory: paths, events, metrics, reports, checkpoints."""

@@ -1,0 +1,33 @@
+"""What a run is, written once when it is made (``run.json``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from launcher.core.text.codec import Mismatch, from_plain, to_plain
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """``created`` is Unix seconds; ``command`` is what a person would type to start it again."""
+
+    id: str
+    profile: str
+    created: float
+    world_size: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The text of ``run.json``."""
+        return json.dumps(to_plain(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_run_info(text: str | bytes) -> RunInfo | None:
+    """The run that ``run.json`` describes; ``None`` when it is damaged."""
+    try:
+        return from_plain(RunInfo, json.loads(text))
+    except (ValueError, Mismatch, RecursionError):
+        return None

@@ -1,0 +1,190 @@
+"""The state of a run: frozen records, and the legal paths between states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from launcher.core.run.events import Failure, ResumePoint
+
+
+class RunStatus(str, Enum):
+    """Where a run is. ``lost`` is never written: a client says it (``RunSnapshot.status``)."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAILING = "failing"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    FINISHED = "finished"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        """No process of the run should be there."""
+        return self in (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.FINISHED)
+
+
+_S = RunStatus
+
+LEGAL: Mapping[RunStatus, frozenset[RunStatus]] = {
+    _S.CREATED: frozenset({_S.STARTING, _S.STOPPING, _S.FAILED, _S.STOPPED}),
+    _S.STARTING: frozenset(
+        {_S.STARTING, _S.RUNNING, _S.STOPPING, _S.FAILING, _S.FAILED, _S.STOPPED, _S.FINISHED}
+    ),
+    _S.RUNNING: frozenset(
+        {_S.STARTING, _S.STOPPING, _S.FAILING, _S.FAILED, _S.STOPPED, _S.FINISHED}
+    ),
+    _S.STOPPING: frozenset({_S.STARTING, _S.FAILING, _S.FAILED, _S.STOPPED, _S.FINISHED}),
+    _S.FAILING: frozenset({_S.STARTING, _S.FAILED, _S.STOPPED}),
+    _S.STOPPED: frozenset({_S.STARTING}),
+    _S.FAILED: frozenset({_S.STARTING}),
+    _S.FINISHED: frozenset(),
+    _S.LOST: frozenset(),
+}
+"""From each state, the states that may follow.
+
+A living state leads to ``starting`` where a power cut left nobody to write the end of an attempt.
+"""
+
+
+@dataclass(frozen=True)
+class RankState:
+    """One rank of one attempt, as far as events tell."""
+
+    rank: int
+    node: str
+    local_rank: int
+    device: int | None
+    pid: int
+    start_time: float | None
+    started_s: float
+    exited_s: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    was_done: bool = False
+    silent_since_s: float | None = None
+    silent_phase: str | None = None
+
+    @property
+    def has_exited(self) -> bool:
+        return self.exited_s is not None
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """One finished epoch; ``epoch`` is how many are done."""
+
+    attempt: int
+    epoch: int
+    time_s: float
+    avg_loss: float | None
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """One checkpoint as its event told; the manifest is the truth."""
+
+    attempt: int
+    epoch: int
+    step: int
+    path: str
+    bytes: int | None
+    sha256: str | None
+    time_s: float
+
+
+@dataclass(frozen=True)
+class EvalState:
+    """One evaluation, of the training itself (``attempt``) or of a job."""
+
+    time_s: float
+    attempt: int | None
+    job: str | None
+    epoch: int | None
+    step: int | None
+    loss: float | None
+    top_1_acc: float | None
+    top_5_acc: float | None
+    images: int | None
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One eval, export or infer job; ``finished_s`` is ``None`` while it runs."""
+
+    job: str
+    type: str
+    node: str | None
+    argv: tuple[str, ...]
+    started_s: float
+    finished_s: float | None = None
+    exit_code: int | None = None
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class AttemptState:
+    """One attempt; ``status`` is the run's while the attempt is the newest."""
+
+    attempt: int
+    world_size: int
+    started_s: float
+    status: RunStatus = RunStatus.STARTING
+    resume: ResumePoint | None = None
+    training_s: float | None = None
+    ended_s: float | None = None
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+    step: int | None = None
+    ranks: tuple[RankState, ...] = ()
+    failure: Failure | None = None
+    leftover: tuple[int, ...] = ()
+    unreachable: Mapping[str, float] = field(default_factory=dict)
+    """Nodes that the supervisor can't reach now -> Unix time of their last sign."""
+    low_disks: Mapping[str, int] = field(default_factory=dict)
+    """``node:path`` of disks that are nearly full -> bytes that were free when it was noticed."""
+
+    def rank(self, rank: int) -> RankState | None:
+        """The newest start of a rank in this attempt."""
+        return next((state for state in self.ranks if state.rank == rank), None)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything that the events of a run say together."""
+
+    status: RunStatus = RunStatus.CREATED
+    run: str = ""
+    profile: str = ""
+    world_size: int = 0
+    created_s: float | None = None
+    changed_s: float | None = None
+    last_n: int = 0
+    supervisor_pid: int | None = None
+    stop_by: str | None = None
+    stop_saves: bool | None = None
+    attempts: tuple[AttemptState, ...] = ()
+    epochs: tuple[EpochState, ...] = ()
+    checkpoints: tuple[CheckpointState, ...] = ()
+    evals: tuple[EvalState, ...] = ()
+    jobs: tuple[JobState, ...] = ()
+    skipped: int = 0
+    """Lines that were no event, repeated events, and events that fit no legal path."""
+    gaps: int = 0
+    """Times that the numbers of the events jumped."""
+
+    @property
+    def attempt(self) -> AttemptState | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the newest attempt ended, where it failed."""
+        return self.attempts[-1].failure if self.attempts else None

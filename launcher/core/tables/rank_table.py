@@ -1,0 +1,231 @@
+"""Rank tables: what HCCL reads to know the devices of a run (docs/rank-tables-and-hostfiles.md).
+
+Version 1.0 is for Atlas training products (910) and Atlas A2 (910B), 1.2 for Atlas A3 in a
+SuperPoD. Every value is a JSON string. Sources: CANN's HCCL user guide, "Rank Table Configuration";
+MindSpore's rank_table.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.core.profile.model import Chip
+from launcher.core.profile.placement import RankPlace
+from launcher.errors import RankTableError
+
+VERSIONS: Mapping[Chip, str] = {Chip.C910: "1.0", Chip.C910B: "1.0", Chip.A3: "1.2"}
+"""The version of each chip's table; Atlas 950 wants 2.0, which is another file altogether."""
+
+MAX_DEVICES: Mapping[Chip, int] = {Chip.C910: 8, Chip.C910B: 16, Chip.A3: 16}
+"""Devices of one server: 910 has 8, 910B 8 or (two modules) 16, A3 8 chips of 2 dies each."""
+
+
+@dataclass(frozen=True)
+class TableDevice:
+    """One device, with HCCL's own names; all are texts, empty where the key is missing."""
+
+    device_id: str
+    device_ip: str
+    rank_id: str
+    super_device_id: str = ""
+
+
+@dataclass(frozen=True)
+class TableServer:
+    """One server and its devices."""
+
+    server_id: str
+    devices: tuple[TableDevice, ...]
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """A whole rank table, in the order of its file; ``super_pods`` are ids and their servers."""
+
+    version: str
+    servers: tuple[TableServer, ...]
+    status: str = "completed"
+    server_count: str = ""
+    super_pods: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def world_size(self) -> int:
+        return sum(len(server.devices) for server in self.servers)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(_plain(self), indent=2) + "\n"
+
+
+def make_rank_table(
+    places: Sequence[RankPlace],
+    chip: Chip,
+    super_device_ids: Mapping[int, str] | None = None,
+    super_pods: Mapping[str, str] | None = None,
+) -> RankTable:
+    """The table of placed ranks. Raises RankTableError, naming all that is in the way.
+
+    ``places`` are in dictionary order of the address (:func:`placement.place` sees to it);
+    ``super_device_ids`` go by rank and ``super_pods`` by address: an A3's own numbers.
+    """
+    version = VERSIONS.get(chip)
+    if version is None:
+        raise RankTableError(
+            f"no rank table for chip {chip.value}",
+            ("it wants version 2.0, which the vendor's tools write from the topology",),
+            'use start_method = "cluster"',
+        )
+    sdids = super_device_ids or {}
+    pods = super_pods or {}
+    problems = _missing(places, chip, sdids)
+    if problems:
+        raise RankTableError(f"no rank table {version} can be made", problems)
+    addresses = list(dict.fromkeys(place.address for place in places))
+    servers = tuple(
+        TableServer(
+            server_id=address,
+            host_ip=address if chip is Chip.A3 else "",
+            devices=tuple(
+                TableDevice(
+                    device_id=str(place.device_id),
+                    device_ip=place.device_ip,
+                    rank_id=str(place.rank),
+                    super_device_id=sdids.get(place.rank, "") if chip is Chip.A3 else "",
+                )
+                for place in places
+                if place.address == address
+            ),
+        )
+        for address in addresses
+    )
+    return RankTable(
+        version=version,
+        servers=servers,
+        server_count=str(len(servers)),
+        super_pods=_pods(addresses, pods) if chip is Chip.A3 else (),
+    )
+
+
+def parse_rank_table(text: str | bytes) -> RankTable:
+    """Anybody's rank table; values of another type than text come as their JSON text.
+
+    Raises RankTableError for what is no rank table at all: :func:`lint_text` says the rest.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RankTableError("the rank table is no JSON", (str(error),)) from None
+    servers = data.get("server_list") if isinstance(data, dict) else None
+    if not isinstance(servers, list):
+        raise RankTableError("this is no rank table", ("server_list: a list is needed",))
+    return RankTable(
+        version=_text(data.get("version")),
+        status=_text(data.get("status")),
+        server_count=_text(data.get("server_count")),
+        servers=tuple(_server(item) for item in servers),
+        super_pods=tuple(_pod(item) for item in _list(data.get("super_pod_list"))),
+    )
+
+
+def _missing(places: Sequence[RankPlace], chip: Chip, sdids: Mapping[int, str]) -> tuple[str, ...]:
+    problems = []
+    servers = {place.address for place in places}
+    for address in sorted(servers):
+        count = sum(place.address == address for place in places)
+        if count > MAX_DEVICES[chip]:
+            problems.append(
+                f"{address}: {count} devices, and a server of chip {chip.value} has"
+                f" {MAX_DEVICES[chip]} at most"
+            )
+    for place in places:
+        if not place.device_ip and (len(servers) > 1 or chip is Chip.A3):
+            problems.append(f"{place.node}: device {place.device_id} has no device_ip")
+        if chip is Chip.A3 and not sdids.get(place.rank):
+            problems.append(f"{place.node}: device {place.device_id} has no super_device_id")
+    return tuple(problems)
+
+
+def _pods(
+    addresses: Sequence[str], pods: Mapping[str, str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    ids = list(dict.fromkeys(pods.get(address, "0") for address in addresses))
+    return tuple(
+        (pod, tuple(address for address in addresses if pods.get(address, "0") == pod))
+        for pod in ids
+    )
+
+
+def _plain(table: RankTable) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "version": table.version,
+        "server_count": table.server_count,
+        "server_list": [_plain_server(server) for server in table.servers],
+        "status": table.status,
+    }
+    if table.super_pods:
+        plain["super_pod_list"] = [
+            {"super_pod_id": pod, "server_list": [{"server_id": name} for name in names]}
+            for pod, names in table.super_pods
+        ]
+    return plain
+
+
+def _plain_server(server: TableServer) -> dict[str, Any]:
+    devices = [
+        {
+            key: value
+            for key, value in (
+                ("device_id", device.device_id),
+                ("super_device_id", device.super_device_id),
+                ("device_ip", device.device_ip),
+                ("rank_id", device.rank_id),
+            )
+            if value
+        }
+        for device in server.devices
+    ]
+    head = {"server_id": server.server_id}
+    if server.host_ip:
+        return {**head, "host_ip": server.host_ip, "device": devices}
+    # MindSpore's own tool writes it, and no reader was seen that minds.
+    return {**head, "device": devices, "host_nic_ip": "reserve"}
+
+
+def _server(item: Any) -> TableServer:
+    data = item if isinstance(item, dict) else {}
+    return TableServer(
+        server_id=_text(data.get("server_id")),
+        host_ip=_text(data.get("host_ip")),
+        devices=tuple(_device(device) for device in _list(data.get("device"))),
+    )
+
+
+def _device(item: Any) -> TableDevice:
+    data = item if isinstance(item, dict) else {}
+    return TableDevice(
+        device_id=_text(data.get("device_id")),
+        device_ip=_text(data.get("device_ip")),
+        rank_id=_text(data.get("rank_id")),
+        super_device_id=_text(data.get("super_device_id")),
+    )
+
+
+def _pod(item: Any) -> tuple[str, tuple[str, ...]]:
+    data = item if isinstance(item, dict) else {}
+    servers = _list(data.get("server_list"))
+    names = tuple(_text(server.get("server_id")) for server in servers if isinstance(server, dict))
+    return _text(data.get("super_pod_id")), names
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

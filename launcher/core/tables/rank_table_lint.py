@@ -1,0 +1,237 @@
+"""Everything that is wrong with a rank table, ours or anybody's."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launcher.core.profile.model import Chip, ip_address
+from launcher.core.tables.finding import Finding
+from launcher.core.tables.rank_table import MAX_DEVICES, VERSIONS, RankTable, parse_rank_table
+from launcher.errors import RankTableError
+
+MAX_SERVER_ID = 63
+
+_TEXT_KEYS = {
+    "": ("version", "status", "server_count"),
+    "server": ("server_id",),
+    "device": ("device_id", "device_ip", "rank_id", "super_device_id"),
+}
+
+
+def lint_text(
+    text: str | bytes,
+    chip: Chip | None = None,
+    found_ips: Mapping[str, Mapping[int, str]] | None = None,
+) -> tuple[Finding, ...]:
+    """Findings on a rank table's text, worst first. Never raises.
+
+    ``chip`` is what the table is for, where it is known; ``found_ips`` is what ``hccn_tool`` says
+    on the nodes, by server id and device id.
+    """
+    try:
+        table = parse_rank_table(text)
+    except RankTableError as error:
+        lines = (error.message, *error.problems)
+        return (Finding("file", ": ".join(lines)),)
+    findings = [*_types(json.loads(text)), *lint(table, chip), *_stale(table, found_ips or {})]
+    return tuple(sorted(findings, key=lambda finding: not finding.is_error))
+
+
+def lint(table: RankTable, chip: Chip | None = None) -> Iterator[Finding]:
+    """Findings on a table's content."""
+    yield from _head(table, chip)
+    yield from _servers(table)
+    yield from _devices(table, chip)
+    yield from _ranks(table)
+    yield from _super_pods(table)
+
+
+def _types(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """HCCL reads texts only; merge_hccl.py writes rank_id as a number."""
+    yield from _texts("", data, "")
+    for index, server in enumerate(data.get("server_list", ())):
+        place = f"server_list[{index}]"
+        if not isinstance(server, dict):
+            yield Finding(place, "is no object")
+            continue
+        yield from _texts(place, server, "server")
+        devices = server.get("device")
+        if not isinstance(devices, list):
+            yield Finding(f"{place}.device", "a list of devices is needed")
+            continue
+        for number, device in enumerate(devices):
+            inner = f"{place}.device[{number}]"
+            if isinstance(device, dict):
+                yield from _texts(inner, device, "device")
+            else:
+                yield Finding(inner, "is no object")
+
+
+def _texts(place: str, data: Mapping[str, Any], kind: str) -> Iterator[Finding]:
+    for key in _TEXT_KEYS[kind]:
+        if key in data and not isinstance(data[key], str):
+            shown = json.dumps(data[key])
+            where = f"{place}.{key}" if place else key
+            yield Finding(where, f'a text is needed: "{shown}" in quotes, not {shown}')
+
+
+def _head(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
+    if table.status != "completed":
+        yield Finding("status", f'"completed" is needed, not {table.status!r}: it is not used yet')
+    known = sorted(set(VERSIONS.values()))
+    if chip is not None and chip not in VERSIONS:
+        yield Finding("version", f"chip {chip.value} wants version 2.0, which is another file")
+    elif chip is not None and table.version != VERSIONS[chip]:
+        yield Finding(
+            "version", f"chip {chip.value} wants {VERSIONS[chip]}, not {table.version!r} (EI0014)"
+        )
+    elif chip is None and table.version not in known:
+        yield Finding("version", f"{' or '.join(known)} is needed, not {table.version!r}")
+    if table.server_count != str(len(table.servers)):
+        text = f"says {table.server_count!r}, and there are {len(table.servers)} servers"
+        yield Finding("server_count", text)
+    if not table.servers:
+        yield Finding("server_list", "no server")
+
+
+def _servers(table: RankTable) -> Iterator[Finding]:
+    ids = [server.server_id for server in table.servers]
+    for index, server_id in enumerate(ids):
+        place = f"server_list[{index}].server_id"
+        ip = ip_address(server_id)
+        if not server_id:
+            yield Finding(place, "is missing")
+        elif len(server_id) > MAX_SERVER_ID:
+            yield Finding(place, f"has {len(server_id)} characters of {MAX_SERVER_ID} at most")
+        elif ids.index(server_id) != index:
+            yield Finding(place, f"{server_id} is there twice", "one entry for each server")
+        elif ip is not None and ip.is_loopback:
+            hint = "host names that resolve to 127.0.1.1 (Debian) lead to this"
+            yield Finding(
+                place, f"{server_id} means every machine itself", hint, is_error=len(ids) > 1
+            )
+    yield from _rank_order(table)
+    counts = {len(server.devices) for server in table.servers}
+    if len(counts) > 1:
+        yield Finding("server_list", "servers have different numbers of devices", is_error=False)
+
+
+def _rank_order(table: RankTable) -> Iterator[Finding]:
+    """MindSpore's rule: rank ids are consistent with the dictionary order of server_id."""
+    firsts: dict[str, int] = {}
+    for server in table.servers:
+        ranks = [device.rank_id for device in server.devices]
+        if not ranks or not all(rank.isascii() and rank.isdigit() for rank in ranks):
+            return
+        firsts[server.server_id] = min(int(rank[:9]) for rank in ranks)
+    by_rank = sorted(firsts, key=lambda server_id: firsts[server_id])
+    if by_rank != sorted(firsts):
+        yield Finding(
+            "server_list",
+            f"rank ids must follow the dictionary order of server_id: {', '.join(sorted(firsts))}",
+            "as texts: 10.0.0.10 comes before 10.0.0.9",
+        )
+
+
+def _devices(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
+    limit = MAX_DEVICES.get(chip, 16) if chip is not None else _limit_of(table)
+    ips = Counter(device.device_ip for server in table.servers for device in server.devices)
+    for index, server in enumerate(table.servers):
+        place = f"server_list[{index}]"
+        if not server.devices:
+            yield Finding(place, "no device")
+        if len(server.devices) > limit:
+            yield Finding(
+                place,
+                f"{len(server.devices)} devices, and a server of this version has {limit} at most",
+                "16 devices: --chip 910B, or version 1.2 for A3",
+            )
+        ids = [device.device_id for device in server.devices]
+        for number, device in enumerate(server.devices):
+            inner = f"{place}.device[{number}]"
+            if not device.device_id.isdigit():
+                yield Finding(f"{inner}.device_id", f"a number is needed, not {device.device_id!r}")
+            elif ids.index(device.device_id) != number:
+                text = f"{device.device_id} is there twice on {server.server_id} (EI0004)"
+                yield Finding(f"{inner}.device_id", text)
+            yield from _device_ip(f"{inner}.device_ip", device.device_ip, table, ips)
+        if chip is Chip.C910 and len(ids) not in (1, 2, 4, 8):
+            yield Finding(place, f"{len(ids)} devices: a 910 works with 1, 2, 4 or 8 of a server")
+        elif chip is Chip.C910 and len(ids) in (2, 4) and len({i in "0123" for i in ids}) > 1:
+            text = "devices 0–3 and 4–7 of a 910 are two rings, and these are of both"
+            yield Finding(place, text)
+
+
+def _device_ip(
+    place: str, text: str, table: RankTable, ips: Mapping[str, int]
+) -> Iterator[Finding]:
+    several = len(table.servers) > 1
+    if not text:
+        hint = "hccn_tool -i N -ip -g, else /etc/hccn.conf"
+        yield Finding(place, "is missing", hint, is_error=several)
+        return
+    ip = ip_address(text)
+    if ip is None:
+        yield Finding(place, f"an IP address is needed, not {text!r}")
+    elif ip.is_loopback or ip.is_unspecified:
+        yield Finding(place, f"{text} is no device's address")
+    elif ips[text] > 1:
+        yield Finding(place, f"{text} is there {ips[text]} times", "each device has its own")
+    elif any(text == server.server_id for server in table.servers):
+        yield Finding(place, f"{text} is a host's address, not a device's")
+
+
+def _ranks(table: RankTable) -> Iterator[Finding]:
+    expected = 0
+    ids = [device.rank_id for server in table.servers for device in server.devices]
+    for index, server in enumerate(table.servers):
+        for number, device in enumerate(server.devices):
+            place = f"server_list[{index}].device[{number}].rank_id"
+            if not device.rank_id.isdigit():
+                yield Finding(place, f"a number is needed, not {device.rank_id!r}")
+            elif ids.count(device.rank_id) > 1:
+                yield Finding(place, f"{device.rank_id} is there {ids.count(device.rank_id)} times")
+            elif not device.rank_id.isascii() or int(device.rank_id[:9]) >= len(ids):
+                text = f"{device.rank_id}: ranks go from 0 to {len(ids) - 1} without gaps"
+                yield Finding(place, text)
+            elif int(device.rank_id) != expected:
+                text = f"{device.rank_id} stands where rank {expected} belongs"
+                yield Finding(place, text, is_error=False)
+            expected += 1
+
+
+def _super_pods(table: RankTable) -> Iterator[Finding]:
+    if table.version != "1.2":
+        return
+    known = {server.server_id for server in table.servers}
+    listed = [name for _, names in table.super_pods for name in names]
+    for name in sorted(known - set(listed)):
+        yield Finding("super_pod_list", f"server {name} is in no super pod")
+    for name in sorted(set(listed) - known):
+        yield Finding("super_pod_list", f"server {name} is not in server_list")
+    for index, server in enumerate(table.servers):
+        for number, device in enumerate(server.devices):
+            if not device.super_device_id.isdigit():
+                place = f"server_list[{index}].device[{number}].super_device_id"
+                yield Finding(place, "a number is needed", "npu-smi info -t spod-info")
+
+
+def _limit_of(table: RankTable) -> int:
+    return 16 if table.version == "1.2" else 8
+
+
+def _stale(table: RankTable, found_ips: Mapping[str, Mapping[int, str]]) -> Iterator[Finding]:
+    """What hccn_tool says counts: /etc/hccn.conf, and a table made from it, may be old."""
+    for index, server in enumerate(table.servers):
+        found = found_ips.get(server.server_id, {})
+        for number, device in enumerate(server.devices):
+            if not device.device_id.isdigit() or not device.device_id.isascii():
+                continue
+            live = found.get(int(device.device_id[:9]))
+            if live is not None and live != device.device_ip:
+                place = f"server_list[{index}].device[{number}].device_ip"
+                text = f"is {device.device_ip or 'missing'}, and the device says {live}"
+                yield Finding(place, text, "hccn_tool counts, /etc/hccn.conf may be stale")

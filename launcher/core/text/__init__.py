@@ -1,0 +1,1 @@
+"""Text and data formats that all of the core uses."""

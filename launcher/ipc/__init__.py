@@ -1,0 +1,1 @@
+"""JSON messages over Unix sockets, and where those sockets are."""

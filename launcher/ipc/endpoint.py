@@ -1,0 +1,118 @@
+"""Where a supervisor or an agent can be reached: a socket, and a file that says where it is.
+
+The file is in the run directory, so whoever comes finds the socket whatever his own environment
+says. A login manager may take the user's runtime folder away at logout while we live on; then
+another socket is opened and the file says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.ipc.channel import Channel, connect, listen
+from launcher.ipc.socket_folder import socket_path
+from launcher.process.ownership import is_alive, read_process
+from launcher.process.spawn import unix_time_of
+from launcher.store.atomic import write_file
+
+MEND_S = 1.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Who listens where. `start_ticks` as in /proc."""
+
+    pid: int
+    start_ticks: int
+    socket: str
+
+    @property
+    def is_alive(self) -> bool:
+        return is_alive(self.pid, self.start_ticks)
+
+    def connect(self) -> Channel:
+        """Raises `OSError`."""
+        return connect(self.socket)
+
+
+def read_address(file: Path) -> Address | None:
+    """None when nobody said where he is, or the file is damaged."""
+    try:
+        data = json.loads(file.read_text())
+        return Address(int(data["pid"]), int(data["start_ticks"]), str(data["socket"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Door:
+    """The listening side. `part` names it within the run; `extra` is written into the file too."""
+
+    def __init__(
+        self, root: Path, part: str, file: Path, extra: Mapping[str, object] | None = None
+    ) -> None:
+        self._root = root
+        self._part = part
+        self._file = file
+        self._extra = dict(extra or {})
+        self._path = ""
+        self._listener: socket.socket | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._mend_at = 0.0
+
+    def open(self, selector: selectors.BaseSelector) -> None:
+        """Raises `LaunchError`, `OSError`."""
+        self._selector = selector
+        self._path = socket_path(self._root, self._part)
+        self._listener = listen(self._path)
+        selector.register(self._listener, selectors.EVENT_READ)
+        me = read_process(os.getpid())
+        ticks = me.start_time if me is not None else 0
+        address = {
+            "pid": os.getpid(),
+            "start_time": unix_time_of(ticks),
+            "start_ticks": ticks,
+            "socket": self._path,
+        }
+        write_file(self._file, json.dumps({**address, **self._extra}) + "\n")
+
+    def mend(self, now: float) -> None:
+        """Opens again when the socket was taken away. `now`: monotonic seconds."""
+        if now < self._mend_at or self._selector is None:
+            return
+        self._mend_at = now + MEND_S
+        if not os.path.exists(self._path):
+            self._shut()
+            # A full disk or a folder that is gone: the next time, perhaps.
+            with contextlib.suppress(OSError):
+                self.open(self._selector)
+
+    def is_at(self, source: object) -> bool:
+        return source is self._listener
+
+    def accept(self) -> Channel | None:
+        if self._listener is None:
+            return None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return None
+        return Channel(connection)
+
+    def close(self) -> None:
+        self._shut()
+        for path in (self._path, self._file):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def _shut(self) -> None:
+        if self._listener is not None and self._selector is not None:
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None

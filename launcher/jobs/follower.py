@@ -1,0 +1,172 @@
+"""A job on a node that SSH reaches, followed from the run's machine.
+
+It is started once and goes on by itself; a connection that breaks is opened again, and the copy of
+its log goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from launcher.core.run.paths import JobPaths, RunPaths
+from launcher.core.text.codec import to_plain
+from launcher.errors import LaunchError, NodeError
+from launcher.ipc.channel import Message
+from launcher.process.log import say
+from launcher.remote import file_copy
+from launcher.remote.file_copy import Here, There
+from launcher.remote.node_client import Reach
+from launcher.remote.sync import Copy, Files
+from launcher.store import run as run_files
+from launcher.store.job import Job
+
+SILENT_S = 8.0
+PING_S = 1.0
+AGAIN_S = 1.0
+
+
+def run(paths: RunPaths, job: Job) -> int | None:
+    """From its start to its end. -> the exit code; None when nobody knows it."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    profile = run_files.load(paths.root).profile
+    reach = _reach(paths, job)
+    follower = _Follower(reach, job, paths.job(job.id), profile.limits.unreachable_s)
+    thread = threading.Thread(target=follower.run, name="job", daemon=True)
+    thread.start()
+    is_told = False
+    while thread.is_alive():
+        thread.join(PING_S / 4)
+        follower.ping()
+        if asked and not is_told:
+            with contextlib.suppress(NodeError):
+                reach.checked(reach.ask("job_stop", folder=job.folder))
+                is_told = True
+    try:
+        if follower.exit_code == 0 and job.export_to:
+            _fetch_exported(There(reach), job)
+        if follower.is_over:
+            reach.ask("job_clear", folder=job.folder)
+    except LaunchError as error:
+        _last_word(paths.job(job.id), str(error))
+        return follower.exit_code or 1
+    finally:
+        reach.drop()
+    return follower.exit_code
+
+
+def stop(paths: RunPaths, job: Job) -> None:
+    """Ends it there when nobody follows it any more; a node that is away ends it by itself."""
+    with contextlib.suppress(LaunchError):
+        reach = _reach(paths, job)
+        reach.ask("job_stop", folder=job.folder)
+        reach.drop()
+
+
+class _Follower:
+    """Starts the job, then copies its log until it is over; a thread of its own."""
+
+    def __init__(self, reach: Reach, job: Job, here: JobPaths, unreachable_s: float) -> None:
+        self.exit_code: int | None = None
+        self.is_over = False
+        self._reach = reach
+        self._job = job
+        self._here = here
+        self._copy = Copy(here.root, Files(("log.txt",), ()))
+        self._unreachable_s = unreachable_s
+        self._stream: Any = None
+        self._pinged = 0.0
+        self._is_started = False
+        self._heard = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            while not self.is_over:
+                self._try()
+        except LaunchError as error:
+            _last_word(self._here, str(error))
+
+    def _try(self) -> None:
+        """Raises `LaunchError` when it can't be followed any more."""
+        try:
+            if not self._is_started:
+                self._ask_start()
+            self._follow()
+        except NodeError as error:
+            self._reach.drop()
+            away_s = time.monotonic() - self._heard
+            if away_s > self._unreachable_s:
+                why = f"not reached for {away_s:.0f} s, and the job may go on there: {error}"
+                raise LaunchError(why) from error
+            say(str(error))
+            time.sleep(AGAIN_S)
+
+    def ping(self) -> None:
+        """From another thread: what serves us there ends itself when it hears nothing."""
+        stream, now = self._stream, time.monotonic()
+        if stream is not None and now - self._pinged >= PING_S:
+            self._pinged = now
+            with contextlib.suppress(OSError):
+                stream.write(b"\n")
+
+    def _ask_start(self) -> None:
+        reply = self._reach.ask("job_start", folder=self._job.folder, job=to_plain(self._job))
+        if not reply.get("ok"):
+            raise LaunchError(f"{self._reach.label}: {reply.get('error', 'it refused')}")
+        self._is_started = True
+
+    def _follow(self) -> None:
+        # A file that only a folder shared with the node has too: its log need not be copied.
+        witness = self._here.root / f".witness-{secrets.token_hex(8)}"
+        witness.touch()
+        try:
+            stream, lines = self._reach.start(
+                "job_follow",
+                SILENT_S,
+                folder=self._job.folder,
+                offset=self._copy.request()["offsets"]["log.txt"],
+                witness=witness.name,
+            )
+            self._stream, self._heard = stream, time.monotonic()
+            try:
+                reply, _ = self._reach.reply(stream, lines, self._take)
+            finally:
+                self._stream = None
+                stream.close()
+        finally:
+            witness.unlink(missing_ok=True)
+        self._reach.checked(reply)
+        code = reply.get("exit_code")
+        self.exit_code = code if isinstance(code, int) else None
+        self.is_over = True
+
+    def _take(self, message: Message) -> None:
+        if not self._copy.take(message):
+            raise NodeError(self._reach.label, "its log does not fit to what is here")
+
+
+def _fetch_exported(there: There, job: Job) -> None:
+    """Raises `LaunchError`."""
+    folder = f"{job.folder}/export"
+    for name in there.names(folder):
+        file_copy.bring(there, f"{folder}/{name}", Here(), str(Path(job.export_to, name)))
+
+
+def _last_word(here: JobPaths, text: str) -> None:
+    say(text)
+    with contextlib.suppress(OSError), here.log.open("a") as log:
+        log.write(f"effnet-launch: {text}\n")
+
+
+def _reach(paths: RunPaths, job: Job) -> Reach:
+    """Raises `LaunchError`."""
+    for node in run_files.load(paths.root).profile.nodes:
+        if node.label == job.node:
+            return Reach(node)
+    raise LaunchError(f"no node {job.node!r} in the profile of {paths.root.name}")

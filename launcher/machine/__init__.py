@@ -1,0 +1,1 @@
+"""What this machine reports about itself: folders, devices, toolkits, addresses."""

@@ -1,0 +1,129 @@
+"""This machine's devices, from their vendors' tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from launcher.core.checks.facts import Question
+from launcher.core.devices import hccn, nvidia_smi
+from launcher.core.devices.model import Device, Devices, Holder
+from launcher.core.devices.npu_smi import MEGABYTE, NpuDevice, NpuInfo, parse_info
+from launcher.core.profile.model import DeviceTarget
+from launcher.machine.environment import after_setup, output, program
+from launcher.process import ownership
+
+NPU_SMI = "npu-smi"
+MINOR = "Warning"
+HCCN_CONF = Path("/etc/hccn.conf")
+HCCN_AT_ONCE = 8
+
+
+def devices(question: Question) -> Devices:
+    """Who is there and how they are. Takes seconds: npu-smi needs 5 s for 8 devices."""
+    environment, _ = after_setup(question.environment, question.setup)
+    if question.target == DeviceTarget.ASCEND.value:
+        return _with_network(_known(_ascend(environment)), environment)
+    return _known(_nvidia(environment))
+
+
+def _ascend(environment: Mapping[str, str]) -> Devices:
+    tool = program(NPU_SMI, environment)
+    if tool is None:
+        return Devices(NPU_SMI, "there is no npu-smi")
+    text, problem = output([tool, "info"], environment)
+    return Devices(NPU_SMI, problem) if problem else of_npus(parse_info(text))
+
+
+def of_npus(info: NpuInfo) -> Devices:
+    """What `npu-smi info` says, as a preflight sees it."""
+    devices = tuple(
+        Device(
+            item.device_id,
+            item.name,
+            fault="" if item.health in ("OK", MINOR) else _health(item),
+            warning=_health(item) if item.health == MINOR else "",
+            holders=tuple(
+                Holder(
+                    process.pid,
+                    process.name,
+                    memory_mb=None
+                    if process.memory_bytes is None
+                    else process.memory_bytes // MEGABYTE,
+                )
+                for process in info.processes_on(item)
+            ),
+        )
+        for item in info.devices
+    )
+    problem = "" if devices else "npu-smi info lists no device"
+    return Devices(NPU_SMI, problem, info.version, devices)
+
+
+def _health(item: NpuDevice) -> str:
+    return f"health {item.health}: {item.health_text}"
+
+
+def _nvidia(environment: Mapping[str, str]) -> Devices:
+    tool = program(nvidia_smi.TOOL, environment)
+    if tool is None:
+        return Devices(nvidia_smi.TOOL, "there is no nvidia-smi")
+    gpus, problem = output([tool, *nvidia_smi.GPU_QUERY], environment)
+    if problem:
+        return Devices(nvidia_smi.TOOL, problem)
+    processes, _ = output([tool, *nvidia_smi.PROCESS_QUERY], environment)
+    return nvidia_smi.parse(gpus, processes)
+
+
+def _known(found: Devices) -> Devices:
+    """With what this machine knows of the processes that hold devices."""
+    return replace(
+        found,
+        devices=tuple(
+            replace(device, holders=tuple(map(_holder, device.holders))) for device in found.devices
+        ),
+    )
+
+
+def _holder(holder: Holder) -> Holder:
+    token = ownership.tokens_of(holder.pid) or ""
+    try:
+        process = psutil.Process(holder.pid)
+        name, user = process.name(), process.username()
+    except (psutil.Error, KeyError):
+        name, user = os.path.basename(holder.name), ""
+    return replace(
+        holder, name=os.path.basename(holder.name) or name, user=user, run=token.split("/")[0]
+    )
+
+
+def _with_network(found: Devices, environment: Mapping[str, str]) -> Devices:
+    if not found.devices:
+        return found
+    try:
+        conf = hccn.parse_hccn_conf(HCCN_CONF.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        conf = {}
+    tool = program("hccn_tool", environment)
+    if tool is None:
+        known = tuple(replace(d, ip=conf.get(d.device_id, "")) for d in found.devices)
+        return replace(found, devices=known, network_problem="there is no hccn_tool")
+
+    def ask(device: Device) -> Device:
+        def say(*words: str) -> str:
+            return output([tool, "-i", str(device.device_id), *words, "-g"], environment)[0]
+
+        return replace(
+            device,
+            link=hccn.parse_link(say("-link")) or "",
+            net_health=hccn.parse_health(say("-net_health")) or "",
+            ip=hccn.parse_tool_ip(say("-ip")) or conf.get(device.device_id, ""),
+        )
+
+    with ThreadPoolExecutor(HCCN_AT_ONCE) as pool:
+        return replace(found, devices=tuple(pool.map(ask, found.devices)))

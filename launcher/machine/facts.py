@@ -1,0 +1,232 @@
+"""What this machine says of itself: packages, folders, data, addresses, a port."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import importlib.metadata
+import os
+import platform
+import random
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from launcher.core.checks.facts import (
+    PACKAGES,
+    Bind,
+    Data,
+    Folder,
+    Interface,
+    Machine,
+    Question,
+    Route,
+    Split,
+)
+from launcher.machine.environment import after_setup, output, program
+
+if TYPE_CHECKING:
+    # A node mends its own folders without knowing SSH.
+    pass
+
+
+SPLITS = ("train", "val")
+ADDRESS_NOT_HERE = 99
+MASTER_PORTS = range(20000, 32000)
+"""Where the launcher looks for a free port for the master."""
+ROUTE_LIMIT_S = 4.0
+
+
+def machine(question: Question) -> Machine:
+    """All of it but devices, which take seconds. `question`'s paths are this machine's."""
+    environment, problems = after_setup(question.environment, question.setup)
+    return Machine(
+        host_name=socket.gethostname(),
+        user=_user(),
+        home=os.path.expanduser("~"),
+        python=sys.executable,
+        python_version=platform.python_version(),
+        packages=_packages(),
+        time_s=time.time(),
+        interfaces=_interfaces(),
+        folders=_folders(question),
+        data=data(question.data_path, question.working_folder) if question.data_path else None,
+        bind=bind(question.bind_address, question.bind_port) if question.bind_address else None,
+        route=route(question.reach_address, question.bind_port) if question.reach_address else None,
+        setup_problems=problems,
+        openmpi=_openmpi(question.mpirun, environment) if question.mpirun else "",
+    )
+
+
+def data(path: str, working_folder: str = "") -> Data:
+    """The class folders below a data folder; images are not counted."""
+    root = os.path.join(os.path.expanduser(working_folder), os.path.expanduser(path))
+    root = os.path.abspath(root)
+    try:
+        found = [(name, _classes(os.path.join(root, name))) for name in SPLITS]
+        parts = [(name, classes) for name, classes in found if classes]
+        if not parts:
+            # Without `train` and `val` the folder itself is the one part.
+            parts = [("", _classes(root, must_exist=True))]
+    except OSError as error:
+        return Data(root, f"{error.filename or root}: {error.strerror or error}")
+    if not parts[0][1]:
+        return Data(root, f"{root} has no class folders (FOLDER/train/CLASS/IMAGE.jpg)")
+    return Data(
+        root,
+        splits=tuple(Split(name, len(classes), _digest(classes)) for name, classes in parts),
+    )
+
+
+def _classes(folder: str, must_exist: bool = False) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        if must_exist:
+            raise
+        return []
+
+
+def _digest(classes: list[str]) -> str:
+    text = b"\0".join(map(os.fsencode, classes))
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def bind(address: str, port: int) -> Bind:
+    """Whether the scheduler could listen there. Nothing stays open."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        # What the last run's connections leave for a minute keeps no scheduler from listening.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            if error.errno == ADDRESS_NOT_HERE:
+                return Bind(str(error.strerror), is_foreign_address=True)
+            return Bind(str(error.strerror or error), _listener(port))
+    return Bind()
+
+
+def route(address: str, port: int) -> Route:
+    """Tries to connect to where the scheduler will be. Nobody listens there yet: it is refused."""
+    port = port or random.choice(MASTER_PORTS)
+    try:
+        with socket.create_connection((address, port), ROUTE_LIMIT_S) as sock:
+            return Route(port, sock.getsockname()[0])
+    except ConnectionRefusedError:
+        return Route(port, _local_address(address))
+    except TimeoutError:
+        return Route(port, problem=f"no answer within {ROUTE_LIMIT_S:g} s", is_dropped=True)
+    except OSError as error:
+        return Route(port, problem=str(error.strerror or error))
+
+
+def _local_address(address: str) -> str:
+    """The address that this machine would speak from; no packet is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 9))
+            return str(sock.getsockname()[0])
+        except OSError:
+            return ""
+
+
+def _listener(port: int) -> str:
+    """Who listens on a port, where we may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                name = psutil.Process(connection.pid).name()
+                return f"process {connection.pid} ({name})"
+    except psutil.Error:
+        return ""
+    return ""
+
+
+def _user() -> str:
+    try:
+        return f"{getpass.getuser()} (uid {os.getuid()})"
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _packages() -> dict[str, str]:
+    """From their metadata: importing MindSpore takes seconds."""
+    versions = {name: _version(name) for name in PACKAGES}
+    return {name: version for name, version in versions.items() if version}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _interfaces() -> tuple[Interface, ...]:
+    up = {name: facts.isup for name, facts in psutil.net_if_stats().items()}
+    families = (socket.AF_INET, socket.AF_INET6)
+    return tuple(
+        Interface(
+            name,
+            tuple(a.address.partition("%")[0] for a in addresses if a.family in families),
+            up.get(name, False),
+        )
+        for name, addresses in psutil.net_if_addrs().items()
+    )
+
+
+def _folders(question: Question) -> dict[str, Folder]:
+    wanted = {
+        "run": question.run_folder,
+        "checkpoint": question.checkpoint_folder,
+        "working": question.working_folder,
+    }
+    return {use: folder(path) for use, path in wanted.items() if path}
+
+
+def folder(path: str) -> Folder:
+    """A folder that a run would make where it is not there: then the one above it counts."""
+    full = Path(os.path.expanduser(path)).absolute()
+    nearest = full
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    try:
+        facts = os.statvfs(nearest)
+        free = facts.f_bavail * facts.f_frsize
+    except OSError:
+        free = None
+    writable = (
+        nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) and not _read_only(nearest)
+    )
+    return Folder(str(full), full.is_dir(), writable, free)
+
+
+def _read_only(path: Path) -> bool:
+    """Root may write anywhere by its rights; not into a file system that is read-only."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _openmpi(name: str, environment: Mapping[str, str]) -> str:
+    found = program(name, environment)
+    if found is None:
+        return ""
+    text, _ = output([found, "--version"], environment)
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def make_folder(path: str) -> str:
+    """Makes a folder with its parents; its whole path. Raises `OSError`."""
+    full = Path(os.path.expanduser(path)).absolute()
+    full.mkdir(parents=True, exist_ok=True)
+    return str(full)

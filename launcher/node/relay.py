@@ -1,0 +1,129 @@
+"""Carries an agent's messages and its ranks' files over one SSH channel."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+
+from launcher.agent.client import LocalTransport
+from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.paths import door_file, node_journal
+from launcher.core.text.codec import from_plain
+from launcher.ipc.channel import Message
+from launcher.ipc.endpoint import read_address
+from launcher.node.stdio import reply, say, write
+from launcher.remote import sync
+from launcher.store.atomic import write_file
+
+QUIET_LIMIT_S = 10
+"""A supervisor says something every second: when it does not, the connection is dead."""
+COPY_EVERY_S = 0.2
+
+
+class _Attempt:
+    """The node's part of one attempt, as a request names it."""
+
+    def __init__(self, request: Message) -> None:
+        self.root = Path(str(request["root"]))
+        self.folder = self.root / "attempts" / f"{int(request['attempt']):03d}"
+        self.journal = node_journal(self.folder, str(request["node"]))
+        self.transport = LocalTransport(
+            str(request["node"]), self.root, int(request["attempt"]), str(request["token"])
+        )
+        copy = request.get("copy") or {}
+        witness = copy.get("witness")
+        # A folder that all machines share needs no copying, and must not be appended to itself.
+        is_shared = bool(witness) and (self.folder / str(witness)).exists()
+        offsets = {} if is_shared else copy.get("offsets", {})
+        rewritten = () if is_shared else copy.get("rewritten", ())
+        self.source = sync.Source(self.folder, offsets, rewritten)
+
+    def drain(self) -> None:
+        while messages := self.source.read():
+            say(*messages)
+
+
+def _launch(request: Message) -> int:
+    attempt = _Attempt(request)
+    (attempt.root / "checkpoint").mkdir(parents=True, exist_ok=True)
+    (attempt.root / "stop").unlink(missing_ok=True)
+    for path, content, mode in request.get("files", ()):
+        write_file(Path(path), content, mode)
+    attempt.transport.launch().close()
+    return _relay(attempt)
+
+
+def _connect(request: Message) -> int:
+    return _relay(_Attempt(request))
+
+
+def _relay(attempt: _Attempt) -> int:
+    """Between stdin, the agent and stdout, until any of them ends."""
+    address = read_address(door_file(attempt.journal))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if address is None:
+            raise FileNotFoundError("no agent says where it is")
+        sock.connect(address.socket)
+    except OSError as error:
+        attempt.drain()
+        alive = address is not None and address.is_alive
+        reply(ok=False, error=f"no agent answers: {error}", is_agent_alive=alive)
+        return 1
+    reply(ok=True)
+    return _Relay(attempt, sock).run()
+
+
+class _Relay:
+    def __init__(self, attempt: _Attempt, sock: socket.socket) -> None:
+        self._attempt = attempt
+        self._sock = sock
+        self._rest = b""
+
+    def run(self) -> int:
+        # The default action ends this process, even one that is stuck in a write.
+        signal.alarm(QUIET_LIMIT_S)
+        copy_at = 0.0
+        while True:
+            agent = self._sock.fileno()
+            for ready in select.select([0, agent], [], [], COPY_EVERY_S)[0]:
+                data = os.read(ready, 1 << 16)
+                if not data:
+                    if ready == agent:
+                        self._attempt.drain()
+                    return 0
+                if ready == 0:
+                    signal.alarm(QUIET_LIMIT_S)
+                    self._sock.sendall(data)
+                else:
+                    self._pass_on(data)
+            if time.monotonic() >= copy_at:
+                messages = self._attempt.source.read()
+                say(*messages)
+                copy_at = 0.0 if messages else time.monotonic() + COPY_EVERY_S
+
+    def _pass_on(self, data: bytes) -> None:
+        """Whole lines of the agent's; before its last word, all that its ranks wrote."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if b'"type":"node_ended"' in line:
+                self._attempt.drain()
+            write(line + b"\n")
+
+
+def _salvage(request: Message) -> int:
+    """After an agent that died: the rest of its ranks' logs, and facts of rank 0."""
+    attempt = _Attempt(request)
+    facts = attempt.transport.salvage(from_plain(NodeOrder, request["order"]))
+    attempt.drain()
+    reply(ok=True, facts=facts)
+    return 0
+
+
+def _sweep(request: Message) -> int:
+    reply(ok=True, left=_Attempt(request).transport.sweep())
+    return 0

@@ -1,0 +1,1 @@
+"""What an attempt needs before it begins: facts of nodes, port, checkpoint, restart policy."""

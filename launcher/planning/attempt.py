@@ -1,0 +1,142 @@
+"""From a plan to what the agents are told; choosing what a plan leaves open."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.core.plan.cluster import master_node
+from launcher.core.plan.command import run_paths
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import NodeFacts, Plan, RunContext
+from launcher.core.profile.model import Profile, ip_address
+from launcher.ipc.channel import Message
+from launcher.machine import device_ips
+from launcher.remote.host_keys import Ask
+from launcher.remote.mpirun_ssh import needs_ssh_config
+from launcher.remote.node_client import Reach, of_all, reaches_of
+
+
+def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
+    """What this machine knows of its own nodes."""
+    cpus = tuple(sorted(os.sched_getaffinity(0)))
+    return {
+        node.label: NodeFacts(
+            cpus=cpus, device_ips=device_ips.asked(device_ips.wanted(profile, node))
+        )
+        for node in profile.nodes
+        if node.is_local
+    }
+
+
+def facts(
+    profile: Profile, run: str, reaches: Mapping[str, Reach]
+) -> tuple[Mapping[str, NodeFacts], int]:
+    """(what all nodes know of themselves, the master's port; 0: to be chosen here).
+
+    Raises `NodeError`.
+    """
+    address = profile.master.address or profile.nodes[0].address
+    master = master_node(profile, address)
+
+    def question(reach: Reach) -> Message:
+        node = reach.node
+        wants_port = node.label == master.label and profile.master.port == 0
+        where = ip_of(address) if wants_port else ""
+        reply = reach.ask(
+            "facts",
+            runs_directory=node.runs_directory,
+            master=where,
+            devices=device_ips.wanted(profile, node),
+        )
+        return reach.checked(reply)
+
+    found = dict(local_facts(profile))
+    port = profile.master.port
+    for label, reply in of_all(reaches, question).items():
+        runs = str(reply.get("runs_directory", "")).rstrip("/")
+        found[label] = NodeFacts(
+            run_directory=f"{runs}/{run}" if runs else "",
+            cpus=tuple(map(int, reply.get("cpus", ()))),
+            device_ips={int(d): str(ip) for d, ip in reply.get("device_ips", {}).items()},
+        )
+        port = port or int(reply.get("port", 0))
+    return found, port
+
+
+def is_plannable_here(profile: Profile) -> bool:
+    """Whether a plan needs nothing that only a node reached through SSH knows."""
+    return not any(device_ips.wanted(profile, n) for n in profile.nodes if not n.is_local)
+
+
+def ip_of(address: str) -> str:
+    """An address that can be bound; empty for a name, which no plan takes anyway."""
+    return "" if ip_address(address) is None else address
+
+
+def introduce(profile: Profile, ask: Ask | None = None) -> None:
+    """Connects to every node once, before anything is written: an unknown host is asked about.
+
+    Raises `NodeError`.
+    """
+    lock = threading.Lock()
+
+    def one_at_a_time(question: str) -> bool:
+        with lock:
+            return ask is not None and ask(question)
+
+    reaches = reaches_of(profile, None if ask is None else one_at_a_time)
+    try:
+        facts(profile, "", reaches)
+    finally:
+        for reach in reaches.values():
+            reach.drop()
+
+
+def plan_attempt(
+    profile: Profile,
+    run: str,
+    root: Path,
+    attempt: int,
+    *,
+    resume: str = "",
+    data_path: str = "",
+    settings: tuple[tuple[str, str], ...] = (),
+    port: int = 0,
+    facts: Mapping[str, NodeFacts] | None = None,
+) -> Plan:
+    """The plan of one attempt; `facts`: what is known of nodes. Raises `PlanError`."""
+    context = RunContext(
+        run=run,
+        run_directory=str(root),
+        attempt=attempt,
+        python=sys.executable,
+        resume=resume,
+        data_path=data_path,
+        settings=settings,
+        master_port=port,
+        facts=local_facts(profile) if facts is None else facts,
+    )
+    if needs_ssh_config(profile):
+        folder = run_paths(context, profile.nodes[0]).attempt(attempt).root
+        context = replace(context, ssh_config=str(folder / "ssh_config"))
+    return make_plan(profile, context)
+
+
+def run_id(profile: str, now_s: float) -> str:
+    """`<profile>-<YYYYMMDD>-<HHMMSS>-<4 hex digits>`, local time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_s))
+    return f"{profile}-{stamp}-{secrets.token_hex(2)}"
+
+
+def data_path_of(profile: Profile, data_path: str) -> str:
+    """Absolute: a rank runs elsewhere than the person who typed the path."""
+    chosen = data_path or profile.data_path
+    local_only = all(node.is_local for node in profile.nodes)
+    return str(Path(chosen).expanduser().absolute()) if chosen and local_only else chosen

@@ -1,0 +1,146 @@
+"""Which checkpoint is taken, of all that lie on the machines of a run, and where it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from launcher.core.profile.model import Profile
+from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped
+from launcher.errors import NodeError
+from launcher.planning.checkpoint_store import LocalStore, Store, stores_of
+from launcher.remote import file_copy
+from launcher.remote.file_copy import Progress
+from launcher.store import checkpoints
+from launcher.store.run import StoredRun
+
+AUTO = "auto"
+HERE = "this machine"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for: `name` is `auto`, a file's name, or its path.
+
+    `steps_done`: steps that the run has done; `world_size`: that of what shall use it, None when it
+    does not matter; `before`: the profile of earlier attempts, where the run's was edited.
+    """
+
+    name: str = AUTO
+    steps_done: int | None = None
+    world_size: int | None = None
+    before: Profile | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The choice, and the store that it lies in: None where nothing was found."""
+
+    choice: ResumeChoice
+    store: Store | None
+
+
+def choose(run: StoredRun, wanted: Wanted) -> ResumeChoice:
+    """What would be taken. Never raises for a bad checkpoint; `NodeError` for an absent node."""
+    with stores_of(run, wanted.before) as stores:
+        return _told(take(stores, wanted), stores[0])
+
+
+def fetch(run: StoredRun, wanted: Wanted, progress: Progress | None = None) -> ResumeChoice:
+    """The same, and it is brought to where rank 0 reads it. Raises `LaunchError`."""
+    with stores_of(run, wanted.before) as stores:
+        taken, target = take(stores, wanted), stores[0]
+        choice = _told(taken, target)
+        if taken.store is None or taken.choice.path is None or not choice.copied_to:
+            return choice
+        path, copied = file_copy.bring_checkpoint(
+            taken.store.machine, taken.choice.path, target.machine, target.folder, progress
+        )
+        return replace(choice, path=path, copied_bytes=copied)
+
+
+def take(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
+    """The newest whole one of all stores, or the one of that name. Raises `NodeError`."""
+    if wanted.name == AUTO:
+        return _newest(stores, wanted)
+    found = find_named(stores, wanted.name)
+    if found is not None:
+        return _named(*found, wanted)
+    path = stores[0].path_of(wanted.name)
+    return Taken(ResumeChoice(None, f"{path}: its file is missing"), None)
+
+
+def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointFacts] | None:
+    """The first store with a file of that name or path; a path may be one of this machine, too.
+
+    Raises `NodeError`.
+    """
+    for store in _with_local(stores):
+        try:
+            facts = store.facts_of(store.path_of(name))
+        except NodeError:
+            if store is stores[0]:
+                raise
+            continue
+        if facts.file_bytes is not None or facts.manifest is not None:
+            return store, facts
+    return None
+
+
+def _newest(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
+    found: dict[str, tuple[Store, CheckpointFacts]] = {}
+    absent: list[Skipped] = []
+    for store in stores:
+        try:
+            all_there = store.find()
+        except NodeError as error:
+            if store is stores[0]:
+                raise
+            absent.append(Skipped(f"{store.machine.label}:{store.folder}", error.message))
+            continue
+        for facts in all_there:
+            # Two machines may have the same paths.
+            label = store.machine.label or "here"
+            path = facts.path if store is stores[0] else f"{label}:{facts.path}"
+            found[path] = store, replace(facts, path=path)
+    choice = checkpoints.choose_verified(
+        tuple(facts for _, facts in found.values()),
+        wanted.steps_done,
+        wanted.world_size,
+        lambda path: found[path][0].sha256_of(_plain(path, found[path][0], stores[0])),
+    )
+    choice = replace(choice, skipped=(*choice.skipped, *absent))
+    if choice.path is None:
+        return Taken(choice, None)
+    store = found[choice.path][0]
+    return Taken(replace(choice, path=_plain(choice.path, store, stores[0])), store)
+
+
+def _plain(path: str, store: Store, target: Store) -> str:
+    return path if store is target else path.partition(":")[2]
+
+
+def _named(store: Store, facts: CheckpointFacts, wanted: Wanted) -> Taken:
+    choice = checkpoints.choose_verified(
+        (facts,), wanted.steps_done, wanted.world_size, store.sha256_of
+    )
+    if choice.path is None:
+        why = choice.skipped[0].why if choice.skipped else "it is not there"
+        return Taken(ResumeChoice(None, f"{facts.path}: {why}", skipped=choice.skipped), None)
+    return Taken(replace(choice, why="the checkpoint that was asked for"), store)
+
+
+def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
+    if any(isinstance(store, LocalStore) for store in stores):
+        return stores
+    return (*stores, LocalStore(checkpoints.NOWHERE))
+
+
+def _told(taken: Taken, target: Store) -> ResumeChoice:
+    store = taken.store
+    if store is None or store is target or store.machine.label == target.machine.label:
+        return taken.choice
+    return replace(
+        taken.choice,
+        copied_from=store.machine.label or HERE,
+        copied_to=target.machine.label or HERE,
+    )

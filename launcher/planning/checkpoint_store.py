@@ -1,0 +1,126 @@
+"""Where a run's checkpoints lie: on this machine, or on the nodes that rank 0 was on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from launcher.core.profile.model import Node, Profile
+from launcher.core.run.checkpoints import CheckpointFacts
+from launcher.core.text.codec import from_plain
+from launcher.remote import run_folders
+from launcher.remote.file_copy import Here, Machine, There
+from launcher.remote.node_client import Reach
+from launcher.store import checkpoints
+from launcher.store.run import StoredRun
+
+
+class Store(Protocol):
+    """A folder of checkpoints. What asks a node raises `NodeError`."""
+
+    machine: Machine
+    folder: str
+
+    def find(self) -> tuple[CheckpointFacts, ...]: ...
+
+    def facts_of(self, path: str) -> CheckpointFacts: ...
+
+    def sha256_of(self, path: str) -> str | None: ...
+
+    def path_of(self, name: str) -> str:
+        """The path of a checkpoint that was asked for by name or path."""
+        ...
+
+
+class LocalStore:
+    """A folder that this machine sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self.machine: Machine = Here()
+        self.folder = str(folder)
+
+    def find(self) -> tuple[CheckpointFacts, ...]:
+        return checkpoints.find(Path(self.folder))
+
+    def facts_of(self, path: str) -> CheckpointFacts:
+        return checkpoints.facts_of(Path(path))
+
+    def sha256_of(self, path: str) -> str | None:
+        return checkpoints.sha256_of(Path(path))
+
+    def path_of(self, name: str) -> str:
+        if "/" not in name and Path(self.folder, name).exists():
+            return f"{self.folder}/{name}"
+        return str(Path(name).expanduser().absolute())
+
+
+class NodeStore:
+    """A folder on a node: the node reads and digests its files itself."""
+
+    def __init__(self, reach: Reach, folder: str) -> None:
+        self.machine: Machine = There(reach)
+        self.folder = folder
+        self._reach = reach
+
+    def find(self) -> tuple[CheckpointFacts, ...]:
+        reply = self._reach.checked(self._reach.ask("checkpoints", folder=self.folder))
+        return tuple(from_plain(CheckpointFacts, item) for item in reply["found"])
+
+    def facts_of(self, path: str) -> CheckpointFacts:
+        reply = self._reach.checked(self._reach.ask("checkpoint", path=path))
+        return from_plain(CheckpointFacts, reply["facts"])
+
+    def sha256_of(self, path: str) -> str | None:
+        reply = self._reach.checked(self._reach.ask("checkpoint", path=path, verify=True))
+        digest = reply.get("sha256")
+        return digest if isinstance(digest, str) else None
+
+    def path_of(self, name: str) -> str:
+        return name if "/" in name else f"{self.folder}/{name}"
+
+
+@contextlib.contextmanager
+def stores_of(run: StoredRun, before: Profile | None = None) -> Iterator[tuple[Store, ...]]:
+    """First the folder that rank 0 of the next attempt reads, then those of earlier attempts.
+
+    `before` is the profile that they ran with, when the run's was edited. Connections that were
+    needed are closed behind. Raises `NodeError` when the first folder's node can't be reached.
+    """
+    with contextlib.ExitStack() as stack:
+        target = _store(run, run.profile, run.profile.nodes[0], "", stack)
+        stores, known = [target], {_key(run.profile.nodes[0], target.folder)}
+        for node, profile, root in _earlier(run, before or run.profile):
+            folder = profile.checkpoint.directory or f"{root}/checkpoint"
+            if _key(node, folder) not in known:
+                known.add(_key(node, folder))
+                stores.append(_store(run, profile, node, folder, stack))
+        yield tuple(stores)
+
+
+def _key(node: Node, folder: str) -> tuple[str, str]:
+    return ("" if node.is_local else node.address, folder)
+
+
+def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, str]]:
+    """First nodes of earlier attempts, the newest first, with the run directory there."""
+    for plan, profile in run_folders.attempts_of(run):
+        planned = plan.nodes[0]
+        for known in (profile, before):
+            for node in known.nodes:
+                if (node.label, node.address) == (planned.name, planned.address):
+                    yield node, known, planned.run_directory
+
+
+def _store(
+    run: StoredRun, profile: Profile, node: Node, folder: str, stack: contextlib.ExitStack
+) -> Store:
+    """`folder` is where it is on the node; empty: wherever the run's is there."""
+    here = checkpoints.checkpoint_folder(run.paths.root, profile)
+    if node.is_local or (profile.checkpoint.shared and here.is_dir()):
+        return LocalStore(here)
+    reach = Reach(node)
+    stack.callback(reach.drop)
+    folder = folder or profile.checkpoint.directory
+    return NodeStore(reach, folder or f"{run_folders.root_on(run, reach)}/checkpoint")

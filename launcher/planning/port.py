@@ -1,0 +1,45 @@
+"""A free port for the ranks to meet at, kept from our other runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+
+from launcher.errors import BusyError
+from launcher.ipc.socket_folder import runtime_folder
+from launcher.process import file_lock
+
+PORTS = range(20000, 32000)
+"""Below the range that the kernel hands out to clients, so nobody gets one by chance."""
+
+
+class PortClaim:
+    """A free port, kept from our other runs for as long as this object's process lives."""
+
+    def __init__(self, address: str) -> None:
+        self.port = 0
+        folder = runtime_folder()
+        for port in random.sample(PORTS, 200):
+            self._fd = os.open(
+                folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
+            )
+            if file_lock.take(self._fd) and _is_free(address, port):
+                self.port = port
+                return
+            os.close(self._fd)
+        raise BusyError(f"no free port found on {address}", "Set master.port in the profile.")
+
+    def release(self) -> None:
+        (runtime_folder() / f"port-{self.port}").unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _is_free(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind((address, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,137 @@
+"""Where a new attempt continues, and whether there is one without being asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.core.profile.model import Profile
+from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.events import FailureKind, ResumePoint
+from launcher.core.run.fold import RunState
+from launcher.core.run.metrics import METRIC_BYTES, unpack
+from launcher.errors import CheckpointError, LaunchError
+from launcher.planning import checkpoint_choice
+from launcher.planning.checkpoint_choice import AUTO, Wanted
+from launcher.process.log import say
+from launcher.store import checkpoints
+from launcher.store.run import StoredRun
+
+SCRATCH = "scratch"
+BY_ITSELF = "by itself"
+IN_VAIN = frozenset(
+    {FailureKind.CONFIG, FailureKind.LAUNCH, FailureKind.LOSS, FailureKind.CHECKPOINT}
+)
+"""Failures that the same attempt would only repeat."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """A new attempt; `resume` is None where it starts from the beginning."""
+
+    why: str
+    resume: ResumePoint | None
+
+
+def wanted_of(
+    run: StoredRun,
+    state: RunState,
+    name: str = AUTO,
+    *,
+    world_size: int | None = -1,
+    before: Profile | None = None,
+) -> Wanted:
+    """What to look for: `auto`, or a checkpoint's name or path.
+
+    `world_size`: that of what shall use it, None when it does not matter; else the profile's.
+    """
+    world_size = run.profile.world_size if world_size == -1 else world_size
+    return Wanted(name, _steps_done(run, state), world_size, before)
+
+
+def choice_for(
+    run: StoredRun, state: RunState, wanted: str = AUTO, *, world_size: int | None = -1
+) -> ResumeChoice:
+    """What a resume takes. Never raises for a bad checkpoint.
+
+    Raises `NodeError` when checkpoints lie on a node that can't be reached.
+    """
+    return checkpoint_choice.choose(run, wanted_of(run, state, wanted, world_size=world_size))
+
+
+def resume_point(run: StoredRun, state: RunState, wanted: str) -> ResumePoint | None:
+    """The point to continue from; None for `scratch`. Raises `CheckpointError`."""
+    if wanted == SCRATCH:
+        return None
+    choice = checkpoint_choice.fetch(run, wanted_of(run, state, wanted))
+    if choice.path is None or choice.epoch is None or choice.step is None:
+        raise CheckpointError(
+            f"{run.info.id}: {choice.why}",
+            "Start the run anew: effnet-launch start " + run.info.profile,
+        )
+    return ResumePoint(choice.path, choice.epoch, choice.step, choice.why, choice.steps_lost)
+
+
+def next_attempt(run: StoredRun, state: RunState) -> Again | None:
+    """After a failure: the attempt that the profile's policy makes by itself, if any."""
+    retry, failure = run.profile.retry, state.failure
+    resumes_hang = (
+        failure is not None and failure.kind is FailureKind.HANG and retry.on_silent == "resume"
+    )
+    limit = max(retry.auto_resume, 1 if resumes_hang else 0)
+    if failure is None or failure.kind in IN_VAIN or state.status.value != "failed":
+        return None
+    done = _tries_so_far(state)
+    if done >= limit or _without_progress(state) >= retry.no_progress_limit:
+        return None
+    try:
+        choice = checkpoint_choice.fetch(run, wanted_of(run, state))
+    except LaunchError as error:
+        say(f"no attempt by itself: {error}")
+        return None
+    why = f"{BY_ITSELF}, {done + 1} of {limit}"
+    if choice.path is None or choice.epoch is None or choice.step is None:
+        return Again(f"{why}, from the beginning: {choice.why}", None)
+    point = ResumePoint(
+        choice.path, choice.epoch, choice.step, f"{why}: {choice.why}", choice.steps_lost
+    )
+    return Again(point.why, point)
+
+
+def _tries_so_far(state: RunState) -> int:
+    """Attempts in a row, up to the newest, that began by themselves."""
+    count = 0
+    for attempt in reversed(state.attempts):
+        if attempt.attempt == 1:
+            break
+        if attempt.resume is not None and not attempt.resume.why.startswith(BY_ITSELF):
+            break
+        count += 1
+    return count
+
+
+def _without_progress(state: RunState) -> int:
+    """Failed attempts in a row, up to the newest, that saved no checkpoint beyond their start."""
+    count = 0
+    for attempt in reversed(state.attempts):
+        began = attempt.resume.step if attempt.resume is not None else 0
+        saved = [c.step for c in state.checkpoints if c.attempt == attempt.attempt]
+        if max(saved, default=began) > began:
+            break
+        count += 1
+    return count
+
+
+def _steps_done(run: StoredRun, state: RunState) -> int | None:
+    """Steps that rank 0 had reported, or that events tell of."""
+    known = checkpoints.newest_step(state) or 0
+    for attempt in state.attempts:
+        path = run.paths.attempt(attempt.attempt).rank(0).metrics
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - size % METRIC_BYTES - METRIC_BYTES))
+                records = unpack(file.read(METRIC_BYTES))
+        except OSError:
+            continue
+        known = max(known, *(record.global_step + 1 for record in records), 0)
+    return known or None

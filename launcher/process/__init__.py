@@ -1,0 +1,1 @@
+"""Processes of this machine: spawn, own, signal, guard; knows nothing about runs."""

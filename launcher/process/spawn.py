@@ -1,0 +1,179 @@
+"""Starting the processes of a node and learning how they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from launcher import programs
+from launcher.core.plan.orders import ProcessOrder
+from launcher.process import ownership
+from launcher.rank import TOKEN
+
+INHERITED_FD = 3
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that was started here. `start_ticks` as in /proc; `start_time_s` is Unix time."""
+
+    order: ProcessOrder
+    pid: int
+    start_ticks: int
+    start_time_s: float
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a child ended: exactly one of `exit_code` and `signal` is not None."""
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+    time_s: float
+
+    @property
+    def is_clean(self) -> bool:
+        return self.exit_code == 0
+
+
+def start(order: ProcessOrder, token: str, base_env: Mapping[str, str], python: str) -> Started:
+    """Starts `order` through `launcher.rank`, in its own session. Raises `OSError`."""
+    argv = [python, "-m", programs.RANK, "--log", order.log, "--parent", str(os.getpid())]
+    if order.heartbeat:
+        argv += ["--heartbeat", order.heartbeat]
+    if order.cwd:
+        argv += ["--cwd", order.cwd]
+    if order.cpus:
+        argv += ["--cpus", ",".join(map(str, order.cpus))]
+    argv += ["--", *order.argv]
+    os.makedirs(os.path.dirname(order.log), exist_ok=True)
+    environment = {**base_env, **order.env, TOKEN: token}
+    environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
+    pid = os.posix_spawn(
+        python,
+        argv,
+        environment,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    )
+    process = ownership.read_process(pid)
+    ticks = process.start_time if process else 0
+    return Started(order, pid, ticks, unix_time_of(ticks))
+
+
+def base_environment() -> dict[str, str]:
+    """This process's environment without what belongs to us, and with this very launcher in reach.
+
+    A rank must not inherit an outer run's token, else the outer run would take it for its own.
+    """
+    ours = (TOKEN, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
+    environment = {key: value for key, value in os.environ.items() if key not in ours}
+    environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
+    return environment
+
+
+def _in_reach(python_path: str) -> str:
+    """`python_path` and, behind all else, the folder that this launcher was imported from."""
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = list(filter(None, python_path.split(os.pathsep)))
+    return os.pathsep.join(paths if here in paths else [*paths, here])
+
+
+def reap() -> list[Exit]:
+    """All children that have ended, without waiting."""
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            ended.append(exit_of(pid, status))
+    return ended
+
+
+def reap_one(pid: int) -> Exit | None:
+    """How this child ended; None when it has not, or was reaped already."""
+    with contextlib.suppress(ChildProcessError):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return exit_of(ended, status)
+    return None
+
+
+def reap_others(but: Collection[int]) -> None:
+    """Reaps children that ended and are not in `but`: orphans of our processes, taken in by us."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if found.si_pid in but:
+                return  # its pidfd tells; an orphan behind it waits for the next turn
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+
+def exit_of(pid: int, status: int) -> Exit:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return Exit(pid, None, -code, time.time())
+    return Exit(pid, code, None, time.time())
+
+
+def unix_time_of(ticks: int) -> float:
+    """Unix seconds of a start time in clock ticks since boot."""
+    since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot_s
+
+
+def oom_kills() -> int:
+    """How many processes the kernel's OOM killer ended since boot, on this machine or cgroup."""
+    total = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            for line in file:
+                if line.startswith("oom_kill "):
+                    total += int(line.split()[1])
+    return total
+
+
+def detached(argv: list[str], log_fd: int, inherit_fd: int | None = None) -> int:
+    """Starts `argv` in a session of its own, without our terminal; -> its pid.
+
+    `inherit_fd` becomes its file descriptor 3. Raises `OSError`.
+    """
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    actions: list[tuple[int, ...]] = [
+        (os.POSIX_SPAWN_DUP2, null, 0),
+        (os.POSIX_SPAWN_DUP2, log_fd, 1),
+        (os.POSIX_SPAWN_DUP2, log_fd, 2),
+    ]
+    if inherit_fd is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD))
+    try:
+        return os.posix_spawn(
+            argv[0], argv, base_environment(), file_actions=actions, setsid=True, setsigmask=()
+        )
+    finally:
+        os.close(null)
+
+
+def detach() -> None:
+    """Into the background: the caller's child ends here, its grandchild goes on."""
+    if os.fork():
+        os._exit(0)
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def tell_ready(fd: int | None, text: str) -> None:
+    """Says `ok`, or why not, to the client that started this process; it waits for the end."""
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(fd, text.encode())
+            os.close(fd)

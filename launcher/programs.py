@@ -1,0 +1,32 @@
+"""Every module of ours that is started with `python -m`. A test checks that this table is whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUPERVISOR: Final = "launcher.supervisor"
+AGENT: Final = "launcher.agent"
+NODE: Final = "launcher.node"
+FOLLOWER: Final = "launcher.runs.follower"
+JOB: Final = "launcher.jobs.runner"
+REMOTE_JOB: Final = "launcher.jobs.remote_runner"
+RANK: Final = "launcher.rank"
+MPIRUN_CHILD: Final = "launcher.agent.mpirun_child"
+TRAINER: Final = "effnet"
+SCHEDULER: Final = "effnet.scheduler"
+
+ALL: Final = (
+    SUPERVISOR,
+    AGENT,
+    NODE,
+    FOLLOWER,
+    JOB,
+    REMOTE_JOB,
+    RANK,
+    MPIRUN_CHILD,
+    TRAINER,
+    SCHEDULER,
+)
+
+WATCHERS: Final = (AGENT, JOB, REMOTE_JOB)
+"""Those that end what they have started when they leave."""

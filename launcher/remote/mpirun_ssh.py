@@ -1,0 +1,61 @@
+"""Files for mpirun's own ssh: from the first node to the others, with strict host keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.core.plan.model import Plan, PlannedFile
+from launcher.core.profile.model import Node, Profile, StartMethod
+from launcher.core.run.paths import RunPaths
+from launcher.remote.host_keys import host_name
+from launcher.remote.node_client import Reach
+
+
+def needs_ssh_config(profile: Profile) -> bool:
+    """Whether mpirun has to reach other machines."""
+    others = any(not node.is_local for node in profile.nodes[1:])
+    return profile.start_method is StartMethod.MPIRUN and others
+
+
+def with_ssh_files(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> Plan:
+    """The plan with the configuration and the host keys that we have verified ourselves.
+
+    The first node's user needs a key that the other nodes take. Raises `NodeError`.
+    """
+    if not needs_ssh_config(profile):
+        return plan
+    first = profile.nodes[0]
+    root = next(node.run_directory for node in plan.nodes if node.name == first.label)
+    folder = RunPaths(Path(root)).attempt(plan.attempt).root
+    known = str(folder / "known_hosts")
+    others = [node for node in profile.nodes[1:] if not node.is_local]
+    config = "\n".join(host_block(node, known) for node in others)
+    keys = "".join(key_line(node, reaches[node.label]) for node in others)
+    where = "" if first.is_local else first.label
+    files = (
+        PlannedFile(where, str(folder / "ssh_config"), config, 0o600),
+        PlannedFile(where, known, keys, 0o600),
+    )
+    return replace(plan, files=(*plan.files, *files))
+
+
+def host_block(node: Node, known: str) -> str:
+    """The lines of one node in an ssh configuration; `known` is the file with the host keys."""
+    lines = [f"Host {node.address}", f"    Port {node.port}"]
+    lines += [f"    User {node.user}"] if node.user else []
+    lines += [
+        "    StrictHostKeyChecking yes",
+        f'    UserKnownHostsFile "{known}"',
+        "    GlobalKnownHostsFile /dev/null",
+        "    BatchMode yes",
+        "    ConnectTimeout 15",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def key_line(node: Node, reach: Reach) -> str:
+    """The line of one node in a known_hosts file. Raises `NodeError`."""
+    kind, key = reach.connection().host_key()
+    return f"{host_name(node.address, node.port)} {kind} {key}\n"

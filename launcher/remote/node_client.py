@@ -1,0 +1,174 @@
+"""Asking a node something through SSH: one request to `launcher.node`, one reply."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from launcher import programs
+from launcher.core.profile.model import Node, Profile
+from launcher.errors import NodeError, NotInstalledError
+from launcher.ipc.channel import Message
+from launcher.remote import ssh
+from launcher.remote.host_keys import Ask
+from launcher.remote.ssh import Connection, Stream
+
+NOISE_LIMIT_BYTES = 1 << 20
+
+TakeFile = Callable[[Message], object]
+
+
+class Lines:
+    """Whole lines of a stream, what comes before the mark left out."""
+
+    def __init__(self, stream: Stream, mark: str) -> None:
+        self._stream = stream
+        self._mark = mark.encode()
+        self._data = b""
+        self._is_marked = False
+
+    def read(self) -> list[bytes] | None:
+        """The lines that came; None at the end. Blocks."""
+        data = self._stream.read()
+        if not data:
+            return None
+        *lines, self._data = (self._data + data).split(b"\n")
+        if self._is_marked:
+            return lines
+        if self._mark not in lines:
+            return [] if len(self._data) < NOISE_LIMIT_BYTES else None
+        self._is_marked = True
+        return lines[lines.index(self._mark) + 1 :]
+
+
+class Reach:
+    """One node, connected when it is first needed. Thread-safe."""
+
+    def __init__(self, node: Node, ask: Ask | None = None) -> None:
+        self.node = node
+        self._ask = ask
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        return self.node.label
+
+    def connection(self) -> Connection:
+        """Raises `NodeError`."""
+        with self._lock:
+            if self._connection is None or not self._connection.is_open:
+                self._drop()
+                self._connection = ssh.connect(self.node, self._ask)
+            return self._connection
+
+    def drop(self) -> None:
+        """Closes the connection; the next question opens another."""
+        with self._lock:
+            self._drop()
+
+    def ask(
+        self,
+        operation: str,
+        take: TakeFile | None = None,
+        silent_s: float = 60.0,
+        **fields: Any,
+    ) -> Message:
+        """One question. -> the reply, whose `ok` may be false. Raises `NodeError`."""
+        stream, lines = self.start(operation, silent_s, **fields)
+        try:
+            reply, _ = self.reply(stream, lines, take)
+        finally:
+            stream.close()
+        return reply
+
+    def start(self, operation: str, silent_s: float, **fields: Any) -> tuple[Stream, Lines]:
+        """Sends a request. A stream that says nothing for `silent_s` is at its end."""
+        mark = f"effnet-{secrets.token_hex(8)}"
+        stream = self.connection().start(
+            [self.node.python or "python3", "-m", programs.NODE], silent_s
+        )
+        request = {"mark": mark, "op": operation, **fields}
+        try:
+            stream.write(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise self.failed(stream, str(error)) from error
+        return stream, Lines(stream, mark)
+
+    def reply(
+        self, stream: Stream, lines: Lines, take: TakeFile | None = None
+    ) -> tuple[Message, list[bytes]]:
+        """(the reply, lines that came behind it). Raises `NodeError`."""
+        while (found := lines.read()) is not None:
+            for number, line in enumerate(found):
+                try:
+                    message = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if not isinstance(message, dict):
+                    continue
+                if message.get("type") == "reply":
+                    return message, found[number + 1 :]
+                if take is not None and message.get("type") in ("file", "progress"):
+                    take(message)
+        raise self.failed(stream, "")
+
+    def checked(self, reply: Message) -> Message:
+        """The reply. Raises `NodeError` when it says that it went wrong."""
+        if not reply.get("ok"):
+            error = str(reply.get("error", "it refused")).removeprefix(f"{self.label}: ")
+            raise NodeError(self.label, error, str(reply.get("hint", "")))
+        return reply
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def failed(self, stream: Stream, why: str) -> NodeError:
+        """Why a request ended without a reply, as far as can be told."""
+        python = self.node.python or "python3"
+        errors = stream.errors()
+        if missing := missing_module(errors):
+            return NotInstalledError(
+                self.label,
+                f"{python} there has no module {missing}",
+                "Install effnet-tui for it on that node, or name another `python`.",
+                missing,
+            )
+        if "not found" in errors or "No such file" in errors:
+            return NotInstalledError(self.label, f"there is no {python} there", "Set `python`.")
+        last = errors.splitlines()[-1] if errors else why or "it said nothing"
+        return NodeError(self.label, f"{python} -m {programs.NODE} ended: {last}")
+
+
+def missing_module(errors: str) -> str:
+    """The module that Python did not find, by what it said on stderr; empty when it is not that."""
+    found = re.findall(r"No module named '?([\w.]+)", errors)
+    return found[-1] if found else ""
+
+
+def reaches_of(profile: Profile, ask: Ask | None = None) -> dict[str, Reach]:
+    """One for each node that only SSH reaches, by name. Nothing is connected yet."""
+    return {node.label: Reach(node, ask) for node in profile.nodes if not node.is_local}
+
+
+def of_all(
+    reaches: Mapping[str, Reach], question: Callable[[Reach], Message]
+) -> dict[str, Message]:
+    """Asks all nodes at once. Raises `NodeError` with what is wrong on each of them."""
+    if not reaches:
+        return {}
+    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(reaches))) as pool:
+        futures = {label: pool.submit(question, reach) for label, reach in reaches.items()}
+    errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
+    if len(errors) > 1:
+        first, *others = errors
+        text = "\n".join([first.message.removeprefix(f"{first.node}: "), *map(str, others)])
+        raise NodeError(first.node, text, first.hint)
+    return {label: future.result() for label, future in futures.items()}

@@ -1,0 +1,70 @@
+"""Where a run's folder is on each of its nodes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.core.plan.model import Plan, plan_from_json
+from launcher.core.profile.load import profile_from_json
+from launcher.core.profile.model import Node, Profile
+from launcher.errors import LaunchError
+from launcher.remote.node_client import Reach
+from launcher.store.run import StoredRun
+
+
+def plans_of(run: StoredRun) -> Iterator[Plan]:
+    """The plans of its attempts, the newest first; damaged ones are left out."""
+    for plan, _ in attempts_of(run):
+        yield plan
+
+
+def attempts_of(run: StoredRun) -> Iterator[tuple[Plan, Profile]]:
+    """(plan, profile) of its attempts, the newest first; damaged plans are left out."""
+    for path in sorted(run.paths.attempts.glob("*/plan.json"), reverse=True):
+        with contextlib.suppress(OSError, LaunchError):
+            plan = plan_from_json(path.read_text())
+            yield plan, _profile_of(path, run.profile)
+
+
+def folders_of(run: StoredRun) -> Iterator[tuple[Node, Profile, str]]:
+    """(node, profile, the run's folder there) of all attempts, the newest first, each once.
+
+    A node that is in an attempt's plan and not in its profile is left out: nobody knows its user.
+    """
+    seen = set()
+    for plan, profile in attempts_of(run):
+        for planned in plan.nodes:
+            key = (planned.name, planned.address, planned.run_directory)
+            for node in profile.nodes:
+                if (node.label, node.address) == key[:2] and key not in seen:
+                    seen.add(key)
+                    yield node, profile, planned.run_directory
+
+
+def _profile_of(plan: Path, otherwise: Profile) -> Profile:
+    """An attempt's own profile; runs of earlier versions have none."""
+    with contextlib.suppress(OSError, LaunchError):
+        return profile_from_json(plan.with_name("profile.json").read_text())
+    return otherwise
+
+
+def planned_root(run: StoredRun, node: Node) -> str:
+    """The run directory on a node, as the newest plan with that node names it; else empty."""
+    for plan in plans_of(run):
+        for planned in plan.nodes:
+            if (planned.name, planned.address) == (node.label, node.address):
+                return planned.run_directory
+    return ""
+
+
+def root_on(run: StoredRun, reach: Reach) -> str:
+    """The same; a node that no attempt has used is asked. Raises `NodeError`."""
+    node = reach.node
+    planned = planned_root(run, node)
+    if planned:
+        return planned
+    reply = reach.checked(reach.ask("facts", runs_directory=node.runs_directory))
+    runs = str(reply.get("runs_directory", "")).rstrip("/")
+    return f"{runs}/{run.info.id}" if runs else str(run.paths.root)

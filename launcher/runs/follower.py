@@ -1,0 +1,233 @@
+"""`python -m launcher.runs.follower RUN`: the copy of a run that lives on its first node.
+
+It stands here for the supervisor that is there: it holds the run's lock, copies the run directory
+as it grows, and passes on what clients ask. When the node cannot be reached it tries on and says so
+in link.json; when the run is over and all is copied it ends. On `--ready` it writes `ok` when
+everything was copied once, or the reason why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import selectors
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from launcher.core.profile import model
+from launcher.core.profile.load import profile_from_json
+from launcher.core.run.paths import RunPaths
+from launcher.errors import LaunchError, NodeError
+from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.ipc.endpoint import Door
+from launcher.process.daemon import Tell, carry_out
+from launcher.process.log import say
+from launcher.remote.node_client import Reach
+from launcher.remote.tree_sync import TreeCopy
+from launcher.runs import delegated
+from launcher.store import atomic, log_limit
+from launcher.store import run as run_files
+from launcher.store.run_lock import own
+
+TICK_S = 0.25
+PING_S = 1.0
+SILENT_S = 8.0
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)
+
+
+class Copying:
+    """Copies until the run is over: a thread of its own, which never waits for clients."""
+
+    def __init__(self, paths: RunPaths, reach: Reach, home: delegated.Home) -> None:
+        self.is_over = False
+        self.is_whole = threading.Event()
+        """Set when all that was there at the beginning is here."""
+        self.trouble = ""
+        self._paths = paths
+        self._reach = reach
+        self._home = home
+        self._copy = TreeCopy(paths.root, {"profile.json": _profile_from_there})
+        self._stream: Any = None
+        self._pinged = 0.0
+        self._tries = 0
+        self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ping(self) -> None:
+        """From the main thread: what serves us there ends itself when it hears nothing."""
+        stream, now = self._stream, time.monotonic()
+        if stream is not None and now - self._pinged >= PING_S:
+            self._pinged = now
+            with contextlib.suppress(OSError):
+                stream.write(b"\n")
+
+    def _run(self) -> None:
+        while not self.is_over:
+            self._try()
+
+    def _try(self) -> None:
+        try:
+            self._follow()
+        except (LaunchError, OSError, ValueError) as error:
+            self._reach.drop()
+            if isinstance(error, LaunchError) and not isinstance(error, NodeError):
+                # The node itself says that there is nothing to follow.
+                self._says(str(error))
+                self.is_over = True
+                return
+            self._says(str(error))
+            time.sleep(AGAIN_S[min(self._tries, len(AGAIN_S) - 1)])
+            self._tries += 1
+
+    def _follow(self) -> None:
+        fields = {"root": self._home.root, "known": self._copy.known()}
+        stream, lines = self._reach.start("run_follow", SILENT_S, **fields)
+        self._stream = stream
+        try:
+            while (found := lines.read()) is not None:
+                for line in found:
+                    self._take(json.loads(line))
+                    if self.is_over:
+                        return
+            raise self._reach.failed(stream, "the connection broke")
+        finally:
+            self._stream = None
+            stream.close()
+
+    def _take(self, message: Message) -> None:
+        kind = message.get("type")
+        if kind == "file":
+            if not self._copy.take(message):
+                raise NodeError(self._home.node, f"{message.get('name')} does not fit to its copy")
+        elif kind == "alive":
+            if message.get("is_in_step"):
+                self._is_in_step()
+        elif kind == "reply":
+            delegated.checked(self._reach, message)
+            self._is_in_step()
+            self.is_over = True
+
+    def _is_in_step(self) -> None:
+        self._tries = 0
+        self._says("")
+        self.is_whole.set()
+
+    def _says(self, trouble: str) -> None:
+        """link.json: who reads the copy shall know how old it is."""
+        if self.is_whole.is_set() and trouble == self.trouble:
+            return
+        self.trouble = trouble
+        if not self._paths.home.is_file():
+            self.is_over = True  # the copy was removed
+            return
+        if trouble:
+            say(trouble)
+        link = {"node": self._home.node, "time": time.time(), "trouble": trouble}
+        with contextlib.suppress(OSError):
+            atomic.write_file(self._paths.link, json.dumps(link) + "\n")
+
+
+class Follower:
+    """The loop: clients here, the run there."""
+
+    def __init__(self, root: Path, home: delegated.Home) -> None:
+        self._root = root
+        self._paths = RunPaths(root)
+        self._home = home
+        self._reach = Reach(delegated.node_of(root))
+        self._selector = selectors.DefaultSelector()
+        self._clients: list[Channel] = []
+        self._door = Door(root, "supervisor", self._paths.supervisor, {"token": root.name})
+        self.copying = Copying(self._paths, self._reach, home)
+        limit = log_limit.bytes_of(run_files.load(root).profile)
+        self._limit = log_limit.LogLimit(root, limit)
+
+    def open(self) -> None:
+        self._door.open(self._selector)
+        self.copying.start()
+
+    def run(self) -> int:
+        while not self.copying.is_over:
+            self.turn()
+        return 0
+
+    def turn(self) -> None:
+        for key, _ in self._selector.select(TICK_S):
+            self._ready(key.fileobj)
+        self._door.mend(time.monotonic())
+        if trouble := self._limit.look(time.monotonic()):
+            say(f"the limit of logs cannot be kept: {trouble}")
+        self.copying.ping()
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._door.close()
+        self._reach.drop()
+
+    def _ready(self, source: object) -> None:
+        if self._door.is_at(source):
+            client = self._door.accept()
+            if client is not None:
+                self._clients.append(client)
+                self._selector.register(client, selectors.EVENT_READ)
+        elif isinstance(source, Channel):
+            for message in source.receive():
+                threading.Thread(target=self._answer, args=(source, message), daemon=True).start()
+            if source.closed:
+                self._clients.remove(source)
+                for key in list(self._selector.get_map().values()):
+                    if key.fileobj is source:
+                        self._selector.unregister(source)
+
+    def _answer(self, client: Channel, message: Message) -> None:
+        """In a thread of its own: it waits for the network."""
+        try:
+            asked = self._reach.ask("run_ask", root=self._home.root, request=message)
+            reply = delegated.checked(self._reach, asked)
+        except LaunchError as error:
+            reply = {"ok": False, "error": str(error)}
+        reply.pop("type", None)
+        with contextlib.suppress(ChannelClosedError, OSError):
+            client.send(reply)
+
+
+def _profile_from_there(data: bytes) -> bytes:
+    """The first node is another machine, seen from here."""
+    try:
+        profile = profile_from_json(data.decode("utf-8"))
+    except (LaunchError, UnicodeDecodeError):
+        return data
+    return (model.from_outside(profile).to_json() + "\n").encode()
+
+
+def follow(root: Path, tell: Tell) -> int:
+    home = delegated.home_of(root)
+    if home is None:
+        raise LaunchError(f"{root} is no copy of a run elsewhere")
+    own(root)
+    with contextlib.closing(Follower(root, home)) as follower:
+        follower.open()
+        while not follower.copying.is_whole.is_set() and not follower.copying.trouble:
+            follower.turn()
+        tell(follower.copying.trouble or "ok")
+        return follower.run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="launcher.runs.follower", allow_abbrev=False)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
+    arguments = parser.parse_args(argv)
+    root = arguments.run.resolve()
+    return carry_out(lambda tell: follow(root, tell), arguments.ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

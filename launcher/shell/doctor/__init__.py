@@ -1,1 +1,0 @@
-"""Looking at what MindSpore's back ends find on this machine, and installing CUDA's libraries."""

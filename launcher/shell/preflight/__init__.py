@@ -1,1 +1,0 @@
-"""Asking nodes what a preflight and the doctor want to know, and mending what is safe to mend."""

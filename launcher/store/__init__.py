@@ -1,0 +1,1 @@
+"""The run directory as it is written: atomic files, journal, event log, locks, limits."""

@@ -1,0 +1,83 @@
+"""A file that comes in pieces: written aside, checked, renamed: it is the old or the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import LaunchError
+
+BLOCK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds: its length and its sha256."""
+
+    size_bytes: int
+    sha256: str
+
+
+def content_of(path: Path) -> Content | None:
+    """None when there is no such file, or it cannot be read to its end."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        for block in blocks_of(path):
+            digest.update(block)
+            size += len(block)
+    except OSError:
+        return None
+    return Content(size, digest.hexdigest())
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Raises `OSError`."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
+    """Raises `LaunchError` when what came is not `content`, `OSError`; then nothing is changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with aside.open("wb", buffering=0) as file:
+            for block in blocks:
+                view = memoryview(block)
+                while view:
+                    view = view[file.write(view) or 0 :]
+                digest.update(block)
+                size += len(block)
+            os.fsync(file.fileno())
+        if Content(size, digest.hexdigest()) != content:
+            why = "its sha256 is another"
+            if size != content.size_bytes:
+                why = f"{size} bytes of {content.size_bytes} came"
+            raise LaunchError(
+                f"{path} did not arrive as it was sent: {why}",
+                "Try again; if it comes again, a disk or a network card is at fault.",
+            )
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Written aside, synced, renamed: a reader sees the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise

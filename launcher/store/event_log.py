@@ -1,0 +1,120 @@
+"""events.jsonl: written here, folded at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launcher.core.run.events import Event, parse_event, to_json
+from launcher.core.run.fold import RunState, apply
+from launcher.process.log import say
+from launcher.store.journal import Journal
+
+RESERVE_BYTES = 128 * 1024
+
+Source = tuple[str, int]
+"""Node and number of the agent's message that an event comes from."""
+
+
+class EventLog:
+    """The run's events. Other writers (jobs) may append too; `state` is of all that was written.
+
+    An event that cannot be written (disk full) waits and is tried again at the next `flush`;
+    until then no later one is written either, so the order stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.state = RunState()
+        self.trouble: OSError | None = None
+        self.seen: dict[tuple[int, str], int] = {}
+        """(attempt, node) -> number of the newest agent's message that is in the events."""
+        self._journal = Journal(path)
+        self._path = path
+        self._reserve = path.with_name(".reserve")
+        self._offset = 0
+        self._waiting: deque[Callable[[int], str]] = deque()
+        self._read_new()
+
+    def add(self, kind: type[Event], source: Source | None = None, **fields: Any) -> None:
+        """Appends one event; never raises `OSError`."""
+        now = time.time()
+
+        def line(n: int) -> str:
+            text = to_json(kind(n=n, t=now, **fields))
+            if source is None:
+                return text
+            return f'{text[:-1]}, "source": {json.dumps(list(source))}}}'
+
+        self._waiting.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        while self._waiting:
+            try:
+                self._journal.append(self._waiting[0])
+            except OSError as error:
+                if self._give_up_reserve():
+                    continue
+                if self.trouble is None:
+                    say(f"events cannot be written: {error}")
+                self.trouble = error
+                return
+            self.trouble = None
+            self._waiting.popleft()
+        self._read_new()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are events that could not be written yet."""
+        return bool(self._waiting)
+
+    def keep_reserve(self) -> None:
+        """Holds some disk space, for the events that tell of a full disk."""
+        with contextlib.suppress(OSError):
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
+
+    def close(self) -> None:
+        self._reserve.unlink(missing_ok=True)
+        self._journal.close()
+
+    def _give_up_reserve(self) -> bool:
+        try:
+            self._reserve.unlink()
+        except OSError:
+            return False
+        return True
+
+    def _read_new(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        data = data[: data.rfind(b"\n") + 1]
+        self._offset += len(data)
+        for line in data.splitlines():
+            event = parse_event(line)
+            self.state = apply(self.state, event)
+            if event is not None and b'"source": [' in line:
+                self._remember(json.loads(line))
+
+    def _remember(self, line: dict[str, Any]) -> None:
+        source, attempt = line.get("source"), line.get("attempt")
+        if isinstance(source, list) and len(source) == 2 and isinstance(attempt, int):
+            key = (attempt, str(source[0]))
+            self.seen[key] = max(self.seen.get(key, 0), int(source[1]))
+
+
+def read_state(root: Path) -> RunState:
+    """The state that a run's events say now; a run without events was only created."""
+    state = RunState()
+    try:
+        data = (root / "events.jsonl").read_bytes()
+    except FileNotFoundError:
+        return state
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        state = apply(state, parse_event(line))
+    return state

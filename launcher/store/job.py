@@ -1,0 +1,95 @@
+"""job.json: what a job runs, and the process that runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.core.run.paths import RunPaths, job_id
+from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.errors import RunNotFoundError
+from launcher.process import ownership
+from launcher.store import atomic
+
+RESULT_LINES = 50
+
+
+@dataclass(frozen=True)
+class Job:
+    """`pid` and `start_ticks` are those of the process that runs the job, on the machine of the
+    file. `folder` is the job's folder on a node that SSH reaches, empty for a job on this machine;
+    files that the job wrote below `folder`/export are brought to `export_to` here. `renamed`: names
+    in the job's result, and what they are for those who read it here.
+    """
+
+    id: str
+    type: str
+    node: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    token: str
+    created: float
+    checkpoint: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+    folder: str = ""
+    export_to: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that runs it is there."""
+        return ownership.is_alive(self.pid, self.start_ticks)
+
+
+def read_job(paths: RunPaths, job: str) -> Job:
+    """Raises `RunNotFoundError`."""
+    found = read(paths.job(job).job)
+    if found is None:
+        raise RunNotFoundError(f"{paths.root.name} has no job {job!r}")
+    return found
+
+
+def read(path: Path) -> Job | None:
+    """None when there is none, or it is damaged."""
+    try:
+        return from_plain(Job, json.loads(path.read_text()))
+    except (OSError, ValueError, Mismatch):
+        return None
+
+
+def write_job(paths: RunPaths, job: Job) -> None:
+    write(paths.job(job.id).job, job)
+
+
+def write(path: Path, job: Job) -> None:
+    atomic.write_file(path, json.dumps(to_plain(job), indent=2) + "\n")
+
+
+def new_folder(paths: RunPaths, kind: str) -> str:
+    """A job's folder under the next number; two at once get two numbers. -> the job's id."""
+    paths.jobs.mkdir(exist_ok=True)
+    while True:
+        taken = [int(p.name[:3]) for p in paths.jobs.iterdir() if p.name[:3].isdigit()]
+        name = job_id(max(taken, default=0) + 1, kind)
+        try:
+            paths.job(name).root.mkdir()
+        except FileExistsError:
+            continue
+        return name
+
+
+def result_in(lines: list[str]) -> dict[str, Any] | None:
+    """The last line that is a JSON object."""
+    for line in reversed(lines):
+        if line.startswith("{"):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                return value
+    return None

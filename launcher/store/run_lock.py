@@ -1,0 +1,32 @@
+"""Who owns a run on this machine: a lock, held as long as its process lives."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from launcher.errors import BusyError
+from launcher.process import file_lock
+
+LOCK_S = 0.3
+
+
+def is_supervised(root: Path) -> bool:
+    """Whether a living process holds the run's lock."""
+    try:
+        return file_lock.is_held(root / "supervisor.lock")
+    except OSError:
+        return False
+
+
+def own(root: Path) -> int:
+    """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
+    fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_S
+    while not file_lock.take(fd):
+        if time.monotonic() > deadline:
+            os.close(fd)
+            raise BusyError(f"another supervisor owns {root.name}")
+        time.sleep(0.02)  # a client may just be looking
+    return fd

@@ -1,0 +1,1 @@
+"""`python -m launcher.supervisor RUN`: one process per run; attempts, agents, the event log."""

@@ -1,0 +1,278 @@
+"""`python -m launcher.supervisor RUN`: one per run. Owns it until all of it has ended.
+
+    python -m launcher.supervisor RUN [--resume auto|scratch|PATH] [--ready FD]
+
+It takes a lock on the run, so two never own one, puts itself behind everything that could end it
+(own session, no terminal), and answers clients on a Unix socket (docs/launcher.md). Started on a
+run that another supervisor left alive, it adopts the agents and catches up. On `--ready` it writes
+`ok` or the reason why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import sys
+import time
+from pathlib import Path
+
+from launcher.core.plan.model import Plan, plan_from_json
+from launcher.core.run import events
+from launcher.core.run.fold import RunStatus
+from launcher.errors import BusyError, LaunchError
+from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.ipc.endpoint import Door
+from launcher.planning import attempt as prepare
+from launcher.planning import port as planning_port
+from launcher.planning import restart
+from launcher.process.daemon import Tell, carry_out
+from launcher.process.log import say
+from launcher.remote.mpirun_ssh import with_ssh_files
+from launcher.remote.node_client import reaches_of
+from launcher.store import atomic, log_limit
+from launcher.store import run as run_files
+from launcher.store.event_log import EventLog
+from launcher.store.run import StoredRun
+from launcher.store.run_lock import own
+from launcher.supervisor import orders
+from launcher.supervisor.agent_links import NodeLink
+from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
+
+TICK_S = 0.05
+WRITE_LIMIT_S = 3600.0
+
+
+class Supervisor:
+    """The loop: clients, agents, attempts."""
+
+    def __init__(self, run: StoredRun, log: EventLog) -> None:
+        self._run = run
+        self._log = log
+        self._selector = selectors.DefaultSelector()
+        self._attempt: Attempt | None = None
+        self._reaches = reaches_of(run.profile)
+        self._port: planning_port.PortClaim | None = None
+        self._clients: list[Channel] = []
+        self._stop_pending: Message | None = None
+        self._waiting_since = 0.0
+        # Of a node's logs there are copies here; of this machine's own its agent takes care.
+        limit = log_limit.bytes_of(run.profile) if self._reaches else 0
+        self._limit = log_limit.LogLimit(run.paths.root, limit)
+        self._door = Door(
+            run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
+        )
+
+    def introduce(self) -> None:
+        """supervisor.json, and the event that says who supervises now."""
+        before = self._log.state.supervisor_pid
+        self._log.keep_reserve()
+        self._door.open(self._selector)
+        if self._log.state.last_n == 0:
+            info = self._run.info
+            self._log.add(
+                events.RunCreated, run=info.id, profile=info.profile, world_size=info.world_size
+            )
+        self._log.add(events.SupervisorStarted, pid=os.getpid(), replaced=before)
+
+    def begin(self, resume: events.ResumePoint | None, is_new: bool) -> None:
+        """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
+        state = self._log.state
+        living = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.STOPPING, RunStatus.FAILING)
+        newest = state.attempt
+        if state.status in living and newest is not None:
+            if is_new:
+                raise BusyError(f"{self._run.info.id} is still {state.status.value}")
+            self._adopt(newest.attempt)
+        elif is_new or not state.status.is_over:
+            self._start_attempt(resume)
+
+    def run(self) -> int:
+        """Until the run has ended. -> exit code of the supervisor's process."""
+        while self._attempt is not None or self._may_still_write():
+            for key, _ in self._selector.select(TICK_S):
+                self._ready(key.fileobj)
+            self._reap()
+            self._log.flush()
+            self._door.mend(time.monotonic())
+            if trouble := self._limit.look(time.monotonic()):
+                say(f"the limit of logs cannot be kept: {trouble}")
+            if self._attempt is not None:
+                self._attempt.turn()
+                if self._attempt.is_over:
+                    self._after(self._attempt)
+        return 0
+
+    def _may_still_write(self) -> bool:
+        """A full disk may get space again: how the run ended shall not be lost."""
+        if not self._log.is_waiting:
+            return False
+        self._waiting_since = self._waiting_since or time.monotonic()
+        return time.monotonic() - self._waiting_since < WRITE_LIMIT_S
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._door.close()
+        self._log.close()
+
+    # -- attempts
+
+    def _start_attempt(self, resume: events.ResumePoint | None) -> None:
+        newest = self._log.state.attempt
+        number = 1 if newest is None else newest.attempt + 1
+        self._log.add(
+            events.AttemptStarted,
+            attempt=number,
+            world_size=self._run.profile.world_size,
+            resume=resume,
+        )
+        try:
+            plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._reaches)
+            self._run.paths.stop.unlink(missing_ok=True)
+            run_files.write_planned(plan.files)
+            attempt = self._run.paths.attempt(number)
+            atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
+            atomic.write_file(attempt.plan, plan.to_json() + "\n")
+            links = orders.links(plan, self._run.profile, self._reaches)
+        except (LaunchError, OSError) as error:
+            self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))
+            self._release()
+            self._settle_edit()
+            return
+        self._attempt = self._make_attempt(plan, links)
+        self._attempt.launch()
+
+    def _make_attempt(self, plan: Plan, links: tuple[NodeLink, ...]) -> Attempt:
+        return Attempt(plan, self._log, links, self._selector, self._run.profile)
+
+    def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
+        run = self._run
+        facts, port = prepare.facts(run.profile, run.info.id, self._reaches)
+        if port == 0:
+            address = run.profile.master.address or run.profile.nodes[0].address
+            self._port = planning_port.PortClaim("127.0.0.1" if address == "localhost" else address)
+            port = self._port.port
+        return prepare.plan_attempt(
+            run.profile,
+            run.info.id,
+            run.paths.root,
+            number,
+            resume="" if resume is None else resume.path,
+            data_path=run.request.data_path,
+            settings=run.request.settings,
+            port=port,
+            facts=facts,
+        )
+
+    def _adopt(self, number: int) -> None:
+        try:
+            plan = plan_from_json(self._run.paths.attempt(number).plan.read_text())
+            links = orders.links(plan, self._run.profile, self._reaches)
+        except (LaunchError, OSError) as error:
+            failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
+            self._log.add(events.AttemptFailed, attempt=number, failure=failure)
+            return
+        self._attempt = self._make_attempt(plan, links)
+        self._attempt.adopt()
+
+    def _after(self, attempt: Attempt) -> None:
+        """The attempt is over and nothing of it is left: dismiss its agents, or try again."""
+        attempt.dismiss()
+        self._attempt = None
+        self._release()
+        self._settle_edit()
+        if attempt.outcome is not Outcome.FAILED or self._stop_pending is not None:
+            return
+        again = restart.next_attempt(self._run, self._log.state)
+        if again is not None:
+            say(f"trying again {again.why}")
+            self._start_attempt(again.resume)
+
+    def _settle_edit(self) -> None:
+        """Settings given with a resume are the run's once an attempt has trained with them."""
+        newest = self._log.state.attempt
+        try:
+            if run_files.settle_edit(
+                self._run.paths, keep=newest is not None and newest.training_s is not None
+            ):
+                self._run = run_files.load(self._run.paths.root)
+                say("nothing trained with the edited settings: the ones before are back")
+        except LaunchError as error:
+            say(f"edited settings stay: {error}")
+
+    def _release(self) -> None:
+        if self._port is not None:
+            self._port.release()
+            self._port = None
+
+    # -- clients
+
+    def _ready(self, source: object) -> None:
+        if self._door.is_at(source):
+            client = self._door.accept()
+            if client is not None:
+                self._clients.append(client)
+                self._selector.register(client, selectors.EVENT_READ)
+        elif isinstance(source, Channel) and source in self._clients:
+            for message in source.receive():
+                self._answer(source, message)
+            if source.closed:
+                self._forget(source)
+        elif self._attempt is not None:
+            self._attempt.ready(source)
+
+    def _answer(self, client: Channel, message: Message) -> None:
+        reply: Message = {"ok": True, "pid": os.getpid()}
+        operation = message.get("op")
+        state = self._log.state
+        if operation == "ping":
+            reply |= {"status": state.status.value, "last_n": state.last_n}
+            reply["trouble"] = str(self._log.trouble) if self._log.trouble else None
+        elif operation == "stop":
+            self._stop_pending = message
+            if self._attempt is not None:
+                save = bool(message.get("save", True))
+                self._attempt.stop(save, str(message.get("by", "a client")))
+        else:
+            reply = {"ok": False, "error": f"unknown operation {operation!r}"}
+        with contextlib.suppress(ChannelClosedError):
+            client.send(reply)
+
+    def _forget(self, client: Channel) -> None:
+        self._clients.remove(client)
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is client:
+                self._selector.unregister(client)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def supervise(root: Path, resume: str, tell: Tell) -> int:
+    run = run_files.load(root)
+    own(root)
+    log = EventLog(run.paths.events)
+    point = restart.resume_point(run, log.state, resume) if resume else None
+    with contextlib.closing(Supervisor(run, log)) as supervisor:
+        supervisor.introduce()
+        supervisor.begin(point, bool(resume))
+        tell("ok")
+        return supervisor.run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="launcher.supervisor", allow_abbrev=False)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--resume", default="", help="auto, scratch, or the path of a checkpoint")
+    parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
+    arguments = parser.parse_args(argv)
+    root = arguments.run.resolve()
+    return carry_out(lambda tell: supervise(root, arguments.resume, tell), arguments.ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

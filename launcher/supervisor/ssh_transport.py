@@ -1,0 +1,269 @@
+"""A node that SSH reaches, as a supervisor's transport.
+
+A connection is one SSH channel: to `launcher.node` on the node, which passes on what its
+agent says and sends the files of its ranks. Here a thread reads it; what the agent says goes on to
+the supervisor through a socket pair, so that the supervisor waits for all nodes in one place and
+never for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import select
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.paths import node_journal
+from launcher.core.text.codec import to_plain
+from launcher.errors import NodeError
+from launcher.ipc.channel import Channel, Message
+from launcher.process.log import say
+from launcher.remote.node_client import Lines, Reach
+from launcher.remote.ssh import Stream
+from launcher.remote.sync import Copy, files_of
+from launcher.store.journal import read_lines
+
+PING_S = 1.0
+SILENT_S = 5.0
+"""A connection on which nothing comes for this long is dead: each ping has an answer."""
+LAUNCH_S = 60.0
+AGAIN_S = 1.0
+CLOSE_S = 5.0
+
+NodeFile = tuple[str, str, int]
+"""Path, content and mode of a file that a start writes on a node."""
+
+
+class SshTransport:
+    """One node of one attempt. `here` is the attempt's folder on this machine."""
+
+    is_remote = True
+
+    def __init__(
+        self, reach: Reach, order: NodeOrder, here: Path, files: tuple[NodeFile, ...] = ()
+    ) -> None:
+        self.node = order.node
+        self.clock_ahead_s = 0.0
+        """How much the node's clock is ahead of ours."""
+        self._reach = reach
+        self._order = order
+        self._here = here
+        self._files = files
+        self._copy = Copy(here, files_of(order))
+        self._wire: _Wire | None = None
+        self._pending: Future[Channel] | None = None
+        self._again_at = 0.0
+        self._agent_alive = True
+
+    def launch(self) -> Channel:
+        """Writes the node's files, starts its agent, connects. Blocks; raises `NodeError`."""
+        return self._open("launch", LAUNCH_S, files=self._files)
+
+    def connect(self) -> Channel:
+        """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
+        if self._pending is None:
+            if time.monotonic() >= self._again_at:
+                self._pending = _in_thread(self._try_connect)
+            raise NodeError(self.node, "not connected")
+        if not self._pending.done():
+            raise NodeError(self.node, "still connecting")
+        pending, self._pending = self._pending, None
+        self._again_at = time.monotonic() + AGAIN_S
+        return pending.result()
+
+    def is_agent_alive(self) -> bool:
+        """True while nobody knows: only the node itself can say that it is dead."""
+        return self._agent_alive
+
+    def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
+        """From the copy of the journal, which is complete when the node says: no agent."""
+        journal = node_journal(self._here, self.node)
+        return [(n, message) for n, message in read_lines(journal) if n > after]
+
+    def salvage(self, order: NodeOrder) -> list[Message]:
+        try:
+            reply = self._ask("salvage", order=to_plain(order))
+        except NodeError as error:
+            say(f"{self.node}: what its ranks wrote last cannot be read: {error}")
+            return []
+        return list(reply.get("facts", ()))
+
+    def sweep(self) -> tuple[int, ...]:
+        try:
+            return tuple(self._ask("sweep").get("left", ()))
+        except NodeError as error:
+            say(f"{self.node}: nobody can look whether anything is left: {error}")
+            return ()
+
+    def close(self) -> None:
+        """After the last word: lets it arrive, then ends the connection."""
+        if self._wire is not None:
+            self._wire.close(CLOSE_S)
+        self._reach.drop()
+
+    def _ask(self, operation: str, **fields: Any) -> Message:
+        reply = self._reach.ask(operation, self._copy.take, **self._request(), **fields)
+        return self._reach.checked(reply)
+
+    def _request(self) -> Message:
+        # A file that only a folder shared with the node has too.
+        witness = f"agents/.witness-{secrets.token_hex(8)}"
+        return {
+            "root": self._order.root,
+            "node": self.node,
+            "attempt": self._order.attempt,
+            "token": self._order.token,
+            "copy": {**self._copy.request(), "witness": witness},
+        }
+
+    def _try_connect(self) -> Channel:
+        try:
+            return self._open("connect", SILENT_S)
+        except NodeError:
+            self._reach.drop()
+            raise
+
+    def _open(self, operation: str, silent_s: float, **fields: Any) -> Channel:
+        if self._wire is not None:
+            self._wire.join()  # two must never write the same files
+        request = self._request()
+        witness = self._here / request["copy"]["witness"]
+        witness.parent.mkdir(parents=True, exist_ok=True)
+        witness.touch()
+        try:
+            stream, lines = self._reach.start(operation, silent_s, **request, **fields)
+            reply, rest = self._reach.reply(stream, lines, self._copy.take)
+        finally:
+            witness.unlink(missing_ok=True)
+        if not reply.get("ok"):
+            stream.close()
+            self._agent_alive = bool(reply.get("is_agent_alive", True))
+            self._reach.checked(reply)
+        self._agent_alive = True
+        stream.silent_after(SILENT_S)
+        ours, theirs = socket.socketpair()
+        self._wire = _Wire(self, stream, lines, rest, theirs)
+        return Channel(ours)
+
+    def ended(self, is_broken: bool) -> None:
+        """The wire's last word. A broken connection is not used again."""
+        if is_broken:
+            self._reach.drop()
+
+    def take_file(self, message: Message) -> bool:
+        return self._copy.take(message)
+
+
+class _Wire:
+    """The threads between an SSH channel and the supervisor's end of a socket pair."""
+
+    def __init__(
+        self,
+        owner: SshTransport,
+        stream: Stream,
+        lines: Lines,
+        first: list[bytes],
+        sock: socket.socket,
+    ) -> None:
+        self._owner = owner
+        self._stream = stream
+        self._lines = lines
+        self._first = first
+        self._sock = sock
+        self._pinged_s = 0.0
+        self._is_leaving = False
+        self._reader = threading.Thread(target=self._read, name="ssh-read", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="ssh-write", daemon=True)
+        self._reader.start()
+        self._writer.start()
+
+    def close(self, limit_s: float) -> None:
+        """Waits until what the supervisor said last has gone out."""
+        self._writer.join(limit_s)
+        self._reader.join(limit_s)
+        self._stream.close()
+
+    def join(self) -> None:
+        self._stream.close()
+        self._reader.join()
+
+    def _read(self) -> None:
+        lines: list[bytes] | None = self._first
+        # An OSError: the supervisor has let go of it.
+        with contextlib.suppress(OSError):
+            while lines is not None:
+                out = b"".join(line + b"\n" for line in lines if not self._keep(line))
+                if out:
+                    self._sock.sendall(out)
+                lines = self._lines.read()
+        self._stream.close()
+        self._owner.ended(not self._is_leaving)
+        _shut(self._sock)
+
+    def _keep(self, line: bytes) -> bool:
+        """Takes what is not the supervisor's: files, and answers to pings."""
+        if line.startswith(b'{"type":"file"'):
+            if not self._owner.take_file(json.loads(line)):
+                # The next connection asks for the files from where they end here.
+                raise OSError("a file has a hole")
+            return True
+        if b'"type":"pong"' in line:
+            answer, now_s = json.loads(line), time.time()
+            middle_s = (now_s + self._pinged_s) / 2
+            if now_s - self._pinged_s < PING_S:
+                self._owner.clock_ahead_s = float(answer.get("t", middle_s)) - middle_s
+            return True
+        return False
+
+    def _write(self) -> None:
+        """Whole lines only, so that a ping never comes into the middle of one."""
+        rest, ping_at = b"", 0.0
+        try:
+            while True:
+                now = time.monotonic()
+                if now >= ping_at:
+                    ping_at = now + PING_S
+                    self._pinged_s = time.time()
+                    self._stream.write(b'{"cmd":"ping"}\n')
+                if not select.select([self._sock], [], [], PING_S / 4)[0]:
+                    continue
+                data = self._sock.recv(1 << 16)
+                if not data:
+                    break
+                head, newline, rest = (rest + data).rpartition(b"\n")
+                if head:
+                    self._stream.write(head + newline)
+        except (OSError, ValueError):
+            self._stream.close()
+            return
+        self._is_leaving = True
+        self._stream.end_input()
+
+
+def _shut(sock: socket.socket) -> None:
+    """The supervisor reads what is there, and then the end."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
+
+
+def _in_thread(work: Any) -> Future[Channel]:
+    future: Future[Channel] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except NodeError as error:
+            future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 a thread's error must reach its supervisor
+            future.set_exception(NodeError("", f"{type(error).__name__}: {error}"))
+
+    threading.Thread(target=run, name="ssh-connect", daemon=True).start()
+    return future

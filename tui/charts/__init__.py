@@ -1,0 +1,1 @@
+"""Charts: curves, thinned to the columns of the screen."""

@@ -1,0 +1,215 @@
+"""Charts and the lateness strip from a run's series, thinned as they grow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Final, Protocol
+
+from tui.charts.thinned import Thinned
+from tui.model.run import ChartData, ChartRequest, Curve, Evaluation, SkewData
+
+MAX_CURVES: Final = 8
+LATE_SHARE: Final = 0.10  # of the typical work of a step
+
+
+class SeriesLike(Protocol):
+    """``launcher.client.Series``: global steps, values and Unix times, of equal length."""
+
+    @property
+    def steps(self) -> Sequence[int]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def times_s(self) -> Sequence[float]: ...
+
+
+class SeriesReader(Protocol):
+    """Where series come from."""
+
+    def series(self, rank: int, field: str) -> SeriesLike:
+        """One field of one rank over the whole run."""
+
+
+class ChartMaker:
+    """Keeps what was thinned, per rank and field."""
+
+    def __init__(self, reader: SeriesReader) -> None:
+        self._reader = reader
+        self._thinned: dict[tuple[int, str], Thinned] = {}
+        self._taken: dict[tuple[int, str], SeriesLike] = {}
+        self._made: dict[ChartRequest, tuple[object, ChartData]] = {}
+
+    def chart(
+        self, request: ChartRequest, ranks: int, evaluations: Sequence[Evaluation]
+    ) -> ChartData:
+        """One chart, ready to draw. Fields that all ranks share are read from rank 0."""
+        wanted = range(1) if request.mean_only else range(ranks)
+        found = [(rank, self._of(rank, request.field)) for rank in wanted]
+        known = [(rank, thinned) for rank, thinned in found if thinned.count]
+        if not known:
+            return ChartData(request.field)
+        state = ([thinned.count for _, thinned in known], len(evaluations))
+        made = self._made.get(request)
+        if made is not None and made[0] == state:
+            return made[1]
+        if len(self._made) > 32:  # sizes and smoothings that were shown once
+            self._made.clear()
+        first = min(thinned.base for _, thinned in known)
+        last = max(thinned.last_step for _, thinned in known)
+        end = axis_end(first, last)
+        curves = self._curves(request, known, first, end)
+        span = max(end - first, 1)
+        marks = tuple(
+            ((entry.step - 1 - first) / span, "eval")
+            for entry in evaluations
+            if entry.step is not None and first < entry.step <= last + 1
+        )
+        chart = ChartData(request.field, first, last, end, curves, marks)
+        self._made[request] = (state, chart)
+        return chart
+
+    def _of(self, rank: int, field: str) -> Thinned:
+        thinned = self._thinned.setdefault((rank, field), Thinned())
+        series = self._reader.series(rank, field)
+        # The reader gives the same object again when nothing is new.
+        if self._taken.get((rank, field)) is not series:
+            self._taken[rank, field] = series
+            thinned.update(series.steps, series.values)
+        return thinned
+
+    def _curves(
+        self, request: ChartRequest, known: list[tuple[int, Thinned]], first: int, last: int
+    ) -> tuple[Curve, ...]:
+        def of(rank: int, thinned: Thinned) -> Curve:
+            cells = thinned.columns(first, last, request.columns, request.smoothing)
+            return Curve(f"r{rank}", cells, thinned.last)
+
+        if len(known) == 1:
+            rank, thinned = known[0]
+            curve = of(rank, thinned)
+            return (Curve("" if request.mean_only else f"r{rank}", curve.columns, curve.last),)
+        curves = [of(rank, thinned) for rank, thinned in known]
+        finite = [
+            curve.last for curve in curves if curve.last is not None and math.isfinite(curve.last)
+        ]
+        mean_last = sum(finite) / len(finite) if finite else None
+        cells = [_spread([curve.columns[at] for curve in curves]) for at in range(request.columns)]
+        mean = Curve("mean", tuple(cell and (cell[1], cell[1]) for cell in cells), mean_last)
+        if len(curves) <= MAX_CURVES:
+            return (mean, *curves)
+        low = Curve(
+            "low", tuple(cell and (cell[0], cell[0]) for cell in cells), min(finite, default=None)
+        )
+        high = Curve(
+            "high", tuple(cell and (cell[2], cell[2]) for cell in cells), max(finite, default=None)
+        )
+        return (mean, low, high)
+
+
+def axis_end(first: int, last: int) -> int:
+    """Where an axis ends whose newest step is ``last``: up to a sixteenth of it later.
+
+    So the curves stand still while steps come, and only their newest columns are drawn again.
+    """
+    span = last - first
+    by = 1 << max((span // 16).bit_length() - 1, 0)
+    return first + -(-span // by) * by
+
+
+def _spread(
+    cells: Sequence[tuple[float, float] | None],
+) -> tuple[float, float, float] | None:
+    """Lowest, mean and highest over the ranks, of one column."""
+    known = [cell for cell in cells if cell is not None]
+    if not known:
+        return None
+    mean = sum(cell[0] + cell[1] for cell in known) / (2 * len(known))
+    return min(cell[0] for cell in known), mean, max(cell[1] for cell in known)
+
+
+class SkewMaker:
+    """Keeps the last strip: most polls bring no new report."""
+
+    def __init__(self, reader: SeriesReader) -> None:
+        self._reader = reader
+        self._state: object = None
+        self._made = SkewData()
+
+    def strip(self, nodes: Sequence[str], bins: int) -> SkewData:
+        """As :func:`skew`."""
+        lengths = [len(self._reader.series(rank, "busy_ms").steps) for rank in range(len(nodes))]
+        state = (tuple(nodes), bins, lengths)
+        if state != self._state:
+            self._state, self._made = state, skew(self._reader, nodes, bins)
+        return self._made
+
+
+def skew(reader: SeriesReader, nodes: Sequence[str], bins: int) -> SkewData:
+    """Lateness over the newest ``bins`` reports: own work of each rank against the median's.
+
+    ``nodes`` has each rank's node. Step times are equal by construction, so the work is the step
+    time without the wait. Two ranks or more; else nothing can be late.
+    """
+    ranks = len(nodes)
+    if ranks < 2 or bins <= 0:
+        return SkewData()
+    recent: list[dict[int, float]] = []
+    times: dict[int, float] = {}
+    for rank in range(ranks):
+        series = reader.series(rank, "busy_ms")
+        recent.append(dict(zip(series.steps[-bins:], series.values[-bins:], strict=True)))
+        times.update(zip(series.steps[-bins:], series.times_s[-bins:], strict=True))
+    steps = sorted(times)[-bins:]
+    if not steps:
+        return SkewData(tuple(range(ranks)), tuple(() for _ in range(ranks)))
+    typical: dict[int, float] = {}
+    for step in steps:
+        known = [
+            values[step] for values in recent if step in values and math.isfinite(values[step])
+        ]
+        if len(known) > 1:
+            typical[step] = _low_median(known)
+    rows = tuple(
+        tuple(
+            values[step] - typical[step] if step in values and step in typical else None
+            for step in steps
+        )
+        for values in recent
+    )
+    usual = median(list(typical.values())[-20:]) if typical else None
+    words, worst = late_words(rows, nodes, [times[step] for step in steps], usual)
+    return SkewData(tuple(range(ranks)), rows, usual, words, worst)
+
+
+def _low_median(values: list[float]) -> float:
+    # Of two ranks the faster one is the measure: against a mean, each would be half as late.
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def late_words(
+    rows: Sequence[Sequence[float | None]],
+    nodes: Sequence[str],
+    times_s: Sequence[float],
+    typical_ms: float | None,
+) -> tuple[str, int | None]:
+    """``rank 5 on node-b is 23 % late for 40 s`` and the rank, or nothing when none is."""
+    if not typical_ms or typical_ms <= 0:
+        return "", None
+    worst, share = None, LATE_SHARE
+    for rank, row in enumerate(rows):
+        last = [value for value in row[-5:] if value is not None]
+        if len(last) >= 2 and median(last) / typical_ms > share:
+            worst, share = rank, median(last) / typical_ms
+    if worst is None:
+        return "", None
+    since = len(times_s) - 1
+    while since > 0:
+        before = rows[worst][since - 1]
+        if before is not None and before < LATE_SHARE * typical_ms / 2:
+            break
+        since -= 1
+    lasting = times_s[-1] - times_s[since] if times_s else 0.0
+    words = f"rank {worst} on {nodes[worst]} is {share:.0%} late".replace("%", " %")
+    return words + (f" for {lasting:.0f} s" if lasting >= 1 else ""), worst

@@ -1,0 +1,1 @@
+"""What every widget draws with: glyphs, themes, sizes, text."""

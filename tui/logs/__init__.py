@@ -1,0 +1,1 @@
+"""Windows onto log files: one rank, several merged by time."""

@@ -1,0 +1,1 @@
+"""What the screens show: frozen records, no I/O."""

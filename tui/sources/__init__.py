@@ -1,0 +1,1 @@
+"""Where the screens get their data: a live run, a replay, a recording."""

@@ -1,0 +1,186 @@
+"""The worker threads: they poll the source and post frozen records; they never touch a widget.
+
+At most one message of a feed is on its way: the next poll waits until the last one was drawn, so a
+slow terminal slows the polling down instead of filling a queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from tui.logs.log_window import LogFrame, LogWindow
+from tui.model.run import FrameRequest
+from tui.sources.messages import (
+    ActionDone,
+    ActionFailed,
+    HomePolled,
+    LogRead,
+    RunPolled,
+    SourceFailed,
+)
+from tui.sources.source import RunSource, Source, SourceError
+
+ANSWER_LIMIT_S: Final = 5.0  # a screen that did not draw for so long is polled for anyway
+PROBLEMS: Final = (SourceError, OSError, ValueError)
+
+
+class Feed(threading.Thread):
+    """Polls every ``period_s()`` seconds, or at once after ``wake``; a daemon thread."""
+
+    def __init__(self, target: MessagePump, period_s: Callable[[], float], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._target = target
+        self._period_s = period_s
+        self._wake = threading.Event()
+        self._drawn = threading.Event()
+        self._ended = threading.Event()
+        self._may_poll = threading.Event()
+        self._may_poll.set()
+
+    def poll(self) -> Message | None:
+        """One look at the source; ``None`` when there is nothing to tell."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Poll at once."""
+        self._wake.set()
+
+    def hold(self) -> None:
+        """Do not poll until ``go``: nobody sees it."""
+        self._may_poll.clear()
+
+    def go(self) -> None:
+        """Poll again, at once."""
+        self._may_poll.set()
+        self.wake()
+
+    def drawn(self) -> None:
+        """The last message was drawn."""
+        self._drawn.set()
+
+    def end(self) -> None:
+        """Stop; returns at once, the thread follows."""
+        self._ended.set()
+        self._may_poll.set()
+        self._wake.set()
+        self._drawn.set()
+
+    def run(self) -> None:
+        """The thread's body."""
+        while not self._ended.is_set():
+            self._may_poll.wait()
+            try:
+                message = self.poll()
+            except PROBLEMS as problem:
+                message = SourceFailed(str(problem) or type(problem).__name__)
+            # A thread that died in silence would leave old figures on the screen for ever.
+            except Exception as problem:  # noqa: BLE001
+                message = SourceFailed(f"a fault of ours: {type(problem).__name__}: {problem}")
+            if message is not None:
+                self._drawn.clear()
+                if not self._post(message):
+                    return
+                self._drawn.wait(ANSWER_LIMIT_S)
+            self._wake.wait(self._period_s())
+            self._wake.clear()
+
+    def _post(self, message: Message) -> bool:
+        if self._ended.is_set():
+            return False
+        try:
+            return self._target.post_message(message)
+        except RuntimeError:  # the event loop closed meanwhile
+            return False
+
+
+class HomeFeed(Feed):
+    """Runs and profiles, for the home screen."""
+
+    def __init__(self, target: MessagePump, source: Source, period_s: Callable[[], float]) -> None:
+        super().__init__(target, period_s, "effnet-tui-home")
+        self._source = source
+
+    def poll(self) -> Message | None:
+        """Everything there is."""
+        return HomePolled(self._source.home())
+
+
+class RunFeed(Feed):
+    """One run, for its screen; ``request`` says what the screen shows."""
+
+    def __init__(
+        self, target: MessagePump, opener: Callable[[], RunSource], period_s: Callable[[], float]
+    ) -> None:
+        super().__init__(target, period_s, "effnet-tui-run")
+        self._opener = opener
+        self.source: RunSource | None = None
+        self.request = FrameRequest()
+
+    def poll(self) -> Message | None:
+        """What the screen shows. The first poll opens the run, which reads its files."""
+        if self.source is None:
+            self.source = self._opener()
+        return RunPolled(self.source.frame(self.request))
+
+
+class LogFeed(Feed):
+    """One log window; commands are carried out here, since a search may read gigabytes."""
+
+    def __init__(self, target: MessagePump, period_s: Callable[[], float]) -> None:
+        super().__init__(target, period_s, "effnet-tui-log")
+        self._commands: deque[Callable[[LogWindow], None]] = deque()
+        self._opener: Callable[[], LogWindow] | None = None
+        self._window: LogWindow | None = None
+        self._height = 10
+        self._last: LogFrame | None = None
+
+    def open(self, opener: Callable[[], LogWindow]) -> None:
+        """Show another log; ``opener`` is called in this thread."""
+        self._opener = opener
+        self.wake()
+
+    def give(self, command: Callable[[LogWindow], None]) -> None:
+        """Do something to the window, soon."""
+        self._commands.append(command)
+        self.wake()
+
+    def poll(self) -> Message | None:
+        """The window's lines, when they differ from the last ones."""
+        opener, self._opener = self._opener, None
+        if opener is not None:
+            self._window = opener()
+            self._window.height = self._height
+        window = self._window
+        if window is None:
+            return None
+        while self._commands:
+            self._commands.popleft()(window)
+        self._height = window.height
+        frame = window.frame()
+        if frame == self._last:
+            return None
+        self._last = frame
+        return LogRead(frame)
+
+
+def in_background(target: MessagePump, action: str, work: Callable[[], str]) -> None:
+    """Do ``work`` in a thread of its own and tell ``target`` how it went."""
+
+    def body() -> None:
+        message: Message
+        try:
+            message = ActionDone(action, work())
+        except PROBLEMS as problem:
+            message = ActionFailed(action, str(problem) or type(problem).__name__)
+        try:
+            target.post_message(message)
+        except RuntimeError:  # the event loop closed meanwhile
+            return
+
+    threading.Thread(target=body, name=f"effnet-tui-{action}", daemon=True).start()

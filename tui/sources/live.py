@@ -1,0 +1,254 @@
+"""The real source: ``launcher.client``. Imported, and first used, in worker threads."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from launcher import client
+from launcher.core.plan.model import Role
+from launcher.errors import LaunchError
+from tui.charts.curves import ChartMaker, SeriesLike, SkewMaker
+from tui.logs.live_log import LiveLog
+from tui.logs.log_source import LogSource
+from tui.logs.merged_log import MergedLog, Part
+from tui.model.checks import Check
+from tui.model.run import Checkpoint, FrameRequest, HomeView, Restart, RunFrame, SkewData
+from tui.sources import live_view
+from tui.sources.source import (
+    DATA_PATH,
+    IGNORE,
+    NO,
+    SAVE,
+    SHARE_DEVICE,
+    YES,
+    PlanText,
+    Player,
+    SourceError,
+)
+
+CHECKPOINTS_EVERY_S: Final = 5.0
+MAX_STRIP_RANKS: Final = 128
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """The launcher's errors as the dashboard's, with their hints."""
+    try:
+        yield
+    except LaunchError as problem:
+        raise SourceError(str(problem)) from problem
+
+
+class LiveRun:
+    """One run directory, read as it grows. ``clock`` gives Unix seconds."""
+
+    def __init__(self, reader: client.RunReader, clock: Callable[[], float] = time.time) -> None:
+        self.player: Player | None = None
+        self._reader = reader
+        self._clock = clock
+        self._charts = ChartMaker(self)
+        self._skew = SkewMaker(self)
+        self._checkpoints: tuple[Checkpoint, ...] = ()
+        self._checkpoints_s = -CHECKPOINTS_EVERY_S
+
+    def series(self, rank: int, field: str) -> SeriesLike:
+        """All attempts joined."""
+        return self._reader.series(rank, field)
+
+    def frame(self, request: FrameRequest) -> RunFrame:
+        """One poll."""
+        with told():
+            now = self._clock()
+            snapshot = self._reader.poll(now)
+            nodes = [rank.node or "?" for rank in snapshot.ranks]
+            late = SkewData()
+            if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
+                late = self._skew.strip(nodes, max(request.skew_bins, 40))
+            if snapshot.status is not client.RunStatus.RUNNING:
+                late = replace(late, words=late.words.replace(" is ", " was ", 1))
+            view = live_view.run_view(
+                snapshot, late, self._newest_checkpoints(now), self._progress(snapshot)
+            )
+            charts = tuple(
+                self._charts.chart(chart, len(nodes), view.evaluations) for chart in request.charts
+            )
+            return RunFrame(view, charts, late)
+
+    def _newest_checkpoints(self, now: float) -> tuple[Checkpoint, ...]:
+        if abs(now - self._checkpoints_s) >= CHECKPOINTS_EVERY_S:
+            self._checkpoints_s = now
+            found = client.checkpoints(self._reader)
+            self._checkpoints = tuple(
+                Checkpoint(facts.manifest.epoch, facts.manifest.step, facts.path,
+                           facts.file_bytes, facts.manifest.created_s)
+                for facts in reversed(found)
+                if facts.manifest is not None and facts.file_bytes is not None
+            )  # fmt: skip
+        return self._checkpoints
+
+    def _progress(self, snapshot: client.RunSnapshot) -> dict[str, tuple[int, int]]:
+        """Of each running job."""
+        found = {}
+        for job in snapshot.state.jobs:
+            said = None if job.finished_s is not None else self._reader.job_progress(job.job)
+            if said is not None:
+                found[job.job] = (said.done, said.total)
+        return found
+
+    def log(self, rank: int | None) -> LogSource:
+        """A rank's log, or the supervisor's."""
+        with told():
+            reader = self._reader.supervisor_log() if rank is None else self._reader.log(rank)
+            return LiveLog(reader)
+
+    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+        """Several ranks' logs as one."""
+        with told():
+            return MergedLog(
+                [Part(rank, self._reader.log(rank), self._reader.log_times(rank)) for rank in ranks]
+            )
+
+    def restart(self) -> Restart:
+        """Reads and verifies the newest checkpoint, with a reader of its own."""
+        with told():
+            choice = client.resume_choice(self._reader.paths.root)
+            return live_view.restart(choice, _words("resume", self._reader.run, {}))
+
+
+class LiveSource:
+    """Runs and profiles of this machine."""
+
+    def __init__(self) -> None:
+        self._runs = client.RunList()
+
+    def home(self) -> HomeView:
+        """Runs, living ones first, and profiles."""
+        with told():
+            runs = tuple(live_view.home_run(summary) for summary in self._runs.poll())
+            profiles = tuple(
+                live_view.home_profile(entry)
+                for entry in client.list_profiles()
+                if not entry.is_hidden
+            )
+            return HomeView(time.time(), runs, profiles)
+
+    def open(self, name: str) -> LiveRun:
+        """A run by id, unique prefix, path or ``latest``."""
+        with told():
+            reader = client.open_run(name)
+        with suppress(LaunchError):  # its age is shown, and why
+            client.connect(reader)
+        return LiveRun(reader)
+
+    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
+        """What a start would write and run."""
+        with told():
+            sets, data_path = _split(overrides)
+            plan = client.plan_run(profile, sets=sets, data_path=data_path)
+            return PlanText(_sections(plan), self.command("start", profile, overrides))
+
+    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
+        """(check, node) of every row to come."""
+        with told():
+            return client.expected(client.find_profile(profile))
+
+    def preflight(
+        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+    ) -> None:
+        """Ask all nodes; nobody is asked about an unknown host, so its row is red."""
+        sets, data_path = _split(overrides)
+
+        def taken(row: client.Row) -> None:
+            take(Check(row.check, row.node, row.state.value, row.text, row.hint))
+
+        with told():
+            client.preflight(profile, sets=sets, data_path=data_path, take=taken)
+
+    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
+        """The new run's id."""
+        sets, data_path = _split(overrides)
+        with told():
+            command = shlex.split(_words("start", profile, overrides))
+            return client.start_run(profile, sets=sets, data_path=data_path, command=command)
+
+    def stop(self, run: str, save: bool) -> str:
+        """Ask; the supervisor ends it and verifies."""
+        with told():
+            client.stop_run(run, save=save, by="effnet-tui")
+        return "all ranks save, then end" if save else "all ranks end now"
+
+    def resume(self, run: str) -> str:
+        """A new attempt from the newest whole checkpoint, when nothing is in its way."""
+
+        def look(profile: client.Profile, sets: client.Settings, data_path: str) -> None:
+            rows = client.preflight(profile, sets=sets, data_path=data_path)
+            refused = client.refusal(rows, profile.name, action="resume")
+            if refused is not None:
+                names = tuple(dict.fromkeys(row.check for row in client.blocking(rows)))
+                words = shlex.join(client.command_line("resume", run, ignore=names))
+                said = (refused.message, *refused.problems, f"All the same: {words}")
+                raise SourceError("\n".join(said))
+
+        with told():
+            choice = client.resume_run(run, look=look)
+        return f"continues from epoch {choice.epoch} step {choice.step}"
+
+    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
+        """The job's id."""
+        with told():
+            return client.start_job(run, kind, **_job_options(options))
+
+    def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
+        """To show and to copy."""
+        with told():
+            return _words(action, target, options)
+
+
+def _split(overrides: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Training keys as pairs, and the data folder, which is not one of them."""
+    sets = tuple((key, value) for key, value in overrides.items() if key not in (DATA_PATH, IGNORE))
+    return sets, overrides.get(DATA_PATH, "")
+
+
+def _words(action: str, target: str, options: Mapping[str, str]) -> str:
+    if action in ("start", "plan", "resume"):
+        sets, data_path = _split(options)
+        more: dict[str, object] = {"data_path": data_path} if data_path else {}
+        if options.get(IGNORE):
+            more["ignore"] = tuple(options[IGNORE].split())
+        return shlex.join(client.command_line(action, target, settings=sets, **more))
+    if action == "stop":
+        save = options.get(SAVE) != NO
+        return shlex.join(client.command_line(action, target, save=save))
+    return shlex.join(client.command_line(action, target, **_job_options(options)))
+
+
+def _job_options(options: Mapping[str, str]) -> dict[str, str | bool]:
+    """Options as the client takes them: what is yes or no is a switch there."""
+    return {key: value == YES if key == SHARE_DEVICE else value for key, value in options.items()}
+
+
+def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    sections: list[tuple[str, tuple[str, ...]]] = []
+    about = [
+        f"{plan.world_size} ranks, start method {plan.start_method}, on {plan.device_target}",
+        f"run directory {plan.run_directory}",
+    ]
+    if any(process.role is Role.SCHEDULER for process in plan.processes):
+        port = f"port {plan.master_port}" if plan.master_port else "a free port"
+        about.append(f"scheduler at {plan.master_address}, {port}")
+    sections.append(("run", tuple(about)))
+    for file in plan.files:
+        where = f" on {file.node}" if file.node else ""
+        sections.append((f"file {file.path}{where}", tuple(file.content.splitlines()[:40])))
+    for process in plan.processes:
+        who = process.role.value if process.rank is None else f"rank {process.rank}"
+        environment = tuple(f"  {key}={value}" for key, value in process.environment.items())
+        lines = (shlex.join(process.argv), *environment)
+        sections.append((f"{who} on {process.node}", lines))
+    return tuple(sections)

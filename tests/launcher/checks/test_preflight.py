@@ -25,7 +25,7 @@ from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledErr
 from launcher.machine import devices as device_facts
 from launcher.machine import environment, facts
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 PROFILE = """\
 name = "here"
 device_target = "{target}"

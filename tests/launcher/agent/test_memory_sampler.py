@@ -12,7 +12,7 @@ from launcher.agent import memory_sampler
 from launcher.core.devices.npu_smi import MEGABYTE
 from launcher.core.run.metrics import unpack_devices
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture

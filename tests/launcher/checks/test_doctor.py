@@ -223,7 +223,7 @@ def test_an_ascend_node_with_cann_and_one_with_another_version(
     node: FakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As CANN's own set_env.sh leaves a shell; the driver's device file is made."""
-    cann, fixture = tmp_path / "cann", Path(__file__).parent / "fixtures/npu-smi-910B.txt"
+    cann, fixture = tmp_path / "cann", Path(__file__).parents[1] / "fixtures/npu-smi-910B.txt"
     (cann / "compiler").mkdir(parents=True)
     version = cann / "compiler/version.info"
     version.write_text("Version=8.5.0.1.101\nversion_dir=8.5.0\n")

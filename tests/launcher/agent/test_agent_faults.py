@@ -1,0 +1,60 @@
+"""An agent that is killed, or that has no supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+
+def failure_of(lab, root):
+    """The failure, when the attempt has failed."""
+    event = lab.wait_for(root, "attempt_failed", "attempt_finished", "attempt_stopped")
+    assert event["kind"] == "attempt_failed", event
+    return event["failure"]
+
+
+def test_an_agent_that_is_killed_takes_its_ranks_with_it(lab):
+    root = lab.start(
+        {"rank": 0, "step": 1, "do": "fork", "ignore_term": True, "session": True},
+        {"rank": 1, "step": 1, "do": "ignore_term"},
+        epochs=100,
+    )
+    lab.wait_for(root, "training_started")
+    time.sleep(0.2)
+    _, agent = lab.agent_pids()
+    os.kill(agent, signal.SIGKILL)
+    lab.nothing_left()
+    failure = failure_of(lab, root)
+    assert failure["kind"] == "node"
+    assert "agent" in failure["meaning"]
+    assert len(lab.events(root, "rank_exited")) == 2
+
+
+def test_an_agent_that_is_told_to_end_saves_first(lab):
+    """As at a shutdown: SIGTERM to everybody, and then some time."""
+    root = lab.start(epochs=100)
+    lab.wait_for(root, "training_started")
+    os.kill(lab.agent_pids()[0], signal.SIGTERM)
+    stopped = lab.wait_for(root, "attempt_stopped", "attempt_failed")
+    assert stopped["kind"] == "attempt_stopped"
+    assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
+
+
+def test_agent_and_warden_killed_together_leave_nothing(lab):
+    root = lab.start(epochs=100)
+    lab.wait_for(root, "training_started")
+    for pid in lab.agent_pids():
+        os.kill(pid, signal.SIGKILL)
+    assert failure_of(lab, root)["kind"] == "node"
+    lab.nothing_left()
+
+
+def test_an_agent_without_a_supervisor_saves_and_ends_after_its_limit(lab):
+    root = lab.start(step_s=0.05, epochs=100, orphan_limit_s=1)
+    lab.wait_for(root, "training_started")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: b"stop: " in lab.log(root, 0))
+    lab.nothing_left()
+    assert lab.command("status", root.name).returncode == 0
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"

@@ -1,0 +1,28 @@
+"""The agent's socket: nothing before a hello."""
+
+from __future__ import annotations
+
+import socket
+
+from launcher.ipc.channel import Channel
+from launcher.store.journal import Journal
+
+
+def test_an_agent_says_nothing_to_one_who_has_not_said_hello(tmp_path):
+    """A new message that came before the old ones would hide them for ever."""
+    from launcher.agent.__main__ import Agent
+    from launcher.ipc.endpoint import Door
+
+    agent = Agent(Journal(tmp_path / "a.jsonl"), Door(tmp_path, "a", tmp_path / "a.json"))
+    ours, theirs = socket.socketpair()
+    listener, channel = Channel(ours), Channel(theirs)
+    agent._channels.append(channel)
+    try:
+        agent.tell({"type": "one"})
+        assert listener.receive() == []
+        agent._obey(channel, {"cmd": "hello", "after": 0})
+        agent.tell({"type": "two"})
+        assert [message["n"] for message in listener.receive()] == [1, 2]
+    finally:
+        listener.close()
+        channel.close()

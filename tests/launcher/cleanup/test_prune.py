@@ -1,0 +1,24 @@
+"""prune removes what is old and never a running run."""
+
+from __future__ import annotations
+
+import json
+
+from launcher import client
+from launcher.runs import start
+
+
+def test_prune_removes_old_runs_and_no_living_one(lab):
+    old = lab.start(epochs=1)
+    lab.wait_for(old, "attempt_finished")
+    lab.until(lambda: not start.is_supervised(old))
+    living = lab.start(epochs=100)
+    lab.wait_for(living, "training_started")
+    assert lab.command("prune", "--keep", "0").returncode == 4
+    assert lab.command("prune", "--run", living.name, "--yes").returncode == 4
+    assert json.loads(lab.command("prune", "--keep", "0", "--yes", "--json").stdout) == {
+        "removed": [old.name]
+    }
+    assert [path.name for path in lab.runs.iterdir()] == [living.name]
+    client.stop_run(living, save=False)
+    lab.wait_for(living, "attempt_stopped")

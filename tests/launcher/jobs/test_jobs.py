@@ -1,0 +1,42 @@
+"""Jobs beside a training."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from launcher import client
+
+
+def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
+    root = lab.start(step_s=0.1, eval_s=0.2)
+    lab.wait_for(root, "checkpoint_saved")
+    done = lab.command("eval", root.name, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"]["top_1_acc"] == 0.9
+    assert json.loads((root / "jobs/001-eval/result.json").read_text())["images"] == 360
+    assert lab.events(root, "eval_finished")[0]["job"] == "001-eval"
+    assert client.open_run(root).poll().state.skipped == 0
+    done = lab.command("export", root.name)
+    assert done.returncode == 0, done.stderr
+    assert lab.command("infer", root.name).returncode == 0
+    assert (root / "jobs/003-infer/predictions.csv").is_file()
+    done = lab.command("eval", root.name, "--weights", "ema", "--json")
+    assert json.loads(done.stdout)["result"]["weights"] == "ema"
+    done = lab.command("eval", root.name, "--weights", "emma")
+    assert (done.returncode, "Known: model, ema" in done.stderr) == (2, True)
+    done = lab.command("export", root.name, "--image-size", "big")
+    assert (done.returncode, "no whole number of pixels" in done.stderr) == (2, True)
+    lab.wait_for(root, "attempt_finished")
+
+
+def test_a_job_that_is_stopped_leaves_nothing(lab):
+    fork = {"attempt": 0, "do": "fork", "session": True, "ignore_term": True}
+    root = lab.start(fork, eval_s=600, epochs=1)
+    lab.wait_for(root, "attempt_finished")
+    lab.nothing_left()
+    job = client.start_job(root, "eval")
+    lab.until(lambda: len(lab.ours()) >= 4)
+    assert lab.command("stop", root.name, "--job", job).returncode == 0
+    finished = lab.wait_for(root, "job_finished")
+    assert finished["exit_code"] == 128 + signal.SIGTERM

@@ -1,0 +1,34 @@
+"""Which processes are ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from launcher.process import ownership
+
+
+def test_a_reused_pid_is_never_signalled():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        process = ownership.read_process(child.pid)
+        other = ownership.Process(child.pid, process.start_time - 1, 0, 0, "S")
+        assert not ownership.send_signal(other, signal.SIGKILL)
+        assert child.poll() is None
+        assert ownership.send_signal(process, signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_token_is_matched_whole_or_by_its_run():
+    environment = {**os.environ, "EFFNET_TOKEN": "run-1/002"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as child:
+        for token, is_ours in [
+            ("run-1/002", True),
+            ("run-1/", True),
+            ("run-1/00", False),
+            ("run-", False),
+            ("", False),
+        ]:
+            found = {process.pid for process in ownership.owned(ownership.Claim(token))}
+            assert (child.pid in found) is is_ours, token
+        child.kill()

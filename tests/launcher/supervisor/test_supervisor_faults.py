@@ -1,0 +1,100 @@
+"""A supervisor that is killed, replaced, or started twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+
+import psutil
+import pytest
+
+from launcher import client
+from launcher.runs import control, start
+
+
+def failure_of(lab, root):
+    """The failure, when the attempt has failed."""
+    event = lab.wait_for(root, "attempt_failed", "attempt_finished", "attempt_stopped")
+    assert event["kind"] == "attempt_failed", event
+    return event["failure"]
+
+
+def test_a_supervisor_that_is_killed_is_replaced_without_a_lost_or_doubled_line(lab):
+    root = lab.start(step_s=0.05, epochs=6)
+    lab.wait_for(root, "epoch_finished")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: not start.is_supervised(root))
+    before = len(lab.events(root))
+    lab.until(lambda: lab.log(root, 0).count(b"epoch ") >= 3)
+    assert len(lab.events(root)) == before
+    done = lab.command("status", root.name)
+    assert "replaced" in done.stderr
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    assert [e["epoch"] for e in lab.events(root, "epoch_finished")] == [1, 2, 3, 4, 5, 6]
+    assert [e["step"] for e in lab.events(root, "checkpoint_saved")] == [10, 20, 30, 40, 50, 60]
+    assert [e["n"] for e in lab.events(root)] == list(range(1, len(lab.events(root)) + 1))
+    assert lab.check_metrics(root, 0) == lab.check_metrics(root, 1) == list(range(60))
+    replaced = lab.events(root, "supervisor_started")
+    assert [e["replaced"] for e in replaced] == [None, replaced[0]["pid"]]
+
+
+def test_a_run_that_ended_while_nobody_supervised_is_caught_up(lab):
+    root = lab.start(step_s=0.03)
+    lab.wait_for(root, "training_started")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: b"done: " in lab.log(root, 1))
+    assert lab.command("status", root.name).returncode == 0
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    assert [e["epoch"] for e in lab.events(root, "epoch_finished")] == [1, 2, 3]
+    assert len(lab.events(root, "rank_exited")) == 2
+
+
+def test_a_rank_dies_while_nobody_supervises(lab):
+    root = lab.start(step_s=0.03, epochs=100)
+    lab.wait_for(root, "training_started")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    os.kill(lab.pid_of(root, 1), signal.SIGKILL)
+    # The agent acts by itself.
+    lab.until(lambda: not psutil.pid_exists(lab.pid_of(root, 0)))
+    assert lab.command("attach", root.name).returncode == 1
+    assert failure_of(lab, root)["rank"] == 1
+
+
+def test_everything_killed_at_once_as_by_a_power_cut(lab):
+    root = lab.start(epochs=100)
+    lab.wait_for(root, "checkpoint_saved")
+    for process in lab.ours():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one may take another with it
+            process.kill()
+    lab.nothing_left()
+    assert client.open_run(root).poll(time.time() + 60).status.value == "lost"
+    assert lab.command("status", root.name).returncode == 0
+    assert failure_of(lab, root)["kind"] == "node"
+    lab.until(lambda: not start.is_supervised(root))
+    assert client.resume_run(root).step >= 10
+    client.stop_run(root, save=False)
+    lab.wait_for(root, "attempt_stopped")
+
+
+def test_the_runtime_folder_goes_away(lab, monkeypatch):
+    """As at a logout: clients, and a supervisor that replaces another, still find everybody."""
+    root = lab.start(epochs=12, step_s=0.05)
+    lab.wait_for(root, "training_started")
+    shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: not start.is_supervised(root))
+    assert "replaced" in lab.command("status", root.name).stderr
+    client.stop_run(root)
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
+
+
+def test_a_second_supervisor_is_refused(lab):
+    root = lab.start(epochs=100)
+    with pytest.raises(start.BusyError):
+        control.spawn_supervisor(root)
+    client.stop_run(root, save=False)
+    lab.wait_for(root, "attempt_stopped")

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any
 
-from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import Record, UnknownKindError, decode, encode, parse_object
 
 
 class FailureKind(str, Enum):
@@ -58,46 +59,36 @@ class ResumePoint:
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(Record):
     """``n`` counts from 1 without gaps, ``t`` is Unix seconds on the supervisor's clock."""
-
-    kind: ClassVar[str] = ""
 
     n: int
     t: float
 
 
 @dataclass(frozen=True)
-class RunCreated(Event):
-    kind: ClassVar[str] = "run_created"
-
+class RunCreated(Event, kind="run_created"):
     run: str
     profile: str
     world_size: int
 
 
 @dataclass(frozen=True)
-class SupervisorStarted(Event):
-    kind: ClassVar[str] = "supervisor_started"
-
+class SupervisorStarted(Event, kind="supervisor_started"):
     pid: int
     replaced: int | None = None
     """The process id of the supervisor before this one."""
 
 
 @dataclass(frozen=True)
-class AttemptStarted(Event):
-    kind: ClassVar[str] = "attempt_started"
-
+class AttemptStarted(Event, kind="attempt_started"):
     attempt: int
     world_size: int
     resume: ResumePoint | None = None
 
 
 @dataclass(frozen=True)
-class RankStarted(Event):
-    kind: ClassVar[str] = "rank_started"
-
+class RankStarted(Event, kind="rank_started"):
     attempt: int
     rank: int
     node: str
@@ -108,19 +99,15 @@ class RankStarted(Event):
 
 
 @dataclass(frozen=True)
-class TrainingStarted(Event):
-    kind: ClassVar[str] = "training_started"
-
+class TrainingStarted(Event, kind="training_started"):
     attempt: int
     epochs: int | None = None
     steps_per_epoch: int | None = None
 
 
 @dataclass(frozen=True)
-class EpochFinished(Event):
+class EpochFinished(Event, kind="epoch_finished"):
     """``epoch`` is how many are done."""
-
-    kind: ClassVar[str] = "epoch_finished"
 
     attempt: int
     epoch: int
@@ -128,9 +115,7 @@ class EpochFinished(Event):
 
 
 @dataclass(frozen=True)
-class CheckpointWritten(Event):
-    kind: ClassVar[str] = "checkpoint_saved"
-
+class CheckpointWritten(Event, kind="checkpoint_saved"):
     attempt: int
     epoch: int
     step: int
@@ -140,9 +125,7 @@ class CheckpointWritten(Event):
 
 
 @dataclass(frozen=True)
-class EvalFinished(Event):
-    kind: ClassVar[str] = "eval_finished"
-
+class EvalFinished(Event, kind="eval_finished"):
     attempt: int | None = None
     job: str | None = None
     epoch: int | None = None
@@ -155,9 +138,7 @@ class EvalFinished(Event):
 
 
 @dataclass(frozen=True)
-class RankSilent(Event):
-    kind: ClassVar[str] = "rank_silent"
-
+class RankSilent(Event, kind="rank_silent"):
     attempt: int
     rank: int
     node: str
@@ -166,9 +147,7 @@ class RankSilent(Event):
 
 
 @dataclass(frozen=True)
-class RankRecovered(Event):
-    kind: ClassVar[str] = "rank_recovered"
-
+class RankRecovered(Event, kind="rank_recovered"):
     attempt: int
     rank: int
     node: str
@@ -177,10 +156,8 @@ class RankRecovered(Event):
 
 
 @dataclass(frozen=True)
-class NodeUnreachable(Event):
+class NodeUnreachable(Event, kind="node_unreachable"):
     """The supervisor hears nothing of a node; its ranks may well go on."""
-
-    kind: ClassVar[str] = "node_unreachable"
 
     attempt: int
     node: str
@@ -189,10 +166,8 @@ class NodeUnreachable(Event):
 
 
 @dataclass(frozen=True)
-class NodeReached(Event):
+class NodeReached(Event, kind="node_reached"):
     """It answers again, and nothing of what it said meanwhile is lost."""
-
-    kind: ClassVar[str] = "node_reached"
 
     attempt: int
     node: str
@@ -200,10 +175,8 @@ class NodeReached(Event):
 
 
 @dataclass(frozen=True)
-class DiskLow(Event):
+class DiskLow(Event, kind="disk_low"):
     """A disk of a node is nearly full; ``needed_bytes`` is what the run may need soon."""
-
-    kind: ClassVar[str] = "disk_low"
 
     attempt: int
     node: str
@@ -213,10 +186,8 @@ class DiskLow(Event):
 
 
 @dataclass(frozen=True)
-class DiskRecovered(Event):
+class DiskRecovered(Event, kind="disk_recovered"):
     """There is space again."""
-
-    kind: ClassVar[str] = "disk_recovered"
 
     attempt: int
     node: str
@@ -225,17 +196,13 @@ class DiskRecovered(Event):
 
 
 @dataclass(frozen=True)
-class StopRequested(Event):
-    kind: ClassVar[str] = "stop_requested"
-
+class StopRequested(Event, kind="stop_requested"):
     by: str
     save: bool = True
 
 
 @dataclass(frozen=True)
-class RankExited(Event):
-    kind: ClassVar[str] = "rank_exited"
-
+class RankExited(Event, kind="rank_exited"):
     attempt: int
     rank: int
     node: str
@@ -246,18 +213,14 @@ class RankExited(Event):
 
 
 @dataclass(frozen=True)
-class AttemptFailed(Event):
-    kind: ClassVar[str] = "attempt_failed"
-
+class AttemptFailed(Event, kind="attempt_failed"):
     attempt: int
     failure: Failure
 
 
 @dataclass(frozen=True)
-class AttemptStopped(Event):
+class AttemptStopped(Event, kind="attempt_stopped"):
     """``leftover``: process ids that are still there, normally none."""
-
-    kind: ClassVar[str] = "attempt_stopped"
 
     attempt: int
     step: int | None = None
@@ -265,17 +228,13 @@ class AttemptStopped(Event):
 
 
 @dataclass(frozen=True)
-class AttemptFinished(Event):
-    kind: ClassVar[str] = "attempt_finished"
-
+class AttemptFinished(Event, kind="attempt_finished"):
     attempt: int
     step: int | None = None
 
 
 @dataclass(frozen=True)
-class JobStarted(Event):
-    kind: ClassVar[str] = "job_started"
-
+class JobStarted(Event, kind="job_started"):
     job: str
     type: str
     node: str | None = None
@@ -283,64 +242,22 @@ class JobStarted(Event):
 
 
 @dataclass(frozen=True)
-class JobFinished(Event):
-    kind: ClassVar[str] = "job_finished"
-
+class JobFinished(Event, kind="job_finished"):
     job: str
     exit_code: int | None = None
     result: Mapping[str, Any] | None = None
 
 
-EVENTS: Mapping[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        RunCreated,
-        SupervisorStarted,
-        AttemptStarted,
-        RankStarted,
-        TrainingStarted,
-        EpochFinished,
-        CheckpointWritten,
-        EvalFinished,
-        RankSilent,
-        RankRecovered,
-        NodeUnreachable,
-        NodeReached,
-        DiskLow,
-        DiskRecovered,
-        StopRequested,
-        RankExited,
-        AttemptFailed,
-        AttemptStopped,
-        AttemptFinished,
-        JobStarted,
-        JobFinished,
-    )
-}
-"""Every kind of event that this version knows."""
-
-
 def to_json(event: Event) -> str:
     """The event's line, without the line end."""
-    plain = to_plain(event)
-    line = {"n": plain.pop("n"), "t": plain.pop("t"), "kind": event.kind, **plain}
+    line = {"n": event.n, "t": event.t, **encode(event)}
     return json.dumps(line, ensure_ascii=False, separators=(", ", ": "))
 
 
 def parse_event(line: str | bytes) -> Event | None:
     """The event in one line; ``None`` when it is malformed or of an unknown kind. Never raises."""
     try:
-        data = json.loads(line)
-    # A file that grew by a power cut holds anything: bytes that are no text, nesting without end.
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(data, dict):
-        return None
-    cls = EVENTS.get(data["kind"]) if isinstance(data.get("kind"), str) else None
-    if cls is None:
-        return None
-    try:
-        event = from_plain(cls, data)
-    except (Mismatch, RecursionError):
+        event = decode(Event, parse_object(line))
+    except (Mismatch, UnknownKindError):
         return None
     return event if event.n >= 1 else None

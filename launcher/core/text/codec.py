@@ -87,6 +87,8 @@ def _convert_scalar(hint: Any, value: Any, place: str) -> Any:
     if type(value) is not hint:
         expected = "null" if hint is type(None) else hint.__name__
         raise Mismatch(f"{place}: expected {expected}")
+    if hint is int and abs(value) >= 2**63:
+        raise Mismatch(f"{place}: too large")
     return value
 
 

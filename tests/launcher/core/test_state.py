@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.core.run import events as e
-from launcher.core.run.events import EVENTS, Event, Failure, FailureKind, parse_event, to_json
+from launcher.core.run.events import Event, Failure, FailureKind, parse_event, to_json
 from launcher.core.run.fold import LEGAL, RunState, RunStatus, apply, fold
 
 FAILURE = Failure(FailureKind.OOM, "no memory", rank=1, node="b", signal=9, followers=(0,))
@@ -35,7 +35,7 @@ def exited(rank: int, code: int | None = None, signal: int | None = None) -> Eve
     return e.RankExited(0, 0, 1, rank, "n", code, signal)
 
 
-@pytest.mark.parametrize("kind", sorted(EVENTS))
+@pytest.mark.parametrize("kind", sorted(Event.kinds))
 def test_every_kind_of_event_is_in_the_contract(kind: str) -> None:
     contract = Path(__file__).parents[3] / "docs/run-directory.md"
     assert f"`{kind}`" in contract.read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(sorted(EVENTS)),
+    st.sampled_from(sorted(Event.kinds)),
     st.dictionaries(
         st.sampled_from(["n", "t", "attempt", "rank", "node", "failure", "resume", "leftover"]),
         _JSON,

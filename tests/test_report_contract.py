@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from effnet.contract import exit_codes
 from effnet.contract import heartbeat as written_heartbeat
 from effnet.contract import report as writer
+from launcher.core.diagnosis.evidence import find_evidence
 from launcher.core.diagnosis.failure import EXIT_KINDS
-from launcher.core.diagnosis.symptoms import symptom_in
 from launcher.core.run import report as parser
 from launcher.core.run.events import FailureKind
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
@@ -168,7 +168,7 @@ def test_paths_and_texts_of_any_kind_come_back(epoch: int, step: int, path: str,
 
 @pytest.mark.parametrize("kind", exit_codes.KINDS)
 def test_every_kind_of_fault_is_understood(kind: str) -> None:
-    found = symptom_in([writer.fault_line(kind, 1, 45, "no libcudnn.so.8")])
+    found = find_evidence([writer.fault_line(kind, 1, 45, "no libcudnn.so.8")]).meaning
     assert found is not None
     assert found[0] is (FailureKind.CRASH if kind == "other" else FailureKind(kind))
     assert found[1] == "no libcudnn.so.8"

@@ -6,18 +6,19 @@ import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher.core.diagnosis import symptoms
+from launcher.core.diagnosis.codes import OOM_TRY
+from launcher.core.diagnosis.evidence import Evidence, find_evidence, is_oom_kill, without_chatter
 from launcher.core.run.events import Failure, FailureKind
 
 LAST_LINES = 20
 
 EXIT_KINDS: Mapping[int, tuple[FailureKind, str, str]] = {
-    2: (FailureKind.CONFIG, "its configuration was refused", "mend what its last lines name"),
+    2: (FailureKind.CONFIG, "its configuration was refused", "correct what its last lines name"),
     3: (FailureKind.DATA, "its data can't be used", "check the data path on this node"),
     4: (FailureKind.LOSS, "the loss is no longer finite", "lower lr_max or warm up longer"),
     5: (FailureKind.CHECKPOINT, "it can't continue from the checkpoint", "see its last lines"),
-    6: (FailureKind.DEVICE, "a device or library is not there", "run `effnet-launch preflight`"),
-    126: (FailureKind.LAUNCH, "its program may not be run", "check `python` in the profile"),
+    6: (FailureKind.DEVICE, "a device or library is missing", "run `effnet-launch preflight`"),
+    126: (FailureKind.LAUNCH, "its program is not executable", "check `python` in the profile"),
     127: (FailureKind.LAUNCH, "its program was not found", "check `python` in the profile"),
 }
 """Exit codes of ``python -m effnet`` (docs/report-format.md) and of a shell."""
@@ -25,48 +26,51 @@ EXIT_KINDS: Mapping[int, tuple[FailureKind, str, str]] = {
 SIGNALS: Mapping[int, tuple[FailureKind, str, str]] = {
     signal.SIGKILL: (
         FailureKind.SIGNAL,
-        "somebody ended it with SIGKILL, or the kernel did for want of memory",
-        "look for `oom-kill` in the kernel's log (dmesg) of its node",
+        "killed (SIGKILL): probably the OOM killer",
+        "check `dmesg` on {node}",
     ),
     signal.SIGTERM: (
         FailureKind.SIGNAL,
-        "somebody ended it with SIGTERM",
-        "resume the run; if it happens again, find who ends processes on its node",
+        "ended with SIGTERM by another program or user",
+        "resume the run; if it happens again, find what ends processes on {node}",
     ),
-    signal.SIGINT: (FailureKind.SIGNAL, "it was interrupted (SIGINT)", "resume the run"),
+    signal.SIGINT: (FailureKind.SIGNAL, "interrupted (SIGINT)", "resume the run"),
     signal.SIGHUP: (FailureKind.SIGNAL, "its terminal closed (SIGHUP)", "resume the run"),
     signal.SIGSEGV: (
         FailureKind.CRASH,
-        "it touched memory that is not its own (SIGSEGV): a fault in native code",
+        "segmentation fault (SIGSEGV) in native code",
         "compare the versions of driver, MindSpore and NumPy with those of the other nodes",
     ),
     signal.SIGBUS: (
         FailureKind.CRASH,
-        "memory it had mapped went away (SIGBUS): often a full /dev/shm or disk",
-        "free /dev/shm and the disk of its node",
+        "bus error (SIGBUS): /dev/shm or a disk is often full",
+        "free space in /dev/shm and on the disks of {node}",
     ),
     signal.SIGABRT: (
         FailureKind.CRASH,
-        "native code gave up (SIGABRT)",
+        "native code aborted (SIGABRT)",
         "see its last lines: an assertion or an uncaught C++ exception",
     ),
     signal.SIGILL: (
         FailureKind.CRASH,
         "its processor does not know an instruction (SIGILL)",
-        "install builds that fit this node's processor",
+        "install builds that fit the processor of {node}",
     ),
     signal.SIGFPE: (FailureKind.CRASH, "an integer was divided by zero (SIGFPE)", ""),
     signal.SIGXCPU: (FailureKind.SIGNAL, "it used up its CPU time limit", "raise `ulimit -t`"),
     signal.SIGXFSZ: (FailureKind.SIGNAL, "it wrote too large a file", "raise `ulimit -f`"),
 }
+"""What each signal means and what to try; `{node}` stands for the name of the node."""
+
+LAST_SIGNAL = 64
 
 
 @dataclass(frozen=True)
 class Death:
     """Something that ends an attempt, as one node saw it; ``time_s`` is on that node's clock.
 
-    ``asked``: our agent had already told the process to end. ``kind`` and ``meaning`` are given
-    where no process tells them: a hang, a node that is lost, a start that failed.
+    ``asked``: our agent had already asked the process to end. ``kind`` and ``meaning`` are given
+    where no process shows them: a hang, a node that is lost, a start that failed.
     """
 
     node: str
@@ -131,7 +135,7 @@ def name_failure(
         exit_code=first.exit_code,
         signal=first.signal,
         time=first.time_s - ahead.get(first.node, 0.0),
-        last_lines=symptoms.telling(first.last_lines)[-LAST_LINES:],
+        last_lines=without_chatter(first.last_lines)[-LAST_LINES:],
         traceback=cause.traceback,
         log=first.log,
         log_offset=first.log_offset,
@@ -141,45 +145,47 @@ def name_failure(
 
 def explain(death: Death) -> Cause:
     """What one death was, from the surest sign to the weakest. Never raises."""
-    trace = symptoms.traceback_in(death.last_lines)
+    found = find_evidence(death.last_lines)
+    trace = found.traceback
+    is_killed = death.signal == signal.SIGKILL
     if death.kind is not None:
         return Cause(death.kind, death.meaning or f"{death.who} on {death.node} is gone", "", trace)
-    # MindSpore never ends a rank so, whatever it said of its peers before.
-    follows = death.signal != signal.SIGKILL and symptoms.is_follower(death.last_lines)
-    if death.oom or (death.signal == signal.SIGKILL and symptoms.is_oom(death.last_lines)):
-        meaning = f"the kernel ended {death.who} on {death.node}: the machine was out of memory"
-        return Cause(FailureKind.OOM, meaning, symptoms.OOM_TRY, trace)
-    found = symptoms.symptom_in(death.last_lines)
-    if found is not None:
-        kind, meaning, try_next = found
+    if death.oom or (is_killed and is_oom_kill(death.last_lines)):
+        meaning = f"the kernel killed {death.who} on {death.node}: the machine was out of memory"
+        return Cause(FailureKind.OOM, meaning, OOM_TRY, trace)
+    # MindSpore does not kill itself with SIGKILL for a lost peer, whatever it printed before.
+    if is_killed and found.is_consequence:
+        found = Evidence()
+    follows = found.is_consequence
+    if found.meaning is not None:
+        kind, meaning, try_next = found.meaning
         return Cause(kind, f"{death.who}: {meaning}", try_next, trace, follows)
     by_exit = _by_exit(death)
-    if trace and (by_exit is None or by_exit[0] in (FailureKind.CRASH, FailureKind.SIGNAL)):
-        error = trace[-1].strip()
-        return Cause(FailureKind.CRASH, f"{death.who} raised {error}", "", trace, follows)
-    if follows:
-        meaning = f"{death.who} ended because a peer was gone"
-        return Cause(FailureKind.CRASH, meaning, "", trace, True)
+    if found.error and (by_exit is None or by_exit[0] in (FailureKind.CRASH, FailureKind.SIGNAL)):
+        meaning = f"{death.who} raised {found.error}"
+        return Cause(FailureKind.CRASH, meaning, "", trace, follows)
     if by_exit is not None:
         kind, meaning, try_next = by_exit
-        return Cause(kind, f"{death.who}: {meaning}", try_next, trace)
+        return Cause(
+            kind, f"{death.who}: {meaning}", try_next.format(node=death.node), trace, follows
+        )
     if death.exit_code is None:
-        return Cause(FailureKind.CRASH, f"{death.who} on {death.node} is gone", "", trace)
+        return Cause(FailureKind.CRASH, f"{death.who} on {death.node} is gone", "", trace, follows)
     if death.exit_code == 0:
         meaning = f"{death.who} ended before the others, with exit code 0"
-        return Cause(FailureKind.CRASH, meaning, "see its last lines", trace)
-    meaning = f"{death.who} ended with exit code {death.exit_code}"
-    return Cause(FailureKind.CRASH, meaning, "see its last lines", trace)
+    else:
+        meaning = f"{death.who} ended with exit code {death.exit_code}"
+    return Cause(FailureKind.CRASH, meaning, "see its last lines", trace, follows)
 
 
 def _by_exit(death: Death) -> tuple[FailureKind, str, str] | None:
     number, code = death.signal, death.exit_code
-    if number is None and code is not None and code > 128:
-        # A shell's, and mpirun's, way to tell a signal.
+    if number is None and code is not None and 128 < code <= 128 + LAST_SIGNAL:
+        # A shell and mpirun report a signal so. 255 is no signal: ssh and `exit -1` end with it.
         number = code - 128
     if number is not None:
         known = SIGNALS.get(number)
-        return known or (FailureKind.SIGNAL, f"it was ended by {_signal_name(number)}", "")
+        return known or (FailureKind.SIGNAL, f"ended by {_signal_name(number)}", "")
     return None if code is None else EXIT_KINDS.get(code)
 
 

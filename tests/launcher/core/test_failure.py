@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher.core.diagnosis.codes import CODES
 from launcher.core.diagnosis.failure import Death, explain, name_failure
-from launcher.core.diagnosis.symptoms import HCCL_CODES
 from launcher.core.run.events import FailureKind
 
 FOLLOWER = (
@@ -135,8 +135,8 @@ def test_the_traceback_is_the_last_one_whole() -> None:
     assert explain(Death("n", 0, 0, exit_code=1, last_lines=cut)).traceback == cut
 
 
-def test_hccl_codes_have_a_meaning() -> None:
-    for code, (kind, meaning, _) in HCCL_CODES.items():
+def test_codes_have_a_meaning() -> None:
+    for code, (kind, meaning, _) in CODES.items():
         found = explain(Death("n", 0, 0, exit_code=1, last_lines=(f"[ERROR] {code}: x",)))
         assert found.kind is kind
         assert meaning in found.meaning

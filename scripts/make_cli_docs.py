@@ -23,8 +23,8 @@ HEAD = """\
 # Every command and option
 
 Written by `python scripts/make_cli_docs.py` from the programs themselves; do not edit it by hand.
-What the commands are for stands on their own pages: [the dashboard](dashboard.md),
-[the launcher](launcher.md), [training](training.md).
+What the commands are for stands on their own pages: [the dashboard](reference/dashboard.md),
+[the launcher](reference/launcher.md), [training](reference/training.md).
 """
 FLAGS_NOTE = """\
 Flags are listed in the reference's spelling, with underscores. Each can be written with dashes

@@ -33,9 +33,9 @@ HEAD = """\
 # Keys of the dashboard
 
 Written by `python scripts/make_key_docs.py` from the tables that dispatch the keys; do not edit it
-by hand. What the screens show is on [its own page](dashboard.md). `?` shows the keys that
+by hand. What the screens show is on [its own page](reference/dashboard.md). `?` shows the keys that
 work now, `ctrl+p` every action by name. Keys with a name in the last column can be changed
-under `[keymap]` in the [settings](dashboard.md#settings).
+under `[keymap]` in the [settings](reference/dashboard.md#settings).
 """
 SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Everywhere", "", (Dashboard,)),

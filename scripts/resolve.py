@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-EXTRAS = ("train", "dev")
+EXTRAS = ("train", "dev", "docs")
 
 
 def main() -> int:

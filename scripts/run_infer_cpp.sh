@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An exported MindIR file over a folder of images, in C++ with MindSpore Lite (docs/cpp-inference.md).
+# An exported MindIR file over a folder of images, in C++ with MindSpore Lite (docs/how-to/cpp-inference.md).
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 

@@ -22,7 +22,7 @@ import tui.__main__
 from launcher.client import list_profiles
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = ("effnet-launch", "effnet-tui", "python -m effnet")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -160,10 +160,13 @@ def test_files_of_the_project_that_a_page_names_exist(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_page_stands_in_the_index() -> None:
-    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
-    assert pages - set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == set()
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", site, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {
+        str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")
+    }
 
 
 def test_every_profile_that_ships_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

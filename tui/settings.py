@@ -107,7 +107,7 @@ def _wrong_panels(value: object) -> str | None:
 
 def save(path: Path, settings: Settings) -> None:
     """Write the settings, whole or not at all; raises ``OSError``."""
-    lines = ["# effnet-tui settings; docs/dashboard.md says what each one does."]
+    lines = ["# effnet-tui settings; docs/reference/settings.md says what each one does."]
     values = asdict(settings)
     keymap, panels = values.pop("keymap"), values.pop("panels")
     lines += [f"{name} = {_toml(value)}" for name, value in values.items()]

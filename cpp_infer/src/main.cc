@@ -1,4 +1,4 @@
-// effnet-infer: a MindIR file over a folder of images, with MindSpore Lite (docs/cpp-inference.md).
+// effnet-infer: a MindIR file over a folder of images, with MindSpore Lite (docs/how-to/cpp-inference.md).
 
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 """Prepare batches ahead with threads and deliver them in order.
 
 Threads, not processes: Pillow decodes and resizes outside the interpreter's lock, threads share
-the memory of decoded images, and there is nothing to leave behind (measured in docs/data.md).
+the memory of decoded images, and there is nothing to leave behind (figures: docs/benchmarks.md).
 """
 
 from __future__ import annotations

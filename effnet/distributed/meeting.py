@@ -6,7 +6,7 @@ given up after 30 ms and made again 0.6 s later, by each rank, twice. On a machi
 runnable threads than cores the event thread takes the core from the thread that woke it and wins
 nearly always. On one core, and under a policy that never takes the core from a running thread, it
 comes second every time. Eight ranks on two cores: `init()` in 2 to 5 s instead of 10 to 13 s, no
-attempt in vain instead of nine (docs/training.md).
+attempt in vain instead of nine (docs/design/collectives.md).
 """
 
 from __future__ import annotations

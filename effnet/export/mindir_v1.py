@@ -1,7 +1,7 @@
 """MindIR as MindSpore Lite 2.0 reads it, and MindSpore 2.10 still does: version 1.
 
 MindSpore 2.10 writes version 3: its operators take as inputs what were attributes, parameters pass
-through Load nodes, and SiLU is an operator. See docs/evaluate-export-infer.md.
+through Load nodes, and SiLU is an operator. See docs/design/mindir.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ replaced without a lost or doubled message. Without any supervisor the agent tra
 
 Commands: `hello`, `start` (order), `stop` (save, by), `end` (why), `finish`, `ping`, `leave`; from
 what mpirun started: `register`, `rank_started`, `rank_ended` (`launcher.agent.mpirun_child`).
-Messages: docs/launcher.md, "What an agent says".
+Messages: docs/design/agent-messages.md.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Watch = Callable[[int], None]
 
 
 class Node:
-    """The processes of one order. `tell` journals what happens (docs/launcher.md).
+    """The processes of one order. `tell` journals what happens (docs/design/agent-messages.md).
 
     `watch` is told each pid, and brings its end to `child_ended`.
     """

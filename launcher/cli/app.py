@@ -1,4 +1,4 @@
-"""`effnet-launch`: the entry point. Exit codes: docs/launcher.md.
+"""`effnet-launch`: the entry point. Exit codes: docs/reference/exit-codes.md.
 
 Commands import what they need when they run: `--help` and completion shall not wait for it.
 """

@@ -24,7 +24,8 @@ class Parser(argparse.ArgumentParser):
             usage=script.usage.removeprefix("usage: ") + " [options]",
             description=script.text,
             epilog=f"example:\n  bash scripts/{script.name}.sh {script.example}\n\n"
-            "With DEVICE_TARGET=CPU before it: on this machine's CPU. More: docs/reference.md",
+            "With DEVICE_TARGET=CPU before it: on this machine's CPU.\n"
+            "More: docs/how-to/from-the-reference.md",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -56,7 +57,9 @@ def _run(script: Script, words: list[str]) -> int:
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
     if script.trains:
         parser.add_argument("--config", default="", metavar="FILE", help="TOML file of such keys")
-        parser.add_argument("--recipe", default="", help="reference, tf or ra (docs/results.md)")
+        parser.add_argument(
+            "--recipe", default="", help="reference, tf or ra (docs/reference/recipes.md)"
+        )
         text = "start although this check of the preflight is red; may be repeated"
         parser.add_argument("--ignore", action="append", default=[], metavar="CHECK", help=text)
         parser.add_argument("--no-preflight", action="store_true", help="do not look first")

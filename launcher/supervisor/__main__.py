@@ -3,9 +3,9 @@
     python -m launcher.supervisor RUN [--resume auto|scratch|PATH] [--ready FD]
 
 It takes a lock on the run, so two never own one, puts itself behind everything that could end it
-(own session, no terminal), and answers clients on a Unix socket (docs/launcher.md). Started on a
-run that another supervisor left alive, it adopts the agents and catches up. On `--ready` it writes
-`ok` or the reason why not.
+(own session, no terminal), and answers clients on a Unix socket (docs/design/processes.md). Started
+on a run that another supervisor left alive, it adopts the agents and catches up. On `--ready` it
+writes `ok` or the reason why not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What makes ranks fast that share a machine's cores.
 
-benchmarks/train.py measures what they and the trainer's own forms gain; docs/training.md has the
-figures.
+benchmarks/train.py measures what they and the trainer gain (docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A cluster profile: which nodes, how a run starts on them, and its limits (docs/profiles.md)."""
+"""A cluster profile: its nodes, how a run starts there, its limits (docs/reference/profiles.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenMPI hostfiles: written, read strictly, and linted (docs/rank-tables-and-hostfiles.md).
+"""OpenMPI hostfiles: written, read strictly, and linted (docs/reference/hostfiles.md).
 
 Source: the lexers and parsers of OpenMPI 4 (ORTE) and 5 (PRRTE). They agree in nearly all, and part
 in what a host means that is there twice: 4 adds its slots up, 5 refuses a second count.

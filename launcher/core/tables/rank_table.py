@@ -1,4 +1,4 @@
-"""Rank tables: what HCCL reads to know the devices of a run (docs/rank-tables-and-hostfiles.md).
+"""Rank tables: what HCCL reads to know the devices of a run (docs/reference/rank-tables.md).
 
 Version 1.0 is for Atlas training products (910) and Atlas A2 (910B), 1.2 for Atlas A3 in a
 SuperPoD. Every value is a JSON string. Sources: CANN's HCCL user guide, "Rank Table Configuration";

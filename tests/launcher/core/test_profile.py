@@ -191,7 +191,7 @@ def test_values_of_any_kind_raise_nothing_else(
 
 
 def test_the_docs_name_every_key() -> None:
-    text = (Path(__file__).parents[3] / "docs/profiles.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/reference/profiles.md").read_text(encoding="utf-8")
 
     def names(model: type[BaseModel]) -> set[str]:
         return set(model.model_fields)

@@ -151,7 +151,7 @@ def preflight(
             for row in rows:
                 take(row)
             return rows
-    found = Preflight(profile, data_path=data_path, settings=sets, take=take, ask=ask)
+    found = Preflight(profile, data_path=data_path, settings=sets, take=take, confirm_host=ask)
     try:
         rows = found.run()
         if fix and any(row.fix for row in rows):
@@ -181,7 +181,7 @@ def doctor(
     from launcher.checks.doctor import visit
 
     found = None if profile is None else _profile(profile)
-    return visit(found, target, take=take, ask=ask, fix=fix, told=told)
+    return visit(found, target, take=take, confirm_host=ask, fix=fix, told=told)
 
 
 def start_run(

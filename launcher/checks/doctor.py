@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from launcher.checks.asker import Asker
+from launcher.checks.probe import NodeProbe
 from launcher.core.checks.facts import Question
 from launcher.core.checks.questions import questions
 from launcher.core.checks.row import Row, RowState
@@ -17,8 +17,8 @@ from launcher.core.profile.model import DeviceTarget, Node, Profile
 from launcher.errors import NodeError, UsageError
 from launcher.machine.toolkit import target_of_machine
 from launcher.remote import ssh
-from launcher.remote.host_keys import Ask
-from launcher.remote.node_client import reaches_of
+from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.node_client import clients_of
 
 HERE = Node(address="127.0.0.1", name="this machine", slots=1)
 
@@ -28,7 +28,7 @@ def visit(
     target: str,
     *,
     take: Callable[[Row], object],
-    ask: Ask | None,
+    confirm_host: ConfirmHost | None,
     fix: bool,
     told: Callable[[str], object],
 ) -> tuple[Row, ...]:
@@ -44,36 +44,36 @@ def visit(
             told(
                 "no GPU or Ascend device is seen here; --target GPU (or Ascend) says what it lacks"
             )
-        askers = [Asker(HERE, asked[0], None)]
-        reaches = {}
+        probes = [NodeProbe(HERE, asked[0], None)]
+        clients = {}
     else:
-        answering = None if ask is None else _one_at_a_time(ask)
-        reaches = reaches_of(profile, answering)
-        askers = [
-            Asker(
+        answering = None if confirm_host is None else _one_at_a_time(confirm_host)
+        clients = clients_of(profile, answering)
+        probes = [
+            NodeProbe(
                 node,
                 replace(question, target=wanted) if wanted else question,
-                reaches.get(node.label),
+                clients.get(node.label),
             )
             for node, question in zip(profile.nodes, questions(profile), strict=True)
         ]
     lock = threading.Lock()
 
-    def look(asker: Asker) -> tuple[Row, ...]:
-        rows = _look(asker)
+    def look(probe: NodeProbe) -> tuple[Row, ...]:
+        rows = _look(probe)
         if fix and any(row.fix == CUDA_FIX for row in rows):
-            rows = _mend(asker, told)
+            rows = _mend(probe, told)
         with lock:
             for row in rows:
                 take(row)
         return rows
 
     try:
-        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(askers))) as pool:
-            return tuple(row for rows in pool.map(look, askers) for row in rows)
+        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(probes))) as pool:
+            return tuple(row for rows in pool.map(look, probes) for row in rows)
     finally:
-        for reach in reaches.values():
-            reach.drop()
+        for client in clients.values():
+            client.close()
 
 
 def _target(name: str) -> str:
@@ -86,35 +86,35 @@ def _target(name: str) -> str:
     raise UsageError(f"no target {name!r}", f"Known: {known}.")
 
 
-def _look(asker: Asker) -> tuple[Row, ...]:
-    label = asker.node.label
+def _look(probe: NodeProbe) -> tuple[Row, ...]:
+    label = probe.node.label
     try:
-        return doctor_rows(label, asker.backend())
+        return doctor_rows(label, probe.backend())
     except NodeError as error:
         text = error.message.removeprefix(f"{label}: ")
         return (Row("node", label, RowState.FAILED, text, error.hint),)
 
 
-def _mend(asker: Asker, told: Callable[[str], object]) -> tuple[Row, ...]:
+def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
     """Installs, then looks again in the environment that the profile will have."""
-    label = asker.node.label
+    label = probe.node.label
     told(f"{label}: installing CUDA 11.8's libraries; this takes minutes")
     try:
-        script = asker.prepare_cuda()
+        script = probe.prepare_cuda()
     except NodeError as error:
         told(f"{label}: {error.message.removeprefix(f'{label}: ')}")
-        return _look(asker)
+        return _look(probe)
     line = f"source {script}"
     told(f'{label}: prepared. Put it into the profile\'s node: setup = ["{line}"]')
-    asker.question = replace(asker.question, setup=(*asker.question.setup, line))
-    return _look(asker)
+    probe.question = replace(probe.question, setup=(*probe.question.setup, line))
+    return _look(probe)
 
 
-def _one_at_a_time(ask: Ask) -> Ask:
+def _one_at_a_time(confirm_host: ConfirmHost) -> ConfirmHost:
     lock = threading.Lock()
 
     def asked(question: str) -> bool:
         with lock:
-            return ask(question)
+            return confirm_host(question)
 
     return asked

@@ -12,7 +12,7 @@ from launcher.errors import LaunchError, NodeError
 
 if TYPE_CHECKING:
     # A node mends its own folders without knowing SSH.
-    from launcher.remote.node_client import Reach
+    from launcher.remote.node_client import NodeClient
 
 
 PIP_LIMIT_S = 300.0
@@ -28,7 +28,7 @@ with tempfile.TemporaryDirectory() as folder:
 """For the node's interpreter, which may have nothing but pip: the wheel comes on stdin."""
 
 
-def install_wheel(node: Node, reach: Reach | None) -> str:
+def install_wheel(node: Node, client: NodeClient | None) -> str:
     """Installs what runs here into the node's interpreter, and nothing beside it.
 
     -> what was done. Raises `NodeError` with pip's own last line.
@@ -37,10 +37,10 @@ def install_wheel(node: Node, reach: Reach | None) -> str:
         name, content = make_wheel()
     except LaunchError as error:
         raise NodeError(node.label, error.message, error.hint) from error
-    python = node.python or ("python3" if reach is not None else sys.executable)
+    python = node.python or ("python3" if client is not None else sys.executable)
     argv = [python, "-c", INSTALL, name]
-    if reach is not None:
-        result = reach.connection().run(argv, content, PIP_LIMIT_S)
+    if client is not None:
+        result = client.connection().run(argv, content, PIP_LIMIT_S)
         code, said = result.exit_code, result.stdout + result.stderr
     else:
         try:

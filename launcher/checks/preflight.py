@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from launcher.checks import install
-from launcher.checks.asker import Asker
+from launcher.checks.probe import NodeProbe
 from launcher.core.checks.device_rules import device_rows
-from launcher.core.checks.facts import Machine, Peer
+from launcher.core.checks.facts import MachineFacts, Peer
 from launcher.core.checks.joint_rules import joint_rows, peer_row
 from launcher.core.checks.machine_rules import machine_rows
 from launcher.core.checks.questions import questions
@@ -25,9 +25,9 @@ from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
 from launcher.reading.folders import runs_directory
 from launcher.remote import host_keys, ssh
-from launcher.remote.host_keys import Ask
+from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.mpirun_ssh import host_block, key_line
-from launcher.remote.node_client import reaches_of
+from launcher.remote.node_client import clients_of
 
 T = TypeVar("T")
 Take = Callable[[Row], object]
@@ -43,21 +43,23 @@ class Preflight:
         data_path: str = "",
         settings: Sequence[tuple[str, str]] = (),
         take: Take = lambda row: None,
-        ask: Ask | None = None,
+        confirm_host: ConfirmHost | None = None,
     ) -> None:
         self._profile = profile = with_settings(profile, settings)
         self._take = take
         self._rows: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        self._machines: dict[str, Machine] = {}
+        self._machines: dict[str, MachineFacts] = {}
         self._backends: dict[str, Backend] = {}
         self._ahead_s: dict[str, float] = {}
         self._left = 0
-        self._reaches = reaches_of(profile, None if ask is None else self._one_at_a_time(ask))
+        self._clients = clients_of(
+            profile, None if confirm_host is None else self._one_at_a_time(confirm_host)
+        )
         asked = questions(profile, str(runs_directory()), data_path_of(profile, data_path))
-        self._askers = [
-            Asker(node, question, self._reaches.get(node.label))
+        self._probes = [
+            NodeProbe(node, question, self._clients.get(node.label))
             for node, question in zip(profile.nodes, asked, strict=True)
         ]
 
@@ -66,12 +68,12 @@ class Preflight:
         self._rows.clear()
         self._machines.clear()
         self._backends.clear()
-        count = self._left = len(self._askers)
+        count = self._left = len(self._probes)
         with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, count)) as pool:
             list(pool.map(self._node, range(count)))
         for row in toolkit_rows(self._profile.name, self._in_order(self._backends)):
             self._tell(row)
-        self._peers(self._askers[0])
+        self._peers(self._probes[0])
         for index in range(count):
             self._skip_rest(index)
         return sorted_rows(self._profile, self._rows.values())
@@ -85,30 +87,30 @@ class Preflight:
         """Does what the rows' `fix` says. -> what was done or could not be, a line each."""
         wanted = {(row.node, row.fix) for row in rows if row.fix}
         said = []
-        for asker in self._askers:
+        for probe in self._probes:
             for node, fix in sorted(wanted):
-                if node != asker.node.label:
+                if node != probe.node.label:
                     continue
                 try:
-                    said.append(f"{node}: {self._mend(asker, fix)}")
+                    said.append(f"{node}: {self._mend(probe, fix)}")
                 except NodeError as error:
                     said.append(f"{error.message}. {error.hint}".rstrip())
         return tuple(said)
 
     def close(self) -> None:
-        for reach in self._reaches.values():
-            reach.drop()
+        for client in self._clients.values():
+            client.close()
 
-    def _mend(self, asker: Asker, fix: str) -> str:
+    def _mend(self, probe: NodeProbe, fix: str) -> str:
         kind, _, rest = fix.partition(" ")
         if kind == "folder":
-            return f"made {asker.ask('folder', path=rest)}"
-        return install.install_wheel(asker.node, asker.reach)
+            return f"made {probe.query('folder', path=rest)}"
+        return install.install_wheel(probe.node, probe.client)
 
-    def _one_at_a_time(self, ask: Ask) -> Ask:
+    def _one_at_a_time(self, confirm_host: ConfirmHost) -> ConfirmHost:
         def asked(question: str) -> bool:
             with self._asking:
-                return ask(question)
+                return confirm_host(question)
 
         return asked
 
@@ -120,45 +122,45 @@ class Preflight:
 
     def _node(self, index: int) -> None:
         """All of one node, in a thread of its own."""
-        asker = self._askers[index]
+        probe = self._probes[index]
         try:
-            reached = self._connect(asker) and self._machine(index, asker)
+            reached = self._connect(probe) and self._machine(index, probe)
         finally:
             self._one_less()
-        if reached and asker.question.with_devices:
-            self._devices(index, asker)
-            self._toolkit(asker)
+        if reached and probe.question.with_devices:
+            self._devices(index, probe)
+            self._toolkit(probe)
 
-    def _connect(self, asker: Asker) -> bool:
-        if asker.reach is None:
+    def _connect(self, probe: NodeProbe) -> bool:
+        if probe.client is None:
             return True
-        label = asker.node.label
+        label = probe.node.label
         try:
-            connection = asker.reach.connection()
+            connection = probe.client.connection()
             kind, key = connection.host_key()
         except NodeError as error:
-            for row in login_rows(asker.node, error):
+            for row in login_rows(probe.node, error):
                 self._tell(row)
             return False
         self._tell(Row("reachable", label, RowState.OK, connection.target.words))
         self._tell(Row("host-key", label, RowState.OK, f"{kind} {host_keys.print_of(key)}"))
         return True
 
-    def _machine(self, index: int, asker: Asker) -> bool:
+    def _machine(self, index: int, probe: NodeProbe) -> bool:
         before_s = time.time()
         try:
-            machine = asker.machine()
+            machine = probe.machine()
         except NodeError as error:
-            self._tell(unanswered_row(asker.node, error))
+            self._tell(unanswered_row(probe.node, error))
             return False
         after_s = time.time()
         with self._lock:
-            self._machines[asker.node.label] = machine
+            self._machines[probe.node.label] = machine
             # Between the two its clock may have stood anywhere: only what is outside is off.
-            self._ahead_s[asker.node.label] = max(machine.time_s - after_s, 0.0) + min(
+            self._ahead_s[probe.node.label] = max(machine.time_s - after_s, 0.0) + min(
                 machine.time_s - before_s, 0.0
             )
-        for row in machine_rows(self._profile, index, asker.question, machine):
+        for row in machine_rows(self._profile, index, probe.question, machine):
             self._tell(row)
         return True
 
@@ -172,40 +174,40 @@ class Preflight:
             for row in joint_rows(self._profile, our_version(), machines, ahead_s):
                 self._tell(row)
 
-    def _devices(self, index: int, asker: Asker) -> None:
+    def _devices(self, index: int, probe: NodeProbe) -> None:
         try:
-            found = asker.devices()
+            found = probe.devices()
         except NodeError as error:
-            self._tell(Row("devices", asker.node.label, RowState.FAILED, _text(error), error.hint))
+            self._tell(Row("devices", probe.node.label, RowState.FAILED, _text(error), error.hint))
             return
         for row in device_rows(self._profile, index, found):
             self._tell(row)
 
-    def _toolkit(self, asker: Asker) -> None:
-        label = asker.node.label
+    def _toolkit(self, probe: NodeProbe) -> None:
+        label = probe.node.label
         try:
-            backend = asker.backend()
+            backend = probe.backend()
         except NodeError as error:
             self._tell(Row("toolkit", label, RowState.FAILED, _text(error), error.hint))
             return
         with self._lock:
             self._backends[label] = backend
 
-    def _peers(self, asker: Asker) -> None:
+    def _peers(self, probe: NodeProbe) -> None:
         """mpirun's own ssh, with the host keys that were verified from here."""
         first, *rest = self._profile.nodes
         if "mpi-ssh" not in checks_of(self._profile, 0) or first.label not in self._machines:
             return
-        others = [node for node in rest if node.label in self._reaches]
+        others = [node for node in rest if node.label in self._clients]
         # A node that cannot be reached from here has its red row already.
         known = [node for node in others if node.label in self._machines]
         peers = [Peer(n.label, "not reached from here") for n in others if n not in known]
-        keys = "".join(key_line(node, self._reaches[node.label]) for node in known)
+        keys = "".join(key_line(node, self._clients[node.label]) for node in known)
         config = "\n".join(host_block(node, KNOWN_HOSTS) for node in known)
         try:
-            peers += asker.peers(config, keys, [(node.label, node.address) for node in known])
+            peers += probe.peers(config, keys, [(node.label, node.address) for node in known])
         except NodeError as error:
-            self._tell(Row("mpi-ssh", asker.node.label, RowState.FAILED, _text(error), error.hint))
+            self._tell(Row("mpi-ssh", probe.node.label, RowState.FAILED, _text(error), error.hint))
             return
         self._tell(peer_row(self._profile, peers))
 

@@ -30,7 +30,7 @@ LEAVE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Ours:
+class KnownRun:
     """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
 
     run: str
@@ -39,7 +39,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Stray:
+class Leftover:
     """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
 
     kind: str
@@ -51,15 +51,15 @@ class Stray:
     segment: Segment | None = None
 
 
-def find_all(runs: Collection[Ours], *, only_these: bool) -> tuple[Stray, ...]:
+def find_all(runs: Collection[KnownRun], *, only_these: bool) -> tuple[Leftover, ...]:
     """`only_these`: processes of no other run are looked at, for a machine may serve many."""
     found = [*_processes(runs, only_these), *_agents(runs), *_segments(runs)]
     return (*found, *_stale_files())
 
 
-def end_all(strays: Collection[Stray]) -> tuple[Stray, ...]:
+def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
     """SIGTERM, SIGKILL, and a last look. -> what is still there."""
-    left: list[Stray] = []
+    left: list[Leftover] = []
     agents = [stray for stray in strays if stray.kind == "agent"]
     for stray in agents:
         _dismiss(stray)
@@ -69,7 +69,7 @@ def end_all(strays: Collection[Stray]) -> tuple[Stray, ...]:
     left += [stray for stray in agents if _is_alive(stray)]
     for token in sorted({stray.token for stray in strays if stray.kind == "process"}):
         pids = ownership.end_all(Claim(token), TERM_S, KILL_S)
-        left += [Stray("process", _command(pid), token, pid=pid, token=token) for pid in pids]
+        left += [Leftover("process", _command(pid), token, pid=pid, token=token) for pid in pids]
     for stray in strays:
         if stray.segment is not None:
             # What killed ranks had mapped a moment ago is free now; a look again says so.
@@ -81,7 +81,7 @@ def end_all(strays: Collection[Stray]) -> tuple[Stray, ...]:
     return tuple(left)
 
 
-def _processes(runs: Collection[Ours], only_these: bool) -> Iterator[Stray]:
+def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftover]:
     """What a living agent, job runner or supervisor owns is none."""
     roots = {item.run: Path(item.root) for item in runs}
     everyone = {process.pid: process for process in ownership.all_processes()}
@@ -94,10 +94,10 @@ def _processes(runs: Collection[Ours], only_these: bool) -> Iterator[Stray]:
             continue  # a container's: whoever looks in there sees what watches it
         if not is_supervised(roots.get(run, runs_directory() / run)):
             command = _command(process.pid)
-            yield Stray("process", command, run, process.pid, process.start_time, token)
+            yield Leftover("process", command, run, process.pid, process.start_time, token)
 
 
-def _agents(runs: Collection[Ours]) -> Iterator[Stray]:
+def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
     """Agents of runs that are over, whose supervisor is gone: they wait for it in vain."""
     for item in runs:
         if not item.is_over or is_supervised(Path(item.root)):
@@ -106,10 +106,10 @@ def _agents(runs: Collection[Ours]) -> Iterator[Stray]:
             address = None if file.name.endswith(".shm.json") else read_address(file)
             if address is not None and address.is_alive:
                 what = f"agent of {file.stem}, socket {address.socket}"
-                yield Stray("agent", what, item.run, address.pid, address.start_ticks, str(file))
+                yield Leftover("agent", what, item.run, address.pid, address.start_ticks, str(file))
 
 
-def _segments(runs: Collection[Ours]) -> Iterator[Stray]:
+def _segments(runs: Collection[KnownRun]) -> Iterator[Leftover]:
     """Of attempts whose agent is gone: a living one looks after its own."""
     for item in runs:
         for journal in sorted(Path(item.root).glob("attempts/*/agents/*.jsonl")):
@@ -118,15 +118,15 @@ def _segments(runs: Collection[Ours]) -> Iterator[Stray]:
                 continue
             for segment in shared_memory_watch.left_by(journal.parent.parent, journal.stem):
                 what = f"{segment.words}, {segment.size_bytes} bytes"
-                yield Stray("segment", what, item.run, segment=segment)
+                yield Leftover("segment", what, item.run, segment=segment)
 
 
-def _stale_files() -> Iterator[Stray]:
+def _stale_files() -> Iterator[Leftover]:
     """Port locks that nobody holds and sockets that nobody listens on, in our runtime folder."""
     for path in sorted(socket_folder.runtime_folder().iterdir()):
         is_port, is_socket = path.name.startswith("port-"), path.suffix == ".sock"
         if (is_port and not _is_locked(path)) or (is_socket and not _is_listening(path)):
-            yield Stray("file", str(path))
+            yield Leftover("file", str(path))
 
 
 def _is_locked(path: Path) -> bool:
@@ -146,7 +146,7 @@ def _is_listening(path: Path) -> bool:
     return True
 
 
-def _dismiss(stray: Stray) -> None:
+def _dismiss(stray: Leftover) -> None:
     """Its agent ends what it has, and leaves."""
     address = read_address(Path(stray.token))
     with contextlib.suppress(OSError):
@@ -156,11 +156,11 @@ def _dismiss(stray: Stray) -> None:
             channel.close()
 
 
-def _is_same(address: Address, stray: Stray) -> bool:
+def _is_same(address: Address, stray: Leftover) -> bool:
     return (address.pid, address.start_ticks) == (stray.pid, stray.start_ticks)
 
 
-def _is_alive(stray: Stray) -> bool:
+def _is_alive(stray: Leftover) -> bool:
     return ownership.is_alive(stray.pid, stray.start_ticks)
 
 

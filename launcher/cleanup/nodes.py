@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from launcher.cleanup import leftovers
-from launcher.cleanup.leftovers import Ours, Stray
+from launcher.cleanup.leftovers import KnownRun, Leftover
 from launcher.core.profile.model import Node
 from launcher.core.text.codec import from_plain, to_plain
 from launcher.errors import LaunchError, NodeError
 from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
 from launcher.remote import ssh
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.remote.run_folders import root_on
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
@@ -37,7 +37,7 @@ class Place:
 class Found:
     """What a machine has, or why it could not be asked."""
 
-    strays: tuple[Stray, ...] = ()
+    strays: tuple[Leftover, ...] = ()
     trouble: str = ""
 
 
@@ -69,7 +69,7 @@ def end(found: Mapping[str, Found], only: Collection[str] = ()) -> dict[str, Fou
 
 
 def _of_nodes(
-    only: Collection[str], operation: str, wanted: Mapping[str, tuple[Stray, ...]]
+    only: Collection[str], operation: str, wanted: Mapping[str, tuple[Leftover, ...]]
 ) -> dict[str, Found]:
     asked = [p for p in places(only).values() if not wanted or p.node.label in wanted]
     if not asked:
@@ -79,20 +79,20 @@ def _of_nodes(
         return dict(zip((place.node.label for place in asked), answers, strict=True))
 
 
-def _ask(place: Place, operation: str, strays: tuple[Stray, ...]) -> Found:
-    reach = Reach(place.node)
+def _ask(place: Place, operation: str, strays: tuple[Leftover, ...]) -> Found:
+    client = NodeClient(place.node)
     try:
         runs = [
-            Ours(name, root_on(run, reach), read_state(run.paths.root).status.is_over)
+            KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
             for name, run in place.runs.items()
         ]
         fields = {"runs": to_plain(runs), "strays": to_plain(strays)}
-        reply = reach.checked(reach.ask(operation, **fields))
-        return Found(tuple(from_plain(Stray, item) for item in reply["strays"]))
+        reply = client.raise_for_reply(client.call(operation, **fields))
+        return Found(tuple(from_plain(Leftover, item) for item in reply["strays"]))
     except NodeError as error:
         return Found(trouble=str(error))
     finally:
-        reach.drop()
+        client.close()
 
 
 def _ours() -> list[StoredRun]:
@@ -105,8 +105,8 @@ def _ours() -> list[StoredRun]:
     return found
 
 
-def _here() -> list[Ours]:
+def _here() -> list[KnownRun]:
     return [
-        Ours(run.info.id, str(run.paths.root), read_state(run.paths.root).status.is_over)
+        KnownRun(run.info.id, str(run.paths.root), read_state(run.paths.root).status.is_over)
         for run in _ours()
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.process import ownership
 from launcher.remote import run_folders
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.runs import delegated
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
@@ -88,13 +88,13 @@ def _remove_on_nodes(root: Path) -> None:
     for node, _, folder in run_folders.folders_of(run):
         if node.is_local:
             continue
-        reach = Reach(node)
+        client = NodeClient(node)
         try:
-            reach.checked(reach.ask("run_remove", root=folder, run=run.info.id))
+            client.raise_for_reply(client.call("run_remove", root=folder, run=run.info.id))
         except NodeError as error:
             hint = "prune --here removes what is on this machine, and leaves the nodes alone."
             raise NodeError(error.node, error.message.removeprefix(f"{error.node}: "), hint) from (
                 error
             )
         finally:
-            reach.drop()
+            client.close()

@@ -17,8 +17,8 @@ from launcher.errors import BusyError, CheckpointError, UsageError
 from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy, run_folders
-from launcher.remote.file_copy import Here, Machine, Progress, There
-from launcher.remote.node_client import Reach
+from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles, Progress
+from launcher.remote.node_client import NodeClient
 from launcher.store.event_log import read_state
 from launcher.store.run import StoredRun
 
@@ -54,17 +54,17 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Site:
-    """The machine that a job runs on. `reach` is None for this one; `root`: the run there."""
+    """The machine that a job runs on. `client` is None for this one; `root`: the run there."""
 
     node: Node
-    machine: Machine
+    machine: FileHost
     root: str
     cpus: int
-    reach: Reach | None = None
+    client: NodeClient | None = None
 
     @property
     def is_here(self) -> bool:
-        return self.reach is None
+        return self.client is None
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
     node = _node(run, request.node)
     _refuse_held_device(run, node, request.share_device)
     if node.is_local:
-        yield Site(node, Here(), str(run.paths.root), len(os.sched_getaffinity(0)))
+        yield Site(node, LocalFiles(), str(run.paths.root), len(os.sched_getaffinity(0)))
         return
-    reach = Reach(node)
+    client = NodeClient(node)
     try:
-        facts = reach.checked(reach.ask("facts"))
+        facts = client.raise_for_reply(client.call("facts"))
         cpus = max(1, len(facts.get("cpus", ())))
-        yield Site(node, There(reach), run_folders.root_on(run, reach), cpus, reach)
+        yield Site(node, NodeFiles(client), run_folders.root_on(run, client), cpus, client)
     finally:
-        reach.drop()
+        client.close()
 
 
 def command_of(
@@ -114,7 +114,7 @@ def command_of(
         there = model
         if not site.is_here:
             there = f"{folder}/model/{os.path.basename(model)}"
-            file_copy.bring(Here(), model, site.machine, there, progress)
+            file_copy.bring(LocalFiles(), model, site.machine, there, progress)
         # What each image was taken for, also where the folder does not say it.
         made = folder if site.is_here else f"{folder}/export"
         words = ("--onnx_path", there, "--dataset_path", _data(run, request.data_path, site))
@@ -208,7 +208,7 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
             raise UsageError(f"no checkpoint {name}", f"Looked for on {where} and here.")
         return found[0], found[1].path
     wanted = restart.wanted_of(run, read_state(run.paths.root), world_size=None)
-    taken = checkpoint_choice.take(stores, wanted)
+    taken = checkpoint_choice.select(stores, wanted)
     if taken.store is None or taken.choice.path is None:
         raise CheckpointError(f"{run.info.id}: {taken.choice.why}")
     return taken.store, taken.choice.path

@@ -20,8 +20,8 @@ from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Message
 from launcher.process.log import say
 from launcher.remote import file_copy
-from launcher.remote.file_copy import Here, There
-from launcher.remote.node_client import Reach
+from launcher.remote.file_copy import LocalFiles, NodeFiles
+from launcher.remote.node_client import NodeClient
 from launcher.remote.sync import Copy, Files
 from launcher.store import run as run_files
 from launcher.store.job import Job
@@ -36,8 +36,8 @@ def run(paths: RunPaths, job: Job) -> int | None:
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     profile = run_files.load(paths.root).profile
-    reach = _reach(paths, job)
-    follower = _Follower(reach, job, paths.job(job.id), profile.limits.unreachable_s)
+    client = _client(paths, job)
+    follower = _Follower(client, job, paths.job(job.id), profile.limits.unreachable_s)
     thread = threading.Thread(target=follower.run, name="job", daemon=True)
     thread.start()
     is_told = False
@@ -46,36 +46,36 @@ def run(paths: RunPaths, job: Job) -> int | None:
         follower.ping()
         if asked and not is_told:
             with contextlib.suppress(NodeError):
-                reach.checked(reach.ask("job_stop", folder=job.folder))
+                client.raise_for_reply(client.call("job_stop", folder=job.folder))
                 is_told = True
     try:
         if follower.exit_code == 0 and job.export_to:
-            _fetch_exported(There(reach), job)
+            _fetch_exported(NodeFiles(client), job)
         if follower.is_over:
-            reach.ask("job_clear", folder=job.folder)
+            client.call("job_clear", folder=job.folder)
     except LaunchError as error:
         _last_word(paths.job(job.id), str(error))
         return follower.exit_code or 1
     finally:
-        reach.drop()
+        client.close()
     return follower.exit_code
 
 
 def stop(paths: RunPaths, job: Job) -> None:
     """Ends it there when nobody follows it any more; a node that is away ends it by itself."""
     with contextlib.suppress(LaunchError):
-        reach = _reach(paths, job)
-        reach.ask("job_stop", folder=job.folder)
-        reach.drop()
+        client = _client(paths, job)
+        client.call("job_stop", folder=job.folder)
+        client.close()
 
 
 class _Follower:
     """Starts the job, then copies its log until it is over; a thread of its own."""
 
-    def __init__(self, reach: Reach, job: Job, here: JobPaths, unreachable_s: float) -> None:
+    def __init__(self, client: NodeClient, job: Job, here: JobPaths, unreachable_s: float) -> None:
         self.exit_code: int | None = None
         self.is_over = False
-        self._reach = reach
+        self._client = client
         self._job = job
         self._here = here
         self._copy = Copy(here.root, Files(("log.txt",), ()))
@@ -99,7 +99,7 @@ class _Follower:
                 self._ask_start()
             self._follow()
         except NodeError as error:
-            self._reach.drop()
+            self._client.close()
             away_s = time.monotonic() - self._heard
             if away_s > self._unreachable_s:
                 why = f"not reached for {away_s:.0f} s, and the job may go on there: {error}"
@@ -116,9 +116,9 @@ class _Follower:
                 stream.write(b"\n")
 
     def _ask_start(self) -> None:
-        reply = self._reach.ask("job_start", folder=self._job.folder, job=to_plain(self._job))
+        reply = self._client.call("job_start", folder=self._job.folder, job=to_plain(self._job))
         if not reply.get("ok"):
-            raise LaunchError(f"{self._reach.label}: {reply.get('error', 'it refused')}")
+            raise LaunchError(f"{self._client.label}: {reply.get('error', 'it refused')}")
         self._is_started = True
 
     def _follow(self) -> None:
@@ -126,7 +126,7 @@ class _Follower:
         witness = self._here.root / f".witness-{secrets.token_hex(8)}"
         witness.touch()
         try:
-            stream, lines = self._reach.start(
+            stream, lines = self._client.open_stream(
                 "job_follow",
                 SILENT_S,
                 folder=self._job.folder,
@@ -135,27 +135,27 @@ class _Follower:
             )
             self._stream, self._heard = stream, time.monotonic()
             try:
-                reply, _ = self._reach.reply(stream, lines, self._take)
+                reply, _ = self._client.reply(stream, lines, self._take)
             finally:
                 self._stream = None
                 stream.close()
         finally:
             witness.unlink(missing_ok=True)
-        self._reach.checked(reply)
+        self._client.raise_for_reply(reply)
         code = reply.get("exit_code")
         self.exit_code = code if isinstance(code, int) else None
         self.is_over = True
 
     def _take(self, message: Message) -> None:
         if not self._copy.take(message):
-            raise NodeError(self._reach.label, "its log does not fit to what is here")
+            raise NodeError(self._client.label, "its log does not fit to what is here")
 
 
-def _fetch_exported(there: There, job: Job) -> None:
+def _fetch_exported(there: NodeFiles, job: Job) -> None:
     """Raises `LaunchError`."""
     folder = f"{job.folder}/export"
     for name in there.names(folder):
-        file_copy.bring(there, f"{folder}/{name}", Here(), str(Path(job.export_to, name)))
+        file_copy.bring(there, f"{folder}/{name}", LocalFiles(), str(Path(job.export_to, name)))
 
 
 def _last_word(here: JobPaths, text: str) -> None:
@@ -164,9 +164,9 @@ def _last_word(here: JobPaths, text: str) -> None:
         log.write(f"effnet-launch: {text}\n")
 
 
-def _reach(paths: RunPaths, job: Job) -> Reach:
+def _client(paths: RunPaths, job: Job) -> NodeClient:
     """Raises `LaunchError`."""
     for node in run_files.load(paths.root).profile.nodes:
         if node.label == job.node:
-            return Reach(node)
+            return NodeClient(node)
     raise LaunchError(f"no node {job.node!r} in the profile of {paths.root.name}")

@@ -23,7 +23,7 @@ from launcher.core.checks.facts import (
     Data,
     Folder,
     Interface,
-    Machine,
+    MachineFacts,
     Question,
     Route,
     Split,
@@ -42,10 +42,10 @@ MASTER_PORTS = range(20000, 32000)
 ROUTE_LIMIT_S = 4.0
 
 
-def machine(question: Question) -> Machine:
+def machine(question: Question) -> MachineFacts:
     """All of it but devices, which take seconds. `question`'s paths are this machine's."""
     environment, problems = after_setup(question.environment, question.setup)
-    return Machine(
+    return MachineFacts(
         host_name=socket.gethostname(),
         user=_user(),
         home=os.path.expanduser("~"),

@@ -18,9 +18,9 @@ from launcher.core.plan.model import NodeFacts, Plan, RunContext
 from launcher.core.profile.model import Profile, ip_address
 from launcher.ipc.channel import Message
 from launcher.machine import device_ips
-from launcher.remote.host_keys import Ask
+from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.mpirun_ssh import needs_ssh_config
-from launcher.remote.node_client import Reach, of_all, reaches_of
+from launcher.remote.node_client import NodeClient, call_all, clients_of
 
 
 def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
@@ -36,7 +36,7 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
 
 
 def facts(
-    profile: Profile, run: str, reaches: Mapping[str, Reach]
+    profile: Profile, run: str, clients: Mapping[str, NodeClient]
 ) -> tuple[Mapping[str, NodeFacts], int]:
     """(what all nodes know of themselves, the master's port; 0: to be chosen here).
 
@@ -45,21 +45,21 @@ def facts(
     address = profile.master.address or profile.nodes[0].address
     master = master_node(profile, address)
 
-    def question(reach: Reach) -> Message:
-        node = reach.node
+    def question(client: NodeClient) -> Message:
+        node = client.node
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
-        reply = reach.ask(
+        reply = client.call(
             "facts",
             runs_directory=node.runs_directory,
             master=where,
             devices=device_ips.wanted(profile, node),
         )
-        return reach.checked(reply)
+        return client.raise_for_reply(reply)
 
     found = dict(local_facts(profile))
     port = profile.master.port
-    for label, reply in of_all(reaches, question).items():
+    for label, reply in call_all(clients, question).items():
         runs = str(reply.get("runs_directory", "")).rstrip("/")
         found[label] = NodeFacts(
             run_directory=f"{runs}/{run}" if runs else "",
@@ -80,7 +80,7 @@ def ip_of(address: str) -> str:
     return "" if ip_address(address) is None else address
 
 
-def introduce(profile: Profile, ask: Ask | None = None) -> None:
+def introduce(profile: Profile, confirm_host: ConfirmHost | None = None) -> None:
     """Connects to every node once, before anything is written: an unknown host is asked about.
 
     Raises `NodeError`.
@@ -89,14 +89,14 @@ def introduce(profile: Profile, ask: Ask | None = None) -> None:
 
     def one_at_a_time(question: str) -> bool:
         with lock:
-            return ask is not None and ask(question)
+            return confirm_host is not None and confirm_host(question)
 
-    reaches = reaches_of(profile, None if ask is None else one_at_a_time)
+    clients = clients_of(profile, None if confirm_host is None else one_at_a_time)
     try:
-        facts(profile, "", reaches)
+        facts(profile, "", clients)
     finally:
-        for reach in reaches.values():
-            reach.drop()
+        for client in clients.values():
+            client.close()
 
 
 def plan_attempt(

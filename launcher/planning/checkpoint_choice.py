@@ -18,7 +18,7 @@ HERE = "this machine"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CheckpointQuery:
     """What is looked for: `name` is `auto`, a file's name, or its path.
 
     `steps_done`: steps that the run has done; `world_size`: that of what shall use it, None when it
@@ -32,23 +32,25 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Selection:
     """The choice, and the store that it lies in: None where nothing was found."""
 
     choice: ResumeChoice
     store: Store | None
 
 
-def choose(run: StoredRun, wanted: Wanted) -> ResumeChoice:
+def choose(run: StoredRun, wanted: CheckpointQuery) -> ResumeChoice:
     """What would be taken. Never raises for a bad checkpoint; `NodeError` for an absent node."""
     with stores_of(run, wanted.before) as stores:
-        return _told(take(stores, wanted), stores[0])
+        return _told(select(stores, wanted), stores[0])
 
 
-def fetch(run: StoredRun, wanted: Wanted, progress: Progress | None = None) -> ResumeChoice:
+def fetch(
+    run: StoredRun, wanted: CheckpointQuery, progress: Progress | None = None
+) -> ResumeChoice:
     """The same, and it is brought to where rank 0 reads it. Raises `LaunchError`."""
     with stores_of(run, wanted.before) as stores:
-        taken, target = take(stores, wanted), stores[0]
+        taken, target = select(stores, wanted), stores[0]
         choice = _told(taken, target)
         if taken.store is None or taken.choice.path is None or not choice.copied_to:
             return choice
@@ -58,7 +60,7 @@ def fetch(run: StoredRun, wanted: Wanted, progress: Progress | None = None) -> R
         return replace(choice, path=path, copied_bytes=copied)
 
 
-def take(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
+def select(stores: tuple[Store, ...], wanted: CheckpointQuery) -> Selection:
     """The newest whole one of all stores, or the one of that name. Raises `NodeError`."""
     if wanted.name == AUTO:
         return _newest(stores, wanted)
@@ -66,7 +68,7 @@ def take(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
     if found is not None:
         return _named(*found, wanted)
     path = stores[0].path_of(wanted.name)
-    return Taken(ResumeChoice(None, f"{path}: its file is missing"), None)
+    return Selection(ResumeChoice(None, f"{path}: its file is missing"), None)
 
 
 def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointFacts] | None:
@@ -86,7 +88,7 @@ def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointF
     return None
 
 
-def _newest(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
+def _newest(stores: tuple[Store, ...], wanted: CheckpointQuery) -> Selection:
     found: dict[str, tuple[Store, CheckpointFacts]] = {}
     absent: list[Skipped] = []
     for store in stores:
@@ -110,23 +112,23 @@ def _newest(stores: tuple[Store, ...], wanted: Wanted) -> Taken:
     )
     choice = replace(choice, skipped=(*choice.skipped, *absent))
     if choice.path is None:
-        return Taken(choice, None)
+        return Selection(choice, None)
     store = found[choice.path][0]
-    return Taken(replace(choice, path=_plain(choice.path, store, stores[0])), store)
+    return Selection(replace(choice, path=_plain(choice.path, store, stores[0])), store)
 
 
 def _plain(path: str, store: Store, target: Store) -> str:
     return path if store is target else path.partition(":")[2]
 
 
-def _named(store: Store, facts: CheckpointFacts, wanted: Wanted) -> Taken:
+def _named(store: Store, facts: CheckpointFacts, wanted: CheckpointQuery) -> Selection:
     choice = checkpoints.choose_verified(
         (facts,), wanted.steps_done, wanted.world_size, store.sha256_of
     )
     if choice.path is None:
         why = choice.skipped[0].why if choice.skipped else "it is not there"
-        return Taken(ResumeChoice(None, f"{facts.path}: {why}", skipped=choice.skipped), None)
-    return Taken(replace(choice, why="the checkpoint that was asked for"), store)
+        return Selection(ResumeChoice(None, f"{facts.path}: {why}", skipped=choice.skipped), None)
+    return Selection(replace(choice, why="the checkpoint that was asked for"), store)
 
 
 def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
@@ -135,7 +137,7 @@ def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
     return (*stores, LocalStore(checkpoints.NOWHERE))
 
 
-def _told(taken: Taken, target: Store) -> ResumeChoice:
+def _told(taken: Selection, target: Store) -> ResumeChoice:
     store = taken.store
     if store is None or store is target or store.machine.label == target.machine.label:
         return taken.choice

@@ -11,8 +11,8 @@ from launcher.core.profile.model import Node, Profile
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.text.codec import from_plain
 from launcher.remote import run_folders
-from launcher.remote.file_copy import Here, Machine, There
-from launcher.remote.node_client import Reach
+from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
+from launcher.remote.node_client import NodeClient
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
@@ -20,7 +20,7 @@ from launcher.store.run import StoredRun
 class Store(Protocol):
     """A folder of checkpoints. What asks a node raises `NodeError`."""
 
-    machine: Machine
+    machine: FileHost
     folder: str
 
     def find(self) -> tuple[CheckpointFacts, ...]: ...
@@ -38,7 +38,7 @@ class LocalStore:
     """A folder that this machine sees."""
 
     def __init__(self, folder: Path) -> None:
-        self.machine: Machine = Here()
+        self.machine: FileHost = LocalFiles()
         self.folder = str(folder)
 
     def find(self) -> tuple[CheckpointFacts, ...]:
@@ -59,21 +59,23 @@ class LocalStore:
 class NodeStore:
     """A folder on a node: the node reads and digests its files itself."""
 
-    def __init__(self, reach: Reach, folder: str) -> None:
-        self.machine: Machine = There(reach)
+    def __init__(self, client: NodeClient, folder: str) -> None:
+        self.machine: FileHost = NodeFiles(client)
         self.folder = folder
-        self._reach = reach
+        self._client = client
 
     def find(self) -> tuple[CheckpointFacts, ...]:
-        reply = self._reach.checked(self._reach.ask("checkpoints", folder=self.folder))
+        reply = self._client.raise_for_reply(self._client.call("checkpoints", folder=self.folder))
         return tuple(from_plain(CheckpointFacts, item) for item in reply["found"])
 
     def facts_of(self, path: str) -> CheckpointFacts:
-        reply = self._reach.checked(self._reach.ask("checkpoint", path=path))
+        reply = self._client.raise_for_reply(self._client.call("checkpoint", path=path))
         return from_plain(CheckpointFacts, reply["facts"])
 
     def sha256_of(self, path: str) -> str | None:
-        reply = self._reach.checked(self._reach.ask("checkpoint", path=path, verify=True))
+        reply = self._client.raise_for_reply(
+            self._client.call("checkpoint", path=path, verify=True)
+        )
         digest = reply.get("sha256")
         return digest if isinstance(digest, str) else None
 
@@ -120,7 +122,7 @@ def _store(
     here = checkpoints.checkpoint_folder(run.paths.root, profile)
     if node.is_local or (profile.checkpoint.shared and here.is_dir()):
         return LocalStore(here)
-    reach = Reach(node)
-    stack.callback(reach.drop)
+    client = NodeClient(node)
+    stack.callback(client.close)
     folder = folder or profile.checkpoint.directory
-    return NodeStore(reach, folder or f"{run_folders.root_on(run, reach)}/checkpoint")
+    return NodeStore(client, folder or f"{run_folders.root_on(run, client)}/checkpoint")

@@ -11,7 +11,7 @@ from launcher.core.run.fold import RunState
 from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
-from launcher.planning.checkpoint_choice import AUTO, Wanted
+from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
 from launcher.process.log import say
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
@@ -39,13 +39,13 @@ def wanted_of(
     *,
     world_size: int | None = -1,
     before: Profile | None = None,
-) -> Wanted:
+) -> CheckpointQuery:
     """What to look for: `auto`, or a checkpoint's name or path.
 
     `world_size`: that of what shall use it, None when it does not matter; else the profile's.
     """
     world_size = run.profile.world_size if world_size == -1 else world_size
-    return Wanted(name, _steps_done(run, state), world_size, before)
+    return CheckpointQuery(name, _steps_done(run, state), world_size, before)
 
 
 def choice_for(

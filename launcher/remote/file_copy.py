@@ -15,7 +15,7 @@ from typing import Protocol
 
 from launcher.core.run.paths import MANIFEST_SUFFIX
 from launcher.errors import LaunchError
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.store import atomic
 from launcher.store.atomic import Content
 
@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is copied, bytes so far and bytes in all."""
 
 
-class Machine(Protocol):
+class FileHost(Protocol):
     """Where files are. `label`: a node's name, empty for this machine. All raise `LaunchError`."""
 
     label: str
@@ -37,7 +37,7 @@ class Machine(Protocol):
     def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None: ...
 
 
-class Here:
+class LocalFiles:
     """This machine."""
 
     label = ""
@@ -58,25 +58,25 @@ class Here:
             raise LaunchError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-class There:
+class NodeFiles:
     """A node that SSH reaches."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-        self.label = reach.label
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+        self.label = client.label
 
     def content(self, path: str) -> Content | None:
-        reply = self._reach.checked(self._reach.ask("digest", path=path))
+        reply = self._client.raise_for_reply(self._client.call("digest", path=path))
         size, sha256 = reply.get("bytes"), reply.get("sha256")
         return Content(size, sha256) if isinstance(size, int) and isinstance(sha256, str) else None
 
     def names(self, folder: str) -> list[str]:
         """The plain files of a folder."""
-        reply = self._reach.checked(self._reach.ask("list_files", path=folder))
+        reply = self._client.raise_for_reply(self._client.call("list_files", path=folder))
         return [str(name) for name in reply.get("names", ()) if os.sep not in str(name)]
 
     def read(self, path: str) -> Iterator[bytes]:
-        stream, lines = self._reach.start("read_file", SILENT_S, path=path)
+        stream, lines = self._client.open_stream("read_file", SILENT_S, path=path)
         try:
             while (found := lines.read()) is not None:
                 for line in found:
@@ -84,15 +84,15 @@ class There:
                     if message.get("type") == "file":
                         yield base64.b64decode(message["data"])
                     else:
-                        self._reach.checked(message)
+                        self._client.raise_for_reply(message)
                         return
-            raise self._reach.failed(stream, f"{path}: the connection broke")
+            raise self._client.failed(stream, f"{path}: the connection broke")
         finally:
             stream.close()
 
     def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None:
         request = {"path": path, "bytes": content.size_bytes, "sha256": content.sha256}
-        stream, lines = self._reach.start("write_file", SILENT_S, **request)
+        stream, lines = self._client.open_stream("write_file", SILENT_S, **request)
         try:
             try:
                 for block in blocks:
@@ -100,17 +100,17 @@ class There:
             except OSError as error:
                 # What is wrong there (a full disk, say) is in its reply, when it could say it.
                 stream.end_input()
-                self._reach.checked(self._reach.reply(stream, lines)[0])
-                raise self._reach.failed(stream, str(error)) from error
-            self._reach.checked(self._reach.reply(stream, lines)[0])
+                self._client.raise_for_reply(self._client.reply(stream, lines)[0])
+                raise self._client.failed(stream, str(error)) from error
+            self._client.raise_for_reply(self._client.reply(stream, lines)[0])
         finally:
             stream.close()
 
 
 def bring(
-    source: Machine,
+    source: FileHost,
     path: str,
-    target: Machine,
+    target: FileHost,
     to: str,
     progress: Progress | None = None,
 ) -> int | None:
@@ -138,9 +138,9 @@ def bring(
 
 
 def bring_checkpoint(
-    source: Machine,
+    source: FileHost,
     path: str,
-    target: Machine,
+    target: FileHost,
     folder: str,
     progress: Progress | None = None,
 ) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.errors import HostKeyError
 
-Ask = Callable[[str], bool]
+ConfirmHost = Callable[[str], bool]
 """A question for the person at the terminal -> whether the answer was yes."""
 
 SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")
@@ -31,21 +31,23 @@ def fingerprint(key: bytes) -> str:
     return f"SHA256:{digest.rstrip('=')}"
 
 
-def accept_unknown(node: str, host: str, key_type: str, key: bytes, ask: Ask | None) -> None:
+def accept_unknown(
+    node: str, host: str, key_type: str, key: bytes, confirm_host: ConfirmHost | None
+) -> None:
     """Asks about a host that nobody knows, and notes it.
 
     Raises `HostKeyError` on no, or no answer.
     """
     print_ = fingerprint(key)
     what = f"the host key of {host} is not known: {key_type} {print_}"
-    if ask is None:
+    if confirm_host is None:
         raise HostKeyError(
             node,
             what,
             f"Compare the fingerprint, then log in once by hand (ssh {_ssh_words(host)}), or start"
             " from a terminal, which asks.",
         )
-    if not ask(f"{node}: {what}\nIs this the right host?"):
+    if not confirm_host(f"{node}: {what}\nIs this the right host?"):
         raise HostKeyError(node, f"{what}, and it was not accepted")
     line = f"{host} {key_type} {base64.b64encode(key).decode()}\n"
     path = user_file()

@@ -10,7 +10,7 @@ from launcher.core.plan.model import Plan, PlannedFile
 from launcher.core.profile.model import Node, Profile, StartMethod
 from launcher.core.run.paths import RunPaths
 from launcher.remote.host_keys import host_name
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 
 
 def needs_ssh_config(profile: Profile) -> bool:
@@ -19,7 +19,7 @@ def needs_ssh_config(profile: Profile) -> bool:
     return profile.start_method is StartMethod.MPIRUN and others
 
 
-def with_ssh_files(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> Plan:
+def with_ssh_files(plan: Plan, profile: Profile, clients: Mapping[str, NodeClient]) -> Plan:
     """The plan with the configuration and the host keys that we have verified ourselves.
 
     The first node's user needs a key that the other nodes take. Raises `NodeError`.
@@ -32,7 +32,7 @@ def with_ssh_files(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -
     known = str(folder / "known_hosts")
     others = [node for node in profile.nodes[1:] if not node.is_local]
     config = "\n".join(host_block(node, known) for node in others)
-    keys = "".join(key_line(node, reaches[node.label]) for node in others)
+    keys = "".join(key_line(node, clients[node.label]) for node in others)
     where = "" if first.is_local else first.label
     files = (
         PlannedFile(where, str(folder / "ssh_config"), config, 0o600),
@@ -55,7 +55,7 @@ def host_block(node: Node, known: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def key_line(node: Node, reach: Reach) -> str:
+def key_line(node: Node, client: NodeClient) -> str:
     """The line of one node in a known_hosts file. Raises `NodeError`."""
-    kind, key = reach.connection().host_key()
+    kind, key = client.connection().host_key()
     return f"{host_name(node.address, node.port)} {kind} {key}\n"

@@ -15,7 +15,7 @@ from launcher.core.profile.model import Node, Profile
 from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc.channel import Message
 from launcher.remote import ssh
-from launcher.remote.host_keys import Ask
+from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh import Connection, Stream
 
 NOISE_LIMIT_BYTES = 1 << 20
@@ -46,12 +46,12 @@ class Lines:
         return lines[lines.index(self._mark) + 1 :]
 
 
-class Reach:
+class NodeClient:
     """One node, connected when it is first needed. Thread-safe."""
 
-    def __init__(self, node: Node, ask: Ask | None = None) -> None:
+    def __init__(self, node: Node, confirm_host: ConfirmHost | None = None) -> None:
         self.node = node
-        self._ask = ask
+        self._confirm_host = confirm_host
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
@@ -63,16 +63,16 @@ class Reach:
         """Raises `NodeError`."""
         with self._lock:
             if self._connection is None or not self._connection.is_open:
-                self._drop()
-                self._connection = ssh.connect(self.node, self._ask)
+                self._close()
+                self._connection = ssh.connect(self.node, self._confirm_host)
             return self._connection
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Closes the connection; the next question opens another."""
         with self._lock:
-            self._drop()
+            self._close()
 
-    def ask(
+    def call(
         self,
         operation: str,
         take: TakeFile | None = None,
@@ -80,14 +80,14 @@ class Reach:
         **fields: Any,
     ) -> Message:
         """One question. -> the reply, whose `ok` may be false. Raises `NodeError`."""
-        stream, lines = self.start(operation, silent_s, **fields)
+        stream, lines = self.open_stream(operation, silent_s, **fields)
         try:
             reply, _ = self.reply(stream, lines, take)
         finally:
             stream.close()
         return reply
 
-    def start(self, operation: str, silent_s: float, **fields: Any) -> tuple[Stream, Lines]:
+    def open_stream(self, operation: str, silent_s: float, **fields: Any) -> tuple[Stream, Lines]:
         """Sends a request. A stream that says nothing for `silent_s` is at its end."""
         mark = f"effnet-{secrets.token_hex(8)}"
         stream = self.connection().start(
@@ -118,14 +118,14 @@ class Reach:
                     take(message)
         raise self.failed(stream, "")
 
-    def checked(self, reply: Message) -> Message:
+    def raise_for_reply(self, reply: Message) -> Message:
         """The reply. Raises `NodeError` when it says that it went wrong."""
         if not reply.get("ok"):
             error = str(reply.get("error", "it refused")).removeprefix(f"{self.label}: ")
             raise NodeError(self.label, error, str(reply.get("hint", "")))
         return reply
 
-    def _drop(self) -> None:
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -153,19 +153,21 @@ def missing_module(errors: str) -> str:
     return found[-1] if found else ""
 
 
-def reaches_of(profile: Profile, ask: Ask | None = None) -> dict[str, Reach]:
+def clients_of(profile: Profile, confirm_host: ConfirmHost | None = None) -> dict[str, NodeClient]:
     """One for each node that only SSH reaches, by name. Nothing is connected yet."""
-    return {node.label: Reach(node, ask) for node in profile.nodes if not node.is_local}
+    return {
+        node.label: NodeClient(node, confirm_host) for node in profile.nodes if not node.is_local
+    }
 
 
-def of_all(
-    reaches: Mapping[str, Reach], question: Callable[[Reach], Message]
+def call_all(
+    clients: Mapping[str, NodeClient], question: Callable[[NodeClient], Message]
 ) -> dict[str, Message]:
     """Asks all nodes at once. Raises `NodeError` with what is wrong on each of them."""
-    if not reaches:
+    if not clients:
         return {}
-    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(reaches))) as pool:
-        futures = {label: pool.submit(question, reach) for label, reach in reaches.items()}
+    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(clients))) as pool:
+        futures = {label: pool.submit(question, client) for label, client in clients.items()}
     errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
     if len(errors) > 1:
         first, *others = errors

@@ -10,7 +10,7 @@ from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Node, Profile
 from launcher.errors import LaunchError
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.store.run import StoredRun
 
 
@@ -59,12 +59,12 @@ def planned_root(run: StoredRun, node: Node) -> str:
     return ""
 
 
-def root_on(run: StoredRun, reach: Reach) -> str:
+def root_on(run: StoredRun, client: NodeClient) -> str:
     """The same; a node that no attempt has used is asked. Raises `NodeError`."""
-    node = reach.node
+    node = client.node
     planned = planned_root(run, node)
     if planned:
         return planned
-    reply = reach.checked(reach.ask("facts", runs_directory=node.runs_directory))
+    reply = client.raise_for_reply(client.call("facts", runs_directory=node.runs_directory))
     runs = str(reply.get("runs_directory", "")).rstrip("/")
     return f"{runs}/{run.info.id}" if runs else str(run.paths.root)

@@ -23,7 +23,7 @@ import paramiko
 from launcher.core.profile.model import Node
 from launcher.errors import LoginError, NodeError
 from launcher.remote import host_keys
-from launcher.remote.host_keys import Ask
+from launcher.remote.host_keys import ConfirmHost
 
 CONNECT_S = 10.0
 KEEPALIVE_S = 15
@@ -185,13 +185,13 @@ def quoted(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
-def connect(node: Node, ask: Ask | None = None) -> Connection:
+def connect(node: Node, confirm_host: ConfirmHost | None = None) -> Connection:
     """Connects, and verifies who answers. Raises `NodeError`.
 
-    `ask` is asked about an unknown host key; without it such a host is refused.
+    `confirm_host` is asked about an unknown host key; without it such a host is refused.
     """
     with _setting_up:
-        return _connect(target_of(node), ask, ())
+        return _connect(target_of(node), confirm_host, ())
 
 
 def target_of(node: Node) -> Target:
@@ -228,7 +228,9 @@ def _user_config() -> paramiko.SSHConfig:
     return paramiko.SSHConfig.from_path(path)
 
 
-def _connect(target: Target, ask: Ask | None, through: tuple[str, ...]) -> Connection:
+def _connect(
+    target: Target, confirm_host: ConfirmHost | None, through: tuple[str, ...]
+) -> Connection:
     """Through its jump hosts first, each of which may have jump hosts of its own."""
     clients: list[paramiko.SSHClient] = []
     sock = None
@@ -239,7 +241,7 @@ def _connect(target: Target, ask: Ask | None, through: tuple[str, ...]) -> Conne
         user, _, rest = last.rpartition("@")
         host, _, port = rest.partition(":")
         jump = _target(target.node, host, user, int(port or 22), (), ",".join(before))
-        inner = _connect(jump, ask, (*through, last))
+        inner = _connect(jump, confirm_host, (*through, last))
         clients += inner._clients
         transport = clients[-1].get_transport()
         try:
@@ -254,7 +256,7 @@ def _connect(target: Target, ask: Ask | None, through: tuple[str, ...]) -> Conne
     client = paramiko.SSHClient()
     try:
         _load_host_keys(client)
-        client.set_missing_host_key_policy(_Policy(target, ask))
+        client.set_missing_host_key_policy(_Policy(target, confirm_host))
         _log_in(client, target, sock)
     except BaseException:
         client.close()
@@ -341,13 +343,13 @@ def _drain_stderr(channel: paramiko.Channel, into: list[bytes]) -> None:
 class _Policy(paramiko.MissingHostKeyPolicy):
     """Refuses, or asks the person at the terminal."""
 
-    def __init__(self, target: Target, ask: Ask | None) -> None:
+    def __init__(self, target: Target, confirm_host: ConfirmHost | None) -> None:
         self._target = target
-        self._ask = ask
+        self._confirm_host = confirm_host
 
     def missing_host_key(
         self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
         host_keys.accept_unknown(
-            self._target.node, hostname, key.get_name(), key.asbytes(), self._ask
+            self._target.node, hostname, key.get_name(), key.asbytes(), self._confirm_host
         )

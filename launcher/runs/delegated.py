@@ -20,8 +20,8 @@ from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import InvalidError, LaunchError, NodeError
 from launcher.ipc.channel import Message
 from launcher.remote.file_copy import Progress
-from launcher.remote.host_keys import Ask
-from launcher.remote.node_client import Reach
+from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.node_client import NodeClient
 from launcher.store import atomic, run
 from launcher.store.run import StartRequest
 
@@ -69,14 +69,14 @@ def ask(root: Path, operation: str, progress: Progress | None = None, **fields: 
     home = home_of(root)
     if home is None:
         raise LaunchError(f"{root.name} is no copy of a run elsewhere")
-    reach = Reach(node_of(root))
+    client = NodeClient(node_of(root))
     try:
-        return checked(reach, reach.ask(operation, told, SILENT_S, root=home.root, **fields))
+        return checked(client, client.call(operation, told, SILENT_S, root=home.root, **fields))
     finally:
-        reach.drop()
+        client.close()
 
 
-def checked(reach: Reach, reply: Message) -> Message:
+def checked(client: NodeClient, reply: Message) -> Message:
     """The reply. Raises the error that it tells of, as if it were from here."""
     if reply.get("ok"):
         return reply
@@ -85,40 +85,40 @@ def checked(reach: Reach, reply: Message) -> Message:
     found = ERRORS.get(kind)
     if found is None:
         # It may be of another node, which the first one has asked.
-        node = str(reply.get("node") or reach.label)
+        node = str(reply.get("node") or client.label)
         raise NodeError(node, text.removeprefix(f"{node}: "), hint)
     if issubclass(found, InvalidError):
         raise found(text, tuple(map(str, reply.get("problems", ()))), hint)
     raise found(text, hint)
 
 
-def introduce(profile: Profile, confirm: Ask | None) -> str:
+def introduce(profile: Profile, confirm: ConfirmHost | None) -> str:
     """Connects to the first node, and from there to the others. -> the runs folder there.
 
     Raises `NodeError`.
     """
-    reach = Reach(profile.nodes[0], confirm)
+    client = NodeClient(profile.nodes[0], confirm)
     runs = profile.nodes[0].runs_directory
     try:
-        asked = reach.ask("run_introduce", profile=profile.to_json(), runs_directory=runs)
-        reply = checked(reach, asked)
+        asked = client.call("run_introduce", profile=profile.to_json(), runs_directory=runs)
+        reply = checked(client, asked)
     finally:
-        reach.drop()
+        client.close()
     return str(reply["runs"])
 
 
 def preflight(
-    profile: Profile, sets: Sequence[tuple[str, str]], data_path: str, confirm: Ask | None
+    profile: Profile, sets: Sequence[tuple[str, str]], data_path: str, confirm: ConfirmHost | None
 ) -> tuple[Row, ...]:
     """What the first node sees of itself and of the others. Raises `NodeError`."""
     first = profile.nodes[0].label
-    reach = Reach(profile.nodes[0], confirm)
+    client = NodeClient(profile.nodes[0], confirm)
     fields = {"sets": [list(pair) for pair in sets], "data_path": data_path}
     try:
-        asked = reach.ask("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
-        rows = checked(reach, asked)["rows"]
+        asked = client.call("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
+        rows = checked(client, asked)["rows"]
     finally:
-        reach.drop()
+        client.close()
     text = "SSH connects; the supervisor will be there, so the others were asked from there"
     reached = Row("reachable", first, RowState.OK, text)
     return (reached, *(_seen_from(first, from_plain(Row, row)) for row in rows))
@@ -148,9 +148,9 @@ def start(
     paths = run.create(root, info, profile, request)
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
-    reach = Reach(profile.nodes[0])
+    client = NodeClient(profile.nodes[0])
     try:
-        reply = reach.ask(
+        reply = client.call(
             "run_start",
             None,
             SILENT_S,
@@ -167,9 +167,9 @@ def start(
         hint = f"It may have begun there all the same: effnet-launch status {info.id}"
         raise NodeError(error.node, text, hint) from error
     finally:
-        reach.drop()
+        client.close()
     try:
-        checked(reach, reply)
+        checked(client, reply)
     except LaunchError:
         shutil.rmtree(root, ignore_errors=True)  # it never began
         raise

@@ -26,7 +26,7 @@ from launcher.ipc.channel import Channel, ChannelClosedError, Message
 from launcher.ipc.endpoint import Door
 from launcher.process.daemon import Tell, carry_out
 from launcher.process.log import say
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.remote.tree_sync import TreeCopy
 from launcher.runs import delegated
 from launcher.store import atomic, log_limit
@@ -42,13 +42,13 @@ AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 class Copying:
     """Copies until the run is over: a thread of its own, which never waits for clients."""
 
-    def __init__(self, paths: RunPaths, reach: Reach, home: delegated.Home) -> None:
+    def __init__(self, paths: RunPaths, client: NodeClient, home: delegated.Home) -> None:
         self.is_over = False
         self.is_whole = threading.Event()
         """Set when all that was there at the beginning is here."""
         self.trouble = ""
         self._paths = paths
-        self._reach = reach
+        self._client = client
         self._home = home
         self._copy = TreeCopy(paths.root, {"profile.json": _profile_from_there})
         self._stream: Any = None
@@ -75,7 +75,7 @@ class Copying:
         try:
             self._follow()
         except (LaunchError, OSError, ValueError) as error:
-            self._reach.drop()
+            self._client.close()
             if isinstance(error, LaunchError) and not isinstance(error, NodeError):
                 # The node itself says that there is nothing to follow.
                 self._says(str(error))
@@ -87,7 +87,7 @@ class Copying:
 
     def _follow(self) -> None:
         fields = {"root": self._home.root, "known": self._copy.known()}
-        stream, lines = self._reach.start("run_follow", SILENT_S, **fields)
+        stream, lines = self._client.open_stream("run_follow", SILENT_S, **fields)
         self._stream = stream
         try:
             while (found := lines.read()) is not None:
@@ -95,7 +95,7 @@ class Copying:
                     self._take(json.loads(line))
                     if self.is_over:
                         return
-            raise self._reach.failed(stream, "the connection broke")
+            raise self._client.failed(stream, "the connection broke")
         finally:
             self._stream = None
             stream.close()
@@ -109,7 +109,7 @@ class Copying:
             if message.get("is_in_step"):
                 self._is_in_step()
         elif kind == "reply":
-            delegated.checked(self._reach, message)
+            delegated.checked(self._client, message)
             self._is_in_step()
             self.is_over = True
 
@@ -140,11 +140,11 @@ class Follower:
         self._root = root
         self._paths = RunPaths(root)
         self._home = home
-        self._reach = Reach(delegated.node_of(root))
+        self._client = NodeClient(delegated.node_of(root))
         self._selector = selectors.DefaultSelector()
         self._clients: list[Channel] = []
         self._door = Door(root, "supervisor", self._paths.supervisor, {"token": root.name})
-        self.copying = Copying(self._paths, self._reach, home)
+        self.copying = Copying(self._paths, self._client, home)
         limit = log_limit.bytes_of(run_files.load(root).profile)
         self._limit = log_limit.LogLimit(root, limit)
 
@@ -169,7 +169,7 @@ class Follower:
         for client in self._clients:
             client.close()
         self._door.close()
-        self._reach.drop()
+        self._client.close()
 
     def _ready(self, source: object) -> None:
         if self._door.is_at(source):
@@ -189,8 +189,8 @@ class Follower:
     def _answer(self, client: Channel, message: Message) -> None:
         """In a thread of its own: it waits for the network."""
         try:
-            asked = self._reach.ask("run_ask", root=self._home.root, request=message)
-            reply = delegated.checked(self._reach, asked)
+            asked = self._client.call("run_ask", root=self._home.root, request=message)
+            reply = delegated.checked(self._client, asked)
         except LaunchError as error:
             reply = {"ok": False, "error": str(error)}
         reply.pop("type", None)

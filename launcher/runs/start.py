@@ -17,7 +17,7 @@ from launcher.errors import BusyError, LaunchError, UsageError
 from launcher.planning import attempt, settings
 from launcher.planning.attempt import data_path_of, run_id
 from launcher.reading.folders import runs_directory
-from launcher.remote.host_keys import Ask
+from launcher.remote.host_keys import ConfirmHost
 from launcher.runs import delegated
 from launcher.runs.control import (
     spawn_supervisor,
@@ -55,7 +55,7 @@ def start_run(
     name: str = "",
     data_path: str = "",
     command: Sequence[str] = (),
-    ask: Ask | None = None,
+    ask: ConfirmHost | None = None,
     resume: str = "",
     look: Callable[[], object] = lambda: None,
 ) -> str:

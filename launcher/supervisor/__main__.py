@@ -30,7 +30,7 @@ from launcher.planning import restart
 from launcher.process.daemon import Tell, carry_out
 from launcher.process.log import say
 from launcher.remote.mpirun_ssh import with_ssh_files
-from launcher.remote.node_client import reaches_of
+from launcher.remote.node_client import clients_of
 from launcher.store import atomic, log_limit
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
@@ -52,13 +52,13 @@ class Supervisor:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
-        self._reaches = reaches_of(run.profile)
+        self._nodes = clients_of(run.profile)
         self._port: planning_port.PortClaim | None = None
         self._clients: list[Channel] = []
         self._stop_pending: Message | None = None
         self._waiting_since = 0.0
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
-        limit = log_limit.bytes_of(run.profile) if self._reaches else 0
+        limit = log_limit.bytes_of(run.profile) if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
         self._door = Door(
             run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
@@ -129,13 +129,13 @@ class Supervisor:
             resume=resume,
         )
         try:
-            plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._reaches)
+            plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._nodes)
             self._run.paths.stop.unlink(missing_ok=True)
             run_files.write_planned(plan.files)
             attempt = self._run.paths.attempt(number)
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
-            links = orders.links(plan, self._run.profile, self._reaches)
+            links = orders.links(plan, self._run.profile, self._nodes)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))
             self._release()
@@ -149,7 +149,7 @@ class Supervisor:
 
     def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
         run = self._run
-        facts, port = prepare.facts(run.profile, run.info.id, self._reaches)
+        facts, port = prepare.facts(run.profile, run.info.id, self._nodes)
         if port == 0:
             address = run.profile.master.address or run.profile.nodes[0].address
             self._port = planning_port.PortClaim("127.0.0.1" if address == "localhost" else address)
@@ -169,7 +169,7 @@ class Supervisor:
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_text())
-            links = orders.links(plan, self._run.profile, self._reaches)
+            links = orders.links(plan, self._run.profile, self._nodes)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed, attempt=number, failure=failure)

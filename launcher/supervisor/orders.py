@@ -14,13 +14,13 @@ from launcher.core.plan.orders import Limits, NodeOrder, ProcessOrder, token_of,
 from launcher.core.profile.model import Profile
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import to_plain
-from launcher.remote.node_client import Reach
+from launcher.remote.node_client import NodeClient
 from launcher.store import log_limit
 from launcher.supervisor.agent_links import NodeLink
 from launcher.supervisor.ssh_transport import SshTransport
 
 
-def links(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> tuple[NodeLink, ...]:
+def links(plan: Plan, profile: Profile, clients: Mapping[str, NodeClient]) -> tuple[NodeLink, ...]:
     """A link for each node of the plan."""
     token = token_of(plan.run, plan.attempt)
     here = Path(plan.run_directory)
@@ -33,7 +33,7 @@ def links(plan: Plan, profile: Profile, reaches: Mapping[str, Reach]) -> tuple[N
         else:
             files = tuple((f.path, f.content, f.mode) for f in plan.files if f.node == node.name)
             folder = RunPaths(here).attempt(plan.attempt).root
-            transport = SshTransport(reaches[node.name], order, folder, files)
+            transport = SshTransport(clients[node.name], order, folder, files)
         found.append(NodeLink(transport, order))
     return tuple(found)
 

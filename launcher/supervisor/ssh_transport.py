@@ -25,7 +25,7 @@ from launcher.core.text.codec import to_plain
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import say
-from launcher.remote.node_client import Lines, Reach
+from launcher.remote.node_client import Lines, NodeClient
 from launcher.remote.ssh import Stream
 from launcher.remote.sync import Copy, files_of
 from launcher.store.journal import read_lines
@@ -47,12 +47,12 @@ class SshTransport:
     is_remote = True
 
     def __init__(
-        self, reach: Reach, order: NodeOrder, here: Path, files: tuple[NodeFile, ...] = ()
+        self, client: NodeClient, order: NodeOrder, here: Path, files: tuple[NodeFile, ...] = ()
     ) -> None:
         self.node = order.node
         self.clock_ahead_s = 0.0
         """How much the node's clock is ahead of ours."""
-        self._reach = reach
+        self._client = client
         self._order = order
         self._here = here
         self._files = files
@@ -106,11 +106,11 @@ class SshTransport:
         """After the last word: lets it arrive, then ends the connection."""
         if self._wire is not None:
             self._wire.close(CLOSE_S)
-        self._reach.drop()
+        self._client.close()
 
     def _ask(self, operation: str, **fields: Any) -> Message:
-        reply = self._reach.ask(operation, self._copy.take, **self._request(), **fields)
-        return self._reach.checked(reply)
+        reply = self._client.call(operation, self._copy.take, **self._request(), **fields)
+        return self._client.raise_for_reply(reply)
 
     def _request(self) -> Message:
         # A file that only a folder shared with the node has too.
@@ -127,7 +127,7 @@ class SshTransport:
         try:
             return self._open("connect", SILENT_S)
         except NodeError:
-            self._reach.drop()
+            self._client.close()
             raise
 
     def _open(self, operation: str, silent_s: float, **fields: Any) -> Channel:
@@ -138,14 +138,14 @@ class SshTransport:
         witness.parent.mkdir(parents=True, exist_ok=True)
         witness.touch()
         try:
-            stream, lines = self._reach.start(operation, silent_s, **request, **fields)
-            reply, rest = self._reach.reply(stream, lines, self._copy.take)
+            stream, lines = self._client.open_stream(operation, silent_s, **request, **fields)
+            reply, rest = self._client.reply(stream, lines, self._copy.take)
         finally:
             witness.unlink(missing_ok=True)
         if not reply.get("ok"):
             stream.close()
             self._agent_alive = bool(reply.get("is_agent_alive", True))
-            self._reach.checked(reply)
+            self._client.raise_for_reply(reply)
         self._agent_alive = True
         stream.silent_after(SILENT_S)
         ours, theirs = socket.socketpair()
@@ -155,7 +155,7 @@ class SshTransport:
     def ended(self, is_broken: bool) -> None:
         """The wire's last word. A broken connection is not used again."""
         if is_broken:
-            self._reach.drop()
+            self._client.close()
 
     def take_file(self, message: Message) -> bool:
         return self._copy.take(message)

@@ -89,7 +89,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineFacts:
     """What a node says of itself, its devices left out."""
 
     host_name: str

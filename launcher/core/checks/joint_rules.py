@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher.core.checks.facts import Data, Machine, Peer
+from launcher.core.checks.facts import Data, MachineFacts, Peer
 from launcher.core.checks.row import Row, RowState, checks_of
 from launcher.core.profile.model import Profile
 
@@ -18,7 +18,7 @@ CLOCK_LIMIT_S = 60.0
 def joint_rows(
     profile: Profile,
     version: str,
-    machines: Mapping[str, Machine],
+    machines: Mapping[str, MachineFacts],
     ahead_s: Mapping[str, float],
 ) -> Iterator[Row]:
     """The rows of all nodes that answered; the first of them is what others are held to.
@@ -45,7 +45,7 @@ def joint_rows(
         yield _data(label, machine, profile, first.data, present[0])
 
 
-def _python(label: str, machine: Machine, first: Machine, first_label: str) -> Row:
+def _python(label: str, machine: MachineFacts, first: MachineFacts, first_label: str) -> Row:
     minor = _minor(machine.python_version)
     text = f"Python {machine.python_version}, {machine.python}"
     if minor not in PYTHONS:
@@ -62,7 +62,7 @@ def _python(label: str, machine: Machine, first: Machine, first_label: str) -> R
     return Row("python", label, RowState.OK, text)
 
 
-def _effnet(label: str, machine: Machine, version: str) -> Row:
+def _effnet(label: str, machine: MachineFacts, version: str) -> Row:
     found = machine.packages.get("effnet-tui", "")
     if not found:
         # It answers, so the code is there: a folder on PYTHONPATH, say.
@@ -85,7 +85,7 @@ def _effnet(label: str, machine: Machine, version: str) -> Row:
     return Row("effnet-tui", label, RowState.OK, found)
 
 
-def _mindspore(label: str, machine: Machine, first: Machine, first_label: str) -> Row:
+def _mindspore(label: str, machine: MachineFacts, first: MachineFacts, first_label: str) -> Row:
     found = machine.packages.get("mindspore", "")
     if not found:
         return _failed(
@@ -121,7 +121,7 @@ def _mindspore(label: str, machine: Machine, first: Machine, first_label: str) -
     return Row("mindspore", label, RowState.OK, found)
 
 
-def _host_name(label: str, machine: Machine, hosts: Counter[str]) -> Row:
+def _host_name(label: str, machine: MachineFacts, hosts: Counter[str]) -> Row:
     name = machine.host_name
     if hosts[name] > 1:
         return _failed(
@@ -147,7 +147,7 @@ def _clock(label: str, ahead_s: Mapping[str, float], first_label: str) -> Row:
 
 
 def _data(
-    label: str, machine: Machine, profile: Profile, first: Data | None, first_label: str
+    label: str, machine: MachineFacts, profile: Profile, first: Data | None, first_label: str
 ) -> Row:
     data = machine.data
     if data is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.core.checks.facts import Folder, Machine, Question
+from launcher.core.checks.facts import Folder, MachineFacts, Question
 from launcher.core.checks.row import Row, RowState, checks_of, master_index
 from launcher.core.profile.model import Node, Profile, ip_address, is_loopback
 
@@ -14,7 +14,7 @@ LOW_FREE_BYTES = 10 << 30
 
 
 def machine_rows(
-    profile: Profile, index: int, question: Question, machine: Machine
+    profile: Profile, index: int, question: Question, machine: MachineFacts
 ) -> Iterator[Row]:
     """The rows of a node that need no other node, in no order."""
     node = profile.nodes[index]
@@ -34,7 +34,7 @@ def machine_rows(
         yield _openmpi(profile, node, machine)
 
 
-def _setup(node: Node, machine: Machine) -> Row:
+def _setup(node: Node, machine: MachineFacts) -> Row:
     if machine.setup_problems:
         return _failed(
             node, "setup", "; ".join(machine.setup_problems), "Mend `setup` of the node."
@@ -42,7 +42,7 @@ def _setup(node: Node, machine: Machine) -> Row:
     return _ok(node, "setup", f"{len(node.setup)} of {len(node.setup)} lines run")
 
 
-def _address(profile: Profile, node: Node, index: int, machine: Machine) -> Row:
+def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) -> Row:
     own = {
         _plain(address): interface
         for interface in machine.interfaces
@@ -103,7 +103,7 @@ def _plain(address: str) -> str:
     return address if ip is None else str(ip)
 
 
-def _port(node: Node, question: Question, machine: Machine) -> Row:
+def _port(node: Node, question: Question, machine: MachineFacts) -> Row:
     bind = machine.bind
     if bind is None:
         return Row("master-port", node.label, RowState.SKIPPED, "it was not asked")
@@ -128,7 +128,7 @@ def _port(node: Node, question: Question, machine: Machine) -> Row:
     return _ok(node, "master-port", f"{where} is free")
 
 
-def _route(node: Node, question: Question, machine: Machine) -> Row:
+def _route(node: Node, question: Question, machine: MachineFacts) -> Row:
     route, address = machine.route, question.reach_address
     if route is None:
         return Row("route", node.label, RowState.SKIPPED, "it was not tried")
@@ -152,7 +152,7 @@ def _route(node: Node, question: Question, machine: Machine) -> Row:
     return _ok(node, "route", f"reaches {where}{own}")
 
 
-def _disk(node: Node, machine: Machine) -> Row:
+def _disk(node: Node, machine: MachineFacts) -> Row:
     known = [folder for folder in machine.folders.values() if folder.free_bytes is not None]
     if not known:
         return Row("disk", node.label, RowState.SKIPPED, "free space is not known")
@@ -167,7 +167,7 @@ def _disk(node: Node, machine: Machine) -> Row:
     return _ok(node, "disk", text)
 
 
-def _folders(node: Node, machine: Machine) -> Row:
+def _folders(node: Node, machine: MachineFacts) -> Row:
     keys = {
         "run": "`runs_directory`",
         "checkpoint": "`checkpoint.directory`",
@@ -197,7 +197,7 @@ def _where(folder: Folder) -> str:
     return folder.path if folder.exists else f"{folder.path} (to be made)"
 
 
-def _openmpi(profile: Profile, node: Node, machine: Machine) -> Row:
+def _openmpi(profile: Profile, node: Node, machine: MachineFacts) -> Row:
     program, wanted = profile.mpirun.program, profile.mpirun.version
     if not machine.openmpi:
         return _failed(

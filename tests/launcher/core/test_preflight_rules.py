@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.checks.device_rules import device_rows
-from launcher.core.checks.facts import Bind, Data, Folder, Interface, Machine, Peer, Route, Split
+from launcher.core.checks.facts import (
+    Bind,
+    Data,
+    Folder,
+    Interface,
+    MachineFacts,
+    Peer,
+    Route,
+    Split,
+)
 from launcher.core.checks.joint_rules import joint_rows, peer_row
 from launcher.core.checks.machine_rules import machine_rows
 from launcher.core.checks.questions import questions
@@ -50,8 +59,8 @@ def two(method: str = "cluster", top: str = "", alpha: str = "", beta: str = "")
     return load_profile(TWO.format(method=method, top=top, alpha=alpha, beta=beta), "two.toml")
 
 
-def machine(**changes: object) -> Machine:
-    plain = Machine(
+def machine(**changes: object) -> MachineFacts:
+    plain = MachineFacts(
         host_name="alpha",
         user="train (uid 1000)",
         home="/home/train",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher import programs
-from launcher.core.checks.facts import Machine, Peer, Question
+from launcher.core.checks.facts import MachineFacts, Peer, Question
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.devices.model import Devices
 from launcher.core.profile.model import Node
@@ -17,46 +17,46 @@ from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import LaunchError, NodeError, NotInstalledError
 from launcher.ipc.channel import Message
 from launcher.machine.answers import answer
-from launcher.remote.node_client import Reach, missing_module
+from launcher.remote.node_client import NodeClient, missing_module
 
 T = TypeVar("T")
 LIMIT_S = 120.0
 PREPARE_LIMIT_S = 3600.0
 
 
-class Asker:
+class NodeProbe:
     """Puts questions to one node. Every method may take seconds and raises `NodeError`."""
 
-    def __init__(self, node: Node, question: Question, reach: Reach | None) -> None:
+    def __init__(self, node: Node, question: Question, client: NodeClient | None) -> None:
         self.node = node
         self.question = question
-        self.reach = reach
+        self.client = client
 
-    def machine(self) -> Machine:
-        return self._parsed(Machine, self.ask("machine"))
+    def machine(self) -> MachineFacts:
+        return self._parsed(MachineFacts, self.query("machine"))
 
     def devices(self) -> Devices:
-        return self._parsed(Devices, self.ask("devices"))
+        return self._parsed(Devices, self.query("devices"))
 
     def backend(self) -> Backend:
         """What MindSpore finds there; loads libraries in a process of its own."""
-        return self._parsed(Backend, self.ask("backend"))
+        return self._parsed(Backend, self.query("backend"))
 
     def peers(
         self, config: str, known_hosts: str, nodes: list[tuple[str, str]]
     ) -> tuple[Peer, ...]:
         fields: dict[str, Any] = {"config": config, "known_hosts": known_hosts, "nodes": nodes}
-        return tuple(self._parsed(Peer, item) for item in self.ask("peers", **fields))
+        return tuple(self._parsed(Peer, item) for item in self.query("peers", **fields))
 
     def prepare_cuda(self) -> str:
         """Installs CUDA's libraries there. -> the env.sh to source. Takes minutes."""
-        return str(self.ask("cuda", PREPARE_LIMIT_S))
+        return str(self.query("cuda", PREPARE_LIMIT_S))
 
-    def ask(self, topic: str, limit_s: float = LIMIT_S, **fields: Any) -> Any:
+    def query(self, topic: str, limit_s: float = LIMIT_S, **fields: Any) -> Any:
         """The answer as plain values."""
         request = {"topic": topic, "question": to_plain(self.question), **fields}
-        if self.reach is not None:
-            return self._facts(_ask_remote(self.reach, request, limit_s))
+        if self.client is not None:
+            return self._facts(_ask_remote(self.client, request, limit_s))
         if _is_ours(self.node):
             try:
                 return answer(request)
@@ -95,10 +95,10 @@ def _is_ours(node: Node) -> bool:
     return same and Path(node.python).parent.absolute() == Path(sys.executable).parent
 
 
-def _ask_remote(reach: Reach, request: Message, limit_s: float) -> Message:
-    stream, lines = reach.start("preflight", limit_s, **request)
+def _ask_remote(client: NodeClient, request: Message, limit_s: float) -> Message:
+    stream, lines = client.open_stream("preflight", limit_s, **request)
     try:
-        return reach.reply(stream, lines)[0]
+        return client.reply(stream, lines)[0]
     finally:
         stream.close()
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tui.drawing.text import clean
-from tui.drawing.wording import headline
-from tui.model.run import LIVE_STATES, RunView
+from tui.drawing.wording import headline, worst
+from tui.model.derived import failure_of, loss_of, position
+from tui.model.run import LIVE_STATES, RunFrame
 
 SILENT: Final = "silent"
 _KNOWS_777: Final = ("rxvt", "foot", "mlterm")
@@ -56,20 +57,23 @@ class AlertWatch:
             return Alert(run, state, message)
         return None
 
-    def look_at(self, view: RunView) -> Alert | None:
+    def look_at(self, frame: RunFrame) -> Alert | None:
         """The same, for a run that is shown in full."""
-        hangs = any(row.state == "silent" for row in view.ranks)
-        return self.look(view.id, view.state, message_of(view), view.worst if hangs else "")
+        snapshot = frame.snapshot
+        hangs = any(rank.status == "silent" for rank in snapshot.ranks)
+        silent = worst(frame)[1] if hangs else ""
+        return self.look(snapshot.run, snapshot.status.value, message_of(frame), silent)
 
 
-def message_of(view: RunView) -> str:
-    """What a run that is over has to say in one line."""
-    if view.failure is not None:
-        return f"{headline(view.failure)}; {view.failure.meaning}".removesuffix("; ")
-    epoch = None if view.epoch is None else min(view.epoch + 1, view.epochs or view.epoch + 1)
-    where = "" if epoch is None else f" in epoch {epoch} of {view.epochs or '?'}"
-    loss = "" if view.loss is None else f", loss {view.loss:.3f}"
-    return f"{view.state}{where}{loss}"
+def message_of(frame: RunFrame) -> str:
+    """The state of a run that is over, and its cause, in one line."""
+    snapshot = frame.snapshot
+    failure, loss = failure_of(snapshot), loss_of(snapshot)
+    if failure is not None:
+        return f"{headline(failure)}; {failure.meaning}".removesuffix("; ")
+    epoch, _ = position(snapshot)
+    where = "" if epoch is None else f" in epoch {epoch + 1} of {snapshot.epochs or '?'}"
+    return f"{snapshot.status.value}{where}" + ("" if loss is None else f", loss {loss:.3f}")
 
 
 def how_to_notify(wanted: str, environ: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from textual.screen import Screen
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.drawing.glyphs import LEVELS, detect_level, glyphs_for
 from tui.drawing.themes import NAMES, MonoFilter, Palette, palette_of, themes
-from tui.model.run import HomeView, RunView
+from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
 from tui.settings import Settings, save, settings_path
 from tui.sources.readonly import ReadOnlySource
@@ -214,14 +214,16 @@ class Dashboard(App[str]):
             yield SystemCommand(binding.description, f"key {keys}", act)
         yield SystemCommand("Next glyphs", "braille, block or ascii", self.action_next_glyphs)
 
-    def look_for_alerts(self, view: RunView | HomeView) -> None:
-        """Every screen brings what it polled; a replay's past alarms nobody."""
+    def look_for_alerts(self, seen: RunFrame | HomeView) -> None:
+        """Every screen brings what it polled; a replay raises no alerts."""
         if self.again:
             return
-        if isinstance(view, RunView):
-            found = [self._alerts.look_at(view)]
+        if isinstance(seen, RunFrame):
+            found = [self._alerts.look_at(seen)]
         else:
-            found = [self._alerts.look(run.id, run.state, run.state) for run in view.runs]
+            found = [
+                self._alerts.look(run.run, run.status.value, run.status.value) for run in seen.runs
+            ]
         for alert in found:
             if alert is not None:
                 self.alert(alert)

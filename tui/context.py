@@ -9,7 +9,7 @@ from textual.dom import DOMNode
 
 from tui.drawing.glyphs import Glyphs
 from tui.drawing.themes import Palette
-from tui.model.run import HomeView, RunView
+from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
 from tui.settings import Settings
 from tui.sources.source import Source
@@ -47,7 +47,7 @@ class Context(Protocol):
     ) -> None:
         """Save settings that the user changed here."""
 
-    def look_for_alerts(self, view: RunView | HomeView) -> None:
+    def look_for_alerts(self, seen: RunFrame | HomeView) -> None:
         """Raise the alerts of what was just polled."""
 
     def copy_text(self, text: str, what: str) -> None:

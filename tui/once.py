@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tui.drawing.text import age, clean, duration, fit, number, percent
-from tui.drawing.wording import headline, ranks_in_words, restart_words
-from tui.model.run import FrameRequest, RunFrame, RunView
+from tui.drawing.wording import followers_words, headline, restart_words, worst
+from tui.model.derived import failure_of, is_live, loss_of, position
+from tui.model.run import FrameRequest, RunFrame
 from tui.sources.source import RunSource, SourceError
 from tui.widgets.rank_table import COLUMNS
+
+if TYPE_CHECKING:
+    from launcher.client import RunSnapshot
 
 HIDDEN: Final = ("device",)
 
 
 def picture(run: RunSource) -> str:
     """The run as lines of text, without colours and control characters."""
-    frame: RunFrame = run.frame(FrameRequest(skew_bins=40))
-    view = frame.view
+    frame = run.frame(FrameRequest(skew_bins=40))
+    snapshot = frame.snapshot
+    attempt = f", attempt {snapshot.attempt}" if snapshot.attempt else ""
     lines = [
-        f"run       {clean(view.id)}",
-        f"state     {view.state}" + (f", attempt {view.attempt}" if view.attempt else ""),
-        f"progress  {_progress(view)}",
-        f"figures   loss {number(view.loss, 4)}, {number(view.images_per_s)} images/s, "
-        f"data {age(view.age_s)} old",
+        f"run       {clean(snapshot.run)}",
+        f"state     {snapshot.status.value}{attempt}",
+        f"progress  {_progress(snapshot)}",
+        f"figures   loss {number(loss_of(snapshot), 4)}, {number(snapshot.images_per_s)} images/s, "
+        f"data {age(snapshot.age_s)} old",
     ]
-    if view.worst:
-        lines.append(f"worst     {clean(view.worst)}")
-    if view.ranks:
-        lines += ["", *_table(view)]
-    if view.failure is not None:
-        failure = view.failure
+    if words := worst(frame)[1]:
+        lines.append(f"worst     {clean(words)}")
+    if snapshot.ranks:
+        lines += ["", *_table(frame)]
+    failure = failure_of(snapshot)
+    if failure is not None:
         lines += ["", f"failure   {headline(failure)}", f"meaning   {clean(failure.meaning)}"]
         if failure.followers:
-            lines.append(f"followed  {ranks_in_words(failure.followers)}")
-        lines += [f"  | {clean(text)}" for text in failure.last_lines[-8:]]
-        lines += _restart(run)
+            lines.append(f"          {followers_words(failure)}")
+        last_lines = failure.last_lines or failure.traceback
+        lines += [f"  | {clean(text)}" for text in last_lines[-8:]]
+        lines += _restart(run, snapshot.run)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _progress(view: RunView) -> str:
-    epoch = None if view.epoch is None else view.epoch + 1
-    words = f"epoch {number(epoch, 1)}/{number(view.epochs, 1)}"
-    words += f", step {number(view.step, 1)}/{number(view.steps_per_epoch, 1)}"
-    words += f", {percent(view.done_steps, view.total_steps)}"
-    return words + (f", ETA {duration(view.eta_s)}" if view.live else "")
+def _progress(snapshot: RunSnapshot) -> str:
+    epoch, step = position(snapshot)
+    words = f"epoch {number(None if epoch is None else epoch + 1, 1)}/{number(snapshot.epochs, 1)}"
+    words += f", step {number(step, 1)}/{number(snapshot.steps_per_epoch, 1)}"
+    words += f", {percent(snapshot.steps_done, snapshot.steps_total)}"
+    return words + (f", ETA {duration(snapshot.eta_s)}" if is_live(snapshot.status) else "")
 
 
-def _table(view: RunView) -> list[str]:
+def _table(frame: RunFrame) -> list[str]:
     columns = [column for column in COLUMNS if column.title not in HIDDEN]
     lines = [" ".join(fit(column.title, column.width, column.align) for column in columns)]
     lines += [
-        " ".join(fit(column.text(row, view), column.width, column.align) for column in columns)
-        for row in view.ranks
+        " ".join(
+            fit(column.text(rank, frame.snapshot), column.width, column.align) for column in columns
+        )
+        for rank in frame.snapshot.ranks
     ]
     return lines
 
 
-def _restart(run: RunSource) -> list[str]:
+def _restart(run: RunSource, name: str) -> list[str]:
     try:
-        restart = run.restart()
+        choice = run.restart()
     except SourceError as problem:
         return [f"restart   {clean(str(problem))}"]
-    lines = [f"restart   {restart_words(restart)}"]
-    return [*lines, f"  $ {restart.command}"] if restart.possible else lines
+    lines = [f"restart   {restart_words(choice)}"]
+    return lines if choice.path is None else [*lines, f"  $ effnet-launch resume {name}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
 from launcher.core.run.events import parse_event
 from launcher.core.run.fold import AttemptState, RankState, RunState, RunStatus, apply
@@ -211,7 +211,8 @@ class RunReader:
     def _ranks(self, attempt: AttemptState) -> tuple[RankSnapshot, ...]:
         busy = {rank: files.busy_ms for rank, files in self._files.items()}
         known = [value for value in busy.values() if value is not None]
-        typical = median(known) if len(known) > 1 else None
+        # Of two ranks the faster one: against their mean, each would be half as late.
+        typical = median_low(known) if len(known) > 1 else None
         return tuple(
             self._rank(attempt, rank, files, busy[rank], typical)
             for rank, files in sorted(self._files.items())

@@ -53,7 +53,7 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
     assert "running" in lab.command("status", root.name).stdout
     assert "plain" in lab.command("logs", root.name, "--rank", "3", "-n", "4").stdout
     frame = LiveSource().open(root.name).frame(FrameRequest())
-    assert len(frame.view.ranks) == 4
+    assert len(frame.snapshot.ranks) == 4
     result = json.loads(lab.command("export", root.name, "--name", "b2", "--json").stdout)
     assert result["result"]["path"] == str(root / "export/b2.onnx")
     assert (root / "export/b2.onnx").read_bytes() == b"onnx"

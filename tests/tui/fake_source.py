@@ -6,31 +6,62 @@ import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
+from launcher.client import (
+    CheckpointFacts,
+    JobState,
+    ProfileEntry,
+    RankSnapshot,
+    RankStatus,
+    ResumeChoice,
+    RunSnapshot,
+    RunStatus,
+    RunSummary,
+    find_profile,
+)
+from launcher.core.run.checkpoints import Manifest
+from launcher.core.run.events import Failure, FailureKind
+from launcher.core.run.heartbeat import Phase
+from launcher.core.run.state import AttemptState, EvalState, RunState
 from tui.logs.log_source import LogSource
 from tui.model.checks import Check
-from tui.model.run import (
-    ChartData,
-    Checkpoint,
-    Curve,
-    Evaluation,
-    Failure,
-    FrameRequest,
-    HomeProfile,
-    HomeRun,
-    HomeView,
-    RankRow,
-    Restart,
-    RunFrame,
-    RunView,
-    SkewData,
-)
+from tui.model.run import ChartData, Curve, FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import PlanText, Player, RunSource, SourceError
 
 NOW = 1_766_500_000.0
 RUN = "local-cpu-20261123-191400-ab12"
 STEPS = 45
+LOCAL = find_profile("local-cpu").model_copy(update={"description": "two ranks on this machine"})
+
+
+def evaluation(
+    epoch: int, step: int, top_1: float, weights: str = "ema", loss: float = 1.9
+) -> EvalState:
+    return EvalState(NOW, 1, None, epoch, step, loss, top_1, 0.91, 360, weights)
+
+
+def saved(epoch: int, step: int) -> CheckpointFacts:
+    manifest = Manifest("0" * 64, 110 << 20, epoch, step, created_s=NOW)
+    return CheckpointFacts(f"/runs/x/step-{step}.ckpt", manifest, 110 << 20)
+
+
+def job(
+    name: str, exit_code: int | None = None, started_s: float = NOW, **result: object
+) -> JobState:
+    """``001-eval``: running until it has an exit code."""
+    ended_s = None if exit_code is None else NOW
+    return JobState(name, name.split("-")[1], None, (), started_s, ended_s, exit_code, result)
+
+
+def summary(run: str, status: str, age_s: float, **more: Any) -> RunSummary:
+    plain = dict.fromkeys(field.name for field in fields(RunSummary))
+    values = {
+        **plain, "run": run, "path": f"/runs/{run}", "profile": "local-cpu", "world_size": 2,
+        "status": RunStatus(status), "created_s": NOW - age_s, **more,
+    }  # fmt: skip
+    return RunSummary(**values)  # type: ignore[arg-type]
 
 
 class ListLog:
@@ -95,57 +126,67 @@ class FakeRun:
         self.player: Player | None = None
         self.problem = ""
         self.requests: list[FrameRequest] = []
-        self.restart_answer = Restart(
-            True, 2, 90, 11, "/runs/x/step-90.ckpt", "newest", True, f"effnet-launch resume {RUN}"
+        self.restart_answer = ResumeChoice(
+            "/runs/x/step-90.ckpt", "the newest", 2, 90, 11, verified=True
         )
+        self.jobs: tuple[JobState, ...] = ()
+        self.progress: dict[str, tuple[int, int]] = {}
+        self.unreachable: dict[str, float] = {}
+        self.evals: tuple[EvalState, ...] = (evaluation(1, 45, 0.55, loss=1.7),)
+        self.checkpoints: tuple[CheckpointFacts, ...] = (saved(2, 90), saved(1, 45))
+        self.late: int | None = ranks - 1
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
     def fail(self, rank: int) -> None:
         self.state = "failed"
         self.failure = Failure(
-            rank=rank, node="node-b", how="signal SIGKILL", kind="oom",
-            meaning="the kernel killed it: the node ran out of memory",
-            try_next="a smaller batch, or fewer loader workers",
+            FailureKind.OOM, "the kernel killed it: the node ran out of memory",
+            "a smaller batch, or fewer loader workers", rank, "node-b", None, 9, NOW - 61,
             last_lines=("loss:[1.1]", "MemoryError: 3 GiB"),
             followers=tuple(other for other in range(self.ranks) if other != rank),
-            log_offset=sum(len(line) + 1 for line in self.logs[rank].all[:32]), time=NOW - 61,
+            log_offset=sum(len(line) + 1 for line in self.logs[rank].all[:32]),
         )  # fmt: skip
 
-    def row(self, rank: int) -> RankRow:
+    def row(self, rank: int) -> RankSnapshot:
         failed = self.failure is not None
         first = self.failure is not None and self.failure.rank == rank
-        state = ("failed" if first else "ended") if failed else "running"
-        return RankRow(
+        status = RankStatus.FAILED if failed else RankStatus.RUNNING
+        return RankSnapshot(
             rank=rank, node=f"node-{'abcdefgh'[rank * self.nodes // self.ranks]}",
-            device=f"cpu:{rank}", state=state, phase=None if failed else "compute",
-            epoch=self.step // STEPS, step=self.step % STEPS, loss=2.3 * math.exp(-self.step / 200),
+            device=rank, status=status, phase=None if failed else Phase.COMPUTE,
+            epoch=self.step // STEPS, step=self.step % STEPS - 1,
+            loss=2.3 * math.exp(-self.step / 200),
             step_time_ms=941.3 + rank, wait_ms=12.1 + rank, images_per_s=34.0,
             memory_bytes=(1200 + rank) << 20, memory_limit_bytes=4 << 30,
-            newest=NOW + self.step - 0.4, late_ms=230.0 if rank == self.ranks - 1 else float(rank),
-            signal="SIGKILL" if first else None, first_to_fail=first,
+            data_s=NOW + self.step - 0.4,
+            lateness_ms=230.0 if rank == self.ranks - 1 else float(rank),
+            signal=(9 if first else 15) if failed else None, is_first_failure=first,
         )  # fmt: skip
 
-    def view(self) -> RunView:
-        return RunView(
-            id=RUN, profile="local-cpu", path="/runs/" + RUN, state=self.state,
-            now=NOW + self.step, created=NOW, attempt=1, world_size=self.ranks,
-            epoch=self.step // STEPS, epochs=20, step=self.step % STEPS, steps_per_epoch=STEPS,
-            loss=2.3 * math.exp(-self.step / 200), images_per_s=34.0, learning_rate=0.01,
-            eta_s=700.0, newest=NOW + self.step - 0.4,
-            worst=f"rank {self.ranks - 1} is 24 % late", worst_rank=self.ranks - 1,
-            ranks=tuple(self.row(rank) for rank in range(self.ranks)), failure=self.failure,
-            checkpoints=(Checkpoint(1, 45, "/runs/x/step-45.ckpt", 110 << 20, NOW),
-                         Checkpoint(2, 90, "/runs/x/step-90.ckpt", 110 << 20, NOW)),
-            evaluations=(Evaluation(1, 45, 1.7, 0.55, 0.91, 360, "ema", NOW),),
+    def snapshot(self) -> RunSnapshot:
+        status = RunStatus(self.state)
+        attempt = AttemptState(
+            1, self.ranks, NOW, status, failure=self.failure, unreachable=self.unreachable
+        )
+        state = RunState(status, RUN, attempts=(attempt,), evals=self.evals, jobs=self.jobs)
+        done = self.step
+        return RunSnapshot(
+            RUN, "/runs/" + RUN, "local-cpu", status, state, NOW + done, created_s=NOW,
+            attempt=1, world_size=self.ranks, ranks=tuple(map(self.row, range(self.ranks))),
+            epoch=done // STEPS, epochs=20, step=done % STEPS, steps_per_epoch=STEPS,
+            steps_done=done, steps_total=20 * STEPS, progress=done / (20 * STEPS), eta_s=700.0,
+            loss=2.3 * math.exp(-done / 200), images_per_s=34.0, learning_rate=0.01,
+            data_s=NOW + done - 0.4,
         )  # fmt: skip
 
-    def frame(self, request: FrameRequest) -> RunFrame:
+    def frame(self, request: FrameRequest = FrameRequest()) -> RunFrame:  # noqa: B008
         if self.problem:
             raise SourceError(self.problem)
         self.requests.append(request)
         return RunFrame(
-            self.view(), tuple(self._chart(chart.field, chart.columns) for chart in request.charts),
-            self._skew(request.skew_bins),
+            self.snapshot(),
+            tuple(self._chart(chart.field, chart.columns) for chart in request.charts),
+            self._skew(request.skew_bins), self.checkpoints, self.progress,
         )  # fmt: skip
 
     def _chart(self, field: str, columns: int) -> ChartData:
@@ -171,7 +212,8 @@ class FakeRun:
         )
         return SkewData(
             tuple(range(self.ranks)), rows, 941.0,
-            f"rank {self.ranks - 1} on node-b is 24 % late for 40 s",
+            "" if self.late is None else f"rank {self.late} on node-b is 24 % late for 40 s",
+            self.late,
         )  # fmt: skip
 
     def log(self, rank: int | None) -> LogSource:
@@ -184,7 +226,7 @@ class FakeRun:
         log.prefix = 3
         return log
 
-    def restart(self) -> Restart:
+    def restart(self) -> ResumeChoice:
         return self.restart_answer
 
 
@@ -196,14 +238,15 @@ class FakeSource:
         self.view = HomeView(
             NOW,
             (
-                HomeRun(RUN, "local-cpu", "/runs/" + RUN, "running", NOW - 400, NOW - 1, 2, 20,
-                        0.11, 1.38, 700.0),
-                HomeRun("old-run", "local-cpu-8p", "/runs/old", "failed", NOW - 9000, NOW - 8000),
+                summary(RUN, "running", 400, data_s=NOW - 1, epoch=2, epochs=20, progress=0.11,
+                        loss=1.38, eta_s=700.0),
+                summary("old-run", "failed", 9000, changed_s=NOW - 8000),
             ),
             (
-                HomeProfile("local-cpu", "local-cpu.toml", ("node localhost", "  cpu 0  rank 0"),
-                            "two ranks on this machine", 2),
-                HomeProfile("broken", "broken.toml", errors=("nodes.0.host: a value is missing",)),
+                ProfileEntry("local-cpu", "local-cpu.toml", False,
+                             LOCAL),
+                ProfileEntry("broken", "broken.toml", True, None,
+                             ("nodes.0.host: missing required key",)),
             ),
         )  # fmt: skip
         self.preflight_rows = [

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from fake_source import RUN, FakeRun, FakeSource, empty
+from fake_source import NOW, RUN, FakeRun, FakeSource, empty, job
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
-from tui.model.run import Restart
+from launcher.client import ResumeChoice
 from tui.screens.help import HelpScreen
 from tui.screens.job import JobScreen
 from tui.screens.run import RunScreen
@@ -20,8 +20,9 @@ async def test_the_card_says_what_happened_and_r_resumes() -> None:
     source = failed()
     async with showing(source) as pilot:
         await sees(
-            pilot, "FAILED", "rank 2 on node-b was first: signal SIGKILL (oom)",
-            "the node ran out of memory", "ranks 0, 1, 3 merely followed", "MemoryError: 3 GiB",
+            pilot, "FAILED", "rank 2 on node-b failed first: SIGKILL (oom)",
+            "the node ran out of memory", "ranks 0, 1, 3 stopped because of it",
+            "MemoryError: 3 GiB",
             "resume from epoch 2 step 90, verified, 11 steps lost", "effnet-launch resume",
             "r Resume",
         )  # fmt: skip
@@ -39,9 +40,9 @@ async def test_enter_goes_to_the_line_that_tells_the_failure() -> None:
 
 async def test_a_resume_without_a_checkpoint_says_why() -> None:
     source = failed()
-    source.run.restart_answer = Restart(False, None, None, None, "", "none is whole", False, "")
+    source.run.restart_answer = ResumeChoice(None, "no checkpoint is whole")
     async with showing(source) as pilot:
-        await sees(pilot, "cannot resume: none is whole")
+        await sees(pilot, "cannot resume: no checkpoint is whole")
 
 
 async def test_nothing_is_resumed_while_it_runs() -> None:
@@ -59,14 +60,14 @@ async def test_stop_asks_and_names_run_nodes_and_ranks() -> None:
         await sees(pilot, "RUNNING")
         await pilot.press("s")
         await sees(
-            pilot, f"End run {RUN}?", "4 ranks on 2 nodes: node-a, node-b",
+            pilot, f"Stop run {RUN}?", "4 ranks on 2 nodes: node-a, node-b",
             f"$ effnet-launch stop {RUN}", "Save and stop",
         )  # fmt: skip
         await pilot.press("escape")
         await pilot.pause(0.2)
         assert source.asked == []
         await pilot.press("s")
-        await sees(pilot, "End run")
+        await sees(pilot, "Stop run")
         await pilot.press("y")
         await sees(pilot, "STOPPING")
         assert source.asked == [("stop", RUN, {"save": "True"})]
@@ -77,7 +78,7 @@ async def test_enter_on_the_stop_dialog_does_nothing_dangerous() -> None:
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("s")
-        await sees(pilot, "End run")
+        await sees(pilot, "Stop run")
         await pilot.press("enter")
         await pilot.pause(0.2)
         assert source.asked == []
@@ -191,19 +192,12 @@ async def test_copy_writes_a_file_too() -> None:
 
 
 async def test_a_job_that_ends_says_how() -> None:
-    from dataclasses import replace
-
-    from tui.model.run import Job
-
     source = FakeSource()
-    plain, state = source.run.view, ["running", ""]
-    source.run.view = lambda: replace(  # type: ignore[method-assign]
-        plain(), jobs=(Job("001-eval", "eval", state[0], state[1]),), note="001-eval runs", worst=""
-    )
+    source.run.late, source.run.jobs = None, (job("001-eval", started_s=NOW + 95),)
     async with showing(source, (120, 36)) as pilot:
-        await sees(pilot, "001-eval runs")
-        state[:] = ["done", "top_1_acc 0.9333"]
-        await sees(pilot, "001-eval done: top_1_acc 0.9333")
+        await sees(pilot, "eval 001: running, 5 s")
+        source.run.jobs = (job("001-eval", 0, top_1_acc=0.9333),)
+        await sees(pilot, "eval 001: done, top_1_acc 0.933")
 
 
 async def test_keys_can_be_changed_in_the_settings() -> None:
@@ -217,7 +211,7 @@ async def test_keys_can_be_changed_in_the_settings() -> None:
         await pilot.pause(0.2)
         assert isinstance(pilot.app.screen, RunScreen)
         await pilot.press("S")
-        await sees(pilot, "End run")
+        await sees(pilot, "Stop run")
 
 
 async def test_themes_change_with_one_key_and_are_kept() -> None:

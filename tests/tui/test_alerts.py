@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_source import FakeRun, FakeSource
+from fake_source import NOW, FakeRun, FakeSource
 from made_run import MadeRun
 from pilots import sees, showing, until
 from terminal import Terminal, terminal
 
+from launcher.client import RankSnapshot, RankStatus, RunStatus
 from tui.alerts import Alert, AlertWatch, how_to_notify, sequence
 from tui.app import Dashboard
-from tui.model.run import RunView
 from tui.settings import Settings, load, save, settings_path
 
 HOOK = """\
@@ -35,20 +35,22 @@ def test_an_alert_comes_once_and_only_for_what_was_seen_to_live() -> None:
         "a", "silent", "rank 1 is silent"
     )
     assert watch.look("a", "running", "", "rank 1 is silent") is None
-    assert watch.look("a", "failed", "rank 1 was first") == Alert("a", "failed", "rank 1 was first")
-    assert watch.look("a", "failed", "rank 1 was first") is None
+    assert watch.look("a", "failed", "rank 1 failed first") == Alert(
+        "a", "failed", "rank 1 failed first"
+    )
+    assert watch.look("a", "failed", "rank 1 failed first") is None
     assert watch.look("a", "starting", "") is None
     assert watch.look("a", "finished", "all done") == Alert("a", "finished", "all done")
 
 
 def test_a_failed_run_is_told_with_its_first_rank() -> None:
     run, watch = FakeRun(2), AlertWatch()
-    assert watch.look_at(run.view()) is None
+    assert watch.look_at(run.frame()) is None
     run.fail(1)
-    alert = watch.look_at(run.view())
+    alert = watch.look_at(run.frame())
     assert alert is not None
     assert alert.is_bad
-    assert alert.message.startswith("rank 1 on node-b was first: signal SIGKILL (oom); the kernel")
+    assert alert.message.startswith("rank 1 on node-b failed first: SIGKILL (oom); the kernel")
 
 
 @pytest.mark.parametrize(
@@ -96,25 +98,25 @@ async def test_home_and_a_rank_that_hangs_raise_alerts_too(
     async with showing(source, run=None) as pilot:
         await sees(pilot, "● running")
         first, *others = source.view.runs
-        source.view = replace(source.view, runs=(replace(first, state="failed"), *others))
+        source.view = replace(source.view, runs=(replace(first, status=RunStatus.FAILED), *others))
         await until(pilot, lambda: bool(raised))
-        assert raised == [Alert(first.id, "failed", "failed")]
+        assert raised == [Alert(first.run, "failed", "failed")]
     raised.clear()
     source = FakeSource()
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
-        plain = source.run.view
+        plain = source.run.row
 
-        def hanging() -> RunView:
-            view = plain()
-            ranks = (replace(view.ranks[0], state="silent"), *view.ranks[1:])
-            return replace(view, ranks=ranks, worst="rank 0 on node-a is silent for 12 s")
+        def hanging(rank: int) -> RankSnapshot:
+            row = plain(rank)
+            silent = replace(row, status=RankStatus.SILENT, silent_since_s=NOW + 88)
+            return silent if rank == 0 else row
 
-        source.run.view = hanging  # type: ignore[method-assign]
+        source.run.row = hanging  # type: ignore[method-assign]
         await until(pilot, lambda: bool(raised))
         await pilot.pause(0.3)
         assert [(one.state, one.message) for one in raised] == [
-            ("silent", "rank 0 on node-a is silent for 12 s")
+            ("silent", "rank 0 on node-a is silent for 12 s in compute")
         ]
 
 
@@ -149,9 +151,9 @@ def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: 
         shown.sees("FAILED")
         shown.wait(lambda _: told.is_file() and told.read_text().endswith("\n"))
         (line,) = told.read_text().splitlines()
-        assert line.startswith("made-1|failed|rank 1 on localhost was first")
+        assert line.startswith("made-1|failed|rank 1 on localhost failed first")
         assert line.endswith("|$HOME; echo|a b")
-        assert b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost was first" in shown.raw
+        assert b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost failed first" in shown.raw
         assert bells(shown) == 1
 
 

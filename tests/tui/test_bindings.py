@@ -100,8 +100,7 @@ def test_every_binding_has_its_test() -> None:
 )
 async def ranks(keys: Keys) -> None:
     run = FakeRun(16, nodes=2)
-    plain = run.view
-    run.view = lambda: replace(plain(), worst_rank=11)  # type: ignore[method-assign]
+    run.late = 11
     async with showing(FakeSource(run), (120, 48)) as keys.pilot:
         await sees(keys.pilot, "RUNNING", "log rank 0")
         table = keys.one(RankTable)
@@ -303,7 +302,7 @@ async def jobs(keys: Keys) -> None:
 async def home(keys: Keys) -> None:
     source = FakeSource()
     runs = source.view.runs
-    some = [replace(runs[1], id=f"old-{at:02d}") for at in range(20)]
+    some = [replace(runs[1], run=f"old-{at:02d}") for at in range(20)]
     source.view = replace(source.view, runs=(runs[0], *some))
     async with showing(source, (100, 30), run=None) as keys.pilot:
         app = keys.pilot.app

@@ -49,16 +49,14 @@ def test_it_shows_a_failure_what_it_was_resumed_from_and_the_end(tmp_path: Path)
         seen: list[str] = []
         steps: list[int] = []
         while not run.clock.badge.startswith("replay at its end"):
-            view = run.frame(FrameRequest()).view
-            steps.append(view.done_steps or 0)
-            if not seen or seen[-1] != view.state:
-                seen.append(view.state)
-                if view.state == "failed":
-                    assert view.failure is not None
-                    assert view.failure.rank == 5
-                    restart = run.restart()
-                    assert restart.step == 50
-                    assert restart.command == "effnet-launch resume local-cpu-8p-demo"
+            snapshot = run.frame(FrameRequest()).snapshot
+            steps.append(snapshot.steps_done or 0)
+            if not seen or seen[-1] != snapshot.status.value:
+                seen.append(snapshot.status.value)
+                if seen[-1] == "failed":
+                    assert snapshot.failure is not None
+                    assert snapshot.failure.rank == 5
+                    assert run.restart().step == 50
             clock[0] += 0.2
         lasting = len(steps) * 0.2
     finally:
@@ -92,4 +90,4 @@ def test_the_command_needs_nothing_and_leaves_with_how_to_see_it_again() -> None
         shown.sees("local-cpu-8p-demo", "replay 20x")
         shown.sees("RUNNING", "epoch 2/8")
         shown.child.send("q")
-        shown.child.expect("once more:  effnet-tui --demo", timeout=10)
+        shown.child.expect("play again:  effnet-tui --demo", timeout=10)

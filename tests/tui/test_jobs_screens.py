@@ -6,13 +6,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fake_source import NOW, RUN, FakeRun, FakeSource
+from fake_source import NOW, RUN, FakeRun, FakeSource, evaluation, job
 from made_run import MadeRun
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
 from launcher.core.run import events
-from tui.model.run import Evaluation, FrameRequest, Job
+from tui.drawing.wording import job_words, note, worst
+from tui.model.derived import job_path, job_state, unreachable
+from tui.model.run import FrameRequest
 from tui.screens.job import JobScreen
 from tui.screens.results import ResultsScreen, rows_of
 from tui.screens.run import RunScreen
@@ -62,17 +64,11 @@ def test_the_real_commands_of_jobs() -> None:
 
 
 def test_rows_of_results() -> None:
-    view = FakeRun().view()
-    assert [(row.step, row.best) for row in rows_of(view)] == [(90, False), (45, True)]
-    twice = replace(
-        view,
-        evaluations=(
-            *view.evaluations,
-            Evaluation(1, 45, 1.9, 0.5, 0.9, 360, "model", NOW),
-            Evaluation(0, 22, 1.9, 0.9, 0.9, 360, "ema", NOW),  # its file is gone
-        ),
-    )
-    rows = rows_of(twice)
+    run = FakeRun()
+    assert [(row.step, row.best) for row in rows_of(run.frame())] == [(90, False), (45, True)]
+    of_removed_file = evaluation(0, 22, 0.9)
+    run.evals = (*run.evals, evaluation(1, 45, 0.5, "model"), of_removed_file)
+    rows = rows_of(run.frame())
     assert [(row.step, row.best) for row in rows] == [
         (90, False), (45, False), (45, True), (22, False),
     ]  # fmt: skip
@@ -102,34 +98,29 @@ async def test_results_show_every_checkpoint_and_lead_to_its_job() -> None:
 
 async def test_results_follow_a_job_to_its_end() -> None:
     source = FakeSource()
-    plain = source.run.view
-    jobs: list[Job] = [Job("001-infer", "infer", "running", "", None, NOW + 95, None, 128, 360)]
-    source.run.view = lambda: replace(plain(), jobs=tuple(jobs), worst="")  # type: ignore[method-assign]
+    source.run.jobs = (job("001-infer", started_s=NOW + 95),)
+    source.run.progress = {"001-infer": (128, 360)}
     async with showing(source, (100, 30)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("t")
-        await sees(pilot, "001-infer 128/360 images, 5 s")
-        jobs[:] = [
-            Job("001-infer", "infer", "done", "top_1_acc 0.9333", 0, NOW, NOW,
-                path="/runs/x/jobs/001-infer/predictions.csv")
-        ]  # fmt: skip
-        await sees(pilot, "001-infer done: top_1_acc 0.9333", "jobs/001-infer/predictions.csv")
+        await sees(pilot, "infer 001: running, 128/360 images, 5 s")
+        path = "/runs/x/jobs/001-infer/predictions.csv"
+        source.run.jobs = (job("001-infer", 0, top_1_acc=0.9333, predictions=path),)
+        await sees(pilot, "infer 001: done, top_1_acc 0.933", path)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
 
 
 async def test_a_job_that_is_quicker_than_a_poll_is_told_too_but_none_of_before() -> None:
     source = FakeSource()
-    plain = source.run.view
-    jobs = [Job("001-eval", "eval", "done", "top_1_acc 0.9", 0, NOW, NOW)]
-    source.run.view = lambda: replace(plain(), jobs=tuple(jobs))  # type: ignore[method-assign]
+    source.run.jobs = (job("001-eval", 0, top_1_acc=0.9),)
     async with showing(source, (100, 30)) as pilot:
         await sees(pilot, "RUNNING", "step")
-        jobs.append(Job("002-export", "export", "done", "file b2.onnx", 0, NOW, NOW))
-        await sees(pilot, "002-export done: file b2.onnx")
-        jobs.append(Job("003-eval", "eval", "failed", "", 3, NOW, NOW))
-        await sees(pilot, "003-eval failed: exit code 3")
-        assert "001-eval" not in everything(pilot)
+        source.run.jobs += (job("002-export", 0, file="/x/b2.onnx"),)
+        await sees(pilot, "export 002: done, file b2.onnx")
+        source.run.jobs += (job("003-eval", 3),)
+        await sees(pilot, "eval 003: failed, exit code 3")
+        assert "eval 001" not in everything(pilot)
 
 
 async def test_results_of_a_readonly_dashboard_start_nothing() -> None:
@@ -147,8 +138,7 @@ async def test_results_of_a_readonly_dashboard_start_nothing() -> None:
 
 async def test_a_run_without_checkpoints_has_no_results_and_says_so() -> None:
     source = FakeSource()
-    plain = source.run.view
-    source.run.view = lambda: replace(plain(), checkpoints=(), evaluations=())  # type: ignore[method-assign]
+    source.run.checkpoints, source.run.evals = (), ()
     async with showing(source, (80, 24)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("t")
@@ -164,24 +154,25 @@ def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
     files.root.mkdir(parents=True)
     files.log.write_text("note: something\nprogress: eval:[36/360]\nprogress: eval:[128/360]\n")
     run = LiveSource().open("made")
-    view = run.frame(FrameRequest()).view
-    assert (view.jobs[0].state, view.jobs[0].done, view.jobs[0].total) == ("running", 128, 360)
-    assert view.note.startswith("001-eval 128/360 images")
+    frame = run.frame(FrameRequest())
+    assert job_state(frame.snapshot.state.jobs[0]) == "running"
+    assert note(frame).startswith("eval 001: running, 128/360 images")
     result = {"file": "/x/b0.onnx", "bytes": 16309634, "relative_difference": 5.81e-07}
     made.event(events.JobFinished(0, 0, "001-eval", 0, result))
-    job = run.frame(FrameRequest()).view.jobs[0]
-    assert (job.state, job.path) == ("done", "/x/b0.onnx")
-    assert job.result == "file b0.onnx, 15.6 MiB, relative_difference 5.81e-07"
+    frame = run.frame(FrameRequest())
+    (done,) = frame.snapshot.state.jobs
+    assert job_path(done) == "/x/b0.onnx"
+    words = "file b0.onnx, 15.6 MiB, relative_difference 5.81e-07"
+    assert job_words(done, frame) == f"eval 001: done, {words}"
 
 
 async def test_a_node_that_does_not_answer_is_grey_and_says_how_old_its_figures_are() -> None:
     run = FakeRun(4, nodes=2)
     plain = run.row
     run.row = lambda rank: (  # type: ignore[method-assign]
-        replace(plain(rank), unreachable_since=NOW + 60, newest=NOW + 58)
-        if rank > 1
-        else plain(rank)
+        replace(plain(rank), data_s=NOW + 58) if rank > 1 else plain(rank)
     )
+    run.unreachable = {"node-b": NOW + 60}
     async with showing(FakeSource(run), (120, 36)) as pilot:
         await sees(pilot, "no answer", "42 s")
         table = pilot.app.screen.query_one("#ranks")
@@ -196,7 +187,8 @@ def test_a_node_that_does_not_answer_is_named(own_folders: Path) -> None:
     made.start()
     made.steps(20)
     made.event(events.NodeUnreachable(0, 0, 1, "node-b", 4.0))
-    view = LiveSource().open("made").frame(FrameRequest()).view
-    assert view.worst.startswith("node node-b does not answer for ")
-    assert view.worst_rank == 2
-    assert [row.unreachable_since is not None for row in view.ranks] == [False, False, True, True]
+    frame = LiveSource().open("made").frame(FrameRequest())
+    rank, words = worst(frame)
+    assert words.startswith("node node-b has not answered for ")
+    assert rank == 2
+    assert list(unreachable(frame.snapshot)) == ["node-b"]

@@ -12,6 +12,8 @@ from made_run import MadeRun
 
 from launcher import client
 from launcher.core.run.events import AttemptStarted, RankStarted, ResumePoint
+from tui.drawing.wording import note, profile_lines, restart_words, worst
+from tui.model.derived import failure_of, position, rank_state
 from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
 from tui.sources.live import LiveSource
@@ -32,17 +34,19 @@ def made(own_folders: Path) -> MadeRun:
 def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
     run = LiveSource().open("made")
     frame = run.frame(ASKED)
-    view = frame.view
-    assert (view.state, view.attempt, view.epoch, view.step) == ("running", 1, 2, 5)
-    assert [row.phase for row in view.ranks] == ["compute"] * 4
-    assert view.ranks[2].memory_limit_bytes == 4 << 30
-    assert (view.worst_rank, view.ranks[3].late_ms or 0) == (3, pytest.approx(240, abs=8))
-    assert re.match(r"rank 3 on localhost is \d+ % late for \d+ s", view.worst)
+    snapshot, (worst_rank, words) = frame.snapshot, worst(frame)
+    assert (snapshot.status, snapshot.attempt, position(snapshot)) == ("running", 1, (2, 5))
+    assert [rank.phase for rank in snapshot.ranks] == ["compute"] * 4
+    assert snapshot.ranks[2].memory_limit_bytes == 4 << 30
+    late_ms = snapshot.ranks[3].lateness_ms or 0
+    assert (worst_rank, late_ms) == (3, pytest.approx(240, abs=8))
+    assert re.match(r"rank 3 on localhost is \d+ % late for \d+ s", words)
     assert [curve.label for curve in frame.charts[0].curves] == ["mean", "r0", "r1", "r2", "r3"]
     assert len(frame.charts[1].curves) == 1
     assert [label for _, label in frame.charts[0].marks] == ["eval", "eval"]
     assert len(frame.skew.bins) == 4
-    assert [checkpoint.step for checkpoint in view.checkpoints] == [45, 90]
+    steps = [saved.manifest.step for saved in frame.checkpoints if saved.manifest]
+    assert steps == [90, 45]
 
 
 def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
@@ -50,13 +54,12 @@ def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
     made.attempt = 1
     made.event(AttemptStarted(0, 0, 1, 2, ResumePoint("/x.ckpt", 5, 50)))
     run = LiveSource().open("made-2")
-    view = run.frame(ASKED).view
-    assert (view.state, view.note) == (
-        "starting", "0 of 2 ranks started; goes on from epoch 5 step 50"
-    )  # fmt: skip
+    frame = run.frame(ASKED)
+    assert frame.snapshot.status == "starting"
+    assert note(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
     made.paths.attempt(1).rank(0).root.mkdir(parents=True)
     made.event(RankStarted(0, 0, 1, 0, "localhost", 0, 0, made.pid, None))
-    assert run.frame(ASKED).view.note.startswith("1 of 2 ranks started")
+    assert note(run.frame(ASKED)).startswith("1 of 2 ranks started")
 
 
 def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:
@@ -71,24 +74,25 @@ def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:
 def test_a_failure_is_told_with_its_restart(made: MadeRun) -> None:
     made.fail(2)
     run = LiveSource().open("made")
-    view = run.frame(ASKED).view
-    assert (view.state, view.failure is not None) == ("failed", True)
-    assert [row.state for row in view.ranks] == ["followed", "followed", "failed", "followed"]
-    assert view.worst == ""
-    restart = run.restart()
-    assert (restart.possible, restart.step, restart.steps_lost, restart.verified) == (
-        True, 90, 5, True,
-    )  # fmt: skip
-    assert restart.command == "effnet-launch resume made-1"
-    assert "rank 2 on localhost was first" in picture(run)
+    frame = run.frame(ASKED)
+    snapshot = frame.snapshot
+    assert (snapshot.status, failure_of(snapshot) is not None) == ("failed", True)
+    states = [rank_state(rank, snapshot) for rank in snapshot.ranks]
+    assert states == ["followed", "followed", "failed", "followed"]
+    assert worst(frame) == (None, "")
+    choice = run.restart()
+    assert (choice.step, choice.steps_lost, choice.verified) == (90, 5, True)
+    text = picture(run)
+    assert "rank 2 on localhost failed first" in text
+    assert "$ effnet-launch resume made-1" in text
 
 
 def test_a_corrupt_checkpoint_is_passed_over_and_said(made: MadeRun) -> None:
     (made.paths.checkpoint / "step-00000090.ckpt").write_bytes(b"x" * 1300)
     made.fail(1)
-    restart = LiveSource().open("made").restart()
-    assert restart.step == 45
-    assert "step-00000090.ckpt" in restart.why
+    choice = LiveSource().open("made").restart()
+    assert choice.step == 45
+    assert "skipped step-00000090.ckpt: " in restart_words(choice)
 
 
 def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
@@ -139,10 +143,9 @@ def test_a_run_that_is_not_there_is_named() -> None:
 
 def test_home_shows_shipped_profiles_as_pictures(made: MadeRun) -> None:
     home = LiveSource().home()
-    assert [run.id for run in home.runs] == ["made-1"]
+    assert [run.run for run in home.runs] == ["made-1"]
     profile = next(entry for entry in home.profiles if entry.name == "local-cpu")
-    assert profile.world_size == 2
-    assert any("rank 1" in line for line in profile.picture)
+    assert any("rank 1" in line for line in profile_lines(profile))
 
 
 def test_a_plan_has_files_commands_and_its_command_line(own_folders: Path) -> None:
@@ -161,14 +164,14 @@ def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
     states = []
     for seconds in (50.0, 30.0, 100.0, -60.0):
         run.clock.seek(seconds)
-        view = run.frame(ASKED).view
-        states.append((view.state, view.done_steps, run.log(0).refresh()))
+        snapshot = run.frame(ASKED).snapshot
+        states.append((snapshot.status, snapshot.steps_done, run.log(0).refresh()))
     assert states[0][:2] == ("running", 50)
     assert states[1][:2] == ("running", 80)
     assert states[2][:2] == ("failed", 95)
     assert states[3][0] == "running"
     assert states[3][2] < states[2][2]
-    assert run.restart().possible is False
+    assert run.restart().path is None
     source.close()
 
 

@@ -34,8 +34,8 @@ async def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
 
     plain = run.row
     run.row = lambda rank: replace(  # type: ignore[method-assign]
-        plain(rank), loss=None, step_time_ms=None, memory_bytes=None, newest=None, step=None,
-        late_ms=None, epoch=None, wait_ms=None, images_per_s=None,
+        plain(rank), loss=None, step_time_ms=None, memory_bytes=None, data_s=None, step=None,
+        lateness_ms=None, epoch=None, wait_ms=None, images_per_s=None,
     )  # fmt: skip
     async with showing(FakeSource(run), (160, 48)) as pilot:
         await sees(pilot, "compute")
@@ -209,7 +209,7 @@ async def test_leaving_says_how_to_come_back() -> None:
         await sees(pilot, "RUNNING")
         await pilot.press("q")
     assert f"effnet-tui {RUN}" in str(pilot.app.return_value)
-    assert "goes on" in str(pilot.app.return_value)
+    assert "continues" in str(pilot.app.return_value)
     assert source.asked == []
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tui.charts.thinned import Thinned
-from tui.model.run import ChartData, ChartRequest, Curve, Evaluation, SkewData
+from tui.model.run import ChartData, ChartRequest, Curve, SkewData
+
+if TYPE_CHECKING:
+    from launcher.core.run.state import EvalState
 
 MAX_CURVES: Final = 8
 LATE_SHARE: Final = 0.10  # of the typical work of a step
@@ -42,7 +45,7 @@ class ChartMaker:
         self._made: dict[ChartRequest, tuple[object, ChartData]] = {}
 
     def chart(
-        self, request: ChartRequest, ranks: int, evaluations: Sequence[Evaluation]
+        self, request: ChartRequest, ranks: int, evaluations: Sequence[EvalState]
     ) -> ChartData:
         """One chart, ready to draw. Fields that all ranks share are read from rank 0."""
         wanted = range(1) if request.mean_only else range(ranks)

@@ -1,11 +1,19 @@
-"""Failures and restarts in words."""
+"""A snapshot in words: what is wrong, what it waits for, how it failed, what a resume would use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import signal as signals
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from tui.drawing.text import clean, plural
-from tui.model.run import Failure, Restart
+from tui.drawing.text import clean, duration, number, plural, size_bytes
+from tui.model.derived import job_state, unreachable
+from tui.model.run import RunFrame
+
+if TYPE_CHECKING:
+    from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot
+    from launcher.core.run.events import Failure
 
 
 def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
@@ -18,24 +26,142 @@ def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
     return f"{noun} {', '.join(str(rank) for rank in ranks)}"
 
 
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def headline(failure: Failure) -> str:
-    """``rank 1 on node-b was first: signal SIGKILL (oom)``."""
+    """``rank 1 on node-b failed first: SIGKILL (oom)``."""
     who = "the run" if failure.rank is None else f"rank {failure.rank}"
     where = f" on {clean(failure.node)}" if failure.node else ""
-    first = " was first" if failure.rank is not None else ""
-    kind = f" ({failure.kind})" if failure.kind and failure.kind not in failure.how else ""
-    return f"{who}{where}{first}: {failure.how}{kind}"
+    first = " failed" if failure.rank is None else " failed first"
+    if failure.signal is not None:
+        how = signal_name(failure.signal)
+    else:
+        how = "exit code unknown" if failure.exit_code is None else f"exit code {failure.exit_code}"
+    kind = failure.kind.value
+    return f"{who}{where}{first}: {how}" + ("" if kind == "signal" else f" ({kind})")
 
 
-def restart_words(restart: Restart | None) -> str:
-    """What a resume would take, in one line."""
-    if restart is None:
-        return "looking for the checkpoint that a resume would take …"
-    lost = f", {plural(restart.steps_lost, 'step')} lost" if restart.steps_lost is not None else ""
-    if not restart.possible and restart.path:
-        return f"was resumed from epoch {restart.epoch} step {restart.step}{lost}"
-    if not restart.possible:
-        return f"cannot resume: {restart.why}"
-    words = f"resume from epoch {restart.epoch} step {restart.step}"
-    words += ", verified" if restart.verified else ", not verified"
-    return words + lost + (f"; {restart.why}" if restart.why else "")
+def followers_words(failure: Failure) -> str:
+    """``ranks 0, 1 stopped because of it``; empty when no other rank ran."""
+    followers = failure.followers
+    return f"{ranks_in_words(followers)} stopped because of it" if followers else ""
+
+
+def worst(frame: RunFrame) -> tuple[int | None, str]:
+    """The rank that needs attention and why: node unreachable, silent, or late; else nothing."""
+    snapshot = frame.snapshot
+    for node, since in unreachable(snapshot).items():
+        first = next((rank.rank for rank in snapshot.ranks if rank.node == node), None)
+        lasting = duration(max(snapshot.polled_s - since, 0.0))
+        return first, f"node {node} has not answered for {lasting}: its figures are old"
+    for rank in snapshot.ranks:
+        if rank.status == "silent":
+            since_s = rank.silent_since_s
+            lasting = "" if since_s is None else f" for {duration(snapshot.polled_s - since_s)}"
+            phase = "" if rank.phase is None else f" in {rank.phase.value}"
+            return rank.rank, f"rank {rank.rank} on {rank.node or '?'} is silent{lasting}{phase}"
+    if snapshot.status != "running":
+        return None, ""
+    return frame.skew.worst_rank, frame.skew.words
+
+
+def without_node(words: str) -> str:
+    """``worst`` in words for narrow places."""
+    return re.sub(r" on \S+", "", words, count=1)
+
+
+def note(frame: RunFrame) -> str:
+    """What else to know: who stops it, what a start waits for, a full disk, a job that runs."""
+    snapshot, state = frame.snapshot, frame.snapshot.state
+    if snapshot.status == "starting":
+        return _starting(snapshot)
+    if state.stop_by is not None and snapshot.status == "stopping":
+        return f"stop requested by {state.stop_by}"
+    low = {} if state.attempt is None else state.attempt.low_disks
+    if low and not snapshot.status.is_over:
+        return f"disk nearly full: {next(iter(low))}"
+    running = [job for job in state.jobs if job.finished_s is None]
+    return job_words(running[-1], frame) if running else ""
+
+
+def _starting(snapshot: RunSnapshot) -> str:
+    """What is waited for before the first step."""
+    attempt = snapshot.state.attempt
+    there = sum(rank.status == "running" for rank in snapshot.ranks)
+    words = f"{there} of {snapshot.world_size} ranks started"
+    if attempt is None or attempt.resume is None:
+        return words
+    return f"{words}; resumes from epoch {attempt.resume.epoch} step {attempt.resume.step}"
+
+
+def job_words(job: JobState, frame: RunFrame) -> str:
+    """``eval 001: running, 128/360 images, 12 s``, or how it ended and its result."""
+    kind = f"{job.type} {job.job.removesuffix('-' + job.type)}"
+    state = job_state(job)
+    if state != "running":
+        return f"{kind}: {state}, {result_words(job.result) or f'exit code {job.exit_code}'}"
+    done = frame.progress.get(job.job)
+    so_far = "" if done is None else f"{done[0]}/{done[1]} images, "
+    return f"{kind}: running, {so_far}{duration(frame.snapshot.polled_s - job.started_s)}"
+
+
+def result_words(result: Mapping[str, Any] | None) -> str:
+    """A job's result in one line: its figures, its path and its size."""
+    words = []
+    for key, value in (result or {}).items():
+        if key == "sha256":
+            continue
+        if isinstance(value, str) and "/" in value:
+            words.append(f"{key} {value.rsplit('/', 1)[-1]}")
+        elif isinstance(value, bool) or (isinstance(value, str | int) and key != "bytes"):
+            words.append(f"{key} {value}")
+        elif key == "bytes" and isinstance(value, int):
+            words.append(size_bytes(value))
+        elif isinstance(value, float):
+            words.append(f"{key} {number(value, 4)}")
+    return ", ".join(words)
+
+
+def restart_words(choice: ResumeChoice | None, is_replay: bool = False) -> str:
+    """What a resume would use, in one line; in a replay, what the run was resumed from."""
+    if choice is None:
+        return "looking for a checkpoint to resume from …"
+    if choice.path is None:
+        return f"cannot resume: {choice.why}"
+    lost = f", {plural(choice.steps_lost, 'step')} lost" if choice.steps_lost is not None else ""
+    where = f"from epoch {choice.epoch} step {choice.step}"
+    if is_replay:
+        return f"was resumed {where}{lost}"
+    words = f"resume {where}, {'verified' if choice.verified else 'not verified'}{lost}"
+    if choice.skipped:
+        skipped = choice.skipped[0]
+        words += f"; skipped {skipped.path.rsplit('/', 1)[-1]}: {skipped.why}"
+    return words
+
+
+def profile_lines(entry: ProfileEntry) -> list[str]:
+    """A profile's nodes and devices, a line each, as a picture."""
+    profile = entry.profile
+    if profile is None:
+        return []
+    target = profile.device_target.value
+    lines = [f"{profile.start_method.value} on {target}"]
+    rank = 0
+    for node in profile.nodes[:32]:
+        where = "this machine" if node.is_local else f"ssh {node.address}"
+        lines.append(f"┌ {node.label}  {where}")
+        for local in range(node.rank_count):
+            last = local == node.rank_count - 1
+            device = node.device(local)
+            ip = f"  {device.device_ip}" if device.device_ip else ""
+            lines.append(f"{'└' if last else '├'} {target} {device.device_id}  rank {rank}{ip}")
+            rank += 1
+    if len(profile.nodes) > 32:
+        lines.append(f"… and {len(profile.nodes) - 32} nodes more")
+    return lines

@@ -1,8 +1,8 @@
-"""Home: what runs, what ran, what could run."""
+"""Home: the runs, and the profiles that a new run can be made from."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual import on
@@ -12,13 +12,17 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from tui.drawing.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, number, plural
-from tui.model.run import HomeProfile, HomeRun, HomeView, tone_of
+from tui.model.derived import is_live
+from tui.model.run import HomeView, tone_of
 from tui.screens.base import FeedScreen
 from tui.sources.feed import HomeFeed
 from tui.sources.messages import HomePolled, SourceFailed
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
+
+if TYPE_CHECKING:
+    from launcher.client import ProfileEntry, RunSummary
 
 POLL_S = 1.0
 NO_RUNS = (
@@ -96,13 +100,12 @@ class HomeScreen(FeedScreen):
         view = self._view
         if view is None:
             return
-        live = sum(run.live for run in view.runs)
-        words = f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live"
-        self._title(words + (f"  {view.problem}" if view.problem else ""))
+        live = sum(is_live(run.status) for run in view.runs)
+        self._title(f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live")
         runs = self.query_one("#runs", PickList)
         runs._empty = NO_RUNS
         runs.show(
-            [run.id for run in view.runs], [self._run_line(run, view.now) for run in view.runs]
+            [run.run for run in view.runs], [self._run_line(run, view.now) for run in view.runs]
         )
         profiles = self.query_one("#profiles", PickList)
         profiles._empty = NO_PROFILES
@@ -117,21 +120,23 @@ class HomeScreen(FeedScreen):
             [self._profile_line(profile) for profile in view.profiles],
         )
 
-    def _run_line(self, run: HomeRun, now: float) -> Line:
+    def _run_line(self, run: RunSummary, now: float) -> Line:
         palette, glyphs = self.dashboard.palette, self.dashboard.glyphs
         width = self.size.width
-        mark = glyphs.live if run.live else glyphs.idle
-        tone = tone_of(run.state)
+        live = is_live(run.status)
+        mark = glyphs.live if live else glyphs.idle
+        tone = tone_of(run.status)
         style = palette.muted if tone == "idle" else palette.by_tone(tone)
         epoch = epoch_of(run)
-        done = NOT_KNOWN if run.done is None else f"{run.done:.0%}"
-        end = f"ETA {duration(run.eta_s)}" if run.live else ""
-        since = run.newest if run.newest is not None else run.created
+        done = NOT_KNOWN if run.progress is None else f"{run.progress:.0%}"
+        end = f"ETA {duration(run.eta_s)}" if live else ""
+        signs = (run.data_s, run.changed_s, run.created_s)
+        since = next((sign for sign in signs if sign is not None), None)
         wide = width >= 100
         name_width = max(min(44, width - (56 if wide else 45)), 16)
         line = [
-            Segment(f"{mark} {run.state:<9} ", style),
-            Segment(fit(fit_middle(clean(run.id), name_width), name_width), palette.text),
+            Segment(f"{mark} {run.status.value:<9} ", style),
+            Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
             Segment(f" epoch {epoch:>7} {done:>4}", palette.text),
         ]
         if wide:
@@ -142,17 +147,15 @@ class HomeScreen(FeedScreen):
             line.append(Segment(f"  {end}", palette.text))
         return line
 
-    def _profile_line(self, profile: HomeProfile) -> Line:
-        palette = self.dashboard.palette
-        if profile.errors:
-            return [
-                Segment(f"{clean(profile.name):<20} ", palette.warn),
-                Segment(f"cannot be used: {clean(profile.errors[0])}", palette.warn),
-            ]
-        ranks = "" if profile.world_size is None else plural(profile.world_size, "rank")
+    def _profile_line(self, entry: ProfileEntry) -> Line:
+        palette, name = self.dashboard.palette, f"{clean(entry.name):<20} "
+        if entry.profile is None or entry.errors:
+            why = entry.errors[0] if entry.errors else "it cannot be read"
+            return [Segment(f"{name}cannot be used: {clean(why)}", palette.warn)]
+        ranks = plural(entry.profile.world_size, "rank")
         return [
-            Segment(f"{clean(profile.name):<20} ", palette.text),
-            Segment(f"{ranks:<9} {clean(profile.about)}", palette.muted),
+            Segment(name, palette.text),
+            Segment(f"{ranks:<9} {clean(entry.description)}", palette.muted),
         ]
 
     @on(PickList.Chosen, "#runs")
@@ -181,7 +184,7 @@ class HomeScreen(FeedScreen):
             self.feed.wake()
 
 
-def epoch_of(run: HomeRun) -> str:
+def epoch_of(run: RunSummary) -> str:
     """The epoch that is trained, of how many."""
     if run.epoch is None:
         return NOT_KNOWN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,8 +14,14 @@ from textual.widgets import Button, Input, Label, Select, Static
 
 from tui.context import context_of
 from tui.drawing.text import NOT_KNOWN, clean, number
-from tui.model.run import Checkpoint, Evaluation, RunView
+from tui.drawing.wording import job_words
+from tui.model.derived import evaluations, is_live, nodes_of
+from tui.model.run import RunFrame
 from tui.sources.source import SHARE_DEVICE, YES, JobField
+
+if TYPE_CHECKING:
+    from launcher.client import CheckpointFacts
+    from launcher.core.run.state import EvalState
 
 CommandMaker = Callable[[str, str, Mapping[str, str]], str]
 
@@ -46,56 +52,60 @@ SHARE_FIELD: Final = JobField(
 RESULT_LIMIT: Final = 4
 
 
-def fields_of(kind: str, view: RunView, checkpoint: str = "") -> tuple[JobField, ...]:
-    """What there is to fill in; ``checkpoint`` is the path of the one chosen beforehand."""
+def fields_of(kind: str, frame: RunFrame, checkpoint: str = "") -> tuple[JobField, ...]:
+    """What there is to fill in; ``checkpoint`` is the path of the one chosen before."""
+    nodes = nodes_of(frame.snapshot)
     some = {"eval": EVAL_FIELDS, "export": EXPORT_FIELDS, "infer": INFER_FIELDS}[kind]
-    first = () if kind == "infer" else (checkpoint_field(view, checkpoint),)
+    first = () if kind == "infer" else (checkpoint_field(frame, checkpoint),)
     node: tuple[JobField, ...] = ()
-    if len(view.nodes) > 1:
-        names = tuple((name, name) for name in view.nodes)
+    if len(nodes) > 1:
+        names = tuple((name, name) for name in nodes)
         node = (JobField("node", "node", "", (("", "this machine"), *names)),)
-    # Beside a living run the job needs a device that a rank holds.
-    share = (SHARE_FIELD,) if view.live else ()
+    # While the run lives, the job may need a device that a rank holds.
+    share = (SHARE_FIELD,) if is_live(frame.snapshot.status) else ()
     return (*first, *some, *node, *share)
 
 
-def checkpoint_field(view: RunView, chosen: str = "") -> JobField:
-    """Newest, best, or any of the run's checkpoints; the newest goes without saying."""
+def checkpoint_field(frame: RunFrame, chosen: str = "") -> JobField:
+    """Newest, best, or any of the run's checkpoints; the newest is the default."""
     choices = [("", "newest")]
-    best = best_checkpoint(view)
+    best = best_checkpoint(frame)
     if best is not None:
-        choices.append((best.path, f"best so far, epoch {best.epoch}, step {best.step}"))
+        choices.append((best.path, f"best so far, {_where(best)}"))
     choices += [
-        (entry.path, f"epoch {entry.epoch}, step {entry.step}")
-        for entry in reversed(view.checkpoints[-20:])
-        if entry != best
+        (facts.path, _where(facts)) for facts in frame.checkpoints[:20] if facts is not best
     ]
     default = chosen if chosen in dict(choices) else ""
     return JobField("checkpoint", "checkpoint", default, tuple(choices))
 
 
-def best_checkpoint(view: RunView) -> Checkpoint | None:
+def _where(facts: CheckpointFacts) -> str:
+    manifest = facts.manifest
+    return "" if manifest is None else f"epoch {manifest.epoch}, step {manifest.step}"
+
+
+def best_checkpoint(frame: RunFrame) -> CheckpointFacts | None:
     """The checkpoint with the highest top-1 of those that were evaluated."""
-    by_step = {entry.step: entry for entry in view.checkpoints}
+    by_step = {facts.manifest.step: facts for facts in frame.checkpoints if facts.manifest}
     rated = [
-        (entry.top_1, by_step[entry.step])
-        for entry in view.evaluations
-        if entry.top_1 is not None and entry.step in by_step
+        (entry.top_1_acc, by_step[entry.step])
+        for entry in evaluations(frame.snapshot)
+        if entry.top_1_acc is not None and entry.step in by_step
     ]
     return max(rated, key=lambda pair: pair[0])[1] if rated else None
 
 
-def result_rows(evaluations: tuple[Evaluation, ...]) -> list[str]:
+def result_rows(rated: Sequence[EvalState]) -> list[str]:
     """A table of results, newest last."""
     rows = [f"{'epoch':>6} {'step':>8} {'top-1':>8} {'top-5':>8} {'loss':>8}  weights"]
-    for entry in evaluations[-RESULT_LIMIT:]:
-        top_1 = NOT_KNOWN if entry.top_1 is None else f"{entry.top_1:.4f}"
-        top_5 = NOT_KNOWN if entry.top_5 is None else f"{entry.top_5:.4f}"
+    for entry in rated[-RESULT_LIMIT:]:
+        top_1 = NOT_KNOWN if entry.top_1_acc is None else f"{entry.top_1_acc:.4f}"
+        top_5 = NOT_KNOWN if entry.top_5_acc is None else f"{entry.top_5_acc:.4f}"
         epoch = NOT_KNOWN if entry.epoch is None else str(entry.epoch)
         step = NOT_KNOWN if entry.step is None else str(entry.step)
         rows.append(
             f"{epoch:>6} {step:>8} {top_1:>8} {top_5:>8} {number(entry.loss, 4):>8}  "
-            f"{clean(entry.weights) or NOT_KNOWN}"
+            f"{clean(entry.weights or NOT_KNOWN)}"
         )
     return rows
 
@@ -110,16 +120,17 @@ class JobScreen(ModalScreen[dict[str, str]]):
     ]
 
     def __init__(
-        self, view: RunView, kind: str, command: CommandMaker, checkpoint: str = ""
+        self, frame: RunFrame, kind: str, command: CommandMaker, checkpoint: str = ""
     ) -> None:
         super().__init__()
-        self._view, self._kind, self._command = view, kind, command
-        self._fields = fields_of(kind, view, checkpoint)
+        self._frame, self._kind, self._command = frame, kind, command
+        self._run = frame.snapshot.run
+        self._fields = fields_of(kind, frame, checkpoint)
 
     def compose(self) -> ComposeResult:
         """Fields, the command as they change, results so far."""
         with Vertical(id="dialog"):
-            yield Static(Content(f"{TITLES[self._kind]} {self._view.id}"), classes="title")
+            yield Static(Content(f"{TITLES[self._kind]} {self._run}"), classes="title")
             for field in self._fields:
                 with Horizontal(classes="row"):
                     yield Label(field.title)
@@ -137,14 +148,13 @@ class JobScreen(ModalScreen[dict[str, str]]):
                 yield Button("Start (ctrl+s)", id="start", variant="primary", compact=True)
                 yield Button("Copy (ctrl+y)", id="copy", compact=True)
                 yield Button("Leave (esc)", id="leave", compact=True)
-            if self._kind == "eval" and self._view.evaluations:
-                yield Static(Content("\n".join(result_rows(self._view.evaluations))), id="results")
-            jobs = [job for job in self._view.jobs if job.type == self._kind]
+            rated = evaluations(self._frame.snapshot)
+            if self._kind == "eval" and rated:
+                yield Static(Content("\n".join(result_rows(rated))), id="results")
+            jobs = [job for job in self._frame.snapshot.state.jobs if job.type == self._kind]
             for job in jobs[-2:]:
-                words = job.result or f"exit code {job.exit_code}"
-                yield Static(
-                    Content(f"{job.id} {job.state} {clean(words)}"), classes="muted last-job"
-                )
+                words = clean(job_words(job, self._frame))
+                yield Static(Content(words), classes="muted last-job")
 
     def on_mount(self) -> None:
         """The command of the defaults."""
@@ -161,7 +171,7 @@ class JobScreen(ModalScreen[dict[str, str]]):
         return chosen
 
     def _show_command(self) -> None:
-        text = self._command(self._kind, self._view.id, self.options())
+        text = self._command(self._kind, self._run, self.options())
         self.query_one("#command", Static).update(Content(f"$ {text}"))
 
     def on_input_changed(self) -> None:
@@ -188,7 +198,7 @@ class JobScreen(ModalScreen[dict[str, str]]):
 
     def action_copy(self) -> None:
         """The command, as it stands."""
-        text = self._command(self._kind, self._view.id, self.options())
+        text = self._command(self._kind, self._run, self.options())
         context_of(self).copy_text(text, "command")
 
     def action_leave(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -13,13 +13,16 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui.drawing.text import clean
-from tui.model.run import HomeProfile
+from tui.drawing.wording import profile_lines
 from tui.screens.new_run_checks import CheckedScreen
 from tui.sources.feed import in_background
 from tui.sources.messages import ActionDone, ActionFailed, PlanMade
 from tui.sources.source import DATA_PATH, IGNORE, PlanText, SourceError
 from tui.widgets.check_list import CheckList
 from tui.widgets.hint_bar import HintBar
+
+if TYPE_CHECKING:
+    from launcher.client import ProfileEntry
 
 
 def parse_overrides(text: str) -> dict[str, str]:
@@ -96,9 +99,9 @@ class NewRunScreen(CheckedScreen):
             if profile.name == self._profile:
                 self.app.call_from_thread(self._show_profile, profile)
 
-    def _show_profile(self, profile: HomeProfile) -> None:
-        lines = [clean(profile.about), "", *(clean(line) for line in profile.picture)]
-        lines += [f"cannot be used: {clean(error)}" for error in profile.errors]
+    def _show_profile(self, entry: ProfileEntry) -> None:
+        lines = [clean(entry.description), "", *(clean(line) for line in profile_lines(entry))]
+        lines += [f"cannot be used: {clean(error)}" for error in entry.errors]
         self.query_one("#picture", Static).update(Content("\n".join(lines).strip()))
 
     def _make_plan(self) -> None:

@@ -1,9 +1,9 @@
-"""What the checkpoints of a run are worth, and what its jobs did: one table, kept up to date."""
+"""The checkpoints of a run with their evaluations, and its jobs: one table, kept up to date."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual.app import ComposeResult
@@ -15,10 +15,15 @@ from textual.widgets import Static
 
 from tui.context import context_of
 from tui.drawing.text import NOT_KNOWN, age, clean, number, size_bytes
-from tui.model.run import Checkpoint, Evaluation, RunView
-from tui.sources.live_view import job_words
+from tui.drawing.wording import job_words
+from tui.model.derived import evaluations, job_path
+from tui.model.run import RunFrame
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
+
+if TYPE_CHECKING:
+    from launcher.client import CheckpointFacts
+    from launcher.core.run.state import EvalState
 
 HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7} "
 IMAGES = f"{'images':>6} "
@@ -31,28 +36,35 @@ SHOWN_JOBS = 4
 class Row:
     """A checkpoint and one evaluation of it; either may be missing."""
 
-    checkpoint: Checkpoint | None
-    evaluation: Evaluation | None
+    checkpoint: CheckpointFacts | None
+    evaluation: EvalState | None
     best: bool = False  # the highest top-1 of those whose file is there
 
     @property
     def top_1(self) -> float | None:
         """Its accuracy, where it was evaluated."""
-        return None if self.evaluation is None else self.evaluation.top_1
+        return None if self.evaluation is None else self.evaluation.top_1_acc
 
     @property
     def step(self) -> int:
-        """Where in the training it stands."""
-        one = self.evaluation if self.checkpoint is None else self.checkpoint
+        """Steps done over all epochs; -1 when not known."""
+        one = self.checkpoint.manifest if self.checkpoint is not None else self.evaluation
         return -1 if one is None or one.step is None else one.step
 
+    @property
+    def epoch(self) -> int | None:
+        """Epochs done."""
+        one = self.checkpoint.manifest if self.checkpoint is not None else self.evaluation
+        return None if one is None else one.epoch
 
-def rows_of(view: RunView) -> list[Row]:
+
+def rows_of(frame: RunFrame) -> list[Row]:
     """Newest first; a checkpoint that was evaluated twice has two rows, the newer one first."""
-    by_step = {entry.step: entry for entry in view.checkpoints}
+    saved = [Row(facts, None) for facts in frame.checkpoints]
+    by_step = {row.step: row.checkpoint for row in saved}
     rated = [
         Row(by_step.get(-1 if entry.step is None else entry.step), entry)
-        for entry in reversed(view.evaluations)
+        for entry in reversed(evaluations(frame.snapshot))
     ]
     top_1s = [row.top_1 for row in rated if row.checkpoint and row.top_1 is not None]
     top_1 = max(top_1s, default=None)
@@ -61,7 +73,7 @@ def rows_of(view: RunView) -> list[Row]:
         for row in rated
     ]
     seen = {row.step for row in rows}
-    rows += [Row(entry, None) for entry in view.checkpoints if entry.step not in seen]
+    rows += [row for row in saved if row.step not in seen]
     return sorted(rows, key=lambda row: -row.step)
 
 
@@ -74,7 +86,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
     """Returns the job to start (``eval``, ``export``, ``infer``) and the checkpoint's path."""
 
     BINDING_GROUP_TITLE = "Results"
-    HELP = "Checkpoints and what they were evaluated to, newest first; * is the best top-1."
+    HELP = "Checkpoints and their evaluations, newest first; * marks the best top-1."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,t,q", "leave", "Close"),
         Binding("e", "job('eval')", "Evaluate it"),
@@ -83,14 +95,14 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         Binding("y", "copy", "Copy path"),
     ]
 
-    def __init__(self, view: RunView, readonly: bool) -> None:
+    def __init__(self, frame: RunFrame, readonly: bool) -> None:
         super().__init__()
-        self._view, self._readonly = view, readonly
+        self._frame, self._readonly = frame, readonly
 
     def compose(self) -> ComposeResult:
         """The table, the path under the cursor, the jobs."""
         with Vertical(id="dialog", classes="-wide"):
-            yield Static(Content(f"Results of {self._view.id}"), classes="title")
+            yield Static(Content(f"Results of {self._frame.snapshot.run}"), classes="title")
             yield Static("", id="head", classes="muted")
             yield PickList(NOTHING, id="rows")
             yield Static("", id="path", classes="command")
@@ -103,55 +115,51 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
             keys = f"e evaluate   x export   i infer   {keys}"
         self.query_one("#dialog").border_subtitle = keys
         self.query_one("#rows").focus()
-        self.show(self._view)
+        self.show(self._frame)
 
     @property
     def _wide(self) -> bool:
         return self.size.width >= 90
 
     def on_resize(self) -> None:
-        """The table takes what the rest leaves."""
-        self.show(self._view)
+        """The table uses the height that is left."""
+        self.show(self._frame)
 
-    def show(self, view: RunView) -> None:
+    def show(self, frame: RunFrame) -> None:
         """The newest moment."""
-        self._view = view
+        self._frame = frame
         if not self.is_mounted:
             return
-        rows = rows_of(view)
+        rows = rows_of(frame)
         head = HEAD + (IMAGES if self._wide else "") + HEAD_REST
         self.query_one("#head", Static).update(Content(head))
         table = self.query_one("#rows", PickList)
-        jobs = view.jobs[-SHOWN_JOBS:]
+        jobs = frame.snapshot.state.jobs[-SHOWN_JOBS:]
         room = self.size.height * 95 // 100 - 6 - 2 * len(jobs)
         table.styles.height = max(min(max(len(rows), 1), room), 3)
         keys = [f"{at} {row.step}" for at, row in enumerate(reversed(rows))][::-1]
         table.show(keys, [self._line(row) for row in rows])
         self._show_path()
-        text = "\n".join(
-            f"{job.id} "
-            + (job_words(job, view.now) if job.state == "running" else
-               f"{job.state}: {job.result or f'exit code {job.exit_code}'}")
-            + (f"\n  {job.path}" if job.path else "")
-            for job in reversed(jobs)
-        )  # fmt: skip
-        self.query_one("#jobs", Static).update(Content(clean_lines(text)))
+        lines: list[str] = []
+        for job in reversed(jobs):
+            path = job_path(job)
+            lines += [clean(job_words(job, frame)), *([f"  {clean(path)}"] if path else [])]
+        self.query_one("#jobs", Static).update(Content("\n".join(lines)))
 
     def _line(self, row: Row) -> Line:
         palette = context_of(self).palette
         saved, rated = row.checkpoint, row.evaluation
-        top_1, top_5 = (None, None) if rated is None else (rated.top_1, rated.top_5)
-        epoch = rated.epoch if saved is None and rated is not None else saved and saved.epoch
         figures = (
-            f"{NOT_KNOWN if epoch is None else epoch:>5} {row.step:>7} "
-            f"{share(top_1):>7} {share(top_5):>7} "
+            f"{NOT_KNOWN if row.epoch is None else row.epoch:>5} {row.step:>7} "
+            f"{share(row.top_1):>7} {share(rated.top_5_acc if rated else None):>7} "
             f"{number(rated.loss if rated else None, 4):>7} "
             f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7} "
         )
         if self._wide:
             figures += f"{rated.images if rated and rated.images is not None else NOT_KNOWN:>6} "
-        size = "removed" if saved is None else size_bytes(saved.size_bytes)
-        when = None if saved is None or saved.time is None else self._view.now - saved.time
+        size = "removed" if saved is None else size_bytes(saved.file_bytes)
+        saved_s = None if saved is None or saved.manifest is None else saved.manifest.created_s
+        when = None if saved_s is None else self._frame.snapshot.polled_s - saved_s
         style = palette.good if row.best else palette.text
         mark = "*" if row.best else " "
         return [
@@ -160,7 +168,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         ]
 
     def _row(self) -> Row | None:
-        rows = rows_of(self._view)
+        rows = rows_of(self._frame)
         at = self.query_one("#rows", PickList).cursor
         return rows[at] if at < len(rows) else None
 
@@ -196,8 +204,3 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
     def action_leave(self) -> None:
         """Back."""
         self.dismiss(None)
-
-
-def clean_lines(text: str) -> str:
-    """Strangers' words, line by line."""
-    return "\n".join(clean(line) for line in text.split("\n"))

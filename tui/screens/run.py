@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.model.run import Restart, RunFrame
+from tui.drawing.wording import job_words
+from tui.model.derived import failure_of, is_live, job_state
+from tui.model.run import RunFrame
 from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
@@ -20,6 +22,9 @@ from tui.widgets.log_view import LogView
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
+
+if TYPE_CHECKING:
+    from launcher.client import ResumeChoice
 
 LOG_PERIOD_S = 0.25
 OVER_PERIOD_S = 2.0  # a run that is over is still looked at: somebody may resume it
@@ -43,7 +48,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run_name = run
-        self.restart: Restart | None = None
+        self.restart: ResumeChoice | None = None
         self._over = False
         self._paused = False
         self._problem = ""
@@ -101,7 +106,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """A new moment."""
         self._polled_at = self.dashboard.clock()
         self._problem = ""
-        self._over = not message.frame.view.live and self.player is None
+        self._over = not is_live(message.frame.snapshot.status) and self.player is None
         first = self.frame is None
         if not self._paused:
             before, self.frame = self.frame, message.frame
@@ -113,13 +118,13 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self._ask()
         if first or self.log_rank is None:
             self.open_log()
-        elif message.frame.view.attempt != self.log_attempt:
+        elif message.frame.snapshot.attempt != self.log_attempt:
             self.open_log(self.log_rank)
         self.name_log()
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
         self.show_results()
-        self.dashboard.look_for_alerts(message.frame.view)
+        self.dashboard.look_for_alerts(message.frame)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
@@ -140,8 +145,8 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._draw()
 
     def _note_failure(self, frame: RunFrame) -> None:
-        view = frame.view
-        mark = (view.attempt, view.state) if view.state in ("failed", "lost") else None
+        run = frame.snapshot
+        mark = (run.attempt, run.status) if run.status in ("failed", "lost") else None
         if mark == self._seen_failure:
             return
         was_running = self._seen_failure is None
@@ -155,23 +160,26 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.show_hints()
 
     def _note_jobs(self, frame: RunFrame) -> None:
-        """Say how a job ended that had not yet when the run was opened."""
-        before, self._jobs = self._jobs, {job.id: job.state for job in frame.view.jobs}
+        """Report a job that ended since the run was opened."""
+        jobs = frame.snapshot.state.jobs
+        before, self._jobs = self._jobs, {job.job: job_state(job) for job in jobs}
         if before is None:
             return
-        for job in frame.view.jobs:
+        for job in jobs:
             # One that was not there before may have been quicker than a poll.
-            if job.state != "running" and before.get(job.id, "running") == "running":
-                text = f"{job.id} {job.state}: {job.result or f'exit code {job.exit_code}'}"
-                good = job.state == "done"
+            state = self._jobs[job.job]
+            if state != "running" and before.get(job.job, "running") == "running":
                 self.notify(
-                    text, severity="information" if good else "error", timeout=20, markup=False
+                    job_words(job, frame),
+                    severity="information" if state == "done" else "error",
+                    timeout=20,
+                    markup=False,
                 )
 
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:
-        view = frame.view
-        return len(view.ranks), view.failure is None, view.state, bool(view.checkpoints)
+        run = frame.snapshot
+        return len(run.ranks), failure_of(run) is None, run.status, bool(frame.checkpoints)
 
     def _tick(self) -> None:
         # The header's age grows although no frame comes.
@@ -208,17 +216,20 @@ class RunScreen(RunActions, RunLog, RunPanels):
             badge = self._problem[:40]
         elif self.dashboard.readonly and self.player is None:
             badge = f"read-only  {badge}"
-        self.query_one(RunHeader).show(frame.view, badge, waited if waited > self._late_s else 0.0)
+        self.query_one(RunHeader).show(frame, badge, waited if waited > self._late_s else 0.0)
 
     def _draw(self) -> None:
         frame = self.frame
         if frame is None:
             return
         self._draw_header()
-        view = frame.view
-        if view.failure is not None:
-            self.query_one(FailureCard).show(view.failure, self.restart, view.now)
-        self.query_one(RankTable).show(view)
+        run, failure = frame.snapshot, failure_of(frame.snapshot)
+        if failure is not None:
+            command = self.dashboard.source.command("resume", run.run, {})
+            self.query_one(FailureCard).show(
+                failure, self.restart, command, run.polled_s, self.player is not None
+            )
+        self.query_one(RankTable).show(frame)
         for strip in self.query(SkewStrip):
             if strip.display:
                 strip.show(frame.skew)

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from launcher.core.run.checkpoints import ResumeChoice
 from tui.context import Context
 from tui.drawing.text import plural
-from tui.model.run import RESUMABLE_STATES, Restart, RunFrame, RunView
+from tui.model.derived import is_live, nodes_of
+from tui.model.run import RESUMABLE_STATES, RunFrame
 from tui.screens.confirm import Answer, ConfirmScreen
 from tui.sources.feed import in_background
 from tui.sources.messages import ActionDone, ActionFailed, RestartChosen
 from tui.sources.source import NO, SAVE, RunSource, SourceError
+
+if TYPE_CHECKING:
+    from launcher.client import RunSnapshot
 
 
 class RunActions(Screen[None]):
@@ -30,7 +35,7 @@ class RunActions(Screen[None]):
     ]
 
     frame: RunFrame | None
-    restart: Restart | None
+    restart: ResumeChoice | None
     if TYPE_CHECKING:
 
         @property
@@ -43,43 +48,43 @@ class RunActions(Screen[None]):
         """Something changed: do not wait for the next poll."""
 
     @property
-    def view(self) -> RunView | None:
+    def snapshot(self) -> RunSnapshot | None:
         """The run as last seen."""
-        return None if self.frame is None else self.frame.view
+        return None if self.frame is None else self.frame.snapshot
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense in this state is offered."""
-        view = self.view
+        run = self.snapshot
         if action in ("resume", "stop", "eval", "export", "infer") and (
-            view is None or self.dashboard.readonly
+            run is None or self.dashboard.readonly
         ):
             return False
         if action == "resume":
-            return view is not None and view.state in RESUMABLE_STATES
+            return run is not None and run.status in RESUMABLE_STATES
         if action == "stop":
-            return view is not None and view.live
+            return run is not None and is_live(run.status)
         if action in ("eval", "export"):
-            return view is not None and bool(view.checkpoints)
+            return self.frame is not None and bool(self.frame.checkpoints)
         if action == "results":
-            return view is not None
+            return run is not None
         return True
 
     def parting_words(self) -> str:
         """What is printed after ``q``."""
-        view = self.view
-        if view is None:
+        run = self.snapshot
+        if run is None:
             return ""
         if self.dashboard.again:
-            return f"once more:  {self.dashboard.again}"
-        state = "goes on" if view.live else f"is {view.state}"
+            return f"play again:  {self.dashboard.again}"
+        state = "continues" if is_live(run.status) else f"is {run.status.value}"
         return (
-            f"{view.id} {state}.\n"
-            f"  come back:  effnet-tui {view.id}\n"
-            f"  look once:  effnet-tui --once {view.id}"
+            f"{run.run} {state}.\n"
+            f"  come back:        effnet-tui {run.run}\n"
+            f"  print a picture:  effnet-tui --once {run.run}"
         )
 
     def look_for_restart(self) -> None:
-        """Ask, in a thread, which checkpoint a resume would take."""
+        """Find, in a thread, the checkpoint that a resume would use."""
         source = self.source
         if source is None:
             return
@@ -92,39 +97,39 @@ class RunActions(Screen[None]):
 
     def action_resume(self) -> None:
         """One key: a new attempt from the newest good checkpoint."""
-        view = self.view
-        if view is None:
+        run = self.snapshot
+        if run is None:
             return
-        run, source = view.id, self.dashboard.source
+        name, source = run.run, self.dashboard.source
         self.app.clear_notifications()  # why the last one was refused
-        self.notify(f"$ {source.command('resume', run, {})}", timeout=4, markup=False)
-        in_background(self, "resume", lambda: source.resume(run))
+        self.notify(f"$ {source.command('resume', name, {})}", timeout=4, markup=False)
+        in_background(self, "resume", lambda: source.resume(name))
 
     def action_stop(self) -> None:
         """Ask, naming run, nodes and ranks."""
-        view = self.view
-        if view is None:
+        run = self.snapshot
+        if run is None:
             return
-        run, source = view.id, self.dashboard.source
-        who = plural(len(view.ranks), "rank")
-        nodes = ", ".join(view.nodes[:6]) + (" …" if len(view.nodes) > 6 else "")
+        name, source, nodes = run.run, self.dashboard.source, nodes_of(run)
+        who = plural(len(run.ranks), "rank")
+        named = ", ".join(nodes[:6]) + (" …" if len(nodes) > 6 else "")
 
         def answered(answer: str | None) -> None:
             if answer:
-                self.notify(f"stopping {run} …", timeout=4)
-                in_background(self, "stop", lambda: source.stop(run, answer == "save"))
+                self.notify(f"stopping {name} …", timeout=4)
+                in_background(self, "stop", lambda: source.stop(name, answer == "save"))
 
         self.app.push_screen(
             ConfirmScreen(
-                f"End run {run}?",
+                f"Stop run {name}?",
                 [
-                    f"{who} on {plural(len(view.nodes), 'node')}: {nodes}",
-                    "Save and stop: all ranks save at the same step boundary, then end.",
-                    "Stop now: they end at once; what came after the last checkpoint is lost.",
+                    f"{who} on {plural(len(nodes), 'node')}: {named}",
+                    "Save and stop: all ranks save after the same step, then exit.",
+                    "Stop now: all ranks exit at once; steps since the last checkpoint are lost.",
                 ],
                 [
-                    Answer("save", "Save and stop", source.command("stop", run, {})),
-                    Answer("now", "Stop now", source.command("stop", run, {SAVE: NO})),
+                    Answer("save", "Save and stop", source.command("stop", name, {})),
+                    Answer("now", "Stop now", source.command("stop", name, {SAVE: NO})),
                 ],
                 bad=True,
             ),
@@ -144,11 +149,10 @@ class RunActions(Screen[None]):
         self._job("infer")
 
     def action_results(self) -> None:
-        """Checkpoints, what they were evaluated to, and jobs."""
+        """Checkpoints, their evaluations, and jobs."""
         from tui.screens.results import ResultsScreen
 
-        view = self.view
-        if view is None:
+        if self.frame is None:
             return
         readonly = self.dashboard.readonly
 
@@ -156,40 +160,40 @@ class RunActions(Screen[None]):
             if wanted is not None:
                 self._job(*wanted)
 
-        self.app.push_screen(ResultsScreen(view, readonly), answered)
+        self.app.push_screen(ResultsScreen(self.frame, readonly), answered)
 
     def show_results(self) -> None:
         """Keep an open table of results up to date."""
         from tui.screens.results import ResultsScreen
 
         top = self.app.screen
-        if isinstance(top, ResultsScreen) and self.view is not None:
-            top.show(self.view)
+        if isinstance(top, ResultsScreen) and self.frame is not None:
+            top.show(self.frame)
 
     def _job(self, kind: str, checkpoint: str = "") -> None:
         from tui.screens.job import JobScreen
 
-        view = self.view
-        if view is None:
+        if self.frame is None:
             return
-        source, run = self.dashboard.source, view.id
+        source, run = self.dashboard.source, self.frame.snapshot.run
 
         def answered(options: dict[str, str] | None) -> None:
             if options is not None:
-                self.notify(f"{kind} started; t shows how far it is and its result", timeout=4)
+                self.notify(f"{kind} started; press t for progress and result", timeout=4)
                 in_background(self, kind, lambda: source.start_job(run, kind, options))
 
-        self.app.push_screen(JobScreen(view, kind, source.command, checkpoint), answered)
+        self.app.push_screen(JobScreen(self.frame, kind, source.command, checkpoint), answered)
 
     def action_copy(self) -> None:
         """The command that shows this run without a screen."""
-        view = self.view
-        if view is None:
+        run = self.snapshot
+        if run is None:
             return
-        failed = self.restart is not None and self.restart.possible and not view.live
+        choice = self.restart
+        failed = choice is not None and choice.path is not None and not is_live(run.status)
         action = "resume" if failed else "status"
         try:
-            command = self.dashboard.source.command(action, view.id, {})
+            command = self.dashboard.source.command(action, run.run, {})
         except SourceError as problem:
             self.notify(str(problem), severity="warning")
             return
@@ -204,9 +208,7 @@ class RunActions(Screen[None]):
     def on_action_failed(self, message: ActionFailed) -> None:
         """Say why not, longer."""
         if message.action == "resume-choice":
-            self.post_message(
-                RestartChosen(Restart(False, None, None, None, "", message.problem, False, ""))
-            )
+            self.post_message(RestartChosen(ResumeChoice(None, message.problem)))
             return
         text = f"{message.action}: {message.problem}"
         # What stands in a resume's way takes a while to read, and to type.

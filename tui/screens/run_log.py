@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from tui.drawing.wording import ranks_in_words
 from tui.logs.log_window import LogWindow
+from tui.model.derived import failure_of
 from tui.model.run import RunFrame
 from tui.sources.feed import LogFeed
 from tui.sources.messages import LogRead
@@ -57,26 +58,25 @@ class RunLog(Screen[None]):
             self.open_log(self.log_rank)
 
     def action_all_logs(self) -> None:
-        """The logs of all ranks as one; once more: of the rank under the cursor."""
-        view = None if self.frame is None else self.frame.view
-        if view is not None:
-            every = frozenset(row.rank for row in view.ranks)
+        """The logs of all ranks as one; again: of the rank under the cursor."""
+        if self.frame is not None:
+            every = frozenset(rank.rank for rank in self.frame.snapshot.ranks)
             some = every if len(self.log_ranks) < len(every) else frozenset()
             self.query_one(RankTable).mark(some)
 
     def on_rank_table_log_wanted(self) -> None:
-        """``enter``: to the log; after a failure, to the line that tells it."""
-        view = None if self.frame is None else self.frame.view
+        """``enter``: to the log; after a failure, to the line that explains it."""
+        run = None if self.frame is None else self.frame.snapshot
+        failure = None if run is None else failure_of(run)
         table = self.query_one(RankTable)
-        row = table.cursor
         self.query_one(LogView).focus()
-        if view is None or view.failure is None or row >= len(view.ranks):
+        if run is None or failure is None or table.cursor >= len(run.ranks):
             return
-        offset = view.failure.log_offset
-        if offset is not None and view.ranks[row].rank == view.failure.rank:
+        offset = failure.log_offset
+        if offset is not None and run.ranks[table.cursor].rank == failure.rank:
             if self.log_ranks:  # an offset is one of a single log
                 self.log_ranks = ()
-                self.open_log(view.failure.rank)
+                self.open_log(failure.rank)
                 table.mark(frozenset())
             self._give_log(lambda window: window.go_offset(offset))
 
@@ -98,15 +98,16 @@ class RunLog(Screen[None]):
 
     def open_log(self, rank: int | None = None) -> None:
         source, feed, frame = self.source, self.log_feed, self.frame
-        if source is None or feed is None or frame is None or not frame.view.ranks:
+        if source is None or feed is None or frame is None or not frame.snapshot.ranks:
             return
         if rank is None:
-            first = frame.view.failure.rank if frame.view.failure is not None else None
-            rank = frame.view.ranks[0].rank if first is None else first
-            for index, row in enumerate(frame.view.ranks):
+            failure = failure_of(frame.snapshot)
+            first = None if failure is None else failure.rank
+            rank = frame.snapshot.ranks[0].rank if first is None else first
+            for index, row in enumerate(frame.snapshot.ranks):
                 if row.rank == rank:
                     self.query_one(RankTable).cursor = index
-        self.log_rank, self.log_attempt = rank, frame.view.attempt
+        self.log_rank, self.log_attempt = rank, frame.snapshot.attempt
         label = self._log_label = self._label_of(frame, rank)
         ranks = self.log_ranks
 
@@ -121,19 +122,19 @@ class RunLog(Screen[None]):
         if self.frame is None or self.log_rank is None:
             return
         label = self._label_of(self.frame, self.log_rank)
-        if label != self._log_label and self.frame.view.attempt == self.log_attempt:
+        if label != self._log_label and self.frame.snapshot.attempt == self.log_attempt:
             self._log_label = label
             self._give_log(lambda window: window.rename(label))
 
     def _label_of(self, frame: RunFrame, rank: int) -> str:
         if len(self.log_ranks) > 1:
-            every = len(self.log_ranks) == len(frame.view.ranks)
+            every = len(self.log_ranks) == len(frame.snapshot.ranks)
             label = (
                 f"log {'all ' if every else ''}{ranks_in_words(self.log_ranks, 0 if every else 6)}"
             )
         else:
             rank = self.log_ranks[0] if self.log_ranks else rank
-            node = next((row.node for row in frame.view.ranks if row.rank == rank), "")
+            node = next((row.node for row in frame.snapshot.ranks if row.rank == rank), None) or ""
             label = f"log rank {rank} {node}".rstrip()
-        attempt = frame.view.attempt or 1
+        attempt = frame.snapshot.attempt or 1
         return f"{label} attempt {attempt}" if attempt > 1 else label

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from tui.drawing.layout import Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
+from tui.model.derived import failure_of
 from tui.model.run import ChartRequest, FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
 from tui.sources.feed import RunFeed
@@ -76,7 +77,7 @@ class RunPanels(FeedScreen):
         yield HintBar(id="hints")
 
     def _layout(self) -> Layout:
-        ranks = 0 if self.frame is None else len(self.frame.view.ranks)
+        ranks = 0 if self.frame is None else len(self.frame.snapshot.ranks)
         if self._shares is None:
             self._shares = dict(self.dashboard.settings.panels)
         return arrange(
@@ -86,7 +87,7 @@ class RunPanels(FeedScreen):
 
     @property
     def _card_lines(self) -> int:
-        failure = None if self.frame is None else self.frame.view.failure
+        failure = None if self.frame is None else failure_of(self.frame.snapshot)
         return 0 if failure is None else lines_wanted(failure)
 
     def _arrange(self) -> None:

@@ -17,8 +17,8 @@ from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
 from tui.model.checks import Check
-from tui.model.run import Checkpoint, FrameRequest, HomeView, Restart, RunFrame, SkewData
-from tui.sources import live_view
+from tui.model.derived import evaluations
+from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import (
     DATA_PATH,
     IGNORE,
@@ -53,7 +53,7 @@ class LiveRun:
         self._clock = clock
         self._charts = ChartMaker(self)
         self._skew = SkewMaker(self)
-        self._checkpoints: tuple[Checkpoint, ...] = ()
+        self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
 
     def series(self, rank: int, field: str) -> SeriesLike:
@@ -71,33 +71,28 @@ class LiveRun:
                 late = self._skew.strip(nodes, max(request.skew_bins, 40))
             if snapshot.status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
-            view = live_view.run_view(
-                snapshot, late, self._newest_checkpoints(now), self._progress(snapshot)
-            )
-            charts = tuple(
-                self._charts.chart(chart, len(nodes), view.evaluations) for chart in request.charts
-            )
-            return RunFrame(view, charts, late)
+            rated = evaluations(snapshot)
+            charts = tuple(self._charts.chart(chart, len(nodes), rated) for chart in request.charts)
+            checkpoints = self._newest_checkpoints(now)
+            return RunFrame(snapshot, charts, late, checkpoints, self._progress(snapshot))
 
-    def _newest_checkpoints(self, now: float) -> tuple[Checkpoint, ...]:
+    def _newest_checkpoints(self, now: float) -> tuple[client.CheckpointFacts, ...]:
         if abs(now - self._checkpoints_s) >= CHECKPOINTS_EVERY_S:
             self._checkpoints_s = now
-            found = client.checkpoints(self._reader)
             self._checkpoints = tuple(
-                Checkpoint(facts.manifest.epoch, facts.manifest.step, facts.path,
-                           facts.file_bytes, facts.manifest.created_s)
-                for facts in reversed(found)
+                facts
+                for facts in client.checkpoints(self._reader)
                 if facts.manifest is not None and facts.file_bytes is not None
-            )  # fmt: skip
+            )
         return self._checkpoints
 
     def _progress(self, snapshot: client.RunSnapshot) -> dict[str, tuple[int, int]]:
         """Of each running job."""
         found = {}
         for job in snapshot.state.jobs:
-            said = None if job.finished_s is not None else self._reader.job_progress(job.job)
-            if said is not None:
-                found[job.job] = (said.done, said.total)
+            done = None if job.finished_s is not None else self._reader.job_progress(job.job)
+            if done is not None:
+                found[job.job] = (done.done, done.total)
         return found
 
     def log(self, rank: int | None) -> LogSource:
@@ -113,11 +108,10 @@ class LiveRun:
                 [Part(rank, self._reader.log(rank), self._reader.log_times(rank)) for rank in ranks]
             )
 
-    def restart(self) -> Restart:
+    def restart(self) -> client.ResumeChoice:
         """Reads and verifies the newest checkpoint, with a reader of its own."""
         with told():
-            choice = client.resume_choice(self._reader.paths.root)
-            return live_view.restart(choice, _words("resume", self._reader.run, {}))
+            return client.resume_choice(self._reader.paths.root)
 
 
 class LiveSource:
@@ -129,13 +123,8 @@ class LiveSource:
     def home(self) -> HomeView:
         """Runs, living ones first, and profiles."""
         with told():
-            runs = tuple(live_view.home_run(summary) for summary in self._runs.poll())
-            profiles = tuple(
-                live_view.home_profile(entry)
-                for entry in client.list_profiles()
-                if not entry.is_hidden
-            )
-            return HomeView(time.time(), runs, profiles)
+            profiles = tuple(entry for entry in client.list_profiles() if not entry.is_hidden)
+            return HomeView(time.time(), tuple(self._runs.poll()), profiles)
 
     def open(self, name: str) -> LiveRun:
         """A run by id, unique prefix, path or ``latest``."""

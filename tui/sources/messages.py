@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
 from tui.logs.log_window import LogFrame
 from tui.model.checks import Check, CheckBoard
-from tui.model.run import HomeView, Restart, RunFrame
+from tui.model.run import HomeView, RunFrame
 from tui.sources.source import PlanText
+
+if TYPE_CHECKING:
+    from launcher.client import ResumeChoice
 
 
 class _Latest(Message, bubble=False):
@@ -43,9 +48,9 @@ class LogRead(_Latest):
 
 
 class RestartChosen(_Latest):
-    """Which checkpoint a resume would take."""
+    """Which checkpoint a resume would use."""
 
-    def __init__(self, restart: Restart) -> None:
+    def __init__(self, restart: ResumeChoice) -> None:
         super().__init__()
         self.restart = restart
 

@@ -7,7 +7,6 @@ run. The copy is in a temporary folder and goes with the process.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import struct
 import tempfile
@@ -26,7 +25,7 @@ from launcher.core.run.fold import RunStatus
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from tui.model.checks import Check
-from tui.model.run import FrameRequest, Restart, RunFrame
+from tui.model.run import FrameRequest, RunFrame
 from tui.sources.live import LiveRun, LiveSource, told
 from tui.sources.source import PlanText, SourceError
 
@@ -161,17 +160,15 @@ class ReplayRun(LiveRun):
         self._grow(self.clock.now())
         return super().frame(request)
 
-    def restart(self) -> Restart:
-        """Nothing is resumed from here; what the run was resumed from, where it was."""
+    def restart(self) -> client.ResumeChoice:
+        """The checkpoint from which the run was resumed next; nothing is resumed in a replay."""
         now = self.clock.now()
-        for time_s, taken in self._resumes:
+        for time_s, point in self._resumes:
             if time_s > now:
-                command = shlex.join(client.command_line("resume", self._reader.run))
-                return Restart(
-                    False, taken.epoch, taken.step, taken.steps_lost, taken.path,
-                    NOT_HERE, False, command,
-                )  # fmt: skip
-        return Restart(False, None, None, None, "", NOT_HERE, False, "")
+                return client.ResumeChoice(
+                    point.path, NOT_HERE, point.epoch, point.step, point.steps_lost
+                )
+        return client.ResumeChoice(None, NOT_HERE)
 
     def _grow(self, now: float) -> None:
         with self._copies.changing() as may_grow:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tui.logs.log_source import LogSource
 from tui.model.checks import Check
-from tui.model.run import FrameRequest, HomeView, Restart, RunFrame
+from tui.model.run import FrameRequest, HomeView, RunFrame
+
+if TYPE_CHECKING:
+    from launcher.client import ResumeChoice
 
 DATA_PATH: Final = "data_path"  # among the overrides: the data folder, not a training key
 IGNORE: Final = "ignore"  # among the overrides: red checks that were named, with spaces between
@@ -68,8 +71,11 @@ class RunSource(Protocol):
     def merged_log(self, ranks: Sequence[int]) -> LogSource:
         """The logs of several ranks of the newest attempt as one, by time."""
 
-    def restart(self) -> Restart:
-        """The checkpoint a resume would take: reads and verifies it, so it may take seconds."""
+    def restart(self) -> ResumeChoice:
+        """The checkpoint for a resume: reads and verifies it, so it may take seconds.
+
+        In a replay: the checkpoint that the run was resumed from.
+        """
 
 
 class Source(Protocol):

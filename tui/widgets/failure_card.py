@@ -1,21 +1,31 @@
-"""What happened, in one card: who was first, what it means, what a resume would take."""
+"""The failure in one card: which rank failed first, what it means, what a resume would use."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 
 from tui.drawing.text import clean, duration, fit
-from tui.drawing.wording import headline, ranks_in_words, restart_words
-from tui.model.run import Failure, Restart
+from tui.drawing.wording import followers_words, headline, restart_words
 from tui.widgets.lines import Line, LineView
+
+if TYPE_CHECKING:
+    from launcher.client import ResumeChoice
+    from launcher.core.run.events import Failure
 
 
 def lines_wanted(failure: Failure) -> int:
-    """How high the card would be with all it has to say; six last lines at most."""
-    last = sum(bool(text.strip()) for text in failure.last_lines)
+    """How high the card would be with all of its text; six last lines at most."""
+    last = len(last_lines(failure))
     return 4 + bool(failure.followers) + bool(failure.try_next) + min(last, 6)
+
+
+def last_lines(failure: Failure) -> list[str]:
+    """What the rank printed last, without empty lines."""
+    return [text for text in failure.last_lines or failure.traceback if text.strip()]
 
 
 class FailureCard(LineView):
@@ -24,12 +34,22 @@ class FailureCard(LineView):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._failure: Failure | None = None
-        self._restart: Restart | None = None
+        self._choice: ResumeChoice | None = None
+        self._command = ""
+        self._is_replay = False
         self._now = 0.0
 
-    def show(self, failure: Failure, restart: Restart | None, now: float) -> None:
-        """Draw this failure; ``restart`` is ``None`` while it is not known yet."""
-        self._failure, self._restart, self._now = failure, restart, now
+    def show(
+        self,
+        failure: Failure,
+        choice: ResumeChoice | None,
+        command: str,
+        now: float,
+        is_replay: bool,
+    ) -> None:
+        """Draw this failure, ``choice`` (``None``: not known yet) and the command to resume."""
+        self._failure, self._choice, self._command = failure, choice, command
+        self._now, self._is_replay = now, is_replay
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -37,7 +57,7 @@ class FailureCard(LineView):
         self._draw()
 
     def _draw(self) -> None:
-        failure, restart = self._failure, self._restart
+        failure, choice = self._failure, self._choice
         width, height = self.content_size
         if failure is None or width < 10 or height < 1:
             return
@@ -53,25 +73,20 @@ class FailureCard(LineView):
 
         when = "" if failure.time is None else f", {duration(self._now - failure.time)} ago"
         lines = [row(headline(failure) + when, palette.bad)]
-        lines.append(row(failure.meaning or "no rule of ours explains this end", palette.text))
+        lines.append(row(failure.meaning or "cause unknown: read the log", palette.text))
         if failure.followers:
-            words = ranks_in_words(failure.followers)
-            lines.append(row(f"{words} merely followed", palette.muted))
+            lines.append(row(followers_words(failure), palette.muted))
         tail: list[Line] = []
         if failure.try_next:
             tail.append(row(failure.try_next, palette.text, "try"))
-        possible = restart is not None and restart.possible
-        tail.append(
-            row(
-                restart_words(restart),
-                palette.good if restart is not None and restart.path else palette.warn,
-                "r" if possible else "",
-            )
-        )
-        if restart is not None and restart.command:
-            tail.append(row(restart.command, palette.muted, "$"))
+        there = choice is not None and choice.path is not None
+        style = palette.good if there else palette.warn
+        key = "r" if there and not self._is_replay else ""
+        tail.append(row(restart_words(choice, self._is_replay), style, key))
+        if there:
+            tail.append(row(self._command, palette.muted, "$"))
         room = height - len(lines) - len(tail)
-        last = [text for text in failure.last_lines if text.strip()]
+        last = last_lines(failure)
         if room > 0 and last:
             lines.extend(row(f"  {text}", palette.muted) for text in last[-room:])
         self.set_lines([*lines, *tail][:height])

@@ -1,10 +1,10 @@
-"""A row a rank; the late, the silent and the dead stand out by word, mark and colour."""
+"""One row per rank; late, silent and dead ranks stand out by word, mark and colour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,8 +15,13 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from tui.drawing.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
-from tui.model.run import RankRow, RunView
+from tui.drawing.wording import signal_name, worst
+from tui.model.derived import is_live, rank_state, unreachable
+from tui.model.run import RunFrame
 from tui.widgets.lines import Line, LineView, bar, cell
+
+if TYPE_CHECKING:
+    from launcher.client import RankSnapshot, RunSnapshot
 
 STALE_S: Final = 15.0  # older figures are shown as old
 NO_ANSWER: Final = "no answer"
@@ -39,21 +44,22 @@ class Column:
     title: str
     width: int
     wanted: int  # 0 first to come, last to go
-    text: Callable[[RankRow, RunView], str]
+    text: Callable[[RankSnapshot, RunSnapshot], str]
     align: str = ">"
 
 
-def _state(row: RankRow, view: RunView) -> str:
-    if row.unreachable_since is not None:
+def _state(rank: RankSnapshot, run: RunSnapshot) -> str:
+    if rank.node in unreachable(run):
         return NO_ANSWER
-    if row.state == "running" and row.phase:
-        return row.phase
-    if row.state == "failed":
-        if row.signal:
-            return row.signal
-        if row.exit_code is not None:
-            return f"exit {row.exit_code}"
-    return row.state
+    state = rank_state(rank, run)
+    if state == "running" and rank.phase is not None:
+        return rank.phase.value
+    if state == "failed":
+        if rank.signal is not None:
+            return signal_name(rank.signal)
+        if rank.exit_code is not None:
+            return f"exit {rank.exit_code}"
+    return state
 
 
 def _of(part: int | None, whole: int | None) -> str:
@@ -62,40 +68,39 @@ def _of(part: int | None, whole: int | None) -> str:
     return f"{part}/{whole}" if whole else str(part)
 
 
-def _epoch(row: RankRow, view: RunView) -> str:
-    return _of(None if row.epoch is None else row.epoch + 1, view.epochs)
+def _epoch(rank: RankSnapshot, run: RunSnapshot) -> str:
+    return _of(None if rank.epoch is None else rank.epoch + 1, run.epochs)
 
 
-def _memory(row: RankRow, view: RunView) -> str:
-    used = size_bytes(row.memory_bytes)
-    if row.memory_limit_bytes is None or row.memory_bytes is None:
-        return used
-    share = row.memory_bytes / row.memory_limit_bytes if row.memory_limit_bytes > 0 else 0.0
-    return f"{used} {share:4.0%}"
+def _step(rank: RankSnapshot, run: RunSnapshot) -> str:
+    return _of(None if rank.step is None else rank.step + 1, run.steps_per_epoch)
 
 
-def _late(row: RankRow, view: RunView) -> str:
-    return NOT_KNOWN if row.late_ms is None else f"{row.late_ms:+.0f} ms"
+def _memory(rank: RankSnapshot, run: RunSnapshot) -> str:
+    used, limit = rank.memory_bytes, rank.memory_limit_bytes
+    if used is None or not limit:
+        return size_bytes(used)
+    return f"{size_bytes(used)} {used / limit:4.0%}"
 
 
-def _age(row: RankRow, view: RunView) -> str:
-    return age(None if row.newest is None else view.now - row.newest)
+def _late(rank: RankSnapshot, run: RunSnapshot) -> str:
+    return NOT_KNOWN if rank.lateness_ms is None else f"{rank.lateness_ms:+.0f} ms"
 
 
 COLUMNS: Final = (
-    Column("rank", 4, 0, lambda row, view: str(row.rank)),
+    Column("rank", 4, 0, lambda rank, run: str(rank.rank)),
     Column("state", 10, 0, _state, "<"),
-    Column("node", 14, 4, lambda row, view: clean(row.node), "<"),
-    Column("device", 8, 8, lambda row, view: clean(row.device), "<"),
+    Column("node", 14, 4, lambda rank, run: clean(rank.node or ""), "<"),
+    Column("device", 8, 8, lambda rank, run: "" if rank.device is None else str(rank.device), "<"),
     Column("epoch", 7, 6, _epoch),
-    Column("step", 9, 1, lambda row, view: _of(row.step, view.steps_per_epoch)),
-    Column("loss", 7, 1, lambda row, view: number(row.loss, 4)),
-    Column("step time", 9, 2, lambda row, view: milliseconds(row.step_time_ms)),
-    Column("wait", 8, 5, lambda row, view: milliseconds(row.wait_ms)),
+    Column("step", 9, 1, _step),
+    Column("loss", 7, 1, lambda rank, run: number(rank.loss, 4)),
+    Column("step time", 9, 2, lambda rank, run: milliseconds(rank.step_time_ms)),
+    Column("wait", 8, 5, lambda rank, run: milliseconds(rank.wait_ms)),
     Column("late", 9, 2, _late),
-    Column("images/s", 8, 7, lambda row, view: number(row.images_per_s, 3)),
+    Column("images/s", 8, 7, lambda rank, run: number(rank.images_per_s, 3)),
     Column("memory", 14, 3, _memory),
-    Column("age", 7, 1, _age),
+    Column("age", 7, 1, lambda rank, run: age(rank.age_s(run.polled_s))),
 )
 
 
@@ -152,7 +157,8 @@ class RankTable(LineView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._view: RunView | None = None
+        self._run: RunSnapshot | None = None
+        self._worst: int | None = None
         self._top = 0
         self._aim = 0  # where the cursor was put, while there are too few rows for it
         self._settles = False
@@ -165,11 +171,11 @@ class RankTable(LineView, can_focus=True):
             self.post_message(self.RanksMarked(ranks))
             self._draw()
 
-    def show(self, view: RunView) -> None:
+    def show(self, frame: RunFrame) -> None:
         """Draw this moment; only rows that changed are painted."""
-        self._view = view
-        # A new attempt begins with few rows or none: the cursor comes back to its rank with them.
-        self._settles = len(view.ranks) <= self._aim
+        self._run, self._worst = frame.snapshot, worst(frame)[0]
+        # A new attempt begins with few rows or none: the cursor returns to its rank with them.
+        self._settles = len(frame.snapshot.ranks) <= self._aim
         self.cursor = self._aim
         self._settles = False
         self._draw()
@@ -179,17 +185,17 @@ class RankTable(LineView, can_focus=True):
         self._draw()
 
     def watch_cursor(self, old: int, new: int) -> None:
-        """Tell who shows the log."""
+        """The log follows."""
         if self._settles:
             return
         self._aim = new
-        if self._view is not None and old != new and new < len(self._view.ranks):
-            self.post_message(self.RankChosen(self._view.ranks[new].rank))
+        if self._run is not None and old != new and new < len(self._run.ranks):
+            self.post_message(self.RankChosen(self._run.ranks[new].rank))
             self._draw()
 
     def validate_cursor(self, value: int) -> int:
         """Within the rows that there are."""
-        count = 0 if self._view is None else len(self._view.ranks)
+        count = 0 if self._run is None else len(self._run.ranks)
         return max(0, min(value, count - 1))
 
     def action_move(self, by: int) -> None:
@@ -198,10 +204,10 @@ class RankTable(LineView, can_focus=True):
 
     def action_worst(self) -> None:
         """Go to the first rank to fail, else the latest one."""
-        if self._view is None:
+        if self._run is None:
             return
-        for index, row in enumerate(self._view.ranks):
-            if row.first_to_fail or row.rank == self._view.worst_rank:
+        for index, rank in enumerate(self._run.ranks):
+            if rank.is_first_failure or rank.rank == self._worst:
                 self.cursor = index
                 return
 
@@ -211,8 +217,8 @@ class RankTable(LineView, can_focus=True):
 
     def action_mark(self) -> None:
         """Mark the rank under the cursor, or take its mark away."""
-        if self._view is not None and self.cursor < len(self._view.ranks):
-            self.mark(self._marked ^ {self._view.ranks[self.cursor].rank})
+        if self._run is not None and self.cursor < len(self._run.ranks):
+            self.mark(self._marked ^ {self._run.ranks[self.cursor].rank})
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses a rank."""
@@ -220,12 +226,12 @@ class RankTable(LineView, can_focus=True):
             self.cursor = self._top + event.y - 1
 
     def _draw(self) -> None:
-        view = self._view
+        run = self._run
         width, height = self.content_size
-        if view is None or width <= 0 or height <= 1:
+        if run is None or width <= 0 or height <= 1:
             return
         rows = height - 1
-        self._top = max(0, min(self._top, len(view.ranks) - rows))
+        self._top = max(0, min(self._top, len(run.ranks) - rows))
         if self.cursor < self._top:
             self._top = self.cursor
         elif self.cursor >= self._top + rows:
@@ -233,14 +239,14 @@ class RankTable(LineView, can_focus=True):
         columns = choose_columns(width)
         palette = self.palette
         lines: list[Line] = [self._head(columns, width)]
-        shown = view.ranks[self._top : self._top + rows]
+        shown = run.ranks[self._top : self._top + rows]
         lines.extend(
-            self._row(row, view, columns, width, self._top + index == self.cursor)
-            for index, row in enumerate(shown)
+            self._row(rank, run, columns, width, self._top + index == self.cursor)
+            for index, rank in enumerate(shown)
         )
-        hidden = len(view.ranks) - len(shown)
+        hidden = len(run.ranks) - len(shown)
         if hidden > 0:
-            text = f" {self._top + 1}–{self._top + len(shown)} of {len(view.ranks)}"
+            text = f" {self._top + 1}–{self._top + len(shown)} of {len(run.ranks)}"
             room = max(len(text) + 1, COLUMNS[-1].width + 1)  # in place of the last title
             kept = Strip(lines[0]).crop(0, max(width - room, 0))
             lines[0] = [*kept, Segment(f"{text:>{room}}", palette.bar + palette.accent)]
@@ -255,25 +261,29 @@ class RankTable(LineView, can_focus=True):
         return list(bar(line, width, self.palette.bar))
 
     def _row(
-        self, row: RankRow, view: RunView, columns: tuple[Column, ...], width: int, here: bool
+        self,
+        rank: RankSnapshot,
+        run: RunSnapshot,
+        columns: tuple[Column, ...],
+        width: int,
+        here: bool,
     ) -> list[Segment]:
         palette, glyphs = self.palette, self.glyphs
-        away = row.unreachable_since is not None
-        old = away or (row.newest is not None and view.live and view.now - row.newest > STALE_S)
-        plain = (
-            palette.muted if old or row.state in ("ended", "followed", "waiting") else palette.text
-        )
-        tone = palette.warn if away else palette.by_tone(STATE_TONES.get(row.state, "text"))
-        marked = {"late", "rank"} if row.rank == view.worst_rank else set()
+        away, state, age_s = rank.node in unreachable(run), rank_state(rank, run), rank.age_s
+        old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
+        plain = palette.muted if old or state in ("ended", "followed", "waiting") else palette.text
+        tone = palette.warn if away else palette.by_tone(STATE_TONES.get(state, "text"))
+        is_worst = rank.rank == self._worst
+        marked = {"late", "rank"} if is_worst else set()
         if old:
             marked.add("age")
-        mark = glyphs.cursor if here else "!" if row.rank == view.worst_rank else " "
-        if row.first_to_fail:
+        mark = glyphs.cursor if here else "!" if is_worst else " "
+        if rank.is_first_failure:
             mark = glyphs.bad
-        loud = palette.bad if row.first_to_fail else palette.warn
+        loud = palette.bad if rank.is_first_failure else palette.warn
         line = [
             Segment(mark, palette.accent if mark in (" ", glyphs.cursor) else loud),
-            Segment("+" if row.rank in self._marked else " ", palette.accent),
+            Segment("+" if rank.rank in self._marked else " ", palette.accent),
         ]
         used = 2
         for column in columns:
@@ -282,7 +292,7 @@ class RankTable(LineView, can_focus=True):
                 style = tone
             elif column.title in marked:
                 style = palette.warn
-            line.append(cell(column.text(row, view), column.width, style, column.align))
+            line.append(cell(column.text(rank, run), column.width, style, column.align))
             line.append(Segment(" "))
             used += column.width + 1
         line.append(Segment(" " * max(width - used, 0)))

@@ -1,39 +1,42 @@
-"""Two lines that answer: is it well, how far is it, when will it be done, how old is this."""
+"""Two lines: is the run healthy, how far is it, when will it finish, how old are the figures."""
 
 from __future__ import annotations
 
 from rich.segment import Segment
 
 from tui.drawing.text import age, clean, duration, fit, fit_middle, number
-from tui.model.run import RunView, tone_of
+from tui.drawing.wording import note, without_node, worst
+from tui.model.derived import is_live, loss_of, position
+from tui.model.run import RunFrame, tone_of
 from tui.widgets.lines import LineView
 
 
 class RunHeader(LineView):
     """State and progress of the run. Height 2; ``show`` once a frame."""
 
-    def show(self, view: RunView, badge: str, delay_s: float = 0.0) -> None:
+    def show(self, frame: RunFrame, badge: str, delay_s: float = 0.0) -> None:
         """Draw this moment.
 
         ``badge`` says how fast and from where frames come (``4 Hz``, ``replay 8x``); ``delay_s``
-        is how long this view has been waiting for the next one.
+        is how long this frame has been waiting for the next one.
         """
         width = self.content_size.width
         if width <= 0:
             return
-        self.set_lines([self._first(view, badge, delay_s, width), self._second(view, width)])
+        self.set_lines([self._first(frame, badge, delay_s, width), self._second(frame, width)])
 
-    def _first(self, view: RunView, badge: str, delay_s: float, width: int) -> list[Segment]:
-        palette = self.palette
-        state = f" {view.state.upper()} "
-        old = None if view.age_s is None else view.age_s + delay_s
-        right = f"data {age(old)} old  {badge} " if view.live else f"{badge} "
-        attempt = "" if view.attempt is None else f"  attempt {view.attempt}"
+    def _first(self, frame: RunFrame, badge: str, delay_s: float, width: int) -> list[Segment]:
+        palette, run = self.palette, frame.snapshot
+        live = is_live(run.status)
+        state = f" {run.status.value.upper()} "
+        old = None if run.age_s is None else run.age_s + delay_s
+        right = f"data {age(old)} old  {badge} " if live else f"{badge} "
+        attempt = "" if run.attempt is None else f"  attempt {run.attempt}"
         room = width - len(state) - len(right) - len(attempt) - 2
-        name = fit_middle(clean(view.id), max(room, 8))
-        late = view.live and old is not None and old > 5
+        name = fit_middle(clean(run.run), max(room, 8))
+        late = live and old is not None and old > 5
         line = [
-            Segment(state, palette.badge(tone_of(view.state))),
+            Segment(state, palette.badge(tone_of(run.status))),
             Segment(f" {name}", palette.title),
             Segment(attempt, palette.text),
         ]
@@ -42,29 +45,28 @@ class RunHeader(LineView):
         line.append(Segment(right, palette.warn if late else palette.muted))
         return line
 
-    def _second(self, view: RunView, width: int) -> list[Segment]:
-        palette, glyphs = self.palette, self.glyphs
-        done, total = view.done_steps, view.total_steps
-        parts: list[tuple[str, bool]] = []
-        if view.epochs and view.epoch is not None:
-            parts.append((f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}", True))
-        if view.steps_per_epoch and view.step is not None:
-            parts.append((f"step {view.step}/{view.steps_per_epoch}", True))
-        left = " " + "  ".join(text for text, _ in parts)
-        words = clean(view.worst or view.note)
+    def _second(self, frame: RunFrame, width: int) -> list[Segment]:
+        palette, glyphs, run = self.palette, self.glyphs, frame.snapshot
+        epoch, step = position(run)
+        left = ""
+        if run.epochs and epoch is not None:
+            left += f" epoch {epoch + 1}/{run.epochs} "
+        if run.steps_per_epoch and step is not None:
+            left += f" step {step}/{run.steps_per_epoch}"
+        _, fault = worst(frame)
         narrow = width < 100
-        if narrow and view.worst:
-            words = clean(view.worst_short)
+        words = clean((without_node(fault) if narrow else fault) or note(frame))
+        loss = loss_of(run)
         figures = []
-        if view.live and view.state != "starting":
-            figures.append(f"ETA {duration(view.eta_s)}")
-        if view.images_per_s is not None or not words:
-            figures.append(f"{number(view.images_per_s)} images/s")
-        if not (narrow and words) and (view.loss is not None or not words):
-            figures.append(f"loss {number(view.loss, 4)}")
+        if is_live(run.status) and run.status != "starting":
+            figures.append(f"ETA {duration(run.eta_s)}")
+        if run.images_per_s is not None or not words:
+            figures.append(f"{number(run.images_per_s)} images/s")
+        if not (narrow and words) and (loss is not None or not words):
+            figures.append(f"loss {number(loss, 4)}")
         right = "  ".join(figures)
-        # The bar takes what is left, up to 30 cells; words about the worst rank go last.
-        share = None if done is None or not total else min(done / total, 1.0)
+        # The bar uses what is left, up to 30 cells; words about the worst rank go last.
+        share = run.progress
         room = width - len(left) - len(right) - 4 - (24 if words else 0)
         bar_width = max(min(room - 6, 30), 0) if share is not None else 0
         line = [Segment(left, palette.text)]

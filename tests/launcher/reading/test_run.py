@@ -110,7 +110,7 @@ def test_progress_throughput_and_lateness(run: MadeRun) -> None:
     assert snapshot.progress == pytest.approx(60 / 900)
     assert snapshot.eta_s == pytest.approx(840.0)
     assert snapshot.images_per_s == 32.0
-    assert [rank.lateness_ms for rank in snapshot.ranks] == [-100.0, 100.0]
+    assert [rank.lateness_ms for rank in snapshot.ranks] == [0.0, 200.0]
     assert snapshot.ranks[1].phase is Phase.REDUCE
     assert snapshot.ranks[0].step == 14
 

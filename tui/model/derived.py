@@ -1,0 +1,85 @@
+"""What the screens work out from a snapshot: figures and states, no words and no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tui.model.run import LIVE_STATES
+
+if TYPE_CHECKING:
+    from launcher.client import JobState, RankSnapshot, RunSnapshot, RunStatus
+    from launcher.core.run.events import Failure
+    from launcher.core.run.state import EvalState
+
+
+def is_live(status: RunStatus) -> bool:
+    """Whether something still runs, as far as is known."""
+    return status in LIVE_STATES
+
+
+def position(snapshot: RunSnapshot) -> tuple[int | None, int | None]:
+    """Epoch, from 0, and steps done in it; at the end the last epoch is full."""
+    epoch, step = snapshot.epoch, snapshot.step
+    if step == 0 and epoch and epoch == snapshot.epochs and snapshot.steps_per_epoch:
+        return epoch - 1, snapshot.steps_per_epoch
+    return epoch, step
+
+
+def loss_of(snapshot: RunSnapshot) -> float | None:
+    """The epoch's mean so far, else that of the newest step."""
+    return snapshot.loss if snapshot.mean_loss is None else snapshot.mean_loss
+
+
+def nodes_of(snapshot: RunSnapshot) -> tuple[str, ...]:
+    """The nodes of its ranks, each once, in rank order."""
+    return tuple(dict.fromkeys(rank.node or "" for rank in snapshot.ranks))
+
+
+def unreachable(snapshot: RunSnapshot) -> Mapping[str, float]:
+    """Nodes that do not answer -> their last sign of life; empty once the run is over."""
+    attempt = snapshot.state.attempt
+    if attempt is None or snapshot.status.is_over:
+        return MappingProxyType({})
+    return attempt.unreachable
+
+
+def failure_of(snapshot: RunSnapshot) -> Failure | None:
+    """Why the newest attempt failed, while it is the newest that is known of the run."""
+    return snapshot.failure if snapshot.status in ("failed", "failing") else None
+
+
+def rank_state(rank: RankSnapshot, snapshot: RunSnapshot) -> str:
+    """Its status; ``followed`` when another rank failed first, ``done`` in a finished run."""
+    if rank.status == "failed" and snapshot.failure is not None and not rank.is_first_failure:
+        return "followed"
+    if rank.status == "ended" and snapshot.status == "finished":
+        return "done"
+    return rank.status.value
+
+
+def evaluations(snapshot: RunSnapshot) -> tuple[EvalState, ...]:
+    """All evaluations; what a job's event leaves open is taken from its result."""
+    results = {job.job: job.result for job in snapshot.state.jobs if job.result}
+    found = []
+    for entry in snapshot.state.evals:
+        result = results.get(entry.job or "", {})
+        open_ = [name for name in ("epoch", "step", "weights") if getattr(entry, name) is None]
+        changes = {name: result[name] for name in open_ if name in result}
+        found.append(replace(entry, **changes) if changes else entry)
+    return tuple(found)
+
+
+def job_state(job: JobState) -> str:
+    """``running``, ``done`` or ``failed``."""
+    if job.finished_s is None:
+        return "running"
+    return "done" if job.exit_code == 0 else "failed"
+
+
+def job_path(job: JobState) -> str:
+    """The file that it wrote, if any."""
+    result = job.result or {}
+    return next((str(result[key]) for key in ("file", "path", "predictions") if key in result), "")

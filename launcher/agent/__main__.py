@@ -24,15 +24,15 @@ import time
 from collections import deque
 from pathlib import Path
 
-from launcher.agent.ranks import Node
+from launcher.agent.ranks import RankGroup
 from launcher.core.plan.orders import NodeOrder
-from launcher.core.run.paths import agent_part, door_file, node_journal
+from launcher.core.run.paths import agent_part, endpoint_file, node_journal
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.ipc.channel import Channel, ChannelClosedError, Message
-from launcher.ipc.endpoint import Door
+from launcher.ipc.endpoint import Endpoint
 from launcher.process import guard, spawn
-from launcher.process.log import say
-from launcher.process.spawn import Exit, Started
+from launcher.process.log import log_line
+from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.store.journal import Journal, read_lines
 
 TICK_S = 0.05
@@ -43,26 +43,26 @@ IDLE_LIMIT_S = 120.0
 class Agent:
     """The loop: children, commands, logs, time."""
 
-    def __init__(self, journal: Journal, door: Door) -> None:
+    def __init__(self, journal: Journal, endpoint: Endpoint) -> None:
         self._journal = journal
         self._told = 0
         self._unsaved: deque[Message] = deque()
         self._is_troubled = False
-        self._door = door
+        self._endpoint = endpoint
         self._channels: list[Channel] = []
         self._listeners: list[Channel] = []
         """Those who said hello: a new message before the old ones would hide them."""
         self._monitors: dict[Channel, int] = {}
         """Those that mpirun started for a rank -> pid of the rank."""
         self._selector = selectors.DefaultSelector()
-        self._node: Node | None = None
+        self._node: RankGroup | None = None
         self._leave = False
         self._is_ending = False
         self._alone_since = time.monotonic()
 
     def run(self) -> int:
         self._listen_to_signals()
-        self._door.open(self._selector)
+        self._endpoint.open(self._selector)
         while not self._leave:
             # epoll hands out what happened in the order in which it happened: with one pidfd a
             # process, the first death of several at once is the first in this list.
@@ -95,7 +95,7 @@ class Agent:
                 self._unsaved.popleft()
         except OSError as error:
             if not self._is_troubled:
-                say(f"the journal cannot be written: {error}")
+                log_line(f"the journal cannot be written: {error}")
             self._is_troubled = True
         else:
             self._is_troubled = False
@@ -110,8 +110,8 @@ class Agent:
         signal.signal(signal.SIGTERM, lambda *_: self._end("SIGTERM to the agent"))
 
     def _ready(self, source: object) -> None:
-        if self._door.is_at(source):
-            channel = self._door.accept()
+        if self._endpoint.is_at(source):
+            channel = self._endpoint.accept()
             if channel is not None:
                 self._channels.append(channel)
                 self._selector.register(channel, selectors.EVENT_READ)
@@ -135,7 +135,7 @@ class Agent:
         now = time.monotonic()
         for channel in list(self._channels):
             self._flush(channel)
-        self._door.mend(now)
+        self._endpoint.reopen_if_gone(now)
         self._save()
         if self._channels:
             self._alone_since = now
@@ -171,7 +171,7 @@ class Agent:
             except Mismatch as error:
                 self.tell({"type": "launch_failed", "text": f"unreadable order: {error}"})
                 return
-            self._node = Node(order, self.tell, self.watch)
+            self._node = RankGroup(order, self.tell, self.watch)
             self._node.start()
         elif command == "stop" and self._node is not None:
             self._node.stop(save=bool(message.get("save", True)), why=str(message.get("by", "")))
@@ -202,7 +202,7 @@ class Agent:
         elif command == "rank_started" and self._node is not None and order is not None:
             ticks, start_s = int(message["start_ticks"]), float(message["start_time_s"])
             self._monitors[channel] = int(message["pid"])
-            self._node.joined(Started(order, int(message["pid"]), ticks, start_s))
+            self._node.joined(SpawnedProcess(order, int(message["pid"]), ticks, start_s))
         elif command == "rank_ended" and self._node is not None:
             pid = int(message["pid"])
             code, number = message.get("exit_code"), message.get("signal")
@@ -249,14 +249,16 @@ def serve(arguments: argparse.Namespace) -> int:
     attempt_root = root / "attempts" / f"{arguments.attempt:03d}"
     journal_path = node_journal(attempt_root, arguments.node)
     journal = Journal(journal_path)
-    door = Door(root, agent_part(arguments.attempt, arguments.node), door_file(journal_path))
+    endpoint = Endpoint(
+        root, agent_part(arguments.attempt, arguments.node), endpoint_file(journal_path)
+    )
 
     def agent() -> int:
         guard.become_subreaper()
         try:
-            return Agent(journal, door).run()
+            return Agent(journal, endpoint).run()
         finally:
-            door.close()
+            endpoint.close()
 
     def died(status: int, left: tuple[int, ...]) -> None:
         ended = spawn.exit_of(0, status)
@@ -268,9 +270,9 @@ def serve(arguments: argparse.Namespace) -> int:
         }
         # The agent may have died in the middle of a line: the journal mends that.
         journal.append(lambda n: json.dumps({"n": n, "t": time.time(), **message}))
-        door_file(journal_path).unlink(missing_ok=True)
+        endpoint_file(journal_path).unlink(missing_ok=True)
 
-    return guard.stand_over(arguments.token, agent, died)
+    return guard.run_guarded(arguments.token, agent, died)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,12 +12,12 @@ from typing import Protocol
 from launcher import programs
 from launcher.agent.rank_log import RankLog
 from launcher.core.plan.orders import NodeOrder
-from launcher.core.run.paths import RankPaths, door_file, node_journal
+from launcher.core.run.paths import RankPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
 from launcher.ipc.endpoint import read_address
 from launcher.process import ownership, spawn
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.store.journal import read_lines
 
 CONNECT_LIMIT_S = 15.0
@@ -72,7 +72,7 @@ class LocalTransport:
         self._attempt = attempt
         self._token = token
         self._journal = node_journal(root / "attempts" / f"{attempt:03d}", node)
-        self._door = door_file(self._journal)
+        self._endpoint = endpoint_file(self._journal)
 
     def launch(self) -> Channel:
         self._journal.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class LocalTransport:
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
 
     def connect(self) -> Channel:
-        address = read_address(self._door)
+        address = read_address(self._endpoint)
         if address is None:
             raise NodeError(self.node, "no agent says where it is")
         try:
@@ -109,7 +109,7 @@ class LocalTransport:
         """There is nothing to let go of."""
 
     def is_agent_alive(self) -> bool:
-        address = read_address(self._door)
+        address = read_address(self._endpoint)
         return address is not None and address.is_alive
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
@@ -124,7 +124,7 @@ class LocalTransport:
                 found = log.drain(time.time())
                 log.close()
             except OSError as error:
-                say(f"rank {process.rank}: its log cannot be read: {error}")
+                log_line(f"rank {process.rank}: its log cannot be read: {error}")
                 continue
             facts += found if process.rank == 0 else []
         return facts

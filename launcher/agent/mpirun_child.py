@@ -57,8 +57,8 @@ def main(folder: Path) -> int:
 
 def _agent_of(folder: Path) -> Channel | None:
     """The living agent of this machine, among those whose folder this is."""
-    for door in sorted(folder.glob("agents/*.json")):
-        address = read_address(door)
+    for endpoint in sorted(folder.glob("agents/*.json")):
+        address = read_address(endpoint)
         if address is not None and address.is_alive:
             try:
                 return address.connect()

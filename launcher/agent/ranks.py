@@ -20,8 +20,8 @@ from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
 from launcher.ipc.channel import Message
 from launcher.process import ownership, shared_memory, spawn
 from launcher.process.ownership import Claim
-from launcher.process.spawn import Exit, Started
-from launcher.process.termination import Ending, Patience, Stage
+from launcher.process.spawn import Exit, SpawnedProcess
+from launcher.process.termination import GracePeriods, Stage, Termination
 from launcher.store.log_limit import LogLimit
 
 READ_BYTES_A_TURN = 4 << 20
@@ -31,7 +31,7 @@ Tell = Callable[[Message], None]
 Watch = Callable[[int], None]
 
 
-class Node:
+class RankGroup:
     """The processes of one order. `tell` journals what happens (docs/design/agent-messages.md).
 
     `watch` is told each pid, and brings its end to `child_ended`.
@@ -43,10 +43,10 @@ class Node:
         self.is_over = False
         self._tell = tell
         self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
-        self._started: dict[int, Started] = {}
-        self._living: dict[int, Started] = {}
+        self._started: dict[int, SpawnedProcess] = {}
+        self._living: dict[int, SpawnedProcess] = {}
         self._logs: dict[int, RankLog] = {}
-        self._ending: Ending | None = None
+        self._ending: Termination | None = None
         self._asked: str | None = None
         """Why we are ending them, when we are."""
         self._waiting: list[ProcessOrder] = []
@@ -113,7 +113,7 @@ class Node:
                 self._hang.look(time.time(), self._last_steps())
         if self._ending is None:
             self._look_for_the_end(now)
-        elif self._ending.look(now):
+        elif self._ending.step(now):
             self._finish()
         elif self._ending.stage is Stage.WAIT and not self._rank_pids():
             self._ranks_are_gone()
@@ -129,13 +129,13 @@ class Node:
                 save = False
         self._asked = self._asked or why or "stop"
         wait_s = limits.stop_save_s if save else 0.0
-        self._end_with(Patience(wait_s, limits.term_s, limits.kill_s))
+        self._end_with(GracePeriods(wait_s, limits.term_s, limits.kill_s))
 
     def end(self, why: str) -> None:
         """Ends everything at once: a rank somewhere has died, and no other can go on."""
         limits = self.order.limits
         self._asked = self._asked or why
-        self._end_with(Patience(0.0, limits.fail_term_s, limits.kill_s))
+        self._end_with(GracePeriods(0.0, limits.fail_term_s, limits.kill_s))
 
     def finish(self) -> None:
         """The ranks of all nodes are done: what helped them has a while to leave."""
@@ -177,13 +177,13 @@ class Node:
         """The order of a rank that mpirun may start here now."""
         return None if self._ending is not None else self._awaited.get(rank)
 
-    def joined(self, started: Started) -> None:
+    def joined(self, started: SpawnedProcess) -> None:
         """mpirun has started a rank of ours; `child_ended` is told by who watches it."""
         if started.order.rank is not None:
             del self._awaited[started.order.rank]
             self._has_started(started)
 
-    def _has_started(self, started: Started) -> None:
+    def _has_started(self, started: SpawnedProcess) -> None:
         self._started[started.pid] = self._living[started.pid] = started
         process = started.order
         if process.rank is not None:
@@ -255,7 +255,7 @@ class Node:
 
     # -- ending
 
-    def _helper_ended(self, started: Started, ended: Exit) -> None:
+    def _helper_ended(self, started: SpawnedProcess, ended: Exit) -> None:
         if self._ending is not None or not (self._rank_pids() or self._awaited):
             return
         is_done = all(log.is_done for log in self._logs.values())
@@ -277,7 +277,7 @@ class Node:
         )
         self.end(f"the {started.order.role} ended")
 
-    def _rank_ended(self, started: Started, rank: int, ended: Exit) -> None:
+    def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:
         log = self._logs[rank]
         # What a rank says last is said in its log; much of it may still be unread.
         self._pass_on(log, log.read(time.time()))
@@ -313,7 +313,7 @@ class Node:
         elif self._waiting or self._awaited:
             return
         elif not self._rank_pids():
-            self._end_with(self._patience_for_helpers())
+            self._end_with(self._grace_for_helpers())
         elif self._first_done and now - self._first_done > self.order.limits.spread_s:
             lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
             if lagging:
@@ -325,24 +325,24 @@ class Node:
         """The ranks left as they were asked to: the scheduler need not get all of their time."""
         if not self._is_hurried and self._are_others_done:
             self._is_hurried = True
-            self._end_with(self._patience_for_helpers())
+            self._end_with(self._grace_for_helpers())
 
-    def _patience_for_helpers(self) -> Patience:
+    def _grace_for_helpers(self) -> GracePeriods:
         """A scheduler leaves when the last rank of the last node has. It must not go before:
         MindSpore ends the ranks that lose it. Where nobody says `finish`, the orphan limit does.
         """
         limits = self.order.limits
         must_stay = self._living and not self._are_others_done
         wait_s = math.inf if must_stay else limits.finish_s
-        return Patience(wait_s, limits.term_s, limits.kill_s)
+        return GracePeriods(wait_s, limits.term_s, limits.kill_s)
 
-    def _end_with(self, patience: Patience) -> None:
+    def _end_with(self, grace: GracePeriods) -> None:
         now = time.monotonic()
         if self._ending is None:
             self._waiting = []
-            self._ending = Ending(self._claim, patience, now)
+            self._ending = Termination(self._claim, grace, now)
         else:
-            self._ending.hurry(patience, now)
+            self._ending.shorten(grace, now)
 
     def _claim(self) -> Claim:
         return Claim(

@@ -15,7 +15,7 @@ from pathlib import Path
 from launcher.core.run.paths import node_journal
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.process import shared_memory
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.process.shared_memory import Creator, Segment
 from launcher.store import atomic
 from launcher.store.journal import read_lines
@@ -59,7 +59,7 @@ class SegmentWatch:
             try:
                 atomic.write_file(self._file, text + "\n")
             except OSError as error:
-                say(f"{self._file} cannot be written: {error}")
+                log_line(f"{self._file} cannot be written: {error}")
 
 
 def left_by(attempt: Path, node: str) -> list[Segment]:

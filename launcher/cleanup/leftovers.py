@@ -18,7 +18,7 @@ from launcher import programs
 from launcher.agent import shared_memory_watch
 from launcher.ipc import socket_folder
 from launcher.ipc.channel import connect
-from launcher.ipc.endpoint import Address, read_address
+from launcher.ipc.endpoint import EndpointAddress, read_address
 from launcher.process import file_lock, ownership, shared_memory
 from launcher.process.ownership import Claim
 from launcher.process.shared_memory import Segment
@@ -156,7 +156,7 @@ def _dismiss(stray: Leftover) -> None:
             channel.close()
 
 
-def _is_same(address: Address, stray: Leftover) -> bool:
+def _is_same(address: EndpointAddress, stray: Leftover) -> bool:
     return (address.pid, address.start_ticks) == (stray.pid, stray.start_ticks)
 
 

@@ -22,11 +22,11 @@ from launcher.process.ownership import is_alive, read_process
 from launcher.process.spawn import unix_time_of
 from launcher.store.atomic import write_file
 
-MEND_S = 1.0
+CHECK_S = 1.0
 
 
 @dataclass(frozen=True)
-class Address:
+class EndpointAddress:
     """Who listens where. `start_ticks` as in /proc."""
 
     pid: int
@@ -42,16 +42,16 @@ class Address:
         return connect(self.socket)
 
 
-def read_address(file: Path) -> Address | None:
+def read_address(file: Path) -> EndpointAddress | None:
     """None when nobody said where he is, or the file is damaged."""
     try:
         data = json.loads(file.read_text())
-        return Address(int(data["pid"]), int(data["start_ticks"]), str(data["socket"]))
+        return EndpointAddress(int(data["pid"]), int(data["start_ticks"]), str(data["socket"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-class Door:
+class Endpoint:
     """The listening side. `part` names it within the run; `extra` is written into the file too."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Door:
         self._path = ""
         self._listener: socket.socket | None = None
         self._selector: selectors.BaseSelector | None = None
-        self._mend_at = 0.0
+        self._check_at = 0.0
 
     def open(self, selector: selectors.BaseSelector) -> None:
         """Raises `LaunchError`, `OSError`."""
@@ -82,11 +82,11 @@ class Door:
         }
         write_file(self._file, json.dumps({**address, **self._extra}) + "\n")
 
-    def mend(self, now: float) -> None:
+    def reopen_if_gone(self, now: float) -> None:
         """Opens again when the socket was taken away. `now`: monotonic seconds."""
-        if now < self._mend_at or self._selector is None:
+        if now < self._check_at or self._selector is None:
             return
-        self._mend_at = now + MEND_S
+        self._check_at = now + CHECK_S
         if not os.path.exists(self._path):
             self._shut()
             # A full disk or a folder that is gone: the next time, perhaps.

@@ -18,7 +18,7 @@ from launcher.core.run.paths import JobPaths, RunPaths
 from launcher.core.text.codec import to_plain
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Message
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.remote import file_copy
 from launcher.remote.file_copy import LocalFiles, NodeFiles
 from launcher.remote.node_client import NodeClient
@@ -104,7 +104,7 @@ class _Follower:
             if away_s > self._unreachable_s:
                 why = f"not reached for {away_s:.0f} s, and the job may go on there: {error}"
                 raise LaunchError(why) from error
-            say(str(error))
+            log_line(str(error))
             time.sleep(AGAIN_S)
 
     def ping(self) -> None:
@@ -159,7 +159,7 @@ def _fetch_exported(there: NodeFiles, job: Job) -> None:
 
 
 def _last_word(here: JobPaths, text: str) -> None:
-    say(text)
+    log_line(text)
     with contextlib.suppress(OSError), here.log.open("a") as log:
         log.write(f"effnet-launch: {text}\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.core.plan.orders import ProcessOrder
 from launcher.process import guard, ownership, spawn
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.process.spawn import Exit
 from launcher.store.job import Job
 
@@ -49,7 +49,7 @@ def run_process(folder: Path, job: Job) -> int | None:
     reaped.extend(spawn.reap())
     ended = ended or next((item for item in reaped if item.pid == started.pid), None)
     if left:
-        say(f"processes still there: {left}")
+        log_line(f"processes still there: {left}")
     if ended is None or ended.signal is None:
         return None if ended is None else ended.exit_code
     return 128 + ended.signal

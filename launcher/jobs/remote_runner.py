@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         atomic.write_file(folder / DONE_FILE, json.dumps({"exit_code": code}) + "\n")
         return 0
 
-    return guard.stand_over(
+    return guard.run_guarded(
         job.token, lambda: done(run_process(folder, job)), lambda status, left: _ignore(done(None))
     )
 

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     log.add(events.JobStarted, job=job.id, type=job.type, node=job.node, argv=job.argv)
     log.close()
     job_files.write_job(paths, job)
-    return guard.stand_over(
+    return guard.run_guarded(
         job.token, lambda: run_job(paths, job), lambda status, left: _died(paths, job)
     )
 

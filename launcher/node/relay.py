@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.agent.client import LocalTransport
 from launcher.core.plan.orders import NodeOrder
-from launcher.core.run.paths import door_file, node_journal
+from launcher.core.run.paths import endpoint_file, node_journal
 from launcher.core.text.codec import from_plain
 from launcher.ipc.channel import Message
 from launcher.ipc.endpoint import read_address
@@ -63,7 +63,7 @@ def _connect(request: Message) -> int:
 
 def _relay(attempt: _Attempt) -> int:
     """Between stdin, the agent and stdout, until any of them ends."""
-    address = read_address(door_file(attempt.journal))
+    address = read_address(endpoint_file(attempt.journal))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if address is None:

@@ -12,7 +12,7 @@ from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
 from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
@@ -86,7 +86,7 @@ def next_attempt(run: StoredRun, state: RunState) -> Again | None:
     try:
         choice = checkpoint_choice.fetch(run, wanted_of(run, state))
     except LaunchError as error:
-        say(f"no attempt by itself: {error}")
+        log_line(f"no attempt by itself: {error}")
         return None
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
     if choice.path is None or choice.epoch is None or choice.step is None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from launcher.errors import LaunchError
 from launcher.process import spawn
-from launcher.process.log import say
+from launcher.process.log import log_line
 
-Tell = Callable[[str], None]
+ReportReady = Callable[[str], None]
 
 
-def carry_out(work: Callable[[Tell], int], ready_fd: int | None) -> int:
+def run_daemon(work: Callable[[ReportReady], int], ready_fd: int | None) -> int:
     """Leaves the terminal and does `work`; -> the exit code.
 
     `work` says `ok`, or what is in its way, through the function that it is given; the client that
@@ -24,11 +24,11 @@ def carry_out(work: Callable[[Tell], int], ready_fd: int | None) -> int:
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)
     try:
-        return work(lambda text: spawn.tell_ready(ready_fd, text))
+        return work(lambda text: spawn.report_ready(ready_fd, text))
     except (LaunchError, OSError) as error:
-        say(str(error))
-        spawn.tell_ready(ready_fd, str(error))
+        log_line(str(error))
+        spawn.report_ready(ready_fd, str(error))
         return error.exit_code if isinstance(error, LaunchError) else 1
     except Exception:
-        say(traceback.format_exc())
+        log_line(traceback.format_exc())
         raise

@@ -1,7 +1,7 @@
 """The parent of a node agent: when the agent dies, however, its ranks end.
 
-The warden does nothing but wait for its one child. It is a subreaper, so what an agent leaves
-behind at its death becomes the warden's own child and is found even without token and session.
+The guard does nothing but wait for its one child. It is a subreaper, so what an agent leaves
+behind at its death becomes the guard's own child and is found even without token and session.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def stand_over(
+def run_guarded(
     token: str,
     agent: Callable[[], int],
     died: Callable[[int, tuple[int, ...]], None],
-    in_warden: Callable[[], None] = lambda: None,
 ) -> int:
-    """Runs `agent` in a child process and waits for it. -> exit code for the warden's process.
+    """Runs `agent` in a child process and waits for it. -> exit code for the guard's process.
 
     When the child ends in any way but exit code 0: ends every process of `token`, then calls
-    `died(wait status, pids still there)`. `in_warden` lets go of what only the agent may hold.
+    `died(wait status, pids still there)`.
     """
     child = os.fork()
     if child == 0:
@@ -45,9 +44,8 @@ def stand_over(
             traceback.print_exc()
             raise
         finally:
-            # Never return into the warden's stack.
+            # Never return into the guard's stack.
             os._exit(code)
-    in_warden()
     become_subreaper()
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

@@ -6,7 +6,7 @@ import contextlib
 import time
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     """One line with the time. Never raises: a full disk must not end who watches over a run."""
     with contextlib.suppress(OSError, ValueError):
         print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)

@@ -35,7 +35,7 @@ class Claim:
     `token`: exact value of EFFNET_TOKEN, or a value that ends in `/`, which stands for all tokens
     below it. `sessions`: pid -> start time of processes that we started as session leaders.
     `root`: pid whose descendants are ours (the subreaper), None when there is none.
-    `spare`: pids that are never ours (agent, warden).
+    `spare`: pids that are never ours (agent, guard).
     """
 
     token: str

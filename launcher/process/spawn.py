@@ -18,7 +18,7 @@ INHERITED_FD = 3
 
 
 @dataclass(frozen=True)
-class Started:
+class SpawnedProcess:
     """A process that was started here. `start_ticks` as in /proc; `start_time_s` is Unix time."""
 
     order: ProcessOrder
@@ -41,7 +41,9 @@ class Exit:
         return self.exit_code == 0
 
 
-def start(order: ProcessOrder, token: str, base_env: Mapping[str, str], python: str) -> Started:
+def start(
+    order: ProcessOrder, token: str, base_env: Mapping[str, str], python: str
+) -> SpawnedProcess:
     """Starts `order` through `launcher.rank`, in its own session. Raises `OSError`."""
     argv = [python, "-m", programs.RANK, "--log", order.log, "--parent", str(os.getpid())]
     if order.heartbeat:
@@ -64,7 +66,7 @@ def start(order: ProcessOrder, token: str, base_env: Mapping[str, str], python: 
     )
     process = ownership.read_process(pid)
     ticks = process.start_time if process else 0
-    return Started(order, pid, ticks, unix_time_of(ticks))
+    return SpawnedProcess(order, pid, ticks, unix_time_of(ticks))
 
 
 def base_environment() -> dict[str, str]:
@@ -171,7 +173,7 @@ def detach() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def tell_ready(fd: int | None, text: str) -> None:
+def report_ready(fd: int | None, text: str) -> None:
     """Says `ok`, or why not, to the client that started this process; it waits for the end."""
     if fd is not None:
         with contextlib.suppress(OSError):

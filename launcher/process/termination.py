@@ -1,4 +1,4 @@
-"""Ending everything of one attempt on one node, step by step, without blocking the agent."""
+"""Termination everything of one attempt on one node, step by step, without blocking the agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Stage(str, Enum):
 
 
 @dataclass(frozen=True)
-class Patience:
+class GracePeriods:
     """Seconds for each stage."""
 
     wait_s: float
@@ -27,30 +27,30 @@ class Patience:
     kill_s: float
 
 
-class Ending:
+class Termination:
     """WAIT (they leave by themselves) → SIGTERM → SIGKILL → a last look: `leftover`.
 
     `claim` is asked for at each look, because ranks may still be forking.
     """
 
-    def __init__(self, claim: Callable[[], Claim], patience: Patience, now: float) -> None:
+    def __init__(self, claim: Callable[[], Claim], grace: GracePeriods, now: float) -> None:
         self._claim = claim
-        self._patience = patience
+        self._grace = grace
         self._signalled: set[Process] = set()
-        self._deadline = now + patience.wait_s
+        self._deadline = now + grace.wait_s
         self.stage = Stage.WAIT
         self.leftover: tuple[int, ...] = ()
         self.was_forced = False
         """Whether anything had to be killed."""
 
-    def hurry(self, patience: Patience, now: float) -> None:
+    def shorten(self, grace: GracePeriods, now: float) -> None:
         """Takes the earlier of the old deadline and the new one; never goes back a stage."""
-        self._patience = patience
-        limits = {Stage.WAIT: patience.wait_s, Stage.TERM: patience.term_s}
+        self._grace = grace
+        limits = {Stage.WAIT: grace.wait_s, Stage.TERM: grace.term_s}
         if self.stage in limits:
             self._deadline = min(self._deadline, now + limits[self.stage])
 
-    def look(self, now: float) -> bool:
+    def step(self, now: float) -> bool:
         """One step. -> True when it is over."""
         if self.stage is Stage.OVER:
             return True
@@ -58,9 +58,9 @@ class Ending:
         if not left:
             self._finish(())
         elif self.stage is Stage.WAIT and now >= self._deadline:
-            self.stage, self._deadline = Stage.TERM, now + self._patience.term_s
+            self.stage, self._deadline = Stage.TERM, now + self._grace.term_s
         elif self.stage is Stage.TERM and now >= self._deadline:
-            self.stage, self._deadline = Stage.KILL, now + self._patience.kill_s
+            self.stage, self._deadline = Stage.KILL, now + self._grace.kill_s
         elif self.stage is Stage.KILL and now >= self._deadline:
             self._finish(tuple(process.pid for process in left))
         if self.stage is Stage.TERM:

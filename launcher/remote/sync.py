@@ -16,7 +16,7 @@ from pathlib import Path
 from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.paths import node_journal
 from launcher.ipc.channel import Message
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.reading.growing import data_offset
 
 CHUNK_BYTES = 256 << 10
@@ -107,7 +107,7 @@ class Copy:
                 os.close(fd)
         except (OSError, ValueError) as error:
             if not self._is_troubled:
-                say(f"{path} cannot be written: {error}")
+                log_line(f"{path} cannot be written: {error}")
             self._is_troubled = True
             return False
         self._is_troubled = False

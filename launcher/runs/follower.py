@@ -23,15 +23,15 @@ from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError, Message
-from launcher.ipc.endpoint import Door
-from launcher.process.daemon import Tell, carry_out
-from launcher.process.log import say
+from launcher.ipc.endpoint import Endpoint
+from launcher.process.daemon import ReportReady, run_daemon
+from launcher.process.log import log_line
 from launcher.remote.node_client import NodeClient
 from launcher.remote.tree_sync import TreeCopy
 from launcher.runs import delegated
 from launcher.store import atomic, log_limit
 from launcher.store import run as run_files
-from launcher.store.run_lock import own
+from launcher.store.run_lock import acquire
 
 TICK_S = 0.25
 PING_S = 1.0
@@ -127,7 +127,7 @@ class Copying:
             self.is_over = True  # the copy was removed
             return
         if trouble:
-            say(trouble)
+            log_line(trouble)
         link = {"node": self._home.node, "time": time.time(), "trouble": trouble}
         with contextlib.suppress(OSError):
             atomic.write_file(self._paths.link, json.dumps(link) + "\n")
@@ -143,13 +143,13 @@ class Follower:
         self._client = NodeClient(delegated.node_of(root))
         self._selector = selectors.DefaultSelector()
         self._clients: list[Channel] = []
-        self._door = Door(root, "supervisor", self._paths.supervisor, {"token": root.name})
+        self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor, {"token": root.name})
         self.copying = Copying(self._paths, self._client, home)
         limit = log_limit.bytes_of(run_files.load(root).profile)
         self._limit = log_limit.LogLimit(root, limit)
 
     def open(self) -> None:
-        self._door.open(self._selector)
+        self._endpoint.open(self._selector)
         self.copying.start()
 
     def run(self) -> int:
@@ -160,20 +160,20 @@ class Follower:
     def turn(self) -> None:
         for key, _ in self._selector.select(TICK_S):
             self._ready(key.fileobj)
-        self._door.mend(time.monotonic())
+        self._endpoint.reopen_if_gone(time.monotonic())
         if trouble := self._limit.look(time.monotonic()):
-            say(f"the limit of logs cannot be kept: {trouble}")
+            log_line(f"the limit of logs cannot be kept: {trouble}")
         self.copying.ping()
 
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        self._door.close()
+        self._endpoint.close()
         self._client.close()
 
     def _ready(self, source: object) -> None:
-        if self._door.is_at(source):
-            client = self._door.accept()
+        if self._endpoint.is_at(source):
+            client = self._endpoint.accept()
             if client is not None:
                 self._clients.append(client)
                 self._selector.register(client, selectors.EVENT_READ)
@@ -207,16 +207,16 @@ def _profile_from_there(data: bytes) -> bytes:
     return (model.from_outside(profile).to_json() + "\n").encode()
 
 
-def follow(root: Path, tell: Tell) -> int:
+def follow(root: Path, report_ready: ReportReady) -> int:
     home = delegated.home_of(root)
     if home is None:
         raise LaunchError(f"{root} is no copy of a run elsewhere")
-    own(root)
+    acquire(root)
     with contextlib.closing(Follower(root, home)) as follower:
         follower.open()
         while not follower.copying.is_whole.is_set() and not follower.copying.trouble:
             follower.turn()
-        tell(follower.copying.trouble or "ok")
+        report_ready(follower.copying.trouble or "ok")
         return follower.run()
 
 
@@ -226,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
     root = arguments.run.resolve()
-    return carry_out(lambda tell: follow(root, tell), arguments.ready)
+    return run_daemon(lambda tell: follow(root, tell), arguments.ready)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.core.run.events import Event, parse_event, to_json
 from launcher.core.run.fold import RunState, apply
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.store.journal import Journal
 
 RESERVE_BYTES = 128 * 1024
@@ -61,7 +61,7 @@ class EventLog:
                 if self._give_up_reserve():
                     continue
                 if self.trouble is None:
-                    say(f"events cannot be written: {error}")
+                    log_line(f"events cannot be written: {error}")
                 self.trouble = error
                 return
             self.trouble = None

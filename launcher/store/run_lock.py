@@ -20,7 +20,7 @@ def is_supervised(root: Path) -> bool:
         return False
 
 
-def own(root: Path) -> int:
+def acquire(root: Path) -> int:
     """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
     fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_S

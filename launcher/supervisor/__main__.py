@@ -23,21 +23,21 @@ from launcher.core.run import events
 from launcher.core.run.fold import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.ipc.channel import Channel, ChannelClosedError, Message
-from launcher.ipc.endpoint import Door
+from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
 from launcher.planning import restart
-from launcher.process.daemon import Tell, carry_out
-from launcher.process.log import say
+from launcher.process.daemon import ReportReady, run_daemon
+from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
 from launcher.remote.node_client import clients_of
 from launcher.store import atomic, log_limit
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.run import StoredRun
-from launcher.store.run_lock import own
+from launcher.store.run_lock import acquire
 from launcher.supervisor import orders
-from launcher.supervisor.agent_links import NodeLink
+from launcher.supervisor.agent_links import AgentLink
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 
 TICK_S = 0.05
@@ -60,7 +60,7 @@ class Supervisor:
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
         limit = log_limit.bytes_of(run.profile) if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
-        self._door = Door(
+        self._endpoint = Endpoint(
             run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
         )
 
@@ -68,7 +68,7 @@ class Supervisor:
         """supervisor.json, and the event that says who supervises now."""
         before = self._log.state.supervisor_pid
         self._log.keep_reserve()
-        self._door.open(self._selector)
+        self._endpoint.open(self._selector)
         if self._log.state.last_n == 0:
             info = self._run.info
             self._log.add(
@@ -95,9 +95,9 @@ class Supervisor:
                 self._ready(key.fileobj)
             self._reap()
             self._log.flush()
-            self._door.mend(time.monotonic())
+            self._endpoint.reopen_if_gone(time.monotonic())
             if trouble := self._limit.look(time.monotonic()):
-                say(f"the limit of logs cannot be kept: {trouble}")
+                log_line(f"the limit of logs cannot be kept: {trouble}")
             if self._attempt is not None:
                 self._attempt.turn()
                 if self._attempt.is_over:
@@ -114,7 +114,7 @@ class Supervisor:
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        self._door.close()
+        self._endpoint.close()
         self._log.close()
 
     # -- attempts
@@ -144,7 +144,7 @@ class Supervisor:
         self._attempt = self._make_attempt(plan, links)
         self._attempt.launch()
 
-    def _make_attempt(self, plan: Plan, links: tuple[NodeLink, ...]) -> Attempt:
+    def _make_attempt(self, plan: Plan, links: tuple[AgentLink, ...]) -> Attempt:
         return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
     def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
@@ -187,7 +187,7 @@ class Supervisor:
             return
         again = restart.next_attempt(self._run, self._log.state)
         if again is not None:
-            say(f"trying again {again.why}")
+            log_line(f"trying again {again.why}")
             self._start_attempt(again.resume)
 
     def _settle_edit(self) -> None:
@@ -198,9 +198,9 @@ class Supervisor:
                 self._run.paths, keep=newest is not None and newest.training_s is not None
             ):
                 self._run = run_files.load(self._run.paths.root)
-                say("nothing trained with the edited settings: the ones before are back")
+                log_line("nothing trained with the edited settings: the ones before are back")
         except LaunchError as error:
-            say(f"edited settings stay: {error}")
+            log_line(f"edited settings stay: {error}")
 
     def _release(self) -> None:
         if self._port is not None:
@@ -210,8 +210,8 @@ class Supervisor:
     # -- clients
 
     def _ready(self, source: object) -> None:
-        if self._door.is_at(source):
-            client = self._door.accept()
+        if self._endpoint.is_at(source):
+            client = self._endpoint.accept()
             if client is not None:
                 self._clients.append(client)
                 self._selector.register(client, selectors.EVENT_READ)
@@ -252,15 +252,15 @@ class Supervisor:
                 pass
 
 
-def supervise(root: Path, resume: str, tell: Tell) -> int:
+def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     run = run_files.load(root)
-    own(root)
+    acquire(root)
     log = EventLog(run.paths.events)
     point = restart.resume_point(run, log.state, resume) if resume else None
     with contextlib.closing(Supervisor(run, log)) as supervisor:
         supervisor.introduce()
         supervisor.begin(point, bool(resume))
-        tell("ok")
+        report_ready("ok")
         return supervisor.run()
 
 
@@ -271,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
     root = arguments.run.resolve()
-    return carry_out(lambda tell: supervise(root, arguments.resume, tell), arguments.ready)
+    return run_daemon(lambda tell: supervise(root, arguments.resume, tell), arguments.ready)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ MAX_LAUNCHING = 32
 
 
 @dataclass
-class NodeLink:
+class AgentLink:
     """One node of the attempt. `last_n`: its agent's newest message that became an event."""
 
     transport: Transport
@@ -52,33 +52,33 @@ class NodeLink:
 class Owner(Protocol):
     """What hears of the links: an attempt."""
 
-    def took(self, link: NodeLink, message: Message) -> None: ...
+    def took(self, link: AgentLink, message: Message) -> None: ...
 
-    def greeted(self, link: NodeLink) -> None:
+    def greeted(self, link: AgentLink) -> None:
         """A channel is open: what was asked for while there was none may be said now."""
 
-    def away(self, link: NodeLink, alone_s: float, why: str) -> None: ...
+    def away(self, link: AgentLink, alone_s: float, why: str) -> None: ...
 
-    def back(self, link: NodeLink, alone_s: float) -> None: ...
+    def back(self, link: AgentLink, alone_s: float) -> None: ...
 
-    def launch_failed(self, link: NodeLink, error: Exception) -> None: ...
+    def launch_failed(self, link: AgentLink, error: Exception) -> None: ...
 
 
-class Links:
+class AgentLinks:
     """All links of an attempt. Nothing here waits for a network."""
 
     def __init__(
-        self, links: tuple[NodeLink, ...], selector: selectors.BaseSelector, owner: Owner
+        self, links: tuple[AgentLink, ...], selector: selectors.BaseSelector, owner: Owner
     ) -> None:
         self._links = {link.name: link for link in links}
         self._selector = selector
         self._owner = owner
         self._launching: dict[str, Future[Channel]] = {}
 
-    def __iter__(self) -> Iterator[NodeLink]:
+    def __iter__(self) -> Iterator[AgentLink]:
         return iter(self._links.values())
 
-    def __getitem__(self, node: str) -> NodeLink:
+    def __getitem__(self, node: str) -> AgentLink:
         return self._links[node]
 
     def launch(self) -> None:
@@ -110,7 +110,7 @@ class Links:
                 if link.channel is not None and link.channel.closed:
                     self._lost(link)
 
-    def reconnect(self, link: NodeLink) -> None:
+    def reconnect(self, link: AgentLink) -> None:
         now = time.monotonic()
         link.alone_since = link.alone_since or now
         try:
@@ -130,7 +130,7 @@ class Links:
             leftover = link.transport.sweep()
             self._owner.took(link, {"n": 0, "type": "agent_died", "leftover": list(leftover)})
 
-    def tell(self, link: NodeLink, message: Message) -> None:
+    def tell(self, link: AgentLink, message: Message) -> None:
         """Says it when there is a channel; what is lost with a channel is said by `greeted`."""
         if link.channel is not None:
             try:
@@ -138,7 +138,7 @@ class Links:
             except ChannelClosedError:
                 self._lost(link)
 
-    def release(self, link: NodeLink) -> None:
+    def release(self, link: AgentLink) -> None:
         """Lets an agent go whose part is over."""
         self.tell(link, {"cmd": "leave"})
         self._detach(link)
@@ -154,7 +154,7 @@ class Links:
         if not self._launching or not all(f.done() for f in self._launching.values()):
             return
         launching, self._launching = self._launching, {}
-        failed: list[tuple[NodeLink, Exception]] = []
+        failed: list[tuple[AgentLink, Exception]] = []
         for link in self._links.values():
             link.is_launching = False
             try:
@@ -170,7 +170,7 @@ class Links:
             else:
                 self.tell(link, {"cmd": "start", "order": to_plain(link.order)})
 
-    def _attach(self, link: NodeLink, channel: Channel) -> None:
+    def _attach(self, link: AgentLink, channel: Channel) -> None:
         link.channel = channel
         self._selector.register(channel, selectors.EVENT_READ)
         channel.send({"cmd": "hello", "after": link.last_n})
@@ -180,7 +180,7 @@ class Links:
         link.alone_since = None
         self._owner.greeted(link)
 
-    def _detach(self, link: NodeLink) -> None:
+    def _detach(self, link: AgentLink) -> None:
         if link.channel is not None:
             for key in list(self._selector.get_map().values()):
                 # A closed socket has no number any more: the selector is searched by object.
@@ -189,13 +189,13 @@ class Links:
             link.channel.close()
             link.channel = None
 
-    def _lost(self, link: NodeLink) -> None:
+    def _lost(self, link: AgentLink) -> None:
         self._detach(link)
         link.alone_since = time.monotonic()
         if not link.is_over:
             self.reconnect(link)
 
-    def _flush(self, link: NodeLink) -> None:
+    def _flush(self, link: AgentLink) -> None:
         try:
             if link.channel is not None:
                 link.channel.flush()

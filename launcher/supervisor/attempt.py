@@ -17,10 +17,10 @@ from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.fold import RunStatus
 from launcher.errors import NodeError
 from launcher.ipc.channel import Message
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.store.event_log import EventLog, Source
 from launcher.supervisor import deaths
-from launcher.supervisor.agent_links import Links, NodeLink
+from launcher.supervisor.agent_links import AgentLink, AgentLinks
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
@@ -42,7 +42,7 @@ class Attempt:
         self,
         plan: Plan,
         log: EventLog,
-        links: tuple[NodeLink, ...],
+        links: tuple[AgentLink, ...],
         selector: selectors.BaseSelector,
         profile: Profile,
     ) -> None:
@@ -54,7 +54,7 @@ class Attempt:
         self.failure: Failure | None = None
         self.stop_asked: str | None = None
         self._log = log
-        self._links = Links(links, selector, self)
+        self._links = AgentLinks(links, selector, self)
         self._stop_saves = True
         self._end_why = ""
         self._deaths: list[Death] = []
@@ -138,7 +138,7 @@ class Attempt:
 
     # -- links
 
-    def greeted(self, link: NodeLink) -> None:
+    def greeted(self, link: AgentLink) -> None:
         """What was asked for while there was no channel."""
         if self._are_ranks_done:
             self._links.tell(link, {"cmd": "finish"})
@@ -148,19 +148,19 @@ class Attempt:
             stop = {"cmd": "stop", "save": self._stop_saves, "by": self.stop_asked}
             self._links.tell(link, stop)
 
-    def away(self, link: NodeLink, alone_s: float, why: str) -> None:
+    def away(self, link: AgentLink, alone_s: float, why: str) -> None:
         fields: Message = {"silent_s": round(alone_s, 3), "why": why}
         self._log.add(events.NodeUnreachable, attempt=self.number, node=link.name, **fields)
 
-    def back(self, link: NodeLink, alone_s: float) -> None:
+    def back(self, link: AgentLink, alone_s: float) -> None:
         silent_s = round(alone_s, 3)
         self._log.add(events.NodeReached, attempt=self.number, node=link.name, silent_s=silent_s)
 
-    def launch_failed(self, link: NodeLink, error: Exception) -> None:
+    def launch_failed(self, link: AgentLink, error: Exception) -> None:
         kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
         self._died(deaths.of_text(link.name, {"t": time.time(), "text": str(error)}, kind))
 
-    def _look_at_absence(self, link: NodeLink, alone_s: float) -> None:
+    def _look_at_absence(self, link: AgentLink, alone_s: float) -> None:
         limits = self._limits
         if alone_s > limits.unreachable_s and self.outcome is None and not link.is_given_up:
             link.is_given_up = True
@@ -171,12 +171,14 @@ class Attempt:
         # By then its agent has ended its ranks without being told.
         alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s
         if self.outcome is not None and alone_s > alone_limit_s + VERIFY_S:
-            say(f"{link.name}: still not reached; nobody looked whether anything is left there")
+            log_line(
+                f"{link.name}: still not reached; nobody looked whether anything is left there"
+            )
             link.is_over = True
 
     # -- messages
 
-    def took(self, link: NodeLink, message: Message) -> None:
+    def took(self, link: AgentLink, message: Message) -> None:
         """One message, once: a number that was seen before is skipped."""
         n = int(message.get("n", 0))
         if n:
@@ -189,7 +191,7 @@ class Attempt:
         if handler is not None:
             handler(link, message, (link.name, n) if n else None)
 
-    def _from_afar(self, link: NodeLink, message: Message) -> Message:
+    def _from_afar(self, link: AgentLink, message: Message) -> Message:
         """Our clock's time, and the copy of a log instead of the log."""
         if isinstance(message.get("time"), float):
             message = {**message, "time": message["time"] - link.transport.clock_ahead_s}
@@ -198,7 +200,7 @@ class Attempt:
             message = {**message, "log": f"{self.plan.run_directory}/{log.removeprefix(root)}"}
         return message
 
-    def _on_rank_started(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_rank_started(self, link: AgentLink, message: Message, source: Source | None) -> None:
         self._log.add(
             events.RankStarted,
             source,
@@ -207,27 +209,31 @@ class Attempt:
             **_pick(message, "rank", "local_rank", "device", "pid", "start_time"),
         )
 
-    def _on_training_started(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_training_started(
+        self, link: AgentLink, message: Message, source: Source | None
+    ) -> None:
         if not self._training_started:
             self._training_started = True
             fields = _pick(message, "epochs", "steps_per_epoch")
             self._log.add(events.TrainingStarted, source, attempt=self.number, **fields)
 
-    def _on_epoch_finished(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_epoch_finished(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "epoch", "avg_loss")
         self._log.add(events.EpochFinished, source, attempt=self.number, **fields)
 
-    def _on_checkpoint_saved(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_checkpoint_saved(
+        self, link: AgentLink, message: Message, source: Source | None
+    ) -> None:
         fields = _pick(message, "epoch", "step", "path", "bytes", "sha256")
         self._log.add(events.CheckpointWritten, source, attempt=self.number, **fields)
 
-    def _on_eval_finished(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_eval_finished(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(
             message, "epoch", "step", "loss", "top_1_acc", "top_5_acc", "images", "weights"
         )
         self._log.add(events.EvalFinished, source, attempt=self.number, **fields)
 
-    def _on_rank_silent(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_rank_silent(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "rank", "phase", "silent_s")
         self._log.add(events.RankSilent, source, attempt=self.number, node=link.name, **fields)
         if self._on_silent != "report" and self.stop_asked is None:
@@ -239,11 +245,11 @@ class Attempt:
                 )
             )
 
-    def _on_rank_recovered(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_rank_recovered(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "rank", "phase", "silent_s")
         self._log.add(events.RankRecovered, source, attempt=self.number, node=link.name, **fields)
 
-    def _on_rank_exited(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_rank_exited(self, link: AgentLink, message: Message, source: Source | None) -> None:
         link.exited.add(message["rank"])
         self._log.add(
             events.RankExited,
@@ -262,29 +268,29 @@ class Attempt:
         if message.get("was_done"):
             # MindSpore's own leave-taking has failed: everything that counts was there before.
             how = message.get("signal") or f"exit code {message.get('exit_code')}"
-            say(f"rank {message['rank']} on {link.name} was done, then ended by {how}")
+            log_line(f"rank {message['rank']} on {link.name} was done, then ended by {how}")
         else:
             self._died(deaths.of_exit(link.name, message))
 
-    def _on_helper_exited(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_helper_exited(self, link: AgentLink, message: Message, source: Source | None) -> None:
         if self.stop_asked is None:
             self._died(deaths.of_exit(link.name, message))
 
-    def _on_launch_failed(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_launch_failed(self, link: AgentLink, message: Message, source: Source | None) -> None:
         self._died(deaths.of_text(link.name, message))
 
-    def _on_disk_low(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_disk_low(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "path", "free_bytes", "needed_bytes")
         self._log.add(events.DiskLow, source, attempt=self.number, node=link.name, **fields)
 
-    def _on_disk_recovered(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_disk_recovered(self, link: AgentLink, message: Message, source: Source | None) -> None:
         fields = _pick(message, "path", "free_bytes")
         self._log.add(events.DiskRecovered, source, attempt=self.number, node=link.name, **fields)
 
-    def _on_trouble(self, link: NodeLink, message: Message, source: Source | None) -> None:
-        say(f"{link.name}: {message.get('text')}")
+    def _on_trouble(self, link: AgentLink, message: Message, source: Source | None) -> None:
+        log_line(f"{link.name}: {message.get('text')}")
 
-    def _on_spread(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_spread(self, link: AgentLink, message: Message, source: Source | None) -> None:
         self._lagging(link, message.get("ranks", ()), float(message["t"]))
 
     def _look_at_spread(self, now: float) -> None:
@@ -300,12 +306,12 @@ class Attempt:
                 self._lagging(link, lagging, time.time())
                 return
 
-    def _lagging(self, link: NodeLink, ranks: Iterable[int], time_s: float) -> None:
+    def _lagging(self, link: AgentLink, ranks: Iterable[int], time_s: float) -> None:
         names = ", ".join(map(str, ranks))
         text = f"ranks {names} are still there long after the others were done"
         self._died(deaths.of_text(link.name, {"t": time_s, "text": text}, FailureKind.HANG))
 
-    def _salvage(self, link: NodeLink) -> None:
+    def _salvage(self, link: AgentLink) -> None:
         """What the agent had not read of its ranks' logs; facts that are known are not new."""
         known = {(c.attempt, "checkpoint_saved", c.step) for c in self._log.state.checkpoints}
         known |= {(e.attempt, "epoch_finished", e.epoch) for e in self._log.state.epochs}
@@ -316,7 +322,7 @@ class Attempt:
             if (self.number, kind, int(count)) not in known:
                 self.took(link, {**fact, "n": 0})
 
-    def _on_agent_died(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_agent_died(self, link: AgentLink, message: Message, source: Source | None) -> None:
         self._salvage(link)
         self._died(deaths.of_agent(link.name, message))
         self._over(link, message)
@@ -325,14 +331,14 @@ class Attempt:
                 link.exited.add(rank)
                 self._log.add(events.RankExited, attempt=self.number, rank=rank, node=node)
 
-    def _on_node_ended(self, link: NodeLink, message: Message, source: Source | None) -> None:
+    def _on_node_ended(self, link: AgentLink, message: Message, source: Source | None) -> None:
         self._over(link, message)
 
-    def _over(self, link: NodeLink, message: Message) -> None:
+    def _over(self, link: AgentLink, message: Message) -> None:
         link.ended = message
         link.is_over = True
         if message.get("leftover"):
-            say(f"{link.name}: processes still there: {message['leftover']}")
+            log_line(f"{link.name}: processes still there: {message['leftover']}")
 
     # -- ending
 
@@ -370,7 +376,7 @@ class Attempt:
         """Whether every rank of every node has exited."""
         return sum(len(link.exited) for link in self._links) == len(self._node_of_rank)
 
-    def _link_of_rank(self, rank: int) -> NodeLink:
+    def _link_of_rank(self, rank: int) -> AgentLink:
         return self._links[self._node_of_rank[rank]]
 
 

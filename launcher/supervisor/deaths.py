@@ -27,7 +27,7 @@ def of_exit(node: str, message: Mapping[str, Any]) -> Death:
 
 
 def of_agent(node: str, message: Mapping[str, Any]) -> Death:
-    """A node agent that ended; its warden, or a search of ours, ended its ranks."""
+    """A node agent that ended; its guard, or a search of ours, ended its ranks."""
     number, code = message.get("signal"), message.get("exit_code")
     how = f"by signal {number}" if number is not None else f"with exit code {code}"
     how = "without a trace" if number is None and code is None else how

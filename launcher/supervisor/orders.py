@@ -16,11 +16,11 @@ from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import to_plain
 from launcher.remote.node_client import NodeClient
 from launcher.store import log_limit
-from launcher.supervisor.agent_links import NodeLink
+from launcher.supervisor.agent_links import AgentLink
 from launcher.supervisor.ssh_transport import SshTransport
 
 
-def links(plan: Plan, profile: Profile, clients: Mapping[str, NodeClient]) -> tuple[NodeLink, ...]:
+def links(plan: Plan, profile: Profile, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
     """A link for each node of the plan."""
     token = token_of(plan.run, plan.attempt)
     here = Path(plan.run_directory)
@@ -34,7 +34,7 @@ def links(plan: Plan, profile: Profile, clients: Mapping[str, NodeClient]) -> tu
             files = tuple((f.path, f.content, f.mode) for f in plan.files if f.node == node.name)
             folder = RunPaths(here).attempt(plan.attempt).root
             transport = SshTransport(clients[node.name], order, folder, files)
-        found.append(NodeLink(transport, order))
+        found.append(AgentLink(transport, order))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from launcher.core.run.paths import node_journal
 from launcher.core.text.codec import to_plain
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
-from launcher.process.log import say
+from launcher.process.log import log_line
 from launcher.remote.node_client import Lines, NodeClient
 from launcher.remote.ssh import Stream
 from launcher.remote.sync import Copy, files_of
@@ -91,7 +91,7 @@ class SshTransport:
         try:
             reply = self._ask("salvage", order=to_plain(order))
         except NodeError as error:
-            say(f"{self.node}: what its ranks wrote last cannot be read: {error}")
+            log_line(f"{self.node}: what its ranks wrote last cannot be read: {error}")
             return []
         return list(reply.get("facts", ()))
 
@@ -99,7 +99,7 @@ class SshTransport:
         try:
             return tuple(self._ask("sweep").get("left", ()))
         except NodeError as error:
-            say(f"{self.node}: nobody can look whether anything is left: {error}")
+            log_line(f"{self.node}: nobody can look whether anything is left: {error}")
             return ()
 
     def close(self) -> None:

@@ -188,7 +188,7 @@ class ClusterLab:
         return found[0]
 
     def agent_pid(self, host: str) -> int:
-        """The agent itself: its parent, the warden, has the same command line."""
+        """The agent itself: its parent, the guard, has the same command line."""
         found = {
             seen.pid
             for seen in self.hosts[host].processes()

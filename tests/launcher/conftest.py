@@ -184,7 +184,7 @@ class Lab:
         return next(int(e["pid"]) for e in started if e["rank"] == rank and e["attempt"] == attempt)
 
     def agent_pids(self) -> tuple[int, int]:
-        """(warden, agent)."""
+        """(guard, agent)."""
         found = [p for p in self.ours() if "launcher.agent" in " ".join(p.cmdline())]
         agent = next(p for p in found if p.ppid() in {other.pid for other in found})
         return agent.ppid(), agent.pid

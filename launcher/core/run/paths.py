@@ -179,7 +179,7 @@ def node_journal(attempt_root: Path, node: str) -> Path:
     return attempt_root / "agents" / f"{safe}.jsonl"
 
 
-def door_file(journal: Path) -> Path:
+def endpoint_file(journal: Path) -> Path:
     """The file that says where a node's agent can be reached."""
     return journal.with_suffix(".json")
 

@@ -41,7 +41,7 @@ def test_an_agent_that_is_told_to_end_saves_first(lab):
     assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
 
 
-def test_agent_and_warden_killed_together_leave_nothing(lab):
+def test_agent_and_guard_killed_together_leave_nothing(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")
     for pid in lab.agent_pids():

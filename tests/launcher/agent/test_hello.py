@@ -11,9 +11,9 @@ from launcher.store.journal import Journal
 def test_an_agent_says_nothing_to_one_who_has_not_said_hello(tmp_path):
     """A new message that came before the old ones would hide them for ever."""
     from launcher.agent.__main__ import Agent
-    from launcher.ipc.endpoint import Door
+    from launcher.ipc.endpoint import Endpoint
 
-    agent = Agent(Journal(tmp_path / "a.jsonl"), Door(tmp_path, "a", tmp_path / "a.json"))
+    agent = Agent(Journal(tmp_path / "a.jsonl"), Endpoint(tmp_path, "a", tmp_path / "a.json"))
     ours, theirs = socket.socketpair()
     listener, channel = Channel(ours), Channel(theirs)
     agent._channels.append(channel)

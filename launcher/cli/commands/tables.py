@@ -79,6 +79,9 @@ def lint_hostfile(
     file: Annotated[Path, FILE],
     openmpi: Annotated[int, typer.Option(help="major version of OpenMPI", min=4, max=5)] = 5,
     ranks: Annotated[int, typer.Option(help="how many ranks shall run; 0: not known")] = 0,
+    keep_fqdn: Annotated[
+        bool, typer.Option("--keep-fqdn", help="mpirun runs with …_keep_fqdn_hostnames")
+    ] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Look for everything that OpenMPI would refuse or misread in a hostfile.
@@ -87,8 +90,9 @@ def lint_hostfile(
     """
     from launcher.core.tables import hostfile
 
-    text = file.read_text(encoding="utf-8", errors="replace")
-    _show(hostfile.lint_hostfile(text, openmpi, ranks or None), as_json)
+    # Line ends stay as they are: OpenMPI refuses CRLF.
+    text = file.read_bytes().decode("utf-8", errors="replace")
+    _show(hostfile.lint_hostfile(text, openmpi, ranks or None, keep_fqdn), as_json)
 
 
 def _chip(name: str) -> Chip | None:

@@ -7,6 +7,7 @@ variables, and a scheduler runs beside mpirun, which works (measured, OpenMPI 4.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from launcher import programs
@@ -112,15 +113,25 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
 def options(
     profile: Profile, context: RunContext, hostfile: str, world_size: int
 ) -> tuple[str, ...]:
-    """mpirun's options. Ranks are filled slot by slot, so that OpenMPI's rank is the plan's."""
+    """mpirun's options. Ranks are filled slot by slot, so that OpenMPI's rank is the plan's.
+
+    Raises PlanError when OpenMPI cannot take the path of the ssh configuration.
+    """
     found = ["--allow-run-as-root", "--hostfile", hostfile, "-n", str(world_size)]
     # Cores are bound by the launcher itself, the same under every start method.
     found += ["--map-by", "slot", "--bind-to", "none"]
+    is_prte = profile.mpirun.version == 5
+    prefix = "--prtemca" if is_prte else "--mca"
+    # Without it gpu.rack1.lan and gpu.rack2.lan are one host, and ssh is called with "gpu".
+    found += [prefix, f"{'prte' if is_prte else 'orte'}_keep_fqdn_hostnames", "1"]
     if context.ssh_config and any(not node.is_local for node in profile.nodes[1:]):
-        name, prefix = ("plm_rsh_args", "--mca")
-        if profile.mpirun.version == 5:
-            name, prefix = ("plm_ssh_args", "--prtemca")
-        found += [prefix, name, f"-F {context.ssh_config}"]
+        if re.search(r"[\s\"'\\]", context.ssh_config):
+            raise PlanError(
+                f"mpirun's ssh can't read its settings from {context.ssh_config!r}: OpenMPI splits"
+                " the path at spaces",
+                "set `runs_directory` in the profile to a path without spaces and quotes",
+            )
+        found += [prefix, f"plm_{'ssh' if is_prte else 'rsh'}_args", f"-F {context.ssh_config}"]
     for key in sorted({"EFFNET_TOKEN", *profile.environment}):
         found += ["-x", key]
     return (*found, *profile.mpirun.arguments)

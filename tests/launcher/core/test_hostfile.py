@@ -58,15 +58,22 @@ def test_the_grammar(line: str, expected: HostLine) -> None:
     ("line", "expected"),
     [
         ("alpha slots", "no key=value"),
-        ("alpha slots=four", "a number from 1 on"),
-        ("alpha slots=0", "a number from 1 on"),
+        ("alpha slots=four", "a number is needed"),
+        ("alpha SLOTS=4", "in lower case"),
+        ("alpha Cpu=4 max_slots=5", "in lower case"),
+        ("alpha lots=4", "unknown key"),
+        ("alpha slots=2\r", "Unix line ends"),
+        ("\ralpha", "Unix line ends"),
+        ("alpha slot=4", "'slot' is no key=value"),
+        ("alpha cpus=4", "unknown key"),
+        ("alpha slots=", "a number is needed"),
         ("alpha slots=2 slots=3", "there twice"),
         ("alpha slots+=2", "--add-hostfile only"),
-        ("alpha gpus=2", "no key; known"),
+        ("alpha gpus=2", "unknown key"),
         ("alpha slots=4 max_slots=2", "less than"),
-        ("al!pha", "is no host"),
-        ("1:2 slots=1", "is no host"),
-        ("+n0 slots=2", "nothing may follow"),
+        ("al!pha", "'!' is no key=value"),
+        ("^alpha slots=1", "is no host"),
+        ("a/b slots=1", "'/'"),
     ],
 )
 def test_what_openmpi_would_refuse(line: str, expected: str) -> None:
@@ -77,12 +84,25 @@ def test_what_openmpi_would_refuse(line: str, expected: str) -> None:
     assert caught.value.problems[1].startswith("line 3")
 
 
-def test_versions_differ_in_hosts_that_are_there_twice() -> None:
-    text = "alpha slots=2\nalpha slots=3\n"
-    assert slots_of(parse_hostfile(text, 4)) == {"alpha": 5}
-    with pytest.raises(HostfileError, match="OpenMPI 5 would refuse"):
-        parse_hostfile(text, 5)
-    assert slots_of(parse_hostfile("alpha\nalpha\nbeta\n", 5)) == {"alpha": 2, "beta": None}
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_host_that_is_there_twice(version: int) -> None:
+    for text in ("alpha slots=2\nalpha slots=3\n", "alpha\nalpha slots=2\n"):
+        with pytest.raises(HostfileError, match=f"OpenMPI {version} would refuse"):
+            parse_hostfile(text, version)
+    assert slots_of(parse_hostfile("alpha slots=2\nalpha\nalpha\n", version)) == {"alpha": 4}
+    assert slots_of(parse_hostfile("alpha\nalpha\nbeta\n", version)) == {"alpha": 2, "beta": None}
+    assert slots_of(parse_hostfile("alpha max_slots=4\nalpha\n", version)) == {"alpha": 5}
+    (warning,) = lint_hostfile("alpha slots=2\nalpha\n", version)[:1]
+    assert "adds one slot" in warning.text
+
+
+def test_names_that_differ_in_their_domain_only() -> None:
+    text = "gpu.rack1.lan slots=2\ngpu.rack2.lan slots=2\n"
+    (found,) = lint_hostfile(text, 4)
+    assert "are one host, 'gpu'" in found.text
+    assert lint_hostfile(text, 4, keep_fqdn=True) == ()
+    bare = lint_hostfile("w.1.net\nw.2.net\n")
+    assert any("drops the domain" in finding.text for finding in bare)
 
 
 def test_advice() -> None:

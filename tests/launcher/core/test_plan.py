@@ -226,6 +226,9 @@ def test_mpirun_on_cpu_translates_the_rank_and_keeps_the_scheduler() -> None:
     assert plan.ranks[3].environment["MS_NODE_ID"] == "3"
     mpirun = plan.processes[1]
     assert mpirun.argv[mpirun.argv.index("plm_rsh_args") + 1] == "-F /r/ssh"
+    with pytest.raises(PlanError, match="splits the path") as caught:
+        make_plan(profile, RunContext("r", "/my runs", ssh_config="/my runs/ssh"))
+    assert "runs_directory" in caught.value.hint
     different = (profile.nodes[0], profile.nodes[1].model_copy(update={"python": "/other"}))
     with pytest.raises(PlanError, match="one program"):
         make_plan(profile.model_copy(update={"nodes": different}), CONTEXT)

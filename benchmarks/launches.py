@@ -197,9 +197,9 @@ def wait_for(root: Path, kind: str, count: int = 1) -> dict[str, Any]:
 
 
 def wait_until_alone(root: Path) -> None:
-    from launcher.runs import start
+    from launcher.store import run_lock
 
-    while start.is_supervised(root):
+    while run_lock.is_supervised(root):
         time.sleep(0.01)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.core.run import checkpoints
-from launcher.runs import start
+from launcher.store import run_lock
 
 BREAKS = Path(__file__).with_name("breaks")
 
@@ -41,7 +41,7 @@ def test_every_check_turns_red(lab, monkeypatch):
     assert "leftover" not in (root / "supervisor.log").read_text()
     for seen in lab.left()["beta"]:
         os.kill(seen.pid, signal.SIGKILL)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     for rank, words in (
         (0, "line .* is lost: b'a line that is lost"),
         (1, "line .* is there twice: b'a line that is there twice"),

@@ -7,7 +7,7 @@ import os
 import signal
 
 from launcher import programs
-from launcher.runs import start
+from launcher.store import run_lock
 
 
 def shared_memory(lab, host):
@@ -33,7 +33,7 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     ]
     for pid in (lab.supervisor_pid(root), *watchers):
         os.kill(pid, signal.SIGKILL)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     segments, files = shared_memory(lab, "beta")
     assert (segments, len(files)) == (1, 1)
     done = lab.command("clean", "--json")

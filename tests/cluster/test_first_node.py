@@ -11,7 +11,7 @@ import pytest
 from launcher import client
 from launcher.core.run.fold import RunStatus
 from launcher.errors import NodeError
-from launcher.runs import start
+from launcher.store import run_lock
 from tui.model.run import FrameRequest
 from tui.sources.live import LiveSource
 
@@ -60,7 +60,7 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
     done = lab.command("stop", root.name)
     assert "stopped" in done.stdout, done.stdout + done.stderr
     lab.nothing_left()
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     assert all(here == there for here, there in copies(lab, root).values())
     step = lab.events(root, "attempt_stopped")[0]["step"]
     epochs = step // 10 + 2
@@ -68,7 +68,7 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
     assert f"step {step}" in done.stdout, done.stdout + done.stderr
     assert lab.end_of(root)["kind"] == "attempt_finished"
     lab.nothing_left()
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     assert lab.steps(root, 3, attempt=2)[-1] == epochs * 10 - 1
     assert client.open_run(root).poll().status is RunStatus.FINISHED
     assert lab.command("prune", "--run", root.name, "--yes").returncode == 0
@@ -82,7 +82,7 @@ def test_this_machine_may_go_away_and_come_back_later(lab):
     # As a laptop that is closed: what is here ends, the node hears nothing.
     lab.hosts["alpha"].link_down()
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     done = lab.command("status", root.name)
     assert "alpha can't be reached" in done.stderr, done.stderr
     assert client.open_run(root).poll().status is RunStatus.RUNNING
@@ -90,7 +90,7 @@ def test_this_machine_may_go_away_and_come_back_later(lab):
     assert lab.command("status", root.name).returncode == 0
     assert lab.end_of(root, 90)["kind"] == "attempt_finished"
     lab.nothing_left()
-    lab.until(lambda: not start.is_supervised(root), 60)
+    lab.until(lambda: not run_lock.is_supervised(root), 60)
     assert all(here == there for here, there in copies(lab, root).values())
     assert lab.steps(root, 3) == list(range(120))
 

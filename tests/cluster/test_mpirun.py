@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from launcher.runs import start
+from launcher.store import run_lock
 
 
 def test_a_run_through_mpirun_finishes_with_every_line_once(lab):
@@ -30,7 +30,7 @@ def test_a_rank_of_mpirun_that_is_killed_is_named_and_nothing_is_left(lab):
     failure = ended["failure"]
     assert (failure["rank"], failure["node"], failure["signal"]) == (3, "beta", signal.SIGKILL)
     lab.nothing_left()
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     lab.check_copies(root)
 
 

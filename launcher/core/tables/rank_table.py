@@ -8,7 +8,7 @@ MindSpore's rank_table.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,41 @@ from launcher.errors import RankTableError
 
 VERSIONS: Mapping[Chip, str] = {Chip.C910: "1.0", Chip.C910B: "1.0", Chip.A3: "1.2"}
 """The version of each chip's table; Atlas 950 wants 2.0, which is another file altogether."""
+
+_MAKE = "write one with `effnet-launch ranktable make PROFILE`"
+OTHER_KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = (
+    (
+        lambda data: "rank_list" in data or _text(data.get("version")) == "2.0",
+        "this is a rank table of version 2.0, for Atlas 950; the launcher reads 1.0 and 1.2",
+        'for Atlas 950 set start_method = "cluster"; for 910, 910B and A3 ' + _MAKE,
+    ),
+    (
+        lambda data: "group_list" in data,
+        "this is a rank table of the old template (group_list, as ModelArts writes it)",
+        _MAKE + ": HCCL of today reads versions 1.0 and 1.2",
+    ),
+    (
+        lambda data: "para_plane_nic_location" in data or "deploy_mode" in data,
+        "this is a rank table of the old template (group_list, as ModelArts writes it)",
+        _MAKE + ": HCCL of today reads versions 1.0 and 1.2",
+    ),
+    (
+        lambda data: _text(data.get("status")) in ("initializing", "processing"),
+        "this rank table is not written yet: its status is not `completed`",
+        "wait until the device plugin of the cluster has written the servers",
+    ),
+    (
+        lambda data: {"node_list", "super_node_list", "topo_list"} & set(data) != set(),
+        "this describes nodes or a topology, it is no rank table",
+        _MAKE,
+    ),
+    (
+        lambda data: {"devices", "instance_list"} & set(data) != set(),
+        "this is one instance of a rank table, not the whole table",
+        _MAKE,
+    ),
+)
+"""Files of other kinds, how each is recognised, and what to do."""
 
 MAX_DEVICES: Mapping[Chip, int] = {Chip.C910: 8, Chip.C910B: 16, Chip.A3: 16}
 """Devices of one server: 910 has 8, 910B 8 or (two modules) 16, A3 8 chips of 2 dies each."""
@@ -120,6 +155,10 @@ def parse_rank_table(text: str | bytes) -> RankTable:
     except (ValueError, RecursionError) as error:
         raise RankTableError("the rank table is no JSON", (str(error),)) from None
     servers = data.get("server_list") if isinstance(data, dict) else None
+    if not isinstance(servers, list) and isinstance(data, dict):
+        for is_kind, message, hint in OTHER_KINDS:
+            if is_kind(data):
+                raise RankTableError(message, (), hint)
     if not isinstance(servers, list):
         raise RankTableError("this is no rank table", ("server_list: a list is needed",))
     return RankTable(

@@ -35,7 +35,7 @@ def lint_text(
         table = parse_rank_table(text)
     except RankTableError as error:
         lines = (error.message, *error.problems)
-        return (Finding("file", ": ".join(lines)),)
+        return (Finding("file", ": ".join(lines), error.hint),)
     findings = [*_types(json.loads(text)), *lint(table, chip), *_stale(table, found_ips or {})]
     return tuple(sorted(findings, key=lambda finding: not finding.is_error))
 

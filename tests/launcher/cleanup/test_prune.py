@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from launcher import client
-from launcher.runs import start
+from launcher.store import run_lock
 
 
 def test_prune_removes_old_runs_and_no_living_one(lab):
     old = lab.start(epochs=1)
     lab.wait_for(old, "attempt_finished")
-    lab.until(lambda: not start.is_supervised(old))
+    lab.until(lambda: not run_lock.is_supervised(old))
     living = lab.start(epochs=100)
     lab.wait_for(living, "training_started")
     assert lab.command("prune", "--keep", "0").returncode == 4

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from launcher.runs import start
+from launcher.store import run_lock
 
 
 def test_auto_resume_tries_again_and_gives_up_without_progress(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill"}, auto_resume=5)
     lab.until(lambda: len(lab.events(root, "attempt_failed")) == 3, 30)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     # The first saved step 10; two more saved nothing beyond it.
     attempts = lab.events(root, "attempt_started")
     assert [a["resume"] and a["resume"]["step"] for a in attempts] == [None, 10, 10]

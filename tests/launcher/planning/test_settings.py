@@ -13,7 +13,8 @@ from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
 from launcher.errors import SettingsError
 from launcher.planning import settings
-from launcher.runs import resume, start
+from launcher.runs import resume
+from launcher.store import run_lock
 
 PROFILE = """\
 name = "mine"
@@ -86,7 +87,7 @@ def test_profiles_check_names_the_file(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_resume_with_bad_settings_leaves_the_run_as_it_was(lab) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     before = {path: (root / path).read_bytes() for path in ("run.json", "events.jsonl")}
     for ask in (resume.resume_run, resume.resume_choice):
         with pytest.raises(SettingsError, match="did you mean epoch_size"):

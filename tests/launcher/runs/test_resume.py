@@ -6,8 +6,8 @@ import pytest
 
 from launcher import client
 from launcher.errors import CheckpointError
-from launcher.runs import start
 from launcher.store import run as run_files
+from launcher.store import run_lock
 
 
 def test_a_half_written_checkpoint_is_passed_over(lab):
@@ -33,7 +33,7 @@ def test_a_half_written_checkpoint_is_passed_over(lab):
 def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
     root = lab.start({"rank": 0, "step": 3, "do": "exit", "code": 7, "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     with pytest.raises(CheckpointError):
         client.resume_run(root)
     assert lab.command("resume", root.name).returncode == 5
@@ -47,10 +47,10 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
         {"step": 0, "do": "exit", "code": 5, "attempt": 2},
     )
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     client.resume_run(root, sets=[("seed", "9")])
     lab.wait_for(root, "attempt_failed", count=2)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     client.resume_run(root)
     lab.wait_for(root, "attempt_finished")
     plans = [(root / "attempts" / number / "plan.json").read_text() for number in ("002", "003")]
@@ -60,10 +60,10 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
 def test_settings_that_an_attempt_trained_with_stay(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     client.resume_run(root, sets=[("seed", "9")])
     lab.wait_for(root, "attempt_finished")
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     assert ("seed", "9") in run_files.load(root).request.settings
     assert not (root / "before-edit.json").exists()
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from launcher import client
-from launcher.runs import start
+from launcher.store import run_lock
 
 
 def failure_of(lab, root):
@@ -90,7 +90,7 @@ def test_a_full_disk_fails_the_run_and_says_so(lab):
         assert failure["kind"] == "data"
         assert "full" in failure["meaning"]
         lab.nothing_left()
-        lab.until(lambda: not start.is_supervised(root))
+        lab.until(lambda: not run_lock.is_supervised(root))
         for path in sorted((root / "checkpoint").glob("step-*"))[:4]:
             path.unlink()
         assert client.resume_choice(root).step >= 20

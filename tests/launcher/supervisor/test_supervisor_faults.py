@@ -13,6 +13,7 @@ import pytest
 
 from launcher import client
 from launcher.runs import control, start
+from launcher.store import run_lock
 
 
 def failure_of(lab, root):
@@ -26,7 +27,7 @@ def test_a_supervisor_that_is_killed_is_replaced_without_a_lost_or_doubled_line(
     root = lab.start(step_s=0.05, epochs=6)
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     before = len(lab.events(root))
     lab.until(lambda: lab.log(root, 0).count(b"epoch ") >= 3)
     assert len(lab.events(root)) == before
@@ -73,7 +74,7 @@ def test_everything_killed_at_once_as_by_a_power_cut(lab):
     assert client.open_run(root).poll(time.time() + 60).status.value == "lost"
     assert lab.command("status", root.name).returncode == 0
     assert failure_of(lab, root)["kind"] == "node"
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     assert client.resume_run(root).step >= 10
     client.stop_run(root, save=False)
     lab.wait_for(root, "attempt_stopped")
@@ -86,7 +87,7 @@ def test_the_runtime_folder_goes_away(lab, monkeypatch):
     shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
-    lab.until(lambda: not start.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     assert "replaced" in lab.command("status", root.name).stderr
     client.stop_run(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"

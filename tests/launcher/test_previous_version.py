@@ -1,0 +1,133 @@
+"""Run directories written by version 0.1.0 can be listed, read, replayed and resumed.
+
+`fixtures/run-0.1.0.tar.gz` is a run of the stand-in trainer, written by version 0.1.0: rank 1 of
+attempt 1 was killed, an evaluation ran, attempt 2 was stopped at step 23 of 30. Only its last
+checkpoint was kept, and its paths were replaced by `/recorded-1`, which has the same length.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher import client
+from tests import proof
+from tests.launcher.conftest import STANDIN, Lab
+from tui.app import Dashboard
+from tui.model.run import FrameRequest
+from tui.settings import Settings
+from tui.sources.live import LiveSource
+from tui.sources.replay import ReplaySource
+
+FIXTURE = Path(__file__).parent / "fixtures/run-0.1.0.tar.gz"
+DEMO = Path(__file__).parents[2] / "tui/demo/run.tar.gz"
+NAME = "previous"
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = folder / member.name
+            content = tar.extractfile(member)
+            if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
+                os.utime(path, (member.mtime, member.mtime))
+
+
+@pytest.fixture
+def root(lab: Lab) -> Path:
+    """The recorded run in the runs folder of a lab, with the paths of this machine."""
+    unpack(FIXTURE, lab.runs)
+    root = lab.runs / NAME
+    for path in root.rglob("*"):
+        # Offsets count bytes of log.txt, so nothing changes in there.
+        if path.suffix in (".json", ".jsonl", ".toml"):
+            text = path.read_text().replace("/recorded-1/standin", str(STANDIN))
+            path.write_text(text.replace("/recorded-1", str(lab.folder)))
+    return root
+
+
+def answer(lab: Lab, *arguments: str) -> str:
+    done = lab.command(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_runs_status_events_and_logs_read_it(lab: Lab, root: Path) -> None:
+    unpack(DEMO, lab.runs)
+    listed = {run["run"]: run["status"] for run in json.loads(answer(lab, "runs", "--json"))}
+    assert listed == {NAME: "stopped", "local-cpu-8p-demo": "finished"}
+    assert "23/30 steps" in answer(lab, "status", NAME)
+    status = json.loads(answer(lab, "status", NAME, "--json"))
+    assert (status["status"], status["attempt"], status["world_size"]) == ("stopped", 2, 2)
+    events = [json.loads(line) for line in answer(lab, "events", NAME, "--json").splitlines()]
+    assert len(events) == 26
+    failure = next(event for event in events if event["kind"] == "attempt_failed")["failure"]
+    proof.blames(failure, rank=1, signal=9, kind="signal", followers=[0])
+    assert len(answer(lab, "events", NAME).splitlines()) >= 26
+    assert "plain 23" in answer(lab, "logs", NAME, "--rank", "1")
+    assert "plain 12" in answer(lab, "logs", NAME, "--rank", "1", "--attempt", "1")
+    assert "eval: images:[360]" in answer(lab, "logs", NAME, "--job", "001-eval")
+    assert "finished" in answer(lab, "status", "local-cpu-8p-demo")
+    assert len(answer(lab, "logs", "local-cpu-8p-demo", "--rank", "7").splitlines()) == 100
+
+
+def test_its_curves_and_checkpoints_are_read(root: Path) -> None:
+    manifests = [facts.manifest for facts in client.checkpoints(root)]
+    assert [(one.step, one.epoch) for one in manifests if one is not None] == [(23, 2)]
+    for rank in (0, 1):
+        steps = proof.reports_are_recorded(
+            f"rank {rank}",
+            (root / f"attempts/002/ranks/{rank:04d}/log.txt").read_bytes(),
+            (root / f"attempts/002/ranks/{rank:04d}/metrics.bin").read_bytes(),
+        )
+        proof.steps_are_all(f"rank {rank}", steps, 10, 23)
+
+
+async def test_the_dashboard_lists_and_shows_it(root: Path) -> None:
+    app = Dashboard(LiveSource(), Settings(refresh_hz=10, bell=False), run=None)
+    async with app.run_test(size=(120, 40)) as pilot:
+        deadline = time.monotonic() + 30
+        for text in (NAME, "attempt 2"):
+            while text not in (screen := _screen(app)):
+                assert time.monotonic() < deadline, screen
+                await pilot.pause(0.05)
+            await pilot.press("enter")
+
+
+def _screen(app: Dashboard) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def test_a_replay_plays_its_failure_and_its_end(root: Path) -> None:
+    source, clock = ReplaySource(2.0), [100.0]
+    try:
+        run = source.open(str(root))
+        run.clock.wall = lambda: clock[0]
+        run.clock._since = clock[0]
+        seen = []
+        while not run.clock.badge.startswith("replay at its end"):
+            state = run.frame(FrameRequest()).view.state
+            seen += [] if state in seen[-1:] else [state]
+            clock[0] += 0.2
+    finally:
+        source.close()
+    assert [state for state in seen if state in ("failed", "stopped")] == ["failed", "stopped"]
+    assert run.frame(FrameRequest()).view.done_steps == 23
+
+
+def test_a_resume_continues_it_to_its_end(lab: Lab, root: Path) -> None:
+    choice = client.resume_run(NAME)
+    assert choice.step == 23
+    lab.wait_for(root, "attempt_finished")
+    lab.nothing_left()
+    proof.resumed_from(23, choice.step, lab.events(root), 3)
+    for rank in (0, 1):
+        proof.steps_are_all(f"rank {rank}", lab.check_metrics(root, rank, 3), 23, 30)
+    proof.events_are_whole(lab.events(root))

@@ -116,6 +116,7 @@ def logs(
     from launcher.errors import RunNotFoundError
 
     reader = open_supervised(run)
+    world_size = reader.poll_state().world_size
     number = attempt or None
     if job:
         log = reader.job_log(job)
@@ -125,7 +126,7 @@ def logs(
         log = reader.scheduler_log(number)
     else:
         log = reader.log(rank, number)
-        if not 0 <= rank < max(1, reader.poll_state().world_size):
+        if not 0 <= rank < max(1, world_size):
             raise RunNotFoundError(f"{reader.run} has no rank {rank}")
     offset = _print_matches(log, grep) if grep else _print_tail(log, lines)
     if follow:

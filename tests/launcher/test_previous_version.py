@@ -115,13 +115,13 @@ def test_a_replay_plays_its_failure_and_its_end(root: Path) -> None:
         run.clock._since = clock[0]
         seen = []
         while not run.clock.badge.startswith("replay at its end"):
-            state = run.frame(FrameRequest()).view.state
+            state = run.frame(FrameRequest()).snapshot.status.value
             seen += [] if state in seen[-1:] else [state]
             clock[0] += 0.2
     finally:
         source.close()
     assert [state for state in seen if state in ("failed", "stopped")] == ["failed", "stopped"]
-    assert run.frame(FrameRequest()).view.done_steps == 23
+    assert run.frame(FrameRequest()).snapshot.steps_done == 23
 
 
 def test_a_resume_continues_it_to_its_end(lab: Lab, root: Path) -> None:

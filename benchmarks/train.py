@@ -1,16 +1,15 @@
 """What training costs on this machine: our loop against a bare MindSpore step, and 1, 2, 8 ranks.
 
     python benchmarks/train.py                       everything, about 15 minutes on 2 cores
-    python benchmarks/train.py --ranks 1,2 --stock 1
+    python benchmarks/train.py --ranks 1,2 --collective
 
 `loop / bare`: one rank, 32 px, batch 32. `bare` is a compiled `value_and_grad` and `nn.RMSProp`
-over one batch that lies in memory; `loop` is the training loop with data, reports, heartbeat and
-all. Blocks of six steps of each alternate in one process (loop_step.py), and medians are compared,
-since the machine may be shared.
+on one batch in memory; `loop` is the training loop with data, reports and heartbeat. Blocks of six
+steps of each alternate in one process (loop_step.py), and medians are compared, because the machine
+may be shared.
 
 `ranks`: 32 images a step in all, started by `effnet-launch` as any run is, throughput from the
-ranks' own reports. `stock` is the same network and batch as MindSpore comes: PyNative, plain
-depthwise convolutions, one reduction a parameter, nothing set in the environment.
+ranks' own reports. `--collective` also measures them without shared memory.
 """
 
 from __future__ import annotations
@@ -47,7 +46,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--ranks", default="1,2,8", help="numbers of ranks (default 1,2,8)")
-    parser.add_argument("--stock", default="1,2", help="numbers of ranks for stock MindSpore")
     parser.add_argument("--rounds", type=int, default=20, help="of loop against bare; 0: none")
     parser.add_argument(
         "--collective", action="store_true", help="ranks also without shared memory"
@@ -66,7 +64,6 @@ def main() -> None:
             found["collective"] = [
                 of_ranks(work, int(n), *collective) for n in args.ranks.split(",") if int(n) > 1
             ]
-        found["stock"] = [of_stock(work, int(n)) for n in args.stock.split(",") if n]
         found["load_after"] = os.getloadavg()[0]
     if args.json:
         print(json.dumps(found, indent=1))
@@ -110,18 +107,6 @@ def of_ranks(work: Path, ranks: int, *more: str) -> dict[str, float]:
     }
 
 
-def of_stock(work: Path, ranks: int) -> dict[str, float]:
-    words = [
-        str(HERE / "bare_step.py"),
-        "--ranks",
-        str(ranks),
-        "--steps",
-        "10" if ranks < 8 else "8",
-    ]
-    step_ms = statistics.median(times(run([sys.executable, *words], work)))
-    return {"ranks": ranks, "images_per_s": IMAGES_A_STEP / step_ms * 1e3, "step_ms": step_ms}
-
-
 def recipe(ranks: int) -> list[str]:
     """Plain training at 32 px for one epoch of 44 steps."""
     keys = ["class_num=10", "image_size=32", f"batch_size={IMAGES_A_STEP // ranks}"]
@@ -133,10 +118,6 @@ def step_lines(log: str) -> list[tuple[float, float, float]]:
     """Step time in ms, wait in ms and images/s of each settled step."""
     found = [match for line in log.splitlines() if (match := STEP.match(line))]
     return [(float(m[1]), float(m[2] or 0), float(m[3])) for m in found[SETTLE:]]
-
-
-def times(log: str) -> list[float]:
-    return [step[0] for step in step_lines(log)]
 
 
 def tuned() -> dict[str, str]:
@@ -163,20 +144,15 @@ def show(found: dict[str, Any]) -> None:
         console.print(
             "loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop)
         )
-    table = Table(
-        "ranks", "ours, images/s", "step, ms", "wait, ms", "collective, images/s", "stock, images/s"
-    )
-    stock = {row["ranks"]: row["images_per_s"] for row in found["stock"]}
+    table = Table("ranks", "images/s", "step, ms", "wait, ms", "collective, images/s")
     collective = {row["ranks"]: row["images_per_s"] for row in found.get("collective", ())}
     for row in found["ranks"]:
-        other = stock.get(row["ranks"])
         table.add_row(
             f"{row['ranks']}",
             f"{row['images_per_s']:.1f}",
             f"{row['step_ms']:.0f}",
             f"{row['wait_ms']:.0f}",
             f"{collective[row['ranks']]:.1f}" if row["ranks"] in collective else "–",
-            "–" if other is None else f"{other:.1f}",
         )
     console.print(table)
 

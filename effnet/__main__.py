@@ -11,7 +11,7 @@ from effnet import __version__, flags
 from effnet.contract import exit_codes
 from effnet.errors import EffnetError
 
-# Each is imported only when it is called, or when all are listed.
+# A module is imported only when its command runs, or for the list of all commands.
 COMMANDS = {
     "train": "effnet.train.cli",
     "eval": "effnet.evaluate.cli",
@@ -25,8 +25,11 @@ COMMANDS = {
 OF_EXTRA_TRAIN = ("mindspore", "numpy", "PIL", "safetensors", "sklearn", "onnxruntime")
 
 
-def parser(asked: str = "") -> argparse.ArgumentParser:
-    """The command line; with the name of a command in `asked`, of that one only."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of all commands, or of `command` alone.
+
+    A list of all commands also has those whose packages are not installed.
+    """
     made = flags.Parser(
         prog="python -m effnet",
         description="EfficientNet on MindSpore: train, evaluate, export, infer.",
@@ -35,8 +38,13 @@ def parser(asked: str = "") -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"effnet {__version__}")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
-        if asked == name or asked not in COMMANDS:
+        if command == name:
             importlib.import_module(module).add_arguments(commands)
+        elif command not in COMMANDS:
+            try:
+                importlib.import_module(module).add_arguments(commands)
+            except ModuleNotFoundError as error:
+                commands.add_parser(name, help=_not_installed(error))
     return made
 
 
@@ -51,18 +59,23 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return exit_codes.of(error)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in OF_EXTRA_TRAIN:
-            raise
-        print(f"error: {error.name} is not installed here", file=sys.stderr)
-        print("pip install 'effnet-tui[train]' in the environment of this Python", file=sys.stderr)
+        print(f"error: this command {_not_installed(error)}", file=sys.stderr)
+        print(f"  hint: {sys.executable} -m pip install 'effnet-tui[train]'", file=sys.stderr)
         return exit_codes.DEVICE
     except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does; there is nobody left to tell.
+        # The reader closed the pipe, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OTHER
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _not_installed(error: ModuleNotFoundError) -> str:
+    """Raises `error` if its module is not one of the extra `train`."""
+    if error.name is None or error.name.partition(".")[0] not in OF_EXTRA_TRAIN:
+        raise error
+    return f"needs {error.name}, which is not installed (extra `train`)"
 
 
 if __name__ == "__main__":

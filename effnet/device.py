@@ -7,8 +7,6 @@ import os
 
 from effnet.errors import EffnetError
 
-TARGETS = ("Ascend", "GPU", "CPU")
-
 
 class DeviceMissing(EffnetError):
     """The device, or the library that drives it, is not here."""

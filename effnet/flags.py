@@ -6,7 +6,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 
@@ -19,13 +19,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*given, **known)
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` and leave with the exit code of wrong usage."""
+        """Print `message` and exit with the code of wrong usage."""
         name, _, unknown = message.partition(": ")
         if name == "unrecognized arguments":
             message += _nearest(unknown.split()[0].partition("=")[0], self._spellings())
         elif choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", unknown):
             message += _nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
-        # Standard error of a process that is started by another may be its log.
         print(f"error: {message}\n  hint: {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
@@ -44,12 +43,71 @@ def _nearest(unknown: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_case[found[0]]}?" if found else ""
 
 
-def add(parser: argparse._ActionsContainer, name: str, **known: Any) -> None:
+def command(
+    commands: Any, name: str, about: str, examples: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command whose `--help` ends with `examples`, printed as they are."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=description or f"{about[0].upper()}{about[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return made
+
+
+def actions(
+    parent: argparse.ArgumentParser, examples: str, about: Mapping[str, str]
+) -> list[argparse.ArgumentParser]:
+    """Add one command below `parent` for each name; the chosen name is stored under `action`."""
+    metavar = f"{{{','.join(about)}}}"
+    commands = parent.add_subparsers(dest="action", required=True, metavar=metavar)
+    return [command(commands, name, text, examples) for name, text in about.items()]
+
+
+def add(parser: argparse._ActionsContainer, name: str, help: str, **known: Any) -> None:
     """Add `--some_flag`, also spelt `--some-flag`; the value is stored under `some_flag`."""
     spellings = [f"--{name}"]
     if "_" in name:
         spellings.append(f"--{name.replace('_', '-')}")
-    parser.add_argument(*spellings, dest=name, **known)
+    parser.add_argument(*spellings, dest=name, help=help, **known)
+
+
+def add_truth(parser: argparse._ActionsContainer, name: str, help: str) -> None:
+    """Add a flag that is off by default: `--flag`, `--flag True`, `--flag=False`."""
+    known = {"nargs": "?", "const": True, "default": False, "metavar": "True|False"}
+    add(parser, name, f"{help} (default: False)", type=truth, **known)
+
+
+def add_config(parser: argparse._ActionsContainer) -> None:
+    """Add `--config` and `--set`."""
+    add(parser, "config", "TOML file of configuration keys", metavar="FILE")
+    add(
+        parser,
+        "set",
+        "set one configuration key; can be repeated",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+    )
+
+
+def add_device_id(parser: argparse._ActionsContainer) -> None:
+    """Add `--device_id`."""
+    help = "device number (default: the environment variable DEVICE_ID, or 0)"
+    add(parser, "device_id", help, type=int, metavar="N")
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Add `--weights model|ema`."""
+    help = "which weights to use (default: the moving average, ema, if the checkpoint has one)"
+    add(parser, "weights", help, choices=("model", "ema"))
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """Add `--json`."""
+    add(parser, "json", "print one JSON object instead of text", action="store_true")
 
 
 def truth(text: str) -> bool:

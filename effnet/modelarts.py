@@ -28,21 +28,11 @@ class UsageError(EffnetError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "folders that are mounted, as the reference's ModelArts flags"
-    )
-    flags.add(
-        group,
-        "run_modelarts",
-        type=flags.truth,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="True|False",
-        help="copy data_url to a local disk first, and checkpoints to train_url at the end",
-    )
-    flags.add(group, "data_url", default="", metavar="DIR", help="mounted folder of the images")
-    flags.add(group, "train_url", default="", metavar="DIR", help="mounted folder for checkpoints")
+    group = parser.add_argument_group("mounted folders (the reference's ModelArts flags)")
+    run = "copy data_url to a local disk before, and the checkpoints to train_url at the end"
+    flags.add_truth(group, "run_modelarts", run)
+    for name, what in (("data_url", "images"), ("train_url", "checkpoints")):
+        flags.add(group, name, f"mounted folder for {what}", default="", metavar="DIR")
 
 
 def local_data(args: argparse.Namespace) -> str | None:

@@ -1,9 +1,9 @@
 """The configuration of a training run: its keys, its defaults, and where values come from."""
 
-from effnet.config.defaults import TARGETS, defaults_for
+from effnet.config.defaults import defaults_for
 from effnet.config.load import Resolved, from_toml, resolve, to_toml
 from effnet.config.resume import Difference, compatible_for_resume, differences
-from effnet.config.schema import TrainConfig, as_dict, keys, types
+from effnet.config.schema import TARGETS, TrainConfig, as_dict, keys, types
 from effnet.config.values import ConfigError, Problem
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""`python -m effnet config check`: what is wrong with a configuration, without training.
+"""`python -m effnet config check`: check a configuration without training.
 
-Neither MindSpore nor NumPy is loaded: a launcher asks this before it starts a rank.
+It loads neither MindSpore nor NumPy, because a launcher runs it before it starts a rank.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from effnet import flags
 from effnet.config import toml
-from effnet.config.defaults import TARGETS
 from effnet.config.load import Resolved, resolve
+from effnet.config.schema import TARGETS
 from effnet.config.values import ConfigError
 
 STANDARD_INPUT = "-"
@@ -25,40 +25,30 @@ examples:
   python -m effnet config check --config recipe.toml --set batch_size=32 --device_target GPU
   python -m effnet config check --config - --json
 
-All errors are named at once, with file and line, and the nearest known name. To see all values
-with where they come from: python -m effnet train --print_config
+`--config -` reads standard input. The command lists all errors at once, each with its file, line
+and the most similar known key. To print every value and where it comes from:
+python -m effnet train --print_config
 """
 
 
 def add_arguments(subparsers: Any) -> None:
     """Add the `config` command to the trainer's commands."""
-    command = subparsers.add_parser(
-        "config",
-        help="check a configuration",
-        description="Check a training configuration; nothing is trained.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(run=run)
-    actions = command.add_subparsers(dest="action", required=True, metavar="{check}")
-    check = actions.add_parser(
-        "check",
-        help="name everything that is wrong",
-        description="Name everything that is wrong with a configuration; exit code 2 if anything.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flags.add(check, "config", metavar="FILE|-", help="TOML file of keys; `-`: standard input")
+    about, examples = "check a configuration without training", _EXAMPLES
+    config = flags.command(subparsers, "config", about, examples)
+    config.set_defaults(run=run)
+    what = "list every error of a configuration; exit code 2 if there is one"
+    (check,) = flags.actions(config, examples, {"check": what})
+    flags.add_config(check)
     flags.add(
         check,
         "config_name",
+        "name for standard input in messages (default: standard input)",
         metavar="TEXT",
         default="standard input",
-        help="what messages call standard input",
     )
-    flags.add(check, "set", metavar="KEY=VALUE", action="append", default=[], help="one key")
-    flags.add(check, "device_target", metavar="|".join(TARGETS), help="whose defaults are meant")
-    check.add_argument("--json", action="store_true", help="print problems and notes as JSON")
+    target = "device whose defaults apply (default: the configuration's, or CPU)"
+    flags.add(check, "device_target", target, metavar="|".join(TARGETS))
+    flags.add_json(check)
 
 
 def run(args: argparse.Namespace) -> int:

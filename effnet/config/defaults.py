@@ -8,8 +8,6 @@ from typing import Any
 
 from effnet.config.schema import TrainConfig, as_dict
 
-TARGETS = ("Ascend", "GPU", "CPU")
-
 # What a target changes of the dataclass's own values, which are the reference's for Ascend.
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "Ascend": {},

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from effnet.config.defaults import TARGETS
 from effnet.config.keys import Key
 from effnet.config.load import resolve
-from effnet.config.schema import as_dict, keys, types
+from effnet.config.schema import TARGETS, as_dict, keys, types
 
 
 def table() -> str:
     """Every key: type or choices, unit, default per target, from where, on resume."""
-    values = {target: as_dict(resolve(target).config) for target in TARGETS}
     rows = [
         "| key | type | unit | Ascend | GPU | CPU | from | on resume | meaning |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, key in keys().items():
-        defaults = (_shown(values[target][name]) for target in TARGETS)
-        cells = (
-            f"`{name}`", _kind(key, types()[name]), key.unit, *defaults, key.origin,
-            key.resume.value, key.doc,
-        )  # fmt: skip
+        defaults = (
+            f"`{v}`" if types()[name] is str and v != "empty" else v
+            for v in shown_defaults(name).values()
+        )
+        kind = ", ".join(f"`{c}`" for c in key.choices) or allowed(key, types()[name])
+        cells = (f"`{name}`", kind, key.unit, *defaults, key.origin, key.resume.value, key.doc)
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def _kind(key: Key, kind: type) -> str:
+def allowed(key: Key, kind: type) -> str:
+    """The choices, or the type with its range."""
     if key.choices:
-        return ", ".join(f"`{choice}`" for choice in key.choices)
+        return "|".join(key.choices)
     if key.low is None or kind is bool:
         return kind.__name__
     return f"{kind.__name__}, {key.low:g} {'or more' if key.high is None else f'to {key.high:g}'}"
 
 
+def shown_defaults(name: str) -> dict[str, str]:
+    """Target to the text of the default of the key `name` on it."""
+    return {target: _shown(values[name]) for target, values in _defaults().items()}
+
+
+@functools.cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    return {target: as_dict(resolve(target).config) for target in TARGETS}
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"`{value}`" if isinstance(value, str) and value else str(value) or "empty"
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "empty"
 
 
 if __name__ == "__main__":

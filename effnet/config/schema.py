@@ -15,6 +15,7 @@ from effnet.recipes import NONE, RECIPES
 REF = "reference"
 FIXED, ORDER, CURVE, FREE = Resume.FIXED, Resume.ORDER, Resume.CURVE, Resume.FREE
 
+TARGETS = ("Ascend", "GPU", "CPU")
 VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 LR_DECAY_MODES = ("linear", "steps", "poly", "cosine", "exponential")
 
@@ -173,7 +174,7 @@ class TrainConfig:
     )
     hflip: float = key(0.5, "probability of a left-right flip", low=0, high=1)
 
-    device_target: str = key("Ascend", "where it trains", choices=("Ascend", "GPU", "CPU"))
+    device_target: str = key("Ascend", "where it trains", choices=TARGETS)
     dataset_path: str = key("", "folder of class folders, or of `train/` and `val/`", resume=FREE)
     eval_dataset_path: str = key(
         "", "folder to evaluate on; empty is `val/` beside `train/`", resume=FREE

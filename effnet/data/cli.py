@@ -29,29 +29,17 @@ examples:
 
 def add_arguments(subparsers: Any) -> None:
     """Add the ``data`` command to the trainer's commands."""
-    data = subparsers.add_parser(
-        "data",
-        help="write the digits data set, or check a folder of images",
-        description="Write the digits data set, or check an ImageNet-style folder.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "write the digits data set, or check a folder of images"
+    data = flags.command(subparsers, "data", about, _EXAMPLES)
     data.set_defaults(run=run)
-    actions = data.add_subparsers(dest="action", required=True, metavar="{digits,check}")
-    for name, about in (
-        ("digits", "write scikit-learn's handwritten digits as folders of PNGs"),
-        ("check", "count classes, sizes and unreadable images; decodes everything"),
-    ):
-        action = actions.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            epilog=_EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    kinds = {
+        "digits": "write scikit-learn's handwritten digits as folders of PNG files",
+        "check": "decode every image; report classes, sizes and unreadable images",
+    }
+    for action in flags.actions(data, _EXAMPLES, kinds):
         action.add_argument("folder", metavar="DIR", nargs="?", help="the data folder")
-        flags.add(action, "dataset_path", metavar="DIR", help="the same as DIR")
-        action.add_argument("--json", action="store_true", help="print JSON instead of text")
+        flags.add(action, "dataset_path", "the same as DIR", metavar="DIR")
+        flags.add_json(action)
 
 
 def run(args: argparse.Namespace) -> int:

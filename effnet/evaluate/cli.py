@@ -10,6 +10,7 @@ from typing import Any
 from effnet import config as configuration
 from effnet import flags, modelarts
 from effnet.answer import Give, answering
+from effnet.config.flags import add_keys
 
 EXAMPLES = """\
 examples:
@@ -38,52 +39,21 @@ _KEYS = (
 
 
 def add_arguments(commands: Any) -> None:
-    parser = commands.add_parser(
-        "eval",
-        help="loss and accuracy of a checkpoint over a folder",
-        description="Loss and accuracy of a checkpoint over a folder, each image exactly once.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "loss and accuracy of a checkpoint on a folder of images"
+    parser = flags.command(commands, "eval", about, EXAMPLES)
     # The reference's README: eval.py [DEVICE_ID] [PATH_CHECKPOINT] [DATA_DIR] [DEVICE_TARGET].
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    flags.add(parser, "dataset_path", metavar="DIR", help="the images")
-    flags.add(parser, "checkpoint_path", metavar="FILE", help="the checkpoint")
-    flags.add(parser, "config", metavar="FILE", help="TOML file of configuration keys")
-    flags.add(
-        parser,
-        "set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="one configuration key; may be given again and again",
-    )
-    flags.add(
-        parser,
-        "run_distribute",
-        type=flags.truth,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="True|False",
-        help="share the images with the ranks that the environment names",
-    )
-    flags.add(parser, "device_id", type=int, help="device of this rank (default: DEVICE_ID, or 0)")
-    flags.add(
-        parser,
-        "weights",
-        choices=("model", "ema"),
-        help="default: the moving average (ema) if the checkpoint holds one",
-    )
+    flags.add(parser, "dataset_path", "the images", metavar="DIR")
+    flags.add(parser, "checkpoint_path", "the checkpoint", metavar="FILE")
+    flags.add_config(parser)
+    flags.add_truth(parser, "run_distribute", "share the images among all ranks of the run")
+    flags.add_device_id(parser)
+    flags.add_weights(parser)
     modelarts.add_arguments(parser)
-    flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
-    flags.add(parser, "json", action="store_true", help="print one JSON object")
-    group = parser.add_argument_group("configuration keys (default: the checkpoint's)")
-    for name in _KEYS:
-        key = configuration.keys()[name]
-        choices = f" ({'|'.join(key.choices)})" if key.choices else ""
-        unit = f" [{key.unit}]" if key.unit else ""
-        flags.add(group, name, metavar="X", help=(key.doc + choices + unit).replace("%", "%%"))
+    flags.add(parser, "dataset_target", argparse.SUPPRESS)
+    flags.add_json(parser)
+    title = "configuration keys (default: the checkpoint's values)"
+    add_keys(parser, title, _KEYS, with_defaults=False)
     parser.set_defaults(run=run)
 
 

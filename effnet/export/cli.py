@@ -7,7 +7,8 @@ from typing import Any
 
 from effnet import flags
 from effnet.answer import Give, answering
-from effnet.device import TARGETS, DeviceMissing
+from effnet.config import TARGETS
+from effnet.device import DeviceMissing
 from effnet.errors import EffnetError
 
 EXAMPLES = """\
@@ -27,49 +28,28 @@ class UsageError(EffnetError):
 
 
 def add_arguments(commands: Any) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="a checkpoint's network as ONNX, MINDIR or AIR",
-        description="A checkpoint's network as ONNX, MINDIR or AIR, checked against the network.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flags.add(parser, "checkpoint_path", metavar="FILE", required=True, help="the checkpoint")
+    about = "write a checkpoint's network as ONNX, MINDIR or AIR, and compare it with the network"
+    parser = flags.command(commands, "export", about, EXAMPLES)
+    flags.add(parser, "checkpoint_path", "the checkpoint", metavar="FILE", required=True)
     flags.add(
         parser,
         "file_name",
+        "file to write, without its extension (default: efficientnet-b2)",
         metavar="NAME",
         default="efficientnet-b2",
-        help="file to write; the format's ending is added (default: efficientnet-b2)",
     )
-    flags.add(
-        parser,
-        "file_format",
-        type=str.upper,
-        choices=FORMATS,
-        default="MINDIR",
-        help="default: MINDIR",
-    )
-    flags.add(parser, "width", type=int, metavar="PX", help="default: the checkpoint's")
-    flags.add(parser, "height", type=int, metavar="PX", help="default: the checkpoint's")
-    flags.add(
-        parser, "batch_size", type=int, metavar="N", help="images at once (default: any number)"
-    )
-    flags.add(
-        parser,
-        "weights",
-        choices=("model", "ema"),
-        help="default: the moving average (ema) if the checkpoint holds one",
-    )
-    flags.add(
-        parser,
-        "device_target",
-        choices=TARGETS,
-        help="where it is exported and compared (default: CPU, for AIR Ascend); the file is for"
-        " every device",
-    )
-    flags.add(parser, "device_id", type=int, help="default: DEVICE_ID, or 0")
-    flags.add(parser, "json", action="store_true", help="print one JSON object")
+    known = {"type": str.upper, "choices": FORMATS, "default": "MINDIR"}
+    flags.add(parser, "file_format", "format to write (default: MINDIR)", **known)
+    for side in ("width", "height"):
+        text = f"image {side} in pixels (default: the checkpoint's)"
+        flags.add(parser, side, text, type=int, metavar="PX")
+    batch = "fixed number of images at once (default: any number; 1 for AIR)"
+    flags.add(parser, "batch_size", batch, type=int, metavar="N")
+    flags.add_weights(parser)
+    where = "device that exports and compares; the file works on every device (default: CPU; Ascend"
+    flags.add(parser, "device_target", f"{where} for AIR)", choices=TARGETS)
+    flags.add_device_id(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 

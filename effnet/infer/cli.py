@@ -22,37 +22,31 @@ or images, and the predictions are. MindSpore is not needed.
 
 
 def add_arguments(commands: Any) -> None:
-    parser = commands.add_parser(
-        "infer",
-        help="an ONNX file over a folder, with onnxruntime",
-        description="An exported ONNX file over a folder of images, with onnxruntime.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flags.add(parser, "onnx_path", metavar="FILE", required=True, help="what `export` wrote")
-    flags.add(parser, "dataset_path", metavar="DIR", required=True, help="the images")
-    flags.add(
-        parser,
-        "device_target",
-        choices=("CPU", "GPU"),
-        default="CPU",
-        help="default: CPU; GPU needs a working CUDAExecutionProvider",
-    )
-    flags.add(parser, "device_id", type=int, default=0, help="which GPU (default: 0)")
-    flags.add(parser, "batch_size", type=int, metavar="N", help="default: 32, or the file's")
-    flags.add(
-        parser, "num_workers", type=int, default=0, metavar="N", help="threads that decode; 0: all"
-    )
-    flags.add(parser, "predictions", type=Path, metavar="FILE.csv", help="a row for each image")
-    flags.add(parser, "json", action="store_true", help="print one JSON object")
-    group = parser.add_argument_group("for files that do not say it themselves")
-    flags.add(group, "width", type=int, metavar="PX", help="of the crop")
-    flags.add(group, "height", type=int, metavar="PX", help="of the crop")
-    flags.add(group, "resize", type=int, metavar="PX", help="shorter side before the crop")
-    flags.add(group, "interpolation", choices=("bilinear", "bicubic"), help="of the resizing")
-    flags.add(
-        group, "normalization", choices=("half", "imagenet"), help="half: [-1, 1], the reference's"
-    )
+    about = "run an exported ONNX file on a folder of images, with onnxruntime"
+    parser = flags.command(commands, "infer", about, EXAMPLES)
+    flags.add(parser, "onnx_path", "file that `export` wrote", metavar="FILE", required=True)
+    flags.add(parser, "dataset_path", "the images", metavar="DIR", required=True)
+    device = "GPU needs onnxruntime's CUDAExecutionProvider (default: CPU)"
+    flags.add(parser, "device_target", device, choices=("CPU", "GPU"), default="CPU")
+    flags.add(parser, "device_id", "GPU number (default: 0)", type=int, default=0, metavar="N")
+    batch = "images at once (default: the file's, or 32)"
+    flags.add(parser, "batch_size", batch, type=int, metavar="N")
+    threads = "threads that decode images; 0 is one for each core (default: 0)"
+    flags.add(parser, "num_workers", threads, type=int, default=0, metavar="N")
+    table = "write a row for each image to this file"
+    flags.add(parser, "predictions", table, type=Path, metavar="FILE.csv")
+    flags.add_json(parser)
+    group = parser.add_argument_group("preprocessing (default: what the ONNX file says)")
+    for name, text in (
+        ("width", "width of the crop in pixels"),
+        ("height", "height of the crop in pixels"),
+        ("resize", "shorter side before the crop, in pixels"),
+    ):
+        flags.add(group, name, text, type=int, metavar="PX")
+    resizing = "how images are resized"
+    flags.add(group, "interpolation", resizing, choices=("bilinear", "bicubic"))
+    range_ = "half: to [-1, 1], as the reference; imagenet: ImageNet's mean and deviation"
+    flags.add(group, "normalization", range_, choices=("half", "imagenet"))
     parser.set_defaults(run=run)
 
 

@@ -1,7 +1,8 @@
 """The depthwise convolution, and two ways of computing it that a CPU is better at.
 
 MindSpore hands oneDNN plain NCHW tensors, for which oneDNN has no depthwise kernel: it does a
-tiny matrix product for each image and channel. `benchmarks/depthwise.py` measures what is gained.
+tiny matrix product for each image and channel. docs/model-and-weights.md has what these
+forms gain.
 
 `whole map`: on a small map the convolution of a channel is one matrix, so that all images of a
     batch are one matrix product. The matrix is the kernel times a constant 0/1 tensor.

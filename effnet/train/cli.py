@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from effnet import config as configuration
 from effnet import flags, modelarts
+from effnet.config.flags import add_keys
 from effnet.contract import exit_codes
 from effnet.errors import EffnetError
 
@@ -27,55 +28,25 @@ Two ranks and more are started by effnet-launch, msrun or mpirun; then --run_dis
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="train one rank",
-        description="Train one rank of a run, or the only one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flags.add(parser, "config", metavar="FILE", help="TOML file of configuration keys")
-    flags.add(
-        parser,
-        "set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="one configuration key; may be given again and again",
-    )
-    flags.add(
-        parser,
-        "run_distribute",
-        type=flags.truth,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="True|False",
-        help="train together with the ranks that the environment names",
-    )
-    flags.add(parser, "device_id", type=int, help="device of this rank (default: DEVICE_ID, or 0)")
+    parser = flags.command(commands, "train", "train one rank of a run, or the only one", EXAMPLES)
+    flags.add_config(parser)
+    flags.add_truth(parser, "run_distribute", "train together with the other ranks of the run")
+    flags.add_device_id(parser)
     flags.add(
         parser,
         "resume",
+        "resume from the newest good checkpoint in save_checkpoint_path (auto), or from this file"
+        " (default: start at step 0)",
         default="",
-        metavar="auto|PATH",
-        help="go on from the newest good checkpoint in save_checkpoint_path, or from this one",
+        metavar="auto|FILE",
     )
-    flags.add(
-        parser,
-        "weights",
-        metavar="FILE.ckpt",
-        help="begin with these weights instead of random ones (see `weights import`)",
-    )
-    flags.add(parser, "print_config", action="store_true", help="print the configuration and end")
+    weights = "initial weights instead of random ones (see `weights import`)"
+    flags.add(parser, "weights", weights, metavar="FILE.ckpt")
+    flags.add(parser, "print_config", "print the configuration and exit", action="store_true")
     modelarts.add_arguments(parser)
-    # The reference's README spells --device_target so.
-    flags.add(parser, "dataset_target", help=argparse.SUPPRESS)
-    group = parser.add_argument_group("configuration keys (docs/configuration.md)")
-    for name, key in configuration.keys().items():
-        choices = f" ({'|'.join(key.choices)})" if key.choices else ""
-        unit = f" [{key.unit}]" if key.unit else ""
-        flags.add(group, name, metavar="X", help=(key.doc + choices + unit).replace("%", "%%"))
+    # The reference's README spells --device_target like this.
+    flags.add(parser, "dataset_target", argparse.SUPPRESS)
+    add_keys(parser, "configuration keys (docs/configuration.md)")
     parser.set_defaults(run=run)
 
 

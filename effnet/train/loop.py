@@ -25,7 +25,6 @@ from effnet.data import (
     index_folder,
     require_same_classes,
     steps_per_epoch,
-    train_batches,
 )
 from effnet.data.folders import find_split
 from effnet.distributed.group import Group
@@ -38,7 +37,6 @@ from effnet.train.meter import Meter
 from effnet.train.state.host import digest
 from effnet.train.steps import make
 from effnet.train.steps.eager import LossNotFinite
-from effnet.train.steps.sink import SunkSteps
 from effnet.weights.files import read_tensors
 from effnet.weights.manifest import verify
 from effnet.weights.transfer import load_into
@@ -101,7 +99,7 @@ class Trainer:
         self.step = 0
         self._loss_sum = 0.0
         self._begin(resume_from)
-        self._train_step = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
+        self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
     def run(self, stop: StopRequest) -> Outcome:
@@ -132,7 +130,7 @@ class Trainer:
             for batch in batches:
                 lr = self._schedule.lr(self.step)
                 try:
-                    outcome = self._train_step(batch, lr, self.step, stop)
+                    outcome = self._train.step(batch, lr, self.step, stop)
                 except LossNotFinite as error:
                     raise self._loss_fault(error) from error
                 self.step += outcome.steps
@@ -174,9 +172,7 @@ class Trainer:
 
     def _batches(self, epoch: int, start_step: int) -> Generator[Any, None, None]:
         """What the step takes: batches, or sinks of many."""
-        step = self._train_step
-        batches = step.sinks if isinstance(step, SunkSteps) else train_batches
-        return batches(
+        return self._train.batches(
             self._images,
             self.config,
             epoch=epoch,

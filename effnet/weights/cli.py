@@ -28,52 +28,52 @@ examples:
 
 def add_arguments(subparsers: Any) -> None:
     """Add the `weights` command to the trainer's commands."""
-    weights = _command(subparsers, "weights", "bring weights in from elsewhere, and out again")
+    about = "import weights from other projects, and export them"
+    weights = flags.command(subparsers, "weights", about, _EXAMPLES)
     weights.set_defaults(run=run)
-    actions = weights.add_subparsers(dest="action", required=True, metavar="{import,export,show}")
+    kinds = {
+        "import": "write a checkpoint from another project's file",
+        "export": "write a file for another project from a checkpoint",
+        "show": "verify a checkpoint and print its manifest",
+    }
+    importing, exporting, showing = flags.actions(weights, _EXAMPLES, kinds)
 
-    bring = _command(actions, "import", "write a checkpoint from a foreign file")
-    bring.add_argument("file", type=Path, metavar="FILE", help=".safetensors, or .ckpt")
-    flags.add(bring, "source", required=True, choices=SOURCES, help="whose names the file has")
-    flags.add(bring, "variant", default=DEFAULT_VARIANT, choices=list(VARIANTS), help="default: b2")
+    importing.add_argument("file", type=Path, metavar="FILE", help=".safetensors or .ckpt")
     flags.add(
-        bring,
+        importing, "source", "whose tensor names the file has", required=True, choices=SOURCES
+    )
+    flags.add(
+        importing,
+        "variant",
+        f"which EfficientNet (default: {DEFAULT_VARIANT})",
+        default=DEFAULT_VARIANT,
+        choices=list(VARIANTS),
+    )
+    flags.add(
+        importing,
         "padding",
+        "`same` is TensorFlow's: timm's tf_ networks and the reference (default: `same` for"
+        " --source reference, else `symmetric`)",
         choices=("symmetric", "same"),
-        help="same: TensorFlow's (timm's tf_ networks, the reference); default: symmetric,"
-        " or same for --source reference",
     )
-    flags.add(bring, "num_classes", type=int, default=1000, metavar="N", help="default: 1000")
-    flags.add(bring, "out", required=True, type=Path, metavar="FILE.ckpt", help="file to write")
+    classes = "number of classes in the file (default: 1000)"
+    flags.add(importing, "num_classes", classes, type=int, default=1000, metavar="N")
+    flags.add(importing, "out", "file to write", required=True, type=Path, metavar="FILE.ckpt")
 
-    send = _command(actions, "export", "write a foreign file from a checkpoint")
-    send.add_argument("checkpoint", type=Path, metavar="FILE.ckpt")
-    flags.add(send, "target", required=True, choices=SOURCES, help="whose names to write")
-    flags.add(
-        send,
-        "out",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help=".safetensors; .ckpt for reference",
-    )
-    flags.add(
-        send,
-        "weights",
-        choices=("model", "ema"),
-        help="default: the moving average (ema) if the checkpoint holds one",
-    )
-
-    show = _command(actions, "show", "check a checkpoint and print its manifest")
-    show.add_argument("checkpoint", type=Path, metavar="FILE.ckpt")
-    flags.add(show, "json", action="store_true", help="print JSON instead of text")
+    for action in (exporting, showing):
+        action.add_argument("checkpoint", type=Path, metavar="FILE.ckpt", help="the checkpoint")
+    flags.add(exporting, "target", "whose tensor names to write", required=True, choices=SOURCES)
+    out = "file to write: .safetensors, or .ckpt for --target reference"
+    flags.add(exporting, "out", out, required=True, type=Path, metavar="FILE")
+    flags.add_weights(exporting)
+    flags.add_json(showing)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out `weights …`; the exit code."""
     if args.action == "show":
         return _show(args)
-    # Imported here, since MindSpore takes seconds and `show` and --help do without.
+    # MindSpore takes seconds to import; `show` and --help do not need it.
     from effnet.weights import transfer
 
     if args.action == "import":
@@ -116,14 +116,3 @@ def _network(manifest: Manifest) -> str:
         f"EfficientNet-{manifest.variant.upper()}, {manifest.num_classes} classes,"
         f" {manifest.padding} padding"
     )
-
-
-def _command(subparsers: Any, name: str, about: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=about,
-        description=about[0].upper() + about[1:] + ".",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser

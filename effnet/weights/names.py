@@ -50,11 +50,6 @@ _NORM_SHARED = ("gamma", "beta", "moving_mean", "moving_variance")
 _NORM_TORCH = ("weight", "bias", "running_mean", "running_var")
 
 
-def tensor_shapes(variant: str, num_classes: int) -> dict[str, Shape]:
-    """Our name -> shape, for every parameter and batch-norm statistic."""
-    return {t.ours: t.shape for t in tensor_names("timm", variant, num_classes)}
-
-
 def tensor_names(source: str, variant: str, num_classes: int) -> list[TensorName]:
     """Every tensor of a variant; raises `UnknownSource`, `UnknownVariant`."""
     if source not in SOURCES:

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import nn
 from numpy.typing import NDArray
 
-from effnet.model.efficientnet import BN_EPS, EfficientNet, create
+from effnet.model.efficientnet import BN_EPS
 from effnet.weights import convert
 from effnet.weights.files import UnreadableWeights, read_tensors, write_tensors
 from effnet.weights.manifest import Manifest, manifest_path, verify, write_manifest
@@ -56,27 +56,6 @@ def export_weights(ckpt: Path, target: str, out: Path, average: bool | None = No
     tensors = choose(ckpt, read_tensors(ckpt), average)
     write_tensors(out, convert.from_ours(tensors, target, manifest.variant, manifest.num_classes))
     return manifest
-
-
-def load_network(
-    ckpt: Path, average: bool | None = None, **settings: Any
-) -> tuple[EfficientNet, Manifest]:
-    """The network that a checkpoint holds, built as its manifest says, in evaluation mode.
-
-    `settings` go to `create` (dropout, drop_path, bn_momentum). `average`, and what is raised,
-    are as for `export_weights`.
-    """
-    manifest = verify(ckpt)
-    net = create(
-        manifest.variant,
-        manifest.num_classes,
-        manifest.padding,
-        bn_eps=manifest.bn_eps,
-        **settings,
-    )
-    load_into(net, choose(ckpt, read_tensors(ckpt), average))
-    net.set_train(False)
-    return net, manifest
 
 
 def choose(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -14,6 +15,9 @@ from safetensors.numpy import save_file
 from effnet.weights import names
 from effnet.weights.files import read_tensors, write_tensors
 from effnet.weights.manifest import write_manifest
+
+if TYPE_CHECKING:
+    from effnet.model import EfficientNet
 
 GOLDEN = Path(__file__).parent / "golden"
 CLASSES = 10
@@ -47,6 +51,13 @@ def imported(folder: Path, variant: str, padding: str = "symmetric") -> Path:
     save_file(drawing().weights({t.theirs: t.their_shape for t in table}), file)
     import_weights(file, "timm", variant, padding, CLASSES, out)
     return out
+
+
+def network(checkpoint: Path) -> EfficientNet:
+    """The network of a checkpoint, in evaluation mode."""
+    from effnet.weights import trained
+
+    return trained.Trained.read(*trained.find(checkpoint)).network()
 
 
 def taught(imported: Path, digits: Path, out: Path, *, average: bool = False) -> Path:

@@ -74,7 +74,8 @@ class Run:
         precision.apply(self.net, config.amp_level)
         self.state = make.state_of(self.net, config)
         schedule = LrSchedule.from_config(config, STEPS)
-        self.step = make.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)
+        made = make.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)
+        self.step = made.step
 
     def enter(self) -> None:
         """MindSpore's mode, as the command line sets it for this configuration."""

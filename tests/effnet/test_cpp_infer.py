@@ -21,7 +21,6 @@ from effnet.__main__ import main  # noqa: E402
 from effnet.data import Preprocessing  # noqa: E402
 from effnet.data.decode import decode  # noqa: E402
 from effnet.weights import trained  # noqa: E402
-from effnet.weights.transfer import load_network  # noqa: E402
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 
@@ -119,7 +118,7 @@ def test_either_form_of_a_file_and_jpegs(one_process, digits, tmp_path):
         target = images / path.parent.name / f"{path.stem}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         decode(str(path)).resize((50, 61)).save(target, quality=92)
-    network, _ = load_network(checkpoint)
+    network = checkpoints.network(checkpoint)
     paths = sorted(images.glob("*/*"))
     for name, fixed in (("free", ()), ("fixed", ("--batch_size", 2))):
         made = export(checkpoint, tmp_path / name, "--width", 40, "--height", 48, *fixed)

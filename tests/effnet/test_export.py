@@ -14,7 +14,6 @@ import pytest
 
 from effnet.export import job, mindir, mindir_v1, onnx_file
 from effnet.weights.manifest import sha256_of
-from effnet.weights.transfer import load_network
 
 pytestmark = pytest.mark.mindspore
 
@@ -58,7 +57,7 @@ def test_the_file_computes_what_the_network_does(drawn_b0, tmp_path, answer, fil
     assert 0 <= found["max_abs_difference"] < 1e-3
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
-    network, _ = load_network(drawn_b0)
+    network = checkpoints.network(drawn_b0)
     assert largest_difference(path, network) <= 1e-4
     if file_format == "MINDIR":
         check_mindir(path, drawn_b0)
@@ -70,7 +69,7 @@ def test_b2_with_tensorflows_padding(tmp_path, answer):
         *("export", "--checkpoint_path", checkpoint, "--file_name", tmp_path / "b2"),
         *("--file_format", "ONNX", *SIZE),
     )
-    network, _ = load_network(checkpoint)
+    network = checkpoints.network(checkpoint)
     assert largest_difference(tmp_path / "b2.onnx", network) <= 1e-4
 
 

@@ -35,7 +35,7 @@ trainer.run(StopRequest())
 digest = hashlib.sha256()
 for name, tensor in trainer.state.tensors().items():
     digest.update(name.encode() + tensor.tobytes())
-print("several buckets", len(trainer._train_step._cell.buckets) > 2)
+print("several buckets", len(trainer._train.step._cell.buckets) > 2)
 print("state", digest.hexdigest(), trainer.state.finite())
 """
 

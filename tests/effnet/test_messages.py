@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from effnet import missing
 from effnet.__main__ import COMMANDS, main
+from effnet.config import keys
+from effnet.contract import exit_codes
 
 
 def test_the_nearest_name_beside_it_or_the_folder_that_is_missing(tmp_path: Path) -> None:
@@ -70,3 +74,36 @@ def test_missing_inputs_are_named_with_the_nearest(
     for arguments, code, text in asked:
         assert main(list(arguments)) == code
         assert text in capsys.readouterr().err
+
+
+def test_help_without_the_extra_train_lists_every_command_and_what_is_missing() -> None:
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['mindspore', 'numpy', 'PIL', 'sklearn']));"
+        " from effnet.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True
+        )
+
+    listed = call("--help")
+    assert listed.returncode == 0, listed.stderr
+    assert all(f"  {name} " in listed.stdout for name in COMMANDS)
+    assert "needs numpy, which is not installed" in listed.stdout
+    called = call("data", "check", "DIR")
+    assert called.returncode == exit_codes.DEVICE
+    assert "needs numpy, which is not installed" in called.stderr
+    assert "pip install 'effnet-tui[train]'" in called.stderr
+
+
+def test_help_of_train_shows_default_unit_and_range_of_every_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    expected = "[int, 1 or more; images; default 256 (Ascend), 128 (GPU), 16 (CPU)]"
+    assert f"images of one rank in a step {expected}" in text
+    assert text.count("; default ") + text.count("[default ") == len(keys())
+    assert "smooth the labels [default true]" in text

@@ -30,8 +30,8 @@ def size(shape):
 
 @pytest.mark.parametrize("variant", PARAMETERS)
 def test_parameters_are_as_many_as_published(variant):
-    shapes = names.tensor_shapes(variant, 1000)
-    trained = [s for n, s in shapes.items() if ".moving_" not in n]
+    tensors = names.tensor_names("timm", variant, 1000)
+    trained = [tensor.shape for tensor in tensors if ".moving_" not in tensor.ours]
     assert sum(map(size, trained)) == PARAMETERS[variant]
 
 

@@ -7,6 +7,7 @@ import json
 import stat
 from pathlib import Path
 
+import checkpoints
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -138,7 +139,7 @@ def test_checkpoint_and_manifest_are_readable_by_all_and_tell_the_network(tmp_pa
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     assert manifest.verify(out) == written
-    net, read = transfer.load_network(out)
+    net, read = checkpoints.network(out), written
     assert (read.variant, read.padding, read.num_classes, read.bn_eps) == ("b0", "same", 7, 1e-3)
     assert net.stem_norm.eps == 1e-3
     assert not net.training

@@ -1,21 +1,41 @@
-"""Which way a step is made, by the configuration's `mode`; the loop does not care."""
+"""Chooses the training step, and the batches it takes, by the configuration's `mode`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, Protocol
+
 from effnet.config import TrainConfig
 from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.stop import StopRequest
+from effnet.data import train_batches
 from effnet.distributed.group import Group
 from effnet.model import EfficientNet
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState
 from effnet.train.state.host import TrainState
-from effnet.train.steps.eager import TrainStep
+from effnet.train.steps.eager import StepOutcome, TrainStep
 from effnet.train.steps.graph import GraphStep, GraphSteps, Rates
 from effnet.train.steps.sink import SunkSteps
 
 
+class Step(Protocol):
+    """Takes one of its batches and changes the state."""
+
+    def __call__(
+        self, batch: Any, lr: float, step: int, stop: StopRequest | None = None, /
+    ) -> StepOutcome: ...
+
+
+class Stepping(NamedTuple):
+    """A step, and the function that makes its batches: it takes what `train_batches` takes."""
+
+    step: Step
+    batches: Callable[..., Generator[Any, None, None]]
+
+
 def state_of(net: EfficientNet, config: TrainConfig) -> TrainState | GraphState:
-    """The state of `net`, where the configured step wants it."""
+    """The state of `net`, in host memory or on the device, as the configured step needs it."""
     kind = GraphState if config.mode == "graph" else TrainState
     return kind(net, decay_bn_and_bias=config.decay_bn_and_bias, ema=config.ema_decay > 0)
 
@@ -27,14 +47,15 @@ def make(
     group: Group,
     heartbeat: Heartbeat,
     schedule: LrSchedule,
-) -> TrainStep | GraphSteps | SunkSteps:
+) -> Stepping:
     """`pynative` and `jit` work on flat state in host memory, `graph` on the device's own.
 
-    Data is sunk in graph mode wherever MindSpore can, which is on Ascend and GPU.
+    In graph mode MindSpore's data sink is used where it exists: on Ascend and GPU.
     """
     if isinstance(state, TrainState):
-        return TrainStep(net, state, config, group, heartbeat)
+        return Stepping(TrainStep(net, state, config, group, heartbeat), train_batches)
     cell = GraphStep(net, state, config, group.size)
     if config.device_target == "CPU":
-        return GraphSteps(cell, config, group, heartbeat)
-    return SunkSteps(cell, config, group, heartbeat, Rates(config, schedule))
+        return Stepping(GraphSteps(cell, config, group, heartbeat), train_batches)
+    steps = SunkSteps(cell, config, group, heartbeat, Rates(config, schedule))
+    return Stepping(steps, steps.sinks)

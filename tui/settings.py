@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[Settings, tuple[str, ...]]:
         raw = _toml_reader.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return Settings(), ()
-    except (OSError, UnicodeDecodeError, _toml_reader.TOMLDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         return Settings(), (f"{path}: {problem}",)
     return check(raw, str(path))
 

@@ -34,7 +34,8 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The same from a text that messages call ``name``."""
     try:
         values: dict[str, Any] = _toml.loads(text)
-    except _toml.TOMLDecodeError as error:
+    # Beside a TOMLDecodeError: a number of more than 4,300 digits, and tables within tables.
+    except (ValueError, RecursionError) as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         where = f"{name}, line {found[1]}" if found else f"{name}, at its end"
         what = re.sub(r" \(at .*\)$", "", str(error))

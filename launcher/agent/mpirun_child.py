@@ -28,7 +28,7 @@ TERM_S = 1.5
 
 def main(folder: Path) -> int:
     text = os.environ.get("OMPI_COMM_WORLD_RANK", "")
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         return _refuse("OMPI_COMM_WORLD_RANK is not set: only mpirun may start this")
     rank = int(text)
     channel = _agent_of(folder)

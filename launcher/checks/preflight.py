@@ -20,6 +20,7 @@ from launcher.core.checks.row import NOT_ASKED, Row, RowState, checks_of, sorted
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.checks.toolkit_rules import toolkit_rows
 from launcher.core.profile.model import Node, Profile
+from launcher.core.text.numbers import whole_number
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
@@ -220,10 +221,10 @@ class Preflight:
 
 def with_settings(profile: Profile, settings: Sequence[tuple[str, str]]) -> Profile:
     """The profile as a start with these settings has it, as far as a preflight looks at it."""
-    classes = dict(settings).get("class_num", "")
-    if not classes.isdigit():
+    classes = whole_number(dict(settings).get("class_num", ""))
+    if classes is None:
         return profile
-    trainer = {**profile.trainer, "class_num": int(classes)}
+    trainer = {**profile.trainer, "class_num": classes}
     return profile.model_copy(update={"trainer": trainer})
 
 

@@ -261,6 +261,6 @@ def _weights(wanted: str) -> tuple[str, ...]:
 
 
 def _size(wanted: str) -> tuple[str, ...]:
-    if wanted and not (wanted.isdecimal() and int(wanted) > 0):
+    if wanted and not (wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) > 0):
         raise UsageError(f"image size {wanted!r} is no whole number of pixels", "Such as 260.")
     return ("--width", wanted, "--height", wanted) if wanted else ()

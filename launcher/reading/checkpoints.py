@@ -16,8 +16,8 @@ MANIFEST_LIMIT_BYTES = 1024 * 1024
 def checkpoint_directory(paths: RunPaths) -> Path:
     """Where a run's checkpoints are: the profile's folder, else the run's own."""
     try:
-        profile = profile_from_json(paths.profile.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ProfileError):
+        profile = profile_from_json(paths.profile.read_bytes())
+    except (OSError, ProfileError):
         return paths.checkpoint
     return Path(profile.checkpoint.directory or paths.checkpoint).expanduser()
 

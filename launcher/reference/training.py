@@ -136,7 +136,7 @@ def _config(file: str) -> dict[str, Any]:
     """A configuration file's keys, but for those that the launcher sets itself."""
     try:
         values = _toml.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidError(f"--config {file} can't be read", (str(error),)) from None
     return {key: value for key, value in values.items() if key not in SET_BY_THE_LAUNCHER}
 

@@ -24,7 +24,7 @@ def attempts_of(run: StoredRun) -> Iterator[tuple[Plan, Profile]]:
     """(plan, profile) of its attempts, the newest first; damaged plans are left out."""
     for path in sorted(run.paths.attempts.glob("*/plan.json"), reverse=True):
         with contextlib.suppress(OSError, LaunchError):
-            plan = plan_from_json(path.read_text())
+            plan = plan_from_json(path.read_bytes())
             yield plan, _profile_of(path, run.profile)
 
 
@@ -46,7 +46,7 @@ def folders_of(run: StoredRun) -> Iterator[tuple[Node, Profile, str]]:
 def _profile_of(plan: Path, otherwise: Profile) -> Profile:
     """An attempt's own profile; runs of earlier versions have none."""
     with contextlib.suppress(OSError, LaunchError):
-        return profile_from_json(plan.with_name("profile.json").read_text())
+        return profile_from_json(plan.with_name("profile.json").read_bytes())
     return otherwise
 
 

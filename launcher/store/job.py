@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher.core.run.paths import RunPaths, job_id
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.core.text.numbers import whole_number
 from launcher.errors import RunNotFoundError
 from launcher.process import ownership
 from launcher.store import atomic
@@ -73,7 +74,7 @@ def new_folder(paths: RunPaths, kind: str) -> str:
     """A job's folder under the next number; two at once get two numbers. -> the job's id."""
     paths.jobs.mkdir(exist_ok=True)
     while True:
-        taken = [int(p.name[:3]) for p in paths.jobs.iterdir() if p.name[:3].isdigit()]
+        taken = [whole_number(path.name[:3]) or 0 for path in paths.jobs.iterdir()]
         name = job_id(max(taken, default=0) + 1, kind)
         try:
             paths.job(name).root.mkdir()

@@ -17,7 +17,7 @@ from launcher.core.profile.model import Profile
 from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
-from launcher.errors import BusyError, LaunchError, RunNotFoundError
+from launcher.errors import BusyError, LaunchError, ProfileError, RunNotFoundError
 from launcher.store.atomic import write_file
 
 
@@ -58,7 +58,7 @@ def write_edited(run: StoredRun) -> None:
         write_file(paths.before_edit, json.dumps(before) + "\n")
         write_file(paths.profile, run.profile.to_json() + "\n")
         write_file(paths.run, text)
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise LaunchError(f"the run directory cannot be written: {error}") from error
 
 
@@ -114,8 +114,8 @@ def load(root: Path) -> StoredRun:
     """Raises `RunNotFoundError` when there is none, `LaunchError` when it is damaged."""
     paths = RunPaths(root)
     try:
-        text = paths.run.read_text()
-        profile_text = paths.profile.read_text()
+        text = paths.run.read_bytes()
+        profile_text = paths.profile.read_bytes()
     except OSError as error:
         raise RunNotFoundError(f"{root} is no run directory: {error}") from error
     info = parse_run_info(text)
@@ -125,10 +125,15 @@ def load(root: Path) -> StoredRun:
         request = from_plain(StartRequest, _start_part(text))
     except Mismatch as error:
         raise LaunchError(f"{paths.run} is damaged: {error}") from error
-    return StoredRun(paths, info, profile_from_json(profile_text), request)
+    try:
+        profile = profile_from_json(profile_text)
+    except ProfileError as error:
+        lines = "; ".join(error.problems)
+        raise LaunchError(f"{paths.profile} is damaged: {lines}") from error
+    return StoredRun(paths, info, profile, request)
 
 
-def _start_part(text: str) -> Any:
+def _start_part(text: bytes) -> Any:
     return json.loads(text).get("start", {})
 
 

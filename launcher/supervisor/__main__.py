@@ -168,7 +168,7 @@ class Supervisor:
 
     def _adopt(self, number: int) -> None:
         try:
-            plan = plan_from_json(self._run.paths.attempt(number).plan.read_text())
+            plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
             links = orders.links(plan, self._run.profile, self._nodes)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))

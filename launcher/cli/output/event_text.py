@@ -9,6 +9,9 @@ from launcher.cli.output.console import number, size
 
 Event = Mapping[str, Any]
 
+MAX_VALUE = 200
+"""Characters of a value of an event that this version does not know."""
+
 _SAID_ELSEWHERE = {"n", "t", "kind", "source"}
 
 
@@ -17,7 +20,7 @@ def event_text(event: Event) -> str:
     kind = event.get("kind", "?")
     try:
         words = _WORDS[kind](event) if kind in _WORDS else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         words = None
     return f"{str(kind).replace('_', ' ')}: {_plain(event) if words is None else words}"
 
@@ -29,7 +32,7 @@ def _plain(event: Event) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return (f"{value:.6g}" if isinstance(value, float) else str(value))[:MAX_VALUE]
 
 
 def _attempt(event: Event) -> str:

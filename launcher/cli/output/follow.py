@@ -157,9 +157,9 @@ def print_event(line: bytes, console: Console) -> None:
 
     try:
         event = json.loads(line)
-    except ValueError:
+        stamp = time.strftime("%H:%M:%S", time.localtime(float(event.get("t", 0.0))))
+    except (ValueError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError):
         return
-    stamp = time.strftime("%H:%M:%S", time.localtime(event.get("t", 0.0)))
     console.print(f"{stamp} {event_text(event)}", markup=False, soft_wrap=True)
 
 

@@ -20,6 +20,7 @@ from launcher.core.checks.toolkit_facts import (
     ok,
     skipped,
 )
+from launcher.core.text.numbers import whole_number
 
 LEAST = (11, 6)
 BELOW = (12, 0)
@@ -94,7 +95,8 @@ def _nvcc(node: str, cuda: Cuda) -> Row:
             "MindSpore asks it for the release; --fix makes one that answers.",
             CUDA_FIX,
         )
-    numbers = [int(part) for part in cuda.release.split(".") if part.isdigit()]
+    parts = map(whole_number, cuda.release.split("."))
+    numbers = [part for part in parts if part is not None]
     release = (numbers[0], numbers[1]) if len(numbers) > 1 else (0, 0)
     if release >= BELOW:
         text = (

@@ -5,9 +5,11 @@ The fields are those of ``nvidia-smi --help-query-gpu`` and ``--help-query-compu
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from launcher.core.devices.model import Device, Devices, Holder
+from launcher.core.text.numbers import whole_number
 
 TOOL = "nvidia-smi"
 FORMAT = "--format=csv,noheader,nounits"
@@ -22,20 +24,19 @@ def parse(gpus: str, processes: str) -> Devices:
     """The GPUs of a node and who computes on them."""
     holders: dict[str, list[Holder]] = defaultdict(list)
     for cells in _rows(processes, 4):
-        if cells[1].isdigit():
-            memory = int(cells[3]) if cells[3].isdigit() else None
-            holders[cells[0]].append(Holder(int(cells[1]), cells[2], memory_mb=memory))
+        pid = whole_number(cells[1])
+        if pid is not None:
+            holders[cells[0]].append(Holder(pid, cells[2], memory_mb=whole_number(cells[3])))
     found: list[Device] = []
     driver = ""
     for cells in _rows(gpus, 5):
-        if not cells[0].isdigit():
+        index = whole_number(cells[0])
+        if index is None:
             continue
         driver = driver or cells[3]
         errors = cells[4]
-        fault = f"{errors} uncorrected memory errors" if errors.isdigit() and int(errors) else ""
-        found.append(
-            Device(int(cells[0]), cells[2], fault, holders=tuple(holders.get(cells[1], ())))
-        )
+        fault = f"{errors} uncorrected memory errors" if whole_number(errors) else ""
+        found.append(Device(index, cells[2], fault, holders=tuple(holders.get(cells[1], ()))))
     first = next((line.strip() for line in gpus.splitlines() if line.strip()), "")
     problem = "" if found else f"nvidia-smi lists no GPU{': ' + first if first else ''}"
     return Devices(TOOL, problem, driver, tuple(found))
@@ -44,9 +45,9 @@ def parse(gpus: str, processes: str) -> Devices:
 def compute_capabilities(gpus: str) -> dict[int, str]:
     """By GPU, as in ``9.0``; what the tool does not know is left out."""
     return {
-        int(cells[0]): cells[5]
+        index: cells[5]
         for cells in _rows(gpus, 6)
-        if cells[0].isdigit() and cells[5][:1].isdigit()
+        if (index := whole_number(cells[0])) is not None and re.match("[0-9]", cells[5])
     }
 
 

@@ -135,7 +135,7 @@ class Plan:
         return json.dumps(to_plain(self), indent=2, ensure_ascii=False)
 
 
-def plan_from_json(text: str) -> Plan:
+def plan_from_json(text: str | bytes) -> Plan:
     """The plan that :meth:`Plan.to_json` wrote. Raises :class:`PlanError`."""
     try:
         return from_plain(Plan, json.loads(text))

@@ -6,6 +6,7 @@ at once. A value of the wrong type is skipped here, for the model has named it a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -84,7 +85,7 @@ def _check_node(
 def _check_cpus(place: str, text: str) -> Iterator[Problem]:
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if re.fullmatch(r"[0-9]+(-[0-9]+)?", part) is None:
             continue  # the model's pattern has named it
         if len(first) > 4 or len(last) > 4 or int(last or first) > MAX_CPU:
             yield place, f"CPU numbers up to {MAX_CPU}, not {part!r}"

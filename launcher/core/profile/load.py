@@ -57,7 +57,7 @@ def load_profile(text: str, file: str, default_name: str = "") -> Profile:
     return profile
 
 
-def profile_from_json(text: str) -> Profile:
+def profile_from_json(text: str | bytes) -> Profile:
     """The profile in a run directory's ``profile.json``. Raises :class:`ProfileError`."""
     try:
         return Profile.model_validate_json(text)

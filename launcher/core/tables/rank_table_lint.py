@@ -10,6 +10,7 @@ from typing import Any
 from launcher.core.profile.model import Chip, ip_address
 from launcher.core.tables.finding import Finding
 from launcher.core.tables.rank_table import MAX_DEVICES, VERSIONS, RankTable, parse_rank_table
+from launcher.core.text.numbers import whole_number
 from launcher.errors import RankTableError
 
 MAX_SERVER_ID = 63
@@ -152,7 +153,7 @@ def _devices(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
         ids = [device.device_id for device in server.devices]
         for number, device in enumerate(server.devices):
             inner = f"{place}.device[{number}]"
-            if not device.device_id.isdigit():
+            if whole_number(device.device_id) is None:
                 yield Finding(f"{inner}.device_id", f"a number is needed, not {device.device_id!r}")
             elif ids.index(device.device_id) != number:
                 text = f"{device.device_id} is there twice on {server.server_id} (EI0004)"
@@ -190,7 +191,7 @@ def _ranks(table: RankTable) -> Iterator[Finding]:
     for index, server in enumerate(table.servers):
         for number, device in enumerate(server.devices):
             place = f"server_list[{index}].device[{number}].rank_id"
-            if not device.rank_id.isdigit():
+            if whole_number(device.rank_id) is None:
                 yield Finding(place, f"a number is needed, not {device.rank_id!r}")
             elif ids.count(device.rank_id) > 1:
                 yield Finding(place, f"{device.rank_id} is there {ids.count(device.rank_id)} times")
@@ -214,7 +215,7 @@ def _super_pods(table: RankTable) -> Iterator[Finding]:
         yield Finding("super_pod_list", f"server {name} is not in server_list")
     for index, server in enumerate(table.servers):
         for number, device in enumerate(server.devices):
-            if not device.super_device_id.isdigit():
+            if whole_number(device.super_device_id) is None:
                 place = f"server_list[{index}].device[{number}].super_device_id"
                 yield Finding(place, "a number is needed", "npu-smi info -t spod-info")
 
@@ -228,7 +229,7 @@ def _stale(table: RankTable, found_ips: Mapping[str, Mapping[int, str]]) -> Iter
     for index, server in enumerate(table.servers):
         found = found_ips.get(server.server_id, {})
         for number, device in enumerate(server.devices):
-            if not device.device_id.isdigit() or not device.device_id.isascii():
+            if whole_number(device.device_id) is None:
                 continue
             live = found.get(int(device.device_id[:9]))
             if live is not None and live != device.device_ip:

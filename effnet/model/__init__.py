@@ -1,8 +1,7 @@
-"""EfficientNet B0 to B7 in MindSpore.
+"""EfficientNet B0 to B7 in MindSpore."""
 
-The names below are fetched when somebody first asks for one: `scaling` beside them is arithmetic,
-and whoever only needs its table shall not wait for MindSpore.
-"""
+# The names below are imported on first use: `scaling` beside them is arithmetic, and who needs only
+# its table should not wait for MindSpore.
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -164,7 +164,7 @@ def kill_once(profile: str) -> tuple[float, float, float]:
     from launcher.reading.folders import runs_directory
 
     began = time.time()
-    root = runs_directory() / client.start_run(profile)
+    root = runs_directory() / client.start(profile, client.StartRequest(preflight=False))
     up_s = wait_for(root, "training_started")["t"] - began
     time.sleep(random.uniform(0.05, 0.3))
     pids = [event["pid"] for event in events(root) if event["kind"] == "rank_started"]
@@ -248,7 +248,7 @@ def lines_once(profile: str, count: int) -> float:
     from launcher import client
     from launcher.reading.folders import runs_directory
 
-    root = runs_directory() / client.start_run(profile)
+    root = runs_directory() / client.start(profile, client.StartRequest(preflight=False))
     log = client.open_run(root).log(0)
     offset, seen, began, last = 0, 0, 0.0, ""
     while not last.startswith("end "):
@@ -299,15 +299,15 @@ def resume_once(profile: str) -> tuple[float, float]:
     from launcher.reading.folders import runs_directory
 
     began = time.time()
-    root = runs_directory() / client.start_run(profile)
+    root = runs_directory() / client.start(profile, client.StartRequest(preflight=False))
     cold_s = first_step(root, 1) - began
-    client.stop_run(root)
+    client.stop(root)
     wait_for(root, "attempt_stopped")
     wait_until_alone(root)
     began = time.time()
-    client.resume_run(root)
+    client.resume(root, client.ResumeRequest(preflight=False))
     warm_s = first_step(root, 2) - began
-    client.stop_run(root, save=False)
+    client.stop(root, client.StopRequest(save=False))
     wait_for(root, "attempt_stopped", count=2)
     wait_until_alone(root)
     return cold_s, warm_s

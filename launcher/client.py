@@ -1,38 +1,68 @@
-"""All that a client may do with runs: list, read, follow, start, stop, resume, evaluate, export.
+"""Everything that a program can do with runs. `effnet-launch`, the dashboard and the scripts of
+`launcher.reference` use this module and nothing below it.
 
-Reading needs nothing but the files. What changes something is in ``launcher.runs.start`` and is
-imported when it is called, so that a client that only watches loads neither processes nor SSH.
+An action is one record of `launcher.core.run.requests`, and a call with it:
+
+    start(profile, StartRequest(settings=(("epoch_size", "5"),)))    -> the run's id
+    resume(run, ResumeRequest(checkpoint="scratch"))                 -> ResumeChoice
+    stop(run, StopRequest(save=False)), stop_job(run, job)
+    start_job(run, JobRequest("export", file_format="ONNX"))         -> the job's id
+
+`request.command(target)` is the `effnet-launch` argument list that does the same. A run is its
+reader, its id or the start of it, ``latest``, or its path. `start` and `resume` run the preflight
+unless the request says not to, and raise PreflightError when a check failed that the request does
+not ignore.
+
+Reading needs only files. The modules that change something are imported when they are called, so
+that a client that only watches loads neither processes nor SSH.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from launcher.command_line import command_line
-from launcher.core.checks.row import Row, RowState, blocking, expected, refusal
+from launcher.core.checks.row import Action, Row, RowState, blocking, checked_names, expected
+from launcher.core.checks.row import refusal as refusal
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import Plan, RunContext
 from launcher.core.profile import model
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.run.fold import JobState, RunStatus
+from launcher.core.run.requests import (
+    JobRequest,
+    Request,
+    ResumeRequest,
+    Settings,
+    StartRequest,
+    StopJobRequest,
+    StopRequest,
+)
 from launcher.errors import NodeError
 from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
+from launcher.reading.growing import GrowingLines
 from launcher.reading.log import LogLine, LogMatches, LogPage, LogReader
 from launcher.reading.log_times import LogTimes
-from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles
+from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles, read_profile
 from launcher.reading.run import RunReader
-from launcher.reading.runs import RunList, RunSummary, list_runs, open_run
+from launcher.reading.runs import RunList, RunSummary, is_run, list_runs, open_run
 from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
+
+if TYPE_CHECKING:
+    from launcher.cleanup.nodes import Found
+    from launcher.runs.base import Preflight
+    from launcher.runs.base import Run as Handle
 
 __all__ = [
     "SERIES_FIELDS",
     "CheckpointFacts",
+    "GrowingLines",
+    "JobRequest",
     "JobState",
     "LogLine",
     "LogMatches",
@@ -44,7 +74,9 @@ __all__ = [
     "ProfileEntry",
     "RankSnapshot",
     "RankStatus",
+    "Request",
     "ResumeChoice",
+    "ResumeRequest",
     "Row",
     "RowState",
     "RunContext",
@@ -54,35 +86,53 @@ __all__ = [
     "RunStatus",
     "RunSummary",
     "Series",
+    "Settings",
+    "StartRequest",
+    "StopJobRequest",
+    "StopRequest",
     "blocking",
+    "check_settings",
     "checkpoints",
-    "command_line",
+    "clean",
     "connect",
     "doctor",
+    "ensure_supervised",
     "expected",
+    "find_leftovers",
     "find_profile",
+    "is_run",
     "list_profiles",
     "list_runs",
     "make_plan",
     "open_run",
-    "plan_run",
+    "plan",
     "preflight",
+    "profile_of",
+    "prune",
+    "read_profile",
     "refusal",
+    "resume",
     "resume_choice",
-    "resume_run",
     "runs_directory",
+    "start",
     "start_job",
-    "start_run",
-    "stop_run",
+    "stop",
+    "stop_job",
     "user_profiles_directory",
+    "wait_for_job",
 ]
 
 Run = RunReader | str | Path
-"""A run: its reader, its id or the beginning of it, ``latest``, or its path."""
+"""A run: its reader, its id or the start of it, ``latest``, or its path."""
 
+Confirm = Callable[[str], bool]
+"""Gets a question about an unknown host; without it such a host is refused."""
 
-Settings = Sequence[tuple[str, str]]
-"""Keys of the training configuration and their values, as ``--set`` takes them."""
+OnRows = Callable[[Sequence[Row]], object]
+"""Gets all rows of the preflight before it is decided whether they stop the action."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Gets a file's name, the bytes copied so far and all of its bytes."""
 
 
 def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
@@ -93,70 +143,65 @@ def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     return checkpoints_in(checkpoint_directory(_reader(run).paths))
 
 
-def resume_choice(
-    run: Run,
-    checkpoint: str = "auto",
-    *,
-    profile: Profile | str | None = None,
-    sets: Settings = (),
-) -> ResumeChoice:
-    """What :func:`resume_run` would take, and why. Reads the file: 0.3 s for 110 MB.
-
-    Raises RunNotFoundError, ProfileError, NodeError.
-    """
-    from launcher.runs import resume as runs_resume
-
-    edited = None if profile is None else _profile(profile)
-    return runs_resume.resume_choice(_root(run), checkpoint, profile=edited, sets=sets)
+def profile_of(run: Run) -> Profile:
+    """The profile that the run's next attempt has. Raises LaunchError."""
+    return _handle(run).load().profile
 
 
-def plan_run(
-    profile: Profile | str, *, name: str = "", sets: Settings = (), data_path: str = ""
-) -> Plan:
-    """What :func:`start_run` would write and run on this machine now; nothing is touched.
+def check_settings(profile: Profile, settings: Settings = (), name: str = "") -> tuple[str, ...]:
+    """What the trainer would refuse, one line each. Messages call the profile `name`."""
+    from launcher.planning import settings as planning_settings
+
+    return planning_settings.problems_of(profile, tuple(settings), name)
+
+
+def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
+    """What :func:`start` would write and run on this machine now; nothing is touched.
 
     Raises ProfileError and PlanError.
     """
-    from launcher.runs import start
+    from launcher.runs.start import plan_run
 
-    return start.plan_run(_profile(profile), name=name, sets=sets, data_path=data_path)
+    return plan_run(_profile(profile), request)
 
 
 def preflight(
     profile: Profile | str,
     *,
-    sets: Settings = (),
+    settings: Settings = (),
     data_path: str = "",
-    take: Callable[[Row], object] = lambda row: None,
-    ask: Callable[[str], bool] | None = None,
+    on_row: Callable[[Row], object] = lambda row: None,
+    confirm_host: Confirm | None = None,
     fix: bool = False,
-    told: Callable[[str], object] = lambda line: None,
+    on_fix: Callable[[str], object] = lambda line: None,
 ) -> tuple[Row, ...]:
-    """Asks all nodes at once whether the profile can be started. -> every row, in reading order.
+    """Checks all nodes at once: can the profile be started? -> every row, in reading order.
 
-    ``take`` hears of each row as soon as it is known, from other threads but never twice at a time;
-    ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is mended (``told``
-    hears a line for each thing that was done) and the nodes are asked again. Which rows stop a
-    start: ``blocking(rows, ignored)``; what to say of them: ``refusal``. Raises ProfileError.
+    ``on_row`` gets each row as soon as it is known, from other threads but never two at a time;
+    ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is fixed (``on_fix``
+    gets a line for each thing that was done) and the nodes are checked again. Which rows stop a
+    start: ``blocking(rows, ignored)``. Raises ProfileError.
 
-    With a supervisor on the first node, that node is the one that asks.
+    With a supervisor on the first node, that node does the checks.
     """
     from launcher.checks.preflight import Preflight
-    from launcher.runs.delegated import preflight as homes_preflight
+    from launcher.runs import delegated
 
     profile = _profile(profile)
     if model.is_elsewhere(profile) and not fix:
-        with contextlib.suppress(NodeError):  # why, the rows from here say
-            rows = homes_preflight(profile, sets, data_path, ask)
+        with contextlib.suppress(NodeError):  # the rows from here give the reason
+            rows = delegated.preflight(profile, settings, data_path, confirm_host)
             for row in rows:
-                take(row)
+                on_row(row)
             return rows
-    found = Preflight(profile, data_path=data_path, settings=sets, take=take, confirm_host=ask)
+    found = Preflight(
+        profile, data_path=data_path, settings=settings, take=on_row, confirm_host=confirm_host
+    )
     try:
         rows = found.run()
         if fix and any(row.fix for row in rows):
             for line in found.mend(rows):
-                told(line)
+                on_fix(line)
             rows = found.run()
         return rows
     finally:
@@ -167,129 +212,181 @@ def doctor(
     profile: Profile | str | None = None,
     *,
     target: str = "",
-    take: Callable[[Row], object] = lambda row: None,
-    ask: Callable[[str], bool] | None = None,
+    on_row: Callable[[Row], object] = lambda row: None,
+    confirm_host: Confirm | None = None,
     fix: bool = False,
-    told: Callable[[str], object] = lambda line: None,
+    on_fix: Callable[[str], object] = lambda line: None,
 ) -> tuple[Row, ...]:
     """What MindSpore's back end for a device lacks on the profile's nodes, or on this machine.
 
-    ``target`` is ``GPU``, ``Ascend`` or ``CPU``: the profile's, or what this machine has devices
-    for, unless given. ``fix`` installs CUDA's libraries into the interpreters' environments.
+    ``target`` is ``GPU``, ``Ascend`` or ``CPU``; default: the profile's, or what this machine has
+    devices for. ``fix`` installs CUDA's libraries into the interpreters' environments.
     Raises ProfileError, UsageError.
     """
     from launcher.checks.doctor import visit
 
     found = None if profile is None else _profile(profile)
-    return visit(found, target, take=take, confirm_host=ask, fix=fix, told=told)
+    return visit(found, target, take=on_row, confirm_host=confirm_host, fix=fix, told=on_fix)
 
 
-def start_run(
+def start(
     profile: Profile | str,
+    request: StartRequest = StartRequest(),
     *,
-    sets: Settings = (),
-    name: str = "",
-    data_path: str = "",
     command: Sequence[str] = (),
-    ask: Callable[[str], bool] | None = None,
-    resume: str = "",
-    look: Callable[[], object] = lambda: None,
+    confirm_host: Confirm | None = None,
+    on_rows: OnRows = lambda rows: None,
 ) -> str:
     """Starts a run and returns its id when its supervisor owns it.
 
-    ``command`` is what a person would type for it; ``ask`` is asked whether an unknown host is the
-    right one, and without it such a host is refused; ``resume`` is a checkpoint, of another run
-    say, from which this one goes on. ``look`` is called when the plan is made and before any node
-    is touched: a preflight, which may raise.
-
-    Raises ProfileError, PlanError, NodeError, LaunchError.
+    ``command`` is what a person typed for it, unless that is the request's own command.
+    Raises ProfileError, PlanError, PreflightError, NodeError, LaunchError.
     """
-    from launcher.runs import start
+    from launcher.runs.start import start_run
 
-    return start.start_run(
+    name = profile if isinstance(profile, str) else profile.name
+    return start_run(
         _profile(profile),
-        sets=sets,
-        name=name,
-        data_path=data_path,
-        command=command,
-        ask=ask,
-        resume=resume,
-        look=look,
+        request,
+        command=command or request.command(name),
+        confirm_host=confirm_host,
+        preflight=_preflight_of(request, "start", confirm_host, on_rows),
     )
 
 
-def stop_run(run: Run, *, save: bool = True, by: str = "") -> None:
+def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> None:
     """Asks a run to end; its supervisor ends it and verifies. Raises BusyError, LaunchError."""
-    from launcher.runs import control
-
-    control.stop_run(_root(run), save=save, by=by)
+    _handle(run).stop(request, by)
 
 
-def resume_run(
-    run: Run,
-    *,
-    checkpoint: str = "auto",
-    profile: Profile | str | None = None,
-    sets: Settings = (),
-    data_path: str = "",
-    progress: Callable[[str, int, int], None] | None = None,
-    look: Callable[[Profile, Settings, str], object] | None = None,
+def resume_choice(
+    run: Run, request: ResumeRequest = ResumeRequest(), *, profile: Profile | None = None
 ) -> ResumeChoice:
-    """Opens a new attempt: from the newest whole checkpoint, a path, or from ``scratch``.
+    """The checkpoint that :func:`resume` would use, and why. Reads the file: 0.3 s for 110 MB.
 
-    ``data_path`` is another data folder than the run had. A checkpoint that lies on another node
-    than rank 0 is copied there; ``progress`` is told the file, bytes so far and bytes in all.
-    ``look`` is called with profile, settings and data path of the new attempt, once the old one is
-    over and before any node is touched: a preflight, which may raise.
-
-    Raises BusyError, CheckpointError, PlanError, NodeError.
+    Raises RunNotFoundError, ProfileError, NodeError.
     """
-    from launcher.runs import resume as runs_resume
+    return _handle(run).resume_choice(request, _edited(request, profile))
 
-    edited = None if profile is None else _profile(profile)
-    return runs_resume.resume_run(
-        _root(run),
-        checkpoint=checkpoint,
-        profile=edited,
-        sets=sets,
-        data_path=data_path,
-        progress=progress,
-        look=look,
-    )
+
+def resume(
+    run: Run,
+    request: ResumeRequest = ResumeRequest(),
+    *,
+    profile: Profile | None = None,
+    confirm_host: Confirm | None = None,
+    on_rows: OnRows = lambda rows: None,
+    on_progress: OnProgress | None = None,
+) -> ResumeChoice:
+    """Starts a new attempt. A checkpoint on another node than rank 0's is copied there.
+
+    ``profile``: an edited profile, instead of the one that the request names.
+    Raises BusyError, CheckpointError, PlanError, PreflightError, NodeError.
+    """
+    hook = _preflight_of(request, "resume", confirm_host, on_rows)
+    return _handle(run).resume(request, _edited(request, profile), on_progress, hook)
 
 
 def connect(run: Run) -> None:
-    """For a run that lives on its first node: what is here is up to date, and stays so.
+    """Brings the copy of a run on another machine up to date and keeps it so.
 
     Nothing happens for other runs. Raises LaunchError when the node can't be reached.
     """
     reader = _reader(run)
     if reader.link() is not None:
-        from launcher.runs import control
-
-        control.connect_home(reader.paths.root)
+        _handle(reader).connect()
 
 
-def start_job(run: Run, kind: str, **options: Any) -> str:
+def ensure_supervised(run: Run) -> bool:
+    """Replaces a supervisor that died before its run was over. -> whether it did.
+
+    Raises LaunchError when this user can't own the run.
+    """
+    return _handle(run).ensure_supervised()
+
+
+def start_job(run: Run, request: JobRequest, *, on_progress: OnProgress | None = None) -> str:
     """Starts an ``eval``, ``export`` or ``infer`` job; returns its id.
 
-    The options are those of :func:`launcher.jobs.control.start_job`: ``checkpoint``, ``data_path``,
-    ``node``, ``file_format``, ``file_name``, ``weights``, ``image_size``, ``model``,
-    ``share_device``. Raises UsageError,
-    CheckpointError, BusyError, LaunchError.
+    Raises UsageError, CheckpointError, BusyError (a rank uses the device), NodeError, LaunchError.
     """
-    from launcher.jobs import control
+    return _handle(run).start_job(request, on_progress)
 
-    return control.start_job(_root(run), kind, **options)
+
+def stop_job(run: Run, job: str) -> None:
+    """Ends a job. Raises RunNotFoundError, BusyError when it is over."""
+    _handle(run).stop_job(job)
+
+
+def wait_for_job(run: Run, job: str) -> JobState:
+    """Returns when the job is over. Raises LaunchError when its end will never be known."""
+    return _handle(run).wait_for_job(job)
+
+
+def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dict[str, Found]:
+    """Leftovers of runs on each machine, by node; this machine's name is empty."""
+    from launcher.cleanup import nodes as cleanup
+
+    return cleanup.find(nodes, here_only=here_only)
+
+
+def clean(found: Mapping[str, Found], nodes: Sequence[str] = ()) -> dict[str, Found]:
+    """Ends and removes these leftovers. -> what is still there."""
+    from launcher.cleanup import nodes as cleanup
+
+    return cleanup.end(found, nodes)
+
+
+def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], list[str]]:
+    """Removes runs. -> (ids of what was removed, why others stay: a node can't be reached).
+
+    Raises BusyError while one of them lives.
+    """
+    removed, problems = [], []
+    for run in map(_handle, runs):
+        try:
+            run.delete(here_only=here_only)
+        except NodeError as error:  # noqa: PERF203 one that fails must not keep the others
+            problems.append(f"{run.id} stays: {error}")
+        else:
+            removed.append(run.id)
+    return removed, problems
+
+
+def _preflight_of(
+    request: StartRequest | ResumeRequest,
+    action: Action,
+    confirm_host: Confirm | None,
+    on_rows: OnRows,
+) -> Preflight | None:
+    """Raises UsageError when the request ignores a check that does not exist."""
+    ignored = checked_names(request.ignore)
+    if not request.preflight:
+        return None
+
+    def check(profile: Profile, settings: Settings, data_path: str) -> None:
+        rows = preflight(profile, settings=settings, data_path=data_path, confirm_host=confirm_host)
+        on_rows(rows)
+        refused = refusal(rows, profile.name, ignored, action)
+        if refused is not None:
+            raise refused
+
+    return check
 
 
 def _reader(run: Run) -> RunReader:
     return run if isinstance(run, RunReader) else open_run(run)
 
 
-def _root(run: Run) -> Path:
-    return _reader(run).paths.root
+def _handle(run: Run) -> Handle:
+    from launcher.runs import handle
+
+    return handle.open_run(_reader(run).paths.root)
 
 
 def _profile(profile: Profile | str) -> Profile:
     return find_profile(profile) if isinstance(profile, str) else profile
+
+
+def _edited(request: ResumeRequest, profile: Profile | None) -> Profile | None:
+    return find_profile(request.profile) if profile is None and request.profile else profile

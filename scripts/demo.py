@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from launcher.client import RankStatus, list_runs, open_run, start_run
+from launcher.client import RankStatus, StartRequest, list_runs, open_run, start
 from launcher.errors import LaunchError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -74,9 +74,8 @@ def living_or_new(args: argparse.Namespace) -> str:
     for run in list_runs():
         if run.is_living and run.profile == args.profile:
             return run.run
-    return start_run(
-        args.profile, sets=pairs(args.set), data_path=str(DATA), command=("scripts/demo",)
-    )
+    request = StartRequest(settings=tuple(pairs(args.set)), data_path=str(DATA), preflight=False)
+    return start(args.profile, request, command=("scripts/demo",))
 
 
 def summary(

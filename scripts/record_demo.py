@@ -65,8 +65,11 @@ def main() -> int:
 def record(folder: Path) -> Path:
     """A run with a failure and a resume in it; -> its run directory."""
     data = small_copy(folder)
-    sets = [(key, str(value)) for key, value in SETTINGS.items()]
-    run = client.start_run("local-cpu-8p", name=NAME, sets=sets, data_path=str(data))
+    settings = tuple((key, str(value)) for key, value in SETTINGS.items())
+    request = client.StartRequest(
+        settings=settings, name=NAME, data_path=str(data), preflight=False
+    )
+    run = client.start("local-cpu-8p", request)
     reader = client.open_run(run)
 
     def step() -> int:
@@ -84,12 +87,12 @@ def record(folder: Path) -> Path:
         os.kill(victim.pid, signal.SIGKILL)
         until(lambda: reader.poll().status is client.RunStatus.FAILED)
         time.sleep(4)  # so long a person reads the card, at least
-        client.resume_run(run)
+        client.resume(run, client.ResumeRequest(preflight=False))
         until(lambda: reader.poll().status is not client.RunStatus.FAILED)
         until(lambda: reader.poll().status.is_over)
     finally:
         if not reader.poll().status.is_over:
-            client.stop_run(run, save=False, by="record_demo")
+            client.stop(run, client.StopRequest(save=False), by="record_demo")
             until(lambda: reader.poll().status.is_over)
     return reader.paths.root
 

@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.process import ownership
 from launcher.remote import run_folders
 from launcher.remote.node_client import NodeClient
-from launcher.runs import delegated
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
 from launcher.store.run_lock import is_supervised
 
 
-def delete_runs(roots: Sequence[Path], *, here_only: bool) -> tuple[list[str], list[str]]:
-    """(ids of what was removed, why others stay: a node of theirs can't be asked).
-
-    Raises `BusyError` while one of them lives.
-    """
-    removed, trouble = [], []
-    for root in roots:
-        why = _trouble_of(root, here_only)
-        if why:
-            trouble.append(f"{root.name} stays: {why}")
-        else:
-            removed.append(root.name)
-    return removed, trouble
-
-
-def _trouble_of(root: Path, here_only: bool) -> str:
-    try:
-        delete_run(root, here_only=here_only)
-    except NodeError as error:
-        return str(error)
-    return ""
-
-
 def delete_run(root: Path, *, here_only: bool = False) -> None:
-    """Removes a run directory, checkpoints and all, on its nodes first.
+    """Removes the directory of a run whose supervisor is on this machine, on its nodes first.
 
     Raises `BusyError` while any of it lives, `NodeError` when a node can't be asked; then what is
     here stays, so that it can be tried again.
     """
-    if delegated.home_of(root) is not None:
-        if not here_only:
-            delegated.ask(root, "run_delete")
-    else:
-        if is_supervised(root) or strays_of(root.name):
-            status = read_state(root).status.value
-            raise BusyError(f"{root.name} is {status}: something of it runs still")
-        if not here_only:
-            _remove_on_nodes(root)
+    if is_supervised(root) or strays_of(root.name):
+        status = read_state(root).status.value
+        raise BusyError(f"{root.name} is {status}: some of its processes are still there")
+    if not here_only:
+        _remove_on_nodes(root)
     remove(root)
 
 

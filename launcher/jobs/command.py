@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from launcher import programs
 from launcher.core.plan.cpu import rank_environment
 from launcher.core.plan.orders import with_setup
 from launcher.core.profile.model import DeviceTarget, Node
+from launcher.core.run.requests import KINDS, JobRequest
 from launcher.errors import BusyError, CheckpointError, UsageError
 from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
@@ -22,34 +23,8 @@ from launcher.remote.node_client import NodeClient
 from launcher.store.event_log import read_state
 from launcher.store.run import StoredRun
 
-KINDS = ("eval", "export", "infer")
 FORMATS = ("ONNX", "MINDIR", "AIR")
 WEIGHTS = ("model", "ema")
-
-
-@dataclass(frozen=True)
-class JobRequest:
-    """What was asked for; empty is the default. Paths are of this machine, but `data_path`.
-
-    `weights` is `model` or `ema`, their moving average; empty takes `ema` where there is one.
-    `image_size` is that of an exported file's input, in pixels; empty takes the checkpoint's.
-    `device_target` of eval and infer, `device_id`: else the run's, and the node's first. `sets` are
-    keys of the configuration and their values, for eval.
-    """
-
-    kind: str
-    checkpoint: str = ""
-    data_path: str = ""
-    node: str = ""
-    file_format: str = "ONNX"
-    file_name: str = ""
-    weights: str = ""
-    image_size: str = ""
-    model: str = ""
-    share_device: bool = False
-    device_target: str = ""
-    device_id: int | None = None
-    sets: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +104,7 @@ def command_of(
         words = ("--dataset_path", _data(run, request.data_path, site))
         target = request.device_target or run.profile.device_target.value
         words += ("--device_target", target, *_weights(request.weights))
-        for key, value in request.sets:
+        for key, value in request.settings:
             words += ("--set", f"{key}={value}")
     else:
         made_here = _export_target(run, request.file_name)

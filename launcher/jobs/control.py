@@ -7,41 +7,29 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from launcher import programs
-from launcher.core.run.fold import JobState
 from launcher.core.run.paths import RunPaths
-from launcher.errors import BusyError, LaunchError, UsageError
+from launcher.core.run.requests import JobRequest
+from launcher.errors import BusyError, LaunchError
 from launcher.jobs import command as job_plan
-from launcher.jobs.command import JobRequest
 from launcher.process import ownership, spawn
 from launcher.remote.file_copy import Progress
-from launcher.runs import control, delegated
-from launcher.store import run as run_files
-from launcher.store.event_log import read_state
 from launcher.store.job import Job, new_folder, read_job, write_job
-from launcher.store.run_lock import is_supervised
-from launcher.store.tail import last_lines
+from launcher.store.run import StoredRun
 
 START_LIMIT_S = 10.0
 END_LIMIT_S = 30.0
 
 
-def start_job(root: Path, kind: str, *, progress: Progress | None = None, **options: Any) -> str:
-    """Starts a job and returns its id when it runs. `options`: those of `JobRequest`.
+def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = None) -> str:
+    """Starts a job and returns its id when it runs. `progress` gets what is copied to its node.
 
-    `progress` is told what is copied to the job's node. Raises `UsageError`, `CheckpointError`,
-    `BusyError` (a rank holds the device), `NodeError`, `LaunchError`.
+    Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `NodeError`,
+    `LaunchError`.
     """
-    if delegated.home_of(root) is not None:
-        return _start_at_home(root, kind, progress, options)
-    run = run_files.load(root)
-    request = JobRequest(kind, **options)
     with job_plan.site_of(run, request) as site:
-        name = new_folder(run.paths, kind)
+        name = new_folder(run.paths, request.kind)
         here = run.paths.job(name).root
         folder = str(here) if site.is_here else f"{site.root}/jobs/{name}"
         try:
@@ -51,7 +39,7 @@ def start_job(root: Path, kind: str, *, progress: Progress | None = None, **opti
             raise
         job = Job(
             id=name,
-            type=kind,
+            type=request.kind,
             node=site.node.label,
             argv=command.argv,
             environment=job_plan.environment_of(run, site),
@@ -67,12 +55,9 @@ def start_job(root: Path, kind: str, *, progress: Progress | None = None, **opti
     return name
 
 
-def stop_job(root: Path, job: str) -> None:
+def stop_job(paths: RunPaths, job: str) -> None:
     """Ends a job: SIGTERM, then SIGKILL, for all of its processes. Raises `RunNotFoundError`."""
-    if delegated.home_of(root) is not None:
-        delegated.ask(root, "run_job_stop", job=job)
-        return
-    found = read_job(RunPaths(root), job)
+    found = read_job(paths, job)
     runner = ownership.read_process(found.pid)
     if runner is None or runner.start_time != found.start_ticks:
         raise BusyError(f"job {job} is over already")
@@ -80,39 +65,6 @@ def stop_job(root: Path, job: str) -> None:
     deadline = time.monotonic() + END_LIMIT_S
     while found.is_running and time.monotonic() < deadline:
         time.sleep(0.05)
-
-
-def wait_for_job(root: Path, job: str) -> JobState:
-    """Until the job is over. Raises `LaunchError` when what ran it is gone without a word."""
-    paths = RunPaths(root)
-    is_elsewhere = delegated.home_of(root) is not None
-    while True:
-        is_gone = not (is_supervised(root) if is_elsewhere else read_job(paths, job).is_running)
-        state = next((item for item in read_state(root).jobs if item.job == job), None)
-        if state is not None and state.finished_s is not None:
-            return replace(state, result=delegated.result_here(root, state.result))
-        if is_gone:
-            raise LaunchError(f"job {job} is gone", f"Its log: {paths.job(job).log}")
-        time.sleep(0.1)
-
-
-def _start_at_home(
-    root: Path, kind: str, progress: Progress | None, options: dict[str, Any]
-) -> str:
-    """The run is on its first node, and so are its checkpoints and what it has exported."""
-    for name, word in (("file_name", "--name"), ("model", "--model")):
-        if os.sep in str(options.get(name, "")):
-            raise UsageError(
-                f"{word} takes a file's name and no path: the run lives on its first node",
-                "Exported files come into the run directory here, below export/.",
-            )
-    job = str(delegated.ask(root, "run_job", progress, kind=kind, options=options)["job"])
-    control.connect_home(root, is_new=True)
-    return job
-
-
-def last_words(root: Path, job: str) -> list[str]:
-    return last_lines(RunPaths(root).job(job).log, 15)[0]
 
 
 def _spawn(paths: RunPaths, name: str) -> None:

@@ -8,29 +8,24 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from launcher.checks.preflight import Preflight
-from launcher.cleanup import prune
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
-from launcher.core.run.paths import RunPaths
-from launcher.core.text.codec import to_plain
+from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
+from launcher.core.text.codec import from_plain, to_plain
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Message
-from launcher.jobs import control as jobs
 from launcher.node import stdio
 from launcher.planning import attempt
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
 from launcher.remote.tree_sync import TreeSource
-from launcher.runs import control
-from launcher.runs import resume as runs_resume
-from launcher.runs import start as actions
+from launcher.runs.local import LocalRun
+from launcher.runs.start import start_run
 from launcher.store import job as job_files
-from launcher.store.event_log import read_state
-from launcher.store.run_lock import is_supervised
 
 QUIET_LIMIT_S = 30
 LOOK_S = 0.2
@@ -53,7 +48,8 @@ def introduce(request: Message) -> int:
 def preflight(request: Message) -> int:
     """The rows of a preflight from this machine."""
     data_path = str(request.get("data_path") or "")
-    found = Preflight(_profile(request), data_path=data_path, settings=_pairs(request))
+    settings = tuple((str(key), str(value)) for key, value in request.get("settings", ()))
+    found = Preflight(_profile(request), data_path=data_path, settings=settings)
     try:
         stdio.reply(ok=True, rows=to_plain(found.run()))
     finally:
@@ -64,15 +60,10 @@ def preflight(request: Message) -> int:
 def start(request: Message) -> int:
     os.environ[RUNS_VARIABLE] = str(request["runs"])
     profile = _profile(request)
+    asked = replace(from_plain(StartRequest, request["request"]), name=str(request["run"]))
+    command = [str(word) for word in request.get("command", ())]
     try:
-        actions.start_run(
-            profile,
-            sets=_pairs(request),
-            name=str(request["run"]),
-            data_path=str(request.get("data_path") or ""),
-            command=[str(word) for word in request.get("command", ())],
-            resume=str(request.get("resume") or ""),
-        )
+        start_run(profile, asked, command=command)
     except NodeError as error:
         raise _from_here(error, profile) from error
     stdio.reply(ok=True)
@@ -81,67 +72,60 @@ def start(request: Message) -> int:
 
 def ask(request: Message) -> int:
     """A request to the run's supervisor; a new one where it died."""
-    root = _root(request)
-    control.ensure_supervisor(root)
-    stdio.reply(**{**control.ask(root, request["request"]), "ok": True})
+    run = _run(request)
+    run.ensure_supervised()
+    stdio.reply(**{**run.request(request["request"]), "ok": True})
     return 0
 
 
 def choice(request: Message) -> int:
-    found = runs_resume.resume_choice(_root(request), **_resume_options(request))
+    found = _run(request).resume_choice(*_resume(request))
     stdio.reply(ok=True, choice=to_plain(found))
     return 0
 
 
 def resume(request: Message) -> int:
-    found = runs_resume.resume_run(
-        _root(request),
-        data_path=str(request.get("data_path") or ""),
-        progress=_progress,
-        **_resume_options(request),
-    )
+    found = _run(request).resume(*_resume(request), _progress)
     stdio.reply(ok=True, choice=to_plain(found))
     return 0
 
 
 def job(request: Message) -> int:
-    options: dict[str, Any] = dict(request.get("options") or {})
-    kind = str(request["kind"])
-    if options.get("file_name"):
-        options["file_name"] = str(RunPaths(_root(request)).export / str(options["file_name"]))
-    started = jobs.start_job(_root(request), kind, progress=_progress, **options)
-    stdio.reply(ok=True, job=started)
+    run, asked = _run(request), from_plain(JobRequest, request["request"])
+    if asked.file_name:
+        asked = replace(asked, file_name=str(run.paths.export / asked.file_name))
+    stdio.reply(ok=True, job=run.start_job(asked, _progress))
     return 0
 
 
 def job_stop(request: Message) -> int:
-    jobs.stop_job(_root(request), str(request["job"]))
+    _run(request).stop_job(str(request["job"]))
     stdio.reply(ok=True)
     return 0
 
 
 def delete(request: Message) -> int:
-    root = _root(request)
-    if root.is_dir():
-        prune.delete_run(root)
+    run = _run(request)
+    if run.root.is_dir():
+        run.delete()
     stdio.reply(ok=True)
     return 0
 
 
 def follow(request: Message) -> int:
     """The run directory as it grows; the reply comes when nothing of it runs any more."""
-    root = _root(request)
-    if not root.is_dir():
-        raise LaunchError(f"there is no {root}: somebody has removed the run")
-    source = TreeSource(root, request["known"])
+    run = _run(request)
+    if not run.root.is_dir():
+        raise LaunchError(f"there is no {run.root}: the run was removed")
+    source = TreeSource(run.root, request["known"])
     listener = stdio.Listener(QUIET_LIMIT_S)
     look_at, is_in_step = 0.0, False
     while True:
-        is_over = not _is_living(root)
+        is_over = not _is_living(run)
         if not is_over and time.monotonic() >= look_at:
             look_at = time.monotonic() + REPLACE_S
             with contextlib.suppress(LaunchError):
-                control.ensure_supervisor(root)
+                run.ensure_supervised()
         began = time.monotonic()
         is_idle = True
         for message in source.read():
@@ -162,13 +146,13 @@ def follow(request: Message) -> int:
             return 0
 
 
-def _is_living(root: Path) -> bool:
+def _is_living(run: LocalRun) -> bool:
     """Whether something of the run may still happen by itself."""
-    if is_supervised(root):
+    if run.is_supervised:
         return True
-    state = read_state(root)
+    state = run.state()
     unfinished = [job.job for job in state.jobs if job.finished_s is None]
-    files = [job_files.read(RunPaths(root).job(name).job) for name in unfinished]
+    files = [job_files.read(run.paths.job(name).job) for name in unfinished]
     is_job_running = any(job is not None and job.is_running for job in files)
     return not state.status.is_over or is_job_running
 
@@ -177,22 +161,17 @@ def _progress(name: str, done: int, size: int) -> None:
     stdio.say({"type": "progress", "name": name, "done": done, "size": size})
 
 
-def _root(request: Message) -> Path:
-    return Path(str(request["root"]))
+def _run(request: Message) -> LocalRun:
+    return LocalRun(Path(str(request["root"])))
 
 
 def _profile(request: Message) -> Profile:
     return model.on_first_node(profile_from_json(str(request["profile"])))
 
 
-def _pairs(request: Message) -> tuple[tuple[str, str], ...]:
-    return tuple((str(key), str(value)) for key, value in request.get("sets", ()))
-
-
-def _resume_options(request: Message) -> dict[str, Any]:
+def _resume(request: Message) -> tuple[ResumeRequest, Profile | None]:
     profile = _profile(request) if request.get("profile") else None
-    checkpoint = str(request["checkpoint"])
-    return {"checkpoint": checkpoint, "profile": profile, "sets": _pairs(request)}
+    return from_plain(ResumeRequest, request["request"]), profile
 
 
 def _from_here(error: NodeError, profile: Profile) -> NodeError:

@@ -35,18 +35,18 @@ def run(arguments: Arguments, options: Options) -> int:
 
 def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: Path) -> int:
     """A job of the run that the file came from; its log is in the run directory."""
-    from launcher.jobs import control
+    from launcher import client
 
-    job = control.start_job(
-        root,
+    request = client.JobRequest(
         kind,
         data_path=arguments.data_path,
         device_target=arguments.target.value,
         device_id=arguments.devices[0],
         checkpoint=arguments.path if kind == "eval" else "",
         model=arguments.path if kind == "infer" else "",
-        sets=options.sets,
+        settings=options.sets,
     )
+    job = client.start_job(root, request)
     target = RunPaths(root).job(job).log
     _make_room(log)
     link(log, target)
@@ -54,9 +54,9 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
     if options.detach:
         return 0
     try:
-        code = control.wait_for_job(root, job).exit_code
+        code = client.wait_for_job(root, job).exit_code
     except KeyboardInterrupt:
-        say(f"the job goes on; end it with: effnet-launch stop {root.name} --job {job}")
+        say(f"the job continues; stop it with: effnet-launch stop {root.name} --job {job}")
         return 130
     return _told(log, 1 if code is None else code)
 

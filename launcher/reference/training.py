@@ -13,12 +13,11 @@ from typing import Any
 
 import psutil
 
+from launcher.client import RunReader, is_run
 from launcher.core.profile.check import SET_BY_THE_LAUNCHER
 from launcher.core.profile.model import Profile
 from launcher.core.run.paths import RunPaths
 from launcher.errors import InvalidError, PreflightError, UsageError
-from launcher.reading.run import RunReader
-from launcher.reading.runs import is_run
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, refuse_files_of_others
 from launcher.reference.profiles import SET_ENV, Here, profile_of
@@ -44,21 +43,15 @@ class Options:
 
 def start(arguments: Arguments, options: Options) -> int:
     """A new run; -> exit code."""
-    from launcher import client
 
     refuse_files_of_others((LOG, CHECKPOINT))
     profile = _profile(arguments, options, {})
-    _look_first(profile, options)
-    return _watch(
-        client.start_run(profile, sets=options.sets, name=options.name, command=options.command),
-        options,
-    )
+    return _watch(_start(profile, options), options)
 
 
 def resume(arguments: Arguments, options: Options) -> int:
     """A new attempt of the run that the checkpoint is of, else a new run from it; -> exit code."""
     from launcher import client
-    from launcher.store import run as run_files
 
     refuse_files_of_others((LOG, CHECKPOINT))
     place = Path(os.path.realpath(arguments.path))
@@ -70,27 +63,20 @@ def resume(arguments: Arguments, options: Options) -> int:
                 "Name the checkpoint's file.",
             )
         profile = _profile(arguments, options, {})
-        _look_first(profile, options)
-        say(f"{arguments.path_as_given} is of no run of this machine: a new run goes on from it")
-        run = client.start_run(
-            profile,
-            sets=options.sets,
-            name=options.name,
-            command=options.command,
-            resume=str(place),
-        )
-        return _watch(run, options)
-    before = run_files.load(root).profile
-    asked = _profile(arguments, options, before.trainer)
-    choice = client.resume_run(
-        root,
+        say(f"{arguments.path_as_given} is of no run of this machine: a new run starts from it")
+        return _watch(_start(profile, options, str(place)), options)
+    before = client.profile_of(root)
+    wanted = _profile(arguments, options, before.trainer)
+    request = client.ResumeRequest(
         checkpoint="auto" if place.is_dir() else str(place),
-        profile=None if _same_ranks(before, asked) else asked,
-        sets=options.sets,
+        settings=options.sets,
+        preflight=False,
     )
+    edited = None if _same_ranks(before, wanted) else wanted
+    choice = client.resume(root, request, profile=edited)
     for skipped in choice.skipped:
-        say(f"passed over {skipped.path}: {skipped.why}")
-    say(f"going on from {choice.path}, step {choice.step}: {choice.why}")
+        say(f"skipped {skipped.path}: {skipped.why}")
+    say(f"continuing from {choice.path}, step {choice.step}: {choice.why}")
     return _watch(str(root), options)
 
 
@@ -113,22 +99,34 @@ def _profile(arguments: Arguments, options: Options, trainer: Mapping[str, Any])
     return profile
 
 
-def _look_first(profile: Profile, options: Options) -> None:
-    """What `effnet-launch start` does first. Raises PreflightError when a check is red."""
-    from launcher.cli.commands.preflight import require_green
-    from launcher.cli.options import ask_on_terminal
+def _start(profile: Profile, options: Options, checkpoint: str = "") -> str:
+    """Starts a run as `effnet-launch start` does. Raises PreflightError when a check failed."""
+    from launcher import client
+    from launcher.cli.commands.preflight import print_warnings
+    from launcher.cli.options import confirm_on_terminal
 
-    if options.no_preflight:
-        return
+    request = client.StartRequest(
+        settings=options.sets,
+        name=options.name,
+        resume=checkpoint,
+        ignore=options.ignore,
+        preflight=not options.no_preflight,
+    )
     try:
-        require_green(profile, options.sets, "", options.ignore, ask_on_terminal())
+        return client.start(
+            profile,
+            request,
+            command=options.command,
+            confirm_host=confirm_on_terminal(),
+            on_rows=print_warnings(profile, options.ignore),
+        )
     except PreflightError as error:
-        # The profile is this script's, and `effnet-launch` knows none of its name.
+        # The profile is this script's: `effnet-launch` can't find it by name.
         named = f"effnet-launch doctor {profile.name}"
         here = f"effnet-launch doctor --target {profile.device_target.value}"
         problems = tuple(problem.replace(named, here) for problem in error.problems)
         flags = error.hint.partition("start all the same: ")[2]
-        hint = f"Mend them, or start all the same: {flags or '--no-preflight'}"
+        hint = f"Fix them, or start anyway: {flags or '--no-preflight'}"
         raise PreflightError(error.message, problems, hint) from None
 
 

@@ -1,29 +1,35 @@
-"""Runs whose supervisor is on their first node: here is a copy, and who asks, asks there."""
+"""Runs whose supervisor is on their first node: here is a copy, and that node is asked."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from launcher import errors
+from launcher import errors, programs
+from launcher.cleanup import prune
 from launcher.core.checks.row import Row, RowState
 from launcher.core.profile import model
 from launcher.core.profile.model import Node, Profile
 from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.fold import JobState
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RunPaths
+from launcher.core.run.requests import JobRequest, ResumeRequest, Settings
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
-from launcher.errors import InvalidError, LaunchError, NodeError
+from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
 from launcher.ipc.channel import Message
 from launcher.remote.file_copy import Progress
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.node_client import NodeClient
-from launcher.store import atomic, run
-from launcher.store.run import StartRequest
+from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
+from launcher.store import atomic
+from launcher.store import run as run_files
 
 SILENT_S = 180.0
 """More than a start or a resume takes until it says something."""
@@ -52,28 +58,6 @@ def home_of(root: Path) -> Home | None:
         return from_plain(Home, json.loads(RunPaths(root).home.read_text()))
     except (OSError, ValueError, Mismatch):
         return None
-
-
-def node_of(root: Path) -> Node:
-    """The node that the run is on, as it is reached from here. Raises `LaunchError`."""
-    return run.load(root).profile.nodes[0]
-
-
-def ask(root: Path, operation: str, progress: Progress | None = None, **fields: Any) -> Message:
-    """One request about the run, on its node. Raises what was raised there."""
-
-    def told(message: Message) -> None:
-        if progress is not None and message.get("type") == "progress":
-            progress(str(message["name"]), int(message["done"]), int(message["size"]))
-
-    home = home_of(root)
-    if home is None:
-        raise LaunchError(f"{root.name} is no copy of a run elsewhere")
-    client = NodeClient(node_of(root))
-    try:
-        return checked(client, client.call(operation, told, SILENT_S, root=home.root, **fields))
-    finally:
-        client.close()
 
 
 def checked(client: NodeClient, reply: Message) -> Message:
@@ -108,12 +92,12 @@ def introduce(profile: Profile, confirm: ConfirmHost | None) -> str:
 
 
 def preflight(
-    profile: Profile, sets: Sequence[tuple[str, str]], data_path: str, confirm: ConfirmHost | None
+    profile: Profile, settings: Settings, data_path: str, confirm: ConfirmHost | None
 ) -> tuple[Row, ...]:
     """What the first node sees of itself and of the others. Raises `NodeError`."""
     first = profile.nodes[0].label
     client = NodeClient(profile.nodes[0], confirm)
-    fields = {"sets": [list(pair) for pair in sets], "data_path": data_path}
+    fields = {"settings": to_plain(settings), "data_path": data_path}
     try:
         asked = client.call("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
         rows = checked(client, asked)["rows"]
@@ -132,20 +116,12 @@ def _seen_from(first: str, row: Row) -> Row:
     return replace(row, hint=f"{row.hint} {hint}".strip())
 
 
-def start(
-    root: Path,
-    runs: str,
-    info: RunInfo,
-    profile: Profile,
-    request: StartRequest,
-    resume: str = "",
-) -> None:
+def start(root: Path, runs: str, info: RunInfo, profile: Profile) -> None:
     """Makes the run on its first node, below `runs`, and the folder here that becomes its copy.
 
-    `resume` is the path of a checkpoint there. Raises `LaunchError`; there is no folder here then,
-    unless nobody knows whether it began there.
+    Raises `LaunchError`; there is no folder here then, unless nobody knows whether it began there.
     """
-    paths = run.create(root, info, profile, request)
+    paths = run_files.create(root, info, profile)
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
     client = NodeClient(profile.nodes[0])
@@ -157,14 +133,12 @@ def start(
             profile=profile.to_json(),
             run=info.id,
             runs=runs,
-            sets=[list(pair) for pair in request.settings],
-            data_path=request.data_path,
+            request=to_plain(info.start),
             command=list(info.command),
-            resume=resume,
         )
     except NodeError as error:
         text = error.message.removeprefix(f"{error.node}: ")
-        hint = f"It may have begun there all the same: effnet-launch status {info.id}"
+        hint = f"It may have started there anyway: effnet-launch status {info.id}"
         raise NodeError(error.node, text, hint) from error
     finally:
         client.close()
@@ -175,66 +149,125 @@ def start(
         raise
 
 
-def result_here(root: Path, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """A job's result with the paths of exported files as they are here."""
-    home = home_of(root)
-    if home is None or result is None:
-        return result
-    there, here = f"{home.root}/export/", f"{RunPaths(root).export}/"
-    return {
-        key: here + value.removeprefix(there)
-        if isinstance(value, str) and value.startswith(there)
-        else value
-        for key, value in result.items()
-    }
+class DelegatedRun(Run):
+    """A run whose supervisor is on its first node; the folder here is a copy.
 
+    `launcher.runs.follower` holds its lock here.
+    """
 
-def resume_choice(
-    root: Path, checkpoint: str, profile: Profile | None, sets: Sequence[tuple[str, str]]
-) -> ResumeChoice:
-    return _resume(root, "run_choice", checkpoint, profile, sets)
+    program: ClassVar[str] = programs.FOLLOWER
+    program_log: ClassVar[str] = "follower.log"  # supervisor.log is that of the supervisor there
 
+    def __init__(self, root: Path, home: Home) -> None:
+        super().__init__(root)
+        self.home = home
 
-def resume(
-    root: Path,
-    checkpoint: str,
-    profile: Profile | None,
-    sets: Sequence[tuple[str, str]],
-    data_path: str = "",
-    progress: Progress | None = None,
-) -> ResumeChoice:
-    return _resume(root, "run_resume", checkpoint, profile, sets, data_path, progress)
+    @property
+    def node(self) -> Node:
+        """The node of the supervisor, as it is reached from here. Raises `LaunchError`."""
+        return self.load().profile.nodes[0]
 
+    def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
+        return self._resume("run_choice", request, profile)
 
-def _resume(
-    root: Path,
-    operation: str,
-    checkpoint: str,
-    profile: Profile | None,
-    sets: Sequence[tuple[str, str]],
-    data_path: str = "",
-    progress: Progress | None = None,
-) -> ResumeChoice:
-    """Raises what it raises there; `UsageError` for a profile with another first node."""
-    if profile is not None:
-        _refuse_other_first_node(root, profile)
-    reply = ask(
-        root,
-        operation,
-        progress,
-        checkpoint=checkpoint,
-        profile=None if profile is None else profile.to_json(),
-        sets=[list(pair) for pair in sets],
-        data_path=data_path,
-    )
-    return from_plain(ResumeChoice, reply["choice"])
+    def resume(
+        self,
+        request: ResumeRequest,
+        profile: Profile | None,
+        progress: Progress | None = None,
+        preflight: Preflight | None = None,
+    ) -> ResumeChoice:
+        # A run that still trains is refused by its node.
+        if preflight is not None and self.state().status.is_over:
+            run = edited(self.load(), request, profile)
+            preflight(run.profile, run.request.settings, run.request.data_path)
+        choice = self._resume("run_resume", request, profile, progress)
+        self.connect(is_new=True)
+        return choice
 
+    def start_job(self, request: JobRequest, progress: Progress | None = None) -> str:
+        for value, flag in ((request.file_name, "--name"), (request.model, "--model")):
+            if os.sep in value:
+                raise UsageError(
+                    f"{flag} must be a file name without a folder: the run is on {self.home.node}",
+                    "Exported files are copied into the run directory here, below export/.",
+                )
+        job = str(self.call("run_job", progress, request=to_plain(request))["job"])
+        self.connect(is_new=True)
+        return job
 
-def _refuse_other_first_node(root: Path, profile: Profile) -> None:
-    old, new = node_of(root), profile.nodes[0]
-    if model.is_elsewhere(profile) and (old.address, old.port) == (new.address, new.port):
-        return
-    raise errors.UsageError(
-        f"{root.name} lives on {old.label}, which must stay the first node of its profile",
-        f'Keep supervisor = "first-node" and {old.address} as the first of [[nodes]].',
-    )
+    def stop_job(self, job: str) -> None:
+        self.call("run_job_stop", job=job)
+
+    def is_job_followed(self, job: str) -> bool:
+        return self.is_supervised
+
+    def job_result(self, state: JobState) -> JobState:
+        if state.result is None:
+            return state
+        there, here = f"{self.home.root}/export/", f"{self.paths.export}/"
+        result = {
+            key: here + value.removeprefix(there)
+            if isinstance(value, str) and value.startswith(there)
+            else value
+            for key, value in state.result.items()
+        }
+        return replace(state, result=result)
+
+    def delete(self, *, here_only: bool = False) -> None:
+        if not here_only:
+            self.call("run_delete")
+        prune.remove(self.root)
+
+    def connect(self, *, is_new: bool = False) -> None:
+        deadline = time.monotonic() + LEAVE_LIMIT_S
+        while is_new or not self.state().status.is_over:
+            if not self.is_supervised:
+                with contextlib.suppress(BusyError):
+                    self.spawn()
+                return
+            if not is_new or time.monotonic() > deadline:
+                return
+            # It may be about to leave, as all was over before.
+            time.sleep(0.2)
+
+    def ensure_supervised(self) -> bool:
+        super().ensure_supervised()
+        return False  # the supervisor has not died: only this machine was away from it
+
+    def call(self, operation: str, progress: Progress | None = None, **fields: Any) -> Message:
+        """One request about the run, on its node. Raises what was raised there."""
+
+        def on_message(message: Message) -> None:
+            if progress is not None and message.get("type") == "progress":
+                progress(str(message["name"]), int(message["done"]), int(message["size"]))
+
+        client = NodeClient(self.node)
+        try:
+            reply = client.call(operation, on_message, SILENT_S, root=self.home.root, **fields)
+            return checked(client, reply)
+        finally:
+            client.close()
+
+    def _resume(
+        self,
+        operation: str,
+        request: ResumeRequest,
+        profile: Profile | None,
+        progress: Progress | None = None,
+    ) -> ResumeChoice:
+        """Raises what it raises there; `UsageError` for a profile with another first node."""
+        if profile is not None:
+            self._refuse_other_first_node(profile)
+        text = None if profile is None else profile.to_json()
+        reply = self.call(operation, progress, request=to_plain(request), profile=text)
+        return from_plain(ResumeChoice, reply["choice"])
+
+    def _refuse_other_first_node(self, profile: Profile) -> None:
+        old, new = self.node, profile.nodes[0]
+        if model.is_elsewhere(profile) and (old.address, old.port) == (new.address, new.port):
+            return
+        raise UsageError(
+            f"the supervisor of {self.id} is on {old.label}, which must stay the first node",
+            f'Keep supervisor = "first-node" and {old.address} as the first of [[nodes]].',
+        )

@@ -140,7 +140,7 @@ class Follower:
         self._root = root
         self._paths = RunPaths(root)
         self._home = home
-        self._client = NodeClient(delegated.node_of(root))
+        self._client = NodeClient(run_files.load(root).profile.nodes[0])
         self._selector = selectors.DefaultSelector()
         self._clients: list[Channel] = []
         self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor, {"token": root.name})

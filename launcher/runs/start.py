@@ -1,4 +1,4 @@
-"""What changes a run: start, stop, resume, and finding out whether somebody owns it."""
+"""A new run: its plan, its directory, its supervisor."""
 
 from __future__ import annotations
 
@@ -6,84 +6,80 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.plan.model import Plan
 from launcher.core.profile import model
 from launcher.core.profile.model import Profile
 from launcher.core.run.info import RunInfo
+from launcher.core.run.requests import StartRequest
 from launcher.errors import BusyError, LaunchError, UsageError
 from launcher.planning import attempt, settings
 from launcher.planning.attempt import data_path_of, run_id
 from launcher.reading.folders import runs_directory
 from launcher.remote.host_keys import ConfirmHost
 from launcher.runs import delegated
-from launcher.runs.control import (
-    spawn_supervisor,
-)
+from launcher.runs.base import Preflight
+from launcher.runs.handle import open_run
 from launcher.store import run as run_files
-from launcher.store.event_log import read_state
-from launcher.store.run import StartRequest
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-Settings = Sequence[tuple[str, str]]
 
-
-def plan_run(profile: Profile, *, name: str = "", sets: Settings = (), data_path: str = "") -> Plan:
+def plan_run(profile: Profile, request: StartRequest) -> Plan:
     """What `start_run` would write and run; port 0 is chosen at the start.
 
     Raises `PlanError` and `SettingsError`.
     """
-    run = name or run_id(profile.name, time.time())
-    settings.check(profile, tuple(sets))
+    run = request.name or run_id(profile.name, time.time())
+    settings.check(profile, request.settings)
     return attempt.plan_attempt(
         profile,
         run,
         runs_directory() / run,
         1,
-        data_path=data_path_of(profile, data_path),
-        settings=tuple(sets),
+        data_path=data_path_of(profile, request.data_path),
+        settings=request.settings,
     )
 
 
 def start_run(
     profile: Profile,
+    request: StartRequest,
     *,
-    sets: Settings = (),
-    name: str = "",
-    data_path: str = "",
     command: Sequence[str] = (),
-    ask: ConfirmHost | None = None,
-    resume: str = "",
-    look: Callable[[], object] = lambda: None,
+    confirm_host: ConfirmHost | None = None,
+    preflight: Preflight | None = None,
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
-    `ask` answers questions about unknown hosts; without it they are refused. `resume` is a
-    checkpoint, of another run say, from which this one goes on. `look` is called between the plan
-    and the first word to a node. Raises `PlanError`,
-    `SettingsError` and `NodeError` before anything is written, `LaunchError` when it cannot be
-    started.
+    `command` is what a person would type for it. `confirm_host` answers questions about unknown
+    hosts; without it they are refused. `preflight` is called when the plan is made and before any
+    node is asked. Raises `PlanError`, `SettingsError` and `NodeError` before anything is written,
+    `LaunchError` when it cannot be started.
     """
-    run = name or run_id(profile.name, time.time())
+    run = request.name or run_id(profile.name, time.time())
     if not RUN_NAME.fullmatch(run):
         raise UsageError(
             f"{run!r} cannot be a run's id",
-            "Letters, digits, dots, dashes, underscores; up to 100.",
+            "Use letters, digits, dots, dashes and underscores; at most 100.",
         )
     root = runs_directory() / run
     if root.exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
+    request = replace(request, name=run)
     if attempt.is_plannable_here(profile):
-        plan_run(profile, name=run, sets=sets, data_path=data_path)
-    look()
-    runs_there = ""
-    if model.is_elsewhere(profile):
-        runs_there = delegated.introduce(profile, ask)
-    else:
-        attempt.introduce(profile, ask)
+        plan_run(profile, request)
+    if preflight is not None:
+        preflight(profile, request.settings, request.data_path)
+    is_elsewhere = model.is_elsewhere(profile)
+    runs_there = delegated.introduce(profile, confirm_host) if is_elsewhere else ""
+    resume = request.resume
+    if not is_elsewhere:
+        attempt.introduce(profile, confirm_host)
+        resume = str(Path(resume).absolute()) if resume else ""
     info = RunInfo(
         id=run,
         profile=profile.name,
@@ -91,19 +87,20 @@ def start_run(
         world_size=profile.world_size,
         versions=run_files.versions(),
         command=tuple(command),
+        start=replace(request, data_path=data_path_of(profile, request.data_path), resume=resume),
     )
-    request = StartRequest(data_path_of(profile, data_path), tuple(sets))
-    if runs_there:
-        delegated.start(root, runs_there, info, profile, request, resume)
+    if is_elsewhere:
+        delegated.start(root, runs_there, info, profile)
         with contextlib.suppress(LaunchError):
-            # It runs there, whatever happens to the copy: the next look at it says why.
-            spawn_supervisor(root)
+            # It runs there whatever happens to the copy; `status` says why there is none.
+            open_run(root).spawn()
         return run
-    run_files.create(root, info, profile, request)
+    run_files.create(root, info, profile)
+    opened = open_run(root)
     try:
-        spawn_supervisor(root, resume=str(Path(resume).absolute()) if resume else "")
+        opened.spawn(resume)
     except LaunchError:
-        if read_state(root).attempt is None:
+        if opened.state().attempt is None:
             shutil.rmtree(root, ignore_errors=True)  # it never began
         raise
     return run

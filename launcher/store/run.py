@@ -9,24 +9,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from launcher.core.plan.model import PlannedFile
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
 from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import RunPaths
-from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.core.run.requests import ResumeRequest, StartRequest
 from launcher.errors import BusyError, LaunchError, ProfileError, RunNotFoundError
 from launcher.store.atomic import write_file
-
-
-@dataclass(frozen=True)
-class StartRequest:
-    """What was asked for at the start and holds for every attempt of the run."""
-
-    data_path: str = ""
-    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,28 +27,36 @@ class StoredRun:
     paths: RunPaths
     info: RunInfo
     profile: Profile
-    request: StartRequest
+
+    @property
+    def request(self) -> StartRequest:
+        """What holds for every attempt of the run."""
+        return self.info.start
 
 
-def edited(run: StoredRun, profile: Profile | None, sets: tuple[tuple[str, str], ...]) -> StoredRun:
-    """The run as it is with another profile and more settings; later settings win."""
-    settings = dict(run.request.settings) | dict(sets)
-    request = replace(run.request, settings=tuple(settings.items()))
-    return replace(run, profile=profile or run.profile, request=request)
+def edited(run: StoredRun, request: ResumeRequest, profile: Profile | None) -> StoredRun:
+    """The run with what a resume changes; later settings win."""
+    start = run.info.start
+    settings = dict(start.settings) | dict(request.settings)
+    start = replace(
+        start,
+        settings=tuple(settings.items()),
+        data_path=request.data_path or start.data_path,
+    )
+    return replace(run, profile=profile or run.profile, info=replace(run.info, start=start))
 
 
 def write_edited(run: StoredRun) -> None:
-    """Makes an edited run what its next supervisor reads; `settle_edit` says if it stays so.
+    """Writes an edited run for its next supervisor; `settle_edit` keeps it or restores the old one.
 
     Raises `LaunchError`.
     """
     paths = run.paths
-    text = json.dumps({**to_plain(run.info), "start": to_plain(run.request)}, indent=2) + "\n"
     try:
         before = {"profile": paths.profile.read_text(), "run": paths.run.read_text()}
         write_file(paths.before_edit, json.dumps(before) + "\n")
         write_file(paths.profile, run.profile.to_json() + "\n")
-        write_file(paths.run, text)
+        write_file(paths.run, run.info.to_json())
     except (OSError, UnicodeDecodeError) as error:
         raise LaunchError(f"the run directory cannot be written: {error}") from error
 
@@ -80,10 +79,9 @@ def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
     return not keep
 
 
-def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -> RunPaths:
+def create(root: Path, info: RunInfo, profile: Profile) -> RunPaths:
     """A new run directory. Raises `LaunchError`, naming what cannot be written."""
     paths = RunPaths(root)
-    text = json.dumps({**to_plain(info), "start": to_plain(request)}, indent=2) + "\n"
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         root.mkdir()
@@ -96,7 +94,7 @@ def create(root: Path, info: RunInfo, profile: Profile, request: StartRequest) -
         paths.attempts.mkdir()
         paths.checkpoint.mkdir()
         write_file(paths.profile, profile.to_json() + "\n")
-        write_file(paths.run, text)
+        write_file(paths.run, info.to_json())
     except OSError as error:
         shutil.rmtree(root, ignore_errors=True)
         raise _unwritable(error) from error
@@ -122,19 +120,11 @@ def load(root: Path) -> StoredRun:
     if info is None:
         raise LaunchError(f"{paths.run} is damaged")
     try:
-        request = from_plain(StartRequest, _start_part(text))
-    except Mismatch as error:
-        raise LaunchError(f"{paths.run} is damaged: {error}") from error
-    try:
         profile = profile_from_json(profile_text)
     except ProfileError as error:
         lines = "; ".join(error.problems)
         raise LaunchError(f"{paths.profile} is damaged: {lines}") from error
-    return StoredRun(paths, info, profile, request)
-
-
-def _start_part(text: bytes) -> Any:
-    return json.loads(text).get("start", {})
+    return StoredRun(paths, info, profile)
 
 
 def write_planned(files: tuple[PlannedFile, ...]) -> None:

@@ -106,7 +106,9 @@ class ClusterLab:
     def start(self, *faults: dict[str, Any], **changes: Any) -> Path:
         from launcher import client
 
-        return self.runs / client.start_run(str(self.profile(*faults, **changes)))
+        return self.runs / client.start(
+            str(self.profile(*faults, **changes)), client.StartRequest(preflight=False)
+        )
 
     def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -273,10 +275,10 @@ class ClusterLab:
 
     def whole(self, root: Path, attempt: int = 1) -> None:
         """After an attempt: nothing left anywhere, nothing lost, nothing doubled."""
-        from launcher.runs import start as actions
+        from launcher.store import run_lock
 
         self.nothing_left(20)
-        self.until(lambda: not actions.is_supervised(root))
+        self.until(lambda: not run_lock.is_supervised(root))
         self.check_copies(root, attempt)
 
     def resume_to_end(
@@ -296,7 +298,9 @@ class ClusterLab:
         attempt = len(self.events(root, "attempt_started")) + 1
         steps_per_epoch = self.events(root, "training_started")[0]["steps_per_epoch"]
         end = expected // steps_per_epoch + epochs
-        choice = client.resume_run(root, sets=[("epoch_size", str(end))])
+        choice = client.resume(
+            root, client.ResumeRequest(settings=(("epoch_size", str(end)),), preflight=False)
+        )
         assert self.end_of(root, timeout_s)["kind"] == "attempt_finished"
         proof.resumed_from(expected, choice.step, self.events(root), attempt)
         self.check_steps(root, expected, end * steps_per_epoch, attempt)

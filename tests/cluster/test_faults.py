@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from launcher import client
-from launcher.runs import start as actions
+from launcher.store import run_lock
 from tests import proof
 from tests.cluster.lab import ClusterLab
 
@@ -86,7 +86,7 @@ def test_a_killed_supervisor_is_replaced_and_catches_up(lab):
     root = lab.start(epochs=8, step_s=0.08)
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
-    lab.until(lambda: not actions.is_supervised(root))
+    lab.until(lambda: not run_lock.is_supervised(root))
     time.sleep(2)
     done = lab.command("status", root.name)
     assert "replaced" in done.stderr
@@ -157,7 +157,7 @@ def test_a_stopped_rank_is_named_silent(lab):
     os.kill(pid, signal.SIGCONT)
     assert lab.wait_for(root, "rank_recovered")["rank"] == 2
     assert {e["rank"] for e in lab.events(root, "rank_silent")} == {2}
-    client.stop_run(root)
+    client.stop(root)
     stopped = lab.end_of(root)
     assert stopped["kind"] == "attempt_stopped"
     lab.whole(root)
@@ -172,7 +172,7 @@ def test_ranks_that_ignore_sigterm_go_with_their_grandchildren(lab):
     ]
     root = lab.start(*faults, *forks, epochs=500)
     lab.wait_for(root, "epoch_finished")
-    client.stop_run(root, save=False)
+    client.stop(root, client.StopRequest(save=False))
     stopped = lab.end_of(root)
     assert (stopped["kind"], stopped["leftover"]) == ("attempt_stopped", [])
     assert "stopped" in lab.card(root)

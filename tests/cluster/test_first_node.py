@@ -77,7 +77,9 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
 
 def test_this_machine_may_go_away_and_come_back_later(lab):
     knows_others(lab)
-    root = lab.runs / client.start_run(str(profile(lab, epochs=12, step_s=0.05)))
+    root = lab.runs / client.start(
+        str(profile(lab, epochs=12, step_s=0.05)), client.StartRequest(preflight=False)
+    )
     lab.wait_for(root, "epoch_finished")
     # As a laptop that is closed: what is here ends, the node hears nothing.
     lab.hosts["alpha"].link_down()
@@ -104,7 +106,7 @@ def test_a_first_node_that_cannot_reach_the_others_says_so(lab):
     assert "host-key on beta" in done.stderr
     assert "log in from alpha" in done.stderr
     with pytest.raises(NodeError, match=r"beta: from alpha: the host key of .*\n") as caught:
-        client.start_run(str(profile(lab)))
+        client.start(str(profile(lab)), client.StartRequest(preflight=False))
     assert "log in from alpha" in caught.value.hint
     assert not lab.runs.exists()
     assert set(runs.glob("*")) == before

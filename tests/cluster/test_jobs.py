@@ -7,14 +7,13 @@ import os
 import time
 
 from launcher import client
-from launcher.jobs import control
 from launcher.store.event_log import read_state
 
 
 def start(lab, extra="", **changes):
     path = lab.profile(**{"epochs": 500, **changes})
     path.write_text(path.read_text() + extra)
-    return lab.runs / client.start_run(str(path))
+    return lab.runs / client.start(str(path), client.StartRequest(preflight=False))
 
 
 def ran(lab, *arguments):
@@ -50,7 +49,7 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
     assert lab.wait_for(root, "job_started", count=3)["node"] == "beta"
     assert (root / "jobs/003-infer/predictions.csv").read_text().startswith("image,")
     assert result["result"]["images"] == 360
-    client.stop_run(root, save=False)
+    client.stop(root, client.StopRequest(save=False))
     lab.end_of(root)
     assert ran(lab, "eval", root.name)["exit_code"] == 0
     done = lab.command("eval", root.name, "--node", "delta")
@@ -61,22 +60,22 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
 def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
     root = start(lab, '\nSTANDIN_EVAL_S = "8"\n')
     lab.wait_for(root, "checkpoint_saved")
-    job = client.start_job(root, "eval", node="beta")
+    job = client.start_job(root, client.JobRequest("eval", node="beta"))
     lab.until(lambda: any("job-" in s.command or "eval" in s.command for s in lab.left()["beta"]))
     lab.hosts["beta"].kill_sshd()
     time.sleep(1)
     lab.hosts["beta"].start_sshd()
-    assert control.wait_for_job(root, job).exit_code == 0
+    assert client.wait_for_job(root, job).exit_code == 0
     there = lab.node_file(root, "beta", f"jobs/{job}/log.txt").read_bytes()
     assert (root / f"jobs/{job}/log.txt").read_bytes() == there
 
-    job = client.start_job(root, "eval", node="beta")
+    job = client.start_job(root, client.JobRequest("eval", node="beta"))
     path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
     lab.until(path.exists)
-    control.stop_job(root, job)
-    state = control.wait_for_job(root, job)
+    client.stop_job(root, job)
+    state = client.wait_for_job(root, job)
     assert state.exit_code == 143
-    client.stop_run(root, save=False)
+    client.stop(root, client.StopRequest(save=False))
     lab.end_of(root)
     assert read_state(root).jobs[1].finished_s is not None
 

@@ -114,7 +114,9 @@ class Lab:
         """Starts a run; -> its run directory."""
         from launcher import client
 
-        run = client.start_run(str(self.profile(*faults, **changes)))
+        run = client.start(
+            str(self.profile(*faults, **changes)), client.StartRequest(preflight=False)
+        )
         return self.runs / run
 
     def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

@@ -125,7 +125,7 @@ def test_a_replay_plays_its_failure_and_its_end(root: Path) -> None:
 
 
 def test_a_resume_continues_it_to_its_end(lab: Lab, root: Path) -> None:
-    choice = client.resume_run(NAME)
+    choice = client.resume(NAME, client.ResumeRequest(preflight=False))
     assert choice.step == 23
     lab.wait_for(root, "attempt_finished")
     lab.nothing_left()

@@ -59,7 +59,7 @@ def test_the_real_commands_of_jobs() -> None:
         "effnet-launch export a --weights ema --image-size 128 --share-device"
     )
     assert source.command("infer", "a", {"data_path": "/p", "model": "m.onnx"}) == (
-        "effnet-launch infer a --data /p --model m.onnx"
+        "effnet-launch infer a --model m.onnx --data /p"
     )
 
 

@@ -101,27 +101,36 @@ def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
     red = (client.Row("data", "localhost", client.RowState.FAILED, "/d: nothing", "Copy it."),)
     asked: list[object] = []
 
-    def resume(run: object, look: Callable[[client.Profile, client.Settings, str], object]) -> None:
-        asked.append(run)
-        look(client.find_profile("local-cpu"), (("epoch_size", "3"),), "/d")
+    class Stored:
+        def resume(
+            self,
+            request: object,
+            profile: object,
+            progress: object,
+            check: Callable[[client.Profile, client.Settings, str], object],
+        ) -> None:
+            check(client.find_profile("local-cpu"), (("epoch_size", "3"),), "/d")
 
     def preflight(profile: client.Profile, **given: object) -> tuple[client.Row, ...]:
         asked.append((profile.name, given))
         return red
 
-    monkeypatch.setattr(client, "resume_run", resume)
+    monkeypatch.setattr(client, "_handle", lambda run: asked.append(run) or Stored())
     monkeypatch.setattr(client, "preflight", preflight)
     with pytest.raises(SourceError) as refused:
         LiveSource().resume("made-1")
     assert asked == [
         "made-1",
-        ("local-cpu", {"sets": (("epoch_size", "3"),), "data_path": "/d"}),
+        (
+            "local-cpu",
+            {"settings": (("epoch_size", "3"),), "data_path": "/d", "confirm_host": None},
+        ),
     ]
     assert str(refused.value).splitlines() == [
         "nothing was resumed: 1 check of the preflight failed",
         "data on localhost: /d: nothing",
         "    Copy it.",
-        "All the same: effnet-launch resume made-1 --ignore data",
+        "To resume anyway: effnet-launch resume made-1 --ignore data",
     ]
 
 

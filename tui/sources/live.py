@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from launcher import client
 from launcher.core.plan.model import Role
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, PreflightError
 from tui.charts.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
@@ -137,8 +137,7 @@ class LiveSource:
     def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
         """What a start would write and run."""
         with told():
-            sets, data_path = _split(overrides)
-            plan = client.plan_run(profile, sets=sets, data_path=data_path)
+            plan = client.plan(profile, _start_request(overrides))
             return PlanText(_sections(plan), self.command("start", profile, overrides))
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
@@ -150,47 +149,49 @@ class LiveSource:
         self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
     ) -> None:
         """Ask all nodes; nobody is asked about an unknown host, so its row is red."""
-        sets, data_path = _split(overrides)
+        request = _start_request(overrides)
 
         def taken(row: client.Row) -> None:
             take(Check(row.check, row.node, row.state.value, row.text, row.hint))
 
         with told():
-            client.preflight(profile, sets=sets, data_path=data_path, take=taken)
+            client.preflight(
+                profile, settings=request.settings, data_path=request.data_path, on_row=taken
+            )
 
     def start(self, profile: str, overrides: Mapping[str, str]) -> str:
-        """The new run's id."""
-        sets, data_path = _split(overrides)
+        """The new run's id. The screen has run the preflight."""
+        request = _start_request(overrides)
         with told():
-            command = shlex.split(_words("start", profile, overrides))
-            return client.start_run(profile, sets=sets, data_path=data_path, command=command)
+            command = request.command(profile)
+            return client.start(profile, replace(request, preflight=False), command=command)
 
     def stop(self, run: str, save: bool) -> str:
         """Ask; the supervisor ends it and verifies."""
         with told():
-            client.stop_run(run, save=save, by="effnet-tui")
+            client.stop(run, client.StopRequest(save=save), by="effnet-tui")
         return "all ranks save, then end" if save else "all ranks end now"
 
     def resume(self, run: str) -> str:
-        """A new attempt from the newest whole checkpoint, when nothing is in its way."""
+        """A new attempt from the newest complete checkpoint, if the preflight finds no problem."""
+        failed: list[str] = []
 
-        def look(profile: client.Profile, sets: client.Settings, data_path: str) -> None:
-            rows = client.preflight(profile, sets=sets, data_path=data_path)
-            refused = client.refusal(rows, profile.name, action="resume")
-            if refused is not None:
-                names = tuple(dict.fromkeys(row.check for row in client.blocking(rows)))
-                words = shlex.join(client.command_line("resume", run, ignore=names))
-                said = (refused.message, *refused.problems, f"All the same: {words}")
-                raise SourceError("\n".join(said))
+        def on_rows(rows: Sequence[client.Row]) -> None:
+            failed[:] = dict.fromkeys(row.check for row in client.blocking(rows))
 
         with told():
-            choice = client.resume_run(run, look=look)
+            try:
+                choice = client.resume(run, on_rows=on_rows)
+            except PreflightError as error:
+                words = shlex.join(client.ResumeRequest(ignore=tuple(failed)).command(run))
+                text = "\n".join((error.message, *error.problems, f"To resume anyway: {words}"))
+                raise SourceError(text) from None
         return f"continues from epoch {choice.epoch} step {choice.step}"
 
     def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
         """The job's id."""
         with told():
-            return client.start_job(run, kind, **_job_options(options))
+            return client.start_job(run, _job_request(kind, options))
 
     def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
         """To show and to copy."""
@@ -198,28 +199,33 @@ class LiveSource:
             return _words(action, target, options)
 
 
-def _split(overrides: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], str]:
-    """Training keys as pairs, and the data folder, which is not one of them."""
-    sets = tuple((key, value) for key, value in overrides.items() if key not in (DATA_PATH, IGNORE))
-    return sets, overrides.get(DATA_PATH, "")
+def _start_request(overrides: Mapping[str, str]) -> client.StartRequest:
+    """Training keys, and the data folder and ignored checks, which are none."""
+    return client.StartRequest(
+        settings=tuple(
+            (key, value) for key, value in overrides.items() if key not in (DATA_PATH, IGNORE)
+        ),
+        data_path=overrides.get(DATA_PATH, ""),
+        ignore=tuple(overrides.get(IGNORE, "").split()),
+    )
+
+
+def _job_request(kind: str, options: Mapping[str, str]) -> client.JobRequest:
+    values: dict[str, Any] = {**options, SHARE_DEVICE: options.get(SHARE_DEVICE) == YES}
+    return client.JobRequest(kind, **values)
 
 
 def _words(action: str, target: str, options: Mapping[str, str]) -> str:
-    if action in ("start", "plan", "resume"):
-        sets, data_path = _split(options)
-        more: dict[str, object] = {"data_path": data_path} if data_path else {}
-        if options.get(IGNORE):
-            more["ignore"] = tuple(options[IGNORE].split())
-        return shlex.join(client.command_line(action, target, settings=sets, **more))
-    if action == "stop":
-        save = options.get(SAVE) != NO
-        return shlex.join(client.command_line(action, target, save=save))
-    return shlex.join(client.command_line(action, target, **_job_options(options)))
-
-
-def _job_options(options: Mapping[str, str]) -> dict[str, str | bool]:
-    """Options as the client takes them: what is yes or no is a switch there."""
-    return {key: value == YES if key == SHARE_DEVICE else value for key, value in options.items()}
+    request: client.Request
+    if action == "start":
+        request = _start_request(options)
+    elif action == "resume":
+        request = client.ResumeRequest()
+    elif action == "stop":
+        request = client.StopRequest(save=options.get(SAVE) != NO)
+    else:
+        request = _job_request(action, options)
+    return shlex.join(request.command(target))
 
 
 def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:

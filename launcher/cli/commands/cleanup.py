@@ -34,10 +34,10 @@ def clean(
 
     effnet-launch clean --node node1 --yes
     """
-    from launcher.cleanup import nodes as clean_nodes
+    from launcher import client
     from launcher.cli.output.console import errors, print_json, screen
 
-    found = clean_nodes.find(node, here_only=here)
+    found = client.find_leftovers(node, here_only=here)
     count = sum(len(item.strays) for item in found.values())
     for label, item in found.items():
         if item.trouble:
@@ -47,7 +47,7 @@ def clean(
         if not sys.stdin.isatty() or not typer.confirm("End these?"):
             raise typer.Exit(4)
     is_wanted = count and (yes or not as_json)
-    left = clean_nodes.end(found, node) if is_wanted else {}
+    left = client.clean(found, node) if is_wanted else {}
     still = sum(len(item.strays) for item in left.values())
     if as_json:
         print_json(_plain(found, left))
@@ -71,24 +71,21 @@ def prune(
 
     effnet-launch prune --run local-cpu-20260102-101500-1a2b --yes
     """
-    from pathlib import Path
-
     from launcher import client
-    from launcher.cleanup import prune as pruning
     from launcher.cli.output.console import errors, print_json, screen
     from launcher.errors import NodeError
 
     if run:
-        roots = [client.open_run(name).paths.root for name in run]
+        roots = [str(client.open_run(name).paths.root) for name in run]
     else:
         over = [item for item in client.list_runs() if item.status.is_over]
-        roots = [Path(item.path) for item in over[keep:]]
+        roots = [item.path for item in over[keep:]]
     if roots and not yes:
         for root in roots:
-            screen().print(str(root), markup=False)
+            screen().print(root, markup=False)
         if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
             raise typer.Exit(4)
-    removed, trouble = pruning.delete_runs(roots, here_only=here)
+    removed, trouble = client.prune(roots, here_only=here)
     for text in trouble:
         errors().print(text, style="yellow", markup=False)
     if as_json:

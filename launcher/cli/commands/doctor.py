@@ -47,10 +47,10 @@ def doctor(
 
     found = client.find_profile(profile) if profile else None
     console = screen()
-    said: list[str] = []
+    fixed: list[str] = []
 
-    def told(line: str) -> None:
-        said.append(line)
+    def on_fix(line: str) -> None:
+        fixed.append(line)
         if not as_json:
             console.print(printable(line), markup=False, soft_wrap=True)
 
@@ -59,14 +59,14 @@ def doctor(
     rows = client.doctor(
         found,
         target=target,
-        take=(lambda row: None) if as_json else show,
-        ask=options.ask_on_terminal(),
+        on_row=(lambda row: None) if as_json else show,
+        confirm_host=options.confirm_on_terminal(),
         fix=fix,
-        told=told,
+        on_fix=on_fix,
     )
     red = client.blocking(rows)
     if as_json:
-        print_json({"ok": not red, "rows": rows, "said": said})
+        print_json({"ok": not red, "rows": rows, "fixed": fixed})
     elif red:
         names = list(dict.fromkeys(row.check for row in red))
         can_fix = "; --fix mends some" if any(row.fix for row in red) and not fix else ""

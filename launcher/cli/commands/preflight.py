@@ -1,4 +1,4 @@
-"""`preflight`: a row a check and node, as they come in; and what `start` does of it."""
+"""`preflight`: one row for each check and node; `start` and `resume` print its warnings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launcher.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from launcher.core.checks.row import Action, Row
+    from launcher.core.checks.row import Row
     from launcher.core.profile.model import Profile
 
 MARKS = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "·"}
@@ -26,12 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def preflight(
     profile: Annotated[str, options.PROFILE],
-    settings: Annotated[list[str], options.SET] = [],  # noqa: B006 typer copies it
+    settings: Annotated[list[str], options.SETTINGS] = [],  # noqa: B006 typer copies it
     data: Annotated[str, options.DATA] = "",
     fix: Annotated[
         bool, typer.Option("--fix", help="mend what is safe to mend, then look again")
     ] = False,
-    ignore: Annotated[list[str], options.IGNORE] = [],  # noqa: B006
+    ignore: Annotated[list[str], options.IGNORED] = [],  # noqa: B006
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
@@ -54,25 +54,25 @@ def preflight(
     found = client.find_profile(profile)
     ignored = checked_names(ignore)
     console = screen()
-    said: list[str] = []
+    fixed: list[str] = []
 
-    def told(line: str) -> None:
-        said.append(line)
+    def on_fix(line: str) -> None:
+        fixed.append(line)
         if not as_json:
             console.print(f"fix: {line}", markup=False, soft_wrap=True)
 
     rows = client.preflight(
         found,
-        sets=options.pairs(settings),
+        settings=options.pairs(settings),
         data_path=data,
-        take=(lambda row: None) if as_json else printer(console, found, quiet=quiet),
-        ask=options.ask_on_terminal(),
+        on_row=(lambda row: None) if as_json else printer(console, found, quiet=quiet),
+        confirm_host=options.confirm_on_terminal(),
         fix=fix,
-        told=told,
+        on_fix=on_fix,
     )
     red = client.blocking(rows, ignored)
     if as_json:
-        print_json({"ok": not red, "rows": rows, "ignored": ignored, "fixed": said})
+        print_json({"ok": not red, "rows": rows, "ignored": ignored, "fixed": fixed})
     else:
         console.print(summary(rows, red, profile), style="red" if red else "green", markup=False)
     raise typer.Exit(CANNOT_BE_USED if red else 0)
@@ -121,31 +121,20 @@ def summary(rows: Sequence[Row], red: Sequence[Row], profile: str) -> str:
     return f"not ready: {len(red)} of {len(rows)} checks are red ({names}){unasked_text}{can_fix}"
 
 
-def require_green(
-    profile: Profile,
-    sets: Sequence[tuple[str, str]],
-    data_path: str,
-    ignored: Sequence[str],
-    ask: Callable[[str], bool] | None,
-    action: Action = "start",
-) -> None:
-    """What `start` and `resume` do first: warnings go to stderr.
+def print_warnings(profile: Profile, ignored: Sequence[str]) -> Callable[[Sequence[Row]], None]:
+    """For `client.start` and `client.resume`: what does not stop them goes to stderr."""
 
-    Raises PreflightError when a row is red.
-    """
-    from launcher import client
-    from launcher.cli.output.console import errors
-    from launcher.core.checks.row import RowState
+    def show(rows: Sequence[Row]) -> None:
+        from launcher import client
+        from launcher.cli.output.console import errors
 
-    rows = client.preflight(profile, sets=sets, data_path=data_path, ask=ask)
-    red = client.blocking(rows, ignored)
-    show = printer(errors(), profile, quiet=True)
-    for row in rows:
-        if row.state is not RowState.FAILED or row not in red:
-            show(row)
-    refused = client.refusal(rows, profile.name, ignored, action)
-    if refused is not None:
-        raise refused
+        failed = client.blocking(rows, ignored)
+        print_row = printer(errors(), profile, quiet=True)
+        for row in rows:
+            if row not in failed:
+                print_row(row)
+
+    return show
 
 
 def _printable(text: str) -> str:

@@ -72,11 +72,9 @@ def check(
     """
     from launcher import client
     from launcher.cli.output.console import errors, screen
-    from launcher.planning import settings
-    from launcher.reading.profiles import read_profile
 
     if files:
-        entries = [read_profile(file.expanduser(), own=True) for file in files]
+        entries = [client.read_profile(file.expanduser(), own=True) for file in files]
     else:
         entries = [entry for entry in client.list_profiles() if entry.own]
     if not entries:
@@ -87,7 +85,7 @@ def check(
     for entry in entries:
         problems = entry.errors
         if entry.profile is not None:
-            problems = settings.problems_of(entry.profile, name=entry.path)
+            problems = client.check_settings(entry.profile, name=entry.path)
         for problem in problems:
             errors().print(problem, markup=False, soft_wrap=True)
         if not problems:

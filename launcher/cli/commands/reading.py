@@ -147,7 +147,7 @@ def events(
     """
     from launcher.cli.output.console import screen
     from launcher.cli.output.follow import print_event
-    from launcher.reading.growing import GrowingLines
+    from launcher.client import GrowingLines
 
     reader = open_supervised(run)
     lines = GrowingLines(reader.paths.events)
@@ -173,11 +173,10 @@ def open_supervised(run: str) -> RunReader:
     from launcher import client
     from launcher.cli.output.console import errors
     from launcher.errors import LaunchError
-    from launcher.runs import control
 
     reader = client.open_run(run)
     try:
-        if control.ensure_supervisor(reader.paths.root):
+        if client.ensure_supervised(reader):
             errors().print("its supervisor had died and was replaced", style="yellow")
     except LaunchError as error:
         # To look at a run must work even where it cannot be owned (another user's, a full disk).

@@ -1,4 +1,4 @@
-"""What a run is, written once when it is made (``run.json``)."""
+"""What a run is and how it was started (``run.json``)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from launcher.core.run.requests import StartRequest
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """``created`` is Unix seconds; ``command`` is what a person would type to start it again."""
+    """``created`` is Unix seconds; ``command`` is what a person would type to start it again.
+
+    ``start`` holds for every attempt; a resume may change it.
+    """
 
     id: str
     profile: str
@@ -19,6 +23,7 @@ class RunInfo:
     world_size: int
     versions: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    start: StartRequest = StartRequest()
 
     def to_json(self) -> str:
         """The text of ``run.json``."""

@@ -25,7 +25,7 @@ def test_a_stopped_process_is_named_silent_and_its_peers_are_not(lab):
     os.kill(pid, signal.SIGCONT)
     assert lab.wait_for(root, "rank_recovered")["rank"] == 1
     assert {e["rank"] for e in lab.events(root, "rank_silent")} == {1}
-    client.stop_run(root)
+    client.stop(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 
 

@@ -39,7 +39,7 @@ def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -
     # Of a run that goes on, its own processes are no news: it is refused as busy.
     looked: list[object] = []
     with pytest.raises(BusyError):
-        client.resume_run(root, look=lambda *given: looked.append(given))
+        client.resume(root, on_rows=looked.append)
     assert looked == []
     lab.wait_for(root, "attempt_failed")
     (lab.folder / "data").rename(lab.folder / "away")

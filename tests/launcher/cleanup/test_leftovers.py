@@ -30,5 +30,5 @@ def test_clean_ends_what_nobody_watches(lab):
     finally:
         stray.kill()
     assert psutil.pid_exists(rank)
-    client.stop_run(root, save=False)
+    client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")

@@ -20,5 +20,5 @@ def test_prune_removes_old_runs_and_no_living_one(lab):
         "removed": [old.name]
     }
     assert [path.name for path in lab.runs.iterdir()] == [living.name]
-    client.stop_run(living, save=False)
+    client.stop(living, client.StopRequest(save=False))
     lab.wait_for(living, "attempt_stopped")

@@ -35,7 +35,7 @@ def test_a_job_that_is_stopped_leaves_nothing(lab):
     root = lab.start(fork, eval_s=600, epochs=1)
     lab.wait_for(root, "attempt_finished")
     lab.nothing_left()
-    job = client.start_job(root, "eval")
+    job = client.start_job(root, client.JobRequest("eval"))
     lab.until(lambda: len(lab.ours()) >= 4)
     assert lab.command("stop", root.name, "--job", job).returncode == 0
     finished = lab.wait_for(root, "job_finished")

@@ -13,7 +13,6 @@ from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
 from launcher.errors import SettingsError
 from launcher.planning import settings
-from launcher.runs import resume
 from launcher.store import run_lock
 
 PROFILE = """\
@@ -34,7 +33,12 @@ def profile(trainer: str = "") -> Profile:
 def test_all_that_is_wrong_is_named_with_its_place_and_the_nearest_key() -> None:
     bad = profile("epoch_sise = 3\nbatch_size = 0\nlr_max = [1, 2]\n")
     with pytest.raises(SettingsError) as raised:
-        client.plan_run(bad, sets=[("varient", "b0"), ("seed", "x"), ("dataset_path", "/d")])
+        client.plan(
+            bad,
+            client.StartRequest(
+                settings=(("varient", "b0"), ("seed", "x"), ("dataset_path", "/d"))
+            ),
+        )
     lines = raised.value.problems
     assert raised.value.exit_code == 2
     assert lines == (
@@ -89,13 +93,13 @@ def test_a_resume_with_bad_settings_leaves_the_run_as_it_was(lab) -> None:
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
     before = {path: (root / path).read_bytes() for path in ("run.json", "events.jsonl")}
-    for ask in (resume.resume_run, resume.resume_choice):
+    for action in (client.resume, client.resume_choice):
         with pytest.raises(SettingsError, match="did you mean epoch_size"):
-            ask(root, sets=[("epoch_sise", "9")])
+            action(root, client.ResumeRequest(settings=(("epoch_sise", "9"),)))
     assert {path: (root / path).read_bytes() for path in before} == before
     assert os.listdir(root / "attempts") == ["001"]
     assert _code("resume", root.name, "--set", "epoch_sise=9", "--dry-run") == 2
-    assert resume.resume_choice(root, sets=[("seed", "9")]).step == 10
+    assert client.resume_choice(root, client.ResumeRequest(settings=(("seed", "9"),))).step == 10
 
 
 def _code(*arguments: str) -> int:

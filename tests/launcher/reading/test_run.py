@@ -308,35 +308,33 @@ def test_checkpoints_are_listed_newest_first(run: MadeRun) -> None:
 
 
 def test_command_lines() -> None:
-    assert client.command_line("stop", "r", save=False) == [
+    assert client.StopRequest(save=False).command("r") == [
         "effnet-launch",
         "stop",
         "r",
         "--no-save",
     ]
-    assert client.command_line("stop", "r", save=True) == ["effnet-launch", "stop", "r"]
-    assert client.command_line("start", "p", settings=[("a", 1), ("b", "x y")], name="") == [
+    assert client.StopRequest().command("r") == ["effnet-launch", "stop", "r"]
+    assert client.StartRequest(settings=(("a", "1"), ("b", "x y")), name="").command("p") == [
         *("effnet-launch", "start", "p"),
         *("--set", "a=1", "--set", "b=x y"),
     ]
-    with pytest.raises(UsageError):
-        client.command_line("stop", "r", colour="blue")
-    with pytest.raises(UsageError):
-        client.command_line("dance")
 
 
 def test_command_lines_are_those_of_effnet_launch() -> None:
     import typer
 
-    from launcher import command_line
     from launcher.cli.app import app
+    from launcher.core.run.requests import KINDS, options_of
 
     commands = typer.main.get_command(app).commands
-    for action, options in command_line._OPTIONS.items():
-        known = {word for item in commands[action].params for word in item.opts}
-        assert set(options.values()) <= known, action
-        switches = {word for (name, _, _), word in command_line._SWITCHES.items() if name == action}
-        assert switches <= known, action
+    actions = [client.StartRequest(), client.ResumeRequest(), client.StopRequest()]
+    actions += [client.StopJobRequest()] + [client.JobRequest(kind) for kind in KINDS]
+    for request in actions:
+        known = {word for item in commands[request.action].params for word in item.opts}
+        options = dict(options_of(type(request), getattr(request, "kind", "")))
+        assert options
+        assert {option.flag for option in options.values()} <= known, request
 
 
 def test_a_client_that_only_reads_loads_neither_processes_nor_ssh() -> None:

@@ -19,7 +19,7 @@ def test_a_half_written_checkpoint_is_passed_over(lab):
     lab.nothing_left()
     damaged = root / "checkpoint/step-00000020.ckpt"
     (root / "checkpoint/step-00000029.ckpt").write_bytes(b"a part of a file")
-    choice = client.resume_run(root)
+    choice = client.resume(root, client.ResumeRequest(preflight=False))
     assert choice.step == 10
     assert choice.steps_lost is not None
     assert choice.steps_lost >= 13
@@ -35,9 +35,9 @@ def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
     with pytest.raises(CheckpointError):
-        client.resume_run(root)
+        client.resume(root, client.ResumeRequest(preflight=False))
     assert lab.command("resume", root.name).returncode == 5
-    client.resume_run(root, checkpoint="scratch")
+    client.resume(root, client.ResumeRequest(checkpoint="scratch", preflight=False))
     lab.wait_for(root, "attempt_finished")
 
 
@@ -48,10 +48,10 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
     )
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
-    client.resume_run(root, sets=[("seed", "9")])
+    client.resume(root, client.ResumeRequest(settings=(("seed", "9"),), preflight=False))
     lab.wait_for(root, "attempt_failed", count=2)
     lab.until(lambda: not run_lock.is_supervised(root))
-    client.resume_run(root)
+    client.resume(root, client.ResumeRequest(preflight=False))
     lab.wait_for(root, "attempt_finished")
     plans = [(root / "attempts" / number / "plan.json").read_text() for number in ("002", "003")]
     assert ["seed=9" in plan for plan in plans] == [True, False]
@@ -61,7 +61,7 @@ def test_settings_that_an_attempt_trained_with_stay(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
-    client.resume_run(root, sets=[("seed", "9")])
+    client.resume(root, client.ResumeRequest(settings=(("seed", "9"),), preflight=False))
     lab.wait_for(root, "attempt_finished")
     lab.until(lambda: not run_lock.is_supervised(root))
     assert ("seed", "9") in run_files.load(root).request.settings

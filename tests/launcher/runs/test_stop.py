@@ -23,7 +23,7 @@ def test_stop_saves_and_leaves_nothing_and_resume_goes_on_there(lab):
     lab.nothing_left()
     logs = [lab.log(root, rank) for rank in (0, 1)]
 
-    choice = client.resume_run(root)
+    choice = client.resume(root, client.ResumeRequest(preflight=False))
     assert choice.step == stopped["step"]
     assert choice.verified
     assert choice.steps_lost == 0
@@ -32,14 +32,14 @@ def test_stop_saves_and_leaves_nothing_and_resume_goes_on_there(lab):
     assert lab.check_metrics(root, 1, attempt=2) == list(range(choice.step, 40))
     assert lab.events(root, "attempt_started")[1]["resume"]["step"] == choice.step
     with pytest.raises(BusyError):
-        client.resume_run(root)
+        client.resume(root, client.ResumeRequest(preflight=False))
 
 
 def test_stop_without_saving_is_quick(lab):
     root = lab.start(step_s=0.05, epochs=100)
     lab.wait_for(root, "training_started")
     began = time.monotonic()
-    client.stop_run(root, save=False, by="a test")
+    client.stop(root, client.StopRequest(save=False), by="a test")
     stopped = lab.wait_for(root, "attempt_stopped")
     assert time.monotonic() - began < 10  # what saving would have been given
     assert stopped["leftover"] == []
@@ -58,7 +58,7 @@ def test_stop_ends_what_ignores_sigterm_with_all_its_children(lab):
     )
     lab.wait_for(root, "training_started")
     lab.until(lambda: b"step:[    7/" in lab.log(root, 1))
-    client.stop_run(root)
+    client.stop(root)
     stopped = lab.wait_for(root, "attempt_stopped", "attempt_failed")
     assert stopped["kind"] == "attempt_stopped"
     assert stopped["leftover"] == []

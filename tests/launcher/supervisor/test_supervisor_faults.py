@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from launcher import client
-from launcher.runs import control, start
+from launcher.errors import BusyError
+from launcher.runs.handle import open_run
 from launcher.store import run_lock
 
 
@@ -75,8 +76,8 @@ def test_everything_killed_at_once_as_by_a_power_cut(lab):
     assert lab.command("status", root.name).returncode == 0
     assert failure_of(lab, root)["kind"] == "node"
     lab.until(lambda: not run_lock.is_supervised(root))
-    assert client.resume_run(root).step >= 10
-    client.stop_run(root, save=False)
+    assert client.resume(root, client.ResumeRequest(preflight=False)).step >= 10
+    client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
 
 
@@ -89,13 +90,13 @@ def test_the_runtime_folder_goes_away(lab, monkeypatch):
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
     lab.until(lambda: not run_lock.is_supervised(root))
     assert "replaced" in lab.command("status", root.name).stderr
-    client.stop_run(root)
+    client.stop(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 
 
 def test_a_second_supervisor_is_refused(lab):
     root = lab.start(epochs=100)
-    with pytest.raises(start.BusyError):
-        control.spawn_supervisor(root)
-    client.stop_run(root, save=False)
+    with pytest.raises(BusyError):
+        open_run(root).spawn()
+    client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")

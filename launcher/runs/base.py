@@ -1,0 +1,220 @@
+"""What local and delegated runs share: state, supervisor process, requests to it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import select
+import socket
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from launcher.core.profile.model import Profile
+from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.fold import JobState, RunState
+from launcher.core.run.paths import RunPaths
+from launcher.core.run.requests import JobRequest, ResumeRequest, Settings, StopRequest
+from launcher.errors import BusyError, LaunchError
+from launcher.ipc.channel import ChannelClosedError, Message, connect
+from launcher.planning.attempt import data_path_of
+from launcher.process import spawn
+from launcher.remote.file_copy import Progress
+from launcher.store import run as run_files
+from launcher.store import run_lock
+from launcher.store.event_log import read_state
+from launcher.store.run import StoredRun
+
+READY_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 10.0
+LEAVE_LIMIT_S = 20.0
+POLL_S = 0.1
+
+Preflight = Callable[[Profile, Settings, str], object]
+"""Gets profile, settings and data path of a new attempt; it raises to refuse it."""
+
+
+class Run(ABC):
+    """A run directory on this machine, opened by `launcher.runs.handle.open_run`."""
+
+    program: ClassVar[str]
+    """The module of the process that holds the run's lock here."""
+    program_log: ClassVar[str]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths = RunPaths(root)
+
+    @property
+    def id(self) -> str:
+        return self.root.name
+
+    def load(self) -> StoredRun:
+        """Raises `RunNotFoundError`, `LaunchError` when it is damaged."""
+        return run_files.load(self.root)
+
+    def state(self) -> RunState:
+        return read_state(self.root)
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a process on this machine holds the run's lock."""
+        return run_lock.is_supervised(self.root)
+
+    def stop(self, request: StopRequest, by: str = "") -> None:
+        """Asks the supervisor (a new one if it died) to end the run. Raises `BusyError`."""
+        state = self.state()
+        if state.status.is_over:
+            raise BusyError(f"{self.id} is {state.status.value} already")
+        self.ensure_supervised()
+        self.request({"op": "stop", "save": request.save, "by": by or _caller()})
+
+    @abstractmethod
+    def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
+        """The checkpoint that `resume` would use, and why. Verifies sha256, and copies nothing.
+
+        `profile` is the edited one of the request. Raises `SettingsError`, `NodeError`.
+        """
+
+    @abstractmethod
+    def resume(
+        self,
+        request: ResumeRequest,
+        profile: Profile | None,
+        progress: Progress | None = None,
+        preflight: Preflight | None = None,
+    ) -> ResumeChoice:
+        """Starts a new attempt from a checkpoint, with what the request changes.
+
+        A checkpoint on another machine than rank 0's is copied there. `preflight` is called before
+        any node is asked. Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`,
+        `NodeError`.
+        """
+
+    @abstractmethod
+    def start_job(self, request: JobRequest, progress: Progress | None = None) -> str:
+        """Starts a job; -> its id when it runs.
+
+        Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `NodeError`,
+        `LaunchError`.
+        """
+
+    @abstractmethod
+    def stop_job(self, job: str) -> None:
+        """Ends all processes of a job. Raises `RunNotFoundError`, `BusyError` when it is over."""
+
+    @abstractmethod
+    def is_job_followed(self, job: str) -> bool:
+        """Whether a process here will write down how the job ended."""
+
+    def job_result(self, state: JobState) -> JobState:
+        """The job with paths as they are on this machine."""
+        return state
+
+    def wait_for_job(self, job: str) -> JobState:
+        """Until the job is over. Raises `LaunchError` when its end will never be known."""
+        while True:
+            is_followed = self.is_job_followed(job)
+            state = next((item for item in self.state().jobs if item.job == job), None)
+            if state is not None and state.finished_s is not None:
+                return self.job_result(state)
+            if not is_followed:
+                log = self.paths.job(job).log
+                raise LaunchError(f"the process of job {job} is gone", f"Its log: {log}")
+            time.sleep(POLL_S)
+
+    @abstractmethod
+    def delete(self, *, here_only: bool = False) -> None:
+        """Removes the run directory with its checkpoints, on its nodes first.
+
+        Raises `BusyError` while a process of it lives, `NodeError` when a node can't be reached;
+        then the folder here stays, so that it can be tried again.
+        """
+
+    def connect(self, *, is_new: bool = False) -> None:  # noqa: B027 nothing to do for a local run
+        """Brings the copy of a delegated run up to date and keeps it so. Raises `LaunchError`.
+
+        `is_new`: something was started on its node, even if the run was over here.
+        """
+
+    def ensure_supervised(self) -> bool:
+        """Replaces a supervisor that died before its run was over. -> whether it did."""
+        if self.state().status.is_over or self.is_supervised:
+            return False
+        try:
+            self.spawn()
+        except BusyError:
+            return False  # another client was faster
+        return True
+
+    def spawn(self, resume: str = "") -> None:
+        """Starts the supervisor and waits until it owns the run. Raises `LaunchError`."""
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        log_file = self.root / self.program_log
+        argv = [sys.executable, "-m", self.program, str(self.root)]
+        argv += ["--ready", str(spawn.INHERITED_FD)]
+        if resume:
+            argv += ["--resume", resume]
+        log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            pid = spawn.detached(argv, log, write_end)
+        finally:
+            os.close(log)
+            os.close(write_end)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)  # it goes into the background at once
+        try:
+            answer = _read_answer(read_end)
+        finally:
+            os.close(read_end)
+        if answer != "ok":
+            message = answer or f"the supervisor ended at once; its log: {log_file}"
+            raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
+
+    def request(self, message: Message) -> Message:
+        """One request to the supervisor. Raises `LaunchError`."""
+        try:
+            channel = connect(json.loads(self.paths.supervisor.read_text())["socket"])
+            try:
+                channel.send(message)
+                reply = channel.wait(ANSWER_LIMIT_S)[0]
+            finally:
+                channel.close()
+        except (OSError, ValueError, KeyError, ChannelClosedError, TimeoutError) as error:
+            raise LaunchError(f"the supervisor of {self.id} does not answer: {error}") from error
+        if not reply.get("ok"):
+            raise LaunchError(str(reply.get("error", "the supervisor refused")))
+        return reply
+
+
+def edited(run: StoredRun, request: ResumeRequest, profile: Profile | None) -> StoredRun:
+    """The run as its next attempt has it; the data folder of an edited profile counts, too."""
+    now = profile or run.profile
+    if request.data_path or now.data_path != run.profile.data_path:
+        request = replace(request, data_path=data_path_of(now, request.data_path))
+    return run_files.edited(run, request, profile)
+
+
+def _caller() -> str:
+    """Who asks, for the event: user, machine and program."""
+    program = os.path.basename(sys.argv[0] or "python")
+    return f"{getpass.getuser()}@{socket.gethostname()} ({program})"
+
+
+def _read_answer(fd: int) -> str:
+    deadline = time.monotonic() + READY_LIMIT_S
+    data = b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([fd], [], [], left)[0]:
+            break
+        block = os.read(fd, 1 << 16)
+        if not block:
+            break
+        data += block
+    return data.decode("utf-8", "replace")

@@ -22,15 +22,14 @@ PAGE = DOCS / "cli.md"
 HEAD = """\
 # Every command and option
 
-Written by `python scripts/make_cli_docs.py` from the programs themselves; do not edit it by hand.
-What the commands are for stands on their own pages: [the dashboard](reference/dashboard.md),
-[the launcher](reference/launcher.md), [training](reference/training.md).
+`python scripts/make_cli_docs.py` writes this page from the programs; do not edit it. The tasks are
+on the pages under *How-to*. With `--json`, [these fields](reference/json.md) are printed.
 """
 FLAGS_NOTE = """\
-Flags are listed in the reference's spelling, with underscores. Each can be written with dashes
-too: `--batch_size` and `--batch-size` are one flag.
+Flags are listed with underscores, as in the reference. Each can also be written with dashes:
+`--batch_size` and `--batch-size` are the same flag.
 """
-KEYS_NOTE = "Besides, every key of [the training configuration](configuration.md) is a flag."
+KEYS_NOTE = "Every key of [the training configuration](configuration.md) is a flag too."
 CONFIGURATION_KEYS = "configuration keys (docs/configuration.md)"
 COMPLETION = ("install_completion", "show_completion", "help")
 
@@ -88,7 +87,7 @@ def _argparse_row(action: argparse.Action) -> tuple[str, str]:
     meaning = action.help or ""
     if not action.option_strings:
         return f"[{value}]" if action.nargs == "?" else str(value), meaning
-    needed = " (needed)" if action.required else ""
+    needed = " (required)" if action.required else ""
     return f"{spelling} {value if action.nargs != 0 else ''}".strip(), f"{meaning}{needed}"
 
 

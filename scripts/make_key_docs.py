@@ -32,10 +32,10 @@ PAGE = DOCS / "keys.md"
 HEAD = """\
 # Keys of the dashboard
 
-Written by `python scripts/make_key_docs.py` from the tables that dispatch the keys; do not edit it
-by hand. What the screens show is on [its own page](reference/dashboard.md). `?` shows the keys that
-work now, `ctrl+p` every action by name. Keys with a name in the last column can be changed
-under `[keymap]` in the [settings](reference/dashboard.md#settings).
+`python scripts/make_key_docs.py` writes this page from the key tables; do not edit it. What the
+screens show is on the page [the dashboard](reference/dashboard.md). `?` shows the keys that work
+now, `ctrl+p` every action by name. A key with a name in the last column can be changed under
+`[keymap]` in the [settings](reference/settings.md).
 """
 SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Everywhere", "", (Dashboard,)),
@@ -44,8 +44,8 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable,)),
     ("Run: log", "While the log has the focus.", (LogView, LogPanel)),
-    ("The question before a run ends", "", (ConfirmScreen,)),
-    ("Evaluate, export, infer", "What a job is asked for before it starts.", (JobScreen,)),
+    ("Confirm a stop", "", (ConfirmScreen,)),
+    ("Evaluate, export, infer", "The form of a job.", (JobScreen,)),
     ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList)),
     ("Help", "", (HelpScreen,)),
 )

@@ -1,4 +1,4 @@
-"""A page of the docs that a script writes: to write it, and to say whether it is fresh."""
+"""A page of the docs that a script writes, or checks for being up to date."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def write_or_check(page: Path, text: Callable[[], str]) -> int:
-    """What the script does with its arguments; -> its exit code."""
+    """Write the page, or with --check compare it; returns the exit code."""
     script = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(description=f"Write docs/{page.name}.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is fresh")
+    parser.add_argument("--check", action="store_true", help="only check the page")
     if not parser.parse_args().check:
         page.write_text(text(), encoding="utf-8")
         return 0
     if page.is_file() and page.read_text(encoding="utf-8") == text():
         return 0
-    print(f"{page} is not fresh: python scripts/{script}", file=sys.stderr)
+    print(f"{page} is out of date; run: python scripts/{script}", file=sys.stderr)
     return 1
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; nothing where there is no row."""
+    """A table in Markdown; empty without rows."""
     lines = [_row(row) for row in rows]
     if not lines:
         return ""

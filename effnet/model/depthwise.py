@@ -114,7 +114,7 @@ def _by_tiles(x: Tensor, weight: Tensor, kernel: int, stride: int, pads_as_tf: b
     left = _pad_before(width, kernel, stride, pads_as_tf)
     bottom = max((rows - 1) * step + side - height - top, 0)
     right = max((columns - 1) * step + side - width - left, 0)
-    x = ops.Pad(((0, 0), (0, 0), (top, bottom), (left, right)))(x)
+    x = _pad(_pad(x, 2, top, bottom), 3, left, right)
     # (N * C, a tile's inputs, tiles)
     x = ops.unfold(x, side, 1, 0, step)
     x = x.reshape((images * channels, side * side, rows * columns))
@@ -127,8 +127,27 @@ def _by_tiles(x: Tensor, weight: Tensor, kernel: int, stride: int, pads_as_tf: b
     y = ops.transpose(y, (0, 1, 4, 2, 5, 3))
     y = y.reshape((images, channels, rows * _TILE, columns * _TILE))
     if rows * _TILE != out_height or columns * _TILE != out_width:
-        y = y[:, :, :out_height, :out_width]
+        # On a CPU, indexing copies element by element; this copies rows.
+        y = ops.slice(y, (0, 0, 0, 0), (images, channels, out_height, out_width))
     return y
+
+
+def _pad(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """`x` between zeros along one axis.
+
+    On a CPU, ops.Pad computes two 64-bit divisions for each element; this copies rows.
+    """
+    parts = [x]
+    if before:
+        parts = [_zeros(x, axis, before), *parts]
+    if after:
+        parts = [*parts, _zeros(x, axis, after)]
+    return ops.concat(parts, axis) if before or after else x
+
+
+def _zeros(x: Tensor, axis: int, count: int) -> Tensor:
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    return ops.zeros(shape, x.dtype)
 
 
 def _make_whole_map_taps(

@@ -24,6 +24,7 @@ from typing import NoReturn
 
 TOKEN = "EFFNET_TOKEN"
 HEARTBEAT = "EFFNET_HEARTBEAT"
+CPUS_BOUND = "EFFNET_CPUS_BOUND"
 PR_SET_PDEATHSIG = 1
 
 
@@ -101,6 +102,8 @@ def _bind(cpus: str) -> None:
     allowed = wanted & os.sched_getaffinity(0)
     if allowed:
         os.sched_setaffinity(0, allowed)
+        # The trainer must not divide these cores by the number of ranks again.
+        os.environ[CPUS_BOUND] = "1"
 
 
 def _become(program: list[str]) -> NoReturn:

@@ -34,7 +34,6 @@ def train_dataset(
     world_size: int = 1,
     noise_width: int = 0,
     bad_images: BadImages | None = None,
-    local_ranks: int | None = None,
     rates: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> ds.Dataset:
     """All steps from (``epoch``, ``start_step``) up to ``end_epoch`` (``epoch_size``), once.
@@ -50,7 +49,6 @@ def train_dataset(
         "world_size": world_size,
         "noise_width": noise_width,
         "bad_images": BadImages(config.max_bad_images) if bad_images is None else bad_images,
-        "local_ranks": local_ranks,
     }
     end = config.epoch_size if end_epoch is None else end_epoch
     steps = _Steps(index, config, epoch, start_step, end, share, rates)

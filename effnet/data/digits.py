@@ -23,17 +23,29 @@ def write_digits(folder: str | os.PathLike[str]) -> Path:
     """``folder/train`` and ``folder/val`` with 1,437 and 360 PNGs of 8 × 8 pixels, 10 classes.
 
     The split is stratified and always the same. Everything is written aside and renamed at the
-    end; a folder that is already whole is left as it is. Raises :class:`DataError` when
-    ``folder`` holds something else.
+    end; a complete data set is not written again. Raises :class:`DataError` when ``folder`` holds
+    something else or cannot be written.
     """
     target = Path(folder)
     if _is_whole(target):
         return target
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(
-            f"{target} exists and is not this data set, or not the whole of it",
+            f"{target} already exists and is not a complete digits data set",
             hint="name another folder, or remove this one",
         )
+    try:
+        _write(target)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written: {error.strerror or error}",
+            hint="name a folder that you may write to, on a disk with 10 MB of free space",
+        ) from error
+    return target
+
+
+def _write(target: Path) -> None:
+    """Raises `OSError`."""
     # Slow to import, and needed only when the set is made.
     from sklearn.datasets import load_digits
 
@@ -55,7 +67,6 @@ def write_digits(folder: str | os.PathLike[str]) -> Path:
         os.replace(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return target
 
 
 def _validation(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -20,6 +20,8 @@ from effnet.data.source import EvalSource, TrainSource, fits
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
+BOUND = "EFFNET_CPUS_BOUND"
+"""The launcher sets this variable for a rank that it bound to its own share of the cores."""
 SMALL_PX = 128
 """Measured: below it one thread prepares cached images faster than two do."""
 
@@ -34,13 +36,11 @@ def train_batches(
     world_size: int = 1,
     noise_width: int = 0,
     bad_images: BadImages | None = None,
-    local_ranks: int | None = None,
 ) -> Generator[Batch, None, None]:
     """One epoch (from 0) of one rank, from ``start_step`` on.
 
-    ``bad_images`` collects unreadable images over many epochs; ``local_ranks`` share this
-    machine's cores (``world_size`` unless given). Close the iterator, or run it to its end, and
-    its threads are gone. Raises :class:`DataError` when there are fewer images than one step
+    ``bad_images`` collects unreadable images over many epochs. The threads end when the iterator is
+    closed or exhausted. Raises :class:`DataError` when there are fewer images than one step
     takes, :class:`TooManyBadImages` past ``max_bad_images``.
     """
     rows = train_rows(index, config, epoch, rank, world_size)
@@ -51,7 +51,7 @@ def train_batches(
         shape = (config.batch_size, noise_width)
         return uniform(shape, "noise", config.seed, first + step, rank)
 
-    threads = workers(config, local_ranks or world_size, source)
+    threads = workers(config, world_size, source)
     return batches(source, rows, threads, start_step, noise)
 
 
@@ -78,7 +78,6 @@ def eval_batches(
     batch_size: int | None = None,
     preprocessing: Preprocessing | None = None,
     bad_images: BadImages | None = None,
-    local_ranks: int | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image exactly once over all ranks, in batches of one size and equally many a rank.
 
@@ -92,11 +91,11 @@ def eval_batches(
     )
     every = np.arange(len(index), dtype=np.int64)
     rows = shard(every, batch_size or config.batch_size, rank, world_size, drop_remainder=False)
-    return batches(source, rows, workers(config, local_ranks or world_size, source))
+    return batches(source, rows, workers(config, world_size, source))
 
 
-def workers(config: TrainConfig, local_ranks: int, source: TrainSource | EvalSource) -> int:
-    """Threads of one rank: as configured but at most the cores, else its share of the cores.
+def workers(config: TrainConfig, world_size: int, source: TrainSource | EvalSource) -> int:
+    """Threads of one rank: num_workers, at most one a core; by default one for each of its cores.
 
     One for small images in memory: there the interpreter's lock is most of the work, and two
     threads are slower than one.
@@ -106,4 +105,8 @@ def workers(config: TrainConfig, local_ranks: int, source: TrainSource | EvalSou
         return min(config.num_workers, cores)
     if source.keep and max(source.shape) <= SMALL_PX:
         return 1
-    return max(1, cores // max(1, local_ranks))
+    if BOUND in os.environ:
+        return cores
+    # Not bound by the launcher: the ranks of this machine share all cores.
+    local_ranks = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE")
+    return max(1, cores // int(local_ranks or world_size))

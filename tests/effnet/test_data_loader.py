@@ -23,12 +23,8 @@ from effnet.data import (
     index_folder,
     train_batches,
 )
-from effnet.data.digits import write_digits
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_digits(tmp_path_factory.mktemp("data") / "digits")
+from effnet.data.loader import workers
+from effnet.data.source import TrainSource
 
 
 @pytest.fixture
@@ -316,3 +312,34 @@ def test_mindspore_dataset_has_the_same_batches(train: ImageIndex) -> None:
         for name, array in zip(COLUMNS, (batch.images, batch.labels, batch.noise), strict=True):
             np.testing.assert_array_equal(row[name], array)
             assert row[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores", "world_size", "sets", "threads"),
+    [
+        ({"EFFNET_CPUS_BOUND": "1"}, 24, 8, (), 24),  # 8 ranks on 192 cores
+        ({"EFFNET_CPUS_BOUND": "1"}, 1, 8, (), 1),
+        ({"EFFNET_CPUS_BOUND": "1"}, 24, 8, ("num_workers=4",), 4),
+        ({}, 192, 8, (), 24),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "8"}, 192, 16, (), 24),
+        ({}, 2, 8, (), 1),
+        ({}, 2, 8, ("num_workers=4",), 2),
+    ],
+)
+def test_the_threads_of_a_rank_follow_its_own_share_of_the_cores(
+    environment: dict[str, str],
+    cores: int,
+    world_size: int,
+    sets: tuple[str, ...],
+    threads: int,
+    train: ImageIndex,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("EFFNET_CPUS_BOUND", "OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+    large = config("image_size=224", *sets)
+    source = TrainSource.from_config(train, large, 0, None)
+    assert workers(large, world_size, source) == threads

@@ -22,7 +22,8 @@ def test_a_rank_becomes_its_program(tmp_path):
     log = tmp_path / "a log 'with' quotes.txt"
     log.write_text("before\n")
     code = "import os,sys; print(os.getsid(0) == os.getpid(), os.sched_getaffinity(0), flush=True);"
-    code += "print(os.environ['EFFNET_HEARTBEAT'], os.getcwd(), file=sys.stderr)"
+    code += "print(os.environ['EFFNET_HEARTBEAT'], os.getcwd(), file=sys.stderr, flush=True);"
+    code += "print(os.environ['EFFNET_CPUS_BOUND'])"
     cpu = min(os.sched_getaffinity(0))
     done = rank(
         "--log",
@@ -39,7 +40,7 @@ def test_a_rank_becomes_its_program(tmp_path):
         code,
     )
     assert done.returncode == 0
-    assert log.read_text() == f"before\nTrue {{{cpu}}}\nbeat {tmp_path}\n"
+    assert log.read_text() == f"before\nTrue {{{cpu}}}\nbeat {tmp_path}\n1\n"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -15,9 +15,10 @@ from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from launcher.core.text.terminal import clean, clean_lines
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.drawing.glyphs import LEVELS, detect_level, glyphs_for
-from tui.drawing.themes import NAMES, MonoFilter, Palette, palette_of, themes
+from tui.drawing.themes import NAMES, MonoFilter, Palette, SafeFilter, palette_of, themes
 from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
 from tui.settings import Settings, save, settings_path
@@ -73,6 +74,7 @@ class Dashboard(App[str]):
         self._alerts = AlertWatch()
         self._run, self._profile, self._notes = run, profile, notes
         self._mono = MonoFilter()
+        self._safe = SafeFilter()
         self._watchdog: Watchdog | None = None
         self.palette: Palette = palette_of("dark")
         for each in themes():
@@ -99,10 +101,15 @@ class Dashboard(App[str]):
                 redraw()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, except that monochrome is our own."""
+        """Textual's filters, except that monochrome is our own; text from outside is cleaned."""
         if self.theme == "mono":
-            return [self._mono]
-        return super().get_line_filters()
+            return [self._safe, self._mono]
+        return [self._safe, *super().get_line_filters()]
+
+    def notify(self, message: str, **options: Any) -> None:
+        """As textual's, but messages and titles are text: never markup or control characters."""
+        options["title"] = clean(options.get("title", ""))
+        super().notify(clean_lines(message), **{**options, "markup": False})
 
     def on_mount(self) -> None:
         """Open what was asked for."""

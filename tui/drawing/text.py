@@ -6,35 +6,18 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-NOT_KNOWN: Final = "–"
+from launcher.core.text.terminal import clean as clean
 
-_CONTROL: Final = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
-)
-_ANSI: Final = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]"
-)
+NOT_KNOWN: Final = "–"
 
 
 def known(value: float | None) -> bool:
     """True for a value that was measured: neither None nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
-
-
-def clean(text: str) -> str:
-    """One line without anything that a terminal would act on.
-
-    Colour sequences are dropped, tabs become spaces, every other control character and every
-    invisible or direction-changing one becomes ``·``.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return _CONTROL.sub("·", _ANSI.sub("", text).replace("\t", "    "))
 
 
 def fit(text: str, width: int, align: str = "<") -> str:

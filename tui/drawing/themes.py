@@ -16,6 +16,8 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
 
+from launcher.core.text.terminal import clean
+
 NAMES: Final = ("dark", "light", "ansi", "mono")
 
 
@@ -172,6 +174,19 @@ def themes() -> tuple[Theme, ...]:
                        "border": "ansi_default", "border-blurred": "ansi_default"},
         ),
     )  # fmt: skip
+
+
+class SafeFilter(LineFilter):
+    """Takes control characters out of everything that is drawn, whoever wrote it."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments, cleaned; ``background`` is not needed."""
+        if all(segment.text.isprintable() for segment in segments):
+            return segments
+        return [
+            segment if segment.control else Segment(clean(segment.text), segment.style)
+            for segment in segments
+        ]
 
 
 class MonoFilter(LineFilter):

@@ -180,8 +180,9 @@ def resume(
 def _show_plan(plan: Plan, as_json: bool) -> None:
     from launcher.cli.output.console import screen
     from launcher.cli.output.plan_text import print_plan
+    from launcher.core.text.terminal import escape_json
 
     if as_json:
-        print(plan.to_json())
+        print(escape_json(plan.to_json()))
     else:
         print_plan(plan, screen())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,13 +54,15 @@ def show(
     effnet-launch profiles show local-cpu
     """
     from launcher import client
+    from launcher.core.text.terminal import clean_lines, escape_json
 
     found = client.find_profile(profile)
     if as_json:
-        print(found.to_json())
+        print(escape_json(found.to_json()))
         return
     entry = next((item for item in client.list_profiles() if item.name == found.name), None)
-    print(Path(entry.path if entry else profile).expanduser().read_text(), end="")
+    text = Path(entry.path if entry else profile).expanduser().read_text(encoding="utf-8")
+    print(clean_lines(text) if sys.stdout.isatty() else text, end="")
 
 
 @app.command()

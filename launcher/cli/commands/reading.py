@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launcher.cli import options
+from launcher.core.text.terminal import clean, escape_json
 
 if TYPE_CHECKING:
     from launcher.client import LogReader, RunReader
@@ -158,7 +159,7 @@ def events(
             is_over = reader.status().is_over
             for line in lines.poll()[1]:
                 if as_json:
-                    print(line.decode("utf-8", "replace"), flush=follow)
+                    print(escape_json(line.decode("utf-8", "replace")), flush=follow)
                 else:
                     print_event(line, console)
             if not follow or is_over:
@@ -226,9 +227,11 @@ def _follow_log(reader: RunReader, log: LogReader, offset: int, pattern: str) ->
         time.sleep(FOLLOW_S)
 
 
+MAX_SHOWN = 1 << 14
+"""Characters of a log line on a terminal."""
+
+
 def _print(text: str) -> None:
     if sys.stdout.isatty():
-        from launcher.cli.output.console import printable
-
-        text = printable(text, 1 << 14)
+        text = clean(text)[:MAX_SHOWN]
     sys.stdout.write(text + "\n")

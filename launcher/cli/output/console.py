@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from launcher.core.run.events import Failure
 from launcher.core.run.fold import RunStatus
 from launcher.core.text.codec import to_plain
+from launcher.core.text.terminal import clean, clean_lines, escape_json
 
 STYLES = {
     RunStatus.RUNNING: "green",
@@ -31,20 +34,37 @@ STYLES = {
 PIPE_COLUMNS = 240
 
 
+class SafeConsole(Console):
+    """A console whose output holds no control characters and no markup from outside."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Everything that is printed passes here; rich's own control codes stay."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(clean_lines(segment.text), segment.style)
+            else:
+                yield segment
+
+
 def screen() -> Console:
     """stdout; rich honours NO_COLOR and terminals that can't. A pipe has room for long lines."""
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal or "COLUMNS" in os.environ else PIPE_COLUMNS
-    return Console(highlight=False, soft_wrap=not is_terminal, width=width)
+    return SafeConsole(soft_wrap=not is_terminal, width=width)
 
 
 def errors() -> Console:
-    return Console(stderr=True, highlight=False)
+    return SafeConsole(stderr=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout, and nothing else."""
-    print(json.dumps(to_plain(value), indent=2, ensure_ascii=False, default=str))
+    print(escape_json(json.dumps(to_plain(value), indent=2, ensure_ascii=False, default=str)))
 
 
 def plain_table(*columns: str) -> Table:
@@ -88,7 +108,7 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
 
 def _printable(line: str, width: int = 400) -> str:
     """Without control characters: a log must not drive the terminal."""
-    kept = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    kept = clean(line)
     return kept if len(kept) <= width else f"{kept[:width]} …"
 
 

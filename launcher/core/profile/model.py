@@ -77,7 +77,7 @@ class Node(NodeDefaults):
     """One machine."""
 
     address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:%_-]*$|^::1$")]
-    name: str = ""
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:%_-]*$|^$")] = ""
 
     @property
     def label(self) -> str:

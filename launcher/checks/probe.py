@@ -96,9 +96,9 @@ def _is_ours(node: Node) -> bool:
 
 
 def _ask_remote(client: NodeClient, request: Message, limit_s: float) -> Message:
-    stream, lines = client.open_stream("preflight", limit_s, **request)
+    stream, frames = client.open_stream("preflight", limit_s, **request)
     try:
-        return client.reply(stream, lines)[0]
+        return client.reply(stream, frames)
     finally:
         stream.close()
 

@@ -7,7 +7,6 @@ its log goes on where it ended.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import signal
 import threading
 import time
@@ -17,12 +16,11 @@ from typing import Any
 from launcher.core.run.paths import JobPaths, RunPaths
 from launcher.core.text.codec import to_plain
 from launcher.errors import LaunchError, NodeError
-from launcher.ipc.channel import Message
 from launcher.process.log import log_line
 from launcher.remote import file_copy
 from launcher.remote.file_copy import LocalFiles, NodeFiles
 from launcher.remote.node_client import NodeClient
-from launcher.remote.sync import Copy, Files
+from launcher.remote.sync import FileCopy
 from launcher.store import run as run_files
 from launcher.store.job import Job
 
@@ -78,7 +76,7 @@ class _Follower:
         self._client = client
         self._job = job
         self._here = here
-        self._copy = Copy(here.root, Files(("log.txt",), ()))
+        self._copy = FileCopy(client.label, here.root, ("log.txt",))
         self._unreachable_s = unreachable_s
         self._stream: Any = None
         self._pinged = 0.0
@@ -122,33 +120,20 @@ class _Follower:
         self._is_started = True
 
     def _follow(self) -> None:
-        # A file that only a folder shared with the node has too: its log need not be copied.
-        witness = self._here.root / f".witness-{secrets.token_hex(8)}"
-        witness.touch()
-        try:
-            stream, lines = self._client.open_stream(
-                "job_follow",
-                SILENT_S,
-                folder=self._job.folder,
-                offset=self._copy.request()["offsets"]["log.txt"],
-                witness=witness.name,
+        with self._copy.request() as copy:
+            stream, frames = self._client.open_stream(
+                "job_follow", SILENT_S, folder=self._job.folder, copy=copy
             )
             self._stream, self._heard = stream, time.monotonic()
             try:
-                reply, _ = self._client.reply(stream, lines, self._take)
+                reply = self._client.reply(stream, frames, self._copy.write_chunk)
             finally:
                 self._stream = None
                 stream.close()
-        finally:
-            witness.unlink(missing_ok=True)
         self._client.raise_for_reply(reply)
         code = reply.get("exit_code")
         self.exit_code = code if isinstance(code, int) else None
         self.is_over = True
-
-    def _take(self, message: Message) -> None:
-        if not self._copy.take(message):
-            raise NodeError(self._client.label, "its log does not fit to what is here")
 
 
 def _fetch_exported(there: NodeFiles, job: Job) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ def digest(request: Message) -> int:
 def read_file(request: Message) -> int:
     """All of a file, as messages in the order of its bytes."""
     for block in atomic.blocks_of(Path(str(request["path"]))):
-        stdio.say({"type": "file", "data": base64.b64encode(block).decode("ascii")})
+        stdio.say({"type": "file", "data": block})
     stdio.reply(ok=True)
     return 0
 

@@ -19,7 +19,7 @@ from launcher.ipc.channel import Message
 from launcher.jobs.remote_runner import DONE_FILE, JOB_FILE
 from launcher.node import stdio
 from launcher.process import ownership, spawn
-from launcher.remote import sync
+from launcher.remote.sync import FileSource
 from launcher.store import job as job_files
 from launcher.store.job import Job
 
@@ -47,13 +47,11 @@ def start(request: Message) -> int:
 def follow(request: Message) -> int:
     """The job's log as it grows; the reply comes when it is over, and says its exit code."""
     folder = Path(str(request["folder"]))
-    is_shared = (folder / str(request["witness"])).exists()
-    offsets = {} if is_shared else {"log.txt": int(request["offset"])}
-    source = sync.Source(folder, offsets, ())
+    source = FileSource.of_request(folder, request["copy"])
     listener = stdio.Listener(QUIET_LIMIT_S)
     while True:
         done = _done(folder)
-        while messages := source.read():
+        while messages := list(source.read()):
             stdio.say(*messages)
             if not listener.hears():
                 return 0

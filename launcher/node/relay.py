@@ -13,10 +13,11 @@ from launcher.agent.client import LocalTransport
 from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.paths import endpoint_file, node_journal
 from launcher.core.text.codec import from_plain
-from launcher.ipc.channel import Message
+from launcher.errors import LaunchError
+from launcher.ipc.channel import MAX_MESSAGE_BYTES, Message
 from launcher.ipc.endpoint import read_address
 from launcher.node.stdio import reply, say, write
-from launcher.remote import sync
+from launcher.remote.sync import FileSource
 from launcher.store.atomic import write_file
 
 QUIET_LIMIT_S = 10
@@ -34,17 +35,17 @@ class _Attempt:
         self.transport = LocalTransport(
             str(request["node"]), self.root, int(request["attempt"]), str(request["token"])
         )
-        copy = request.get("copy") or {}
-        witness = copy.get("witness")
-        # A folder that all machines share needs no copying, and must not be appended to itself.
-        is_shared = bool(witness) and (self.folder / str(witness)).exists()
-        offsets = {} if is_shared else copy.get("offsets", {})
-        rewritten = () if is_shared else copy.get("rewritten", ())
-        self.source = sync.Source(self.folder, offsets, rewritten)
+        self.source = FileSource.of_request(self.folder, request["copy"])
+
+    def send_new(self) -> bool:
+        """Sends one round of what its processes wrote. -> whether there was anything."""
+        messages = list(self.source.read())
+        say(*messages)
+        return bool(messages)
 
     def drain(self) -> None:
-        while messages := self.source.read():
-            say(*messages)
+        while self.send_new():
+            pass
 
 
 def _launch(request: Message) -> int:
@@ -102,13 +103,14 @@ class _Relay:
                 else:
                     self._pass_on(data)
             if time.monotonic() >= copy_at:
-                messages = self._attempt.source.read()
-                say(*messages)
-                copy_at = 0.0 if messages else time.monotonic() + COPY_EVERY_S
+                is_new = self._attempt.send_new()
+                copy_at = 0.0 if is_new else time.monotonic() + COPY_EVERY_S
 
     def _pass_on(self, data: bytes) -> None:
         """Whole lines of the agent's; before its last word, all that its ranks wrote."""
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_MESSAGE_BYTES:
+            raise LaunchError(f"the agent sent a line of more than {MAX_MESSAGE_BYTES >> 20} MiB")
         for line in lines:
             if b'"type":"node_ended"' in line:
                 self._attempt.drain()

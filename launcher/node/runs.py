@@ -22,7 +22,7 @@ from launcher.ipc.channel import Message
 from launcher.node import stdio
 from launcher.planning import attempt
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
-from launcher.remote.tree_sync import TreeSource
+from launcher.remote.sync import FileSource
 from launcher.runs.local import LocalRun
 from launcher.runs.start import start_run
 from launcher.store import job as job_files
@@ -117,7 +117,7 @@ def follow(request: Message) -> int:
     run = _run(request)
     if not run.root.is_dir():
         raise LaunchError(f"there is no {run.root}: the run was removed")
-    source = TreeSource(run.root, request["known"])
+    source = FileSource(run.root, request["known"])
     listener = stdio.Listener(QUIET_LIMIT_S)
     look_at, is_in_step = 0.0, False
     while True:

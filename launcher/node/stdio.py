@@ -1,8 +1,7 @@
-"""What `launcher.node` says on its stdout: JSON lines, each written whole."""
+"""What `launcher.node` writes on its stdout: messages, each written whole."""
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -10,6 +9,7 @@ import time
 from typing import Any
 
 from launcher.ipc.channel import Message
+from launcher.remote import frames
 
 
 def reply(**fields: Any) -> None:
@@ -19,7 +19,7 @@ def reply(**fields: Any) -> None:
 
 def say(*messages: Message) -> None:
     for message in messages:
-        write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        write(frames.encode(message))
 
 
 def write(data: bytes) -> None:

@@ -6,8 +6,6 @@ is compared where the file arrives, and only then it gets its name.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -76,23 +74,21 @@ class NodeFiles:
         return [str(name) for name in reply.get("names", ()) if os.sep not in str(name)]
 
     def read(self, path: str) -> Iterator[bytes]:
-        stream, lines = self._client.open_stream("read_file", SILENT_S, path=path)
+        stream, frames = self._client.open_stream("read_file", SILENT_S, path=path)
         try:
-            while (found := lines.read()) is not None:
-                for line in found:
-                    message = json.loads(line)
-                    if message.get("type") == "file":
-                        yield base64.b64decode(message["data"])
-                    else:
-                        self._client.raise_for_reply(message)
-                        return
+            while (frame := frames.read()) is not None:
+                if isinstance(data := frame.message.get("data"), bytes):
+                    yield data
+                else:
+                    self._client.raise_for_reply(frame.message)
+                    return
             raise self._client.failed(stream, f"{path}: the connection broke")
         finally:
             stream.close()
 
     def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None:
         request = {"path": path, "bytes": content.size_bytes, "sha256": content.sha256}
-        stream, lines = self._client.open_stream("write_file", SILENT_S, **request)
+        stream, frames = self._client.open_stream("write_file", SILENT_S, **request)
         try:
             try:
                 for block in blocks:
@@ -100,9 +96,9 @@ class NodeFiles:
             except OSError as error:
                 # What is wrong there (a full disk, say) is in its reply, when it could say it.
                 stream.end_input()
-                self._client.raise_for_reply(self._client.reply(stream, lines)[0])
+                self._client.raise_for_reply(self._client.reply(stream, frames))
                 raise self._client.failed(stream, str(error)) from error
-            self._client.raise_for_reply(self._client.reply(stream, lines)[0])
+            self._client.raise_for_reply(self._client.reply(stream, frames))
         finally:
             stream.close()
 

@@ -15,35 +15,12 @@ from launcher.core.profile.model import Node, Profile
 from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc.channel import Message
 from launcher.remote import ssh
+from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh import Connection, Stream
 
-NOISE_LIMIT_BYTES = 1 << 20
-
-TakeFile = Callable[[Message], object]
-
-
-class Lines:
-    """Whole lines of a stream, what comes before the mark left out."""
-
-    def __init__(self, stream: Stream, mark: str) -> None:
-        self._stream = stream
-        self._mark = mark.encode()
-        self._data = b""
-        self._is_marked = False
-
-    def read(self) -> list[bytes] | None:
-        """The lines that came; None at the end. Blocks."""
-        data = self._stream.read()
-        if not data:
-            return None
-        *lines, self._data = (self._data + data).split(b"\n")
-        if self._is_marked:
-            return lines
-        if self._mark not in lines:
-            return [] if len(self._data) < NOISE_LIMIT_BYTES else None
-        self._is_marked = True
-        return lines[lines.index(self._mark) + 1 :]
+OnMessage = Callable[[Message], object]
+"""Gets `file` and `progress` messages that come before a reply."""
 
 
 class NodeClient:
@@ -75,19 +52,21 @@ class NodeClient:
     def call(
         self,
         operation: str,
-        take: TakeFile | None = None,
+        on_message: OnMessage | None = None,
         silent_s: float = 60.0,
         **fields: Any,
     ) -> Message:
         """One question. -> the reply, whose `ok` may be false. Raises `NodeError`."""
-        stream, lines = self.open_stream(operation, silent_s, **fields)
+        stream, frames = self.open_stream(operation, silent_s, **fields)
         try:
-            reply, _ = self.reply(stream, lines, take)
+            reply = self.reply(stream, frames, on_message)
         finally:
             stream.close()
         return reply
 
-    def open_stream(self, operation: str, silent_s: float, **fields: Any) -> tuple[Stream, Lines]:
+    def open_stream(
+        self, operation: str, silent_s: float, **fields: Any
+    ) -> tuple[Stream, FrameReader]:
         """Sends a request. A stream that says nothing for `silent_s` is at its end."""
         mark = f"effnet-{secrets.token_hex(8)}"
         stream = self.connection().start(
@@ -98,24 +77,18 @@ class NodeClient:
             stream.write(json.dumps(request).encode() + b"\n")
         except OSError as error:
             raise self.failed(stream, str(error)) from error
-        return stream, Lines(stream, mark)
+        return stream, FrameReader(self.label, stream, mark)
 
     def reply(
-        self, stream: Stream, lines: Lines, take: TakeFile | None = None
-    ) -> tuple[Message, list[bytes]]:
-        """(the reply, lines that came behind it). Raises `NodeError`."""
-        while (found := lines.read()) is not None:
-            for number, line in enumerate(found):
-                try:
-                    message = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if not isinstance(message, dict):
-                    continue
-                if message.get("type") == "reply":
-                    return message, found[number + 1 :]
-                if take is not None and message.get("type") in ("file", "progress"):
-                    take(message)
+        self, stream: Stream, frames: FrameReader, on_message: OnMessage | None = None
+    ) -> Message:
+        """The reply to a request. Raises `NodeError`."""
+        while (frame := frames.read()) is not None:
+            kind = frame.message.get("type")
+            if kind == "reply":
+                return frame.message
+            if on_message is not None and kind in ("file", "progress"):
+                on_message(frame.message)
         raise self.failed(stream, "")
 
     def raise_for_reply(self, reply: Message) -> Message:

@@ -1,157 +1,261 @@
-"""Files of a node's attempt, copied as they grow, so that clients read one run directory.
+"""Files of a run directory, copied from a node as they grow, so that clients read one directory.
 
-The node's side (`Source`) sends what is new as `{"type": "file"}` messages in the channel that all
-else goes through; this side (`Copy`) appends it. Files grow only at their end, so a file's size
-here is the offset to go on from, whoever copied before.
+The node's side (`FileSource`) sends what is new as `file` messages; this side (`FileCopy`) writes
+it. Files that grow are appended to: their size here is the offset at which copying continues, also
+in another process. All other files are rewritten when they change.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.paths import node_journal
+from launcher.errors import NodeError
 from launcher.ipc.channel import Message
-from launcher.process.log import log_line
 from launcher.reading.growing import data_offset
 
 CHUNK_BYTES = 256 << 10
-WHOLE_FILE_BYTES = 1 << 12
+EVENTS = "events.jsonl"
+HEARTBEAT = "heartbeat"
+GROWING = (".log", ".jsonl", ".bin", "log.txt")
+NOT_COPIED = frozenset(
+    {
+        "checkpoint",
+        "follower.log",
+        "home.json",
+        "link.json",
+        "stop",
+        "supervisor.json",
+        "supervisor.lock",
+    }
+)
+"""Names in a run directory that belong to one machine."""
+NOT_COPIED_OF_JOBS = frozenset({"checkpoint", "model"})
+
+Known = dict[str, list[int]]
+"""Name -> its length here, and its time of change in ns (0 for files that grow)."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """Names below an attempt's folder: those that grow, and small ones that are rewritten."""
-
-    growing: tuple[str, ...]
-    rewritten: tuple[str, ...]
+def is_growing(name: str) -> bool:
+    return name.endswith(GROWING)
 
 
-def files_of(order: NodeOrder) -> Files:
-    """What is copied of a node: its ranks' files, its helpers' logs, its agent's journal."""
-    growing, rewritten = [], []
+def is_copied(name: str) -> bool:
+    """Whether a file of this name in a run directory may be copied."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or any(part.startswith(".") for part in parts):
+        return False
+    if parts[0] in NOT_COPIED or (parts[0] == "jobs" and NOT_COPIED_OF_JOBS & set(parts[2:3])):
+        return False
+    # The sockets of that machine's agents.
+    return not (len(parts) > 1 and parts[-2] == "agents" and name.endswith(".json"))
+
+
+def names_below(root: Path) -> Iterator[str]:
+    """Files of a run directory that are copied, always in the same order."""
+    for folder, folders, files in os.walk(root):
+        below = os.path.relpath(folder, root)
+        prefix = "" if below == "." else f"{below}/"
+        folders[:] = sorted(name for name in folders if is_copied(prefix + name))
+        yield from (prefix + name for name in sorted(files) if is_copied(prefix + name))
+
+
+def names_of(order: NodeOrder) -> tuple[str, ...]:
+    """What is copied of a node: files of its ranks, logs of its helpers, its agent's journal."""
+    names = []
     for process in order.processes:
         if process.rank is None:
-            growing.append(os.path.basename(process.log))
+            names.append(os.path.basename(process.log))
             continue
         folder = f"ranks/{process.rank:04d}"
-        growing += [f"{folder}/{name}" for name in ("log.txt", "metrics.bin", "device.bin")]
-        rewritten.append(f"{folder}/heartbeat")
+        names += [f"{folder}/{file}" for file in ("log.txt", "metrics.bin", "device.bin")]
+        names.append(f"{folder}/{HEARTBEAT}")
     journal = node_journal(Path(), order.node)
-    growing += [str(journal), str(journal.with_suffix(".log"))]
-    return Files(tuple(growing), tuple(rewritten))
+    return (*names, str(journal), str(journal.with_suffix(".log")))
 
 
-class Source:
-    """On the node: reads what is new below `root`. `offsets` is what the other side has."""
+class FileSource:
+    """On the node: reads what is new below `root`. Without `names`, of the whole run directory."""
 
-    def __init__(self, root: Path, offsets: Mapping[str, int], rewritten: Iterable[str]) -> None:
+    def __init__(
+        self, root: Path, known: Mapping[str, list[int]], names: tuple[str, ...] | None = None
+    ) -> None:
         self._root = root
-        self._offsets = dict(offsets)
-        self._rewritten: dict[str, bytes] = dict.fromkeys(rewritten, b"")
+        self._known = {name: list(mark) for name, mark in known.items()}
+        self._names = names
+        self._heartbeats: dict[str, bytes] = {}
+        self.is_behind = True
+        """Whether the last round left data for the next one."""
 
-    def read(self) -> list[Message]:
-        """At most one chunk of each file; empty when nothing is new."""
-        found: list[Message] = []
-        for name, offset in self._offsets.items():
-            start, data = _read_grown(self._root / name, offset)
-            if data or start > offset:
-                found.append(_message(name, data, offset, start))
-                self._offsets[name] = start + len(data)
-        for name, known in self._rewritten.items():
-            data = _read(self._root / name, 0, WHOLE_FILE_BYTES)
-            if data and data != known:
-                found.append(_message(name, data, None))
-                self._rewritten[name] = data
-        return found
+    @classmethod
+    def of_request(cls, root: Path, request: Message) -> FileSource:
+        """What `FileCopy.request` asks for; nothing of a folder that both machines share."""
+        known: Known = {} if (root / str(request["witness"])).exists() else request["known"]
+        return cls(root, known, tuple(known))
 
+    def read(self) -> Iterator[Message]:
+        """One round: at most a chunk of each file that grows.
 
-class Copy:
-    """Here: writes below `root`. One thread may use it."""
+        Events come last, up to their length at the beginning of the round: when an event arrives,
+        the files that were written before it are there.
+        """
+        self.is_behind = False
+        events_end = _size(self._root / EVENTS)
+        for name in names_below(self._root) if self._names is None else self._names:
+            if name != EVENTS:
+                yield from self._read(name, None)
+        yield from self._read(EVENTS, events_end)
 
-    def __init__(self, root: Path, files: Files) -> None:
-        self._root = root
-        self._files = files
-        self._is_troubled = False
-
-    def request(self) -> Message:
-        """What the node's side needs to go on where the files here end."""
-        offsets = {name: _size(self._root / name) for name in self._files.growing}
-        return {"offsets": offsets, "rewritten": list(self._files.rewritten)}
-
-    def take(self, message: Message) -> bool:
-        """Writes one piece. -> False when it does not fit: the copying must begin again."""
-        name, offset = str(message.get("name")), message.get("offset")
-        if name not in self._files.growing and name not in self._files.rewritten:
-            return True  # a node may write nothing else here
-        path = self._root / name
-        try:
-            data = base64.b64decode(str(message.get("data")))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def _read(self, name: str, end: int | None) -> Iterator[Message]:
+        with contextlib.suppress(OSError):
+            fd = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                if offset is not None:
-                    if os.fstat(fd).st_size != offset:
-                        return False
-                    # What was dropped there before it was copied is a hole here, too.
-                    offset = int(message.get("pad") or offset)
-                    pad_to(fd, offset)
-                while data:
-                    written = os.pwrite(fd, data, offset or 0)
-                    data, offset = data[written:], (offset or 0) + written
+                yield from self._grown(fd, name, end) if is_growing(name) else self._new(fd, name)
             finally:
                 os.close(fd)
-        except (OSError, ValueError) as error:
-            if not self._is_troubled:
-                log_line(f"{path} cannot be written: {error}")
-            self._is_troubled = True
-            return False
-        self._is_troubled = False
-        return True
 
-
-def pad_to(fd: int, size_bytes: int) -> None:
-    """Makes a file longer by a hole. Raises `OSError`."""
-    if os.fstat(fd).st_size < size_bytes:
-        os.ftruncate(fd, size_bytes)
-
-
-def _message(name: str, data: bytes, offset: int | None, pad: int | None = None) -> Message:
-    text = base64.b64encode(data).decode("ascii")
-    message: Message = {"type": "file", "name": name, "offset": offset, "data": text}
-    return message if pad in (None, offset) else {**message, "pad": pad}
-
-
-def _read_grown(path: Path, offset: int) -> tuple[int, bytes]:
-    """Where data goes on, and some of it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return offset, b""
-    try:
+    def _grown(self, fd: int, name: str, end: int | None) -> Iterator[Message]:
+        offset = self._known.get(name, [0, 0])[0]
         start = data_offset(fd, offset)
-        return start, os.pread(fd, CHUNK_BYTES, start)
-    except OSError:
-        return offset, b""
+        limit = CHUNK_BYTES if end is None else min(CHUNK_BYTES, max(0, end - start))
+        data = os.pread(fd, limit, start)
+        self.is_behind = self.is_behind or len(data) == CHUNK_BYTES
+        if data or start > offset or name not in self._known:
+            self._known[name] = [start + len(data), 0]
+            yield {"type": "file", "name": name, "offset": offset, "start": start, "data": data}
+
+    def _new(self, fd: int, name: str) -> Iterator[Message]:
+        """A file that was replaced by renaming stays as it was while it is open."""
+        status = os.fstat(fd)
+        mark = [status.st_size, status.st_mtime_ns]
+        if name.endswith(HEARTBEAT):
+            # Rewritten in place, maybe twice within one tick of the file system's clock.
+            data = os.pread(fd, CHUNK_BYTES, 0)
+            if data == self._heartbeats.get(name, b""):
+                return
+            self._heartbeats[name] = data
+        elif mark == self._known.get(name):
+            return
+        position, is_last = 0, False
+        while not is_last:
+            data = os.pread(fd, CHUNK_BYTES, position)
+            is_last = len(data) < CHUNK_BYTES
+            part: Message = {"type": "file", "name": name, "part": position, "data": data}
+            yield {**part, "changed_ns": mark[1]} if is_last else part
+            position += len(data)
+        self._known[name] = mark
+
+
+class FileCopy:
+    """Here: writes below `root` what `node` sends. One thread may use it.
+
+    Without `names`, the whole run directory. `translate`: files that are changed on their way.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        root: Path,
+        names: tuple[str, ...] | None = None,
+        translate: Mapping[str, Callable[[bytes], bytes]] | None = None,
+    ) -> None:
+        self._node = node
+        self._root = root
+        self._names = names
+        self._translate = translate or {}
+
+    def known(self) -> Known:
+        """What is here already."""
+        found: Known = {name: [0, 0] for name in self._names or ()}
+        for name in names_below(self._root) if self._names is None else self._names:
+            with contextlib.suppress(OSError):
+                status = os.stat(self._root / name)
+                found[name] = [status.st_size, 0 if is_growing(name) else status.st_mtime_ns]
+        return found
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[Message]:
+        """For `FileSource.of_request`, which has to answer before the block ends."""
+        # A file that the node sees only when it shares this folder: nothing must be copied then.
+        witness = self._root / f".witness-{secrets.token_hex(8)}"
+        self._root.mkdir(parents=True, exist_ok=True)
+        witness.touch()
+        try:
+            yield {"known": self.known(), "witness": witness.name}
+        finally:
+            witness.unlink(missing_ok=True)
+
+    def write_chunk(self, message: Message) -> None:
+        """Writes one `file` message. After `NodeError`, copying starts again from `known`."""
+        name, data = message.get("name"), message.get("data")
+        if not isinstance(name, str) or not isinstance(data, bytes):
+            raise NodeError(self._node, "it sent a damaged file message")
+        is_ours = is_copied(name) if self._names is None else name in self._names
+        if not is_ours or ".." in PurePosixPath(name).parts:
+            return  # a node may write no other files here
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if "part" in message:
+                self._write_part(path, name, message, data)
+            else:
+                self._append(path, message, data)
+        except (OSError, ValueError) as error:
+            raise NodeError(self._node, f"{path} cannot be written: {error}") from error
+
+    def _append(self, path: Path, message: Message, data: bytes) -> None:
+        offset, start = _number(message, "offset"), _number(message, "start")
+        with _opened(path) as fd:
+            if os.fstat(fd).st_size != offset:
+                raise OSError(f"what came starts at {offset}, the file ends elsewhere")
+            if start > offset:
+                os.ftruncate(fd, start)  # what a log's limit dropped there is a hole here too
+            _write(fd, data, start)
+
+    def _write_part(self, path: Path, name: str, message: Message, data: bytes) -> None:
+        position, is_last = _number(message, "part"), "changed_ns" in message
+        if name.endswith(HEARTBEAT) and not position:
+            with _opened(path) as fd:
+                _write(fd, data, 0)
+            return
+        aside = path.with_name(f".{path.name}.part")
+        if position != (_size(aside) if position else 0):
+            raise OSError(f"what came starts at {position}, the file ends elsewhere")
+        with _opened(aside, 0 if position else os.O_TRUNC) as fd:
+            _write(fd, data, position)
+        if is_last:
+            if name in self._translate:
+                aside.write_bytes(self._translate[name](aside.read_bytes()))
+            changed_ns = _number(message, "changed_ns")
+            os.utime(aside, ns=(changed_ns, changed_ns))
+            os.replace(aside, path)
+
+
+def _number(message: Message, key: str) -> int:
+    value = message.get(key)
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{key} is {value!r:.40}")
+    return value
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = 0) -> Iterator[int]:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o644)
+    try:
+        yield fd
     finally:
         os.close(fd)
 
 
-def _read(path: Path, offset: int, limit: int) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.pread(fd, limit, offset)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+def _write(fd: int, data: bytes, position: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, position)
+        data, position = data[written:], position + written
 
 
 def _size(path: Path) -> int:

@@ -27,7 +27,7 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.process.daemon import ReportReady, run_daemon
 from launcher.process.log import log_line
 from launcher.remote.node_client import NodeClient
-from launcher.remote.tree_sync import TreeCopy
+from launcher.remote.sync import FileCopy
 from launcher.runs import delegated
 from launcher.store import atomic, log_limit
 from launcher.store import run as run_files
@@ -50,7 +50,9 @@ class Copying:
         self._paths = paths
         self._client = client
         self._home = home
-        self._copy = TreeCopy(paths.root, {"profile.json": _profile_from_there})
+        self._copy = FileCopy(
+            home.node, paths.root, translate={"profile.json": _profile_from_there}
+        )
         self._stream: Any = None
         self._pinged = 0.0
         self._tries = 0
@@ -87,14 +89,13 @@ class Copying:
 
     def _follow(self) -> None:
         fields = {"root": self._home.root, "known": self._copy.known()}
-        stream, lines = self._client.open_stream("run_follow", SILENT_S, **fields)
+        stream, frames = self._client.open_stream("run_follow", SILENT_S, **fields)
         self._stream = stream
         try:
-            while (found := lines.read()) is not None:
-                for line in found:
-                    self._take(json.loads(line))
-                    if self.is_over:
-                        return
+            while (frame := frames.read()) is not None:
+                self._take(frame.message)
+                if self.is_over:
+                    return
             raise self._client.failed(stream, "the connection broke")
         finally:
             self._stream = None
@@ -103,8 +104,7 @@ class Copying:
     def _take(self, message: Message) -> None:
         kind = message.get("type")
         if kind == "file":
-            if not self._copy.take(message):
-                raise NodeError(self._home.node, f"{message.get('name')} does not fit to its copy")
+            self._copy.write_chunk(message)
         elif kind == "alive":
             if message.get("is_in_step"):
                 self._is_in_step()

@@ -9,12 +9,11 @@ never for the network.
 from __future__ import annotations
 
 import contextlib
-import json
-import secrets
 import select
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from launcher.core.text.codec import to_plain
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import log_line
-from launcher.remote.node_client import Lines, NodeClient
+from launcher.remote.frames import Frame, FrameReader
+from launcher.remote.node_client import NodeClient
 from launcher.remote.ssh import Stream
-from launcher.remote.sync import Copy, files_of
+from launcher.remote.sync import FileCopy, names_of
 from launcher.store.journal import read_lines
 
 PING_S = 1.0
@@ -56,7 +56,7 @@ class SshTransport:
         self._order = order
         self._here = here
         self._files = files
-        self._copy = Copy(here, files_of(order))
+        self._copy = FileCopy(order.node, here, names_of(order))
         self._wire: _Wire | None = None
         self._pending: Future[Channel] | None = None
         self._again_at = 0.0
@@ -109,19 +109,20 @@ class SshTransport:
         self._client.close()
 
     def _ask(self, operation: str, **fields: Any) -> Message:
-        reply = self._client.call(operation, self._copy.take, **self._request(), **fields)
+        with self._request() as request:
+            reply = self._client.call(operation, self._copy.write_chunk, **request, **fields)
         return self._client.raise_for_reply(reply)
 
-    def _request(self) -> Message:
-        # A file that only a folder shared with the node has too.
-        witness = f"agents/.witness-{secrets.token_hex(8)}"
-        return {
-            "root": self._order.root,
-            "node": self.node,
-            "attempt": self._order.attempt,
-            "token": self._order.token,
-            "copy": {**self._copy.request(), "witness": witness},
-        }
+    @contextlib.contextmanager
+    def _request(self) -> Iterator[Message]:
+        with self._copy.request() as copy:
+            yield {
+                "root": self._order.root,
+                "node": self.node,
+                "attempt": self._order.attempt,
+                "token": self._order.token,
+                "copy": copy,
+            }
 
     def _try_connect(self) -> Channel:
         try:
@@ -133,15 +134,9 @@ class SshTransport:
     def _open(self, operation: str, silent_s: float, **fields: Any) -> Channel:
         if self._wire is not None:
             self._wire.join()  # two must never write the same files
-        request = self._request()
-        witness = self._here / request["copy"]["witness"]
-        witness.parent.mkdir(parents=True, exist_ok=True)
-        witness.touch()
-        try:
-            stream, lines = self._client.open_stream(operation, silent_s, **request, **fields)
-            reply, rest = self._client.reply(stream, lines, self._copy.take)
-        finally:
-            witness.unlink(missing_ok=True)
+        with self._request() as request:
+            stream, frames = self._client.open_stream(operation, silent_s, **request, **fields)
+            reply = self._client.reply(stream, frames, self._copy.write_chunk)
         if not reply.get("ok"):
             stream.close()
             self._agent_alive = bool(reply.get("is_agent_alive", True))
@@ -149,7 +144,7 @@ class SshTransport:
         self._agent_alive = True
         stream.silent_after(SILENT_S)
         ours, theirs = socket.socketpair()
-        self._wire = _Wire(self, stream, lines, rest, theirs)
+        self._wire = _Wire(self, stream, frames, theirs)
         return Channel(ours)
 
     def ended(self, is_broken: bool) -> None:
@@ -157,8 +152,9 @@ class SshTransport:
         if is_broken:
             self._client.close()
 
-    def take_file(self, message: Message) -> bool:
-        return self._copy.take(message)
+    def write_file(self, message: Message) -> None:
+        """Raises `NodeError`."""
+        self._copy.write_chunk(message)
 
 
 class _Wire:
@@ -168,14 +164,12 @@ class _Wire:
         self,
         owner: SshTransport,
         stream: Stream,
-        lines: Lines,
-        first: list[bytes],
+        frames: FrameReader,
         sock: socket.socket,
     ) -> None:
         self._owner = owner
         self._stream = stream
-        self._lines = lines
-        self._first = first
+        self._frames = frames
         self._sock = sock
         self._pinged_s = 0.0
         self._is_leaving = False
@@ -195,32 +189,35 @@ class _Wire:
         self._reader.join()
 
     def _read(self) -> None:
-        lines: list[bytes] | None = self._first
-        # An OSError: the supervisor has let go of it.
-        with contextlib.suppress(OSError):
-            while lines is not None:
-                out = b"".join(line + b"\n" for line in lines if not self._keep(line))
-                if out:
-                    self._sock.sendall(out)
-                lines = self._lines.read()
-        self._stream.close()
-        self._owner.ended(not self._is_leaving)
-        _shut(self._sock)
+        try:
+            while (frame := self._frames.read()) is not None:
+                if not self._handle(frame):
+                    self._sock.sendall(frame.line + b"\n")
+        except NodeError as error:
+            # The next connection asks for the files from where they end here.
+            log_line(f"connection closed: {error}")
+        except OSError:
+            pass  # the supervisor closed its end
+        finally:
+            self._stream.close()
+            self._owner.ended(not self._is_leaving)
+            _shut(self._sock)
 
-    def _keep(self, line: bytes) -> bool:
-        """Takes what is not the supervisor's: files, and answers to pings."""
-        if line.startswith(b'{"type":"file"'):
-            if not self._owner.take_file(json.loads(line)):
-                # The next connection asks for the files from where they end here.
-                raise OSError("a file has a hole")
-            return True
-        if b'"type":"pong"' in line:
-            answer, now_s = json.loads(line), time.time()
-            middle_s = (now_s + self._pinged_s) / 2
-            if now_s - self._pinged_s < PING_S:
-                self._owner.clock_ahead_s = float(answer.get("t", middle_s)) - middle_s
-            return True
-        return False
+    def _handle(self, frame: Frame) -> bool:
+        """Files, and answers to pings; the supervisor gets everything else."""
+        kind = frame.message.get("type")
+        if kind == "file":
+            self._owner.write_file(frame.message)
+        elif kind == "pong":
+            self._compare_clocks(frame.message.get("t"))
+        return kind in ("file", "pong")
+
+    def _compare_clocks(self, there_s: object) -> None:
+        now_s = time.time()
+        if not isinstance(there_s, (int, float)) or not -1e12 < there_s < 1e12:
+            raise NodeError(self._owner.node, "it sent a damaged pong")
+        if now_s - self._pinged_s < PING_S:
+            self._owner.clock_ahead_s = there_s - (now_s + self._pinged_s) / 2
 
     def _write(self) -> None:
         """Whole lines only, so that a ping never comes into the middle of one."""

@@ -32,7 +32,7 @@ def knows_others(lab):
 
 def copies(lab, root):
     """Name -> (here, there) of the files that a copy has."""
-    from launcher.remote.tree_sync import names_below
+    from launcher.remote.sync import names_below
 
     there = lab.node_file(root, "alpha", ".")
     names = [name for name in names_below(there) if name not in ("profile.json",)]

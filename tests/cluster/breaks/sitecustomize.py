@@ -5,7 +5,6 @@ and a copied log has a line twice and the one before it not at all. In a node ag
 sessions of their own are not seen, and one record of rank 2's metrics is lost.
 """
 
-import base64
 import dataclasses
 import sys
 
@@ -16,7 +15,11 @@ def break_supervisor():
     from launcher.store import event_log
     from launcher.supervisor import attempt
 
-    name_failure, add, take = attempt.name_failure, event_log.EventLog.add, sync.Copy.take
+    name_failure, add, take = (
+        attempt.name_failure,
+        event_log.EventLog.add,
+        sync.FileCopy.write_chunk,
+    )
 
     def name_wrong(deaths, ranks):
         return dataclasses.replace(name_failure(deaths, ranks), rank=0, node="alpha")
@@ -27,13 +30,13 @@ def break_supervisor():
 
     def take_wrong(self, message):
         if message.get("name") == "ranks/0003/log.txt":
-            data = base64.b64decode(message["data"]).replace(b"\nplain 7\n", b"\nplain 8\n")
-            message = {**message, "data": base64.b64encode(data).decode()}
-        return take(self, message)
+            data = message["data"].replace(b"\nplain 7\n", b"\nplain 8\n")
+            message = {**message, "data": data}
+        take(self, message)
 
     attempt.name_failure = name_wrong
     event_log.EventLog.add = add_most
-    sync.Copy.take = take_wrong
+    sync.FileCopy.write_chunk = take_wrong
 
 
 def break_agent():

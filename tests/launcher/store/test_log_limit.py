@@ -11,7 +11,7 @@ from launcher.agent.rank_log import RankLog
 from launcher.core.run.metrics import unpack
 from launcher.core.run.paths import RunPaths
 from launcher.reading.log import LogReader
-from launcher.remote.sync import Copy, Files, Source
+from launcher.remote.sync import FileCopy, FileSource
 from launcher.store.log_limit import MARK, LogLimit
 
 STEP = "epoch: [  0/  1], step:[{:5d}/99999], loss:[2.3/2.3], time:[1.0], wait:[0.1]\n"
@@ -40,9 +40,10 @@ def test_a_log_is_limited_while_it_is_written_and_read(paths, tmp_path):
     log = RankLog(0, rank)
     limit = LogLimit(paths.root, 1_000_000)
     early = LogReader(rank.log)
-    copy = Copy(tmp_path / "copy", Files(("log.txt",), ()))
-    source = Source(rank.log.parent, {"log.txt": 0}, ())
-    assert all(copy.take(message) for message in source.read())
+    copy = FileCopy("b", tmp_path / "copy", ("log.txt",))
+    source = FileSource(rank.log.parent, copy.known(), ("log.txt",))
+    for message in source.read():
+        copy.write_chunk(message)
     offset, count = 0, 3000
     for turn in range(10):
         grow(rank.log, turn * count, count)
@@ -84,8 +85,9 @@ def test_a_log_is_limited_while_it_is_written_and_read(paths, tmp_path):
     assert early.line_count == 2 * 10 * count
     assert early.lines(2 * 10 * count - 2, 1)[0].text == STEP.format(10 * count - 1).strip()
     # Whoever copies it later copies no zeros.
-    while messages := source.read():
-        assert all(copy.take(message) for message in messages)
+    while messages := list(source.read()):
+        for message in messages:
+            copy.write_chunk(message)
     there = tmp_path / "copy/log.txt"
     assert there.stat().st_size == size
     assert there.read_bytes()[-100_000:] == data[-100_000:]

@@ -1,0 +1,203 @@
+"""What a node sends: bytes between JSON lines, and every kind of damage."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+
+import pytest
+
+from launcher.core.plan.orders import NodeOrder
+from launcher.errors import NodeError
+from launcher.ipc.channel import MAX_MESSAGE_BYTES
+from launcher.remote import frames
+from launcher.remote.frames import FrameReader
+from launcher.remote.sync import FileCopy, FileSource
+from launcher.supervisor.ssh_transport import SshTransport, _Wire
+from tests.damage import damaged_frames
+
+FILE = {"type": "file", "name": "log.txt", "offset": 0, "start": 0, "data": b"a\nb\x00\xff\n"}
+
+
+class Pieces:
+    """A stream that gives its bytes in pieces of a length."""
+
+    def __init__(self, data, length=1 << 16):
+        self._data = data
+        self._length = length
+        self.is_closed = False
+
+    def read(self):
+        piece, self._data = self._data[: self._length], self._data[self._length :]
+        return piece
+
+    def write(self, data):
+        pass
+
+    def end_input(self):
+        pass
+
+    def close(self):
+        self.is_closed = True
+
+
+def reader(data, length=1 << 16):
+    return FrameReader("b", Pieces(b"hello\nmark\n" + data, length), "mark")
+
+
+def all_of(found):
+    read = []
+    while (frame := found.read()) is not None:
+        read.append(frame.message)
+    return read
+
+
+@pytest.mark.parametrize("length", [1, 3, 1000])
+def test_bytes_arrive_as_they_were_whatever_the_pieces(length):
+    reply = {"type": "reply", "ok": True}
+    data = frames.encode(FILE) + frames.encode(reply) + frames.encode({**FILE, "data": b""})
+    first, second, third = all_of(reader(data, length))
+    assert (first["data"], third["data"]) == (FILE["data"], b"")
+    assert second == reply
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]\n",
+        b'{"type":"fi\n',
+        b"[" * 100_000 + b"\n",
+        b'{"type":"file","body_bytes":"1"}\n',
+        b'{"type":"file","body_bytes":-1}\n',
+        b'{"type":"file","body_bytes":true}\n',
+        b'{"type":"file","body_bytes":99999999999}\n',
+        b"x" * (MAX_MESSAGE_BYTES + 2),
+    ],
+)
+def test_a_damaged_message_is_an_error_that_names_the_node(line):
+    with pytest.raises(NodeError, match="b: it sent a damaged message"):
+        all_of(reader(line))
+
+
+def test_a_login_shell_without_end_is_an_error():
+    with pytest.raises(NodeError, match="1 MiB"):
+        FrameReader("b", Pieces(b"x" * (2 << 20)), "mark").read()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": None},
+        {"data": "text"},
+        {"offset": "0"},
+        {"offset": 7},
+        {"start": 1 << 70},
+        {"part": -1},
+        {"part": 0, "changed_ns": "x"},
+        {"name": "nul\0.log"},
+    ],
+)
+def test_a_damaged_file_message_writes_nothing(tmp_path, changed):
+    copy = FileCopy("b", tmp_path / "run")
+    with pytest.raises(NodeError):
+        copy.write_chunk({**FILE, **changed})
+    assert not (tmp_path / "run/log.txt").exists() or not (tmp_path / "run/log.txt").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../x.log", "/tmp/x.log", "a/../../x.log", "link.json"])
+def test_a_node_writes_only_files_of_its_run(tmp_path, name):
+    FileCopy("b", tmp_path / "run").write_chunk({**FILE, "name": name})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_is_equal_and_continues_where_it_ended(tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    (there / "attempts").mkdir(parents=True)
+    (there / "run.json").write_text("{}")
+    (there / "events.jsonl").write_bytes(b"1\n")
+    (there / "attempts/a.log").write_bytes(b"x" * 600_000)
+    (there / "link.json").write_text("not copied")
+    for _ in range(2):
+        copy = FileCopy("b", here)
+        source = FileSource(there, copy.known())
+        while messages := list(source.read()):
+            for message in messages:
+                copy.write_chunk(message)
+        with (there / "attempts/a.log").open("ab") as log:
+            log.write(b"more\n")
+        (there / "run.json").write_text('{"new": 1}')
+    assert (here / "attempts/a.log").read_bytes() == b"x" * 600_000 + b"more\n"
+    assert (here / "run.json").read_text() == '{"new": 1}'
+    assert (here / "events.jsonl").read_bytes() == b"1\n"
+    assert not (here / "link.json").exists()
+
+
+def wire(tmp_path, data):
+    order = NodeOrder("run", 1, "b", "token", str(tmp_path), "python", (), "stop")
+    ours, theirs = socket.socketpair()
+    stream = Pieces(b"mark\n" + data)
+
+    class Client:
+        label = "b"
+
+        def close(self):
+            pass
+
+    transport = SshTransport(Client(), order, tmp_path)
+    return _Wire(transport, stream, FrameReader("b", stream, "mark"), theirs), ours, stream
+
+
+def ends(sock):
+    sock.settimeout(10)
+    data = b""
+    while piece := sock.recv(1 << 16):
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"file"',
+        b'{"type":"file"}\n',
+        b'{"type":"pong","t":"abc"}\n',
+        b'{"type":"pong","t":1e999}\n',
+        b'{"type":"pong","t":' + b"9" * 400 + b"}\n",
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_a_damaged_line_ends_the_link_and_not_only_its_thread(tmp_path, line):
+    """Before, the reader thread died and the link counted as open."""
+    _, ours, stream = wire(tmp_path, b'{"type":"rank_started"}\n' + line)
+    assert ends(ours) == b'{"type":"rank_started"}\n'
+    assert stream.is_closed
+    ours.close()
+
+
+def test_no_damage_leaves_a_link_open(tmp_path):
+    samples = [
+        b'{"type":"file","name":"log.txt","offset":0,"start":0,"body_bytes":3}',
+        json.dumps({"type": "pong", "t": time.time()}).encode(),
+        b'{"type":"rank_exited","rank":1,"code":0}',
+    ]
+    for frame in damaged_frames(samples, 300, seed=1):
+        _, ours, stream = wire(tmp_path, frame + b"\n" + b"abc")
+        ends(ours)
+        assert stream.is_closed
+        ours.close()
+
+
+def test_every_damaged_frame_is_read_or_refused():
+    samples = [
+        b'{"type":"file","name":"log.txt","offset":0,"start":0,"body_bytes":3}',
+        b'{"type":"reply","ok":true,"facts":{"a":[1,2]}}',
+    ]
+    refused = 0
+    for frame in damaged_frames(samples, 5000, seed=2):
+        with contextlib.suppress(NodeError):
+            all_of(reader(frame + b"\nabc\n{}\n"))
+            refused -= 1
+        refused += 1
+    assert refused > 1000

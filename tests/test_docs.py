@@ -1,4 +1,4 @@
-"""What the pages show can be typed, links lead somewhere, and docs/cli.md is fresh."""
+"""Commands and links of the pages work, and docs/cli.md is up to date."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import effnet.__main__
 import launcher.cli.app
 import tui.__main__
 from launcher.client import list_profiles
+from launcher.core.run.events import FailureKind
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -188,3 +189,42 @@ def test_the_command_reference_is_fresh_and_needs_no_mindspore() -> None:
         env=environment,
     )
     assert done.returncode == 0, done.stderr
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+PATHS = {
+    text.partition("\n")[0]: text
+    for text in ARCHITECTURE.split("## Three paths through the code")[1].split("\n### ")[1:]
+}
+
+
+def test_there_are_three_paths() -> None:
+    assert len(PATHS) == 3
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_names_existing_files_once_each(name: str) -> None:
+    shared, steps = re.split(r"(?=^1\. )", PATHS[name], maxsplit=1, flags=re.MULTILINE)
+    listed = re.findall(r"^(\d+)\. `([\w/]+\.py)`", steps, re.MULTILINE)
+    assert [int(number) for number, _ in listed] == list(range(1, len(listed) + 1))
+    files = re.findall(r"`((?:launcher|tui|effnet)/[\w/]+\.py)`", shared)
+    assert files, "files that both ends share"
+    files += [file for _, file in listed]
+    assert sorted(files) == sorted(set(files))
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_every_package_is_in_the_architecture() -> None:
+    packages = {
+        str(file.parent.relative_to(ROOT))
+        for program in ("launcher", "tui", "effnet")
+        for file in (ROOT / program).glob("*/__init__.py")
+    }
+    named = set(re.findall(r"^\| `([\w/]+)` \|", ARCHITECTURE, re.MULTILINE))
+    assert packages - named == set()
+
+
+def test_every_kind_of_failure_is_in_troubleshooting() -> None:
+    page = (ROOT / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^### `failed: (\w+)`$", page, re.MULTILINE))
+    assert named == {kind.value for kind in FailureKind}

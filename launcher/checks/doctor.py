@@ -20,7 +20,7 @@ from launcher.remote import ssh
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.node_client import clients_of
 
-HERE = Node(address="127.0.0.1", name="this machine", slots=1)
+HERE = Node(address="127.0.0.1", name="this-machine", slots=1)
 
 
 def visit(

@@ -54,7 +54,7 @@ def doctor(
         if not as_json:
             console.print(printable(line), markup=False, soft_wrap=True)
 
-    names = [node.label for node in found.nodes] if found is not None else ["this machine"]
+    names = [node.label for node in found.nodes] if found is not None else ["this-machine"]
     show = columns(console, "libcusolver.so.11", names, quiet=quiet)
     rows = client.doctor(
         found,

@@ -59,11 +59,11 @@ def report(error: LaunchError) -> None:
     from launcher.cli.output.console import errors
 
     console = errors()
-    console.print(f"error: {error.message}", style="bold red", markup=False, highlight=False)
+    console.print(f"error: {error.message}", style="bold red")
     for problem in error.problems if isinstance(error, InvalidError) else ():
-        console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {problem}", soft_wrap=True)
     if error.hint:
-        console.print(error.hint, markup=False, highlight=False, soft_wrap=True)
+        console.print(error.hint, soft_wrap=True)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from launcher.core.run.report import Progress, parse
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.curves import Curves
-from launcher.reading.growing import GrowingLines, read_range
+from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
@@ -36,6 +36,7 @@ class RunReader:
         self.paths = RunPaths(root)
         self.info: RunInfo | None = None
         self.state = RunState()
+        self._info_mark: FileMark | None = None
         self._events = GrowingLines(self.paths.events)
         self._files: dict[int, RankFiles] = {}
         self._files_of_attempt = 0
@@ -61,7 +62,9 @@ class RunReader:
 
     def poll_state(self) -> RunState:
         """The state alone: reads the new events and no rank's files."""
-        if self.info is None:
+        changed = mark(self.paths.run)
+        if self.info is None or changed != self._info_mark:
+            self._info_mark = changed
             self.info = parse_run_info(read_range(self.paths.run, 0, living.LIMIT_BYTES))
         is_new, lines = self._events.poll()
         if is_new:
@@ -164,6 +167,7 @@ class RunReader:
             is_supervised=self._is_supervised,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
+            info=self.info,
         )
         if attempt is None:
             return known

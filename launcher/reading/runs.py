@@ -59,8 +59,10 @@ class RunList:
         for root in roots:
             reader = self._readers.setdefault(root, RunReader(root))
             known = self._known.get(root)
-            before = reader.state
-            if reader.poll_state() is not before or known is None or not known.status.is_over:
+            before = reader.state, reader.info
+            reader.poll_state()
+            is_new = before[0] is not reader.state or before[1] is not reader.info
+            if is_new or known is None or not known.status.is_over:
                 self._known[root] = summary_of(reader.poll(now_s))
         return sorted(self._known.values(), key=_newest_first)
 

@@ -9,6 +9,7 @@ from enum import Enum
 from launcher.core.run.events import Failure
 from launcher.core.run.fold import RunState, RunStatus
 from launcher.core.run.heartbeat import Phase
+from launcher.core.run.info import RunInfo
 
 
 class RankStatus(str, Enum):
@@ -90,6 +91,7 @@ class RunSnapshot:
     world_size: int = 0
     ranks: tuple[RankSnapshot, ...] = ()
     created_s: float | None = None
+    info: RunInfo | None = None
     started_s: float | None = None
     ended_s: float | None = None
     epoch: int | None = None

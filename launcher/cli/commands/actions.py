@@ -62,7 +62,7 @@ def start(
         print_json(following.summary(reader))
         raise typer.Exit(code)
     console = screen()
-    console.print(f"run {run}", markup=False)
+    console.print(f"run {run}")
     if follow:
         raise typer.Exit(following.follow(reader, console))
     raise typer.Exit(following.wait_until_up(reader, console))
@@ -160,12 +160,12 @@ def resume(
     console = screen()
     if not as_json:
         for skipped in choice.skipped:
-            console.print(f"skipped {skipped.path}: {skipped.why}", markup=False)
+            console.print(f"skipped {skipped.path}: {skipped.why}")
         lost = f", {choice.steps_lost} steps are lost" if choice.steps_lost else ""
         where = f"{choice.path}, step {choice.step}{lost}" if choice.path else "from the beginning"
-        console.print(f"{where}: {choice.why}", markup=False)
+        console.print(f"{where}: {choice.why}")
         if choice.copied_to:
-            console.print(copied_text(choice, dry_run), markup=False)
+            console.print(copied_text(choice, dry_run))
     if dry_run:
         code = 0 if choice.path else 5
     elif follow and not as_json:

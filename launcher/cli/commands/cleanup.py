@@ -41,7 +41,7 @@ def clean(
     count = sum(len(item.strays) for item in found.values())
     for label, item in found.items():
         if item.trouble:
-            errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow", markup=False)
+            errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow")
     if count and not yes and not as_json:
         _show(found)
         if not sys.stdin.isatty() or not typer.confirm("End these?"):
@@ -82,12 +82,12 @@ def prune(
         roots = [item.path for item in over[keep:]]
     if roots and not yes:
         for root in roots:
-            screen().print(root, markup=False)
+            screen().print(root)
         if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
             raise typer.Exit(4)
     removed, trouble = client.prune(roots, here_only=here)
     for text in trouble:
-        errors().print(text, style="yellow", markup=False)
+        errors().print(text, style="yellow")
     if as_json:
         print_json({"removed": removed})
     else:

@@ -52,7 +52,7 @@ def doctor(
     def on_fix(line: str) -> None:
         fixed.append(line)
         if not as_json:
-            console.print(printable(line), markup=False, soft_wrap=True)
+            console.print(printable(line), soft_wrap=True)
 
     names = [node.label for node in found.nodes] if found is not None else ["this-machine"]
     show = columns(console, "libcusolver.so.11", names, quiet=quiet)
@@ -71,7 +71,7 @@ def doctor(
         names = list(dict.fromkeys(row.check for row in red))
         can_fix = "; --fix mends some" if any(row.fix for row in red) and not fix else ""
         text = f"{len(red)} of {len(rows)} are missing: {', '.join(names)}{can_fix}"
-        console.print(text, style="red", markup=False)
+        console.print(text, style="red")
     else:
-        console.print(f"all is there: {len(rows)} looked at", style="green", markup=False)
+        console.print(f"all is there: {len(rows)} looked at", style="green")
     raise typer.Exit(CANNOT_BE_USED if red else 0)

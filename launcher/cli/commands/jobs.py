@@ -92,11 +92,11 @@ def _run(run: str, request: JobRequest, detach: bool, as_json: bool) -> None:
         print_json({"job": job, "exit_code": done.exit_code, "result": done.result})
     elif done.exit_code == 0:
         for key, value in (done.result or {}).items():
-            console.print(f"{key}: {value}", markup=False)
+            console.print(f"{key}: {value}")
     else:
         how = "killed" if done.exit_code is None else f"exit code {done.exit_code}"
         console.print(f"{request.kind} failed, {how}", style="bold red")
         for line in reader.job_log(job).tail(LAST_LINES).lines:
-            console.print(line.text, markup=False)
-        console.print(f"log: {reader.paths.job(job).log}", style="dim", markup=False)
+            console.print(line.text)
+        console.print(f"log: {reader.paths.job(job).log}", style="dim")
     raise typer.Exit(0 if done.exit_code == 0 else 1)

@@ -59,7 +59,7 @@ def preflight(
     def on_fix(line: str) -> None:
         fixed.append(line)
         if not as_json:
-            console.print(f"fix: {line}", markup=False, soft_wrap=True)
+            console.print(f"fix: {line}", soft_wrap=True)
 
     rows = client.preflight(
         found,
@@ -74,7 +74,7 @@ def preflight(
     if as_json:
         print_json({"ok": not red, "rows": rows, "ignored": ignored, "fixed": fixed})
     else:
-        console.print(summary(rows, red, profile), style="red" if red else "green", markup=False)
+        console.print(summary(rows, red, profile), style="red" if red else "green")
     raise typer.Exit(CANNOT_BE_USED if red else 0)
 
 
@@ -101,9 +101,9 @@ def columns(
         place = f"{row.node:<{nodes}}  " if named else ""
         style = STYLES[row.state.value]
         line = f"{MARKS[row.state.value]} {row.check:<{checks}}  {place}{_printable(row.text)}"
-        console.print(line, style=style, markup=False, soft_wrap=True)
+        console.print(line, style=style, soft_wrap=True)
         if row.hint and row.state in (RowState.FAILED, RowState.WARNING):
-            console.print(f"  → {_printable(row.hint)}", markup=False, soft_wrap=True)
+            console.print(f"  → {_printable(row.hint)}", soft_wrap=True)
 
     return show
 

@@ -82,17 +82,17 @@ def check(
         entries = [entry for entry in client.list_profiles() if entry.own]
     if not entries:
         where = client.user_profiles_directory()
-        screen().print(f"there is no profile of your own in {where}", markup=False, soft_wrap=True)
-        screen().print("`effnet-launch profiles new NAME` makes one", markup=False)
+        screen().print(f"there is no profile of your own in {where}", soft_wrap=True)
+        screen().print("`effnet-launch profiles new NAME` makes one")
     wrong = False
     for entry in entries:
         problems = entry.errors
         if entry.profile is not None:
             problems = client.check_settings(entry.profile, name=entry.path)
         for problem in problems:
-            errors().print(problem, markup=False, soft_wrap=True)
+            errors().print(problem, soft_wrap=True)
         if not problems:
-            screen().print(f"{entry.path}: ok", markup=False)
+            screen().print(f"{entry.path}: ok")
         wrong = wrong or bool(problems)
     if wrong:
         raise typer.Exit(2)

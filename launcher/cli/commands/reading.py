@@ -182,12 +182,12 @@ def open_supervised(run: str) -> RunReader:
     except LaunchError as error:
         # To look at a run must work even where it cannot be owned (another user's, a full disk).
         if reader.link() is None:
-            errors().print(f"nobody supervises it: {error.message}", style="yellow", markup=False)
+            errors().print(f"nobody supervises it: {error.message}", style="yellow")
     link = reader.link()
     if link is not None and link.trouble:
         since = time.strftime("%H:%M:%S", time.localtime(link.time_s))
         text = f"{link.node} can't be reached since {since}, what is here is older: {link.trouble}"
-        errors().print(text, style="yellow", markup=False)
+        errors().print(text, style="yellow")
     return reader
 
 

@@ -126,7 +126,7 @@ def _show(findings: Iterable[Finding], as_json: bool) -> None:
     else:
         for finding in found:
             style = "red" if finding.is_error else "yellow"
-            screen().print(str(finding), style=style, markup=False)
+            screen().print(str(finding), style=style)
         if not found:
             screen().print("ok: nothing found")
     if any(finding.is_error for finding in found):

@@ -160,7 +160,7 @@ def print_event(line: bytes, console: Console) -> None:
         stamp = time.strftime("%H:%M:%S", time.localtime(float(event.get("t", 0.0))))
     except (ValueError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError):
         return
-    console.print(f"{stamp} {event_text(event)}", markup=False, soft_wrap=True)
+    console.print(f"{stamp} {event_text(event)}", soft_wrap=True)
 
 
 def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:

@@ -35,6 +35,7 @@ class RunSummary:
     eta_s: float | None
     loss: float | None
     data_s: float | None
+    note: str = ""
 
     @property
     def is_living(self) -> bool:
@@ -134,6 +135,7 @@ def summary_of(snapshot: RunSnapshot) -> RunSummary:
         eta_s=snapshot.eta_s,
         loss=snapshot.loss,
         data_s=snapshot.data_s,
+        note="" if snapshot.info is None else snapshot.info.start.note,
     )
 
 

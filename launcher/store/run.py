@@ -42,6 +42,7 @@ def edited(run: StoredRun, request: ResumeRequest, profile: Profile | None) -> S
         start,
         settings=tuple(settings.items()),
         data_path=request.data_path or start.data_path,
+        note=request.note or start.note,
     )
     return replace(run, profile=profile or run.profile, info=replace(run.info, start=start))
 

@@ -38,6 +38,7 @@ def runs(
         number,
         plain_table,
         print_json,
+        printable,
         screen,
         status_text,
     )
@@ -47,7 +48,8 @@ def runs(
     if as_json:
         print_json(found)
         return
-    table = plain_table("run", "status", "ranks>", "attempt>", "steps>", "done>", "loss>", "left>")
+    columns = ("run", "status", "ranks>", "attempt>", "steps>", "done>", "loss>", "left>", "note*")
+    table = plain_table(*columns)
     for run in found:
         table.add_row(
             run.run,
@@ -58,6 +60,7 @@ def runs(
             "–" if run.progress is None else f"{run.progress:.0%}",
             number(run.loss),
             duration(run.eta_s) if run.is_living else "–",
+            printable(run.note),
         )
     screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")
 
@@ -73,7 +76,7 @@ def status(
     effnet-launch status local-cpu-20260102 --json
     """
     from launcher.cli.output import follow
-    from launcher.cli.output.console import failure_card, print_json, screen
+    from launcher.cli.output.console import failure_card, print_json, printable, screen
 
     reader = open_supervised(run)
     snapshot = reader.poll()
@@ -82,6 +85,8 @@ def status(
         return
     console = screen()
     console.print(follow.picture(snapshot, is_live=False))
+    if snapshot.info is not None and snapshot.info.start.note:
+        console.print(f"note: {printable(snapshot.info.start.note)}")
     if snapshot.failure is not None:
         console.print(failure_card(snapshot.failure, snapshot.run))
 

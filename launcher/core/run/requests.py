@@ -67,6 +67,7 @@ SET = "key of the training configuration; repeatable"
 IGNORE = "continue although this check failed: CHECK or CHECK@NODE; repeatable"
 NO_PREFLIGHT = "do not check the nodes first"
 DATA_ALIASES = ("--dataset_path",)
+NOTE = "why this run was made; shown by `runs` and `status`"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class StartRequest(Request):
     )
     ignore: tuple[str, ...] = _option((), "--ignore", IGNORE, metavar="CHECK")
     preflight: bool = _option(True, "--no-preflight", NO_PREFLIGHT)
+    note: str = _option("", "--note", NOTE, metavar="TEXT")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class ResumeRequest(Request):
     )
     ignore: tuple[str, ...] = _option((), "--ignore", IGNORE, metavar="CHECK")
     preflight: bool = _option(True, "--no-preflight", NO_PREFLIGHT)
+    note: str = _option("", "--note", NOTE, metavar="TEXT")
 
 
 @dataclass(frozen=True)

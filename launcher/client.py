@@ -114,6 +114,7 @@ __all__ = [
     "resume",
     "resume_choice",
     "runs_directory",
+    "set_note",
     "start",
     "start_job",
     "stop",
@@ -321,6 +322,11 @@ def stop_job(run: Run, job: str) -> None:
 def wait_for_job(run: Run, job: str) -> JobState:
     """Returns when the job is over. Raises LaunchError when its end will never be known."""
     return _handle(run).wait_for_job(job)
+
+
+def set_note(run: Run, note: str) -> None:
+    """Changes why the run was made (``snapshot.info.start.note``). Raises LaunchError."""
+    _handle(run).set_note(note)
 
 
 def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dict[str, Found]:

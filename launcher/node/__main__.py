@@ -143,6 +143,7 @@ ELSEWHERE = {
     "run_choice": "runs:choice",
     "run_job": "runs:job",
     "run_job_stop": "runs:job_stop",
+    "run_note": "runs:note",
     "run_delete": "runs:delete",
     "run_follow": "runs:follow",
     "run_remove": "cleanup:remove_run",

@@ -104,6 +104,12 @@ def job_stop(request: Message) -> int:
     return 0
 
 
+def note(request: Message) -> int:
+    _run(request).set_note(str(request["note"]))
+    stdio.reply(ok=True)
+    return 0
+
+
 def delete(request: Message) -> int:
     run = _run(request)
     if run.root.is_dir():

@@ -137,6 +137,10 @@ class Run(ABC):
         then the folder here stays, so that it can be tried again.
         """
 
+    @abstractmethod
+    def set_note(self, note: str) -> None:
+        """Changes why the run was made. Raises `LaunchError`."""
+
     def connect(self, *, is_new: bool = False) -> None:  # noqa: B027 nothing to do for a local run
         """Brings the copy of a delegated run up to date and keeps it so. Raises `LaunchError`.
 

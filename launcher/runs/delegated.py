@@ -219,6 +219,10 @@ class DelegatedRun(Run):
             self.call("run_delete")
         prune.remove(self.root)
 
+    def set_note(self, note: str) -> None:
+        self.call("run_note", note=note)
+        self.connect(is_new=True)
+
     def connect(self, *, is_new: bool = False) -> None:
         deadline = time.monotonic() + LEAVE_LIMIT_S
         while is_new or not self.state().status.is_over:

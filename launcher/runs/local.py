@@ -77,6 +77,9 @@ class LocalRun(Run):
     def delete(self, *, here_only: bool = False) -> None:
         prune.delete_run(self.root, here_only=here_only)
 
+    def set_note(self, note: str) -> None:
+        run_files.write_note(self.root, note)
+
     def _edited(
         self, request: ResumeRequest, profile: Profile | None
     ) -> tuple[StoredRun, StoredRun]:

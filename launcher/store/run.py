@@ -62,6 +62,22 @@ def write_edited(run: StoredRun) -> None:
         raise LaunchError(f"the run directory cannot be written: {error}") from error
 
 
+def write_note(root: Path, note: str) -> None:
+    """Changes why the run was made. Raises `LaunchError`."""
+    run = load(root)
+    try:
+        write_file(run.paths.run, run.info.with_note(note).to_json())
+        before = json.loads(run.paths.before_edit.read_text())
+        info = parse_run_info(before["run"])
+        if info is not None:
+            edited = {**before, "run": info.with_note(note).to_json()}
+            write_file(run.paths.before_edit, json.dumps(edited) + "\n")
+    except FileNotFoundError:
+        return  # no resume has edited the run
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LaunchError(f"the run directory cannot be written: {error}") from error
+
+
 def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
     """After an attempt with edited settings: they stay, or the run is again what it was before.
 

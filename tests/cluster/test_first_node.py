@@ -57,6 +57,8 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
     result = json.loads(lab.command("export", root.name, "--name", "b2", "--json").stdout)
     assert result["result"]["path"] == str(root / "export/b2.onnx")
     assert (root / "export/b2.onnx").read_bytes() == b"onnx"
+    assert lab.command("note", root.name, "changed from here").returncode == 0
+    lab.until(lambda: "changed from here" in lab.command("status", root.name).stdout)
     done = lab.command("stop", root.name)
     assert "stopped" in done.stdout, done.stdout + done.stderr
     lab.nothing_left()

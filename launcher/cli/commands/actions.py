@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
     app.command()(stop)
     app.command()(resume)
+    app.command()(note)
 
 
 @options.with_request(StartRequest)
@@ -175,6 +176,19 @@ def resume(
     if as_json:
         print_json({"choice": choice, **following.summary(reader)})
     raise typer.Exit(code)
+
+
+def note(
+    run: Annotated[str, options.RUN],
+    text: Annotated[str, typer.Argument(help="the new note; an empty one removes it")],
+) -> None:
+    """Change why a run was made, as shown by `runs` and `status`.
+
+    effnet-launch note latest "lower learning rate, node-b replaced"
+    """
+    from launcher import client
+
+    client.set_note(run, text)
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:

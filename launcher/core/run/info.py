@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from launcher.core.run.requests import StartRequest
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
@@ -24,6 +24,9 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     start: StartRequest = StartRequest()
+
+    def with_note(self, note: str) -> RunInfo:
+        return replace(self, start=replace(self.start, note=note))
 
     def to_json(self) -> str:
         """The text of ``run.json``."""

@@ -30,6 +30,9 @@ def test_a_note_of_a_start_is_kept_by_a_resume_unless_it_has_its_own(lab) -> Non
     assert runs.poll()[0].note == "try [/] a lower rate"
     request = client.ResumeRequest(note="node-b was repaired", preflight=False)
     client.resume(root, request)
+    assert lab.command("note", name, "node-b has a new disk").returncode == 0
+    assert notes(lab, name) == ("node-b has a new disk",) * 2
+    assert lab.command("note", name, "node-b was repaired").returncode == 0
     lab.wait_for(root, "attempt_finished")
     assert notes(lab, name) == ("node-b was repaired",) * 2
     assert runs.poll()[0].note == "node-b was repaired"

@@ -67,6 +67,15 @@ def changed(node: str, host: str, expected: bytes, got: bytes) -> HostKeyError:
     )
 
 
+def revoked(node: str, host: str, key: bytes) -> HostKeyError:
+    """A host whose key known_hosts marks as `@revoked`."""
+    return HostKeyError(
+        node,
+        f"the host key of {host} is revoked in known_hosts: {fingerprint(key)}",
+        "Somebody may have copied it: give the machine a new host key.",
+    )
+
+
 def _ssh_words(host: str) -> str:
     if host.startswith("["):
         address, _, port = host[1:].partition("]:")

@@ -1,32 +1,30 @@
-"""SSH through paramiko, and the only module that knows it.
+"""SSH through paramiko; only this module and `ssh_login` know it.
 
 `connect(node)` gives a `Connection`, which runs argument lists. What a user has in ~/.ssh/config
-(HostName, User, Port, IdentityFile, IdentitiesOnly, ProxyJump) holds
-where the profile says nothing; keys come from files and the agent. There are no passwords here.
+(as `ssh -G` reports it) holds where the profile says nothing; keys come from files and the agent.
+There are no passwords here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import logging
 import os
+import re
 import shlex
-import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import paramiko
 
 from launcher.core.profile.model import Node
-from launcher.errors import LoginError, NodeError
-from launcher.remote import host_keys
+from launcher.errors import NodeError
+from launcher.remote import ssh_config
 from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.ssh_login import CONNECT_S, log_in, read_user_config
+from launcher.remote.ssh_target import Target, resolve
 
-CONNECT_S = 10.0
-KEEPALIVE_S = 15
 MAX_SETTING_UP = 32
 """Connections that are being set up at a time: sshd drops more (MaxStartups)."""
 
@@ -34,23 +32,6 @@ MAX_SETTING_UP = 32
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _setting_up = threading.BoundedSemaphore(MAX_SETTING_UP)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a node's sshd is, after ~/.ssh/config."""
-
-    node: str
-    host: str
-    port: int
-    user: str
-    keys: tuple[str, ...] = ()
-    only_these_keys: bool = False
-    jumps: tuple[str, ...] = ()
-
-    @property
-    def words(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -181,8 +162,15 @@ class Connection:
 
 
 def quoted(argv: Sequence[str]) -> str:
-    """The one place where an argument list becomes what sshd's shell reads."""
-    return shlex.join(argv)
+    """The one place where an argument list becomes what sshd's shell reads.
+
+    The shell may be sh, csh, tcsh or fish: what these read differently goes as octal numbers.
+    """
+    joined = shlex.join(argv)
+    if not any(re.search(r"[\n\r!'\\]", word) for word in argv):
+        return joined
+    octal = re.sub(rb"[^\w ./:=,@+-]", lambda found: b"\\%03o" % found[0][0], os.fsencode(joined))
+    return f"""sh -c 'eval "exec $(printf "$1")"' sh '{octal.decode()}'"""
 
 
 def connect(node: Node, confirm_host: ConfirmHost | None = None) -> Connection:
@@ -198,34 +186,7 @@ def target_of(node: Node) -> Target:
     """What profile and ~/.ssh/config say together; the profile wins. Raises `NodeError`."""
     keys = (os.path.expanduser(node.identity_file),) if node.identity_file else ()
     jump = node.proxy_jump
-    return _target(node.label, node.address, node.user, node.port, keys, jump)
-
-
-def _target(
-    label: str, address: str, user: str, port: int, keys: tuple[str, ...], jump: str
-) -> Target:
-    try:
-        config = _user_config().lookup(address)
-    except paramiko.SSHException as error:
-        raise NodeError(label, f"~/.ssh/config: {error}") from error
-    jump = jump or config.get("proxyjump", "")
-    files = keys or tuple(os.path.expanduser(name) for name in config.get("identityfile", ()))
-    return Target(
-        node=label,
-        host=config.get("hostname", address),
-        port=port if port != 22 else int(config.get("port", "22")),
-        user=user or config.get("user", "") or getpass.getuser(),
-        keys=tuple(name for name in files if os.path.exists(name)) if not keys else files,
-        only_these_keys=bool(keys) or config.get("identitiesonly", "no") == "yes",
-        jumps=() if jump in ("", "none") else tuple(jump.split(",")),
-    )
-
-
-def _user_config() -> paramiko.SSHConfig:
-    path = os.path.expanduser("~/.ssh/config")
-    if not os.path.exists(path):
-        return paramiko.SSHConfig()
-    return paramiko.SSHConfig.from_path(path)
+    return resolve(node.label, node.address, node.user, node.port, keys, jump, read_user_config)
 
 
 def _connect(
@@ -238,9 +199,13 @@ def _connect(
         *before, last = target.jumps
         if last in through:
             raise NodeError(target.node, f"ProxyJump goes in a circle: {last}")
-        user, _, rest = last.rpartition("@")
-        host, _, port = rest.partition(":")
-        jump = _target(target.node, host, user, int(port or 22), (), ",".join(before))
+        try:
+            user, host, port = ssh_config.split_host(last)
+        except ssh_config.ConfigError as error:
+            hint = "Write it as user@host:port; an IPv6 address goes in brackets."
+            raise NodeError(target.node, f"proxy_jump: {error}", hint) from error
+        rest = ",".join(before)
+        jump = resolve(target.node, host, user, port or 22, (), rest, read_user_config)
         inner = _connect(jump, confirm_host, (*through, last))
         clients += inner._clients
         transport = clients[-1].get_transport()
@@ -255,9 +220,7 @@ def _connect(
             raise NodeError(target.node, text, "Check proxy_jump in the profile.") from error
     client = paramiko.SSHClient()
     try:
-        _load_host_keys(client)
-        client.set_missing_host_key_policy(_Policy(target, confirm_host))
-        _log_in(client, target, sock)
+        log_in(client, target, sock, confirm_host)
     except BaseException:
         client.close()
         for outer in reversed(clients):
@@ -266,90 +229,7 @@ def _connect(
     return Connection(target, (*clients, client))
 
 
-def _log_in(client: paramiko.SSHClient, target: Target, sock: Any) -> None:
-    where = target.words
-    try:
-        client.connect(
-            target.host,
-            port=target.port,
-            username=target.user,
-            # Several are taken, whatever the types of paramiko say.
-            key_filename=cast(str, list(target.keys)) if target.keys else None,
-            look_for_keys=not target.only_these_keys,
-            timeout=CONNECT_S,
-            banner_timeout=CONNECT_S,
-            auth_timeout=CONNECT_S,
-            sock=sock,
-        )
-    except paramiko.BadHostKeyException as error:
-        name = host_keys.host_name(target.host, target.port)
-        raise host_keys.changed(
-            target.node, name, error.expected_key.asbytes(), error.key.asbytes()
-        ) from error
-    except paramiko.PasswordRequiredException as error:
-        hint = "Load it into an agent: ssh-add."
-        raise LoginError(target.node, f"{where}: a key has a passphrase: {error}", hint) from error
-    except paramiko.AuthenticationException as error:
-        raise _no_key(target) from error
-    except socket.gaierror as error:
-        hint = "Check the address in the profile, or HostName in ~/.ssh/config."
-        raise NodeError(target.node, f"{target.host} has no address: {error}", hint) from error
-    except (TimeoutError, paramiko.ssh_exception.NoValidConnectionsError, OSError) as error:
-        hint = "Is the machine up, is its sshd running, is a firewall between?"
-        raise NodeError(target.node, f"{where} can't be reached: {_cause(error)}", hint) from error
-    except (paramiko.SSHException, EOFError, ValueError) as error:
-        if "No authentication methods" in str(error):
-            raise _no_key(target) from error
-        hint = (
-            "Is that sshd's port? Another program seems to listen there."
-            if "banner" in str(error)
-            else ""
-        )
-        raise NodeError(target.node, f"{where}: {error or 'it hangs up'}", hint) from error
-    transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(KEEPALIVE_S)
-
-
-def _no_key(target: Target) -> LoginError:
-    return LoginError(
-        target.node,
-        f"{target.words} takes none of your keys",
-        f"Try `ssh -p {target.port} {target.user}@{target.host}`; ssh-copy-id installs a key.",
-    )
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        texts = {getattr(cause, "strerror", None) or str(cause) for cause in error.errors.values()}
-        return "; ".join(sorted(texts))
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_S:g} s"
-    return str(error)
-
-
-def _load_host_keys(client: paramiko.SSHClient) -> None:
-    for path in (host_keys.SYSTEM_FILE, host_keys.user_file()):
-        with contextlib.suppress(OSError):
-            client.load_system_host_keys(str(path))
-
-
 def _drain_stderr(channel: paramiko.Channel, into: list[bytes]) -> None:
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         while data := channel.recv_stderr(1 << 16):
             into.append(data)
-
-
-class _Policy(paramiko.MissingHostKeyPolicy):
-    """Refuses, or asks the person at the terminal."""
-
-    def __init__(self, target: Target, confirm_host: ConfirmHost | None) -> None:
-        self._target = target
-        self._confirm_host = confirm_host
-
-    def missing_host_key(
-        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
-    ) -> None:
-        host_keys.accept_unknown(
-            self._target.node, hostname, key.get_name(), key.asbytes(), self._confirm_host
-        )

@@ -1,0 +1,222 @@
+"""Logging in: host keys compared as OpenSSH does, keys from files and agents."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import paramiko
+
+from launcher.errors import LoginError, NodeError
+from launcher.remote import host_keys, ssh_config
+from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.known_hosts import KnownKeys, known_keys
+from launcher.remote.ssh_target import Target
+
+CONNECT_S = 10.0
+KEEPALIVE_S = 15
+
+
+def read_user_config(address: str) -> ssh_config.Settings:
+    """Without an ssh program: the user's file, read by paramiko. Raises `ConfigError`."""
+    try:
+        text = ssh_config.with_includes(ssh_config.user_file())
+        found = paramiko.SSHConfig.from_text(text).lookup(address)
+    except (paramiko.SSHException, KeyError, ValueError, OSError) as error:
+        raise ssh_config.ConfigError(str(error)) from error
+    return {
+        key: tuple(value) if isinstance(value, list) else (str(value),)
+        for key, value in found.items()
+        if value is not None
+    }
+
+
+def log_in(
+    client: paramiko.SSHClient, target: Target, sock: Any, confirm_host: ConfirmHost | None
+) -> None:
+    """Connects a client and verifies the host. Raises `NodeError`."""
+    known = _known_keys(target)
+    client.set_missing_host_key_policy(_Policy(target, known, confirm_host))
+    _log_in(client, target, sock, known)
+
+
+def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownKeys) -> None:
+    where = target.words
+
+    def transport_of(sock: Any, **settings: Any) -> paramiko.Transport:
+        """Asks for keys of the known types first, as ssh does."""
+        made = paramiko.Transport(sock, **settings)
+        options = made.get_security_options()
+        options.key_types = sorted(
+            options.key_types, key=lambda kind: _key_type(kind) not in known.types
+        )
+        return made
+
+    strategy = _agent_keys(target)
+    try:
+        client.connect(
+            target.host,
+            port=target.port,
+            username=target.user,
+            # Several are taken, whatever the types of paramiko say.
+            key_filename=cast(str, list(target.keys)) if target.keys else None,
+            look_for_keys=not target.only_these_keys,
+            timeout=CONNECT_S,
+            banner_timeout=CONNECT_S,
+            auth_timeout=CONNECT_S,
+            sock=sock,
+            transport_factory=cast(Any, transport_of),
+            auth_strategy=strategy,
+        )
+    except paramiko.PasswordRequiredException as error:
+        hint = "Load it into an agent: ssh-add."
+        raise LoginError(target.node, f"{where}: a key has a passphrase: {error}", hint) from error
+    except paramiko.AuthenticationException as error:
+        raise _no_key(target) from error
+    except socket.gaierror as error:
+        hint = "Check the address in the profile, or HostName in ~/.ssh/config."
+        raise NodeError(target.node, f"{target.host} has no address: {error}", hint) from error
+    except (TimeoutError, paramiko.ssh_exception.NoValidConnectionsError, OSError) as error:
+        hint = "Is the machine up, is its sshd running, is a firewall between?"
+        raise NodeError(target.node, f"{where} can't be reached: {_cause(error)}", hint) from error
+    except (paramiko.SSHException, EOFError, ValueError) as error:
+        if "No authentication methods" in str(error):
+            raise _no_key(target) from error
+        hint = (
+            "Is that sshd's port? Another program seems to listen there."
+            if "banner" in str(error)
+            else ""
+        )
+        raise NodeError(target.node, f"{where}: {error or 'it hangs up'}", hint) from error
+    finally:
+        if strategy is not None:
+            strategy.agent.close()
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(KEEPALIVE_S)
+
+
+def _no_key(target: Target) -> LoginError:
+    return LoginError(
+        target.node,
+        f"{target.words} takes none of your keys",
+        f"Try `ssh -p {target.port} {target.user}@{target.host}`; ssh-copy-id installs a key.",
+    )
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        texts = {getattr(cause, "strerror", None) or str(cause) for cause in error.errors.values()}
+        return "; ".join(sorted(texts))
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_S:g} s"
+    return str(error)
+
+
+def _known_keys(target: Target) -> KnownKeys:
+    names = [host_keys.host_name(target.key_name or target.host, target.port)]
+    if target.key_name:
+        names = [target.key_name]
+    files = target.known_hosts or (str(host_keys.user_file()), str(host_keys.SYSTEM_FILE))
+    return known_keys(names, files)
+
+
+def _key_type(algorithm: str) -> str:
+    """The type of key that an algorithm of host keys uses: RSA keys sign in several ways."""
+    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
+
+
+class _Agent(paramiko.agent.AgentSSH):
+    """The agent at another socket than SSH_AUTH_SOCK."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(CONNECT_S)
+            connection.connect(path)
+            self._connect(connection)  # type: ignore[attr-defined]
+        except (OSError, paramiko.SSHException):
+            connection.close()
+
+    def close(self) -> None:
+        self._close()  # type: ignore[attr-defined]
+
+
+class _AgentKeys(paramiko.auth_strategy.AuthStrategy):
+    """The keys of an agent that ssh would try, one after the other, then key files."""
+
+    def __init__(self, user: str, keys: Sequence[paramiko.PKey], agent: _Agent) -> None:
+        super().__init__(ssh_config=paramiko.SSHConfig())
+        self._user, self._keys = user, keys
+        self.agent = agent
+
+    def get_sources(self) -> Any:
+        for key in self._keys:
+            yield paramiko.auth_strategy.InMemoryPrivateKey(username=self._user, pkey=key)
+
+
+def _agent_keys(target: Target) -> _AgentKeys | None:
+    """For IdentitiesOnly and IdentityAgent, which paramiko does not know; else `None`.
+
+    With IdentitiesOnly an agent's key counts when its public half is an IdentityFile (or that
+    file's `.pub`); other keys would use up the tries that sshd allows.
+    """
+    wanted = {}
+    for name in target.keys:
+        for path in (name, f"{name}.pub"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                words = Path(path).read_text(encoding="ascii").split()
+                wanted[base64.b64decode(words[1])] = name
+    is_other = target.agent not in ("", "SSH_AUTH_SOCK")
+    if target.agent == "none" or not (is_other or (target.only_these_keys and wanted)):
+        return None
+    path = target.agent if is_other else os.environ.get("SSH_AUTH_SOCK", "")
+    if path.startswith("$"):
+        path = os.environ.get(path.strip("${}"), "")
+    if not path:
+        return None
+    agent = _Agent(path)
+    keys: list[paramiko.PKey] = [
+        key for key in agent.get_keys() if not target.only_these_keys or key.asbytes() in wanted
+    ]
+    if not keys:
+        agent.close()
+        return None
+    for name in target.keys:
+        with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
+            keys.append(paramiko.PKey.from_path(name))
+    return _AgentKeys(target.user, keys, agent)
+
+
+class _Policy(paramiko.MissingHostKeyPolicy):
+    """Compares every host key with the known ones; refuses, or asks the person at the terminal."""
+
+    def __init__(self, target: Target, known: KnownKeys, confirm_host: ConfirmHost | None) -> None:
+        self._target = target
+        self._known = known
+        self._confirm_host = confirm_host
+
+    def missing_host_key(
+        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+    ) -> None:
+        shown = key.asbytes()
+        hostname = self._target.key_name or hostname
+        if shown in self._known.revoked:
+            raise host_keys.revoked(self._target.node, hostname, shown)
+        if any(shown == known for _, known in self._known.keys):
+            return
+        if self._known.keys:
+            expected = next(
+                (known for kind, known in self._known.keys if kind == key.get_name()),
+                self._known.keys[0][1],
+            )
+            raise host_keys.changed(self._target.node, hostname, expected, shown)
+        host_keys.accept_unknown(
+            self._target.node, hostname, key.get_name(), key.asbytes(), self._confirm_host
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,6 +32,9 @@ _BROKEN = (
     Image.DecompressionBombError,
     Warning,
 )
+# Pillow's warnings (corrupt EXIF data, odd palettes) name no file: what matters is an error.
+warnings.filterwarnings("ignore", module=r"PIL\b")
+
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 

@@ -75,6 +75,12 @@ def index_folder(
         raise DataError(
             f"{folder} has no class folders", hint="expected FOLDER/CLASS/IMAGE.jpg, as ImageNet"
         )
+    below = _data_set_below(folder, classes)
+    if below is not None:
+        raise DataError(
+            f"{folder} is above the data set: {below} holds {' and '.join(_with_classes(below))}",
+            hint=f"use {below} as the data folder",
+        )
     labels: list[int] = []
     names: list[bytes] = []
     empty: list[str] = []
@@ -112,7 +118,7 @@ def find_split(root: str | os.PathLike[str], split: str | None) -> str:
     if split is None or found == (None,):
         return os.fspath(root)
     if split not in found:
-        raise DataError(f"{root} has no folder {split!r}, though it has {found[0]!r}")
+        raise DataError(f"{root} has no folder {split!r} with class folders; it has {found[0]!r}")
     return os.path.join(root, split)
 
 
@@ -128,12 +134,50 @@ def splits(root: str | os.PathLike[str]) -> tuple[str | None, ...]:
             f"the data folder {os.fspath(root)} {what}",
             hint=missing.hint(root, "python -m effnet data digits DIR writes one to try"),
         )
-    found = []
+    found = _with_classes(os.fspath(root))
     for name in SPLITS:
         folder = os.path.join(root, name)
-        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder)):
-            found.append(name)
-    return tuple(found) or (None,)
+        if found and name not in found and os.path.isdir(folder):
+            images = sum(entry.name.lower().endswith(EXTENSIONS) for entry in _entries(folder))
+            if images:
+                raise DataError(
+                    f"{folder} has {images} images and no class folders",
+                    hint=f"sort them into folders named as those of {root}/{found[0]}, or move"
+                    f" {folder} away",
+                )
+    return found or (None,)
+
+
+def _with_classes(root: str) -> tuple[str, ...]:
+    """Which of ``train`` and ``val`` hold class folders below ``root``."""
+    folders = {name: os.path.join(root, name) for name in SPLITS}
+    return tuple(
+        name
+        for name, folder in folders.items()
+        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder))
+    )
+
+
+MAX_DEPTH = 5
+MAX_BREADTH = 8
+
+
+def _data_set_below(folder: str, classes: list[str]) -> str | None:
+    """The folder with ``train`` or ``val`` that ``folder`` holds in place of classes, if any.
+
+    Only where ``folder`` holds few folders: a set of many classes is no parent of one.
+    """
+    pending = [(os.path.join(folder, name), 1) for name in classes]
+    if len(pending) > MAX_BREADTH:
+        return None
+    while pending:
+        place, depth = pending.pop(0)
+        if _with_classes(place):
+            return place
+        below = [entry for entry in _entries(place) if entry.is_dir(follow_symlinks=False)]
+        if depth < MAX_DEPTH and len(below) <= MAX_BREADTH:
+            pending += [(entry.path, depth + 1) for entry in below]
+    return None
 
 
 def require_same_classes(train: ImageIndex, val: ImageIndex) -> None:

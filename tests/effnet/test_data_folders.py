@@ -46,7 +46,7 @@ def test_splits_are_found_and_a_class_called_train_is_a_class(tmp_path: Path) ->
     assert splits(flat) == (None,)
     assert index_folder(flat, "val").classes == ("car", "train")
     one = put(tmp_path / "one", "train/a/1.png")
-    with pytest.raises(DataError, match=r"has no folder 'val', though it has 'train'"):
+    with pytest.raises(DataError, match=r"has no folder 'val' with class folders; it has 'train'"):
         find_split(one, "val")
 
 

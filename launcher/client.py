@@ -54,7 +54,7 @@ from launcher.reading.runs import RunList, RunSummary, is_run, list_runs, open_r
 from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
 
 if TYPE_CHECKING:
-    from launcher.cleanup.nodes import Found
+    from launcher.cleanup.nodes import Found as Leftovers
     from launcher.runs.base import Preflight
     from launcher.runs.base import Run as Handle
 
@@ -64,6 +64,7 @@ __all__ = [
     "GrowingLines",
     "JobRequest",
     "JobState",
+    "Leftovers",
     "LogLine",
     "LogMatches",
     "LogPage",
@@ -329,14 +330,14 @@ def set_note(run: Run, note: str) -> None:
     _handle(run).set_note(note)
 
 
-def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dict[str, Found]:
+def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
     """Leftovers of runs on each machine, by node; this machine's name is empty."""
     from launcher.cleanup import nodes as cleanup
 
     return cleanup.find(nodes, here_only=here_only)
 
 
-def clean(found: Mapping[str, Found], nodes: Sequence[str] = ()) -> dict[str, Found]:
+def clean(found: Mapping[str, Leftovers], nodes: Sequence[str] = ()) -> dict[str, Leftovers]:
     """Ends and removes these leftovers. -> what is still there."""
     from launcher.cleanup import nodes as cleanup
 

@@ -11,7 +11,7 @@ from launcher.cleanup import leftovers
 from launcher.cleanup.leftovers import KnownRun, Leftover
 from launcher.core.profile.model import Node
 from launcher.core.text.codec import from_plain, to_plain
-from launcher.errors import LaunchError, NodeError
+from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
 from launcher.remote import ssh
@@ -54,7 +54,11 @@ def places(only: Collection[str] = ()) -> dict[str, Place]:
 
 
 def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Found]:
-    """What is left on each machine, by label; this one's is empty."""
+    """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
+    known = {place.node.label for place in places().values()}
+    if unknown := [name for name in only if name not in known]:
+        names = ", ".join(sorted(known)) or "none"
+        raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
     found = {HERE: Found(leftovers.find_all(_here(), only_these=False))} if not only else {}
     return found if here_only else {**found, **_of_nodes(only, "leftovers", {})}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -44,6 +45,24 @@ jobs.register(app)
 cleanup.register(app)
 profiles.register(app)
 tables.register(app)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"effnet-launch {version('effnet-tui')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """Start, watch, stop and resume distributed EfficientNet training."""
 
 
 def exit_code_of(error: LaunchError) -> int:

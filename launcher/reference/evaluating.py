@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from launcher import programs
+from launcher.client import LogReader
 from launcher.core.plan import cpu
 from launcher.core.profile.model import DeviceTarget
 from launcher.core.run.paths import RunPaths
@@ -15,7 +16,6 @@ from launcher.errors import UsageError
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, set_aside
 from launcher.reference.training import Options, run_of, say
-from launcher.store.tail import last_lines
 
 LAST_LINES = 15
 
@@ -100,7 +100,7 @@ def _make_room(log: Path) -> None:
 
 def _told(log: Path, code: int) -> int:
     """Prints what came out, which is the log's last word; -> `code`."""
-    lines = last_lines(log, LAST_LINES)[0]
+    lines = [line.text for line in LogReader(log).tail(LAST_LINES).lines]
     if code:
         say(f"failed, exit code {code}; the end of {log}:")
     for line in lines if code else [item for item in lines if item.startswith(("result", "top-"))]:

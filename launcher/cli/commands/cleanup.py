@@ -11,7 +11,7 @@ import typer
 from launcher.cli import options
 
 if TYPE_CHECKING:
-    from launcher.cleanup.nodes import Found
+    from launcher.client import Leftovers
 
 
 def register(app: typer.Typer) -> None:
@@ -20,15 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
-    node: Annotated[list[str], typer.Option(help="just this node; repeatable")] = [],  # noqa: B006
-    here: Annotated[bool, typer.Option("--here", help="just this machine, no node")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
+    node: Annotated[list[str], typer.Option(help="only this node; repeatable")] = [],  # noqa: B006
+    here: Annotated[bool, typer.Option("--here", help="only this machine")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Find and end what runs of ours left, here and on their nodes (after a power cut, say).
+    """Find and remove leftovers of runs, here and on their nodes (for example after a power cut).
 
-    Processes with a token of ours that nobody watches, agents of runs that are over, shared memory
-    that ended ranks left. Nothing of a run that lives, and nothing of anybody else.
+    These are processes with a token of a run and no supervisor, agents of runs that are over, and
+    shared memory of ranks that ended. Live runs and other programs are not touched.
 
     effnet-launch clean
 
@@ -59,13 +59,13 @@ def clean(
 
 
 def prune(
-    keep: Annotated[int, typer.Option(help="how many of the newest to keep")] = 20,
-    run: Annotated[list[str], typer.Option("--run", help="remove just this one; repeatable")] = [],  # noqa: B006
-    here: Annotated[bool, typer.Option("--here", help="leave what is on its nodes")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    keep: Annotated[int, typer.Option(help="how many of the newest to keep", min=0)] = 20,
+    run: Annotated[list[str], typer.Option("--run", help="remove only this one; repeatable")] = [],  # noqa: B006
+    here: Annotated[bool, typer.Option("--here", help="keep what is on its nodes")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Remove old runs with their logs and checkpoints, here and on their nodes; none that lives.
+    """Remove old runs with their logs and checkpoints, here and on their nodes. Live runs stay.
 
     effnet-launch prune --keep 5
 
@@ -83,7 +83,9 @@ def prune(
     if roots and not yes:
         for root in roots:
             screen().print(root)
-        if not sys.stdin.isatty() or not typer.confirm(f"Remove these {len(roots)} for ever?"):
+        if not sys.stdin.isatty() or not typer.confirm(
+            f"Delete these {len(roots)} runs permanently?"
+        ):
             raise typer.Exit(4)
     removed, trouble = client.prune(roots, here_only=here)
     for text in trouble:
@@ -95,7 +97,7 @@ def prune(
     raise typer.Exit(NodeError.exit_code if trouble else 0)
 
 
-def _show(found: Mapping[str, Found]) -> None:
+def _show(found: Mapping[str, Leftovers]) -> None:
     from launcher.cli.output.console import plain_table, screen
 
     table = plain_table("where", "pid>", "run", "what*")
@@ -106,10 +108,10 @@ def _show(found: Mapping[str, Found]) -> None:
     screen().print(table)
 
 
-def _plain(found: Mapping[str, Found], left: Mapping[str, Found]) -> dict[str, object]:
+def _plain(found: Mapping[str, Leftovers], left: Mapping[str, Leftovers]) -> dict[str, object]:
     """`found` and `left`: process ids of this machine; `nodes` and `others`: all else."""
 
-    def pids(items: Mapping[str, Found], label: str) -> list[int]:
+    def pids(items: Mapping[str, Leftovers], label: str) -> list[int]:
         return [stray.pid for stray in items[label].strays if stray.pid] if label in items else []
 
     others = {

@@ -69,6 +69,7 @@ def _run(run: str, request: JobRequest, detach: bool, as_json: bool) -> None:
     from launcher.cli.commands.reading import open_supervised
     from launcher.cli.output.console import print_json, screen
     from launcher.cli.output.copying import copying
+    from launcher.cli.output.event_text import value_text
 
     reader = open_supervised(run)
     with copying() as progress:
@@ -92,7 +93,7 @@ def _run(run: str, request: JobRequest, detach: bool, as_json: bool) -> None:
         print_json({"job": job, "exit_code": done.exit_code, "result": done.result})
     elif done.exit_code == 0:
         for key, value in (done.result or {}).items():
-            console.print(f"{key}: {value}")
+            console.print(f"{key}: {value_text(value)}")
     else:
         how = "killed" if done.exit_code is None else f"exit code {done.exit_code}"
         console.print(f"{request.kind} failed, {how}", style="bold red")

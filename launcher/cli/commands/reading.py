@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def runs(
-    limit: Annotated[int, typer.Option(help="how many, newest first; 0: all")] = 20,
+    limit: Annotated[int, typer.Option(help="how many, newest first; 0: all", min=0)] = 20,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """List the runs of this machine, living ones first.
@@ -92,7 +92,7 @@ def status(
 
 
 def attach(run: Annotated[str, options.RUN] = "latest") -> None:
-    """Follow a run to its end; Ctrl-C leaves and the run goes on.
+    """Follow a run to its end; the run continues after Ctrl-C.
 
     effnet-launch attach
     """
@@ -104,10 +104,14 @@ def attach(run: Annotated[str, options.RUN] = "latest") -> None:
 
 def logs(
     run: Annotated[str, options.RUN] = "latest",
-    rank: Annotated[int, typer.Option("--rank", "-r", help="which rank")] = 0,
-    attempt: Annotated[int, typer.Option(help="which attempt, from 1; 0: the newest")] = 0,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="how many of the last")] = 100,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as lines come")] = False,
+    rank: Annotated[int, typer.Option("--rank", "-r", help="which rank", min=0)] = 0,
+    attempt: Annotated[int, typer.Option(help="which attempt, from 1; 0: the newest", min=0)] = 0,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", help="how many of the last lines", min=1)
+    ] = 100,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="print new lines as they come")
+    ] = False,
     grep: Annotated[str, typer.Option(help="only lines that match this regular expression")] = "",
     scheduler: Annotated[bool, typer.Option("--scheduler", help="the scheduler's log")] = False,
     supervisor: Annotated[bool, typer.Option("--supervisor", help="the supervisor's log")] = False,
@@ -124,6 +128,10 @@ def logs(
     reader = open_supervised(run)
     world_size = reader.poll_state().world_size
     number = attempt or None
+    known = [item.attempt for item in reader.state.attempts]
+    if number is not None and number not in known:
+        hint = f"Its attempts: {', '.join(map(str, known)) or 'none yet'}"
+        raise RunNotFoundError(f"{reader.run} has no attempt {number}", hint)
     if job:
         log = reader.job_log(job)
     elif supervisor:
@@ -144,7 +152,9 @@ def logs(
 
 def events(
     run: Annotated[str, options.RUN] = "latest",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as they come")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="print new events as they come")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="as they are in the file")] = False,
 ) -> None:
     """Print the events of a run: every change of its state, and who asked for it.

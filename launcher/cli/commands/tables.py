@@ -111,9 +111,7 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
     else:
-        from launcher.store.atomic import write_file
-
-        write_file(output.absolute(), text)
+        output.write_text(text, encoding="utf-8")
 
 
 def _show(findings: Iterable[Finding], as_json: bool) -> None:

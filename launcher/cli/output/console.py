@@ -137,4 +137,13 @@ def size(count: int | None) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}g}"
+    if value is None:
+        return "–"
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """With its unit: seconds from ten on."""
+    if value is None:
+        return "–"
+    return f"{number(value)} ms" if value < 10_000 else f"{value / 1000:.1f} s"

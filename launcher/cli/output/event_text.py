@@ -28,11 +28,23 @@ def event_text(event: Event) -> str:
 def _plain(event: Event) -> str:
     """Everything, for what this version does not know."""
     items = ((key, value) for key, value in event.items() if key not in _SAID_ELSEWHERE)
-    return " ".join(f"{key}={_short(value)}" for key, value in items if value is not None)
+    return " ".join(f"{key}={value_text(value)}" for key, value in items if value is not None)
 
 
-def _short(value: object) -> str:
-    return (f"{value:.6g}" if isinstance(value, float) else str(value))[:MAX_VALUE]
+def value_text(value: object, depth: int = 3) -> str:
+    """A value of an event or a result, without Python's brackets."""
+    if value is None:
+        text = "unknown"
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    elif depth and isinstance(value, Mapping):
+        items = (f"{key}={value_text(one, depth - 1)}" for key, one in value.items())
+        text = f"({' '.join(items)})"
+    elif depth and isinstance(value, (list, tuple)):
+        text = ", ".join(value_text(one, depth - 1) for one in value) or "none"
+    else:
+        text = str(value) if isinstance(value, (str, int)) else "…"
+    return text[:MAX_VALUE]
 
 
 def _attempt(event: Event) -> str:
@@ -46,7 +58,8 @@ def _rank(event: Event) -> str:
 
 
 def _exit(event: Event) -> str:
-    end = f"signal {event['signal']}" if event.get("signal") else f"exit code {event['exit_code']}"
+    end = f"exit code {value_text(event['exit_code'])}"
+    end = f"signal {event['signal']}" if event.get("signal") else end
     return f"{_rank(event)}, {end}"
 
 
@@ -59,7 +72,9 @@ def _evaluation(event: Event) -> str:
 
 def _failure(event: Event) -> str:
     failure = event["failure"]
-    return f"rank {failure['rank']} on {failure['node']}: {failure['meaning']}"
+    rank = "" if failure["rank"] is None else f"rank {failure['rank']}"
+    where = " on ".join(filter(None, (rank, failure["node"])))
+    return f"{where}: {failure['meaning']}" if where else str(failure["meaning"])
 
 
 _WORDS: dict[str, Callable[[Event], str]] = {
@@ -81,6 +96,6 @@ _WORDS: dict[str, Callable[[Event], str]] = {
     "attempt_failed": _failure,
     "attempt_finished": lambda event: f"step {event['step']}",
     "attempt_stopped": lambda event: (
-        f"step {event['step']}; still there: {event['leftover'] or 'nothing'}"
+        f"step {event['step']}; still there: {value_text(event['leftover'])}"
     ),
 }

@@ -14,6 +14,7 @@ from rich.text import Text
 from launcher.cli.output.console import (
     duration,
     failure_card,
+    milliseconds,
     number,
     plain_table,
     size,
@@ -43,7 +44,9 @@ def wait_until_over(reader: RunReader, console: Console | None = None) -> int:
     if attempt is not None and attempt.leftover:
         if console is not None:
             pids = ", ".join(map(str, attempt.leftover))
-            console.print(f"still there: {pids}; try effnet-launch clean", style="bold red")
+            console.print(
+                f"processes still there: {pids}; run effnet-launch clean", style="bold red"
+            )
         return 1
     return 0 if code == 1 and attempt is not None and attempt.failure is None else code
 
@@ -62,7 +65,7 @@ def follow(reader: RunReader, console: Console) -> int:
 
 
 def goes_on(reader: RunReader, console: Console) -> None:
-    console.print(f"\nthe run goes on; come back with: effnet-launch attach {reader.run}")
+    console.print(f"\nthe run continues; follow it again with: effnet-launch attach {reader.run}")
 
 
 def summary(reader: RunReader) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         grid.add_row(bar, f"{snapshot.progress:4.0%}", where, eta)
         parts.append(grid)
         speed = f"loss {number(snapshot.loss)}  {number(snapshot.images_per_s, 3)} images/s"
-        parts.append(Text(f"{speed}  step {number(snapshot.step_time_ms)} ms"))
+        parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}"))
     table = plain_table(
         "rank>", "node", "state", "phase", "step>", "loss>", "ms/step>", "wait ms>", "memory>"
     )
@@ -198,5 +201,5 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         for disk, free in attempt.low_disks.items():
             parts.append(Text(f"disk nearly full: {size(free)} free, {disk}", style="yellow"))
     if is_live:
-        parts.append(Text("Ctrl-C leaves; the run goes on", style="dim"))
+        parts.append(Text("Ctrl-C: quit; the run continues", style="dim"))
     return Group(*parts)

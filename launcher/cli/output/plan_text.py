@@ -14,8 +14,9 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Files, then each process with its command and environment; what all share comes once."""
     head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
     console.print(Text(head, style="bold"))
-    port = plan.master_port or "a free one, chosen at the start"
-    console.print(Text(f"master {plan.master_address}, port {port}"))
+    if plan.master_address:
+        port = plan.master_port or "chosen at the start"
+        console.print(Text(f"master {plan.master_address}, port {port}"))
     console.print(Text(f"run directory {plan.run_directory}", overflow="fold"))
     for file in plan.files:
         console.print(Text(f"\nwrites {_where(file.node)}{file.path}", style="bold"))

@@ -58,6 +58,10 @@ def add_arguments(subparsers: Any) -> None:
     )
     classes = "number of classes in the file (default: 1000)"
     flags.add(importing, "num_classes", classes, type=int, default=1000, metavar="N")
+    prefix = "take the tensors whose names begin so, without it: module. (DataParallel), _orig_mod."
+    flags.add(importing, "strip_prefix", prefix, metavar="PREFIX")
+    ema = "take the moving average (EMA) where the file holds it beside the weights"
+    flags.add_truth(importing, "ema", ema)
     flags.add(importing, "out", "file to write", required=True, type=Path, metavar="FILE.ckpt")
 
     for action in (exporting, showing):
@@ -79,7 +83,14 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "import":
         padding = args.padding or ("same" if args.source == "reference" else "symmetric")
         manifest = transfer.import_weights(
-            args.file, args.source, args.variant, padding, args.num_classes, args.out
+            args.file,
+            args.source,
+            args.variant,
+            padding,
+            args.num_classes,
+            args.out,
+            strip_prefix=args.strip_prefix,
+            ema=args.ema,
         )
         print(f"{args.out}: {_network(manifest)}, from {args.source}")
         return 0

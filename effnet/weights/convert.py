@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,10 +28,23 @@ class WeightsMismatch(EffnetError):
         super().__init__(f"{what}: {len(problems)} problem{plural}{lines}", hint=hint)
 
 
-def to_ours(tensors: Tensors, source: str, variant: str, num_classes: int) -> Weights:
-    """Foreign names -> ours, as float32; raises `WeightsMismatch` with all that is wrong."""
+def to_ours(
+    tensors: Tensors,
+    source: str,
+    variant: str,
+    num_classes: int,
+    *,
+    strip_prefix: str | None = None,
+    ema: bool = False,
+) -> Weights:
+    """Foreign names -> ours, as float32; raises `WeightsMismatch` with all that is wrong.
+
+    `strip_prefix` takes the tensors whose names begin so (empty: those without a prefix), `ema`
+    those of the moving average beside the weights.
+    """
     table = names.tensor_names(source, variant, num_classes)
     expected = {t.theirs: t.their_shape for t in table}
+    tensors = one_copy(tensors, expected, strip_prefix, ema)
     unused = names.unused_shapes(source, variant)
     present = {
         name: tensor
@@ -41,6 +55,49 @@ def to_ours(tensors: Tensors, source: str, variant: str, num_classes: int) -> We
     return {
         t.ours: np.ascontiguousarray(present[t.theirs], np.float32).reshape(t.shape) for t in table
     }
+
+
+def one_copy(
+    tensors: Tensors, expected: Mapping[str, Shape], strip_prefix: str | None, ema: bool
+) -> Tensors:
+    """One copy of the weights, without its prefix. Raises `WeightsMismatch` where one is to choose.
+
+    A copy is there when most of the expected names are, each behind the same prefix (``module.``
+    of DataParallel, ``_orig_mod.`` of torch.compile, ``state_dict_ema.``).
+    """
+    found: Counter[str] = Counter()
+    ends: dict[str, list[str]] = {}
+    for name in expected:
+        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    for name in tensors:
+        known = (end for end in ends.get(name.rpartition(".")[2], ()) if name.endswith(end))
+        found.update({name.removesuffix(end) for end in known})
+    copies = [prefix for prefix, count in found.items() if count > len(expected) / 2]
+    averages = [prefix for prefix in copies if "ema" in prefix.lower()]
+    if strip_prefix is None and ema:
+        if len(averages) != 1:
+            what = "no EMA copy" if not averages else f"{len(averages)} EMA copies"
+            problem = f"the file has {what}; prefixes: {', '.join(map(repr, copies)) or 'none'}"
+            raise WeightsMismatch("--ema", [problem], "name one with --strip-prefix")
+        strip_prefix = averages[0]
+    if strip_prefix is not None:
+        cut = len(strip_prefix)
+        rest = [other for other in copies if other.startswith(strip_prefix) and other[cut:]]
+        return {
+            name[cut:]: tensor
+            for name, tensor in tensors.items()
+            if name.startswith(strip_prefix) and not name.startswith(tuple(rest))
+        }
+    if copies and copies != [""]:
+        hint = " or ".join(f"--strip-prefix '{prefix}'" for prefix in copies)
+        problem = f"all names begin with {copies[0]!r}"
+        if len(copies) > 1:
+            problem = f"it holds the weights {len(copies)} times, with the prefixes "
+            problem += ", ".join(map(repr, copies))
+        if averages:
+            hint = f"--ema takes the moving average; {hint}"
+        raise WeightsMismatch("the file needs a choice", [problem], f"add {hint}")
+    return tensors
 
 
 def from_ours(tensors: Tensors, target: str, variant: str, num_classes: int) -> Weights:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import load_file, save_file
 
 from effnet import missing
@@ -24,14 +24,18 @@ class UnreadableWeights(EffnetError):
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """All tensors of a .safetensors or .ckpt file by name; raises `UnreadableWeights`."""
-    read = _readers().get(path.suffix)
+    read = _readers().get(path.suffix.lower())
     if not path.is_file() and (read is not None or not path.exists()):
         raise UnreadableWeights(f"{path}: no such file", hint=missing.hint(path))
     if read is None:
-        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_PICKLE_HINT)
+        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_hint(path))
+    with path.open("rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            what = f"{path}: a Git LFS pointer, not the file itself"
+            raise UnreadableWeights(what, hint="run `git lfs pull` in its repository")
     try:
         return read(path)
-    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnreadableWeights(f"{path}: cannot be read: {first}") from error
 
@@ -41,9 +45,12 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> Non
 
     It is written aside, synced and renamed, so a file of that name is never half a file.
     """
-    write = _WRITERS.get(path.suffix)
+    write = _WRITERS.get(path.suffix.lower())
     if write is None:
-        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_PICKLE_HINT)
+        raise UnreadableWeights(
+            f"{path}: not a .safetensors or .ckpt file",
+            hint="name a file that ends in .safetensors or .ckpt",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -67,10 +74,57 @@ def publish(aside: Path, path: Path) -> None:
         os.close(folder)
 
 
-_PICKLE_HINT = (
-    "a .pth or .bin file is a pickle, which can run code when it is read: where PyTorch is"
-    " installed, write its tensors with safetensors.torch.save_file"
-)
+_LFS = b"version https://git-lfs"
+_PICKLES = (".pth", ".pt", ".bin", ".tar", ".pkl", ".pickle", ".t7")
+
+
+def _hint(path: Path) -> str:
+    """How to make a file that can be read of one that is a pickle."""
+    if path.suffix.lower() not in _PICKLES:
+        return "name a file that ends in .safetensors or .ckpt"
+    out = path.name.split(".")[0] + ".safetensors"
+    return (
+        f"a {path.suffix} file is a pickle, which can run code when it is read; where PyTorch and"
+        " safetensors are installed, convert it:\n"
+        f'  python -c "import torch; from safetensors.torch import save_file;'
+        f" t = torch.load({path.name!r}, map_location='cpu', weights_only=True);"
+        " save_file({k: v.contiguous() for k, v in t.get('state_dict', t).items()},"
+        f' {out!r})"'
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    """All tensors; bfloat16 as float32, which holds the same values."""
+    try:
+        tensors = load_file(path)
+        if not any(tensor.dtype.name == "bfloat16" for tensor in tensors.values()):
+            return tensors
+    except (AttributeError, KeyError, TypeError):
+        pass  # without ml-dtypes, NumPy has no bfloat16
+    found = {}
+    for name, item in deserialize(path.read_bytes()):
+        if item["dtype"] == "BF16":
+            halves = np.frombuffer(item["data"], "<u2").astype(np.uint32) << 16
+            found[name] = halves.view(np.float32).reshape(item["shape"])
+        else:
+            found[name] = np.frombuffer(item["data"], _DTYPES[item["dtype"]]).reshape(item["shape"])
+    return found
+
+
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+}
 
 
 def _read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
@@ -92,7 +146,7 @@ def _write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -
 
 
 def _readers() -> dict[str, Callable[[Path], dict[str, NDArray[Any]]]]:
-    return {".safetensors": load_file, ".ckpt": _read_ckpt}
+    return {".safetensors": _read_safetensors, ".ckpt": _read_ckpt}
 
 
 _WRITERS: dict[str, Callable[[Path, Mapping[str, NDArray[np.float32]]], None]] = {

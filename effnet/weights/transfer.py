@@ -21,16 +21,28 @@ AVERAGE_PREFIX = "ema."
 
 
 def import_weights(
-    file: Path, source: str, variant: str, padding: str, num_classes: int, out: Path
+    file: Path,
+    source: str,
+    variant: str,
+    padding: str,
+    num_classes: int,
+    out: Path,
+    *,
+    strip_prefix: str | None = None,
+    ema: bool = False,
 ) -> Manifest:
     """A foreign file into a checkpoint with its manifest.
+
+    `strip_prefix` and `ema` choose between copies of the weights (`convert.to_ours`).
 
     Raises `UnreadableWeights`, `WeightsMismatch`, `UnknownSource`, `UnknownVariant`.
     """
     _require_suffix(out, ".ckpt")
     if padding not in BN_EPS:
         raise UnreadableWeights(f"unknown padding {padding!r}", hint=f"one of {', '.join(BN_EPS)}")
-    weights = convert.to_ours(read_tensors(file), source, variant, num_classes)
+    weights = convert.to_ours(
+        read_tensors(file), source, variant, num_classes, strip_prefix=strip_prefix, ema=ema
+    )
     # A manifest left from an older file of this name must not vouch for the new one.
     manifest_path(out).unlink(missing_ok=True)
     write_tensors(out, weights)

@@ -1,0 +1,128 @@
+"""Weights as other projects write them: taken, or refused with the one cause."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("safetensors")
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from effnet.weights import convert, files
+from effnet.weights.convert import WeightsMismatch, to_ours
+from effnet.weights.files import UnreadableWeights, read_tensors
+from effnet.weights.names import tensor_names
+
+Tensors = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def base() -> Tensors:
+    rng = np.random.default_rng(0)
+    found = {}
+    for item in tensor_names("timm", "b0", 10):
+        values = rng.standard_normal(item.their_shape).astype(np.float32) * 0.02
+        found[item.theirs] = np.abs(values) + 1 if "running_var" in item.theirs else values
+    return found
+
+
+def bf16(path: Path, tensors: Mapping[str, Any]) -> Path:
+    """A file of bfloat16 tensors, as PyTorch writes them."""
+    header, blobs, offset = {}, [], 0
+    for name, values in tensors.items():
+        raw = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        ends = [offset, offset + len(raw)]
+        header[name] = {"dtype": "BF16", "shape": list(values.shape), "data_offsets": ends}
+        offset += len(raw)
+        blobs.append(raw)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+    return path
+
+
+@pytest.mark.parametrize("has_ml_dtypes", [True, False])
+def test_023_bf16_safetensors(
+    base: Tensors, tmp_path: Path, has_ml_dtypes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_ml_dtypes:
+
+        def load_file(path: Path) -> Tensors:
+            raise AttributeError("module 'ml_dtypes' has no attribute 'bfloat16'")
+
+        monkeypatch.setattr(files, "load_file", load_file)
+    tensors = read_tensors(bf16(tmp_path / "b.safetensors", base))
+    ours = to_ours(tensors, "timm", "b0", 10)
+    assert {values.dtype.name for values in ours.values()} == {"float32"}
+    first = tensors["conv_stem.weight"]
+    assert np.abs(first - base["conv_stem.weight"]).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "state_dict.", "net/"]
+)
+def test_024_weights_prefixes(base: Tensors, prefix: str) -> None:
+    tensors = {prefix + name: values for name, values in base.items()}
+    with pytest.raises(WeightsMismatch) as caught:
+        to_ours(tensors, "timm", "b0", 10)
+    assert caught.value.problems == [f"all names begin with {prefix!r}"]
+    assert f"--strip-prefix '{prefix}'" in str(caught.value.hint)
+    taken = to_ours(tensors, "timm", "b0", 10, strip_prefix=prefix)
+    plain = to_ours(base, "timm", "b0", 10)
+    assert all(np.array_equal(taken[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize(("one", "ema"), [("", "state_dict_ema."), ("model.", "model_ema.module.")])
+def test_024_an_ema_copy_beside_the_weights(base: Tensors, one: str, ema: str) -> None:
+    average = {name: values + 1 for name, values in base.items()}
+    tensors = {one + name: values for name, values in base.items()}
+    tensors |= {ema + name: values for name, values in average.items()}
+    with pytest.raises(WeightsMismatch, match="2 times") as caught:
+        to_ours(tensors, "timm", "b0", 10)
+    assert "--ema" in str(caught.value.hint)
+    for options, expected in (({"ema": True}, average), ({"strip_prefix": one}, base)):
+        taken = to_ours(tensors, "timm", "b0", 10, **options)
+        plain = to_ours(expected, "timm", "b0", 10)
+        assert all(np.array_equal(taken[name], plain[name]) for name in plain)
+
+
+def test_024_ema_where_there_is_none(base: Tensors) -> None:
+    with pytest.raises(WeightsMismatch, match="no EMA copy"):
+        to_ours(base, "timm", "b0", 10, ema=True)
+
+
+def test_024_other_mistakes_are_told_as_before(base: Tensors) -> None:
+    with pytest.raises(WeightsMismatch, match="not timm's b0"):
+        to_ours({**base, "extra": np.zeros(1, np.float32)}, "timm", "b0", 10)
+    assert convert.one_copy(base, dict.fromkeys(base, ()), None, False) is base
+
+
+def test_024_an_upper_case_suffix(base: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "UP.SAFETENSORS"
+    save_file(base, path)
+    assert len(read_tensors(path)) == len(base)
+
+
+def test_024_a_git_lfs_pointer(tmp_path: Path) -> None:
+    path = tmp_path / "lfs.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 21000000\n")
+    with pytest.raises(UnreadableWeights, match="Git LFS pointer") as caught:
+        read_tensors(path)
+    assert "git lfs pull" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["b2.pth", "model_best.pth.tar", "pytorch_model.bin", "B2.PT"])
+def test_024_pickles_are_refused_with_how_to_convert(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04x")
+    with pytest.raises(UnreadableWeights) as caught:
+        read_tensors(path)
+    assert "save_file" in str(caught.value.hint)
+    assert name in str(caught.value.hint)

@@ -194,7 +194,7 @@ def test_the_command_reference_is_fresh_and_needs_no_mindspore() -> None:
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PATHS = {
     text.partition("\n")[0]: text
-    for text in ARCHITECTURE.split("## Three paths through the code")[1].split("\n### ")[1:]
+    for text in ARCHITECTURE.split("## Three paths")[1].split("\n## ")[0].split("\n### ")[1:]
 }
 
 

@@ -16,8 +16,8 @@ from tui.app import Dashboard
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen, key_name
 from tui.screens.home import HomeScreen
-from tui.screens.job import JobScreen
 from tui.screens.new_run import NewRunScreen
+from tui.screens.request import RequestScreen
 from tui.screens.results import ResultsScreen
 from tui.screens.run import RunScreen
 from tui.screens.run_actions import RunActions
@@ -45,7 +45,7 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable,)),
     ("Run: log", "While the log has the focus.", (LogView, LogPanel)),
     ("Confirm a stop", "", (ConfirmScreen,)),
-    ("Evaluate, export, infer", "The form of a job.", (JobScreen,)),
+    ("Resume, evaluate, export, infer", "The form before it starts.", (RequestScreen,)),
     ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList)),
     ("Help", "", (HelpScreen,)),
 )

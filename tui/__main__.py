@@ -113,15 +113,21 @@ def _once(name: str, demo: bool) -> int:
     return 0
 
 
+def _live() -> Source:
+    from tui.sources.live import LiveSource
+
+    return LiveSource()
+
+
 def _show(given: argparse.Namespace) -> int:
     # Animations cost frames, and no figure is easier to read while it moves.
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from tui.app import Dashboard
     from tui.settings import load, settings_path
-    from tui.sources.lazy import LazySource
+    from tui.sources.proxy import lazy
 
     settings, notes = load(settings_path())
-    source: Source = LazySource()
+    source: Source = lazy(_live)
     replay: ReplaySource | None = None
     target, profile, again = given.target, None, ""
     if given.demo:

@@ -22,9 +22,11 @@ from tui.drawing.themes import NAMES, MonoFilter, Palette, SafeFilter, palette_o
 from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
 from tui.settings import Settings, save, settings_path
-from tui.sources.readonly import ReadOnlySource
+from tui.sources.proxy import READ_ONLY, refusing
 from tui.sources.source import Source
 from tui.watchdog import Watchdog
+
+REPLAY = "this is a replay: nothing can be changed in it"
 
 
 class Dashboard(App[str]):
@@ -41,8 +43,8 @@ class Dashboard(App[str]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
-        Binding("q", "leave", "Leave", id="app.leave"),
-        Binding("ctrl+q,ctrl+c", "leave", "Leave", show=False),
+        Binding("q", "quit_dashboard", "Quit", id="app.quit"),
+        Binding("ctrl+q,ctrl+c", "quit_dashboard", "Quit", show=False),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),
         Binding("T", "next_theme", "Next theme", show=False, id="app.theme"),
     ]
@@ -63,10 +65,11 @@ class Dashboard(App[str]):
         at_vanished: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
-        self.source: Source = ReadOnlySource(source) if readonly else source
+        why = REPLAY if again else READ_ONLY
+        self.source: Source = refusing(source, why) if readonly else source
         self.settings = settings
         self.readonly = readonly
-        self.again = again  # what plays a replay once more
+        self.again = again  # the command that plays a replay again
         self.clock = clock
         self.at_vanished = at_vanished  # what is to be done when the terminal is gone
         self.glyphs = glyphs_for(settings.glyphs or detect_level())
@@ -152,8 +155,8 @@ class Dashboard(App[str]):
 
         self.push_screen(NewRunScreen(profile))
 
-    def action_leave(self) -> None:
-        """Leave; runs go on. Says how to come back."""
+    def action_quit_dashboard(self) -> None:
+        """Quit; runs continue. Prints how to come back."""
         words = getattr(self.screen, "parting_words", None)
         self.exit(words() if callable(words) else "")
 

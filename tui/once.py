@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
+from launcher.core.run.requests import ResumeRequest
 from tui.drawing.text import age, clean, duration, fit, number, percent
 from tui.drawing.wording import followers_words, headline, restart_words, worst
 from tui.model.derived import failure_of, is_live, loss_of, position
@@ -70,4 +72,8 @@ def _restart(run: RunSource, name: str) -> list[str]:
     except SourceError as problem:
         return [f"restart   {clean(str(problem))}"]
     lines = [f"restart   {restart_words(choice)}"]
-    return lines if choice.path is None else [*lines, f"  $ effnet-launch resume {name}"]
+    return (
+        lines
+        if choice.path is None
+        else [*lines, f"  $ {shlex.join(ResumeRequest().command(name))}"]
+    )

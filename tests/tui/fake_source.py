@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from launcher.client import (
     RankSnapshot,
     RankStatus,
     ResumeChoice,
+    Row,
+    RowState,
     RunSnapshot,
     RunStatus,
     RunSummary,
@@ -24,9 +26,9 @@ from launcher.client import (
 from launcher.core.run.checkpoints import Manifest
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.heartbeat import Phase
+from launcher.core.run.requests import Request, ResumeRequest, StartRequest, StopRequest
 from launcher.core.run.state import AttemptState, EvalState, RunState
 from tui.logs.log_source import LogSource
-from tui.model.checks import Check
 from tui.model.run import ChartData, Curve, FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import PlanText, Player, RunSource, SourceError
 
@@ -62,6 +64,10 @@ def summary(run: str, status: str, age_s: float, **more: Any) -> RunSummary:
         "status": RunStatus(status), "created_s": NOW - age_s, **more,
     }  # fmt: skip
     return RunSummary(**values)  # type: ignore[arg-type]
+
+
+def answer(check: str, node: str, state: str, text: str, hint: str = "") -> Row:
+    return Row(check, node, RowState(state), text, hint)
 
 
 class ListLog:
@@ -231,7 +237,7 @@ class FakeRun:
 
 
 class FakeSource:
-    """All that the dashboard asks for, from memory; ``asked`` lists the actions."""
+    """All that the dashboard asks for, from memory; ``sent`` lists the actions."""
 
     def __init__(self, run: FakeRun | None = None) -> None:
         self.run = run if run is not None else FakeRun()
@@ -250,13 +256,13 @@ class FakeSource:
             ),
         )  # fmt: skip
         self.preflight_rows = [
-            Check("python", "localhost", "ok", "Python 3.11.7, /opt/effnet/bin/python"),
-            Check("data", "localhost", "ok", "/data: 10 classes in train, 10 classes in val"),
+            answer("python", "localhost", "ok", "Python 3.11.7, /opt/effnet/bin/python"),
+            answer("data", "localhost", "ok", "/data: 10 classes in train, 10 classes in val"),
         ]
-        self.preflights: list[Mapping[str, str]] = []
+        self.preflights: list[StartRequest] = []
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self.asked: list[tuple[str, str, Mapping[str, str]]] = []
+        self.sent: list[tuple[str, Request]] = []
 
     def home(self) -> HomeView:
         return self.view
@@ -266,46 +272,36 @@ class FakeSource:
             raise SourceError(f"there is no run {name}")
         return self.run
 
-    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
-        if "nope" in overrides:
+    def plan(self, profile: str, request: StartRequest) -> PlanText:
+        if "nope" in dict(request.settings):
             raise SourceError("nope: no such key; batch_size?")
-        return PlanText(
-            (("files", ("plan.json", "hostfile")), ("rank 0 on localhost", ("python -m effnet",))),
-            self.command("start", profile, overrides),
+        return (
+            ("files", ("plan.json", "hostfile")),
+            ("rank 0 on localhost", ("python -m effnet",)),
         )
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
-        return [check.key for check in self.preflight_rows]
+        return [(row.check, row.node) for row in self.preflight_rows]
 
     def preflight(
-        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+        self, profile: str, request: StartRequest, on_row: Callable[[Row], object]
     ) -> None:
-        self.preflights.append(dict(overrides))
-        for check in self.preflight_rows:
+        self.preflights.append(request)
+        for row in self.preflight_rows:
             self.may_answer.wait(30)
-            take(check)
+            on_row(row)
 
-    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
-        self.asked.append(("start", profile, overrides))
-        return RUN
-
-    def stop(self, run: str, save: bool) -> str:
-        self.asked.append(("stop", run, {"save": str(save)}))
-        self.run.state = "stopping"
-        return "asked to save and stop"
-
-    def resume(self, run: str) -> str:
-        self.asked.append(("resume", run, {}))
-        self.run.state, self.run.failure = "running", None
-        return "attempt 2 from step 90"
-
-    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
-        self.asked.append((kind, run, options))
-        return f"001-{kind}"
-
-    def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
-        words = [f"--{key} {value}" for key, value in options.items()]
-        return " ".join(["effnet-launch", action, target, *words])
+    def send(self, target: str, request: Request) -> str:
+        self.sent.append((target, request))
+        if isinstance(request, StartRequest):
+            return RUN
+        if isinstance(request, StopRequest):
+            self.run.state = "stopping"
+            return "all ranks save, then exit"
+        if isinstance(request, ResumeRequest):
+            self.run.state, self.run.failure = "running", None
+            return "attempt 2 from step 90"
+        return f"001-{request.action}"
 
 
 def empty() -> FakeSource:

@@ -5,8 +5,9 @@ from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
 from launcher.client import ResumeChoice
+from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest, StopRequest
 from tui.screens.help import HelpScreen
-from tui.screens.job import JobScreen
+from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen
 
 
@@ -27,8 +28,10 @@ async def test_the_card_says_what_happened_and_r_resumes() -> None:
             "r Resume",
         )  # fmt: skip
         await pilot.press("r")
+        await sees(pilot, f"Resume {RUN}", "11 steps lost", f"$ effnet-launch resume {RUN}")
+        await pilot.press("enter")
         await sees(pilot, "RUNNING", "attempt 2 from step 90")
-        assert source.asked == [("resume", RUN, {})]
+        assert source.sent == [(RUN, ResumeRequest())]
 
 
 async def test_enter_goes_to_the_line_that_tells_the_failure() -> None:
@@ -36,6 +39,28 @@ async def test_enter_goes_to_the_line_that_tells_the_failure() -> None:
         await sees(pilot, "log rank 2")
         await pilot.press("enter")
         await sees(pilot, "▶  33 Traceback (most recent call last):")
+
+
+async def test_a_resume_can_change_data_and_keys_at_80_by_24() -> None:
+    source = failed()
+    async with showing(source) as pilot:
+        await sees(pilot, "r Resume")
+        await pilot.press("r")
+        await sees(pilot, "checkpoint", "set", "data", "ignore", "Resume (ctrl+s)")
+        screen = pilot.app.screen
+        screen.query_one("#checkpoint", Select).value = "/runs/x/step-45.ckpt"
+        screen.query_one("#data_path", Input).value = "/data/new"
+        screen.query_one("#settings", Input).value = "lr"
+        await sees(pilot, "'lr' is not key=value")
+        await pilot.press("ctrl+s")
+        assert source.sent == []
+        screen.query_one("#settings", Input).value = "lr=0.1 batch_size=8"
+        await sees(pilot, "--set lr=0.1 --set batch_size=8 --data")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(source.sent))
+        settings = (("lr", "0.1"), ("batch_size", "8"))
+        request = ResumeRequest("/runs/x/step-45.ckpt", "", settings, "/data/new")
+        assert source.sent == [(RUN, request)]
 
 
 async def test_a_resume_without_a_checkpoint_says_why() -> None:
@@ -51,7 +76,7 @@ async def test_nothing_is_resumed_while_it_runs() -> None:
         await sees(pilot, "RUNNING")
         await pilot.press("r")
         await pilot.pause(0.2)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_stop_asks_and_names_run_nodes_and_ranks() -> None:
@@ -65,12 +90,12 @@ async def test_stop_asks_and_names_run_nodes_and_ranks() -> None:
         )  # fmt: skip
         await pilot.press("escape")
         await pilot.pause(0.2)
-        assert source.asked == []
+        assert source.sent == []
         await pilot.press("s")
         await sees(pilot, "Stop run")
         await pilot.press("y")
         await sees(pilot, "STOPPING")
-        assert source.asked == [("stop", RUN, {"save": "True"})]
+        assert source.sent == [(RUN, StopRequest())]
 
 
 async def test_enter_on_the_stop_dialog_does_nothing_dangerous() -> None:
@@ -81,7 +106,7 @@ async def test_enter_on_the_stop_dialog_does_nothing_dangerous() -> None:
         await sees(pilot, "Stop run")
         await pilot.press("enter")
         await pilot.pause(0.2)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_eval_shows_command_and_results_and_starts() -> None:
@@ -91,12 +116,12 @@ async def test_eval_shows_command_and_results_and_starts() -> None:
         await pilot.press("e")
         await sees(pilot, "Evaluate", f"$ effnet-launch eval {RUN}", "0.5500", "top-1")
         screen = pilot.app.screen
-        assert isinstance(screen, JobScreen)
+        assert isinstance(screen, RequestScreen)
         screen.query_one("#data_path", Input).value = "/data/val"
-        await sees(pilot, "--data_path /data/val")
+        await sees(pilot, "--data /data/val")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(source.asked))
-        assert source.asked == [("eval", RUN, {"data_path": "/data/val"})]
+        await until(pilot, lambda: bool(source.sent))
+        assert source.sent == [(RUN, JobRequest("eval", data_path="/data/val"))]
 
 
 async def test_export_takes_a_checkpoint_and_a_format() -> None:
@@ -108,12 +133,11 @@ async def test_export_takes_a_checkpoint_and_a_format() -> None:
         screen = pilot.app.screen
         screen.query_one("#file_format", Select).value = "MINDIR"
         screen.query_one("#checkpoint", Select).value = "/runs/x/step-45.ckpt"
-        await sees(pilot, "--file_format MINDIR")
+        await sees(pilot, "--format MINDIR")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(source.asked))
-        assert source.asked[0][2] == {
-            "checkpoint": "/runs/x/step-45.ckpt", "file_format": "MINDIR",
-        }  # fmt: skip
+        await until(pilot, lambda: bool(source.sent))
+        wanted = JobRequest("export", checkpoint="/runs/x/step-45.ckpt", file_format="MINDIR")
+        assert source.sent == [(RUN, wanted)]
 
 
 async def test_readonly_offers_nothing_that_changes_anything() -> None:
@@ -124,7 +148,7 @@ async def test_readonly_offers_nothing_that_changes_anything() -> None:
         await pilot.press("r", "s", "e", "x")
         await pilot.pause(0.2)
         assert isinstance(pilot.app.screen, RunScreen)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_home_lists_runs_and_profiles() -> None:
@@ -147,10 +171,10 @@ async def test_a_new_run_shows_its_plan_takes_changes_and_starts() -> None:
         await pilot.press("n")
         await sees(pilot, "new run from local-cpu", "python -m effnet", "hostfile", "rank 0")
         await pilot.press("slash", *"batch_size=8", "enter")
-        await sees(pilot, "* batch_size = 8", "effnet-launch start local-cpu --batch_size 8")
+        await sees(pilot, "effnet-launch start local-cpu --set batch_size=8")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        assert source.asked == [("start", "local-cpu", {"batch_size": "8"})]
+        assert source.sent == [("local-cpu", StartRequest((("batch_size", "8"),)))]
 
 
 async def test_a_plan_that_cannot_be_made_says_why_and_starts_nothing() -> None:
@@ -163,7 +187,7 @@ async def test_a_plan_that_cannot_be_made_says_why_and_starts_nothing() -> None:
         await sees(pilot, "nope: no such key; batch_size?")
         await pilot.press("ctrl+s")
         await pilot.pause(0.2)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_help_is_made_from_the_keys_in_force() -> None:
@@ -180,7 +204,7 @@ async def test_the_palette_has_every_action() -> None:
     async with showing(FakeSource(), (100, 40)) as pilot:
         await sees(pilot, "RUNNING")
         names = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
-        assert {"Stop", "Eval", "Export", "Zoom panel", "Log scale", "Help", "Leave"} <= names
+        assert {"Stop", "Eval", "Export", "Zoom panel", "Log scale", "Help", "Quit"} <= names
 
 
 async def test_copy_writes_a_file_too() -> None:

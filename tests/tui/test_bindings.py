@@ -25,11 +25,12 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 import tui
+from launcher.core.run.requests import StopRequest
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.home import HomeScreen
-from tui.screens.job import JobScreen
 from tui.screens.new_run import NewRunScreen
+from tui.screens.request import RequestScreen
 from tui.screens.results import ResultsScreen
 from tui.screens.run import RunScreen
 from tui.widgets.chart import Chart
@@ -209,9 +210,9 @@ async def actions(keys: Keys) -> None:
         await keys("RunScreen", "R", lambda: app.pace._by_hand)  # type: ignore[attr-defined]
         await keys("RunActions", "y", lambda: app.clipboard == f"effnet-launch status {RUN}")
         for key, kind in (
-            ("e", JobScreen),
-            ("x", JobScreen),
-            ("i", JobScreen),
+            ("e", RequestScreen),
+            ("x", RequestScreen),
+            ("i", RequestScreen),
             ("t", ResultsScreen),
         ):
             await keys("RunActions", key, keys.on(kind))
@@ -223,18 +224,18 @@ async def actions(keys: Keys) -> None:
             await keys("ConfirmScreen", key, lambda id=button: app.focused.id == id)  # type: ignore[misc,union-attr]
         await keys("ConfirmScreen", "c", lambda: app.clipboard == stop)
         await keys.pilot.press("right", "right")
-        await keys("ConfirmScreen", "ctrl+y", lambda: app.clipboard == f"{stop} --save no")
+        await keys("ConfirmScreen", "ctrl+y", lambda: app.clipboard == f"{stop} --no-save")
         for key in ("escape", "n"):
             await keys("ConfirmScreen", key, keys.on(RunScreen))
             await keys.pilot.press("s")
             await until(keys.pilot, keys.on(ConfirmScreen))
-        assert source.asked == []
-        await keys(
-            "ConfirmScreen", "y", lambda: source.asked[-1:] == [("stop", RUN, {"save": "True"})]
-        )
+        assert source.sent == []
+        await keys("ConfirmScreen", "y", lambda: source.sent[-1:] == [(RUN, StopRequest())])
         source.run.fail(1)
         await sees(keys.pilot, "FAILED", "r Resume")
-        await keys("RunActions", "r", lambda: source.asked[-1][0] == "resume")
+        await keys("RunActions", "r", keys.seen(f"$ effnet-launch resume {RUN}"))
+        await keys.pilot.press("escape")
+        await until(keys.pilot, keys.on(RunScreen))
         await keys("RunScreen", "escape", keys.on(HomeScreen))
 
 
@@ -261,7 +262,7 @@ async def replay(keys: Keys) -> None:
     source = FakeSource()
     source.run.player = player = Player()
     async with showing(source) as keys.pilot:
-        await sees(keys.pilot, "replay", "1 min back/forth")
+        await sees(keys.pilot, "replay", "1 min back/forward")
         for key, told in (
             ("comma", ("seek", -60)), ("full_stop", ("seek", 60)),
             ("less_than_sign", ("faster", -1)), ("greater_than_sign", ("faster", 1)),
@@ -269,7 +270,7 @@ async def replay(keys: Keys) -> None:
             await keys("RunScreen", key, lambda told=told: player.told[-1:] == [told])  # type: ignore[misc]
 
 
-@covers(JobScreen="escape ctrl+s ctrl+y", ResultsScreen="escape t q e x i y")
+@covers(RequestScreen="escape ctrl+s ctrl+y", ResultsScreen="escape t q e x i y")
 async def jobs(keys: Keys) -> None:
     source = FakeSource()
     async with showing(source, (100, 30)) as keys.pilot:
@@ -287,11 +288,11 @@ async def jobs(keys: Keys) -> None:
             if key != "i":
                 await keys.pilot.press("escape", "t")
                 await until(keys.pilot, keys.on(ResultsScreen))
-        await keys("JobScreen", "ctrl+y", lambda: app.clipboard == f"effnet-launch infer {RUN}")
-        await keys("JobScreen", "escape", keys.on(RunScreen))
+        await keys("RequestScreen", "ctrl+y", lambda: app.clipboard == f"effnet-launch infer {RUN}")
+        await keys("RequestScreen", "escape", keys.on(RunScreen))
         await keys.pilot.press("x")
-        await until(keys.pilot, keys.on(JobScreen))
-        await keys("JobScreen", "ctrl+s", lambda: source.asked[-1:] != [])
+        await until(keys.pilot, keys.on(RequestScreen))
+        await keys("RequestScreen", "ctrl+s", lambda: source.sent != [])
 
 
 @covers(
@@ -331,7 +332,7 @@ async def home(keys: Keys) -> None:
         await until(keys.pilot, keys.on(HomeScreen))
         await keys.pilot.press("n")
         await sees(keys.pilot, "effnet-launch start local-cpu")
-        await keys("NewRunScreen", "ctrl+s", lambda: source.asked[-1:] != [])
+        await keys("NewRunScreen", "ctrl+s", lambda: source.sent != [])
 
 
 @covers(Dashboard="question_mark T", HelpScreen="escape q question_mark enter j k")

@@ -12,10 +12,11 @@ from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
 from launcher.core.run import events
+from launcher.core.run.requests import JobRequest
 from tui.drawing.wording import job_words, note, worst
 from tui.model.derived import job_path, job_state, unreachable
 from tui.model.run import FrameRequest
-from tui.screens.job import JobScreen
+from tui.screens.request import RequestScreen
 from tui.screens.results import ResultsScreen, rows_of
 from tui.screens.run import RunScreen
 from tui.sources.live import LiveSource
@@ -26,13 +27,13 @@ async def test_infer_takes_a_file_and_a_folder() -> None:
     async with showing(source, (80, 24)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("i")
-        await sees(pilot, "ONNX inference on a folder", "the newest that this run exported")
-        await sees(pilot, "Start (ctrl+s)", "Leave (esc)")
+        await sees(pilot, "ONNX inference on a folder", "default: the newest in RUN/export")
+        await sees(pilot, "Start (ctrl+s)", "Cancel (esc)")
         pilot.app.screen.query_one("#data_path", Input).value = "/photos"
-        await sees(pilot, f"$ effnet-launch infer {RUN} --data_path", "/photos")
+        await sees(pilot, f"$ effnet-launch infer {RUN} --data", "/photos")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(source.asked))
-        assert source.asked == [("infer", RUN, {"data_path": "/photos"})]
+        await until(pilot, lambda: bool(source.sent))
+        assert source.sent == [(RUN, JobRequest("infer", data_path="/photos"))]
 
 
 async def test_weights_size_and_node_can_be_chosen() -> None:
@@ -40,27 +41,16 @@ async def test_weights_size_and_node_can_be_chosen() -> None:
     async with showing(source, (80, 24)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("x")
-        await sees(pilot, "moving average (EMA) where there is one", "Start (ctrl+s)")
+        await sees(pilot, "moving average (EMA) if there is one", "Start (ctrl+s)")
         screen = pilot.app.screen
-        assert isinstance(screen, JobScreen)
+        assert isinstance(screen, RequestScreen)
         screen.query_one("#weights", Select).value = "model"
         screen.query_one("#image_size", Input).value = "128"
         screen.query_one("#node", Select).value = "node-b"
-        await sees(pilot, "--weights model", "--image_size 128", "--node node-b")
+        await sees(pilot, "--weights", "model --image-size 128", "--node node-b")
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        assert source.asked == []
-
-
-def test_the_real_commands_of_jobs() -> None:
-    source = LiveSource()
-    chosen = {"weights": "ema", "image_size": "128", "share_device": "yes"}
-    assert source.command("export", "a", chosen) == (
-        "effnet-launch export a --weights ema --image-size 128 --share-device"
-    )
-    assert source.command("infer", "a", {"data_path": "/p", "model": "m.onnx"}) == (
-        "effnet-launch infer a --model m.onnx --data /p"
-    )
+        assert source.sent == []
 
 
 def test_rows_of_results() -> None:
@@ -92,8 +82,8 @@ async def test_results_show_every_checkpoint_and_lead_to_its_job() -> None:
         await pilot.press("e")
         await sees(pilot, "Evaluate", "--checkpoint", "/runs/x/step-45.ckpt")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(source.asked))
-        assert source.asked == [("eval", RUN, {"checkpoint": "/runs/x/step-45.ckpt"})]
+        await until(pilot, lambda: bool(source.sent))
+        assert source.sent == [(RUN, JobRequest("eval", checkpoint="/runs/x/step-45.ckpt"))]
 
 
 async def test_results_follow_a_job_to_its_end() -> None:

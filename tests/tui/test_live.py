@@ -12,6 +12,7 @@ from made_run import MadeRun
 
 from launcher import client
 from launcher.core.run.events import AttemptStarted, RankStarted, ResumePoint
+from launcher.core.run.requests import ResumeRequest, StartRequest
 from tui.drawing.wording import note, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, position, rank_state
 from tui.model.run import ChartRequest, FrameRequest
@@ -118,7 +119,7 @@ def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
     monkeypatch.setattr(client, "_handle", lambda run: asked.append(run) or Stored())
     monkeypatch.setattr(client, "preflight", preflight)
     with pytest.raises(SourceError) as refused:
-        LiveSource().resume("made-1")
+        LiveSource().send("made-1", ResumeRequest())
     assert asked == [
         "made-1",
         (
@@ -158,9 +159,8 @@ def test_home_shows_shipped_profiles_as_pictures(made: MadeRun) -> None:
 
 
 def test_a_plan_has_files_commands_and_its_command_line(own_folders: Path) -> None:
-    plan = LiveSource().plan("local-cpu", {"epoch_size": "3", "data_path": "/data/x y"})
-    assert plan.command == "effnet-launch start local-cpu --set epoch_size=3 --data '/data/x y'"
-    titles = [title for title, _ in plan.sections]
+    plan = LiveSource().plan("local-cpu", StartRequest((("epoch_size", "3"),), "/data/x y"))
+    titles = [title for title, _ in plan]
     assert any(title.startswith("rank 1 on") for title in titles)
     assert not (own_folders / "runs").exists()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_source import FakeSource
+from fake_source import FakeSource, answer
 from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tui.model.checks import Check, waiting
+from launcher.client import Row
+from launcher.core.run.requests import StartRequest
+from tui.model.checks import CheckBoard
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
 from tui.sources.source import SourceError
@@ -21,11 +23,11 @@ HINT = "python -m effnet data digits data/digits makes a small set to try with."
 def red_source() -> FakeSource:
     source = FakeSource()
     source.preflight_rows = [
-        Check("python", "alpha", "ok", "Python 3.11.7"),
-        Check("python", "beta", "ok", "Python 3.11.7"),
-        Check("clock", "beta", "failed", "90.0 s ahead of alpha", "timedatectl set-ntp true"),
-        Check("disk", "alpha", "warning", "5 GB free at /runs", "Make room there."),
-        Check("data", "alpha", "failed", "/data: No such file or directory", HINT),
+        answer("python", "alpha", "ok", "Python 3.11.7"),
+        answer("python", "beta", "ok", "Python 3.11.7"),
+        answer("clock", "beta", "failed", "90.0 s ahead of alpha", "timedatectl set-ntp true"),
+        answer("disk", "alpha", "warning", "5 GB free at /runs", "Make room there."),
+        answer("data", "alpha", "failed", "/data: No such file or directory", HINT),
     ]
     return source
 
@@ -45,10 +47,10 @@ async def test_rows_turn_green_as_they_come_in(size: tuple[int, int]) -> None:
     source.may_answer.clear()
     async with showing(source, size, run=None) as pilot:
         await opened(pilot)
-        await sees(pilot, "checks  0 of 2", "looking …", ". python", ". data")
+        await sees(pilot, "checks  0 of 2", "checking …", ". python", ". data")
         source.may_answer.set()
         await sees(
-            pilot, "checks  2 of 2", "ctrl+s starts", "✓ python", "Python 3.11.7",
+            pilot, "checks  2 of 2", "ctrl+s: start", "✓ python", "Python 3.11.7",
             "✓ data", "10 classes in train",
         )  # fmt: skip
 
@@ -58,13 +60,13 @@ async def test_start_pressed_early_starts_when_it_is_green() -> None:
     source.may_answer.clear()
     async with showing(source, (120, 36), run=None) as pilot:
         await opened(pilot)
-        await sees(pilot, "looking …", "effnet-launch start")
+        await sees(pilot, "checking …", "effnet-launch start")
         await pilot.press("ctrl+s")
-        await sees(pilot, "starts as soon as plan and checks")
-        assert source.asked == []
+        await sees(pilot, "starts when plan and checks are done")
+        assert source.sent == []
         source.may_answer.set()
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        assert [name for name, *_ in source.asked] == ["start"]
+        assert source.sent == [("local-cpu", StartRequest())]
 
 
 async def test_a_red_row_stops_the_start_and_shows_what_mends_it() -> None:
@@ -72,51 +74,49 @@ async def test_a_red_row_stops_the_start_and_shows_what_mends_it() -> None:
     async with showing(source, (100, 30), run=None) as pilot:
         await opened(pilot)
         await sees(
-            pilot, "2 red", "✗ clock", "beta: 90.0 s ahead of alpha", "→ timedatectl",
-            "! disk", "✗ data", HINT[:40], "o overrides one by name",
+            pilot, "2 failed", "✗ clock", "beta: 90.0 s ahead of alpha", "→ timedatectl",
+            "! disk", "✗ data", HINT[:40], "o: ignore a failed check",
         )  # fmt: skip
         await pilot.press("ctrl+s")
-        await sees(pilot, "red: clock, data")
-        assert source.asked == []
+        await sees(pilot, "failed: clock, data")
+        assert source.sent == []
 
 
 async def test_red_rows_are_overridden_only_by_their_names() -> None:
     source = red_source()
     async with showing(source, (100, 36), run=None) as pilot:
         screen = await opened(pilot)
-        await sees(pilot, "2 red")
+        await sees(pilot, "2 failed")
         await pilot.press("o", *"disk", "enter")
-        await sees(pilot, "no red check is called 'disk'")
-        screen.query_one("#override", Input).value = ""
+        await sees(pilot, "no failed check 'disk'")
+        screen.query_one("#ignore", Input).value = ""
         await pilot.press(*"clock@beta", "enter")
-        await sees(
-            pilot, "1 red", "1 overridden", "overridden: beta: 90.0 s", "--ignore clock@beta"
-        )
+        await sees(pilot, "1 failed", "1 ignored", "ignored: beta: 90.0 s", "--ignore clock@beta")
         await pilot.press("ctrl+s")
-        await sees(pilot, "red: data")
-        assert source.asked == []
+        await sees(pilot, "failed: data")
+        assert source.sent == []
         await pilot.press("o", *"data", "enter")
-        await sees(pilot, "2 overridden", "ctrl+s starts")
+        await sees(pilot, "2 ignored", "ctrl+s: start")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(source.asked))
-        assert source.asked == [("start", "local-cpu", {"ignore": "clock@beta data"})]
+        await until(pilot, lambda: bool(source.sent))
+        assert source.sent == [("local-cpu", StartRequest(ignore=("clock@beta", "data")))]
 
 
 async def test_escape_leaves_the_field_first_and_looking_again_asks_anew() -> None:
     source = red_source()
     async with showing(source, (100, 30), run=None) as pilot:
         screen = await opened(pilot)
-        await sees(pilot, "2 red")
+        await sees(pilot, "2 failed")
         await pilot.press("o")
-        assert screen.is_asking()
+        assert screen.is_typing_name()
         await pilot.press("escape")
         assert pilot.app.screen is screen
-        assert not screen.is_asking()
-        source.preflight_rows = [Check("python", "alpha", "ok", "Python 3.11.7")]
+        assert not screen.is_typing_name()
+        source.preflight_rows = [answer("python", "alpha", "ok", "Python 3.11.7")]
         await pilot.press("c")
-        await sees(pilot, "1 of 1", "ctrl+s starts")
+        await sees(pilot, "1 of 1", "ctrl+s: start")
         await pilot.press("slash", *"batch_size=8", "enter")
-        await until(pilot, lambda: source.preflights[-1] == {"batch_size": "8"})
+        await until(pilot, lambda: source.preflights[-1].settings == (("batch_size", "8"),))
         await pilot.press("escape")
         await sees(pilot, "2 runs")
 
@@ -130,41 +130,41 @@ async def test_a_preflight_that_cannot_be_made_is_no_green() -> None:
     source.preflight = refuse  # type: ignore[method-assign]
     async with showing(source, (100, 30), run=None) as pilot:
         await opened(pilot)
-        await sees(pilot, "not looked at: profile broken.toml")
+        await sees(pilot, "not checked: profile broken.toml")
         await pilot.press("ctrl+s")
         await pilot.pause(0.3)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_many_nodes_are_a_line_a_check() -> None:
     source = FakeSource()
     checks = ("reachable", "python", "mindspore", "address", "disk", "data")
     source.preflight_rows = [
-        Check(check, f"node-{at}", "ok", "fine") for at in range(128) for check in checks
+        answer(check, f"node-{at}", "ok", "fine") for at in range(128) for check in checks
     ]
-    source.preflight_rows[5] = Check("data", "node-0", "failed", "gone", "Copy it.")
+    source.preflight_rows[5] = answer("data", "node-0", "failed", "gone", "Copy it.")
     async with showing(source, (80, 24), run=None) as pilot:
         await opened(pilot)
-        await sees(pilot, "768 of 768, 1 red", "node-0: gone", "→ Copy it.")
+        await sees(pilot, "768 of 768, 1 failed", "node-0: gone", "→ Copy it.")
         assert everything(pilot).count("✗") == 1
 
 
 def test_a_board_groups_by_check_and_answer() -> None:
-    board = waiting([("python", "a"), ("python", "b"), ("data", "a"), ("data", "b")])
+    board = CheckBoard((("python", "a"), ("python", "b"), ("data", "a"), ("data", "b")))
     assert [group.nodes for group in board.groups()] == [("a", "b"), ("a", "b")]
-    board = board.with_check(Check("data", "b", "failed", "gone", "mend"))
-    board = board.with_check(Check("data", "a", "ok", "10 classes"))
+    board = board.with_row(answer("data", "b", "failed", "gone", "mend"))
+    board = board.with_row(answer("data", "a", "ok", "10 classes"))
     groups = board.groups()
     assert [(g.check, g.state, g.nodes) for g in groups] == [
         ("python", "pending", ("a", "b")), ("data", "failed", ("b",)), ("data", "ok", ("a",)),
     ]  # fmt: skip
     assert not board.is_green
-    with pytest.raises(ValueError, match="red: data"):
-        board.with_override("python")
-    done = board.with_override("data@b").done()
+    with pytest.raises(ValueError, match="failed: data"):
+        board.with_ignored("python")
+    done = board.with_ignored("data@b").done()
     assert done.is_green
     # With a supervisor on the first node it is not asked what only SSH from here would tell.
-    assert done.words == "2 of 2, 1 overridden"
+    assert done.words == "2 of 2, 1 ignored"
 
 
 def test_the_real_source_asks_this_machine_and_names_what_was_overridden(
@@ -174,10 +174,8 @@ def test_the_real_source_asks_this_machine_and_names_what_was_overridden(
 
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "data" / "train" / "a").mkdir(parents=True)
-    source, came = LiveSource(), list[Check]()
-    keys = {"data_path": str(tmp_path / "data"), "class_num": "1"}
-    source.preflight("local-cpu", keys, came.append)
-    assert {check.key for check in came} == set(source.checks("local-cpu"))
-    assert {check.state for check in came} == {"ok"}, came
-    words = source.command("start", "local-cpu", {"ignore": "data clock@beta", "lr": "0.1"})
-    assert words == "effnet-launch start local-cpu --set lr=0.1 --ignore data --ignore clock@beta"
+    source, came = LiveSource(), list[Row]()
+    request = StartRequest((("class_num", "1"),), str(tmp_path / "data"))
+    source.preflight("local-cpu", request, came.append)
+    assert {(row.check, row.node) for row in came} == set(source.checks("local-cpu"))
+    assert {row.state for row in came} == {"ok"}, came

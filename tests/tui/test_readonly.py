@@ -8,10 +8,11 @@ from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest, StopRequest
 from tui.screens.home import HomeScreen
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
-from tui.sources.readonly import ReadOnlySource
+from tui.sources.proxy import refusing
 from tui.sources.source import SourceError
 
 LEAVING = {"q", "ctrl+q", "ctrl+c", "ctrl+z", "escape", "ctrl+p", "question_mark", "T"}
@@ -43,7 +44,7 @@ async def test_no_key_of_the_run_screen_changes_anything(state: str) -> None:
             await pilot.press(key)
             assert isinstance(pilot.app.screen, RunScreen), key
         await pilot.pause(0.2)
-        assert source.asked == []
+        assert source.sent == []
         offered = everything(pilot).splitlines()[-1]
         assert not [word for word in ("Stop", "Resume", "Eval", "Export") if word in offered]
         names = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
@@ -58,7 +59,7 @@ async def test_no_key_of_home_starts_anything() -> None:
             if key != "enter":  # opens what is under the cursor
                 await pilot.press(key)
         assert isinstance(pilot.app.screen, HomeScreen)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_a_plan_can_be_read_but_not_started() -> None:
@@ -70,7 +71,7 @@ async def test_a_plan_can_be_read_but_not_started() -> None:
         await pilot.press("ctrl+s")
         await sees(pilot, "nothing can be started")
         assert isinstance(pilot.app.screen, NewRunScreen)
-        assert source.asked == []
+        assert source.sent == []
 
 
 async def test_even_an_action_that_is_called_anyway_changes_nothing() -> None:
@@ -79,23 +80,18 @@ async def test_even_an_action_that_is_called_anyway_changes_nothing() -> None:
         await sees(pilot, "RUNNING")
         screen = pilot.app.screen
         assert isinstance(screen, RunScreen)
-        screen.action_resume()
+        screen.send(RUN, ResumeRequest(), "")
         await sees(pilot, "started with --readonly")
-        assert source.asked == []
+        assert source.sent == []
 
 
 def test_the_source_of_a_readonly_dashboard_refuses() -> None:
     source = FakeSource()
-    locked = ReadOnlySource(source)
-    for ask in (
-        lambda: locked.start("local-cpu", {}),
-        lambda: locked.stop(RUN, True),
-        lambda: locked.resume(RUN),
-        lambda: locked.start_job(RUN, "eval", {}),
-    ):
+    locked = refusing(source)
+    for request in (StartRequest(), StopRequest(), ResumeRequest(), JobRequest("eval")):
         with pytest.raises(SourceError, match="nothing can be changed"):
-            ask()
-    assert source.asked == []
+            locked.send(RUN, request)
+    assert source.sent == []
     assert locked.home() == source.home()
 
 
@@ -103,12 +99,12 @@ async def test_each_way_to_end_a_run_shows_its_own_command_and_copies_it() -> No
     async with showing(FakeSource(), (100, 30)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("s")
-        await sees(pilot, f"$ effnet-launch stop {RUN}  ", f"$ effnet-launch stop {RUN} --save no")
+        await sees(pilot, f"$ effnet-launch stop {RUN}  ", f"$ effnet-launch stop {RUN} --no-save")
         await pilot.press("c")
         await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch stop {RUN}")
         await sees(pilot, "copied; also in")
         await pilot.press("l", "l", "c")
-        await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch stop {RUN} --save no")
+        await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch stop {RUN} --no-save")
 
 
 @pytest.mark.parametrize(("key", "kind"), [("e", "eval"), ("x", "export")])
@@ -135,15 +131,6 @@ async def test_a_resume_says_its_command() -> None:
         await sees(pilot, f"$ effnet-launch resume {RUN}")
         await pilot.press("y")
         await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch resume {RUN}")
-
-
-def test_the_real_commands_of_both_ends() -> None:
-    from tui.sources.live import LiveSource
-    from tui.sources.source import NO, SAVE
-
-    source = LiveSource()
-    assert source.command("stop", "a", {}) == "effnet-launch stop a"
-    assert source.command("stop", "a", {SAVE: NO}) == "effnet-launch stop a --no-save"
 
 
 async def test_the_question_before_the_end_is_whole_in_the_smallest_terminal() -> None:

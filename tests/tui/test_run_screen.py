@@ -210,7 +210,7 @@ async def test_leaving_says_how_to_come_back() -> None:
         await pilot.press("q")
     assert f"effnet-tui {RUN}" in str(pilot.app.return_value)
     assert "continues" in str(pilot.app.return_value)
-    assert source.asked == []
+    assert source.sent == []
 
 
 async def test_a_terminal_that_is_too_small_says_so_and_recovers() -> None:

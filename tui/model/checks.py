@@ -1,10 +1,13 @@
-"""The rows of a preflight as the new-run screen holds them: frozen, and all words made here."""
+"""The rows of a preflight as the new-run screen shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from launcher.client import Row
 
 PENDING: Final = "pending"
 OK: Final = "ok"
@@ -12,75 +15,58 @@ WARNING: Final = "warning"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
 WORST_FIRST: Final = (FAILED, WARNING, PENDING, SKIPPED, OK)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check of one node; ``state`` is ``pending`` until it was answered."""
-
-    check: str
-    node: str
-    state: str = PENDING
-    text: str = ""
-    hint: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What it is of: check and node."""
-        return self.check, self.node
+Key = tuple[str, str]  # check, node
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What one line of the list shows: a check on all nodes that say the same."""
+    """One line of the list: a check on all nodes with the same answer."""
 
     check: str
     nodes: tuple[str, ...]
     state: str
-    text: str
-    hint: str
-    is_overridden: bool = False
+    text: str = ""
+    hint: str = ""
+    is_ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CheckBoard:
-    """All checks in the order of showing; ``overridden`` are names that the user has typed."""
+    """All checks in the order of showing; ``ignored`` are names that the user typed."""
 
-    checks: tuple[Check, ...] = ()
-    overridden: tuple[str, ...] = ()
+    expected: tuple[Key, ...] = ()
+    rows: Mapping[Key, Row] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     is_done: bool = False
     problem: str = ""
 
-    def with_check(self, new: Check) -> CheckBoard:
+    def with_row(self, row: Row) -> CheckBoard:
         """The board with one answer in its place."""
-        found = tuple(new if old.key == new.key else old for old in self.checks)
-        return replace(self, checks=found)
+        return replace(self, rows={**self.rows, (row.check, row.node): row})
 
     def done(self, problem: str = "") -> CheckBoard:
-        """Nothing more comes. A check that has no answer was none of this profile's after all."""
-        answered = tuple(check for check in self.checks if check.state != PENDING)
-        return replace(self, checks=answered, is_done=True, problem=problem)
+        """Nothing more comes. A check without an answer does not apply to this profile."""
+        answered = tuple(key for key in self.expected if key in self.rows)
+        return replace(self, expected=answered, is_done=True, problem=problem)
 
-    def with_override(self, name: str) -> CheckBoard:
-        """Raises ``ValueError`` for a name that is no red check's."""
+    def with_ignored(self, name: str) -> CheckBoard:
+        """Raises ``ValueError`` unless a failed check has this name."""
         name = name.strip()
-        red = self.red
-        if name not in {word for check in red for word in names_of(check)}:
-            known = ", ".join(dict.fromkeys(check.check for check in red))
-            raise ValueError(f"no red check is called {name!r}; red: {known or 'none'}")
-        return replace(self, overridden=(*self.overridden, name))
+        if name not in {word for row in self.red for word in (row.check, row.name)}:
+            known = ", ".join(dict.fromkeys(row.check for row in self.red))
+            raise ValueError(f"no failed check {name!r}; failed: {known or 'none'}")
+        return replace(self, ignored=(*self.ignored, name))
 
-    def is_overridden(self, check: Check) -> bool:
+    def is_ignored(self, row: Row) -> bool:
         """Whether its name, or that of its check on every node, was typed."""
-        return bool(set(names_of(check)) & set(self.overridden))
+        return bool({row.check, row.name} & set(self.ignored))
 
     @property
-    def red(self) -> tuple[Check, ...]:
-        """What stands in the way."""
+    def red(self) -> tuple[Row, ...]:
+        """What stops a start."""
+        found = (self.rows.get(key) for key in self.expected)
         return tuple(
-            check
-            for check in self.checks
-            if check.state == FAILED and not self.is_overridden(check)
+            row for row in found if row and row.state == FAILED and not self.is_ignored(row)
         )
 
     @property
@@ -90,60 +76,50 @@ class CheckBoard:
 
     @property
     def words(self) -> str:
-        """How it stands, in one line."""
+        """The result so far, in one line."""
         if self.problem:
-            return f"not looked at: {self.problem}"
-        answered = sum(check.state != PENDING for check in self.checks)
-        parts = [f"{answered} of {len(self.checks)}"]
-        for state, word in ((FAILED, "red"), (WARNING, "to know of"), (SKIPPED, "not asked")):
-            count = sum(check.state == state for check in self.checks)
-            if state == FAILED:
-                parts += [f"{len(self.red)} {word}"] if self.red else []
-                ignored = count - len(self.red)
-                parts += [f"{ignored} overridden"] if ignored else []
-            elif count:
-                parts.append(f"{count} {word}")
+            return f"not checked: {self.problem}"
+        states = [self._state(key) for key in self.expected]
+        parts = [f"{len(states) - states.count(PENDING)} of {len(states)}"]
+        red = len(self.red)
+        for count, word in (
+            (red, "failed"),
+            (states.count(FAILED) - red, "ignored"),
+            (states.count(WARNING), "warnings"),
+            (states.count(SKIPPED), "skipped"),
+        ):
+            parts += [f"{count} {word}"] if count else []
         return ", ".join(parts)
 
     @property
     def next_words(self) -> str:
-        """What to press, or what is waited for."""
+        """The keys to press next, or that the checks still run."""
         if not self.is_done:
-            return "looking …"
-        if self.red:
-            return "c looks again, o overrides one by name"
-        return "ctrl+s starts"
+            return "checking …"
+        return "c: check again  o: ignore a failed check" if self.red else "ctrl+s: start"
 
     def groups(self) -> tuple[Group, ...]:
-        """Lines to show: one a check, and one for each different answer that is not green."""
-        found: dict[tuple[str, str, str], list[Check]] = {}
-        for check in self.checks:
-            same = check.text if check.state in (FAILED, WARNING) else ""
-            found.setdefault((check.check, check.state, same), []).append(check)
-        order = {check.check: at for at, check in reversed([*enumerate(self.checks)])}
-        made = [self._group(checks) for checks in found.values()]
+        """Lines to show: one per check, and one for each different answer that is not green."""
+        found: dict[tuple[str, str, str], list[Key]] = {}
+        for key in self.expected:
+            state = self._state(key)
+            same = self.rows[key].text if state in (FAILED, WARNING) else ""
+            found.setdefault((key[0], state, same), []).append(key)
+        order = {check: at for at, (check, _) in reversed([*enumerate(self.expected)])}
+        made = [self._group(state, keys) for (_, state, _), keys in found.items()]
         # By check, and the worst of each first.
         made.sort(key=lambda group: (order[group.check], WORST_FIRST.index(group.state)))
         return tuple(made)
 
-    def _group(self, checks: Sequence[Check]) -> Group:
-        first = checks[0]
-        text = first.text if len(checks) == 1 or first.state in (FAILED, WARNING) else ""
-        return Group(
-            first.check,
-            tuple(check.node for check in checks),
-            first.state,
-            text,
-            first.hint if first.state in (FAILED, WARNING) else "",
-            first.state == FAILED and all(map(self.is_overridden, checks)),
-        )
+    def _state(self, key: Key) -> str:
+        row = self.rows.get(key)
+        return PENDING if row is None else row.state.value
 
-
-def names_of(check: Check) -> tuple[str, str]:
-    """What overrides it: its own name on every node, or on this one."""
-    return check.check, f"{check.check}@{check.node}"
-
-
-def waiting(expected: Iterable[tuple[str, str]], overridden: tuple[str, ...] = ()) -> CheckBoard:
-    """A board that nobody has answered yet."""
-    return CheckBoard(tuple(Check(check, node) for check, node in expected), overridden)
+    def _group(self, state: str, keys: Sequence[Key]) -> Group:
+        rows = [self.rows[key] for key in keys if key in self.rows]
+        check, nodes = keys[0][0], tuple(node for _, node in keys)
+        is_bad = state in (FAILED, WARNING)
+        if not rows or (len(keys) > 1 and not is_bad):
+            return Group(check, nodes, state)
+        ignored = state == FAILED and all(map(self.is_ignored, rows))
+        return Group(check, nodes, state, rows[0].text, rows[0].hint if is_bad else "", ignored)

@@ -16,7 +16,7 @@ from tui.widgets.hint_bar import Hint, HintBar
 BLOCKED_S: Final = 2.0  # a terminal that takes nothing for so long gets the next frame anyway
 FIRST: Final = ("resume",)
 THEN: Final = ("stop", "eval", "export", "results")
-LAST: Final = ("help", "leave")
+LAST: Final = ("help", "quit_dashboard")
 
 
 class FeedScreen(Screen[None]):
@@ -63,7 +63,7 @@ class FeedScreen(Screen[None]):
         self.set_class(tiny, "-tiny")
         if tiny:
             self.query_one("#too-small", Static).update(
-                f"{width} × {height} is too small\nat least {MIN_WIDTH} × {MIN_HEIGHT}\nq leaves"
+                f"{width} × {height} is too small\nat least {MIN_WIDTH} × {MIN_HEIGHT}\nq: quit"
             )
         self.draw_again()
 

@@ -1,8 +1,9 @@
-"""New run: the profile as a picture, the configuration, the plan; nothing starts unseen."""
+"""New run: the options, the profile as a picture, the plan and the checks, before it starts."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -12,28 +13,21 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from launcher.core.run.requests import StartRequest
 from tui.drawing.text import clean
 from tui.drawing.wording import profile_lines
+from tui.screens.fields import fields_of, filled, rows
 from tui.screens.new_run_checks import CheckedScreen
 from tui.sources.feed import in_background
 from tui.sources.messages import ActionDone, ActionFailed, PlanMade
-from tui.sources.source import DATA_PATH, IGNORE, PlanText, SourceError
+from tui.sources.source import PlanText, SourceError
 from tui.widgets.check_list import CheckList
 from tui.widgets.hint_bar import HintBar
 
 if TYPE_CHECKING:
     from launcher.client import ProfileEntry
 
-
-def parse_overrides(text: str) -> dict[str, str]:
-    """``batch_size=32 epoch_size=5`` as a mapping; raises ``ValueError`` naming what is not one."""
-    result: dict[str, str] = {}
-    for part in shlex.split(text):
-        key, sign, value = part.partition("=")
-        if not sign or not key:
-            raise ValueError(f"{part!r} is not key=value")
-        result[key] = value
-    return result
+FIELDS = fields_of(StartRequest, skip=("ignore", "preflight"))
 
 
 class NewRunScreen(CheckedScreen):
@@ -41,46 +35,40 @@ class NewRunScreen(CheckedScreen):
 
     BINDING_GROUP_TITLE = "New run"
     HELP = (
-        "What a start would write and run, and whether all nodes are ready for it. Training keys"
-        " are changed as key=value; a red check is overridden by typing its name."
+        "What a start would write and run, and whether all nodes are ready for it. enter in a"
+        " field makes the plan and the checks again; o ignores a failed check by its name."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start"),
-        Binding("o", "override", "Override"),
-        Binding("c", "look_again", "Check again"),
+        Binding("o", "ignore", "Ignore a check"),
+        Binding("c", "check_again", "Check again"),
         Binding("escape", "back", "Back"),
         Binding("y,ctrl+y", "copy", "Copy command"),
         Binding("Y", "copy_plan", "Copy plan"),
-        Binding("slash", "edit", "Change keys", key_display="/"),
+        Binding("slash", "edit", "Change options", key_display="/"),
     ]
 
     def __init__(self, profile: str) -> None:
         super().__init__()
         self._profile = profile
-        self._overrides: dict[str, str] = {}
+        self._request = StartRequest()
         self._plan: PlanText | None = None
         self._starting = False
 
     def compose(self) -> ComposeResult:
-        """Picture and keys at the left, the plan at the right."""
+        """Options and picture at the left, the plan at the right, the checks below."""
         with Vertical(id="body"):
             yield Static(Content(f"new run from {self._profile}"), classes="head title")
             with Horizontal(id="columns"):
                 with VerticalScroll(id="left"):
+                    yield from rows(FIELDS, self._request)
                     yield Static("", id="picture")
-                    yield Static("changed keys", classes="title")
-                    yield Input(
-                        placeholder="epoch_size=5 batch_size=32", id="overrides", compact=True
-                    )
-                    yield Static("", id="changed")
-                    yield Static("data folder", classes="title")
-                    yield Input(placeholder="as in the profile", id="data", compact=True)
                 with VerticalScroll(id="right"):
                     yield Static("making the plan …", id="plan")
             yield CheckList(id="checks")
             yield Input(
-                placeholder="name of a red check, to start all the same (esc: none)",
-                id="override",
+                placeholder="name of a failed check, to start anyway (esc: cancel)",
+                id="ignore",
                 compact=True,
             )
         yield Static("", id="too-small")
@@ -89,12 +77,12 @@ class NewRunScreen(CheckedScreen):
     def on_mount(self) -> None:
         """Show the profile and make the plan."""
         self.query_one("#right").focus()
-        self._look()
+        self._find_profile()
         self._make_plan()
-        self.look_at_nodes(self._profile, dict(self._overrides))
+        self.check_nodes(self._profile, self._request)
 
     @work(thread=True, exclusive=True, group="home")
-    def _look(self) -> None:
+    def _find_profile(self) -> None:
         for profile in self.dashboard.source.home().profiles:
             if profile.name == self._profile:
                 self.app.call_from_thread(self._show_profile, profile)
@@ -106,16 +94,21 @@ class NewRunScreen(CheckedScreen):
 
     def _make_plan(self) -> None:
         self.is_planning = True
-        source, profile, overrides = self.dashboard.source, self._profile, dict(self._overrides)
+        source, profile, request = self.dashboard.source, self._profile, self._request
 
         def work() -> str:
             try:
-                self.post_message(PlanMade(source.plan(profile, overrides)))
+                self.post_message(PlanMade(source.plan(profile, request)))
             except (SourceError, OSError, ValueError) as problem:
                 self.post_message(PlanMade(None, str(problem)))
             return ""
 
         in_background(self, "plan", work)
+
+    @property
+    def _command(self) -> str:
+        """The command that starts the same run."""
+        return shlex.join(self._request.command(self._profile))
 
     def on_plan_made(self, message: PlanMade) -> None:
         """Draw the plan, or why there is none."""
@@ -126,8 +119,8 @@ class NewRunScreen(CheckedScreen):
                 Content("no plan:\n" + clean(message.problem.replace("\n", " / ")))
             )
             return
-        parts: list[tuple[str, str] | str] = [("$ " + message.plan.command + "\n\n", "bold")]
-        for title, lines in message.plan.sections:
+        parts: list[tuple[str, str] | str] = [(f"$ {self._command}\n\n", "bold")]
+        for title, lines in message.plan:
             parts.append((title + "\n", "bold underline"))
             parts.extend(clean(line) + "\n" for line in lines)
             parts.append("\n")
@@ -135,48 +128,37 @@ class NewRunScreen(CheckedScreen):
         self.start_if_asked()
 
     def action_edit(self) -> None:
-        """Type changed keys."""
-        self.query_one("#overrides").focus()
+        """To the first option."""
+        self.query_one(f"#{FIELDS[0].name}").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the keys, make the plan again, look again."""
-        if event.input.id == "override":
+        """Read the options, make plan and checks again."""
+        if event.input.id == "ignore":
             self.name_given(event.input)
             return
-        data = self.query_one("#data", Input).value.strip()
         try:
-            self._overrides = parse_overrides(self.query_one("#overrides", Input).value)
+            self._request = filled(self, FIELDS, self._request)
         except ValueError as problem:
             self.notify(str(problem), severity="error")
             return
-        changed = "\n".join(f"* {key} = {value}" for key, value in self._overrides.items())
-        self.query_one("#changed", Static).update(Content(changed))
-        if data:
-            self._overrides[DATA_PATH] = data
-        self._take_overridden()
         self.query_one("#right").focus()
-        self._make_plan()
-        self.look_at_nodes(self._profile, dict(self._overrides))
+        self.action_check_again()
 
-    def overridden(self) -> None:
-        """The command names what was overridden; what was said of it before is no longer true."""
+    def ignored(self) -> None:
+        """The command names what is ignored; an older notification is outdated."""
         self.app.clear_notifications()
-        self._take_overridden()
+        self._request = replace(self._request, ignore=self.board.ignored)
         self._make_plan()
 
-    def _take_overridden(self) -> None:
-        if self.board.overridden:
-            self._overrides[IGNORE] = " ".join(self.board.overridden)
-
-    def action_look_again(self) -> None:
-        """Once more, for something was mended."""
+    def action_check_again(self) -> None:
+        """Make plan and checks again."""
         self._make_plan()
-        self.look_at_nodes(self._profile, dict(self._overrides))
+        self.check_nodes(self._profile, self._request)
 
     def action_back(self) -> None:
-        """Out of the field, else back home."""
-        if self.is_asking():
-            self.close_field(self.query_one("#override", Input))
+        """Close the line for a name, else back home."""
+        if self.is_typing_name():
+            self.close_field(self.query_one("#ignore", Input))
         else:
             self.dismiss()
 
@@ -190,13 +172,13 @@ class NewRunScreen(CheckedScreen):
             self.start_now()
 
     def start_now(self) -> None:
-        """It is green: one run, however often the key comes."""
+        """One run, however often the key is pressed."""
         if self._starting or self._plan is None:
             return
         self._starting = True
         self.notify("starting …", timeout=3)
-        source, profile, overrides = self.dashboard.source, self._profile, dict(self._overrides)
-        in_background(self, "start", lambda: source.start(profile, overrides))
+        source, profile, request = self.dashboard.source, self._profile, self._request
+        in_background(self, "start", lambda: source.send(profile, request))
 
     def on_action_done(self, message: ActionDone) -> None:
         """Started: show the run."""
@@ -206,17 +188,16 @@ class NewRunScreen(CheckedScreen):
             app.open_run(message.answer)
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        """Not started: say why, stay."""
+        """Not started: show why, stay."""
         self._starting = False
         self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
 
     def action_copy(self) -> None:
-        """The command that starts the same run."""
-        if self._plan is not None:
-            self.dashboard.copy_text(self._plan.command, "command")
+        """Copy the command that starts the same run."""
+        self.dashboard.copy_text(self._command, "command")
 
     def action_copy_plan(self) -> None:
-        """All of the plan."""
+        """Copy all of the plan."""
         if self._plan is not None:
-            text = "\n\n".join("\n".join((title, *lines)) for title, lines in self._plan.sections)
+            text = "\n\n".join("\n".join((title, *lines)) for title, lines in self._plan)
             self.dashboard.copy_text(text, "plan")

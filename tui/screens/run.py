@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.drawing.wording import job_words
+from launcher.core.run.requests import ResumeRequest
+from tui.drawing.wording import job_words, restart_words
 from tui.model.derived import failure_of, is_live, job_state
 from tui.model.run import RunFrame
+from tui.screens.request import RequestScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
@@ -34,12 +37,12 @@ class RunScreen(RunActions, RunLog, RunPanels):
     """Everything about one run; what changes it is in :class:`RunActions`."""
 
     BINDING_GROUP_TITLE = "Run"
-    HELP = "One run. q leaves it running; s asks before it ends anything."
+    HELP = "One run. q quits, the run continues; s asks before it stops the run."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Runs"),
         Binding("p", "pause", "Pause display", show=False),
         Binding("comma", "seek(-60)", "Back 1 min", show=False, key_display=","),
-        Binding("full_stop", "seek(60)", "Forth 1 min", show=False, key_display="."),
+        Binding("full_stop", "seek(60)", "Forward 1 min", show=False, key_display="."),
         Binding("less_than_sign", "speed(-1)", "Slower", show=False, key_display="<"),
         Binding("greater_than_sign", "speed(1)", "Faster", show=False, key_display=">"),
         Binding("R", "next_rate", "Refresh rate", show=False),
@@ -97,7 +100,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         """In a replay, its own keys first."""
         if self.player is None:
             return super().hints()
-        keys = [("p", "Play/pause"), (", .", "1 min back/forth"), ("< >", "Speed")]
+        keys = [("p", "Play/pause"), (", .", "1 min back/forward"), ("< >", "Speed")]
         return [*keys, *super().hints()]
 
     # -- what comes from the feeds
@@ -140,9 +143,12 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self.log_feed.drawn()
 
     def on_restart_chosen(self, message: RestartChosen) -> None:
-        """The card knows now what a resume would take."""
+        """Now it is known which checkpoint a resume would use."""
         self.restart = message.restart
         self._draw()
+        form = self.app.screen
+        if isinstance(form, RequestScreen) and isinstance(form.request, ResumeRequest):
+            form.show_about(restart_words(message.restart))
 
     def _note_failure(self, frame: RunFrame) -> None:
         run = frame.snapshot
@@ -225,7 +231,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._draw_header()
         run, failure = frame.snapshot, failure_of(frame.snapshot)
         if failure is not None:
-            command = self.dashboard.source.command("resume", run.run, {})
+            command = shlex.join(ResumeRequest().command(run.run))
             self.query_one(FailureCard).show(
                 failure, self.restart, command, run.polled_s, self.player is not None
             )

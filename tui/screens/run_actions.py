@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.requests import PROGRAM, Request, ResumeRequest, StopRequest
 from tui.context import Context
 from tui.drawing.text import plural
 from tui.model.derived import is_live, nodes_of
@@ -15,10 +17,13 @@ from tui.model.run import RESUMABLE_STATES, RunFrame
 from tui.screens.confirm import Answer, ConfirmScreen
 from tui.sources.feed import in_background
 from tui.sources.messages import ActionDone, ActionFailed, RestartChosen
-from tui.sources.source import NO, SAVE, RunSource, SourceError
+from tui.sources.source import RunSource
 
 if TYPE_CHECKING:
     from launcher.client import RunSnapshot
+    from tui.screens.request import RequestScreen
+
+JOBS = ("eval", "export", "infer")
 
 
 class RunActions(Screen[None]):
@@ -96,28 +101,43 @@ class RunActions(Screen[None]):
         in_background(self, "resume-choice", work)
 
     def action_resume(self) -> None:
-        """One key: a new attempt from the newest good checkpoint."""
-        run = self.snapshot
-        if run is None:
-            return
-        name, source = run.run, self.dashboard.source
-        self.app.clear_notifications()  # why the last one was refused
-        self.notify(f"$ {source.command('resume', name, {})}", timeout=4, markup=False)
-        in_background(self, "resume", lambda: source.resume(name))
+        """A new attempt: which checkpoint it would use, and what can be changed."""
+        from tui.screens.job import resume_screen
+
+        if self.frame is not None:
+            self.app.clear_notifications()  # why the last one was refused
+            self._open(resume_screen(self.frame, self.restart))
+            if self.restart is None:
+                self.look_for_restart()
+
+    def _open(self, form: RequestScreen) -> None:
+        """Show a form and do what comes out of it."""
+        run = form.target
+
+        def answered(request: Request | None) -> None:
+            if request is not None:
+                self.send(run, request, f"$ {shlex.join(request.command(run))}")
+
+        self.app.push_screen(form, answered)
+
+    def send(self, run: str, request: Request, text: str) -> None:
+        """Carry out an action in a thread; ``text`` is shown at once."""
+        source = self.dashboard.source
+        self.notify(text, timeout=4, markup=False)
+        in_background(self, request.action, lambda: source.send(run, request))
 
     def action_stop(self) -> None:
-        """Ask, naming run, nodes and ranks."""
+        """Confirm first, naming run, nodes and ranks."""
         run = self.snapshot
         if run is None:
             return
-        name, source, nodes = run.run, self.dashboard.source, nodes_of(run)
+        name, nodes = run.run, nodes_of(run)
         who = plural(len(run.ranks), "rank")
         named = ", ".join(nodes[:6]) + (" …" if len(nodes) > 6 else "")
 
         def answered(answer: str | None) -> None:
             if answer:
-                self.notify(f"stopping {name} …", timeout=4)
-                in_background(self, "stop", lambda: source.stop(name, answer == "save"))
+                self.send(name, StopRequest(answer == "save"), f"stopping {name} …")
 
         self.app.push_screen(
             ConfirmScreen(
@@ -128,8 +148,8 @@ class RunActions(Screen[None]):
                     "Stop now: all ranks exit at once; steps since the last checkpoint are lost.",
                 ],
                 [
-                    Answer("save", "Save and stop", source.command("stop", name, {})),
-                    Answer("now", "Stop now", source.command("stop", name, {SAVE: NO})),
+                    Answer("save", "Save and stop", shlex.join(StopRequest().command(name))),
+                    Answer("now", "Stop now", shlex.join(StopRequest(False).command(name))),
                 ],
                 bad=True,
             ),
@@ -171,18 +191,10 @@ class RunActions(Screen[None]):
             top.show(self.frame)
 
     def _job(self, kind: str, checkpoint: str = "") -> None:
-        from tui.screens.job import JobScreen
+        from tui.screens.job import job_screen
 
-        if self.frame is None:
-            return
-        source, run = self.dashboard.source, self.frame.snapshot.run
-
-        def answered(options: dict[str, str] | None) -> None:
-            if options is not None:
-                self.notify(f"{kind} started; press t for progress and result", timeout=4)
-                in_background(self, kind, lambda: source.start_job(run, kind, options))
-
-        self.app.push_screen(JobScreen(self.frame, kind, source.command, checkpoint), answered)
+        if self.frame is not None:
+            self._open(job_screen(self.frame, kind, checkpoint))
 
     def action_copy(self) -> None:
         """The command that shows this run without a screen."""
@@ -191,26 +203,22 @@ class RunActions(Screen[None]):
             return
         choice = self.restart
         failed = choice is not None and choice.path is not None and not is_live(run.status)
-        action = "resume" if failed else "status"
-        try:
-            command = self.dashboard.source.command(action, run.run, {})
-        except SourceError as problem:
-            self.notify(str(problem), severity="warning")
-            return
-        self.dashboard.copy_text(command, command)
+        words = ResumeRequest().command(run.run) if failed else [PROGRAM, "status", run.run]
+        self.dashboard.copy_text(shlex.join(words), shlex.join(words))
 
     def on_action_done(self, message: ActionDone) -> None:
-        """Say how it went."""
+        """Show the result."""
         if message.answer:
-            self.notify(f"{message.action}: {message.answer}", timeout=6, markup=False)
+            job = "; press t for progress and result" if message.action in JOBS else ""
+            self.notify(f"{message.action}: {message.answer}{job}", timeout=6, markup=False)
         self.look_now()
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        """Say why not, longer."""
+        """Show why not, for longer."""
         if message.action == "resume-choice":
             self.post_message(RestartChosen(ResumeChoice(None, message.problem)))
             return
         text = f"{message.action}: {message.problem}"
-        # What stands in a resume's way takes a while to read, and to type.
+        # The problems of a resume need time to read, and to type.
         timeout_s = 60 if message.action == "resume" else 15
         self.notify(text, severity="error", timeout=timeout_s, markup=False)

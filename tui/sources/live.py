@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from launcher import client
 from launcher.core.plan.model import Role
+from launcher.core.run.requests import (
+    JobRequest,
+    Request,
+    ResumeRequest,
+    StartRequest,
+    StopRequest,
+)
 from launcher.errors import LaunchError, PreflightError
 from tui.charts.curves import ChartMaker, SeriesLike, SkewMaker
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
-from tui.model.checks import Check
 from tui.model.derived import evaluations
 from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
-from tui.sources.source import (
-    DATA_PATH,
-    IGNORE,
-    NO,
-    SAVE,
-    SHARE_DEVICE,
-    YES,
-    PlanText,
-    Player,
-    SourceError,
-)
+from tui.sources.source import PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
 MAX_STRIP_RANKS: Final = 128
@@ -134,11 +130,10 @@ class LiveSource:
             client.connect(reader)
         return LiveRun(reader)
 
-    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
+    def plan(self, profile: str, request: StartRequest) -> PlanText:
         """What a start would write and run."""
         with told():
-            plan = client.plan(profile, _start_request(overrides))
-            return PlanText(_sections(plan), self.command("start", profile, overrides))
+            return _sections(client.plan(profile, request))
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
         """(check, node) of every row to come."""
@@ -146,89 +141,50 @@ class LiveSource:
             return client.expected(client.find_profile(profile))
 
     def preflight(
-        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
+        self, profile: str, request: StartRequest, on_row: Callable[[client.Row], object]
     ) -> None:
-        """Ask all nodes; nobody is asked about an unknown host, so its row is red."""
-        request = _start_request(overrides)
-
-        def taken(row: client.Row) -> None:
-            take(Check(row.check, row.node, row.state.value, row.text, row.hint))
-
+        """Check all nodes. An unknown host is not confirmed here, so its row is red."""
         with told():
             client.preflight(
-                profile, settings=request.settings, data_path=request.data_path, on_row=taken
+                profile, settings=request.settings, data_path=request.data_path, on_row=on_row
             )
 
-    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
-        """The new run's id. The screen has run the preflight."""
-        request = _start_request(overrides)
+    def send(self, target: str, request: Request) -> str:
+        """Start, stop, resume or a job."""
         with told():
-            command = request.command(profile)
-            return client.start(profile, replace(request, preflight=False), command=command)
-
-    def stop(self, run: str, save: bool) -> str:
-        """Ask; the supervisor ends it and verifies."""
-        with told():
-            client.stop(run, client.StopRequest(save=save), by="effnet-tui")
-        return "all ranks save, then end" if save else "all ranks end now"
-
-    def resume(self, run: str) -> str:
-        """A new attempt from the newest complete checkpoint, if the preflight finds no problem."""
-        failed: list[str] = []
-
-        def on_rows(rows: Sequence[client.Row]) -> None:
-            failed[:] = dict.fromkeys(row.check for row in client.blocking(rows))
-
-        with told():
-            try:
-                choice = client.resume(run, on_rows=on_rows)
-            except PreflightError as error:
-                words = shlex.join(client.ResumeRequest(ignore=tuple(failed)).command(run))
-                text = "\n".join((error.message, *error.problems, f"To resume anyway: {words}"))
-                raise SourceError(text) from None
-        return f"continues from epoch {choice.epoch} step {choice.step}"
-
-    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
-        """The job's id."""
-        with told():
-            return client.start_job(run, _job_request(kind, options))
-
-    def command(self, action: str, target: str, options: Mapping[str, str]) -> str:
-        """To show and to copy."""
-        with told():
-            return _words(action, target, options)
+            if isinstance(request, StartRequest):
+                # The screen has run the preflight.
+                command = request.command(target)
+                return client.start(target, replace(request, preflight=False), command=command)
+            if isinstance(request, ResumeRequest):
+                return _resume(target, request)
+            if isinstance(request, JobRequest):
+                return client.start_job(target, request)
+            if isinstance(request, StopRequest):
+                client.stop(target, request, by="effnet-tui")
+                return "all ranks save, then exit" if request.save else "all ranks exit now"
+            raise SourceError(f"cannot {request.action} from here")
 
 
-def _start_request(overrides: Mapping[str, str]) -> client.StartRequest:
-    """Training keys, and the data folder and ignored checks, which are none."""
-    return client.StartRequest(
-        settings=tuple(
-            (key, value) for key, value in overrides.items() if key not in (DATA_PATH, IGNORE)
-        ),
-        data_path=overrides.get(DATA_PATH, ""),
-        ignore=tuple(overrides.get(IGNORE, "").split()),
-    )
+def _resume(run: str, request: ResumeRequest) -> str:
+    """A new attempt, if the preflight finds no problem."""
+    failed: list[str] = []
+
+    def on_rows(rows: Sequence[client.Row]) -> None:
+        failed[:] = dict.fromkeys(row.check for row in client.blocking(rows, request.ignore))
+
+    try:
+        choice = client.resume(run, request, on_rows=on_rows)
+    except PreflightError as error:
+        anyway = replace(request, ignore=(*request.ignore, *failed))
+        words = f"To resume anyway: {shlex.join(anyway.command(run))}"
+        raise SourceError("\n".join((error.message, *error.problems, words))) from None
+    if choice.path is None:
+        return "trains from scratch"
+    return f"resumed from epoch {choice.epoch} step {choice.step}"
 
 
-def _job_request(kind: str, options: Mapping[str, str]) -> client.JobRequest:
-    values: dict[str, Any] = {**options, SHARE_DEVICE: options.get(SHARE_DEVICE) == YES}
-    return client.JobRequest(kind, **values)
-
-
-def _words(action: str, target: str, options: Mapping[str, str]) -> str:
-    request: client.Request
-    if action == "start":
-        request = _start_request(options)
-    elif action == "resume":
-        request = client.ResumeRequest()
-    elif action == "stop":
-        request = client.StopRequest(save=options.get(SAVE) != NO)
-    else:
-        request = _job_request(action, options)
-    return shlex.join(request.command(target))
-
-
-def _sections(plan: client.Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _sections(plan: client.Plan) -> PlanText:
     sections: list[tuple[str, tuple[str, ...]]] = []
     about = [
         f"{plan.world_size} ranks, start method {plan.start_method}, on {plan.device_target}",

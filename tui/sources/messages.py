@@ -1,4 +1,4 @@
-"""What worker threads tell the screens; the newest state replaces older ones."""
+"""Messages from worker threads to screens; the newest state replaces older ones."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui.logs.log_window import LogFrame
-from tui.model.checks import Check, CheckBoard
+from tui.model.checks import CheckBoard
 from tui.model.run import HomeView, RunFrame
 from tui.sources.source import PlanText
 
 if TYPE_CHECKING:
-    from launcher.client import ResumeChoice
+    from launcher.client import ResumeChoice, Row
 
 
 class _Latest(Message, bubble=False):
-    """A message that an unread one of its own kind gives way to."""
+    """A message that replaces an unread one of its own kind."""
 
     def can_replace(self, message: Message) -> bool:
-        """An older state is of no use once there is a newer one."""
+        """An older state is useless once there is a newer one."""
         return type(message) is type(self)
 
 
@@ -64,30 +64,30 @@ class PlanMade(_Latest):
         self.problem = problem
 
 
-class CheckCame(Message, bubble=False):
-    """A row of a preflight; ``look`` says of which one, for keys may have changed since."""
+class ChecksStarted(Message, bubble=False):
+    """A preflight started: ``board`` has its rows to come, ``number`` names the preflight."""
 
-    def __init__(self, look: int, check: Check) -> None:
+    def __init__(self, number: int, board: CheckBoard) -> None:
         super().__init__()
-        self.look = look
-        self.check = check
-
-
-class ChecksBegun(Message, bubble=False):
-    """A preflight was begun: the rows that it will have."""
-
-    def __init__(self, look: int, board: CheckBoard) -> None:
-        super().__init__()
-        self.look = look
+        self.number = number
         self.board = board
 
 
-class ChecksDone(Message, bubble=False):
-    """A preflight is over; ``problem`` says why it could not be made."""
+class RowChecked(Message, bubble=False):
+    """A row of a preflight."""
 
-    def __init__(self, look: int, problem: str = "") -> None:
+    def __init__(self, number: int, row: Row) -> None:
         super().__init__()
-        self.look = look
+        self.number = number
+        self.row = row
+
+
+class ChecksDone(Message, bubble=False):
+    """A preflight is over; ``problem`` is why it could not be made."""
+
+    def __init__(self, number: int, problem: str = "") -> None:
+        super().__init__()
+        self.number = number
         self.problem = problem
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,9 @@ from launcher.core.run.events import AttemptStarted, ResumePoint, parse_event
 from launcher.core.run.fold import RunStatus
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
-from tui.model.checks import Check
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.live import LiveRun, LiveSource, told
-from tui.sources.source import PlanText, SourceError
+from tui.sources.source import SourceError
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 2000.0)
 REMOVE_LIMIT_S: Final = 1.0
@@ -58,12 +57,12 @@ class ReplayClock:
         return self._at
 
     def pause(self) -> None:
-        """Stop, or go on."""
+        """Pause or continue."""
         self.now()
         self.playing, self._since = not self.playing, self.wall()
 
     def seek(self, by_s: float) -> None:
-        """Forth or back."""
+        """Forward or back."""
         self._at = min(max(self.now() + by_s, self.start), self.end)
 
     def faster(self, by: int) -> None:
@@ -102,7 +101,7 @@ class _Growing:
 
 
 class _ReplayReader(client.RunReader):
-    """Believes the events: in a replay nobody's processes are there."""
+    """Believes the events: in a replay no process exists."""
 
     def status(self, now_s: float | None = None) -> RunStatus:
         """The state's own."""
@@ -265,7 +264,7 @@ def _records(path: Path, size: int, layout: str) -> list[tuple[float, int]]:
 
 
 class ReplaySource(LiveSource):
-    """Opens runs as replays, and changes nothing."""
+    """Opens runs as replays. The dashboard is read-only around it."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
@@ -285,32 +284,3 @@ class ReplaySource(LiveSource):
         folder = self._copies.path / str(self._count) / root.name
         folder.mkdir(parents=True)
         return ReplayRun(root, self._speed, folder, self._copies)
-
-    def checks(self, profile: str) -> Sequence[tuple[str, str]]:
-        """Nothing is looked at in a replay."""
-        return ()
-
-    def preflight(
-        self, profile: str, overrides: Mapping[str, str], take: Callable[[Check], object]
-    ) -> None:
-        """Nothing is started, so nothing is looked at."""
-
-    def plan(self, profile: str, overrides: Mapping[str, str]) -> PlanText:
-        """Not here."""
-        raise SourceError(NOT_HERE)
-
-    def start(self, profile: str, overrides: Mapping[str, str]) -> str:
-        """Not here."""
-        raise SourceError(NOT_HERE)
-
-    def stop(self, run: str, save: bool) -> str:
-        """Not here."""
-        raise SourceError(NOT_HERE)
-
-    def resume(self, run: str) -> str:
-        """Not here."""
-        raise SourceError(NOT_HERE)
-
-    def start_job(self, run: str, kind: str, options: Mapping[str, str]) -> str:
-        """Not here."""
-        raise SourceError(NOT_HERE)

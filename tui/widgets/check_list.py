@@ -1,4 +1,4 @@
-"""The checks of a new run: marks that turn green or red as answers come, with what mends it."""
+"""The checks of a new run: marks that turn green or red as answers come, with their fixes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANY_NODES: Final = 3
 
 
 class CheckList(LineView):
-    """As high as it needs to be; where there is little room, what is green gives way."""
+    """As high as it needs to be; with little room, green checks are hidden first."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -44,7 +44,7 @@ class CheckList(LineView):
 
     def _lines_of(self, width: int) -> list[Line]:
         board, palette = self._board, self.palette
-        self._has_nodes = len({check.node for check in board.checks}) > 1
+        self._has_nodes = len({node for _, node in board.expected}) > 1
         style = palette.bad if board.red or board.problem else palette.muted
         if board.is_green:
             style = palette.good
@@ -63,24 +63,24 @@ class CheckList(LineView):
         return lines
 
     def _block(self, group: Group, width: int) -> list[Line]:
-        """The line of a group; what is red is shown whole, on as many lines as it takes."""
+        """The line of a group; a failed check is shown in full, on as many lines as it needs."""
         palette = self.palette
         mark, style = self._mark(group)
         nodes = _nodes(group) if self._has_nodes else ""
         text = clean(group.text)
-        said = " ".join(part for part in (nodes, text) if part)
-        if group.is_overridden:
-            said = f"overridden: {said}"
+        words = " ".join(part for part in (nodes, text) if part)
+        if group.is_ignored:
+            words = f"ignored: {words}"
         room = max(width - MARK_WIDTH - NAME_WIDTH, 20)
         name = fit(group.check, NAME_WIDTH)
         if group.state not in (FAILED, WARNING):
             tone = palette.muted if group.state in (PENDING, SKIPPED) else palette.text
-            return [[Segment(f"{mark} {name}", style), Segment(fit(said, room), tone)]]
-        first, *rest = textwrap.wrap(said, room) or [""]
+            return [[Segment(f"{mark} {name}", style), Segment(fit(words, room), tone)]]
+        first, *rest = textwrap.wrap(words, room) or [""]
         lines: list[Line] = [[Segment(f"{mark} {name}", style), Segment(fit(first, room), style)]]
         indent = " " * (MARK_WIDTH + NAME_WIDTH)
         lines += [[Segment(indent), Segment(fit(part, room), style)] for part in rest]
-        hint = [] if group.is_overridden else textwrap.wrap(clean(group.hint), room - 2)
+        hint = [] if group.is_ignored else textwrap.wrap(clean(group.hint), room - 2)
         for at, part in enumerate(hint):
             arrow = ">" if self.glyphs.level == "ascii" else "→"
             lead = f"{arrow} " if at == 0 else "  "
@@ -89,7 +89,7 @@ class CheckList(LineView):
 
     def _mark(self, group: Group) -> tuple[str, Style]:
         palette, glyphs = self.palette, self.glyphs
-        if group.is_overridden:
+        if group.is_ignored:
             return "!", palette.warn
         return {
             OK: (glyphs.ok, palette.good),

@@ -233,7 +233,7 @@ async def actions(keys: Keys) -> None:
         await keys("ConfirmScreen", "y", lambda: source.sent[-1:] == [(RUN, StopRequest())])
         source.run.fail(1)
         await sees(keys.pilot, "FAILED", "r Resume")
-        await keys("RunActions", "r", keys.seen(f"$ effnet-launch resume {RUN}"))
+        await keys("RunActions", "r", keys.on(RequestScreen))
         await keys.pilot.press("escape")
         await until(keys.pilot, keys.on(RunScreen))
         await keys("RunScreen", "escape", keys.on(HomeScreen))

@@ -11,18 +11,25 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.profile.model import is_loopback
-from launcher.core.text.codec import to_plain
+from launcher.core.text.codec import Mismatch, to_plain
+from launcher.core.text.records import (
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    UnknownKindError,
+    parse_object,
+)
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Message
 from launcher.machine import device_ips
@@ -38,13 +45,39 @@ from launcher.store import checkpoints
 PORTS = range(20000, 32000)
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request whose operation this version knows; the operation checks its own fields."""
+
+    mark: str
+    operation: str
+    fields: Message
+
+
+def parse_request(line: bytes) -> Request:
+    """Raises `Mismatch`, and `UnknownKindError` for an operation of another version."""
+    fields = parse_object(line)
+    mark, operation = fields.get("mark"), fields.get("op")
+    if not isinstance(mark, str) or not isinstance(operation, str):
+        raise Mismatch("mark and op must be strings")
+    if operation not in OPERATIONS and operation not in ELSEWHERE:
+        raise UnknownKindError(f"unknown operation {operation[:80]!r}")
+    return Request(mark, operation, fields)
+
+
 def main() -> int:
-    request = json.loads(io.FileIO(0, closefd=False).readline())
-    write(b"\n" + str(request["mark"]).encode() + b"\n")
+    """A request that is malformed or unknown gets an error with the protocol's version."""
+    # What dies of a broken connection shall not leave a process that waits for ever.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    line = io.FileIO(0, closefd=False).readline(MAX_FRAME_BYTES + 1)
     try:
-        # What dies of a broken connection shall not leave a process that waits for ever.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        return _operation(str(request["op"]))(request)
+        request = parse_request(line)
+    except ValueError as error:
+        write(b"\n" + _mark_of(line) + b"\n")
+        return _refuse(str(error))
+    write(b"\n" + request.mark.encode(errors="replace") + b"\n")
+    try:
+        return _operation(request.operation)(request.fields)
     except (LaunchError, OSError) as error:
         hint = error.hint if isinstance(error, LaunchError) else ""
         text = error.message if isinstance(error, LaunchError) else str(error)
@@ -53,6 +86,27 @@ def main() -> int:
         node = getattr(error, "node", "")
         reply(ok=False, error=text, hint=hint, kind=kind, node=node, problems=list(problems))
         return 1
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        return _refuse(f"{request.operation}: {type(error).__name__}: {error}")
+    except RecursionError:
+        return _refuse(f"{request.operation}: nested too deeply")
+
+
+def _mark_of(line: bytes) -> bytes:
+    """The mark of a request that can't be carried out: without it nobody reads the reply."""
+    found = re.search(rb'"mark": ?"([\w-]{1,80})"', line[:4096])
+    return b"-" if found is None else found[1]
+
+
+def _refuse(why: str) -> int:
+    reply(
+        ok=False,
+        error=f"the node can't carry out this request (protocol {PROTOCOL_VERSION}): {why[:500]}",
+        hint="Install the same version of effnet-tui on all nodes.",
+        kind="LaunchError",
+        protocol=PROTOCOL_VERSION,
+    )
+    return 1
 
 
 def _facts(request: Message) -> int:

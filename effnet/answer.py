@@ -14,9 +14,9 @@ Give = Callable[[Mapping[str, Any]], None]
 
 @contextlib.contextmanager
 def answering(as_json: bool) -> Iterator[Give]:
-    """Yields what takes the answer; without `as_json` that does nothing.
+    """Yields a function that prints the answer; without `as_json` it does nothing.
 
-    With it, whatever else is printed meanwhile, by libraries too, goes to standard error.
+    With it, all other output, that of libraries too, goes to standard error.
     """
     if not as_json:
         yield lambda answer: None
@@ -25,7 +25,7 @@ def answering(as_json: bool) -> Iterator[Give]:
     out = os.dup(1)
     os.dup2(2, 1)
     try:
-        # Python's own prints, whose file need not be descriptor 1.
+        # print() may not write to descriptor 1.
         with contextlib.redirect_stdout(sys.stderr):
             yield lambda answer: _write(out, json.dumps(answer) + "\n")
     finally:

@@ -1,4 +1,4 @@
-"""Arrays in memory as vector instructions want them."""
+"""Arrays aligned to cache lines, for vector instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MindSpore on the device that was asked for."""
+"""Sets MindSpore up on the requested device."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class DeviceMissing(EffnetError):
 def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
     """Select device and mode; `device_id` is the environment's `DEVICE_ID` when not given.
 
-    Nothing falls back in silence: raises `DeviceMissing` when MindSpore or the device is absent.
+    It never falls back to another device: raises `DeviceMissing` without MindSpore or the device.
     """
-    # Errors only: its warnings are about itself, and a log is for what this run does.
+    # Errors only: MindSpore's warnings are about itself.
     os.environ.setdefault("GLOG_v", "3")
     try:
         import mindspore as ms
@@ -45,7 +45,7 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
 
 
 def thread_count() -> int:
-    """Threads that this rank may compute with, as the launcher says in `OMP_NUM_THREADS`."""
+    """Threads that this rank may compute with: `OMP_NUM_THREADS`, which the launcher sets."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, int(text)) if text.isdigit() else 1
 
@@ -59,6 +59,6 @@ def _limit_threads(count: int) -> None:
 
 
 _HINTS = {
-    "GPU": "it wants CUDA 11.6: `effnet-launch doctor --target GPU` says what is missing",
-    "Ascend": "CANN's set_env.sh must be sourced first: `effnet-launch doctor --target Ascend`",
+    "GPU": "MindSpore needs CUDA 11.6; to see what is missing: `effnet-launch doctor --target GPU`",
+    "Ascend": "source CANN's set_env.sh first, then run `effnet-launch doctor --target Ascend`",
 }

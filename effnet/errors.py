@@ -1,10 +1,10 @@
-"""The root of every error that the trainer means its user to read."""
+"""The base class of all errors that are printed for the user."""
 
 from __future__ import annotations
 
 
 class EffnetError(Exception):
-    """Something the user can act on: the message says what is wrong, `hint` what to do."""
+    """An error that the user can fix: the message says what is wrong, `hint` what to do."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """`--run_modelarts`: data copied in from a mounted folder, checkpoints copied out to one.
 
 The reference does this with ModelArts' own library (moxing). Here the folders have to be mounted,
-as ModelArts and others do where they are asked to.
+as ModelArts and others can do.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def local_data(args: argparse.Namespace) -> str | None:
             if getattr(args, name):
                 raise UsageError(
                     f"--{name} is for --run_modelarts True",
-                    hint="a folder that is here: --dataset_path, --save_checkpoint_path",
+                    hint="for local folders use --dataset_path and --save_checkpoint_path",
                 )
         return None
     if not args.data_url:
-        raise UsageError("--run_modelarts wants --data_url, the mounted folder of the images")
+        raise UsageError("--run_modelarts needs --data_url, the mounted folder of the images")
     source = mounted("data_url", args.data_url)
     if args.train_url:
         mounted("train_url", args.train_url, make=True)
@@ -68,7 +68,9 @@ def mounted(name: str, text: str, *, make: bool = False) -> Path:
         except OSError as error:
             raise UsageError(f"--{name} {text}: {error.strerror}") from error
     if not path.is_dir():
-        raise UsageError(f"--{name} {text}: no such folder", hint="is it mounted?")
+        raise UsageError(
+            f"--{name} {text}: no such folder", hint="mount it first, or correct the path"
+        )
     return path.absolute()
 
 
@@ -86,7 +88,9 @@ def copy_in(source: Path, target: Path) -> Path:
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         if target.stat().st_uid != os.getuid():
-            raise UsageError(f"{target} belongs to somebody else", hint="set TMPDIR")
+            raise UsageError(
+                f"{target} belongs to another user", hint="set TMPDIR to another folder"
+            )
         with (target.parent / f"{target.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _mirror(source, target)

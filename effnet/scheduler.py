@@ -17,7 +17,7 @@ from typing import Any
 def main() -> int:
     """Returns when the ranks are done; MindSpore ends the process itself when they die."""
     if os.environ.get("MS_ROLE") != "MS_SCHED":
-        print("error: effnet.scheduler wants MS_ROLE=MS_SCHED", file=sys.stderr)
+        print("error: effnet.scheduler needs MS_ROLE=MS_SCHED", file=sys.stderr)
         return 2
     native = _native_library()
     if native is None:
@@ -32,9 +32,9 @@ def main() -> int:
     try:
         native.init_cluster()
     except (RuntimeError, ValueError) as error:
-        print(f"error: the ranks did not come together: {error}", file=sys.stderr, flush=True)
+        print(f"error: the ranks could not connect: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    # Its handlers at exit want the rest of MindSpore, which is not loaded.
+    # Its exit handlers need the rest of MindSpore, which is not loaded.
     os._exit(0)
 
 

@@ -31,7 +31,7 @@ case "${1:-}" in -h | --help)
     exit 0
     ;;
 esac
-[ $# -ge 3 ] || wrong "3 or 4 arguments are needed, and $# are given"
+[ $# -ge 3 ] || wrong "expected 3 or 4 arguments, got $#"
 mindir=$1 data=$2 device=$3 device_id=0
 shift 3
 case "$device" in

@@ -12,18 +12,18 @@ const char* const kHelp =
 
 A MindIR file over a folder of images, with MindSpore Lite.
 
-DIR holds class folders (or train/ and val/, of which val/ is taken), and the accuracy is printed;
-or images alone. JPEG and PNG are read. What is done to an image stands in NAME.mindir.json, which
-`python -m effnet export` writes beside NAME.mindir.
+If DIR holds class folders (or train/ and val/; then val/ is used), the program prints the accuracy.
+DIR can also hold images only. It reads JPEG and PNG. NAME.mindir.json, which `python -m effnet
+export` writes next to NAME.mindir, has the preprocessing.
 
 options:
-  --device CPU|GPU|Ascend   default: CPU; never another one than asked for
-  --device-id N             which GPU or Ascend device (default: 0)
-  --batch-size N            images at once (default: the file's own, or 8 where that is free)
-  --threads N               that decode, and that compute on a CPU (default: all cores)
-  --output DIR              for result_Files/, time_Result/ and acc.log (default: .)
+  --device CPU|GPU|Ascend   device (default: CPU); there is no fallback to another one
+  --device-id N             number of the GPU or Ascend device (default: 0)
+  --batch-size N            images at once (default: the file's batch, or 8 if it has none)
+  --threads N               threads for decoding and for a CPU (default: all cores)
+  --output DIR              folder for result_Files/, time_Result/ and acc.log (default: .)
   --json                    print one JSON object
-  --help
+  --help                    print this text
 
 exit codes: 1 other, 2 usage, 3 data, 6 device
 

@@ -1,4 +1,5 @@
-// effnet-infer: a MindIR file over a folder of images, with MindSpore Lite (docs/how-to/cpp-inference.md).
+// effnet-infer: a MindIR file over a folder of images, with MindSpore Lite
+// (docs/how-to/cpp-inference.md).
 
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ std::optional<Record> find_record(const std::string& model) {
     std::optional<Record> found = read_record(path);
     if (!found) {
         std::fprintf(stderr,
-                     "note: there is no %s; the reference's preprocessing is taken (bilinear,"
+                     "note: there is no %s; using the reference's preprocessing (bilinear,"
                      " 280/260, [-1, 1])\n",
                      path.c_str());
         return std::nullopt;
@@ -49,7 +50,7 @@ std::optional<Record> find_record(const std::string& model) {
     const auto bytes = std::filesystem::file_size(model, unreadable);
     if (!unreadable && found->bytes && *found->bytes != bytes) {
         throw Failure(ExitCode::kOther,
-                      path + " is of another file: it says " + std::to_string(*found->bytes) +
+                      path + " is of another file: it expects " + std::to_string(*found->bytes) +
                           " bytes, and " + model + " has " + std::to_string(bytes),
                       "keep the two files that `python -m effnet export` wrote together");
     }
@@ -66,7 +67,7 @@ Preprocessing preprocessing_for(const Network& network, const std::optional<Reco
     if (record) {
         throw Failure(ExitCode::kOther,
                       model + " takes " + std::to_string(width) + " x " + std::to_string(height) +
-                          " px, and " + model + ".json says " + std::to_string(made.width_px) +
+                          " px, and " + model + ".json expects " + std::to_string(made.width_px) +
                           " x " + std::to_string(made.height_px),
                       "export the checkpoint again");
     }
@@ -128,9 +129,8 @@ void infer(const Arguments& arguments) {
     }
     if (score.read() == 0) {
         throw Failure(ExitCode::kData,
-                      "none of " + std::to_string(folder.images.size()) + " images in " +
-                          folder.root +
-                          " could be read; the first: " + score.predictions().front().unreadable);
+                      "all " + std::to_string(folder.images.size()) + " images in " + folder.root +
+                          " are unreadable; the first: " + score.predictions().front().unreadable);
     }
     const auto images = static_cast<double>(score.read());
     const Speed speed{network_s * 1e3 / images, images / seconds_since(start)};

@@ -46,7 +46,7 @@ std::string why_missing(const Device& device) {
     for (const std::string& name : {part + "_python.so", part + ".so"}) {
         if (void* found = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
             dlclose(found);
-            return name + " loads, and refuses this model";
+            return name + " loads, but refuses this model";
         }
         const char* said = dlerror();
         const std::string text = said == nullptr ? name : said;
@@ -61,13 +61,13 @@ void require(const Device& device) {
     if (lite::Model::CheckModelSupport(type_of(device), lite::kMindIR)) return;
     throw Failure(
         ExitCode::kDevice,
-        device.type +
-            " was asked for, and this MindSpore Lite cannot use one: " + why_missing(device),
+        "--device " + device.type +
+            ": this MindSpore Lite cannot use the device: " + why_missing(device),
         device.type == "GPU"
             ? "it needs TensorRT 8 with its CUDA and cuDNN on LD_LIBRARY_PATH, or a Lite for GPU in"
-              " MS_LITE_HOME; or take CPU"
-            : "source CANN's set_env.sh first, or set MS_LITE_HOME to a Lite for Ascend; or take"
-              " CPU");
+              " MS_LITE_HOME; or use --device CPU"
+            : "source CANN's set_env.sh first, or set MS_LITE_HOME to a Lite for Ascend; or use"
+              " --device CPU");
 }
 
 }  // namespace

@@ -42,9 +42,9 @@ Interpolation interpolation(const Json& json) {
 
 Record record(const Json& json) {
     Record found;
-    const Json& said = member(json, "preprocessing");
-    found.preprocessing = {side(said, "resize_px"), side(said, "width_px"), side(said, "height_px"),
-                           interpolation(said),     channels(said, "mean"), channels(said, "std")};
+    const Json& made = member(json, "preprocessing");
+    found.preprocessing = {side(made, "resize_px"), side(made, "width_px"), side(made, "height_px"),
+                           interpolation(made),     channels(made, "mean"), channels(made, "std")};
     if (const Json* names = json.find("class_names")) {
         found.class_names.emplace();
         for (const Json& name : names->list()) found.class_names->push_back(name.text());

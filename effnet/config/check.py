@@ -1,4 +1,4 @@
-"""What no single key can be wrong in: keys that contradict each other."""
+"""Checks that involve several keys: contradictions and unusual combinations."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
         yield Problem(
             at("eval_resize", "eval_image_size"),
             f"eval_resize ({c.eval_resize} px) is less than eval_image_size"
-            f" ({c.eval_image_size} px): there is nothing to crop",
+            f" ({c.eval_image_size} px): set it to at least that",
         )
     elif c.crop_pct > 0 and c.eval_resize != math.floor(c.eval_image_size / c.crop_pct):
         yield Problem(
             at("crop_pct", "eval_resize"),
             f"crop_pct {c.crop_pct:g} of {c.eval_image_size} px means an eval_resize of"
-            f" {math.floor(c.eval_image_size / c.crop_pct)} px, not {c.eval_resize}; set one",
+            f" {math.floor(c.eval_image_size / c.crop_pct)} px, not {c.eval_resize}; set only one",
         )
 
 
 def remarks_on(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]:
-    """What is allowed but seldom meant."""
+    """Combinations that are allowed but probably not intended."""
     c = config
     if c.device_target == "CPU" and c.amp_level != "O0":
-        yield f"amp_level {c.amp_level}: float16 is emulated on a CPU, many times slower than O0"
+        yield f"amp_level {c.amp_level}: float16 is emulated on a CPU, much slower than O0"
     if c.device_target == "CPU" and c.mode == "graph":
         yield "mode graph: on a CPU the first step compiles for a minute and later ones gain little"
     if c.lr_decay_mode == "steps" and c.warmup_epochs > 0:
-        yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is not used"
+        yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is ignored"
     if c.save_best_ckpt and c.interval == 0 and not sources["interval"].startswith("default"):
         yield "interval 0: nothing is evaluated, so there is no best checkpoint to keep"
     if c.loss_scale > 1 and c.amp_level == "O0":
-        yield f"loss_scale {c.loss_scale:g}: float32 (amp_level O0) needs none"
+        yield f"loss_scale {c.loss_scale:g}: float32 (amp_level O0) does not need it; set it to 1"

@@ -14,7 +14,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     # The reference's config_gpu: 0.092 is 0.13 / sqrt 2, for half the batch.
     "GPU": {"batch_size": 128, "lr_init": 7e-5, "lr_max": 0.092, "lr_end": 7e-6},
     # Small enough to watch: 2 ranks x 16 images is 1/64 of the reference's global batch, and so
-    # are the learning rates. float16 on a CPU is emulated, many times slower than float32.
+    # are the learning rates. float16 on a CPU is emulated, much slower than float32.
     "CPU": {
         "batch_size": 16,
         "epoch_size": 20,
@@ -55,7 +55,7 @@ def defaults_for(target: str) -> dict[str, Any]:
 def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any, str]]:
     """Values of the keys not in ``chosen`` that follow from others: key to (value, reason).
 
-    ``values`` are valid one by one; ``chosen`` names the keys that somebody set.
+    ``values`` are valid one by one; ``chosen`` names the keys that were set.
     """
     found: dict[str, tuple[Any, str]] = {}
     size, dropout = OF_VARIANT[values["variant"]]

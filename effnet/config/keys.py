@@ -11,8 +11,8 @@ class Resume(Enum):
     """What a changed key means for a run that is resumed from a checkpoint."""
 
     FIXED = "fixed"  # the saved state does not fit the new value
-    ORDER = "order"  # the position in the data would mean other images
-    CURVE = "curve"  # may change; the curve is no longer that of an unbroken run
+    ORDER = "order"  # the position in the data would refer to other images
+    CURVE = "curve"  # may change; the curve is no longer that of an uninterrupted run
     FREE = "free"  # changes nothing that is computed
 
 

@@ -59,7 +59,7 @@ def resolve(
 
     ``sets`` are texts ``key=value``. ``flags`` and ``base`` map keys to values; a flag that is
     ``None`` is not given; ``base_name`` says where the base's are from. Without a ``target`` the
-    highest layer that has ``device_target`` says it, else it is the CPU. Raises
+    strongest layer that has ``device_target`` decides, else it is the CPU. Raises
     :class:`ConfigError` with every error of every layer.
     """
     problems: list[Problem] = []
@@ -133,7 +133,7 @@ def _from_recipe(given: list[_Given]) -> list[_Given]:
 def _from_file(path: Path) -> list[_Given]:
     values, lines = toml.read(path)
     if {"nodes", "start_method"} & values.keys():
-        what = "is a cluster profile; `effnet-launch start` takes it"
+        what = "is a cluster profile, not a training configuration: use `effnet-launch start`"
         raise ConfigError([Problem(str(path), what)])
     given = []
     for name, raw in values.items():

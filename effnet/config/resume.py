@@ -1,4 +1,4 @@
-"""May a run that was started with one configuration go on with another?"""
+"""Can a run that was started with one configuration continue with another?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from effnet.config.schema import TrainConfig, keys
 
 _WHY = {
     Resume.FIXED: "the saved state does not fit it",
-    Resume.ORDER: "the position in the data would mean other images",
-    Resume.CURVE: "the run goes on, but not as one that was never broken",
+    Resume.ORDER: "the position in the data would refer to other images",
+    Resume.CURVE: "the run continues, but its curve is not that of an uninterrupted run",
     Resume.FREE: "changes nothing that is computed",
 }
 _SCHEDULE = (
@@ -50,15 +50,18 @@ def differences(
             continue
         verdict, why = key.resume, _WHY[key.resume]
         if name == "batch_size" and same_batches:
-            verdict, why = Resume.CURVE, "the global batch is the same; batch norm sees other parts"
+            verdict, why = (
+                Resume.CURVE,
+                "the global batch is the same; batch norm sees other parts of it",
+            )
         elif name == "ema_decay" and 0 in (before, now):
-            verdict, why = Resume.FIXED, "the checkpoint has no moving average, or one too many"
+            verdict, why = Resume.FIXED, "only one of the two has a moving average"
         elif name in _SCHEDULE:
             why = "the learning rate follows the new schedule from here on"
         found.append(Difference(name, before, now, verdict in (Resume.FIXED, Resume.ORDER), why))
     if old_world_size != new_world_size:
         why = (
-            "the global batch is the same; batch norm sees other parts"
+            "the global batch is the same; batch norm sees other parts of it"
             if same_batches
             else f"{old.batch_size} x {old_world_size} images a step, now"
             f" {new.batch_size} x {new_world_size}: {_WHY[Resume.ORDER]}"
@@ -72,6 +75,6 @@ def differences(
 def compatible_for_resume(
     old: TrainConfig, new: TrainConfig, *, old_world_size: int = 1, new_world_size: int = 1
 ) -> list[Difference]:
-    """The differences that forbid to continue; empty when it may."""
+    """The differences that make a resume impossible; empty if it is possible."""
     every = differences(old, new, old_world_size=old_world_size, new_world_size=new_world_size)
     return [difference for difference in every if difference.refused]

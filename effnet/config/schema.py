@@ -1,7 +1,7 @@
 """Every key of a training run.
 
-The reference's keys keep its names and the values of its README (Ascend, 8 devices); ours stand
-after them. ``defaults.py`` says what GPU and CPU change, ``load.py`` where values come from.
+The reference's keys have its names and the values of its README (Ascend, 8 devices); ours follow.
+``defaults.py`` has what GPU and CPU change, ``load.py`` where values come from.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ class TrainConfig:
 
     class_num: int = key(1000, "classes", low=1, origin=REF, resume=FIXED)
     batch_size: int = key(
-        256, "images of one rank in a step", unit="images", low=1, origin=REF, resume=ORDER
+        256, "images per rank and step", unit="images", low=1, origin=REF, resume=ORDER
     )
     loss_scale: float = key(1024.0, "fixed loss scale", low=1, origin=REF)
     momentum: float = key(0.9, "momentum of the optimizer", low=0, high=1, origin=REF)
     weight_decay: float = key(1e-5, "L2 weight decay", low=0, origin=REF)
     epoch_size: int = key(350, "length of the run", unit="epochs", low=1, origin=REF)
-    save_checkpoint: bool = key(True, "save checkpoints at all", origin=REF, resume=FREE)
+    save_checkpoint: bool = key(True, "save checkpoints", origin=REF, resume=FREE)
     save_checkpoint_epochs: int = key(
-        1, "time between checkpoints", unit="epochs", low=1, origin=REF, resume=FREE
+        1,
+        "time between checkpoints at the end of epochs",
+        unit="epochs",
+        low=1,
+        origin=REF,
+        resume=FREE,
     )
     keep_checkpoint_max: int = key(
-        5, "newest checkpoints to keep (the best is kept besides)", low=1, origin=REF, resume=FREE
+        5, "newest checkpoints to keep; the best one is kept too", low=1, origin=REF, resume=FREE
     )
     save_checkpoint_path: str = key(
         "./checkpoint", "folder for checkpoints", origin=REF, resume=FREE
@@ -55,7 +60,7 @@ class TrainConfig:
         2.4, "length of a stair of lr_decay_mode exponential", unit="epochs", low=0.001
     )
     lr_decay_rate: float = key(
-        0.97, "what a stair of lr_decay_mode exponential leaves of the rate", low=0.0001, high=1
+        0.97, "factor of the rate at each stair of lr_decay_mode exponential", low=0.0001, high=1
     )
     use_label_smooth: bool = key(True, "smooth the labels", origin=REF)
     label_smooth_factor: float = key(
@@ -65,7 +70,12 @@ class TrainConfig:
     lr_max: float = key(0.13, "learning rate after the warm-up", low=0, origin=REF)
     lr_end: float = key(1e-5, "learning rate after the last step", low=0, origin=REF)
     interval: int = key(
-        1, "time between evaluations; 0 is never", unit="epochs", low=0, origin=REF, resume=FREE
+        1,
+        "time between evaluations; 0: no evaluation",
+        unit="epochs",
+        low=0,
+        origin=REF,
+        resume=FREE,
     )
     eval_start_epoch: int = key(
         1, "first epoch that is evaluated, from 1", unit="epochs", low=1, origin=REF, resume=FREE
@@ -76,7 +86,7 @@ class TrainConfig:
 
     recipe: str = key(
         NONE,
-        "values to begin from, beneath everything that is set",
+        "named set of values; every other setting overrides it",
         choices=(NONE, *RECIPES),
         resume=FREE,
     )
@@ -92,12 +102,12 @@ class TrainConfig:
         0.2, "stochastic depth of the last block; it grows with depth from 0", low=0, high=0.999
     )
     bn_momentum: float = key(
-        0.99, "share of the old batch-norm statistics kept in a step", low=0, high=1
+        0.99, "share of the old batch-norm statistics that a step keeps", low=0, high=1
     )
     bn_eps: float = key(1e-5, "batch-norm epsilon", low=0, resume=FIXED)
     label_smooth_mode: str = key(
         "reference",
-        "what a wrong class gets: `reference` is factor/(classes-1), `uniform` is factor/classes"
+        "target of a wrong class: `reference` is factor/(classes-1), `uniform` is factor/classes"
         " for every class, as TF and timm",
         choices=("reference", "uniform"),
     )
@@ -106,7 +116,10 @@ class TrainConfig:
         True, "weight decay on batch norm and biases too, as the reference; TF leaves them out"
     )
     ema_decay: float = key(
-        0.0, "decay of the moving average of weights and statistics; 0 is off", low=0, high=0.99999
+        0.0,
+        "decay of the moving average of weights and statistics; 0: no moving average",
+        low=0,
+        high=0.99999,
     )
     amp_level: str = key(
         "O2",
@@ -122,8 +135,8 @@ class TrainConfig:
     )
     reduction: str = key(
         "auto",
-        "how ranks on a CPU add their gradients: `auto` through shared memory where all are on one"
-        " machine, `collective` always through MindSpore's library (`graph` knows no other)",
+        "how ranks on a CPU all-reduce their gradients: `auto` through shared memory if all are on"
+        " one machine, `collective` through MindSpore's library (`graph` always does)",
         choices=("auto", "collective"),
     )
     seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)
@@ -137,7 +150,7 @@ class TrainConfig:
     )
     crop_pct: float = key(
         0.0,
-        "eval_image_size as a share of eval_resize, another way to say it (timm: 0.89); 0 is unset",
+        "eval_image_size / eval_resize, another way to set eval_resize (timm: 0.89); 0: not set",
         low=0,
         high=1,
         resume=FREE,
@@ -163,30 +176,41 @@ class TrainConfig:
         pattern=r"rand(-(m|mstd|p)\d{1,3}(\.\d{1,4})?|-n\d{1,2})*",
     )
     color_jitter: float = key(
-        0.4, "spread of brightness, contrast and saturation; 0 is off", low=0, high=1
+        0.4, "spread of brightness, contrast and saturation; 0: off", low=0, high=1
     )
-    crop_scale_min: float = key(0.08, "least area of a random crop", low=0.0001, high=1)
-    crop_scale_max: float = key(1.0, "greatest area of a random crop", low=0.0001, high=1)
-    crop_ratio_min: float = key(0.75, "least width/height of a random crop", low=0.01, high=100)
-    crop_ratio_max: float = key(4 / 3, "greatest width/height of a random crop", low=0.01, high=100)
+    crop_scale_min: float = key(
+        0.08, "smallest share of the image's area in a random crop", low=0.0001, high=1
+    )
+    crop_scale_max: float = key(
+        1.0, "largest share of the image's area in a random crop", low=0.0001, high=1
+    )
+    crop_ratio_min: float = key(0.75, "smallest width/height of a random crop", low=0.01, high=100)
+    crop_ratio_max: float = key(4 / 3, "largest width/height of a random crop", low=0.01, high=100)
     random_erasing: float = key(
-        0.0, "probability that a part of the image becomes noise, a pixel at a time", low=0, high=1
+        0.0, "probability that a rectangle of the image becomes noise by pixel", low=0, high=1
     )
     hflip: float = key(0.5, "probability of a left-right flip", low=0, high=1)
 
-    device_target: str = key("Ascend", "where it trains", choices=TARGETS)
+    device_target: str = key("Ascend", "device that computes", choices=TARGETS)
     dataset_path: str = key("", "folder of class folders, or of `train/` and `val/`", resume=FREE)
     eval_dataset_path: str = key(
-        "", "folder to evaluate on; empty is `val/` beside `train/`", resume=FREE
+        "", "folder to evaluate on; empty: `val/` next to `train/`", resume=FREE
     )
     max_bad_images: int = key(
-        100, "unreadable images a rank bears before the run stops", low=0, resume=FREE
+        100, "unreadable images per rank before the run stops", low=0, resume=FREE
     )
     num_workers: int = key(
-        0, "threads that prepare images for one rank; 0 fits the machine", low=0, resume=FREE
+        0,
+        "threads that prepare images for one rank; 0: one for each of the rank's cores",
+        low=0,
+        resume=FREE,
     )
     image_cache_mb: int = key(
-        256, "keep decoded images in memory when they all fit", unit="MB", low=0, resume=FREE
+        256,
+        "memory limit for keeping all decoded images; none are kept if they need more",
+        unit="MB",
+        low=0,
+        resume=FREE,
     )
     report_steps: int = key(
         25,
@@ -196,7 +220,7 @@ class TrainConfig:
         resume=FREE,
     )
     save_checkpoint_steps: int = key(
-        0, "checkpoints within an epoch; 0 is none", unit="steps", low=0, resume=FREE
+        0, "time between checkpoints within an epoch; 0: none", unit="steps", low=0, resume=FREE
     )
 
     @property

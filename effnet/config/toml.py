@@ -17,7 +17,7 @@ _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) el
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The file's values and the line that each key stands on.
+    """The file's values and the line of each key.
 
     Raises :class:`ConfigError` that names the file, and the line where TOML itself is wrong.
     """
@@ -73,7 +73,7 @@ def _printable(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # A JSON string is a TOML basic string, except that TOML wants DEL escaped too. And repr of
+    # A JSON string is a TOML basic string, except that TOML requires DEL to be escaped. And repr of
     # a finite float is TOML but for its exponent without a point, which TOML takes as well.
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

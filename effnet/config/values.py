@@ -1,4 +1,4 @@
-"""One value of one key: its type, its range, and what to say when it is wrong."""
+"""One value of one key: its type, its range, and the error message for a wrong value."""
 
 from __future__ import annotations
 

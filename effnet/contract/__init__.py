@@ -1,1 +1,1 @@
-"""What the trainer and whoever runs it agree on: report lines, heartbeat, stop file, exit codes."""
+"""What the trainer and its launcher share: reports, heartbeat, stop file, exit codes."""

@@ -1,4 +1,4 @@
-"""What a process that fails says about why (docs/report-format.md)."""
+"""Exit codes: why a process failed (docs/report-format.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KINDS = {
 
 
 KINDS = (*_CODES, "other")
-"""What `kind_of` may say, as it stands in a fault line."""
+"""The values of `kind_of`, as in a fault line."""
 
 
 def kind_of(error: EffnetError) -> str:

@@ -1,4 +1,4 @@
-"""The heartbeat: what a rank is doing right now, for whoever watches it (docs/report-format.md)."""
+"""The heartbeat: what a rank is doing now, for its launcher (docs/report-format.md)."""
 
 from __future__ import annotations
 

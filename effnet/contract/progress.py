@@ -1,4 +1,4 @@
-"""How far it is: a bar where somebody looks, and a line now and then for who reads a job's log."""
+"""Progress: a bar on a terminal, a line from time to time in a job's log."""
 
 from __future__ import annotations
 

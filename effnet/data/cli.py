@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Carry out ``data …``; the exit code."""
     folder = args.folder or args.dataset_path
     if not folder:
-        raise DataError("no data folder was named", hint=f"python -m effnet data {args.action} DIR")
+        raise DataError("no data folder is given", hint=f"python -m effnet data {args.action} DIR")
     return _digits(folder, args.json) if args.action == "digits" else _check(folder, args.json)
 
 

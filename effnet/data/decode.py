@@ -60,7 +60,7 @@ class Part(NamedTuple):
 
 
 def decode_part(path: str, choose: Callable[[int, int], Box], size_px: int) -> Part:
-    """An image for the part that ``choose(width, height)`` wants of the original.
+    """An image for the part of the original that ``choose(width, height)`` returns.
 
     A JPEG of which at least twice ``size_px`` is wanted each way is decoded at 1/2, 1/4 or 1/8 of
     its size: libjpeg then averages whole blocks of pixels, as resizing would have, in a fraction
@@ -88,7 +88,7 @@ def decode_part(path: str, choose: Callable[[int, int], Box], size_px: int) -> P
 
 
 def header(path: str) -> tuple[int, int] | None:
-    """Width and height as the file says them, or ``None`` where it cannot be read."""
+    """Width and height from the file's header, or ``None`` where it cannot be read."""
     try:
         with Image.open(path) as image:
             return image.size

@@ -23,7 +23,7 @@ class TooManyBadImages(DataError):
 class BadImages:
     """The images that could not be read, each once, with the reason; safe between threads.
 
-    ``limit`` images are borne (``None``: any number); one more raises.
+    Up to ``limit`` images are allowed (``None``: any number); one more raises.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -40,7 +40,7 @@ class BadImages:
             raise TooManyBadImages(
                 f"{len(self._reasons)} unreadable images, max_bad_images is {self.limit}:\n"
                 + listing(tuple(self._reasons.items())),
-                hint="`python -m effnet data check DIR` lists every one; mend or remove them,"
+                hint="`python -m effnet data check DIR` lists every one; repair or remove them,"
                 " or raise max_bad_images",
             )
 

@@ -64,7 +64,7 @@ class ImageIndex:
 def index_folder(
     root: str | os.PathLike[str], split: str | None = None, class_num: int | None = None
 ) -> ImageIndex:
-    """Index ``root``, or its ``train`` or ``val`` sub-folder when ``split`` says so and it has one.
+    """Index ``root``, or its sub-folder ``split`` (``train`` or ``val``) if it has one.
 
     Raises :class:`DataError` for a missing folder, no class folders, classes without images, and
     for a number of classes other than ``class_num``.
@@ -103,7 +103,7 @@ def index_folder(
     if class_num is not None and len(classes) != class_num:
         raise DataError(
             f"{folder} has {len(classes)} classes, class_num is {class_num}",
-            hint=f"set class_num = {len(classes)}, or look whether {folder} is the right folder",
+            hint=f"set class_num = {len(classes)}, or check that {folder} is the right folder",
         )
     offsets = np.zeros(len(names) + 1, dtype=np.int64)
     np.cumsum([len(name) for name in names], out=offsets[1:])

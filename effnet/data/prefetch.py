@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from effnet.data.sampler import PADDING
 
 AHEAD = 2
-"""Batches that are prepared before they are asked for."""
+"""Batches that are prepared ahead."""
 _CHUNK = 16
 """Images that one thread prepares in one go, at most."""
 

@@ -1,4 +1,4 @@
-"""One image of a data set, by index: read, decoded, prepared, or replaced when it is broken."""
+"""One image of a data set, by index: read, decoded, prepared, or replaced if it is unreadable."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Ranks that train together: meeting, groups, all-reduce through shared memory."""
+"""Communication between ranks: initialisation, groups, all-reduce through shared memory."""

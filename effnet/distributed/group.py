@@ -1,4 +1,4 @@
-"""The ranks that train together, and what they tell each other."""
+"""The ranks that train together, and their collective operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GroupError(EffnetError):
 
 
 class PeerGone(EffnetError):
-    """Another rank ended while this one waited for it; that one's log has the cause."""
+    """Another rank ended while this one waited for it; the cause is in that rank's log."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Group:
         return result
 
     def from_first(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rank 0's values on every rank; the others' say only the shape."""
+        """Rank 0's values on every rank; the others only give the shape."""
         return self.sum(values if self.rank == 0 else np.zeros_like(values))
 
     def barrier(self) -> None:
@@ -75,7 +75,7 @@ class CollectiveSum:
 
 
 def join(distributed: bool) -> Group:
-    """Bring this rank together with its peers, as the launcher's environment says.
+    """Bring this rank together with its peers, as the launcher's environment variables describe.
 
     Call it after `mindspore.set_device`. It returns when all are there. Raises `GroupError`
     where the environment names no peers or MindSpore gives up.
@@ -84,7 +84,8 @@ def join(distributed: bool) -> Group:
         return Group()
     if not any(name in os.environ for name in _STARTERS):
         raise GroupError(
-            "run_distribute is on, but nothing in the environment says which rank this is",
+            "run_distribute is True, but no environment variable gives the rank (MS_ROLE,"
+            " RANK_TABLE_FILE or OMPI_COMM_WORLD_RANK)",
             hint="start it with `effnet-launch start PROFILE`, msrun or mpirun",
         )
     from mindspore import communication
@@ -96,7 +97,7 @@ def join(distributed: bool) -> Group:
     except (RuntimeError, ValueError) as error:
         first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise GroupError(
-            f"the ranks did not come together: {first}",
-            hint="look at the scheduler's log; is MS_SCHED_HOST:MS_SCHED_PORT reachable?",
+            f"the ranks could not connect: {first}",
+            hint="read the scheduler's log; check that MS_SCHED_HOST:MS_SCHED_PORT is reachable",
         ) from error
     return Group(communication.get_rank(), communication.get_group_size())

@@ -6,7 +6,7 @@ given up after 30 ms and made again 0.6 s later, by each rank, twice. On a machi
 runnable threads than cores the event thread takes the core from the thread that woke it and wins
 nearly always. On one core, and under a policy that never takes the core from a running thread, it
 comes second every time. Eight ranks on two cores: `init()` in 2 to 5 s instead of 10 to 13 s, no
-attempt in vain instead of nine (docs/design/collectives.md).
+failed attempt instead of nine (docs/design/collectives.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def orderly_threads(rank: int) -> Iterator[None]:
     """This thread, and those that it starts, one after the other on one core of those allowed.
 
     Afterwards all of them run as this thread did before. Does nothing where the system or a policy
-    that somebody chose says otherwise.
+    that was set explicitly does not allow it.
     """
     if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
         yield

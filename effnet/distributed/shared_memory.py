@@ -5,8 +5,8 @@ ranks. Here each rank fills its own part of one shared segment, adds up its shar
 over all parts, in the order of the ranks, and reads the whole result: every number is added by
 one rank alone, so all ranks have the same bits.
 
-The segment has no name in any file system and the sockets are abstract, so whatever way ranks end
-there is nothing to clean up. A rank waits by sleeping in `recv`: one that died closes its socket,
+The segment has no name in any file system and the sockets are abstract, so however ranks end,
+nothing is left to clean up. A rank waits by sleeping in `recv`: one that died closes its socket,
 and the others know at once.
 """
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 JOIN_LIMIT_S = 60.0
 GONE_LIMIT_S = 30.0
-"""How long a rank whose peer died waits for the launcher to end it, who knows the cause: as long
+"""How long a rank whose peer died waits for the launcher to end it, which knows the cause: as long
 as MindSpore's own collectives do."""
 
 _CHUNK = 65_536
@@ -63,7 +63,7 @@ class SharedSum:
     def reduce(self) -> Floats:
         """The sums, until the next call; waits for the slowest. Raises `PeerGone`."""
         self._meet()
-        # A loss that is not finite is the step's to see and to say.
+        # The step reports a loss that is not finite.
         with np.errstate(all="ignore"):
             for start in range(self._first, self._last, _CHUNK):
                 here = slice(start, min(start + _CHUNK, self._last))
@@ -77,7 +77,7 @@ class SharedSum:
         return self._result
 
     def _meet(self) -> None:
-        """Wait until all ranks are here: each tells rank 0, which then tells each."""
+        """A barrier: each rank signals rank 0, which then signals each."""
         try:
             if self._rank == 0:
                 for link in self._links:
@@ -88,11 +88,11 @@ class SharedSum:
                 self._links[0].sendall(b".")
                 _expect(self._links[0])
         except OSError as error:
-            # The cause is in the other rank's log, and who sees all ranks shall see it end first.
+            # The cause is in the other rank's log, and the launcher should see that one end first.
             time.sleep(GONE_LIMIT_S)
             raise PeerGone(
                 f"another rank of this machine is gone ({error})",
-                hint="its log says why; resume from the newest checkpoint",
+                hint="read that rank's log, then resume from the newest checkpoint",
             ) from error
 
 
@@ -182,7 +182,7 @@ def _connect(token: int, rank: int, ranks: int, size: int) -> SharedSum:
 
 
 def _expect(link: socket.socket) -> int:
-    """One byte; raises `ConnectionError` where the other side is gone."""
+    """One byte; raises `ConnectionError` if the other side closed it."""
     found = link.recv(1)
     if not found:
         raise ConnectionError("its socket is closed")

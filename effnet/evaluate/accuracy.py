@@ -1,4 +1,4 @@
-"""Where the right class stands among a network's logits."""
+"""The rank of the right class among a network's logits."""
 
 from __future__ import annotations
 

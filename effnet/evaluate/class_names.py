@@ -10,10 +10,10 @@ from effnet.data import DataError, ImageIndex
 def require_classes(
     images: ImageIndex, names: Sequence[str] | None, count: int | None, trained: str
 ) -> None:
-    """Raises `DataError` that names what only one of the two has.
+    """Raises `DataError` that lists the classes that only one of the two has.
 
     `names` in the order of the logits where they are known, else only their `count` is compared;
-    `trained` is the file that says so.
+    `trained` is the file they come from.
     """
     if names is None:
         if count is not None and len(images.classes) != count:

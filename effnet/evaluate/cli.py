@@ -19,8 +19,8 @@ examples:
   python -m effnet eval --dataset_path DIR --checkpoint_path FILE --weights model
   effnet-launch eval latest
 
-Network, classes, preprocessing and loss are the checkpoint's unless a flag says otherwise. DIR
-holds class folders, or train/ and val/, of which val/ is taken.
+Network, classes, preprocessing and loss come from the checkpoint, unless a flag overrides them. DIR
+holds class folders, or train/ and val/; then val/ is evaluated.
 """
 
 _KEYS = (
@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _complete(args: argparse.Namespace) -> None:
-    """Takes words and data_url for what the flags leave open. Raises `UsageError`."""
+    """Fill missing flags from the positional words and data_url. Raises `UsageError`."""
     if args.words:
         if not 3 <= len(args.words) <= 4:
             raise modelarts.UsageError(
-                f"{len(args.words)} words, expected DEVICE_ID PATH_CHECKPOINT DATA_DIR and perhaps"
-                " DEVICE_TARGET",
-                hint="python -m effnet eval --help has the flags",
+                f"{len(args.words)} positional arguments, expected DEVICE_ID PATH_CHECKPOINT"
+                " DATA_DIR [DEVICE_TARGET]",
+                hint="use --device_id, --checkpoint_path and --dataset_path instead",
             )
         device_id, checkpoint, data, *target = args.words
         if Path(checkpoint).is_dir() and Path(data).is_file():
@@ -93,7 +93,7 @@ def _complete(args: argparse.Namespace) -> None:
     missing = [f"--{n}" for n in ("dataset_path", "checkpoint_path") if not getattr(args, n)]
     if missing:
         raise modelarts.UsageError(
-            f"not given: {', '.join(missing)}", hint="python -m effnet eval --help has examples"
+            f"missing {', '.join(missing)}", hint="python -m effnet eval --help has examples"
         )
 
 
@@ -108,7 +108,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     from effnet.evaluate.trained_config import config_for
     from effnet.weights import trained
 
-    # What can be wrong is found out on each rank before any waits for the others.
+    # Each rank finds errors before it waits for the others.
     heartbeat = Heartbeat.from_environment()
     path, manifest = trained.find(args.checkpoint_path)
     given = {name: getattr(args, name) for name in _KEYS}
@@ -126,7 +126,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     if first:
         for note in resolved.notes:
             report.say(f"note: {note}")
-    # MindSpore is slow to import, and what is above should fail fast.
+    # MindSpore is slow to import; the checks above fail fast.
     from effnet.evaluate.evaluator import Evaluator
 
     heartbeat.phase("compile")
@@ -176,7 +176,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
 
 
 def _compiles(resolved: configuration.Resolved) -> bool:
-    """Whether the network is compiled: on a CPU only where asked for, since it takes long."""
+    """Whether the network is compiled: on a CPU only if `mode` was set: compiling takes long."""
     if resolved.config.device_target != "CPU":
         return resolved.config.mode != "pynative"
     return resolved.config.mode != "pynative" and not resolved.sources["mode"].startswith("default")

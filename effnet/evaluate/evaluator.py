@@ -24,7 +24,7 @@ _DIGIT = 2**16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over `images` images; `unreadable` ones are in none of them."""
+    """Means over `images` images; `unreadable` images are not counted."""
 
     loss: float
     top_1_acc: float
@@ -39,7 +39,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates `net` as it stands; compiled once where `jit` says so."""
+    """Evaluates `net` with its present weights; compiles it once if `jit`."""
 
     def __init__(self, net: EfficientNet, config: TrainConfig, jit: bool = False) -> None:
         self._net = net
@@ -57,7 +57,7 @@ class Evaluator:
         group: Group,
         progress: Callable[[int], None] | None = None,
     ) -> Evaluation:
-        """Raises `EffnetError` when not one image could be read."""
+        """Raises `EffnetError` when all images are unreadable."""
         start_s = time.perf_counter()
         totals = np.zeros(5, np.int64)
         trained = self._net.training
@@ -76,7 +76,10 @@ class Evaluator:
         if images == 0:
             from effnet.data import DataError
 
-            raise DataError(f"none of {unreadable} images could be read")
+            raise DataError(
+                f"all {unreadable} images are unreadable",
+                hint="`python -m effnet data check DIR` lists each with its reason",
+            )
         return Evaluation(
             loss=loss_units * _LOSS_UNIT / images,
             top_1_acc=top_1 / images,

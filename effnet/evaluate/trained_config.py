@@ -1,4 +1,4 @@
-"""How to use a checkpoint's network: its configuration, as its manifest says and users change."""
+"""The configuration for a trained network: from its manifest, with the user's changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from effnet.config import ConfigError, Problem, Resolved
 from effnet.config.defaults import OF_VARIANT
 from effnet.weights.manifest import Manifest
 
-# Part of the weights' shapes and meaning: nobody can wish them otherwise.
+# They follow from the weights and cannot be changed.
 _FIXED = {
     "variant": "variant",
     "padding": "padding",
@@ -57,7 +57,7 @@ def config_for(
     def resolve() -> Resolved:
         return configuration.resolve(None, toml_path, sets, flags, base=base, base_name=_SOURCE)
 
-    # First without them, to see what follows from what the user says.
+    # First without them, to see which values follow from the user's.
     batch_size, target = base.pop("batch_size", None), base.get("device_target")
     resize_px, crop_pct = base.pop("eval_resize", None), base.pop("crop_pct", 0.0)
     resolved = resolve()

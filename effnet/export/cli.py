@@ -17,10 +17,10 @@ examples:
   python -m effnet export --checkpoint_path FILE.ckpt --file_format MINDIR --width 288 --height 288
   python -m effnet export --checkpoint_path FILE.ckpt --file_format ONNX --batch_size 1 --json
 
-The file is loaded again and compared with the network before it gets its name.
+The command loads the written file and compares it with the network before it renames it to NAME.
 """
 FORMATS = ("ONNX", "MINDIR", "AIR")
-_AIR = "AIR is written only by MindSpore on Ascend"
+_AIR = "only MindSpore on Ascend can write AIR"
 
 
 class UsageError(EffnetError):
@@ -89,7 +89,7 @@ def _export(args: argparse.Namespace, give: Give) -> None:
         if args.file_format != "AIR":
             raise
         raise DeviceMissing(f"{_AIR}: {error.message}", hint=error.hint) from error
-    # MindSpore is slow to import, and what is above should fail fast.
+    # MindSpore is slow to import; the checks above fail fast.
     from effnet.export import job
 
     for note in resolved.notes:

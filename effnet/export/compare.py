@@ -1,4 +1,4 @@
-"""Whether an exported file computes what the network computes."""
+"""Compares the logits of an exported file with the network's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _LAST_BITS = 2.0**-22
 _TIMES_OWN = 30
 _AT_MOST = 0.05
 """A network after few steps can be so ill-conditioned that rounding alone moves its logits by more
-than `TOLERANCE`; then a difference of so many times what the last bits of the images make is borne,
-up to this share of the largest logit."""
+than `TOLERANCE`; then this many times the effect of the images' last bits is
+tolerated, up to this share of the largest logit."""
 
 Compute = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -39,7 +39,7 @@ class Difference:
     two bits; measured only past `TOLERANCE`."""
 
     @property
-    def borne(self) -> float:
+    def tolerated(self) -> float:
         """The largest `relative` that is not an error."""
         if self.own is None:
             return TOLERANCE
@@ -47,13 +47,13 @@ class Difference:
 
     def text(self) -> str:
         batches = " and ".join(map(str, self.batches))
-        said = (
+        text = (
             f"largest difference from the network at batch {batches}: {self.max_abs:.3g},"
             f" {self.relative:.3g} of the largest logit"
         )
         if self.own is not None:
-            said += f" (the last bits of an image move the network's own by {self.own:.3g})"
-        return said
+            text += f" (the last bits of an image move the network's own by {self.own:.3g})"
+        return text
 
 
 def compare(
@@ -61,7 +61,7 @@ def compare(
 ) -> Difference:
     """Both on the same random images of `shape` (3, H, W), normally distributed.
 
-    Raises `ExportRefused` past `Difference.borne`, and for logits that are not finite.
+    Raises `ExportRefused` above `Difference.tolerated`, and for logits that are not finite.
     """
     draw = np.random.RandomState(1)
     max_abs = largest = 0.0
@@ -87,9 +87,9 @@ def compare(
         nudge = 1 + _LAST_BITS * draw.uniform(-1, 1, images.shape).astype(np.float32)
         own = float(np.abs(network(images * nudge) - expected).max()) / largest
     difference = Difference(max_abs, relative, tuple(batches), own)
-    if relative > difference.borne:
+    if relative > difference.tolerated:
         raise ExportRefused(
-            f"{difference.text()}; {difference.borne:.3g} is borne, so no file was written",
-            hint="weights that were never trained can amplify float32's rounding as far as this",
+            f"{difference.text()}; {difference.tolerated:.3g} is tolerated, so no file was written",
+            hint="train the network first: untrained weights can amplify rounding this far",
         )
     return difference

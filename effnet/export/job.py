@@ -1,4 +1,4 @@
-"""One export: written aside, loaded, compared, and only then given its name."""
+"""One export: write a temporary file, load it, compare it, then rename it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _change(message: bytes, path: Sequence[int], change: Callable[[bytes], bytes
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Each field's number, wire type, payload, and the field as it stands in the message."""
+    """Each field's number, wire type, payload, and the whole field as in the message."""
     at = 0
     while at < len(message):
         start = at

@@ -16,8 +16,8 @@ examples:
   python -m effnet infer --onnx_path b2.onnx --dataset_path photos --predictions photos.csv
   python -m effnet infer --onnx_path b2.onnx --dataset_path DIR --device_target GPU --json
 
-DIR holds class folders (or train/ and val/, of which val/ is taken), and the accuracy is printed;
-or images, and the predictions are. MindSpore is not needed.
+If DIR holds class folders (or train/ and val/; then val/ is used), the command prints the accuracy;
+if it holds images, the predictions. MindSpore is not needed.
 """
 
 

@@ -1,4 +1,4 @@
-"""What a model says about its images and classes, and what the user says instead."""
+"""A model's preprocessing and class names: from its metadata, overridden by the user's flags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UsageError(EffnetError):
 
 
 def class_names(model: Model) -> tuple[str, ...] | None:
-    """In the order of the logits, where the file says them."""
+    """In the order of the logits, if the file has them."""
     names = _json(model, "class_names")
     if names is None:
         return None
@@ -36,8 +36,8 @@ def preprocessing(model: Model, given: Mapping[str, Any]) -> Preprocessing:
     Raises `UsageError` where neither the file nor the flags say the size, or they contradict the
     input's shape.
     """
-    said = _json(model, "preprocessing")
-    base = Preprocessing.from_dict(said) if said is not None else None
+    stored = _json(model, "preprocessing")
+    base = Preprocessing.from_dict(stored) if stored is not None else None
     width = given["width"] or (base and base.width_px) or model.width_px
     height = given["height"] or (base and base.height_px) or model.height_px
     if width is None or height is None:

@@ -72,7 +72,10 @@ def predict(
             progress(done)
     read = int((predicted >= 0).sum())
     if not read:
-        raise DataError(f"none of {len(images)} images in {images.root} could be read")
+        raise DataError(
+            f"all {len(images)} images in {images.root} are unreadable",
+            hint="`python -m effnet data check DIR` lists each with its reason",
+        )
     return Predictions(
         predicted,
         probability,
@@ -85,7 +88,7 @@ def predict(
 
 
 def thread_count(wanted: int) -> int:
-    """As asked, at most the cores; 0 is all of them."""
+    """`wanted`, but at most one for each core; 0: one for each core."""
     cores = len(os.sched_getaffinity(0))
     return min(wanted, cores) if wanted else cores
 

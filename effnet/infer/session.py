@@ -1,4 +1,4 @@
-"""An ONNX file in onnxruntime, on the device that was asked for and no other."""
+"""An ONNX file in onnxruntime, on the requested device and no other."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _runtime() -> ModuleType:
     return found
 
 
-_CUDA_FAILED = "GPU was asked for, and CUDAExecutionProvider does not load: {}"
+_CUDA_FAILED = "--device_target GPU: onnxruntime cannot load CUDAExecutionProvider: {}"
 _HINT = (
     "pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA's libraries; the driver must be there;"
     " --device_target CPU does without"
@@ -126,7 +126,7 @@ def _require_cuda(runtime: ModuleType) -> None:
     available = runtime.get_available_providers()
     if PROVIDERS["GPU"] not in available:
         raise ProviderMissing(
-            f"GPU was asked for, and this onnxruntime {runtime.__version__} was built without"
+            f"--device_target GPU: this onnxruntime {runtime.__version__} was built without"
             f" CUDAExecutionProvider; it has {', '.join(available)}",
             hint="pip uninstall onnxruntime, then pip install onnxruntime-gpu: never both",
         )
@@ -138,7 +138,7 @@ def _require_cuda(runtime: ModuleType) -> None:
 
 
 def _why_cuda_does_not_load(runtime: ModuleType) -> str | None:
-    """What the dynamic linker says of the driver and of the provider's library, if it objects."""
+    """The dynamic linker's error for the driver or the provider's library, if there is one."""
     folder = Path(str(runtime.__file__)).parent / "capi"
     shared, cuda = (folder / f"libonnxruntime_providers_{name}.so" for name in ("shared", "cuda"))
     try:

@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7. What sizes each has is `scaling`'s matter."""
+"""EfficientNet B0 to B7; `scaling` computes the sizes of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BN_EPS = {"symmetric": 1e-5, "same": 1e-3}
 
 
 class InvalidModel(EffnetError):
-    """The network asked for cannot be built."""
+    """The network cannot be built from these values."""
 
 
 class _SqueezeExcite(nn.Cell):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 
 def initialise(net: nn.Cell, seed: int) -> None:
-    """Draw every parameter of `net` anew from `seed` and its own name, and reset the statistics.
+    """Draw every parameter of `net` from `seed` and its own name, and reset the statistics.
 
     No global state is read or changed, so the values do not depend on what was built before.
     """
     for parameter in net.get_parameters():
         values = initial_value(parameter.name, tuple(parameter.shape), seed)
-        # Not set_data: a graph compiled before would go on computing with the old values.
+        # Not set_data: a graph compiled before would still compute with the old values.
         ops.assign(parameter, Tensor(values))
 
 

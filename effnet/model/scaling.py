@@ -24,7 +24,7 @@ _HEAD_CHANNELS = 1280
 
 
 class UnknownVariant(EffnetError):
-    """The name is none of b0 to b7."""
+    """The name is not one of b0 to b7."""
 
 
 @dataclass(frozen=True)

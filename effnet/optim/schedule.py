@@ -58,7 +58,9 @@ class LrSchedule:
 
     def __post_init__(self) -> None:
         if self.mode not in _SHAPES:
-            raise ValueError(f"lr_decay_mode {self.mode!r} is none of {', '.join(_SHAPES)}")
+            raise ValueError(
+                f"unknown lr_decay_mode {self.mode!r}: use one of {', '.join(_SHAPES)}"
+            )
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ValueError(f"{self.warmup_steps} warm-up steps of {self.total_steps}")
 

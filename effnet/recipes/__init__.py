@@ -1,4 +1,4 @@
-"""Recipes: named sets of configuration values, laid beneath all that is set."""
+"""Recipes: named sets of configuration values, which every other setting overrides."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training one rank of a data-parallel run, and going on with a broken one."""
+"""Training: what one rank of a data-parallel run does, and how it resumes."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, found again, and the right number of them kept."""
+"""Checkpoints: written completely or not at all, found again, and old ones deleted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEST = "best.json"
 
 
 class CheckpointFailed(EffnetError):
-    """A checkpoint could not be written, or the state is not worth one."""
+    """A checkpoint could not be written, or the state is not finite."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,18 @@ class CheckpointFolder:
     ) -> Saved:
         """Write the state after `step` global steps; raises `CheckpointFailed`.
 
-        `network` is what `write_manifest` wants to know of it.
+        `network` has the arguments of `write_manifest` that describe the network.
         """
         start_s = time.perf_counter()
         if not state.finite():
             raise CheckpointFailed(
-                f"the state after step {step} has numbers that are not finite; not saved"
+                f"the state after step {step} has NaN or infinite numbers, so it was not saved",
+                hint="lower lr_max and resume from the newest checkpoint",
             )
         path = self.path(step)
         epoch = step // steps_per_epoch
         try:
-            # A manifest left from another file of this name must not vouch for the new one.
+            # The manifest of an older file of this name is not valid for the new one.
             manifest_path(path).unlink(missing_ok=True)
             write_tensors(path, state.tensors())
             manifest = write_manifest(
@@ -100,13 +101,13 @@ class CheckpointFolder:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CheckpointFailed(
                 f"{path}: cannot be written: {first}",
-                hint="make room or rights, then resume: the checkpoints before it are untouched",
+                hint="free disk space or fix permissions, then resume; older files are intact",
             ) from error
         time_ms = (time.perf_counter() - start_s) * 1e3
         return Saved(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
 
     def mark_best(self, step: int, top_1_acc: float, loss: float) -> bool:
-        """Remember the checkpoint of `step` when no other had a higher top-1; says if it did."""
+        """Record the checkpoint of `step` if it has the best top-1 so far; -> whether it has."""
         best = self.best()
         if best is not None and best["top_1_acc"] >= top_1_acc:
             return False

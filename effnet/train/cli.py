@@ -23,7 +23,7 @@ examples:
   python -m effnet train --config recipe.toml --set batch_size=32 --resume auto
   effnet-launch start local-cpu --dataset_path data/digits
 
-Two ranks and more are started by effnet-launch, msrun or mpirun; then --run_distribute True.
+For several ranks use effnet-launch, msrun or mpirun, with --run_distribute True.
 """
 
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     config = resolved.config
     if not config.dataset_path:
         raise configuration.ConfigError(
-            [configuration.Problem("--dataset_path", "not given: the folder of the images")]
+            [configuration.Problem("--dataset_path", "missing: the folder of the images")]
         )
     from effnet import device
     from effnet.contract import report
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 report.say(f"note: {note}")
         # MindSpore sets handlers of its own in `join`; from here a signal asks to save and stop.
         with StopRequest.from_environment() as stop:
-            # Slow to import: what is wrong with the configuration or device was said before.
+            # Slow to import, so errors of the configuration and the device come first.
             from effnet.train.loop import Trainer
 
             trainer = Trainer(
@@ -97,13 +97,17 @@ def run(args: argparse.Namespace) -> int:
     except EffnetError as error:
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0
-        if not isinstance(error, PeerGone):  # that is no fault of this rank
+        if not isinstance(error, PeerGone):  # the fault is another rank's
             report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
         raise
     finally:
         if is_first and args.train_url:
             kept = modelarts.copy_out(Path(config.save_checkpoint_path), args.train_url)
-            report.say(f"note: checkpoints are copied to {kept or 'nowhere: there are none'}")
+            report.say(
+                f"note: checkpoints were copied to {kept}"
+                if kept
+                else "note: no checkpoints to copy"
+            )
     heartbeat.close()
     return 0
 

@@ -43,12 +43,12 @@ from effnet.weights.transfer import load_into
 
 
 class LossFault(EffnetError):
-    """The loss was not finite: where, over which images, and what is left."""
+    """The loss is not finite: at which step, for which images, and the last good checkpoint."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: `stopped` is `None`, or what asked it to."""
+    """How training ended: `stopped` is `None`, or why it stopped early."""
 
     step: int
     epoch: int
@@ -103,7 +103,7 @@ class Trainer:
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
     def run(self, stop: StopRequest) -> Outcome:
-        """Train to the last epoch, or until `stop` is asked for on any rank.
+        """Train to the last epoch, or until any rank gets a stop request.
 
         Raises `LossFault`, `TooManyBadImages`, `CheckpointFailed`.
         """
@@ -123,7 +123,7 @@ class Trainer:
         return Outcome(self.step, config.epoch_size, None)
 
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
-        """What is left of one epoch; says what asked to stop, when something did."""
+        """Train the rest of one epoch; returns why to stop, or `None`."""
         config, first = self.config, epoch * self.steps_per_epoch
         meter = Meter(config.batch_size * self.group.size, self._loss_sum, self.step - first)
         with closing(self._batches(epoch, self.step - first)) as batches:
@@ -141,7 +141,7 @@ class Trainer:
                 if meter.steps >= config.report_steps or last or outcome.stop:
                     self._report(epoch, self.step - first - 1, meter)
                 if outcome.stop:
-                    return stop.reason or "another rank was asked"
+                    return stop.reason or "stop request of another rank"
                 if self._due_within_epoch(outcome.steps, last):
                     self._save()
                 self._heartbeat.phase("data")
@@ -201,7 +201,7 @@ class Trainer:
         return self.step // self.steps_per_epoch
 
     def _begin(self, resume_from: str) -> None:
-        """Take up the checkpoint asked for. Rank 0 reads it; the others get its state from it."""
+        """Load the checkpoint to resume from. Rank 0 reads it and sends its state to the others."""
         point: resume.ResumePoint | None = None
         notes: tuple[str, ...] = ()
         if self.group.rank == 0 or self.group.size == 1:
@@ -284,7 +284,7 @@ class Trainer:
         )
 
     def _facts(self) -> dict[str, Any]:
-        """What a manifest says besides the network."""
+        """What a manifest has beside the network."""
         return {
             "world_size": self.group.size,
             "config": as_dict(self.config),
@@ -362,8 +362,8 @@ class Trainer:
         return LossFault(
             f"the loss is {error.loss} at step {step} (epoch {epoch}, batch {batch}); {where};"
             f" {kept}",
-            hint="a lower lr_max or a longer warm-up is the usual cure; --resume auto goes on from"
-            " the last good checkpoint",
+            hint="lower lr_max or raise warmup_epochs; --resume auto continues from the last good"
+            " checkpoint",
         )
 
 

@@ -9,7 +9,7 @@ from effnet.model.depthwise import use_plain_depthwise
 
 
 def apply(net: EfficientNet, amp_level: str) -> None:
-    """Let `net` compute as `amp_level` says, before its first call.
+    """Set the precision of `net`; call it before the network's first call.
 
     O0 is float32; O2 is float16 but for batch norm, whose output is cast back; O3 is float16
     throughout, as the reference's `to_float(float16)`. Images, noise and labels stay what they are,

@@ -1,4 +1,4 @@
-"""Which checkpoint training goes on from, and whether it may."""
+"""Which checkpoint a run resumes from, and whether it can."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from effnet.weights.manifest import Manifest, verify
 
 
 class CannotResume(EffnetError):
-    """No checkpoint is good, or the one asked for can't continue this run."""
+    """No checkpoint is valid, or the given one cannot continue this run."""
 
 
 @dataclass(frozen=True)
 class ResumePoint:
     """A verified checkpoint; `step` global steps of the *present* run are done.
 
-    `notes` are for the user: checkpoints passed over, settings that changed.
+    `notes` are for the user: skipped checkpoints, changed settings.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class ResumePoint:
 
 
 def find(
-    asked: str,
+    resume_from: str,
     folder: CheckpointFolder,
     config: TrainConfig,
     *,
@@ -42,32 +42,34 @@ def find(
     world_size: int,
     fingerprint: str,
 ) -> tuple[ResumePoint | None, tuple[str, ...]]:
-    """The point to go on from, or `None` to begin anew, and notes.
+    """The point to resume from, or `None` to start at step 0, and notes.
 
-    `asked` is "" (begin anew), "auto" (the newest good one in `folder`, if any) or a path. Raises
-    `CannotResume`, with every reason, when what is there can't continue this run.
+    `resume_from` is "" (start at step 0), "auto" (the newest valid one in `folder`, if any) or a
+    path. Raises `CannotResume` with every reason if no checkpoint can continue this run.
     """
-    if not asked:
+    if not resume_from:
         return None, ()
-    if asked != "auto" and not Path(asked).exists():
-        raise CannotResume(f"{asked}: no such checkpoint", hint="--resume auto takes the newest")
-    passed_over: list[str] = []
-    for path in folder.present() if asked == "auto" else [Path(asked).resolve()]:
+    if resume_from != "auto" and not Path(resume_from).exists():
+        raise CannotResume(
+            f"{resume_from}: no such checkpoint", hint="--resume auto uses the newest"
+        )
+    skipped: list[str] = []
+    for path in folder.present() if resume_from == "auto" else [Path(resume_from).resolve()]:
         try:
             manifest = verify(path)
         except EffnetError as error:
-            if asked != "auto":
+            if resume_from != "auto":
                 raise CannotResume(error.message, hint=error.hint) from error
-            passed_over.append(f"passed over a checkpoint: {error.message}")
+            skipped.append(f"skipped a checkpoint: {error.message}")
             continue
         point = _check(path, manifest, config, steps_per_epoch, world_size, fingerprint)
-        return dataclasses.replace(point, notes=(*passed_over, *point.notes)), ()
-    if passed_over:
+        return dataclasses.replace(point, notes=(*skipped, *point.notes)), ()
+    if skipped:
         raise CannotResume(
-            "no checkpoint is good:\n  " + "\n  ".join(passed_over),
-            hint="begin anew without --resume, or name a checkpoint",
+            "all checkpoints are damaged:\n  " + "\n  ".join(skipped),
+            hint="start again without --resume, or name a checkpoint of another folder",
         )
-    return None, (f"no checkpoint in {folder.folder} yet: beginning at step 0",)
+    return None, (f"no checkpoint in {folder.folder} yet: starting at step 0",)
 
 
 def _check(
@@ -82,8 +84,8 @@ def _check(
     for key, kind in (("step", int), ("steps_per_epoch", int), ("world_size", int)):
         if not isinstance(extra.get(key), kind):
             raise CannotResume(
-                f"{path}: holds weights but no state of training ({key} is missing)",
-                hint="to begin with these weights: --weights instead of --resume",
+                f"{path}: has weights but no training state ({key} is missing)",
+                hint="to start with these weights: --weights instead of --resume",
             )
     before = _config_of(path, extra)
     step, old_steps_per_epoch = int(extra["step"]), int(extra["steps_per_epoch"])
@@ -97,12 +99,11 @@ def _check(
         raise CannotResume(_refusal(path, refused), hint=_hint(refused))
     if extra.get("images") != fingerprint and not at_boundary:
         raise CannotResume(
-            f"{path}: was written in the middle of an epoch over other images than those in"
-            " dataset_path now",
-            hint="point dataset_path at the same images, or take a checkpoint from an epoch's end",
+            f"{path}: was written in the middle of an epoch, and dataset_path has other images now",
+            hint="set dataset_path to the same images, or use a checkpoint of an epoch's end",
         )
     notes = [
-        f"not as in the checkpoint: {d}"
+        f"changed since the checkpoint: {d}"
         for d in differences(before, config, **worlds)
         if d.why != "changes nothing that is computed"
     ]
@@ -135,4 +136,4 @@ def _refusal(path: Path, refused: list[Difference]) -> str:
 
 def _hint(refused: list[Difference]) -> str:
     keys = ", ".join(d.key for d in refused)
-    return f"give {keys} as in the checkpoint, or begin anew without --resume"
+    return f"set {keys} as in the checkpoint, or start again without --resume"

@@ -101,7 +101,7 @@ def one_copy(
 
 
 def from_ours(tensors: Tensors, target: str, variant: str, num_classes: int) -> Weights:
-    """Our names -> foreign ones; what is none of the network's (optimizer, EMA) is left out.
+    """Our names -> foreign ones; other tensors (optimizer, EMA) are left out.
 
     The tensors that the reference holds unused get the values they started with, so that its
     own loader finds all it looks for.
@@ -159,13 +159,13 @@ def _hint(tensors: Tensors, expected: Mapping[str, Shape]) -> str | None:
     """What one cause would explain most of a long list of problems."""
     known = sum(name in tensors for name in expected)
     if known == 0:
-        return "no name is known: is --source right?"
+        return "no name is known: check --source"
     wrong = [n for n, s in expected.items() if n in tensors and tensors[n].shape != s]
     if wrong and all("classifier" in n or n.startswith("head.6.") for n in wrong):
-        return f"is --num_classes right? {wrong[0]} has {tensors[wrong[0]].shape[0]}"
+        return f"check --num_classes: {wrong[0]} has {tensors[wrong[0]].shape[0]}"
     # A neighbouring variant has some blocks more or fewer, or is wider or narrower throughout.
     if max(len(wrong), len(expected) - known, len(tensors) - known) > 12:
-        return "is --variant right?"
+        return "check --variant"
     return None
 
 

@@ -33,7 +33,7 @@ class CheckpointCorrupt(EffnetError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """`sha256` and `bytes` are of the checkpoint file; `extra` is whatever its writer added."""
+    """`sha256` and `bytes` are of the checkpoint file; `extra` is what its writer added."""
 
     variant: str
     padding: str

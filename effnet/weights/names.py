@@ -1,4 +1,4 @@
-"""What every tensor of a network is called and how large it is, here and elsewhere. Pure.
+"""Names and shapes of every tensor of a network, here and in other projects. Pure.
 
 Sources: timm/models/efficientnet.py and _efficientnet_blocks.py (huggingface/
 pytorch-image-models); torchvision/models/efficientnet.py; and, for `reference`, src/models/
@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class UnknownSource(EffnetError):
-    """The name is none of `SOURCES`."""
+    """The name is not one of `SOURCES`."""
 
 
 @dataclass(frozen=True)

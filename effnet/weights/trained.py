@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     """The file itself, behind links such as `model_0/Efficientnet_b2-rank0-1_44.ckpt`, verified.
 
-    It does without MindSpore. Raises `UnreadableWeights`, `ManifestMissing`, `ManifestInvalid`,
+    It does not load MindSpore. Raises `UnreadableWeights`, `ManifestMissing`, `ManifestInvalid`,
     `CheckpointCorrupt`.
     """
     path = Path(os.path.realpath(checkpoint))
@@ -34,7 +34,7 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, Manifest]:
 
 @dataclass(frozen=True)
 class Trained:
-    """`weights` says which were taken: `model`, or `ema`, their moving average."""
+    """`weights` says which they are: `model`, or `ema`, the moving average."""
 
     manifest: Manifest
     tensors: Mapping[str, NDArray[np.float32]]
@@ -42,9 +42,9 @@ class Trained:
 
     @classmethod
     def read(cls, path: Path, manifest: Manifest, weights: str | None = None) -> Trained:
-        """The checkpoint that `find` found; the moving average if there is one, unless told.
+        """Read the checkpoint that `find` returned; by default the moving average if there is one.
 
-        Raises `UnreadableWeights`, also where `ema` is asked for and there is none.
+        Raises `UnreadableWeights`, also if `weights` is `ema` and there is none.
         """
         from effnet.weights.files import read_tensors
         from effnet.weights.transfer import AVERAGE_PREFIX, choose

@@ -43,7 +43,7 @@ def import_weights(
     weights = convert.to_ours(
         read_tensors(file), source, variant, num_classes, strip_prefix=strip_prefix, ema=ema
     )
-    # A manifest left from an older file of this name must not vouch for the new one.
+    # The manifest of an older file of this name is not valid for the new one.
     manifest_path(out).unlink(missing_ok=True)
     write_tensors(out, weights)
     return write_manifest(
@@ -75,7 +75,7 @@ def choose(
 ) -> dict[str, NDArray[Any]]:
     """The weights of a checkpoint's tensors, or their moving average; None: that if it is there.
 
-    Raises `UnreadableWeights` if an average is asked for and there is none.
+    Raises `UnreadableWeights` if `average` is true and there is none.
     """
     averaged = {
         name.removeprefix(AVERAGE_PREFIX): value
@@ -83,21 +83,23 @@ def choose(
         if name.startswith(AVERAGE_PREFIX)
     }
     if average and not averaged:
-        raise UnreadableWeights(f"{ckpt}: holds no moving average of the weights")
+        raise UnreadableWeights(
+            f"{ckpt}: has no moving average of the weights", hint="use --weights model"
+        )
     return averaged if averaged and average is not False else dict(tensors)
 
 
 def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Set every parameter of `net` by name; raises `WeightsMismatch` before any is changed.
 
-    Tensors that are none of the network's are left alone.
+    Other tensors are ignored.
     """
     parameters = {p.name: p for p in net.get_parameters()}
     present = {name: tensor for name, tensor in tensors.items() if name in parameters}
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     convert.check(present, shapes, "the weights do not fit the network")
     for name, parameter in parameters.items():
-        # Not set_data: a graph compiled before would go on computing with the old values.
+        # Not set_data: a graph compiled before would still compute with the old values.
         ms.ops.assign(parameter, ms.Tensor(np.asarray(present[name], np.float32)))
 
 

@@ -78,7 +78,7 @@ def test_refuses_what_cannot_continue(key: str, value: object) -> None:
         ("report_steps", 10, "nothing"),
         ("epoch_size", 40, "schedule"),
         ("lr_max", 0.001, "schedule"),
-        ("dropout", 0.0, "never broken"),
+        ("dropout", 0.0, "uninterrupted run"),
     ],
 )
 def test_lets_others_change_and_says_what_that_means(key: str, value: object, word: str) -> None:

@@ -137,7 +137,7 @@ def test_every_error_is_named_at_once_with_its_place(tmp_path: Path) -> None:
         (["lr_init=0.5"], "lr_init (0.5) is above lr_max (0.002)"),
         (["lr_end=0.5"], "lr_end (0.5) is above"),
         (["warmup_epochs=21"], "warmup_epochs (21) is more than epoch_size (20)"),
-        (["eval_resize=32"], "nothing to crop"),
+        (["eval_resize=32"], "set it to at least that"),
         (["crop_pct=0.5", "eval_resize=80"], "means an eval_resize of 128 px, not 80"),
         (["crop_ratio_min=2"], "crop_ratio_min (2) is above crop_ratio_max"),
         (["dropout=1"], "expected 0 to 0.999"),
@@ -197,10 +197,10 @@ def test_names_of_old_are_accepted_with_a_note() -> None:
         (["mode=graph"], "compiles"),
         (["lr_decay_mode=steps"], "no warm-up"),
         (["interval=0"], "no best checkpoint"),
-        (["loss_scale=1024"], "needs none"),
+        (["loss_scale=1024"], "does not need it"),
     ],
 )
-def test_remarks_on_what_is_seldom_meant(sets: list[str], word: str) -> None:
+def test_remarks_on_unusual_combinations(sets: list[str], word: str) -> None:
     (note,) = resolve("CPU", sets=sets).notes
     assert word in note
 

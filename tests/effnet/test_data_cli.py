@@ -69,7 +69,7 @@ def test_digits_into_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: P
 
 
 def test_without_a_folder_it_says_what_is_missing() -> None:
-    with pytest.raises(DataError, match="no data folder was named"):
+    with pytest.raises(DataError, match="no data folder is given"):
         call("check")
 
 

@@ -118,5 +118,5 @@ def test_digits_are_written_whole_once_and_always_alike(tmp_path: Path) -> None:
 def test_digits_do_not_overwrite_and_an_unfinished_set_is_named(tmp_path: Path) -> None:
     folder = write_digits(tmp_path / "digits")
     next((folder / "val").rglob("*.png")).unlink()
-    with pytest.raises(DataError, match="not this data set"):
+    with pytest.raises(DataError, match="not a complete digits data set"):
         write_digits(folder)

@@ -124,7 +124,7 @@ def test_missing_damaged_and_averageless_checkpoints_are_refused(
     code, err = fails(
         *("eval", "--dataset_path", digits, "--checkpoint_path", drawn_b0, "--weights", "ema")
     )
-    assert (code, "holds no moving average" in err) == (5, True)
+    assert (code, "has no moving average" in err) == (5, True)
 
 
 def test_of_equal_logits_the_lower_class_is_first():

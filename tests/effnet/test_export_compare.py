@@ -1,4 +1,4 @@
-"""What difference between an exported file and its network is borne."""
+"""Which difference between an exported file and its network is tolerated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def off_by(share: float, right: object) -> object:
     return compute
 
 
-def test_a_small_difference_is_said_and_borne() -> None:
+def test_a_small_difference_is_reported_and_tolerated() -> None:
     difference = compare(off_by(TOLERANCE / 2, network), network, (3, 8, 8), (1, 3))  # type: ignore[arg-type]
     assert 0 < difference.relative < TOLERANCE
     assert difference.own is None

@@ -104,6 +104,6 @@ def test_help_of_train_shows_default_unit_and_range_of_every_key(
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     expected = "[int, 1 or more; images; default 256 (Ascend), 128 (GPU), 16 (CPU)]"
-    assert f"images of one rank in a step {expected}" in text
+    assert f"images per rank and step {expected}" in text
     assert text.count("; default ") + text.count("[default ") == len(keys())
     assert "smooth the labels [default true]" in text

@@ -129,21 +129,20 @@ def test_gradient_of_every_tensor_equals_timms(network, mode):
 
 
 def test_zeroing_any_one_tensor_breaks_the_logits():
-    """So none of them could be wrong without the tests above noticing."""
-    network = "efficientnet_b2"
-    golden = load_file(GOLDEN / f"{network}.safetensors")["logits"][:1]
+    """So the tests above notice each of them. A small image is enough for that."""
     drawn = drawn_weights("b2")
-    net = drawn_network(network, drawn).set_train(False)
-    image = ms.Tensor(drawing.images()[:1])
+    net = drawn_network("efficientnet_b2", drawn).set_train(False)
+    image = ms.Tensor(np.ascontiguousarray(drawing.images()[:1, :, :32, :32]))
 
     @ms.jit
     def logits(image):
         return net(image)
 
-    def error():
-        return np.abs(logits(image).asnumpy() - golden).max() / np.abs(golden).max()
+    expected = logits(image).asnumpy()
 
-    assert error() <= 1e-4
+    def error():
+        return np.abs(logits(image).asnumpy() - expected).max() / np.abs(expected).max()
+
     unnoticed = []
     parameters = list(net.get_parameters())
     assert len(parameters) == 301 + 138

@@ -74,7 +74,7 @@ def test_checkpoints_are_copied_out_with_links_as_files(tmp_path: Path) -> None:
             "obs addresses can't be read",
         ),
         (["--run_modelarts", "True", "--data_url", "/nowhere/at/all"], "no such folder"),
-        (["--run_modelarts", "True"], "wants --data_url"),
+        (["--run_modelarts", "True"], "needs --data_url"),
         (["--data_url", "/tmp"], "--data_url is for --run_modelarts True"),
         (["--train_url", "/tmp"], "--train_url is for --run_modelarts True"),
     ],

@@ -124,7 +124,7 @@ def test_every_fault_is_named_at_once():
     [
         ("torchvision", "b0", CLASSES, "--source"),
         ("timm", "b1", CLASSES, "--variant"),
-        ("timm", "b0", 1000, "--num_classes right? classifier.weight has 7"),
+        ("timm", "b0", 1000, "check --num_classes: classifier.weight has 7"),
     ],
 )
 def test_a_wrong_flag_is_guessed(source, variant, num_classes, hint):

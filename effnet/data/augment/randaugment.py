@@ -109,7 +109,7 @@ OPERATIONS: dict[str, Operation] = {
 class RandAugment:
     """``count`` operations, drawn evenly with repetition, each done with ``probability``.
 
-    The magnitude is drawn anew for each from N(``magnitude``, ``spread``), held between 0 and 10;
+    The magnitude is drawn for each from N(``magnitude``, ``spread``), held between 0 and 10;
     a direction is left or right by even chance.
     """
 

@@ -1,1 +1,1 @@
-"""The training state: on the host, on the device."""
+"""The training state, in host memory or on the device."""

@@ -1,4 +1,4 @@
-"""Everything that the next step depends on, besides the data: one flat array a kind.
+"""Everything that the next step depends on, except the data: one flat array for each kind.
 
 A step works on flat arrays: the gradient bucket that the ranks reduce has the layout of
 `weights`, so the optimizer is one pass over 9 million numbers instead of 301 small ones. The
@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 class StateMismatch(EffnetError):
-    """A checkpoint's tensors are not those of this run."""
+    """A checkpoint's tensors do not fit this run."""
 
 
 class State(Protocol):
@@ -174,7 +174,7 @@ def require_fitting(own: Mapping[str, Floats], tensors: Mapping[str, Floats]) ->
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise StateMismatch(
-            "the checkpoint is not one of this run: " + "; ".join(problems[:8]) + more
+            "the checkpoint does not fit this network: " + "; ".join(problems[:8]) + more
         )
 
 

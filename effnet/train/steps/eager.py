@@ -1,4 +1,4 @@
-"""One training step of one rank, as a CPU does it best: gradients, one reduction, one update."""
+"""One training step of one rank, for a CPU: gradients, one all-reduce, one update."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LossNotFinite(EffnetError):
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What one call did. `stop` says that some rank was asked to stop.
+    """What one call did. `stop`: some rank has a stop request.
 
     `loss` is the mean over all ranks and `steps` steps, `wait_ms` the mean over the steps.
     """
@@ -56,7 +56,7 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one rank, or all together, have to say of a step."""
+    """The result of a step on one rank, or summed over all."""
 
     loss: float
     gradient: Pieces
@@ -66,8 +66,8 @@ class _Part:
 class TrainStep:
     """Takes a batch and a learning rate, changes `state`.
 
-    Gradients, batch-norm statistics, loss and the wish to stop ride in one bucket, so that the
-    ranks meet once a step and agree on all of it. Statistics become the mean over the ranks:
+    Gradients, batch-norm statistics, loss and the stop request are in one bucket, so that the ranks
+    need one all-reduce a step. Statistics become the mean over the ranks:
     rank 0's checkpoint is then the whole state. A rank alone needs no bucket: the optimizer reads
     the gradients where MindSpore left them.
     """
@@ -159,8 +159,8 @@ def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
         return None
     shared = shared_memory.join(group, size) if config.reduction == "auto" else None
     if group.rank == 0:
-        how = "MindSpore's collective library" if shared is None else "memory that all ranks share"
-        report.say(f"note: gradients are added up through {how}")
+        how = "MindSpore's collective library" if shared is None else "shared memory"
+        report.say(f"note: gradients are all-reduced through {how}")
     return shared or CollectiveSum(group, size)
 
 

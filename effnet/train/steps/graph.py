@@ -1,4 +1,4 @@
-"""One training step as one compiled graph, for devices that want no host between two operators."""
+"""One training step as one compiled graph: a device need not wait for the host's operators."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GraphStep(nn.Cell):
     learning rate, and the share that the moving average takes from this step's values. Both are
     functions of the step, so nothing has to be counted here. Returns the mean loss over the ranks.
 
-    Unlike `TrainStep` it updates the state whatever the loss is; `progress` tells afterwards.
+    Unlike `TrainStep` it updates the state whatever the loss is; `progress` shows it afterwards.
     """
 
     def __init__(
@@ -230,13 +230,13 @@ class GraphSteps:
         loss, finite, own_finite = self._cell.take_progress()
         if not finite:
             raise LossNotFinite(loss, not own_finite, batch.indices)
-        return StepOutcome(loss, None, any_asked(stop, self._group, self._heartbeat))
+        return StepOutcome(loss, None, any_stop(stop, self._group, self._heartbeat))
 
 
-def any_asked(stop: StopRequest | None, group: Group, heartbeat: Heartbeat) -> bool:
-    """Whether any rank was asked to stop: one number, reduced."""
-    asked = stop is not None and stop.reason is not None
+def any_stop(stop: StopRequest | None, group: Group, heartbeat: Heartbeat) -> bool:
+    """Whether any rank has a stop request: all-reduces one number."""
+    own = stop is not None and stop.reason is not None
     if group.size == 1:
-        return asked
+        return own
     heartbeat.phase("reduce")
-    return bool(group.sum(np.array([asked], np.float32))[0] > 0)
+    return bool(group.sum(np.array([own], np.float32))[0] > 0)

@@ -1,4 +1,4 @@
-"""Steps whose data is sunk: MindSpore feeds the device's queue, the host looks every K steps."""
+"""Steps whose data is sunk: MindSpore feeds the device's queue, the host reads every K steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from effnet.data.folders import ImageIndex
 from effnet.data.loader import train_rows
 from effnet.distributed.group import Group
 from effnet.train.steps.eager import LossNotFinite, StepOutcome
-from effnet.train.steps.graph import GraphStep, Rates, any_asked
+from effnet.train.steps.graph import GraphStep, Rates, any_stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,8 @@ class SunkSteps:
         """What is left of an epoch, `report_steps` steps at a time.
 
         The arguments are those of `effnet.data.train_batches`. The queue is filled for the whole
-        run from the first call on, so each call must go on where the one before has ended. Broken
-        off, or after the last epoch, it lets the queue go.
+        run from the first call on, so each call must continue where the previous one ended.
+        The queue is closed after the last epoch, or when the iterator is closed early.
         """
         rows = train_rows(index, config, epoch, rank, world_size)
         if self._feed is None:
@@ -103,7 +103,7 @@ class SunkSteps:
             dataset = train_dataset(index, config, epoch=epoch, start_step=start_step, **share)
             self._feed = self._make_feed(self._cell, dataset)
         elif (epoch, start_step) != self._next:
-            raise RuntimeError(f"sunk up to {self._next}, asked for {(epoch, start_step)}")
+            raise RuntimeError(f"the queue is at {self._next}, not at {(epoch, start_step)}")
         self._next = (epoch + 1, 0)
         over = True
         try:
@@ -121,7 +121,7 @@ class SunkSteps:
         for the first step of the sink with such a loss.
         """
         if self._feed is None:
-            raise RuntimeError("a sink before `sinks` was asked for one")
+            raise RuntimeError("call `sinks` before a step")
         steps = len(sink.indices)
         self._heartbeat.phase(next(self._phases))
         for _ in range(steps):
@@ -129,11 +129,11 @@ class SunkSteps:
         loss_sum, finite, own_finite = self._cell.take_progress()
         if finite < steps:
             raise LossNotFinite(loss_sum, own_finite <= finite, sink.indices[finite], finite)
-        asked = any_asked(stop, self._group, self._heartbeat)
-        return StepOutcome(loss_sum / steps, None, asked, steps)
+        stopping = any_stop(stop, self._group, self._heartbeat)
+        return StepOutcome(loss_sum / steps, None, stopping, steps)
 
     def close(self) -> None:
-        """Let the data go."""
+        """Close the queue."""
         if self._feed is not None:
             self._feed.close()
             self._feed = None

@@ -130,20 +130,26 @@ def make_run(root: Path, ranks: int, steps: int, log_mb: int) -> None:
 def write_events(paths: RunPaths, ranks: int, steps: int) -> None:
     t = 1_700_000_000.0
     found: list[events.Event] = [
-        events.RunCreated(1, t, paths.root.name, "ascend-1x8", ranks),
-        events.AttemptStarted(2, t, 1, ranks),
+        events.RunCreated(paths.root.name, "ascend-1x8", ranks, n=1, t=t),
+        events.AttemptStarted(1, ranks, n=2, t=t),
     ]
     for rank in range(ranks):
-        found.append(events.RankStarted(len(found) + 1, t, 1, rank, "far", rank, rank, 1000 + rank))
-    found.append(events.TrainingStarted(len(found) + 1, t, 1, 350, STEPS_PER_EPOCH))
+        found.append(
+            events.RankStarted(1, rank, "far", rank, rank, 1000 + rank, n=len(found) + 1, t=t)
+        )
+    found.append(events.TrainingStarted(1, 350, STEPS_PER_EPOCH, n=len(found) + 1, t=t))
     for epoch in range(1, steps // STEPS_PER_EPOCH + 1):
         number, step = len(found) + 1, epoch * STEPS_PER_EPOCH
         t += 664.0
         path = str(paths.checkpoint / f"step-{step:08d}.ckpt")
-        found.append(events.EpochFinished(number, t, 1, epoch, 4.0))
-        found.append(events.CheckpointWritten(number + 1, t, 1, epoch, step, path, 1 << 27, "ab"))
-        found.append(events.EvalFinished(number + 2, t, 1, None, epoch, step, 2.0, 0.7, 0.9, 50000))
-    found.append(events.AttemptFinished(len(found) + 1, t, 1, steps))
+        found.append(events.EpochFinished(1, epoch, 4.0, n=number, t=t))
+        found.append(
+            events.CheckpointWritten(1, epoch, step, path, 1 << 27, "ab", n=number + 1, t=t)
+        )
+        found.append(
+            events.EvalFinished(1, None, epoch, step, 2.0, 0.7, 0.9, 50000, n=number + 2, t=t)
+        )
+    found.append(events.AttemptFinished(1, steps, n=len(found) + 1, t=t))
     paths.events.write_text("".join(events.to_json(event) + "\n" for event in found))
 
 

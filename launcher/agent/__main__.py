@@ -2,19 +2,16 @@
 
     serve --root RUN --node NAME --attempt N --token TOKEN
 
-The agent listens on a Unix socket. Whoever connects says `{"cmd": "hello", "after": n}` and gets
-every journalled message after `n`, then new ones as they come; so a supervisor that died is
-replaced without a lost or doubled message. Without any supervisor the agent trains on, and after
-`orphan_limit_s` saves and ends its ranks.
-
-Commands: `hello`, `start` (order), `stop` (save, by), `end` (why), `finish`, `ping`, `leave`; from
-what mpirun started: `register`, `rank_started`, `rank_ended` (`launcher.agent.mpirun_child`).
-Messages: docs/design/agent-messages.md.
+The agent listens on a Unix socket. A supervisor sends `Hello(after=n)` and gets every journalled
+report after number `n`, then new ones as they come; so a supervisor that died is replaced without a
+lost or doubled report. Without any supervisor the agent trains on, and after `orphan_limit_s` saves
+and ends its ranks. Messages: `launcher.core.messages`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -22,13 +19,17 @@ import signal
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.agent.ranks import RankGroup
-from launcher.core.plan.orders import NodeOrder
+from launcher.core import messages
+from launcher.core.messages import Error, Message, Report
+from launcher.core.run.events import Event
 from launcher.core.run.paths import agent_part, endpoint_file, node_journal
-from launcher.core.text.codec import Mismatch, from_plain, to_plain
-from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import Record, UnknownKindError, encode
+from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.process import guard, spawn
 from launcher.process.log import log_line
@@ -45,8 +46,8 @@ class Agent:
 
     def __init__(self, journal: Journal, endpoint: Endpoint) -> None:
         self._journal = journal
-        self._told = 0
-        self._unsaved: deque[Message] = deque()
+        self._last_n = 0
+        self._unsaved: deque[Event | Report] = deque()
         self._is_troubled = False
         self._endpoint = endpoint
         self._channels: list[Channel] = []
@@ -55,7 +56,7 @@ class Agent:
         self._monitors: dict[Channel, int] = {}
         """Those that mpirun started for a rank -> pid of the rank."""
         self._selector = selectors.DefaultSelector()
-        self._node: RankGroup | None = None
+        self._ranks: RankGroup | None = None
         self._leave = False
         self._is_ending = False
         self._alone_since = time.monotonic()
@@ -78,10 +79,10 @@ class Agent:
         """Notices the end of a child."""
         self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
 
-    def tell(self, message: Message) -> None:
-        """Journals a message and sends it to everybody who is connected."""
-        self._told += 1
-        numbered = {"n": self._told, "t": time.time(), **message}
+    def emit(self, report: Event | Report) -> None:
+        """Journals a report and sends it to all supervisors that are connected."""
+        self._last_n += 1
+        numbered = replace(report, n=self._last_n, t=time.time())
         self._unsaved.append(numbered)
         self._save()
         for channel in list(self._listeners):
@@ -102,7 +103,7 @@ class Agent:
 
     def _first_unsaved(self, n: int) -> str:
         # Nobody else writes while this agent lives: n is the number that it was given.
-        return json.dumps(self._unsaved[0], separators=(",", ":"))
+        return json.dumps(encode(self._unsaved[0]), separators=(",", ":"))
 
     def _listen_to_signals(self) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -116,22 +117,23 @@ class Agent:
                 self._channels.append(channel)
                 self._selector.register(channel, selectors.EVENT_READ)
         elif isinstance(source, Channel):
-            messages = source.receive()
-            for message in messages:
+            for message in source.receive():
                 self._obey(source, message)
             if source.closed:
+                if source.problem:
+                    log_line(f"connection closed: {source.problem}")
                 self._forget(source)
 
     def _process_ended(self, pidfd: int, pid: int) -> None:
         self._selector.unregister(pidfd)
         os.close(pidfd)
         ended = spawn.reap_one(pid)
-        if ended is not None and self._node is not None:
-            self._node.child_ended(ended)
+        if ended is not None and self._ranks is not None:
+            self._ranks.child_ended(ended)
 
     def _turn(self) -> None:
-        if self._node is not None:
-            spawn.reap_others(self._node.living)
+        if self._ranks is not None:
+            spawn.reap_others(self._ranks.living)
         now = time.monotonic()
         for channel in list(self._channels):
             self._flush(channel)
@@ -139,82 +141,99 @@ class Agent:
         self._save()
         if self._channels:
             self._alone_since = now
-        if self._node is None:
+        if self._ranks is None:
             if now - self._alone_since > IDLE_LIMIT_S:
                 self._leave = True
             return
-        self._node.turn(now)
-        if self._is_ending and self._node.is_over:
+        self._ranks.turn(now)
+        if self._is_ending and self._ranks.is_over:
             self._leave = True
         alone_s = now - self._alone_since
-        if alone_s > self._node.order.limits.orphan_limit_s:
-            if self._node.is_over:
+        if alone_s > self._ranks.order.limits.orphan_limit_s:
+            if self._ranks.is_over:
                 self._leave = True
             else:
-                self._node.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
+                self._ranks.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
 
-    def _obey(self, channel: Channel, message: Message) -> None:
-        command = message.get("cmd")
-        if command in ("register", "rank_started", "rank_ended"):
-            self._obey_monitor(channel, str(command), message)
-        elif command == "hello":
-            after = message.get("after", 0)
-            saved = [line for n, line in read_lines(self._journal.path) if n > after]
-            unsaved = [message for message in self._unsaved if message["n"] > after]
-            for line in (*saved, *unsaved):
-                self._send(channel, line)
-            if not channel.closed and channel not in self._listeners:
-                self._listeners.append(channel)
-        elif command == "start" and self._node is None:
-            try:
-                order = from_plain(NodeOrder, message.get("order"))
-            except Mismatch as error:
-                self.tell({"type": "launch_failed", "text": f"unreadable order: {error}"})
-                return
-            self._node = RankGroup(order, self.tell, self.watch)
-            self._node.start()
-        elif command == "stop" and self._node is not None:
-            self._node.stop(save=bool(message.get("save", True)), why=str(message.get("by", "")))
-        elif command == "end" and self._node is not None:
-            self._node.end(str(message.get("why", "")))
-        elif command == "finish" and self._node is not None:
-            self._node.finish()
-        elif command == "ping":
-            self._send(channel, {"type": "pong", "n": 0, "t": time.time()})
-        elif command == "leave":
-            if self._node is None or self._node.is_over:
-                self._leave = True
-            else:
-                self._node.end("told to leave")
+    def _obey(self, channel: Channel, message: AnyMessage) -> None:
+        ranks = self._ranks
+        match message:
+            case messages.Ping():
+                self._send(channel, messages.Pong(t=time.time()))
+            case messages.Hello():
+                self._replay(channel, message.after)
+            case messages.Start():
+                if ranks is None:
+                    self._ranks = RankGroup(message.order, self.emit, self.watch)
+                    self._ranks.start()
+            case messages.Stop():
+                if ranks is not None:
+                    ranks.stop(save=message.save, why=message.by)
+            case messages.End():
+                if ranks is not None:
+                    ranks.end(message.why)
+            case messages.Finish():
+                if ranks is not None:
+                    ranks.finish()
+            case messages.Leave():
+                if ranks is None or ranks.is_over:
+                    self._leave = True
+                else:
+                    ranks.end("told to leave")
+            case messages.Register() | messages.RankJoined() | messages.RankLeft():
+                self._obey_mpirun_child(channel, message)
+            case Error():
+                log_line(f"a supervisor refused a report: {message.text}")
+            case _:
+                self._send(channel, Error(f"an agent has no operation {message.kind!r}"))
 
-    def _obey_monitor(self, channel: Channel, command: str, message: Message) -> None:
-        rank = int(message.get("rank", -1))
-        order = None if self._node is None else self._node.awaited(rank)
-        if command == "register":
-            # It is no supervisor: nothing is told to it, and alone with it we are alone.
-            if channel in self._channels:
-                self._channels.remove(channel)
-            self._monitors[channel] = 0
-            reply: Message = {"type": "order", "text": "it is not to run on this node now"}
-            if self._node is not None and order is not None:
-                reply = {"order": to_plain(order), "token": self._node.order.token}
-            self._send(channel, reply)
-        elif command == "rank_started" and self._node is not None and order is not None:
-            ticks, start_s = int(message["start_ticks"]), float(message["start_time_s"])
-            self._monitors[channel] = int(message["pid"])
-            self._node.joined(SpawnedProcess(order, int(message["pid"]), ticks, start_s))
-        elif command == "rank_ended" and self._node is not None:
-            pid = int(message["pid"])
-            code, number = message.get("exit_code"), message.get("signal")
-            self._node.child_ended(Exit(pid, code, number, float(message["time"])))
-            self._monitors[channel] = 0
+    def _replay(self, channel: Channel, after: int) -> None:
+        """Sends the journal from `after` on; from then on new reports too."""
+        reports: list[Event | Report] = []
+        for n, line in read_lines(self._journal.path):
+            if n > after:
+                with contextlib.suppress(Mismatch, UnknownKindError):
+                    reports.append(messages.decode_report(line))
+        for report in (*reports, *(item for item in self._unsaved if item.n > after)):
+            self._send(channel, report)
+        if not channel.closed and channel not in self._listeners:
+            self._listeners.append(channel)
+
+    def _obey_mpirun_child(self, channel: Channel, message: Message) -> None:
+        ranks = self._ranks
+        match message:
+            case messages.Register():
+                # It is no supervisor: it gets no reports, and alone with it the agent is alone.
+                if channel in self._channels:
+                    self._channels.remove(channel)
+                self._monitors[channel] = 0
+                process = None if ranks is None else ranks.awaited(message.rank)
+                if ranks is None or process is None:
+                    self._send(channel, Error("the rank is not to run on this node now"))
+                else:
+                    self._send(channel, messages.RankOrder(process, ranks.order.token))
+            case messages.RankJoined():
+                process = None if ranks is None else ranks.awaited(message.rank)
+                if ranks is not None and process is not None:
+                    self._monitors[channel] = message.pid
+                    ranks.joined(
+                        SpawnedProcess(
+                            process, message.pid, message.start_ticks, message.start_time_s
+                        )
+                    )
+            case messages.RankLeft():
+                self._monitors[channel] = 0
+                if ranks is not None:
+                    ranks.child_ended(
+                        Exit(message.pid, message.exit_code, message.signal, message.time_s)
+                    )
 
     def _end(self, why: str) -> None:
         self._is_ending = True
-        if self._node is None:
+        if self._ranks is None:
             self._leave = True
-        elif not self._node.is_over:
-            self._node.stop(save=True, why=why)
+        elif not self._ranks.is_over:
+            self._ranks.stop(save=True, why=why)
 
     def _flush(self, channel: Channel) -> None:
         try:
@@ -222,7 +241,7 @@ class Agent:
         except ChannelClosedError:
             self._forget(channel)
 
-    def _send(self, channel: Channel, message: Message) -> None:
+    def _send(self, channel: Channel, message: Record) -> None:
         try:
             channel.send(message)
         except ChannelClosedError:
@@ -234,9 +253,9 @@ class Agent:
         if channel in self._listeners:
             self._listeners.remove(channel)
         pid = self._monitors.pop(channel, 0)
-        if pid and self._node is not None:
+        if pid and self._ranks is not None:
             # Whoever killed it leaves the rank without a parent, which the kernel then ends.
-            self._node.child_ended(Exit(pid, None, signal.SIGKILL, time.time()))
+            self._ranks.child_ended(Exit(pid, None, signal.SIGKILL, time.time()))
         # A closed socket has no number any more: the selector is searched by object.
         for key in list(self._selector.get_map().values()):
             if key.fileobj is channel:
@@ -262,14 +281,9 @@ def serve(arguments: argparse.Namespace) -> int:
 
     def died(status: int, left: tuple[int, ...]) -> None:
         ended = spawn.exit_of(0, status)
-        message = {
-            "type": "agent_died",
-            "exit_code": ended.exit_code,
-            "signal": ended.signal,
-            "leftover": list(left),
-        }
-        # The agent may have died in the middle of a line: the journal mends that.
-        journal.append(lambda n: json.dumps({"n": n, "t": time.time(), **message}))
+        report = messages.AgentDied(ended.exit_code, ended.signal, left)
+        # The agent may have died in the middle of a line: the journal cuts that off.
+        journal.append(lambda n: json.dumps(encode(replace(report, n=n, t=time.time()))))
         endpoint_file(journal_path).unlink(missing_ok=True)
 
     return guard.run_guarded(arguments.token, agent, died)

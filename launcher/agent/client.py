@@ -12,9 +12,10 @@ from typing import Protocol
 from launcher import programs
 from launcher.agent.rank_log import RankLog
 from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.events import Event
 from launcher.core.run.paths import RankPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
-from launcher.ipc.channel import Channel, Message
+from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
 from launcher.process import ownership, spawn
 from launcher.process.log import log_line
@@ -51,8 +52,8 @@ class Transport(Protocol):
         """The agent's journal after message `after`, read without the agent."""
         ...
 
-    def salvage(self, order: NodeOrder) -> list[Message]:
-        """Reads the rest of the ranks' logs after an agent that died. -> facts of rank 0."""
+    def salvage(self, order: NodeOrder) -> list[Event]:
+        """Reads the rest of the ranks' logs after an agent that died. -> events of rank 0."""
         ...
 
     def sweep(self) -> tuple[int, ...]:
@@ -115,19 +116,19 @@ class LocalTransport:
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]
 
-    def salvage(self, order: NodeOrder) -> list[Message]:
-        facts: list[Message] = []
+    def salvage(self, order: NodeOrder) -> list[Event]:
+        events: list[Event] = []
         for process in order.ranks:
             assert process.rank is not None
             try:
-                log = RankLog(process.rank, RankPaths(Path(process.log).parent))
+                log = RankLog(self._attempt, process.rank, RankPaths(Path(process.log).parent))
                 found = log.drain(time.time())
                 log.close()
             except OSError as error:
                 log_line(f"rank {process.rank}: its log cannot be read: {error}")
                 continue
-            facts += found if process.rank == 0 else []
-        return facts
+            events += found if process.rank == 0 else []
+        return events
 
     def sweep(self) -> tuple[int, ...]:
         return ownership.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)

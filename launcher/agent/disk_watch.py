@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.ipc.channel import Message
+from launcher.core.run.events import DiskLow, DiskRecovered, Event
 
 LOOK_S = 10.0
 LEAST_BYTES = 512 << 20
@@ -31,13 +31,17 @@ class DiskWatch:
     def __init__(
         self,
         root: Path,
-        tell: Callable[[Message], None],
+        attempt: int,
+        node: str,
+        emit: Callable[[Event], None],
         free: Callable[[Path], int | None] = free_bytes,
     ) -> None:
         self._needed = {root: LEAST_BYTES}
-        self._tell = tell
+        self._attempt = attempt
+        self._node = node
+        self._emit = emit
         self._free = free
-        self._is_told: set[Path] = set()
+        self._is_low: set[Path] = set()
         self._look_at = 0.0
 
     def saved(self, path: str, size_bytes: int | None) -> None:
@@ -54,10 +58,9 @@ class DiskWatch:
             free = self._free(path)
             if free is None:
                 continue
-            if path in self._is_told and free > ENOUGH * needed:
-                self._is_told.remove(path)
-                self._tell({"type": "disk_recovered", "path": str(path), "free_bytes": free})
-            elif free < needed and path not in self._is_told:
-                self._is_told.add(path)
-                fields = {"path": str(path), "free_bytes": free, "needed_bytes": needed}
-                self._tell({"type": "disk_low", **fields})
+            if path in self._is_low and free > ENOUGH * needed:
+                self._is_low.remove(path)
+                self._emit(DiskRecovered(self._attempt, self._node, str(path), free))
+            elif free < needed and path not in self._is_low:
+                self._is_low.add(path)
+                self._emit(DiskLow(self._attempt, self._node, str(path), free, needed))

@@ -14,23 +14,23 @@ from launcher.core.diagnosis.hang import (
     usual_interval_s,
 )
 from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.events import Event, RankRecovered, RankSilent
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
-from launcher.ipc.channel import Message
 from launcher.process.ownership import read_process
 
 
 class HangWatch:
-    """Tells `rank_silent` and `rank_recovered`. `pids` are the ranks that live now."""
+    """Emits `rank_silent` and `rank_recovered`. `pids` are the ranks that live now."""
 
     def __init__(
         self,
         order: NodeOrder,
         pids: Callable[[], Mapping[int, int]],
-        tell: Callable[[Message], None],
+        emit: Callable[[Event], None],
     ) -> None:
         self._order = order
         self._pids = pids
-        self._tell = tell
+        self._emit = emit
         self._limits = HangLimits(**order.hang)
         self._silent: dict[int, float] = {}
         self._beats: dict[int, Heartbeat] = {}
@@ -75,17 +75,17 @@ class HangWatch:
         for silent in found:
             if silent.rank not in self._silent:
                 self._silent[silent.rank] = now_s - silent.silent_s
-                self._tell(
-                    {
-                        "type": "rank_silent",
-                        "rank": silent.rank,
-                        "phase": silent.phase.value,
-                        "silent_s": round(silent.silent_s, 3),
-                        "why": silent.why,
-                        "is_sure": silent.is_sure,
-                    }
+                self._emit(
+                    RankSilent(
+                        self._order.attempt,
+                        silent.rank,
+                        self._order.node,
+                        silent.phase.value,
+                        round(silent.silent_s, 3),
+                        silent.why,
+                    )
                 )
-        self._tell_recovered({silent.rank for silent in found}, now_s)
+        self._emit_recovered({silent.rank for silent in found}, now_s)
 
     def phase(self, rank: int) -> str | None:
         """The phase that a rank was in last, as far as it said."""
@@ -93,15 +93,17 @@ class HangWatch:
         beat = self._beats.get(rank)
         return None if beat is None else beat.phase.value
 
-    def _tell_recovered(self, silent: set[int], now_s: float) -> None:
+    def _emit_recovered(self, silent: set[int], now_s: float) -> None:
         living = self._pids()
         for rank in list(self._silent):
             if rank in silent:
                 continue
             silent_s = round(now_s - self._silent.pop(rank), 3)
             if rank in living:
-                told = {"rank": rank, "phase": self.phase(rank), "silent_s": silent_s}
-                self._tell({"type": "rank_recovered", **told})
+                order = self._order
+                self._emit(
+                    RankRecovered(order.attempt, rank, order.node, self.phase(rank), silent_s)
+                )
 
     def _read(self, rank: int) -> None:
         path = self._files.get(rank)

@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launcher.core.plan.orders import ProcessOrder
-from launcher.core.text.codec import Mismatch, from_plain
+from launcher.core.messages import Error, Message, RankJoined, RankLeft, RankOrder, Register
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.ipc.endpoint import read_address
 from launcher.process import spawn
@@ -35,23 +34,20 @@ def main(folder: Path) -> int:
     if channel is None:
         return _refuse(f"no agent of this run answers below {folder}")
     try:
-        channel.send({"cmd": "register", "rank": rank})
-        answer = channel.wait(ANSWER_S)[0]
-        order = from_plain(ProcessOrder, answer["order"])
-    except (ChannelClosedError, TimeoutError, Mismatch, KeyError) as error:
+        channel.send(Register(rank))
+        reply = channel.wait(ANSWER_S)[0]
+    except (ChannelClosedError, TimeoutError) as error:
         return _refuse(f"rank {rank}: {error}")
-    if order.rank != rank:
-        return _refuse(f"rank {rank}: {answer.get('text')}")
+    if not isinstance(reply, RankOrder):
+        return _refuse(f"rank {rank}: {reply.text if isinstance(reply, Error) else reply.kind}")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # Whoever ends ranks ends the rank itself: this must live on to tell how.
         signal.signal(number, signal.SIG_IGN)
     environment = spawn.base_environment()
-    started = spawn.start(order, str(answer["token"]), environment, sys.executable)
-    fields = {"rank": rank, "pid": started.pid, "start_ticks": started.start_ticks}
-    _tell(channel, {"cmd": "rank_started", **fields, "start_time_s": started.start_time_s})
+    started = spawn.start(reply.process, reply.token, environment, sys.executable)
+    _send(channel, RankJoined(rank, started.pid, started.start_ticks, started.start_time_s))
     code, number_ = _wait(started.pid, channel)
-    ended = {"exit_code": code, "signal": number_, "time": time.time()}
-    _tell(channel, {"cmd": "rank_ended", **fields, **ended})
+    _send(channel, RankLeft(started.pid, code, number_, time.time()))
     return code if code is not None else 128 + (number_ or 0)
 
 
@@ -87,7 +83,7 @@ def _wait(pid: int, channel: Channel) -> tuple[int | None, int | None]:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def _tell(channel: Channel, message: dict[str, Any]) -> None:
+def _send(channel: Channel, message: Message) -> None:
     try:
         channel.send(message)
     except ChannelClosedError as error:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.core.diagnosis.hang import LEARN_FROM
-from launcher.core.run import metrics
+from launcher.core.run import events, metrics
+from launcher.core.run.events import Event
 from launcher.core.run.paths import RankPaths
 from launcher.core.run.report import (
     CheckpointSaved,
@@ -23,7 +24,6 @@ from launcher.core.run.report import (
     Stopped,
     parse,
 )
-from launcher.ipc.channel import Message
 from launcher.store.record_file import RecordFile
 from launcher.store.tail import READ_BYTES, Tail, last_raw_lines
 
@@ -34,7 +34,8 @@ BEFORE_LAST_REPORT = 8
 class RankLog:
     """Tails `log.txt`, writes `metrics.bin`, and keeps what else the reports say."""
 
-    def __init__(self, rank: int, paths: RankPaths) -> None:
+    def __init__(self, attempt: int, rank: int, paths: RankPaths) -> None:
+        self.attempt = attempt
         self.rank = rank
         self.last_step: StepReport | None = None
         self.started: Started | None = None
@@ -76,10 +77,10 @@ class RankLog:
             return self.last_step.global_step + 1
         return self.resumed.step if self.resumed is not None else None
 
-    def read(self, now_s: float, limit_bytes: int = READ_BYTES) -> list[Message]:
-        """Reads up to `limit_bytes` of new log. -> facts, as messages without rank and attempt."""
+    def read(self, now_s: float, limit_bytes: int = READ_BYTES) -> list[Event]:
+        """Reads up to `limit_bytes` of new log. -> what the reports say."""
         offset, lines = self._tail.read(limit_bytes)
-        facts: list[Message] = []
+        facts: list[Event] = []
         for line in lines:
             report = parse(line)
             if report is not None:
@@ -88,14 +89,14 @@ class RankLog:
         self._metrics.flush()
         return facts
 
-    def drain(self, now_s: float) -> list[Message]:
+    def drain(self, now_s: float) -> list[Event]:
         """Reads all that is there now."""
         facts = self.read(now_s)
         while not self._tail.at_end():
             facts += self.read(now_s)
         return facts
 
-    def last_words(self) -> tuple[list[str], int]:
+    def last_words(self) -> tuple[tuple[str, ...], int]:
         """(last lines, offset of the first of them), straight from the file's end.
 
         From a little before the last report on: what a rank said while it was connecting (it missed
@@ -107,8 +108,8 @@ class RankLog:
             report = parse(line)
             if report is not None and not isinstance(report, Fault):
                 first = max(0, index - BEFORE_LAST_REPORT)
-        words = [line.decode("utf-8", "replace") for line in lines[first:]]
-        return words, offset + sum(len(line) + 1 for line in lines[:first])
+        words = (line.decode("utf-8", "replace") for line in lines[first:])
+        return tuple(words), offset + sum(len(line) + 1 for line in lines[:first])
 
     def close(self) -> None:
         self._tail.close()
@@ -126,7 +127,7 @@ class RankLog:
             file.seek(offset)
             return offset + len(file.readline())
 
-    def _take(self, report: Report, now_s: float, offset: int) -> Iterator[Message]:
+    def _take(self, report: Report, now_s: float, offset: int) -> Iterator[Event]:
         if isinstance(report, StepReport):
             self.last_step = report
             record = metrics.pack(report, now_s, offset)
@@ -140,16 +141,16 @@ class RankLog:
             yield self._training_started(report.epochs, report.steps_per_epoch)
         elif isinstance(report, EpochReport):
             self._epochs = self._epochs + 1 if report.epoch is None else report.epoch
-            yield {"type": "epoch_finished", "epoch": self._epochs, "avg_loss": report.mean_loss}
+            yield events.EpochFinished(self.attempt, self._epochs, report.mean_loss)
         elif isinstance(report, CheckpointSaved):
-            yield {
-                "type": "checkpoint_saved",
-                "epoch": report.epoch,
-                "step": report.step,
-                "path": report.path,
-                "bytes": report.size_bytes,
-                "sha256": report.sha256,
-            }
+            yield events.CheckpointWritten(
+                self.attempt,
+                report.epoch,
+                report.step,
+                report.path,
+                report.size_bytes,
+                report.sha256,
+            )
         elif isinstance(report, EvalReport):
             self._eval = report
         elif isinstance(report, EvalResult):
@@ -163,19 +164,19 @@ class RankLog:
         elif isinstance(report, Done):
             self.done = report
 
-    def _training_started(self, epochs: int | None, steps_per_epoch: int | None) -> Message:
+    def _training_started(self, epochs: int | None, steps_per_epoch: int | None) -> Event:
         self._announced = True
-        return {"type": "training_started", "epochs": epochs, "steps_per_epoch": steps_per_epoch}
+        return events.TrainingStarted(self.attempt, epochs, steps_per_epoch)
 
-    def _eval_finished(self, result: EvalResult) -> Message:
+    def _eval_finished(self, result: EvalResult) -> Event:
         line, self._eval = self._eval or EvalReport(), None
-        return {
-            "type": "eval_finished",
-            "epoch": line.epoch,
-            "step": line.step,
-            "images": line.images,
-            "weights": line.weights,
-            "loss": result.loss,
-            "top_1_acc": result.top_1_acc,
-            "top_5_acc": result.top_5_acc,
-        }
+        return events.EvalFinished(
+            attempt=self.attempt,
+            epoch=line.epoch,
+            step=line.step,
+            images=line.images,
+            weights=line.weights,
+            loss=result.loss,
+            top_1_acc=result.top_1_acc,
+            top_5_acc=result.top_5_acc,
+        )

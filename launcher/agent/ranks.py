@@ -7,41 +7,51 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from launcher.agent import memory_sampler, shared_memory_watch
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
-from launcher.agent.rank_log import RankLog
+from launcher.agent.rank_log import LAST_LINES, RankLog
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
+from launcher.core.diagnosis.failure import Death
+from launcher.core.messages import Died, NodeEnded, Report, Trouble
 from launcher.core.plan.orders import NodeOrder, ProcessOrder
+from launcher.core.run.events import (
+    CheckpointWritten,
+    Event,
+    FailureKind,
+    RankExited,
+    RankStarted,
+)
 from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
-from launcher.ipc.channel import Message
 from launcher.process import ownership, shared_memory, spawn
 from launcher.process.ownership import Claim
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
 from launcher.store.log_limit import LogLimit
+from launcher.store.tail import last_lines
 
 READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
 
-Tell = Callable[[Message], None]
+Emit = Callable[[Event | Report], None]
 Watch = Callable[[int], None]
 
 
 class RankGroup:
-    """The processes of one order. `tell` journals what happens (docs/design/agent-messages.md).
+    """The processes of one order.
 
-    `watch` is told each pid, and brings its end to `child_ended`.
+    `emit` journals and sends what happens (docs/design/agent-messages.md). `watch` gets each pid,
+    and reports its end to `child_ended`.
     """
 
-    def __init__(self, order: NodeOrder, tell: Tell, watch: Watch) -> None:
+    def __init__(self, order: NodeOrder, emit: Emit, watch: Watch) -> None:
         self.order = order
         self._watch = watch
         self.is_over = False
-        self._tell = tell
+        self._emit = emit
         self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
         self._started: dict[int, SpawnedProcess] = {}
         self._living: dict[int, SpawnedProcess] = {}
@@ -62,8 +72,8 @@ class RankGroup:
             lambda: [process.pid for process in ownership.owned(self._claim())],
         )
         self._limit = LogLimit(Path(order.root), order.log_limit_bytes)
-        self._disks = DiskWatch(Path(order.root), tell)
-        self._hang = HangWatch(order, self._rank_pids, tell)
+        self._disks = DiskWatch(Path(order.root), order.attempt, order.node, emit)
+        self._hang = HangWatch(order, self._rank_pids, emit)
         self._watch_at = 0.0
         self._is_hurried = False
         self._are_others_done = order.sees_all_ranks
@@ -86,7 +96,9 @@ class RankGroup:
         try:
             for rank in self.order.ranks:
                 assert rank.rank is not None
-                self._logs[rank.rank] = RankLog(rank.rank, self._paths.rank(rank.rank))
+                self._logs[rank.rank] = RankLog(
+                    self.order.attempt, rank.rank, self._paths.rank(rank.rank)
+                )
             self._start_sampler()
             self._segments.start()
         except OSError as error:
@@ -125,7 +137,7 @@ class RankGroup:
             try:
                 Path(self.order.stop_file).touch()
             except OSError as error:
-                self._tell({"type": "trouble", "text": f"no stop file: {error}"})
+                self._emit(Trouble(f"no stop file: {error}"))
                 save = False
         self._asked = self._asked or why or "stop"
         wait_s = limits.stop_save_s if save else 0.0
@@ -187,22 +199,27 @@ class RankGroup:
         self._started[started.pid] = self._living[started.pid] = started
         process = started.order
         if process.rank is not None:
-            self._tell(
-                {
-                    "type": "rank_started",
-                    "rank": process.rank,
-                    "local_rank": process.local_rank,
-                    "device": process.device,
-                    "pid": started.pid,
-                    "start_time": started.start_time_s,
-                }
+            self._emit(
+                RankStarted(
+                    self.order.attempt,
+                    process.rank,
+                    self.order.node,
+                    process.local_rank,
+                    process.device,
+                    started.pid,
+                    started.start_time_s,
+                )
             )
 
     def _launch_failed(self, what: str, error: OSError) -> None:
         text = f"{what} cannot be started: {error.strerror or error}"
         if error.filename:
             text += f": {error.filename}"
-        self._tell({"type": "launch_failed", "text": text})
+        self._fail(FailureKind.LAUNCH, text)
+
+    def _fail(self, kind: FailureKind, text: str) -> None:
+        """The attempt fails because of something that the end of no process shows."""
+        self._emit(Died(Death(self.order.node, time.time(), kind=kind, meaning=text)))
         self.end(text)
 
     def _start_sampler(self) -> None:
@@ -232,7 +249,7 @@ class RankGroup:
             if log.trouble is not None and log.rank not in self._troubled:
                 self._troubled.add(log.rank)
                 text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
-                self._tell({"type": "trouble", "text": text})
+                self._emit(Trouble(text))
 
     def _look_at_disks(self, now: float) -> None:
         self._disks.look(now)
@@ -240,15 +257,15 @@ class RankGroup:
         trouble = self._limit.look(now, read_to)
         if trouble is not None:
             text = f"the limit of logs cannot be kept: {trouble.strerror or trouble}"
-            self._tell({"type": "trouble", "text": text})
+            self._emit(Trouble(text))
 
-    def _pass_on(self, log: RankLog, facts: list[Message]) -> None:
-        for fact in facts:
-            if fact.get("type") == "checkpoint_saved":
-                self._disks.saved(str(fact.get("path")), fact.get("bytes"))
-            # The others say the same of the one run that they are in.
+    def _pass_on(self, log: RankLog, found: list[Event]) -> None:
+        for event in found:
+            if isinstance(event, CheckpointWritten):
+                self._disks.saved(event.path, event.bytes)
+            # The reports of the other ranks describe the same run.
             if log.rank == 0:
-                self._tell(fact)
+                self._emit(event)
 
     def _last_steps(self) -> Mapping[int, RankLog]:
         return self._logs
@@ -263,53 +280,54 @@ class RankGroup:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
-        lines, offset = _last_words(Path(started.order.log))
-        self._tell(
-            {
-                "type": "helper_exited",
-                "role": started.order.role,
-                "exit_code": ended.exit_code,
-                "signal": ended.signal,
-                "last_lines": lines,
-                "log": started.order.log,
-                "log_offset": offset,
-            }
-        )
+        lines, offset = last_lines(Path(started.order.log), LAST_LINES)
+        self._emit(Died(self._death(started, ended, lines, offset)))
         self.end(f"the {started.order.role} ended")
 
     def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:
         log = self._logs[rank]
         # What a rank says last is said in its log; much of it may still be unread.
         self._pass_on(log, log.read(time.time()))
-        lines, offset = log.last_words()
-        self._tell(
-            {
-                "type": "rank_exited",
-                "rank": rank,
-                "exit_code": ended.exit_code,
-                "signal": ended.signal,
-                "time": ended.time_s,
-                "asked": self._asked,
-                "oom": ended.signal == 9 and spawn.oom_kills() > self._oom_kills,
-                "log": started.order.log,
-                "log_offset": offset,
-                "last_lines": [] if ended.is_clean else lines,
-                "phase": self._hang.phase(rank),
-                "step": log.global_step,
-                "was_done": log.is_done,
-            }
+        self._emit(
+            RankExited(
+                self.order.attempt,
+                rank,
+                self.order.node,
+                ended.exit_code,
+                ended.signal,
+                log.is_done,
+            )
         )
+        if not ended.is_clean and not log.is_done:
+            self._emit(Died(self._death(started, ended, *log.last_words())))
         is_failed = not ended.is_clean and not log.is_done
         if is_failed and (self._ending is None or self._ending.stage is Stage.WAIT):
             self.end(f"rank {rank} ended")
         elif self._first_done == 0.0:
             self._first_done = time.monotonic()
 
+    def _death(
+        self, started: SpawnedProcess, ended: Exit, lines: Iterable[str], offset: int
+    ) -> Death:
+        process = started.order
+        return Death(
+            node=self.order.node,
+            time_s=ended.time_s,
+            rank=process.rank,
+            role=process.role,
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+            asked=bool(self._asked),
+            oom=ended.signal == signal.SIGKILL and spawn.oom_kills() > self._oom_kills,
+            last_lines=tuple(lines),
+            log=process.log,
+            log_offset=offset,
+        )
+
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
             text = f"mpirun has not started ranks {sorted(self._awaited)}"
-            self._tell({"type": "launch_failed", "text": text})
-            self.end(text)
+            self._fail(FailureKind.LAUNCH, text)
         elif self._waiting or self._awaited:
             return
         elif not self._rank_pids():
@@ -317,7 +335,10 @@ class RankGroup:
         elif self._first_done and now - self._first_done > self.order.limits.spread_s:
             lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
             if lagging:
-                self._tell({"type": "spread", "ranks": sorted(lagging)})
+                text = lagging_text(lagging)
+                self._emit(
+                    Died(Death(self.order.node, time.time(), kind=FailureKind.HANG, meaning=text))
+                )
             # One that is done, and only does not leave, has nothing to lose.
             self.end("other ranks were done long ago")
 
@@ -371,15 +392,12 @@ class RankGroup:
         for log in self._logs.values():
             log.close()
         self.is_over = True
-        self._tell(
-            {
-                "type": "node_ended",
-                "leftover": list(self._ending.leftover),
-                "forced": self._ending.was_forced,
-                "step": max((log.global_step or 0 for log in self._logs.values()), default=0),
-                "done": sorted(rank for rank, log in self._logs.items() if log.done),
-                "stopped": sorted(rank for rank, log in self._logs.items() if log.stopped),
-            }
+        self._emit(
+            NodeEnded(
+                step=max((log.global_step or 0 for log in self._logs.values()), default=0),
+                has_stopped=any(log.stopped for log in self._logs.values()),
+                leftover=self._ending.leftover,
+            )
         )
 
     def _remove_segments(self) -> None:
@@ -388,11 +406,9 @@ class RankGroup:
         removed = [segment.words for segment in left if shared_memory.remove(segment)]
         if removed:
             text = f"shared memory that its ranks left was removed: {', '.join(removed)}"
-            self._tell({"type": "trouble", "text": text})
+            self._emit(Trouble(text))
 
 
-def _last_words(log: Path) -> tuple[list[str], int]:
-    from launcher.agent.rank_log import LAST_LINES
-    from launcher.store.tail import last_lines
-
-    return last_lines(log, LAST_LINES)
+def lagging_text(ranks: Collection[int]) -> str:
+    names = ", ".join(map(str, sorted(ranks)))
+    return f"ranks {names} are still there long after the others were done"

@@ -66,7 +66,7 @@ def left_by(attempt: Path, node: str) -> list[Segment]:
     """What the ranks of a node left in one attempt that is over."""
     journal = node_journal(attempt, node)
     known = set(_recorded(shm_file(journal)))
-    started = [line for _, line in read_lines(journal) if line.get("type") == "rank_started"]
+    started = [line for _, line in read_lines(journal) if _kind(line) == "rank_started"]
     creators = [
         Creator(int(line["pid"]), float(line["start_time"]))
         for line in started
@@ -79,6 +79,11 @@ def left_by(attempt: Path, node: str) -> list[Segment]:
     # A segment's size says nothing about which one it is.
     unsized = {replace(segment, size_bytes=0) for segment in mine | shared_memory.made_by(creators)}
     return shared_memory.left_over(unsized)
+
+
+def _kind(line: dict[str, object]) -> object:
+    # Agents of older versions wrote `type`.
+    return line.get("kind", line.get("type"))
 
 
 def _recorded(file: Path) -> list[Segment]:

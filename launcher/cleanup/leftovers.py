@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launcher import programs
 from launcher.agent import shared_memory_watch
+from launcher.core.messages import Leave
 from launcher.ipc import socket_folder
 from launcher.ipc.channel import connect
 from launcher.ipc.endpoint import EndpointAddress, read_address
@@ -152,7 +153,7 @@ def _dismiss(stray: Leftover) -> None:
     with contextlib.suppress(OSError):
         if address is not None and _is_same(address, stray):
             channel = address.connect()
-            channel.send({"cmd": "leave"})
+            channel.send(Leave())
             channel.close()
 
 

@@ -1,4 +1,4 @@
-"""JSON lines over a stream: what supervisor and agents, and clients and supervisors, speak.
+"""Messages over a stream, one JSON object a line: supervisor and agents, clients and supervisor.
 
 The stream is a Unix socket here, and an SSH channel that is relayed into one on other machines.
 """
@@ -13,8 +13,24 @@ import socket
 import time
 from typing import Any
 
+from launcher.core import messages
+from launcher.core.messages import Error, decode_message
+from launcher.core.run.events import Event
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import (
+    MAX_FRAME_BYTES,
+    Record,
+    UnknownKindError,
+    encode,
+    parse_object,
+)
+
 Message = dict[str, Any]
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A request or reply of `launcher.node`."""
+AnyMessage = messages.Message | Event
+BLOCK_BYTES = 1 << 16
+MAX_BLOCKS = 64
+"""Read at one time: another connection must not wait for one that floods."""
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 
 
@@ -31,15 +47,23 @@ class Channel:
         self._buffer = bytearray()
         self._unsent = bytearray()
         self.closed = False
+        self.problem = ""
+        """Why this side closed it."""
+        self.bad_number = 0
+        """Number of the report that was damaged, where that could be read."""
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Record) -> None:
         """Sends, or queues for `flush`. Raises `ChannelClosedError`."""
         if self.closed:
             raise ChannelClosedError("the connection is closed")
-        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(encode(message), separators=(",", ":")).encode() + b"\n"
+        if len(line) > MAX_FRAME_BYTES:
+            self.close(f"{message.kind}: longer than {MAX_FRAME_BYTES} bytes")
+            raise ChannelClosedError(self.problem)
+        self._unsent += line
         self.flush()
 
     def flush(self) -> None:
@@ -61,11 +85,15 @@ class Channel:
             self.close()
             raise ChannelClosedError(str(error)) from error
 
-    def receive(self) -> list[Message]:
-        """All whole messages that have arrived. Sets `closed` at the end of the stream."""
-        while not self.closed:
+    def receive(self) -> list[AnyMessage]:
+        """All whole messages that have arrived.
+
+        Sets `closed` at the end of the stream, and where a message is damaged or too long; then
+        `problem` says why. A message of an unknown kind is answered with an error.
+        """
+        for _ in range(MAX_BLOCKS):
             try:
-                data = self._sock.recv(1 << 16)
+                data = b"" if self.closed else self._sock.recv(BLOCK_BYTES)
             except BlockingIOError:
                 break
             except OSError:
@@ -74,36 +102,49 @@ class Channel:
                 self.close()
                 break
             self._buffer += data
-            if len(self._buffer) > MAX_MESSAGE_BYTES:
-                self.close()
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = bytearray(rest)
-        messages = []
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > MAX_FRAME_BYTES:
+            self.close(f"a message is longer than {MAX_FRAME_BYTES} bytes")
+        found: list[AnyMessage] = []
         for line in lines:
-            try:
-                message = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(message, dict):
-                messages.append(message)
-        return messages
+            message = self._decoded(bytes(line))
+            if message is not None:
+                found.append(message)
+            elif self.problem:
+                break
+        return found
 
-    def wait(self, timeout_s: float) -> list[Message]:
+    def _decoded(self, line: bytes) -> AnyMessage | None:
+        number: Any = 0
+        try:
+            data = parse_object(line)
+            number = data.get("n")
+            return decode_message(data)
+        except UnknownKindError as error:
+            with contextlib.suppress(ChannelClosedError):
+                self.send(Error(str(error)))
+        except Mismatch as error:
+            self.bad_number = number if type(number) is int else 0
+            self.close(f"damaged message: {error}")
+        return None
+
+    def wait(self, timeout_s: float) -> list[AnyMessage]:
         """Blocks until a message is there. Raises `ChannelClosedError`, `TimeoutError`."""
         deadline = time.monotonic() + timeout_s
         while True:
             self.flush()
-            messages = [] if self.closed else self.receive()
-            if messages:
-                return messages
+            found = [] if self.closed else self.receive()
+            if found:
+                return found
             if self.closed:
-                raise ChannelClosedError("the other side closed the connection")
+                raise ChannelClosedError(self.problem or "the other side closed the connection")
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no answer within {timeout_s:g} s")
             select.select([self._sock], [self._sock] if self._unsent else [], [], left)
 
-    def close(self) -> None:
+    def close(self, problem: str = "") -> None:
+        self.problem = self.problem or problem
         self.closed = True
         with contextlib.suppress(OSError):
             self._sock.close()

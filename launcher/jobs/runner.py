@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
@@ -44,9 +45,10 @@ def _finish(paths: RunPaths, job: Job, code: int | None) -> None:
         atomic.write_file(paths.job(job.id).result, json.dumps(result, indent=2) + "\n")
     log = EventLog(paths.events)
     if result is not None and job.type == "eval":
-        fields = {key: result.get(key) for key in ("loss", "top_1_acc", "top_5_acc", "images")}
-        log.add(events.EvalFinished, job=job.id, **fields)
-    log.add(events.JobFinished, job=job.id, exit_code=code, result=result)
+        keys = ("loss", "top_1_acc", "top_5_acc", "images")
+        fields: dict[str, Any] = {key: result.get(key) for key in keys}
+        log.add(events.EvalFinished(job=job.id, **fields))
+    log.add(events.JobFinished(job=job.id, exit_code=code, result=result))
     log.close()
 
 
@@ -70,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     job = job_files.read_job(paths, name)
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
     log = EventLog(paths.events)
-    log.add(events.JobStarted, job=job.id, type=job.type, node=job.node, argv=job.argv)
+    log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
     log.close()
     job_files.write_job(paths, job)
     return guard.run_guarded(

@@ -13,8 +13,9 @@ from launcher.agent.client import LocalTransport
 from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.paths import endpoint_file, node_journal
 from launcher.core.text.codec import from_plain
+from launcher.core.text.records import MAX_FRAME_BYTES, encode
 from launcher.errors import LaunchError
-from launcher.ipc.channel import MAX_MESSAGE_BYTES, Message
+from launcher.ipc.channel import Message
 from launcher.ipc.endpoint import read_address
 from launcher.node.stdio import reply, say, write
 from launcher.remote.sync import FileSource
@@ -109,20 +110,20 @@ class _Relay:
     def _pass_on(self, data: bytes) -> None:
         """Whole lines of the agent's; before its last word, all that its ranks wrote."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_MESSAGE_BYTES:
-            raise LaunchError(f"the agent sent a line of more than {MAX_MESSAGE_BYTES >> 20} MiB")
+        if len(self._rest) > MAX_FRAME_BYTES:
+            raise LaunchError(f"the agent sent a line of more than {MAX_FRAME_BYTES >> 20} MiB")
         for line in lines:
-            if b'"type":"node_ended"' in line:
+            if b'"kind":"node_ended"' in line:
                 self._attempt.drain()
             write(line + b"\n")
 
 
 def _salvage(request: Message) -> int:
-    """After an agent that died: the rest of its ranks' logs, and facts of rank 0."""
+    """After an agent that died: the rest of its ranks' logs, and events of rank 0."""
     attempt = _Attempt(request)
-    facts = attempt.transport.salvage(from_plain(NodeOrder, request["order"]))
+    events = attempt.transport.salvage(from_plain(NodeOrder, request["order"]))
     attempt.drain()
-    reply(ok=True, facts=facts)
+    reply(ok=True, events=[encode(event) for event in events])
     return 0
 
 

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.checks.preflight import Preflight
+from launcher.core import messages
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
 from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
-from launcher.core.text.codec import from_plain, to_plain
+from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.core.text.records import UnknownKindError, decode, encode
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Message
 from launcher.node import stdio
@@ -74,7 +76,11 @@ def ask(request: Message) -> int:
     """A request to the run's supervisor; a new one where it died."""
     run = _run(request)
     run.ensure_supervised()
-    stdio.reply(**{**run.request(request["request"]), "ok": True})
+    try:
+        message = decode(messages.Message, request["request"])
+    except (Mismatch, UnknownKindError) as error:
+        raise LaunchError(f"the request cannot be read: {error}") from error
+    stdio.reply(ok=True, reply=encode(run.request(message)))
     return 0
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import NamedTuple, Protocol
 
+from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
-from launcher.ipc.channel import MAX_MESSAGE_BYTES, Message
+from launcher.ipc.channel import Message
 
 MAX_BODY_BYTES = 1 << 20
 MAX_NOISE_BYTES = 1 << 20
@@ -90,7 +91,7 @@ class FrameReader:
     def _line(self) -> bytes | None:
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
-            limit = MAX_MESSAGE_BYTES if self._is_marked else MAX_NOISE_BYTES
+            limit = MAX_FRAME_BYTES if self._is_marked else MAX_NOISE_BYTES
             if len(self._buffer) > limit:
                 raise self._damaged(f"a line has more than {limit >> 20} MiB")
             self._searched = len(self._buffer)

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from launcher.core.messages import Error, Message, Stop
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.fold import JobState, RunState
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, Settings, StopRequest
 from launcher.errors import BusyError, LaunchError
-from launcher.ipc.channel import ChannelClosedError, Message, connect
+from launcher.ipc.channel import AnyMessage, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
 from launcher.process import spawn
 from launcher.remote.file_copy import Progress
@@ -73,7 +74,7 @@ class Run(ABC):
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
         self.ensure_supervised()
-        self.request({"op": "stop", "save": request.save, "by": by or _caller()})
+        self.request(Stop(request.save, by or _caller()))
 
     @abstractmethod
     def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
@@ -181,7 +182,7 @@ class Run(ABC):
             message = answer or f"the supervisor ended at once; its log: {log_file}"
             raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
 
-    def request(self, message: Message) -> Message:
+    def request(self, message: Message) -> AnyMessage:
         """One request to the supervisor. Raises `LaunchError`."""
         try:
             channel = connect(json.loads(self.paths.supervisor.read_text())["socket"])
@@ -192,8 +193,8 @@ class Run(ABC):
                 channel.close()
         except (OSError, ValueError, KeyError, ChannelClosedError, TimeoutError) as error:
             raise LaunchError(f"the supervisor of {self.id} does not answer: {error}") from error
-        if not reply.get("ok"):
-            raise LaunchError(str(reply.get("error", "the supervisor refused")))
+        if isinstance(reply, Error):
+            raise LaunchError(f"the supervisor of {self.id} refused: {reply.text}")
         return reply
 
 

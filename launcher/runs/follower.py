@@ -18,11 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from launcher.core.messages import Error, decode_message
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import UnknownKindError, encode
 from launcher.errors import LaunchError, NodeError
-from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError, Message
 from launcher.ipc.endpoint import Endpoint
 from launcher.process.daemon import ReportReady, run_daemon
 from launcher.process.log import log_line
@@ -186,14 +189,13 @@ class Follower:
                     if key.fileobj is source:
                         self._selector.unregister(source)
 
-    def _answer(self, client: Channel, message: Message) -> None:
+    def _answer(self, client: Channel, message: AnyMessage) -> None:
         """In a thread of its own: it waits for the network."""
         try:
-            asked = self._client.call("run_ask", root=self._home.root, request=message)
-            reply = delegated.checked(self._client, asked)
-        except LaunchError as error:
-            reply = {"ok": False, "error": str(error)}
-        reply.pop("type", None)
+            asked = self._client.call("run_ask", root=self._home.root, request=encode(message))
+            reply = decode_message(delegated.checked(self._client, asked).get("reply"))
+        except (LaunchError, Mismatch, UnknownKindError) as error:
+            reply = Error(str(error))
         with contextlib.suppress(ChannelClosedError, OSError):
             client.send(reply)
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ class EventLog:
         self._waiting: deque[Callable[[int], str]] = deque()
         self._read_new()
 
-    def add(self, kind: type[Event], source: Source | None = None, **fields: Any) -> None:
-        """Appends one event; never raises `OSError`."""
+    def add(self, event: Event, source: Source | None = None) -> None:
+        """Appends one event with the next number and the time now; never raises `OSError`."""
         now = time.time()
 
         def line(n: int) -> str:
-            text = to_json(kind(n=n, t=now, **fields))
+            text = to_json(replace(event, n=n, t=now))
             if source is None:
                 return text
             return f'{text[:-1]}, "source": {json.dumps(list(source))}}}'

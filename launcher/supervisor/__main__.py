@@ -18,11 +18,12 @@ import sys
 import time
 from pathlib import Path
 
+from launcher.core import messages
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.run import events
 from launcher.core.run.fold import RunStatus
 from launcher.errors import BusyError, LaunchError
-from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
@@ -55,7 +56,7 @@ class Supervisor:
         self._nodes = clients_of(run.profile)
         self._port: planning_port.PortClaim | None = None
         self._clients: list[Channel] = []
-        self._stop_pending: Message | None = None
+        self._stop_pending = False
         self._waiting_since = 0.0
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
         limit = log_limit.bytes_of(run.profile) if self._nodes else 0
@@ -72,9 +73,9 @@ class Supervisor:
         if self._log.state.last_n == 0:
             info = self._run.info
             self._log.add(
-                events.RunCreated, run=info.id, profile=info.profile, world_size=info.world_size
+                events.RunCreated(run=info.id, profile=info.profile, world_size=info.world_size)
             )
-        self._log.add(events.SupervisorStarted, pid=os.getpid(), replaced=before)
+        self._log.add(events.SupervisorStarted(pid=os.getpid(), replaced=before))
 
     def begin(self, resume: events.ResumePoint | None, is_new: bool) -> None:
         """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
@@ -123,10 +124,9 @@ class Supervisor:
         newest = self._log.state.attempt
         number = 1 if newest is None else newest.attempt + 1
         self._log.add(
-            events.AttemptStarted,
-            attempt=number,
-            world_size=self._run.profile.world_size,
-            resume=resume,
+            events.AttemptStarted(
+                attempt=number, world_size=self._run.profile.world_size, resume=resume
+            )
         )
         try:
             plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._nodes)
@@ -137,7 +137,7 @@ class Supervisor:
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
             links = orders.links(plan, self._run.profile, self._nodes)
         except (LaunchError, OSError) as error:
-            self._log.add(events.AttemptFailed, attempt=number, failure=launch_failure(error))
+            self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
             self._release()
             self._settle_edit()
             return
@@ -172,7 +172,7 @@ class Supervisor:
             links = orders.links(plan, self._run.profile, self._nodes)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
-            self._log.add(events.AttemptFailed, attempt=number, failure=failure)
+            self._log.add(events.AttemptFailed(attempt=number, failure=failure))
             return
         self._attempt = self._make_attempt(plan, links)
         self._attempt.adopt()
@@ -183,7 +183,7 @@ class Supervisor:
         self._attempt = None
         self._release()
         self._settle_edit()
-        if attempt.outcome is not Outcome.FAILED or self._stop_pending is not None:
+        if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
         again = restart.next_attempt(self._run, self._log.state)
         if again is not None:
@@ -223,24 +223,27 @@ class Supervisor:
         elif self._attempt is not None:
             self._attempt.ready(source)
 
-    def _answer(self, client: Channel, message: Message) -> None:
-        reply: Message = {"ok": True, "pid": os.getpid()}
-        operation = message.get("op")
+    def _answer(self, client: Channel, message: AnyMessage) -> None:
         state = self._log.state
-        if operation == "ping":
-            reply |= {"status": state.status.value, "last_n": state.last_n}
-            reply["trouble"] = str(self._log.trouble) if self._log.trouble else None
-        elif operation == "stop":
-            self._stop_pending = message
-            if self._attempt is not None:
-                save = bool(message.get("save", True))
-                self._attempt.stop(save, str(message.get("by", "a client")))
-        else:
-            reply = {"ok": False, "error": f"unknown operation {operation!r}"}
+        match message:
+            case messages.Ping():
+                trouble = str(self._log.trouble) if self._log.trouble else None
+                reply: messages.Message = messages.RunStatusReply(
+                    os.getpid(), state.status.value, state.last_n, trouble
+                )
+            case messages.Stop():
+                self._stop_pending = True
+                if self._attempt is not None:
+                    self._attempt.stop(message.save, message.by or "a client")
+                reply = messages.Accepted(os.getpid())
+            case _:
+                reply = messages.Error(f"a supervisor has no operation {message.kind!r}")
         with contextlib.suppress(ChannelClosedError):
             client.send(reply)
 
     def _forget(self, client: Channel) -> None:
+        if client.problem:
+            log_line(f"connection of a client closed: {client.problem}")
         self._clients.remove(client)
         for key in list(self._selector.get_map().values()):
             if key.fileobj is client:

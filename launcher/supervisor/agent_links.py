@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from launcher.agent.client import Transport
+from launcher.core import messages
+from launcher.core.messages import AGENT_EVENTS, AgentDied, Message, NodeEnded, Report
 from launcher.core.plan.orders import NodeOrder
-from launcher.core.text.codec import to_plain
+from launcher.core.run.events import Event
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import UnknownKindError
 from launcher.errors import NodeError
-from launcher.ipc.channel import Channel, ChannelClosedError, Message
+from launcher.ipc.channel import Channel, ChannelClosedError
+from launcher.process.log import log_line
 
 RECONNECT_S = 3.0
 """An agent that does not answer for this long is taken for dead, where its node says so."""
@@ -24,7 +29,7 @@ MAX_LAUNCHING = 32
 
 @dataclass
 class AgentLink:
-    """One node of the attempt. `last_n`: its agent's newest message that became an event."""
+    """One node of the attempt. `last_n`: its agent's newest report that was handled."""
 
     transport: Transport
     order: NodeOrder
@@ -38,7 +43,10 @@ class AgentLink:
     is_given_up: bool = False
     """Whether its absence was taken for a failure."""
     exited: set[int] = field(default_factory=set)
-    ended: Message | None = None
+    ended: NodeEnded | None = None
+    leftover: tuple[int, ...] = ()
+    bad_n: int = 0
+    """Number of the report that was damaged, once so far."""
 
     @property
     def name(self) -> str:
@@ -52,7 +60,10 @@ class AgentLink:
 class Owner(Protocol):
     """What hears of the links: an attempt."""
 
-    def took(self, link: AgentLink, message: Message) -> None: ...
+    def received(self, link: AgentLink, report: Report | Event) -> None:
+        """Raises `Mismatch` for a report that cannot be right."""
+
+    def skipped(self, link: AgentLink, number: int, why: str) -> None: ...
 
     def greeted(self, link: AgentLink) -> None:
         """A channel is open: what was asked for while there was none may be said now."""
@@ -105,10 +116,47 @@ class AgentLinks:
         """Something arrived on a channel."""
         for link in self._links.values():
             if link.channel is channel and link.channel is not None:
-                for message in link.channel.receive():
-                    self._owner.took(link, message)
-                if link.channel is not None and link.channel.closed:
-                    self._lost(link)
+                self._receive(link, link.channel)
+
+    def _receive(self, link: AgentLink, channel: Channel) -> None:
+        for message in channel.receive():
+            try:
+                if isinstance(message, messages.Error):
+                    log_line(f"{link.name}: its agent refused a command: {message.text}")
+                    continue
+                if not isinstance(message, (Report, *AGENT_EVENTS)):
+                    raise Mismatch(f"{message.kind}: not what an agent reports")
+                self._owner.received(link, message)
+            except Mismatch as error:
+                channel.bad_number = message.n if isinstance(message, (Report, Event)) else 0
+                channel.close(f"damaged message: {error}")
+                break
+        if channel.closed and link.channel is channel:
+            if channel.problem:
+                log_line(f"{link.name}: connection closed: {channel.problem}")
+                self._damaged(link, channel.bad_number, channel.problem)
+            self._lost(link)
+
+    def _damaged(self, link: AgentLink, number: int, why: str) -> None:
+        """A report that is damaged twice is skipped: it will not get better."""
+        if number > link.last_n and number == link.bad_n:
+            link.last_n = number
+            self._owner.skipped(link, number, why)
+        link.bad_n = number
+
+    def _read_journal(self, link: AgentLink) -> None:
+        """The journal outlives its agent: its last reports are in there."""
+        for n, line in link.transport.missed(link.last_n):
+            if not self._handle_line(link, n, line):
+                return  # once more at the next turn: it may be being written
+
+    def _handle_line(self, link: AgentLink, n: int, line: dict[str, object]) -> bool:
+        try:
+            self._owner.received(link, messages.decode_report(line))
+        except (Mismatch, UnknownKindError) as error:
+            self._damaged(link, n, str(error))
+            return link.last_n >= n
+        return True
 
     def reconnect(self, link: AgentLink) -> None:
         now = time.monotonic()
@@ -121,17 +169,15 @@ class AgentLinks:
             if link.transport.is_remote and not link.is_away and link.alone_s(now) > AWAY_S:
                 link.is_away = True
                 self._owner.away(link, link.alone_s(now), str(error))
-        # The journal outlives its agent: whatever it said last is in there.
-        for n, message in link.transport.missed(link.last_n):
-            self._owner.took(link, {**message, "n": n})
+        self._read_journal(link)
         is_late = link.alone_s(now) > RECONNECT_S
         # An agent that cannot be reached is not dead: nothing of its may be touched.
         if is_late and not link.is_over and not link.transport.is_agent_alive():
             leftover = link.transport.sweep()
-            self._owner.took(link, {"n": 0, "type": "agent_died", "leftover": list(leftover)})
+            self._owner.received(link, AgentDied(leftover=leftover))
 
-    def tell(self, link: AgentLink, message: Message) -> None:
-        """Says it when there is a channel; what is lost with a channel is said by `greeted`."""
+    def send(self, link: AgentLink, message: Message) -> None:
+        """Sends it when there is a channel; what is lost with one is sent again by `greeted`."""
         if link.channel is not None:
             try:
                 link.channel.send(message)
@@ -140,7 +186,7 @@ class AgentLinks:
 
     def release(self, link: AgentLink) -> None:
         """Lets an agent go whose part is over."""
-        self.tell(link, {"cmd": "leave"})
+        self.send(link, messages.Leave())
         self._detach(link)
 
     def dismiss(self) -> None:
@@ -168,12 +214,12 @@ class AgentLinks:
                 # Where nothing was started nothing has to be ended.
                 link.is_over = True
             else:
-                self.tell(link, {"cmd": "start", "order": to_plain(link.order)})
+                self.send(link, messages.Start(link.order))
 
     def _attach(self, link: AgentLink, channel: Channel) -> None:
         link.channel = channel
         self._selector.register(channel, selectors.EVENT_READ)
-        channel.send({"cmd": "hello", "after": link.last_n})
+        channel.send(messages.Hello(link.last_n))
         if link.is_away:
             link.is_away = False
             self._owner.back(link, link.alone_s(time.monotonic()))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
-from typing import Any
 
+from launcher.agent.ranks import lagging_text
+from launcher.core import messages
 from launcher.core.diagnosis.failure import Death, name_failure
+from launcher.core.messages import Report
 from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
 from launcher.core.run import events
-from launcher.core.run.events import Failure, FailureKind
+from launcher.core.run.events import Event, Failure, FailureKind
 from launcher.core.run.fold import RunStatus
+from launcher.core.text.codec import Mismatch
 from launcher.errors import NodeError
-from launcher.ipc.channel import Message
 from launcher.process.log import log_line
-from launcher.store.event_log import EventLog, Source
-from launcher.supervisor import deaths
+from launcher.store.event_log import EventLog
 from launcher.supervisor.agent_links import AgentLink, AgentLinks
 
 SETTLE_S = 0.25
@@ -51,7 +51,6 @@ class Attempt:
         self.plan = plan
         self.number = plan.attempt
         self.outcome: Outcome | None = None
-        self.failure: Failure | None = None
         self.stop_asked: str | None = None
         self._log = log
         self._links = AgentLinks(links, selector, self)
@@ -66,11 +65,6 @@ class Attempt:
     @property
     def is_over(self) -> bool:
         return self.outcome is not None and all(link.is_over for link in self._links)
-
-    @property
-    def leftover(self) -> tuple[int, ...]:
-        ended = [link.ended for link in self._links if link.ended is not None]
-        return tuple(pid for message in ended for pid in message.get("leftover", ()))
 
     # -- turning
 
@@ -120,11 +114,11 @@ class Attempt:
         if self.outcome is not None:
             return
         if self.stop_asked is None or not save:
-            self._log.add(events.StopRequested, by=by, save=save)
+            self._log.add(events.StopRequested(by, save))
         self.stop_asked = self.stop_asked or by
         self._stop_saves = save
         for link in self._links:
-            self._links.tell(link, {"cmd": "stop", "save": save, "by": by})
+            self._links.send(link, messages.Stop(save, by))
 
     def dismiss(self) -> None:
         """Lets the agents go."""
@@ -134,40 +128,40 @@ class Attempt:
         self._end_why = self._end_why or why
         for link in self._links:
             if not link.is_over:
-                self._links.tell(link, {"cmd": "end", "why": why})
+                self._links.send(link, messages.End(why))
 
     # -- links
 
     def greeted(self, link: AgentLink) -> None:
         """What was asked for while there was no channel."""
         if self._are_ranks_done:
-            self._links.tell(link, {"cmd": "finish"})
+            self._links.send(link, messages.Finish())
         if self._end_why:
-            self._links.tell(link, {"cmd": "end", "why": self._end_why})
+            self._links.send(link, messages.End(self._end_why))
         elif self.stop_asked is not None:
-            stop = {"cmd": "stop", "save": self._stop_saves, "by": self.stop_asked}
-            self._links.tell(link, stop)
+            self._links.send(link, messages.Stop(self._stop_saves, self.stop_asked))
 
     def away(self, link: AgentLink, alone_s: float, why: str) -> None:
-        fields: Message = {"silent_s": round(alone_s, 3), "why": why}
-        self._log.add(events.NodeUnreachable, attempt=self.number, node=link.name, **fields)
+        self._log.add(events.NodeUnreachable(self.number, link.name, round(alone_s, 3), why))
 
     def back(self, link: AgentLink, alone_s: float) -> None:
-        silent_s = round(alone_s, 3)
-        self._log.add(events.NodeReached, attempt=self.number, node=link.name, silent_s=silent_s)
+        self._log.add(events.NodeReached(self.number, link.name, round(alone_s, 3)))
+
+    def skipped(self, link: AgentLink, number: int, why: str) -> None:
+        self._log.add(
+            events.ReportSkipped(self.number, link.name, number, why), (link.name, number)
+        )
 
     def launch_failed(self, link: AgentLink, error: Exception) -> None:
         kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
-        self._died(deaths.of_text(link.name, {"t": time.time(), "text": str(error)}, kind))
+        self._died(self._death(link, kind, str(error)))
 
     def _look_at_absence(self, link: AgentLink, alone_s: float) -> None:
         limits = self._limits
         if alone_s > limits.unreachable_s and self.outcome is None and not link.is_given_up:
             link.is_given_up = True
             text = f"{link.name} can't be reached since {alone_s:.0f} s; its ranks may still run"
-            self._died(
-                deaths.of_text(link.name, {"t": time.time(), "text": text}, FailureKind.NODE)
-            )
+            self._died(self._death(link, FailureKind.NODE, text))
         # By then its agent has ended its ranks without being told.
         alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s
         if self.outcome is not None and alone_s > alone_limit_s + VERIFY_S:
@@ -176,122 +170,77 @@ class Attempt:
             )
             link.is_over = True
 
-    # -- messages
+    # -- reports
 
-    def took(self, link: AgentLink, message: Message) -> None:
-        """One message, once: a number that was seen before is skipped."""
-        n = int(message.get("n", 0))
-        if n:
-            if n <= link.last_n:
+    def received(self, link: AgentLink, report: Report | Event) -> None:
+        """One report of a node's agent, once: a number that was seen before is skipped.
+
+        Raises `Mismatch` for one that no agent of this attempt may send.
+        """
+        if isinstance(report, Event):
+            self._check(link, report)
+        if report.n:
+            if report.n <= link.last_n:
                 return
-            link.last_n = n
-        if link.transport.is_remote:
-            message = self._from_afar(link, message)
-        handler = getattr(self, f"_on_{message.get('type')}", None)
-        if handler is not None:
-            handler(link, message, (link.name, n) if n else None)
+            link.last_n = report.n
+        match report:
+            case events.RankExited():
+                self._rank_exited(link, report)
+            case events.RankSilent():
+                self._add(link, report)
+                if self._on_silent != "report" and self.stop_asked is None:
+                    text = f"rank {report.rank} is silent: {report.why}"
+                    self._died(self._death(link, FailureKind.HANG, text, report.rank))
+            case events.TrainingStarted():
+                if not self._training_started:
+                    self._training_started = True
+                    self._add(link, report)
+            case Event():
+                self._add(link, report)
+            case messages.Died():
+                is_exit = report.death.kind is None
+                if not (is_exit and self.stop_asked is not None):
+                    self._died(self._from_afar(link, report.death))
+            case messages.AgentDied():
+                self._agent_died(link, report)
+            case messages.NodeEnded():
+                link.ended = report
+                self._over(link, report.leftover)
+            case messages.Trouble():
+                log_line(f"{link.name}: {report.text}")
 
-    def _from_afar(self, link: AgentLink, message: Message) -> Message:
-        """Our clock's time, and the copy of a log instead of the log."""
-        if isinstance(message.get("time"), float):
-            message = {**message, "time": message["time"] - link.transport.clock_ahead_s}
-        log, root = str(message.get("log", "")), f"{link.order.root}/"
+    def _check(self, link: AgentLink, event: Event) -> None:
+        attempt = getattr(event, "attempt", self.number)
+        node, rank = getattr(event, "node", link.name), getattr(event, "rank", None)
+        if attempt != self.number or node != link.name:
+            raise Mismatch(f"{event.kind}: of attempt {attempt} on {node}")
+        if rank is not None and self._node_of_rank.get(rank) != link.name:
+            raise Mismatch(f"{event.kind}: rank {rank} is not on {link.name}")
+
+    def _add(self, link: AgentLink, event: Event) -> None:
+        self._log.add(event, (link.name, event.n) if event.n else None)
+
+    def _from_afar(self, link: AgentLink, death: Death) -> Death:
+        """On our clock, and with the copy of the log."""
+        if not link.transport.is_remote:
+            return death
+        log, root = death.log or "", f"{link.order.root}/"
         if log.startswith(root):
-            message = {**message, "log": f"{self.plan.run_directory}/{log.removeprefix(root)}"}
-        return message
+            log = f"{self.plan.run_directory}/{log.removeprefix(root)}"
+        time_s = death.time_s - link.transport.clock_ahead_s
+        return replace(death, node=link.name, time_s=time_s, log=log or None)
 
-    def _on_rank_started(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        self._log.add(
-            events.RankStarted,
-            source,
-            attempt=self.number,
-            node=link.name,
-            **_pick(message, "rank", "local_rank", "device", "pid", "start_time"),
-        )
-
-    def _on_training_started(
-        self, link: AgentLink, message: Message, source: Source | None
-    ) -> None:
-        if not self._training_started:
-            self._training_started = True
-            fields = _pick(message, "epochs", "steps_per_epoch")
-            self._log.add(events.TrainingStarted, source, attempt=self.number, **fields)
-
-    def _on_epoch_finished(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(message, "epoch", "avg_loss")
-        self._log.add(events.EpochFinished, source, attempt=self.number, **fields)
-
-    def _on_checkpoint_saved(
-        self, link: AgentLink, message: Message, source: Source | None
-    ) -> None:
-        fields = _pick(message, "epoch", "step", "path", "bytes", "sha256")
-        self._log.add(events.CheckpointWritten, source, attempt=self.number, **fields)
-
-    def _on_eval_finished(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(
-            message, "epoch", "step", "loss", "top_1_acc", "top_5_acc", "images", "weights"
-        )
-        self._log.add(events.EvalFinished, source, attempt=self.number, **fields)
-
-    def _on_rank_silent(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(message, "rank", "phase", "silent_s")
-        self._log.add(events.RankSilent, source, attempt=self.number, node=link.name, **fields)
-        if self._on_silent != "report" and self.stop_asked is None:
-            text = f"rank {message['rank']} is silent: {message.get('why')}"
-            self._died(
-                replace(
-                    deaths.of_text(link.name, {**message, "text": text}, FailureKind.HANG),
-                    rank=message["rank"],
-                )
-            )
-
-    def _on_rank_recovered(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(message, "rank", "phase", "silent_s")
-        self._log.add(events.RankRecovered, source, attempt=self.number, node=link.name, **fields)
-
-    def _on_rank_exited(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        link.exited.add(message["rank"])
-        self._log.add(
-            events.RankExited,
-            source,
-            attempt=self.number,
-            node=link.name,
-            **_pick(message, "rank", "exit_code", "signal"),
-            was_done=bool(message.get("was_done")),
-        )
+    def _rank_exited(self, link: AgentLink, event: events.RankExited) -> None:
+        link.exited.add(event.rank)
+        self._add(link, event)
         self._first_exit = self._first_exit or time.monotonic()
         if self._are_ranks_done:
             for other in self._links:
-                self._links.tell(other, {"cmd": "finish"})
-        if message.get("exit_code") == 0 or self.stop_asked is not None:
-            return
-        if message.get("was_done"):
-            # MindSpore's own leave-taking has failed: everything that counts was there before.
-            how = message.get("signal") or f"exit code {message.get('exit_code')}"
-            log_line(f"rank {message['rank']} on {link.name} was done, then ended by {how}")
-        else:
-            self._died(deaths.of_exit(link.name, message))
-
-    def _on_helper_exited(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        if self.stop_asked is None:
-            self._died(deaths.of_exit(link.name, message))
-
-    def _on_launch_failed(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        self._died(deaths.of_text(link.name, message))
-
-    def _on_disk_low(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(message, "path", "free_bytes", "needed_bytes")
-        self._log.add(events.DiskLow, source, attempt=self.number, node=link.name, **fields)
-
-    def _on_disk_recovered(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        fields = _pick(message, "path", "free_bytes")
-        self._log.add(events.DiskRecovered, source, attempt=self.number, node=link.name, **fields)
-
-    def _on_trouble(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        log_line(f"{link.name}: {message.get('text')}")
-
-    def _on_spread(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        self._lagging(link, message.get("ranks", ()), float(message["t"]))
+                self._links.send(other, messages.Finish())
+        if event.was_done and event.exit_code != 0 and self.stop_asked is None:
+            # MindSpore's shutdown has failed: all results were written before.
+            how = event.signal or f"exit code {event.exit_code}"
+            log_line(f"rank {event.rank} on {link.name} was done, then ended by {how}")
 
     def _look_at_spread(self, now: float) -> None:
         """Ranks of one node that outstay those of all others: no agent sees that alone."""
@@ -303,44 +252,49 @@ class Attempt:
             # The node's own agent first ends those that are done and do not leave.
             limit_s = 2 * link.order.limits.spread_s
             if lagging and link.channel is not None and now - self._first_exit > limit_s:
-                self._lagging(link, lagging, time.time())
+                self._died(self._death(link, FailureKind.HANG, lagging_text(lagging)))
                 return
 
-    def _lagging(self, link: AgentLink, ranks: Iterable[int], time_s: float) -> None:
-        names = ", ".join(map(str, ranks))
-        text = f"ranks {names} are still there long after the others were done"
-        self._died(deaths.of_text(link.name, {"t": time_s, "text": text}, FailureKind.HANG))
-
     def _salvage(self, link: AgentLink) -> None:
-        """What the agent had not read of its ranks' logs; facts that are known are not new."""
-        known = {(c.attempt, "checkpoint_saved", c.step) for c in self._log.state.checkpoints}
-        known |= {(e.attempt, "epoch_finished", e.epoch) for e in self._log.state.epochs}
-        known |= {(e.attempt or 0, "eval_finished", e.step or 0) for e in self._log.state.evals}
-        for fact in link.transport.salvage(link.order):
-            kind = str(fact.get("type"))
-            count = fact.get("epoch" if kind == "epoch_finished" else "step") or 0
-            if (self.number, kind, int(count)) not in known:
-                self.took(link, {**fact, "n": 0})
+        """What the agent had not read of its ranks' logs; events that are known are not new."""
+        state = self._log.state
+        known: set[tuple[int, type[Event], int]] = {
+            (c.attempt, events.CheckpointWritten, c.step) for c in state.checkpoints
+        }
+        known |= {(e.attempt, events.EpochFinished, e.epoch) for e in state.epochs}
+        known |= {(e.attempt or 0, events.EvalFinished, e.step or 0) for e in state.evals}
+        for event in link.transport.salvage(link.order):
+            count = event.epoch if isinstance(event, events.EpochFinished) else _step(event)
+            if (self.number, type(event), count) not in known:
+                self.received(link, replace(event, n=0))
 
-    def _on_agent_died(self, link: AgentLink, message: Message, source: Source | None) -> None:
+    def _agent_died(self, link: AgentLink, report: messages.AgentDied) -> None:
         self._salvage(link)
-        self._died(deaths.of_agent(link.name, message))
-        self._over(link, message)
+        number, code = report.signal, report.exit_code
+        how = f"by signal {number}" if number is not None else f"with exit code {code}"
+        how = "without a trace" if number is None and code is None else how
+        text = f"the node agent on {link.name} ended {how}, and its ranks with it; resume the run"
+        death = self._death(link, FailureKind.NODE, text)
+        time_s = report.t or death.time_s
+        self._died(replace(death, role="node agent", exit_code=code, signal=number, time_s=time_s))
+        self._over(link, report.leftover)
         for rank, node in self._node_of_rank.items():
             if node == link.name and rank not in link.exited:
                 link.exited.add(rank)
-                self._log.add(events.RankExited, attempt=self.number, rank=rank, node=node)
+                self._log.add(events.RankExited(self.number, rank, node))
 
-    def _on_node_ended(self, link: AgentLink, message: Message, source: Source | None) -> None:
-        self._over(link, message)
-
-    def _over(self, link: AgentLink, message: Message) -> None:
-        link.ended = message
+    def _over(self, link: AgentLink, leftover: tuple[int, ...]) -> None:
+        link.leftover = leftover
         link.is_over = True
-        if message.get("leftover"):
-            log_line(f"{link.name}: processes still there: {message['leftover']}")
+        if leftover:
+            log_line(f"{link.name}: processes still there: {list(leftover)}")
 
     # -- ending
+
+    def _death(
+        self, link: AgentLink, kind: FailureKind, text: str, rank: int | None = None
+    ) -> Death:
+        return Death(link.name, time.time(), rank, kind=kind, meaning=text)
 
     def _died(self, death: Death) -> None:
         self._deaths.append(death)
@@ -349,27 +303,22 @@ class Attempt:
             self._end_others("a rank died")
 
     def _fail(self) -> None:
-        self._record_failure(name_failure(self._deaths, tuple(self._node_of_rank)))
-
-    def _record_failure(self, failure: Failure) -> None:
-        self.failure = failure
         self.outcome = Outcome.FAILED
-        self._log.add(events.AttemptFailed, attempt=self.number, failure=failure)
+        failure = name_failure(self._deaths, tuple(self._node_of_rank))
+        self._log.add(events.AttemptFailed(self.number, failure))
 
     def _conclude(self) -> None:
-        ended = [link.ended or {} for link in self._links]
-        step = max((int(message.get("step") or 0) for message in ended), default=0) or None
-        stopped = any(message.get("stopped") for message in ended)
+        ended = [link.ended for link in self._links if link.ended is not None]
+        step = max((report.step for report in ended), default=0) or None
         if self._deaths and self.stop_asked is None:
             self._fail()
-        elif self.stop_asked is not None or stopped:
+        elif self.stop_asked is not None or any(report.has_stopped for report in ended):
             self.outcome = Outcome.STOPPED
-            self._log.add(
-                events.AttemptStopped, attempt=self.number, step=step, leftover=self.leftover
-            )
+            leftover = tuple(pid for link in self._links for pid in link.leftover)
+            self._log.add(events.AttemptStopped(self.number, step, leftover))
         else:
             self.outcome = Outcome.FINISHED
-            self._log.add(events.AttemptFinished, attempt=self.number, step=step)
+            self._log.add(events.AttemptFinished(self.number, step))
 
     @property
     def _are_ranks_done(self) -> bool:
@@ -387,5 +336,7 @@ def launch_failure(error: Exception) -> Failure:
     return Failure(kind=kind, meaning=str(error), time=time.time(), node=node)
 
 
-def _pick(message: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: message.get(name) for name in names}
+def _step(event: Event) -> int:
+    if isinstance(event, (events.CheckpointWritten, events.EvalFinished)):
+        return event.step or 0
+    return 0

@@ -9,6 +9,7 @@ never for the network.
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import socket
 import threading
@@ -18,9 +19,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from launcher.core.messages import Ping, Pong
 from launcher.core.plan.orders import NodeOrder
+from launcher.core.run.events import Event
 from launcher.core.run.paths import node_journal
-from launcher.core.text.codec import to_plain
+from launcher.core.text.codec import Mismatch, to_plain
+from launcher.core.text.records import UnknownKindError, decode, encode
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import log_line
@@ -30,12 +34,15 @@ from launcher.remote.ssh import Stream
 from launcher.remote.sync import FileCopy, names_of
 from launcher.store.journal import read_lines
 
+PING = json.dumps(encode(Ping()), separators=(",", ":")).encode() + b"\n"
 PING_S = 1.0
 SILENT_S = 5.0
 """A connection on which nothing comes for this long is dead: each ping has an answer."""
 LAUNCH_S = 60.0
 AGAIN_S = 1.0
 CLOSE_S = 5.0
+MAX_TIME_S = 2.0**40
+"""No clock shows more; neither NaN nor infinity is a time."""
 
 NodeFile = tuple[str, str, int]
 """Path, content and mode of a file that a start writes on a node."""
@@ -87,18 +94,18 @@ class SshTransport:
         journal = node_journal(self._here, self.node)
         return [(n, message) for n, message in read_lines(journal) if n > after]
 
-    def salvage(self, order: NodeOrder) -> list[Message]:
+    def salvage(self, order: NodeOrder) -> list[Event]:
         try:
             reply = self._ask("salvage", order=to_plain(order))
-        except NodeError as error:
-            log_line(f"{self.node}: what its ranks wrote last cannot be read: {error}")
+            return [decode(Event, event) for event in reply.get("events") or ()]
+        except (NodeError, Mismatch, UnknownKindError, TypeError) as error:
+            log_line(f"{self.node}: the last lines of its ranks cannot be read: {error}")
             return []
-        return list(reply.get("facts", ()))
 
     def sweep(self) -> tuple[int, ...]:
         try:
-            return tuple(self._ask("sweep").get("left", ()))
-        except NodeError as error:
+            return tuple(int(pid) for pid in self._ask("sweep").get("left") or ())
+        except (NodeError, TypeError, ValueError, OverflowError) as error:
             log_line(f"{self.node}: nobody can look whether anything is left: {error}")
             return ()
 
@@ -205,12 +212,13 @@ class _Wire:
 
     def _handle(self, frame: Frame) -> bool:
         """Files, and answers to pings; the supervisor gets everything else."""
-        kind = frame.message.get("type")
-        if kind == "file":
+        is_pong = frame.message.get("kind") == Pong.kind
+        is_file = frame.message.get("type") == "file"
+        if is_file:
             self._owner.write_file(frame.message)
-        elif kind == "pong":
+        elif is_pong:
             self._compare_clocks(frame.message.get("t"))
-        return kind in ("file", "pong")
+        return is_file or is_pong
 
     def _compare_clocks(self, there_s: object) -> None:
         now_s = time.time()
@@ -228,7 +236,7 @@ class _Wire:
                 if now >= ping_at:
                     ping_at = now + PING_S
                     self._pinged_s = time.time()
-                    self._stream.write(b'{"cmd":"ping"}\n')
+                    self._stream.write(PING)
                 if not select.select([self._sock], [], [], PING_S / 4)[0]:
                     continue
                 data = self._sock.recv(1 << 16)

@@ -38,7 +38,7 @@ class MadeRun:
         info = RunInfo(name, "made", time_s, ranks, {}, ("effnet-launch", "start", "made"))
         self.paths.run.write_text(info.to_json())
         self.paths.profile.write_text(find_profile("local-cpu").to_json())
-        self.event(events.RunCreated(0, 0, name, "made", ranks))
+        self.event(events.RunCreated(name, "made", ranks))
 
     def event(self, event: events.Event) -> None:
         """Append an event under the next number, at the run's time."""
@@ -61,16 +61,14 @@ class MadeRun:
         self.attempt += 1
         if resume is not None:
             self.step = resume.step
-        self.event(events.AttemptStarted(0, 0, self.attempt, self.ranks, resume))
+        self.event(events.AttemptStarted(self.attempt, self.ranks, resume))
         for rank in range(self.ranks):
             self.paths.attempt(self.attempt).rank(rank).root.mkdir(parents=True)
             self.event(
-                events.RankStarted(
-                    0, 0, self.attempt, rank, self.node(rank), rank, rank, self.pid, None
-                )
+                events.RankStarted(self.attempt, rank, self.node(rank), rank, rank, self.pid, None)
             )
             self.log(rank, f"start: rank:[{rank}/{self.ranks}], target:[CPU], variant:[b2]")
-        self.event(events.TrainingStarted(0, 0, self.attempt, EPOCHS, STEPS))
+        self.event(events.TrainingStarted(self.attempt, EPOCHS, STEPS))
 
     def log(self, rank: int, line: str) -> int:
         """Append a line; its offset."""
@@ -112,10 +110,10 @@ class MadeRun:
             self.step += 1
             if self.step % STEPS == 0:
                 self.checkpoint()
-                self.event(events.EpochFinished(0, 0, self.attempt, self.step // STEPS, 1.5))
+                self.event(events.EpochFinished(self.attempt, self.step // STEPS, 1.5))
                 self.event(
                     events.EvalFinished(
-                        0, 0, self.attempt, None, self.step // STEPS, self.step, 1.2,
+                        self.attempt, None, self.step // STEPS, self.step, 1.2,
                         0.5 + self.step / 2000, 0.9, 360, "ema",
                     )
                 )  # fmt: skip
@@ -136,7 +134,7 @@ class MadeRun:
         path.with_name(path.name + ".manifest.json").write_text(json.dumps(manifest))
         self.event(
             events.CheckpointWritten(
-                0, 0, self.attempt, self.step // STEPS, self.step, str(path), len(data), sha
+                self.attempt, self.step // STEPS, self.step, str(path), len(data), sha
             )
         )
 
@@ -145,19 +143,19 @@ class MadeRun:
         offset = self.log(rank, "Traceback (most recent call last):")
         self.log(rank, "MemoryError: Unable to allocate 3.00 GiB")
         self.time_s += 1
-        self.event(events.RankExited(0, 0, self.attempt, rank, self.node(rank), None, 9))
+        self.event(events.RankExited(self.attempt, rank, self.node(rank), None, 9))
         others = [other for other in range(self.ranks) if other != rank]
         for other in others:
-            self.event(events.RankExited(0, 0, self.attempt, other, self.node(other), None, 15))
+            self.event(events.RankExited(self.attempt, other, self.node(other), None, 15))
         failure = events.Failure(
             events.FailureKind.OOM, "the kernel killed it: the node ran out of memory",
             "a smaller batch, or fewer loader workers", rank, self.node(rank), None, 9, self.time_s,
             ("MemoryError: Unable to allocate 3.00 GiB",), (), None, offset, tuple(others),
         )  # fmt: skip
-        self.event(events.AttemptFailed(0, 0, self.attempt, failure))
+        self.event(events.AttemptFailed(self.attempt, failure))
 
     def finish(self) -> None:
         """All ranks end well."""
         for rank in range(self.ranks):
-            self.event(events.RankExited(0, 0, self.attempt, rank, self.node(rank), 0, None))
-        self.event(events.AttemptFinished(0, 0, self.attempt, self.step))
+            self.event(events.RankExited(self.attempt, rank, self.node(rank), 0, None))
+        self.event(events.AttemptFinished(self.attempt, self.step))

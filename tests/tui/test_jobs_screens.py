@@ -139,7 +139,7 @@ def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-1", time_s=time.time() - 60)
     made.start()
     made.steps(50)
-    made.event(events.JobStarted(0, 0, "001-eval", "eval", None, ("python",)))
+    made.event(events.JobStarted("001-eval", "eval", None, ("python",)))
     files = made.paths.job("001-eval")
     files.root.mkdir(parents=True)
     files.log.write_text("note: something\nprogress: eval:[36/360]\nprogress: eval:[128/360]\n")
@@ -148,7 +148,7 @@ def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
     assert job_state(frame.snapshot.state.jobs[0]) == "running"
     assert note(frame).startswith("eval 001: running, 128/360 images")
     result = {"file": "/x/b0.onnx", "bytes": 16309634, "relative_difference": 5.81e-07}
-    made.event(events.JobFinished(0, 0, "001-eval", 0, result))
+    made.event(events.JobFinished("001-eval", 0, result))
     frame = run.frame(FrameRequest())
     (done,) = frame.snapshot.state.jobs
     assert job_path(done) == "/x/b0.onnx"
@@ -176,7 +176,7 @@ def test_a_node_that_does_not_answer_is_named(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-1", ranks=4, nodes=2, time_s=time.time() - 60)
     made.start()
     made.steps(20)
-    made.event(events.NodeUnreachable(0, 0, 1, "node-b", 4.0))
+    made.event(events.NodeUnreachable(1, "node-b", 4.0))
     frame = LiveSource().open("made").frame(FrameRequest())
     rank, words = worst(frame)
     assert words.startswith("node node-b has not answered for ")

@@ -53,13 +53,13 @@ def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
 def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-2", ranks=2, time_s=time.time() - 2)
     made.attempt = 1
-    made.event(AttemptStarted(0, 0, 1, 2, ResumePoint("/x.ckpt", 5, 50)))
+    made.event(AttemptStarted(1, 2, ResumePoint("/x.ckpt", 5, 50)))
     run = LiveSource().open("made-2")
     frame = run.frame(ASKED)
     assert frame.snapshot.status == "starting"
     assert note(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
     made.paths.attempt(1).rank(0).root.mkdir(parents=True)
-    made.event(RankStarted(0, 0, 1, 0, "localhost", 0, 0, made.pid, None))
+    made.event(RankStarted(1, 0, "localhost", 0, 0, made.pid, None))
     assert note(run.frame(ASKED)).startswith("1 of 2 ranks started")
 
 

@@ -92,6 +92,9 @@ _WORDS: dict[str, Callable[[Event], str]] = {
     ),
     "disk_recovered": lambda event: f"there is space again on {event['node']}: {event['path']}",
     "rank_silent": lambda event: f"{_rank(event)}, in {event['phase']}",
+    "report_skipped": lambda event: (
+        f"report {event['number']} of the agent on {event['node']} was damaged: {event['why']}"
+    ),
     "rank_exited": _exit,
     "attempt_failed": _failure,
     "attempt_finished": lambda event: f"step {event['step']}",

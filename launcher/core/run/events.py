@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -60,10 +60,13 @@ class ResumePoint:
 
 @dataclass(frozen=True)
 class Event(Record):
-    """``n`` counts from 1 without gaps, ``t`` is Unix seconds on the supervisor's clock."""
+    """``n`` counts from 1 without gaps, ``t`` is Unix seconds on the supervisor's clock.
 
-    n: int
-    t: float
+    Both are given when the event is written; an agent's events carry its own number and time.
+    """
+
+    n: int = field(default=0, kw_only=True)
+    t: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ class RankSilent(Event, kind="rank_silent"):
     node: str
     phase: str | None = None
     silent_s: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,16 @@ class DiskRecovered(Event, kind="disk_recovered"):
     node: str
     path: str
     free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportSkipped(Event, kind="report_skipped"):
+    """Report ``number`` of a node's agent was damaged, twice, and is left out."""
+
+    attempt: int
+    node: str
+    number: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -257,7 +271,8 @@ def to_json(event: Event) -> str:
 def parse_event(line: str | bytes) -> Event | None:
     """The event in one line; ``None`` when it is malformed or of an unknown kind. Never raises."""
     try:
-        event = decode(Event, parse_object(line))
+        data = parse_object(line)
+        event = decode(Event, data)
     except (Mismatch, UnknownKindError):
         return None
-    return event if event.n >= 1 else None
+    return event if event.n >= 1 and "t" in data else None

@@ -25,6 +25,7 @@ from launcher.core.run.events import (
     RankRecovered,
     RankSilent,
     RankStarted,
+    ReportSkipped,
     RunCreated,
     StopRequested,
     SupervisorStarted,
@@ -75,6 +76,8 @@ def apply(state: RunState, event: Event | None) -> RunState:
         changed_s=event.t,
         gaps=state.gaps + (event.n != state.last_n + 1),
     )
+    if isinstance(event, ReportSkipped):
+        return numbered
     handler = _HANDLERS.get(type(event))
     after = None if handler is None else handler(numbered, event)
     return replace(numbered, skipped=state.skipped + 1) if after is None else after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from launcher.core.messages import Hello, Trouble
 from launcher.ipc.channel import Channel
 from launcher.store.journal import Journal
 
@@ -18,11 +19,11 @@ def test_an_agent_says_nothing_to_one_who_has_not_said_hello(tmp_path):
     listener, channel = Channel(ours), Channel(theirs)
     agent._channels.append(channel)
     try:
-        agent.tell({"type": "one"})
+        agent.emit(Trouble("one"))
         assert listener.receive() == []
-        agent._obey(channel, {"cmd": "hello", "after": 0})
-        agent.tell({"type": "two"})
-        assert [message["n"] for message in listener.receive()] == [1, 2]
+        agent._obey(channel, Hello(0))
+        agent.emit(Trouble("two"))
+        assert [message.n for message in listener.receive()] == [1, 2]
     finally:
         listener.close()
         channel.close()

@@ -14,7 +14,7 @@ STEP = "epoch: [  0/  3], step:[%5d/   10], loss:[2.3/2.3], time:[1.0], lr:[0.01
 def test_reports_after_garbage_have_their_offsets(tmp_path):
     paths = RankPaths(tmp_path)
     paths.log.write_bytes(bytes(range(256)) + b"\n" + (STEP % 0).encode() + b"\xff\r\x00\n")
-    log = RankLog(0, paths)
+    log = RankLog(1, 0, paths)
     assert [fact["type"] for fact in log.drain(1.0)] == ["training_started"]
     assert log.global_step == 1
     log.close()
@@ -23,7 +23,7 @@ def test_reports_after_garbage_have_their_offsets(tmp_path):
     assert paths.metrics.stat().st_size == METRIC_BYTES
     with paths.log.open("ab") as file:
         file.write((STEP % 1).encode())
-    again = RankLog(0, paths)
+    again = RankLog(1, 0, paths)
     again.drain(2.0)
     again.close()
     assert paths.metrics.stat().st_size == 2 * METRIC_BYTES
@@ -36,7 +36,7 @@ def test_plain_lines_pass_at_100000_a_second(tmp_path):
         file.writelines(
             b"[WARNING] DEVICE(1,7f,python): line %d of many\n" % i for i in range(count)
         )
-    log = RankLog(0, paths)
+    log = RankLog(1, 0, paths)
     began = time.process_time()
     log.drain(1.0)
     taken_s = time.process_time() - began

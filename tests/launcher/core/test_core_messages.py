@@ -76,7 +76,7 @@ def test_two_classes_of_one_kind_are_refused() -> None:
 
 
 def test_damaged_events_never_raise() -> None:
-    sample = to_json(RankExited(1, 0.5, 1, 3, "node-b", None, 9)).encode()
+    sample = to_json(RankExited(1, 3, "node-b", None, 9, n=1, t=0.5)).encode()
     found = [parse_event(frame) for frame in damaged_frames([sample], 20_000, seed=1)]
     assert any(found)
     assert not all(found)

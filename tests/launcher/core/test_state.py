@@ -24,15 +24,15 @@ def run_of(*bodies: Event) -> RunState:
     )
 
 
-CREATED = e.RunCreated(0, 0, "r", "p", 2)
-ATTEMPT = e.AttemptStarted(0, 0, 1, 2)
-RANKS = tuple(e.RankStarted(0, 0, 1, rank, "n", rank, rank, 10 + rank) for rank in (0, 1))
-TRAINING = e.TrainingStarted(0, 0, 1, 20, 45)
+CREATED = e.RunCreated("r", "p", 2)
+ATTEMPT = e.AttemptStarted(1, 2)
+RANKS = tuple(e.RankStarted(1, rank, "n", rank, rank, 10 + rank) for rank in (0, 1))
+TRAINING = e.TrainingStarted(1, 20, 45)
 RUNNING = (CREATED, ATTEMPT, *RANKS, TRAINING)
 
 
 def exited(rank: int, code: int | None = None, signal: int | None = None) -> Event:
-    return e.RankExited(0, 0, 1, rank, "n", code, signal)
+    return e.RankExited(1, rank, "n", code, signal)
 
 
 @pytest.mark.parametrize("kind", sorted(Event.kinds))
@@ -45,14 +45,14 @@ def test_events_come_back_from_their_lines() -> None:
     resume = e.ResumePoint("/a b.ckpt", 1, 45, "newest", 3)
     bodies: tuple[Event, ...] = (
         *RUNNING,
-        e.AttemptStarted(0, 0, 2, 2, resume),
-        e.AttemptFailed(0, 0, 1, FAILURE),
-        e.EvalFinished(0, 0, 1, None, 1, 45, 0.5, 0.9, 1.0, 360, "ema"),
-        e.JobStarted(0, 0, "001-eval", "eval", "n", ("a", "b c")),
-        e.JobFinished(0, 0, "001-eval", 0, {"top_1_acc": 0.5, "list": [1, None]}),
-        e.AttemptStopped(0, 0, 1, 7, (3, 4)),
-        e.CheckpointWritten(0, 0, 1, 1, 45, "/x", 5, "ab"),
-        e.SupervisorStarted(0, 0, 7, None),
+        e.AttemptStarted(2, 2, resume),
+        e.AttemptFailed(1, FAILURE),
+        e.EvalFinished(1, None, 1, 45, 0.5, 0.9, 1.0, 360, "ema"),
+        e.JobStarted("001-eval", "eval", "n", ("a", "b c")),
+        e.JobFinished("001-eval", 0, {"top_1_acc": 0.5, "list": [1, None]}),
+        e.AttemptStopped(1, 7, (3, 4)),
+        e.CheckpointWritten(1, 1, 45, "/x", 5, "ab"),
+        e.SupervisorStarted(7, None),
     )
     for number, body in enumerate(bodies, 1):
         event = dataclasses.replace(body, n=number, t=0.5)
@@ -63,11 +63,11 @@ def test_events_come_back_from_their_lines() -> None:
 def test_a_run_that_finishes() -> None:
     state = run_of(
         *RUNNING,
-        e.EpochFinished(0, 0, 1, 1, 2.0),
-        e.CheckpointWritten(0, 0, 1, 1, 45, "/c", 9, "ab"),
+        e.EpochFinished(1, 1, 2.0),
+        e.CheckpointWritten(1, 1, 45, "/c", 9, "ab"),
         exited(0, 0),
         exited(1, 0),
-        e.AttemptFinished(0, 0, 1, 900),
+        e.AttemptFinished(1, 900),
     )
     assert state.status is RunStatus.FINISHED
     assert state.skipped == state.gaps == 0
@@ -86,8 +86,8 @@ def test_a_run_that_fails_and_is_resumed() -> None:
         *RUNNING,
         exited(1, signal=9),
         exited(0, signal=15),
-        e.AttemptFailed(0, 0, 1, FAILURE),
-        e.AttemptStarted(0, 0, 2, 2, e.ResumePoint("/c", 1, 45)),
+        e.AttemptFailed(1, FAILURE),
+        e.AttemptStarted(2, 2, e.ResumePoint("/c", 1, 45)),
     )
     assert state.status is RunStatus.STARTING
     assert [attempt.status for attempt in state.attempts] == [RunStatus.FAILED, RunStatus.STARTING]
@@ -98,33 +98,33 @@ def test_a_run_that_fails_and_is_resumed() -> None:
 def test_a_run_that_is_stopped_does_not_fail_by_its_signals() -> None:
     state = run_of(
         *RUNNING,
-        e.StopRequested(0, 0, "me", True),
+        e.StopRequested("me", True),
         exited(0, 0),
         exited(1, signal=15),
-        e.AttemptStopped(0, 0, 1, 151, ()),
+        e.AttemptStopped(1, 151, ()),
     )
     assert state.status is RunStatus.STOPPED
     assert (state.stop_by, state.stop_saves) == ("me", True)
 
 
 def test_a_run_that_stops_is_stopping_to_its_end() -> None:
-    stopping = (*RUNNING, e.StopRequested(0, 0, "me", True), exited(1, signal=15))
+    stopping = (*RUNNING, e.StopRequested("me", True), exited(1, signal=15))
     assert run_of(*stopping).status is RunStatus.STOPPING
 
 
 def test_an_event_that_comes_twice_counts_once() -> None:
-    state = run_of(*RUNNING, e.EpochFinished(0, 0, 1, 1, 2.0))
-    again = apply(state, e.EpochFinished(state.last_n, 1.0, 1, 1, 2.0))
+    state = run_of(*RUNNING, e.EpochFinished(1, 1, 2.0))
+    again = apply(state, e.EpochFinished(1, 1, 2.0, n=state.last_n, t=1.0))
     assert again.epochs == state.epochs
     assert again.skipped == state.skipped + 1
 
 
 def test_silence_and_recovery() -> None:
-    silent = run_of(*RUNNING, e.RankSilent(0, 0, 1, 1, "n", "data", 12.0))
+    silent = run_of(*RUNNING, e.RankSilent(1, 1, "n", "data", 12.0))
     rank = silent.attempts[0].rank(1)
     assert rank is not None
     assert (rank.silent_since_s, rank.silent_phase) == (silent.changed_s - 12.0, "data")
-    recovered = apply(silent, e.RankRecovered(silent.last_n + 1, 200.0, 1, 1, "n"))
+    recovered = apply(silent, e.RankRecovered(1, 1, "n", n=silent.last_n + 1, t=200.0))
     assert recovered.attempts[0].rank(1).silent_since_s is None  # type: ignore[union-attr]
 
 
@@ -133,17 +133,17 @@ def test_what_does_not_fit_is_counted_and_changes_nothing() -> None:
     for event in (
         None,
         dataclasses.replace(ATTEMPT, n=2, t=1.0),  # repeated
-        e.RankExited(3, 1.0, 1, 5, "n", 1),  # no such rank
-        e.AttemptStarted(3, 1.0, 1, 2),  # no newer attempt
-        e.RunCreated(3, 1.0, "other", "p", 3),
-        e.AttemptFinished(3, 1.0, 9),
-        e.JobFinished(3, 1.0, "x"),
+        e.RankExited(1, 5, "n", 1, n=3, t=1.0),  # no such rank
+        e.AttemptStarted(1, 2, n=3, t=1.0),  # no newer attempt
+        e.RunCreated("other", "p", 3, n=3, t=1.0),
+        e.AttemptFinished(9, n=3, t=1.0),
+        e.JobFinished("x", n=3, t=1.0),
     ):
         after = apply(state, event)
         assert after.skipped == state.skipped + 1
         assert after.status is state.status
         assert after.attempts == state.attempts
-    assert apply(state, e.SupervisorStarted(9, 1.0, 4)).gaps == 1
+    assert apply(state, e.SupervisorStarted(4, n=9, t=1.0)).gaps == 1
 
 
 def test_states_that_are_over_can_only_start_again() -> None:
@@ -158,17 +158,17 @@ _EVENT = st.sampled_from(
     [
         *RUNNING,
         ATTEMPT,
-        e.AttemptStarted(0, 0, 2, 2),
+        e.AttemptStarted(2, 2),
         exited(0, 0),
         exited(1, 1),
-        e.AttemptFailed(0, 0, 1, FAILURE),
-        e.AttemptFinished(0, 0, 1, 1),
-        e.AttemptStopped(0, 0, 1),
-        e.StopRequested(0, 0, "x"),
-        e.RankSilent(0, 0, 1, 0, "n"),
-        e.RankRecovered(0, 0, 1, 0, "n"),
-        e.JobStarted(0, 0, "j", "eval"),
-        e.JobFinished(0, 0, "j", 0),
+        e.AttemptFailed(1, FAILURE),
+        e.AttemptFinished(1, 1),
+        e.AttemptStopped(1),
+        e.StopRequested("x"),
+        e.RankSilent(1, 0, "n"),
+        e.RankRecovered(1, 0, "n"),
+        e.JobStarted("j", "eval"),
+        e.JobFinished("j", 0),
         None,
     ]
 )

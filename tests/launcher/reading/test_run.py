@@ -37,7 +37,7 @@ class MadeRun:
         root.mkdir(parents=True)
         info = RunInfo(root.name, "local-cpu", NOW - 100, world_size, {"python": "3"}, ("x",))
         self.paths.run.write_text(info.to_json())
-        self.add(e.RunCreated(0, 0, root.name, "local-cpu", world_size), NOW - 100)
+        self.add(e.RunCreated(root.name, "local-cpu", world_size), NOW - 100)
 
     def add(self, event: Event, time_s: float = NOW) -> None:
         self.events += 1
@@ -46,13 +46,11 @@ class MadeRun:
             file.write(to_json(numbered) + "\n")
 
     def start(self, attempt: int = 1, resume: e.ResumePoint | None = None) -> None:
-        self.add(e.AttemptStarted(0, 0, attempt, self.world_size, resume), NOW - 90)
+        self.add(e.AttemptStarted(attempt, self.world_size, resume), NOW - 90)
         for rank in range(self.world_size):
             self.rank(rank, attempt).root.mkdir(parents=True)
-            self.add(
-                e.RankStarted(0, 0, attempt, rank, "localhost", rank, rank, os.getpid()), NOW - 89
-            )
-        self.add(e.TrainingStarted(0, 0, attempt, 20, 45), NOW - 80)
+            self.add(e.RankStarted(attempt, rank, "localhost", rank, rank, os.getpid()), NOW - 89)
+        self.add(e.TrainingStarted(attempt, 20, 45), NOW - 80)
 
     def rank(self, rank: int, attempt: int = 1) -> RankPaths:
         return self.paths.attempt(attempt).rank(rank)
@@ -156,9 +154,9 @@ def test_a_resumed_run_has_one_curve(run: MadeRun) -> None:
     run.start()
     for step in range(100):
         run.report(0, step, loss=1.0)
-    run.add(e.RankExited(0, 0, 1, 1, "localhost", None, 9))
+    run.add(e.RankExited(1, 1, "localhost", None, 9))
     failure = e.Failure(e.FailureKind.SIGNAL, "killed", rank=1, signal=9)
-    run.add(e.AttemptFailed(0, 0, 1, failure))
+    run.add(e.AttemptFailed(1, failure))
     reader = client.open_run(run.paths.root)
     failed = reader.poll(NOW)
     assert failed.status is RunStatus.FAILED
@@ -216,7 +214,7 @@ def test_runs_are_found_by_id_prefix_path_and_age(run: MadeRun, runs: Path) -> N
 def test_the_list_puts_living_runs_first_and_follows_them(run: MadeRun, runs: Path) -> None:
     newer = MadeRun(runs / "newer")
     newer.start()
-    newer.add(e.AttemptFinished(0, 0, 1, 900))
+    newer.add(e.AttemptFinished(1, 900))
     run.start()
     listing = client.RunList()
     first, second = listing.poll(NOW)

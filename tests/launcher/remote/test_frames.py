@@ -10,8 +10,8 @@ import time
 import pytest
 
 from launcher.core.plan.orders import NodeOrder
+from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
-from launcher.ipc.channel import MAX_MESSAGE_BYTES
 from launcher.remote import frames
 from launcher.remote.frames import FrameReader
 from launcher.remote.sync import FileCopy, FileSource
@@ -73,7 +73,7 @@ def test_bytes_arrive_as_they_were_whatever_the_pieces(length):
         b'{"type":"file","body_bytes":-1}\n',
         b'{"type":"file","body_bytes":true}\n',
         b'{"type":"file","body_bytes":99999999999}\n',
-        b"x" * (MAX_MESSAGE_BYTES + 2),
+        b"x" * (MAX_FRAME_BYTES + 2),
     ],
 )
 def test_a_damaged_message_is_an_error_that_names_the_node(line):

@@ -31,7 +31,7 @@ def test_many_writers_leave_no_gap(tmp_path):
     def write() -> None:
         log = EventLog(tmp_path / "events.jsonl")
         for _ in range(50):
-            log.add(events.SupervisorStarted, pid=1)
+            log.add(events.SupervisorStarted(pid=1))
         log.close()
 
     threads = [threading.Thread(target=write) for _ in range(4)]

@@ -37,7 +37,7 @@ def used(path):
 
 def test_a_log_is_limited_while_it_is_written_and_read(paths, tmp_path):
     rank = paths.attempt(1).rank(0)
-    log = RankLog(0, rank)
+    log = RankLog(1, 0, rank)
     limit = LogLimit(paths.root, 1_000_000)
     early = LogReader(rank.log)
     copy = FileCopy("b", tmp_path / "copy", ("log.txt",))
@@ -115,7 +115,7 @@ def test_older_attempts_give_first_and_short_logs_keep_all(paths):
 
 def test_a_disk_that_fills_up_is_told_once_and_again_after_it_had_space(tmp_path):
     free, told = {tmp_path: 10**9, tmp_path / "c": 10**12}, []
-    watch = DiskWatch(tmp_path, told.append, free.get)
+    watch = DiskWatch(tmp_path, 1, "node-a", told.append, free.get)
     watch.saved(str(tmp_path / "c/step-1.ckpt"), 10**9)
     now = 100.0
     for amount, count in ((10**9, 0), (10**8, 1), (10**7, 1), (10**9, 2), (10**8, 3)):
@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_is_told_once_and_again_after_it_had_space(tmp_path
         watch.look(now + 1)
         now += 20
         assert len(told) == count, amount
-    assert [message["type"] for message in told] == ["disk_low", "disk_recovered", "disk_low"]
+    assert [event.kind for event in told] == ["disk_low", "disk_recovered", "disk_low"]
     free[tmp_path / "c"] = 2 * 10**9
     watch.look(now)
-    assert (told[-1]["path"], told[-1]["needed_bytes"]) == (str(tmp_path / "c"), 3 * 10**9)
+    assert (told[-1].path, told[-1].needed_bytes) == (str(tmp_path / "c"), 3 * 10**9)

@@ -91,6 +91,8 @@ class Channel:
         Sets `closed` at the end of the stream, and where a message is damaged or too long; then
         `problem` says why. A message of an unknown kind is answered with an error.
         """
+        lines: list[bytearray] = []
+        begin = len(self._buffer)
         for _ in range(MAX_BLOCKS):
             try:
                 data = b"" if self.closed else self._sock.recv(BLOCK_BYTES)
@@ -102,7 +104,8 @@ class Channel:
                 self.close()
                 break
             self._buffer += data
-        *lines, self._buffer = self._buffer.split(b"\n")
+        if self._buffer.find(b"\n", begin) >= 0:
+            *lines, self._buffer = self._buffer.split(b"\n")
         if len(self._buffer) > MAX_FRAME_BYTES:
             self.close(f"a message is longer than {MAX_FRAME_BYTES} bytes")
         found: list[AnyMessage] = []

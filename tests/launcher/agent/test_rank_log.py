@@ -15,7 +15,7 @@ def test_reports_after_garbage_have_their_offsets(tmp_path):
     paths = RankPaths(tmp_path)
     paths.log.write_bytes(bytes(range(256)) + b"\n" + (STEP % 0).encode() + b"\xff\r\x00\n")
     log = RankLog(1, 0, paths)
-    assert [fact["type"] for fact in log.drain(1.0)] == ["training_started"]
+    assert [event.kind for event in log.drain(1.0)] == ["training_started"]
     assert log.global_step == 1
     log.close()
     # Bytes 10 and 256 end the first two lines.

@@ -1,5 +1,7 @@
 """Damaged files and lines: every parser gets real ones with pieces cut, doubled, swapped or spoilt,
-and raises nothing but the error that it promises.
+and text of any kind, and raises nothing but the error that it promises.
+
+JSON of any shape is in the tests of each parser.
 """
 
 from __future__ import annotations
@@ -86,9 +88,9 @@ SPOILS = [
 
 @st.composite
 def damaged(draw: st.DrawFn, examples: list[str]) -> str:
-    """One of the examples after up to six edits."""
-    text = draw(st.sampled_from(examples))
-    for _ in range(draw(st.integers(1, 6))):
+    """One of the examples, or any text, after up to six edits."""
+    text = draw(st.sampled_from(examples) | st.sampled_from(examples) | st.text(max_size=60))
+    for _ in range(draw(st.integers(0, 6))):
         first = draw(st.integers(0, len(text)))
         last = min(len(text), first + draw(st.sampled_from([0, 1, 1, 3, 20, 200])))
         piece = text[first:last]
@@ -135,6 +137,12 @@ def test_rank_tables(data: bytes) -> None:
         assert parse_rank_table(table.to_json()) == table
 
 
+def test_nesting_without_end() -> None:
+    assert lint_text("[" * 100_000) != ()
+    with pytest.raises(LaunchError):
+        plan_from_json("[" * 100_000)
+
+
 @settings(max_examples=200, deadline=None)
 @given(damaged(HOSTFILES), st.sampled_from([4, 5]))
 def test_hostfiles(text: str, version: int) -> None:
@@ -176,6 +184,7 @@ def test_small_files(parser: Callable[[bytes], Any], example: str) -> None:
         parser(data)
 
     parser(example.encode())
+    parser(b"[" * 100_000)
     check()
 
 

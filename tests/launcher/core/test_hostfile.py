@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.core.profile.model import Node
@@ -111,18 +109,3 @@ def test_advice() -> None:
     assert "error: line 1: localhost means every machine itself" in found
     assert "2 slots, and 4 ranks" in str(lint_hostfile("alpha slots=2\n", ranks=4)[0])
     assert "no host" in str(lint_hostfile("# nothing\n")[0])
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["a", " ", "\n", "slots=", "3", "^", "@", "/*", "*/", "//", "#", "+n", "="])
-        | st.text(max_size=4),
-        max_size=14,
-    ).map("".join),
-    st.sampled_from([4, 5]),
-)
-def test_texts_of_any_kind_raise_nothing_else(text: str, version: int) -> None:
-    lint_hostfile(text, version, 3)
-    with contextlib.suppress(HostfileError):
-        slots_of(parse_hostfile(text, version))

@@ -170,13 +170,6 @@ _VALUES = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(max_size=80))
-def test_texts_of_any_content_raise_nothing_else(text: str) -> None:
-    with contextlib.suppress(LaunchError):
-        load_profile(text, "p.toml")
-
-
-@settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*_KEYS, "node_defaults", "x"]), _VALUES),
     st.dictionaries(st.sampled_from(["address", "slots", "devices", "cpus", "port"]), _VALUES),

@@ -6,10 +6,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from launcher.core.run import report
 from launcher.core.run.report import (
     CheckpointSaved,
     Done,
@@ -223,42 +220,6 @@ def test_keys_inside_the_last_text_are_text() -> None:
 
 def test_unknown_keys_are_ignored() -> None:
     assert parse(STEP + ", colour:[blue]") == parse(STEP)
-
-
-_PIECES = st.sampled_from(
-    [
-        *report._PREFIXES,
-        *STEP.split(" "),
-        "path:[",
-        "]",
-        "[",
-        ":",
-        "：",
-        "epoch 1",
-        "result: {'Loss': ",
-        "np.float64(1)",
-        "} ckpt= ",
-        "nan",
-        "9" * 30,
-        "\x00",
-        "\x1b[31m",
-        " ",
-    ]
-)
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.lists(_PIECES | st.text(max_size=8), max_size=14).map("".join))
-def test_never_raises_on_text(line: str) -> None:
-    parse(line)
-    parse(line.encode("utf-8", "surrogatepass"))
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200), _PIECES)
-def test_never_raises_on_bytes(data: bytes, start: str) -> None:
-    parse(data)
-    parse(start.encode() + data)
 
 
 def test_huge_lines_cost_nothing() -> None:

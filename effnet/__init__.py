@@ -1,3 +1,14 @@
 """EfficientNet on MindSpore: train, evaluate, export, infer."""
 
+import os
+import sys
+
+# `python -m` puts the working directory first: a random.py there would replace Python's own.
+if (
+    sys.argv[:1] == ["-m"]
+    and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
+    and sys.path[0] != os.path.dirname(os.path.dirname(__file__))
+):
+    del sys.path[0]
+
 __version__ = "0.1.0"

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 PIP_LIMIT_S = 300.0
 INSTALL = """\
-import os, subprocess, sys, tempfile
+import sys
+sys.path[:] = filter(None, sys.path)  # without the working directory
+import os, subprocess, tempfile
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, sys.argv[1])
     with open(path, "wb") as file:
         file.write(sys.stdin.buffer.read())
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--force-reinstall"]
-    sys.exit(subprocess.call([*pip, "--disable-pip-version-check", path], stdin=subprocess.DEVNULL))
+    pip += ["--disable-pip-version-check", path]
+    sys.exit(subprocess.call(pip, stdin=subprocess.DEVNULL, cwd=folder))
 """
 """For the node's interpreter, which may have nothing but pip: the wheel comes on stdin."""
 

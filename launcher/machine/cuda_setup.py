@@ -94,6 +94,7 @@ def _install() -> None:
     try:
         done = subprocess.run(
             [*argv, *CUDA_LIBRARIES.values()],
+            cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -209,7 +209,11 @@ def edited(run: StoredRun, request: ResumeRequest, profile: Profile | None) -> S
 def _caller() -> str:
     """Who asks, for the event: user, machine and program."""
     program = os.path.basename(sys.argv[0] or "python")
-    return f"{getpass.getuser()}@{socket.gethostname()} ({program})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()} ({program})"
 
 
 def _read_answer(fd: int) -> str:

@@ -30,7 +30,7 @@ silent_min_s = 3
 stop_save_s = 60
 
 [trainer]
-variant = "{variant}"
+variant = "b0"
 class_num = 2
 image_size = 32
 eval_resize = 32
@@ -64,7 +64,6 @@ def profile(
     *,
     slots: int,
     method: str = "cluster",
-    variant: str = "b0",
     epochs: int = 1,
 ) -> Path:
     """`names` are hosts, which get the images too; without any it is this machine."""
@@ -74,7 +73,7 @@ def profile(
         shutil.copytree(images, host.root / "tmp/images", dirs_exist_ok=True)
         nodes.append(f'name = "{name}"\naddress = "{host.address}"\nruns_directory = "~/runs"')
     path = lab.folder / "real.toml"
-    values: dict[str, Any] = {"method": method, "slots": slots, "variant": variant}
+    values: dict[str, Any] = {"method": method, "slots": slots}
     path.write_text(
         PROFILE.format(
             **values,

@@ -1,5 +1,5 @@
-"""Real MindSpore between real hosts: B2 on 2 nodes x 2 ranks ends with the weights of 4 local
-ranks, and all ranks with the same bits.
+"""Real MindSpore between real hosts: 2 nodes x 2 ranks end with the weights of 4 local ranks, and
+all ranks with the same bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 
 def train(lab, method, images, names, slots):
     """Trains three steps of four ranks. -> the run directory; all ranks have the same bits."""
-    profile = real.profile(lab, images, names, slots=slots, method=method, variant="b2")
+    profile = real.profile(lab, images, names, slots=slots, method=method)
     root = lab.runs / client.start(str(profile), client.StartRequest(preflight=False))
     ended = lab.end_of(root, 300)
     assert ended["kind"] == "attempt_finished", ended

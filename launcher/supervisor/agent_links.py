@@ -215,6 +215,8 @@ class AgentLinks:
                 link.is_over = True
             else:
                 self.send(link, messages.Start(link.order))
+                # The agent ignored a stop that it got before its start.
+                self._owner.greeted(link)
 
     def _attach(self, link: AgentLink, channel: Channel) -> None:
         link.channel = channel

@@ -1,0 +1,40 @@
+"""A stop that comes while the agents are being launched."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+
+from launcher.core.messages import Hello, Start, Stop
+from launcher.core.plan.orders import NodeOrder
+from launcher.ipc.channel import Channel
+from launcher.supervisor.agent_links import AgentLink, AgentLinks
+
+
+class _Node:
+    node = "node-a"
+    is_remote = False
+
+    def launch(self) -> Channel:
+        ours, theirs = socket.socketpair()
+        self.agent = Channel(theirs)
+        return Channel(ours)
+
+
+class _Stopping:
+    def greeted(self, link) -> None:
+        self.links.send(link, Stop(by="me"))
+
+
+def test_a_stop_before_the_start_is_sent_again_after_it():
+    node, owner = _Node(), _Stopping()
+    order = NodeOrder("r", 1, "node-a", "r/001", "/runs/r", "", (), "/runs/r/stop")
+    with selectors.DefaultSelector() as selector:
+        owner.links = AgentLinks((AgentLink(node, order),), selector, owner)
+        owner.links.launch()
+        kinds = [type(message) for message in node.agent.receive()]
+        owner.links.release(owner.links["node-a"])
+    node.agent.close()
+    assert kinds[0] is Hello
+    assert kinds.index(Start) < len(kinds) - 1
+    assert kinds[-1] is Stop

@@ -55,6 +55,7 @@ from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Ser
 
 if TYPE_CHECKING:
     from launcher.cleanup.nodes import Found as Leftovers
+    from launcher.remote.node_client import NodePool
     from launcher.runs.base import Preflight
     from launcher.runs.base import Run as Handle
 
@@ -186,28 +187,37 @@ def preflight(
 
     With a supervisor on the first node, that node does the checks.
     """
+    from launcher.remote.node_client import NodePool
+
+    with NodePool(confirm_host) as nodes:
+        return _preflight(_profile(profile), settings, data_path, nodes, on_row, fix, on_fix)
+
+
+def _preflight(
+    profile: Profile,
+    settings: Settings,
+    data_path: str,
+    nodes: NodePool,
+    on_row: Callable[[Row], object] = lambda row: None,
+    fix: bool = False,
+    on_fix: Callable[[str], object] = lambda line: None,
+) -> tuple[Row, ...]:
     from launcher.checks.preflight import Preflight
     from launcher.runs import delegated
 
-    profile = _profile(profile)
     if model.is_elsewhere(profile) and not fix:
         with contextlib.suppress(NodeError):  # the rows from here give the reason
-            rows = delegated.preflight(profile, settings, data_path, confirm_host)
+            rows = delegated.preflight(profile, settings, data_path, nodes)
             for row in rows:
                 on_row(row)
             return rows
-    found = Preflight(
-        profile, data_path=data_path, settings=settings, take=on_row, confirm_host=confirm_host
-    )
-    try:
+    found = Preflight(profile, nodes, data_path=data_path, settings=settings, on_row=on_row)
+    rows = found.run()
+    if fix and any(row.fix for row in rows):
+        for line in found.mend(rows):
+            on_fix(line)
         rows = found.run()
-        if fix and any(row.fix for row in rows):
-            for line in found.mend(rows):
-                on_fix(line)
-            rows = found.run()
-        return rows
-    finally:
-        found.close()
+    return rows
 
 
 def doctor(
@@ -244,16 +254,18 @@ def start(
     ``command`` is what a person typed for it, unless that is the request's own command.
     Raises ProfileError, PlanError, PreflightError, NodeError, LaunchError.
     """
+    from launcher.remote.node_client import NodePool
     from launcher.runs.start import start_run
 
     name = profile if isinstance(profile, str) else profile.name
-    return start_run(
-        _profile(profile),
-        request,
-        command=command or request.command(name),
-        confirm_host=confirm_host,
-        preflight=_preflight_of(request, "start", confirm_host, on_rows),
-    )
+    with NodePool(confirm_host) as nodes:
+        return start_run(
+            _profile(profile),
+            request,
+            nodes,
+            command=command or request.command(name),
+            preflight=_preflight_of(request, "start", nodes, on_rows),
+        )
 
 
 def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> None:
@@ -285,8 +297,11 @@ def resume(
     ``profile``: an edited profile, instead of the one that the request names.
     Raises BusyError, CheckpointError, PlanError, PreflightError, NodeError.
     """
-    hook = _preflight_of(request, "resume", confirm_host, on_rows)
-    return _handle(run).resume(request, _edited(request, profile), on_progress, hook)
+    from launcher.remote.node_client import NodePool
+
+    with NodePool(confirm_host) as nodes:
+        hook = _preflight_of(request, "resume", nodes, on_rows)
+        return _handle(run).resume(request, _edited(request, profile), nodes, on_progress, hook)
 
 
 def connect(run: Run) -> None:
@@ -363,7 +378,7 @@ def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], l
 def _preflight_of(
     request: StartRequest | ResumeRequest,
     action: Action,
-    confirm_host: Confirm | None,
+    nodes: NodePool,
     on_rows: OnRows,
 ) -> Preflight | None:
     """Raises UsageError when the request ignores a check that does not exist."""
@@ -372,7 +387,7 @@ def _preflight_of(
         return None
 
     def check(profile: Profile, settings: Settings, data_path: str) -> None:
-        rows = preflight(profile, settings=settings, data_path=data_path, confirm_host=confirm_host)
+        rows = _preflight(profile, settings, data_path, nodes)
         on_rows(rows)
         refused = refusal(rows, profile.name, ignored, action)
         if refused is not None:

@@ -13,8 +13,13 @@ class LaunchError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def summary(self) -> str:
+        """What is wrong, and on which node where there is one, without the hint."""
+        return self.message
+
     def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+        return f"{self.summary}\n{self.hint}" if self.hint else self.summary
 
 
 class UsageError(LaunchError):
@@ -74,8 +79,12 @@ class NodeError(LaunchError):
     exit_code = 6
 
     def __init__(self, node: str, message: str, hint: str = "") -> None:
-        super().__init__(f"{node}: {message}", hint)
+        super().__init__(message, hint)
         self.node = node
+
+    @property
+    def summary(self) -> str:
+        return f"{self.node}: {self.message}" if self.node else self.message
 
 
 class HostKeyError(NodeError):

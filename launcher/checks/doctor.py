@@ -18,7 +18,7 @@ from launcher.errors import NodeError, UsageError
 from launcher.machine.toolkit import target_of_machine
 from launcher.remote import ssh
 from launcher.remote.host_keys import ConfirmHost
-from launcher.remote.node_client import clients_of
+from launcher.remote.node_client import NodePool
 
 HERE = Node(address="127.0.0.1", name="this-machine", slots=1)
 
@@ -38,6 +38,7 @@ def visit(
     `UsageError`.
     """
     wanted = _target(target)
+    pool = NodePool(confirm_host)
     if profile is None:
         asked = (Question(target=wanted or target_of_machine(), with_devices=True),)
         if not wanted and asked[0].target == DeviceTarget.CPU.value:
@@ -45,10 +46,8 @@ def visit(
                 "no GPU or Ascend device is seen here; --target GPU (or Ascend) says what it lacks"
             )
         probes = [NodeProbe(HERE, asked[0], None)]
-        clients = {}
     else:
-        answering = None if confirm_host is None else _one_at_a_time(confirm_host)
-        clients = clients_of(profile, answering)
+        clients = pool.clients_of(profile)
         probes = [
             NodeProbe(
                 node,
@@ -69,11 +68,10 @@ def visit(
         return rows
 
     try:
-        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(probes))) as pool:
-            return tuple(row for rows in pool.map(look, probes) for row in rows)
+        with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(probes))) as threads:
+            return tuple(row for rows in threads.map(look, probes) for row in rows)
     finally:
-        for client in clients.values():
-            client.close()
+        pool.close()
 
 
 def _target(name: str) -> str:
@@ -91,8 +89,7 @@ def _look(probe: NodeProbe) -> tuple[Row, ...]:
     try:
         return doctor_rows(label, probe.backend())
     except NodeError as error:
-        text = error.message.removeprefix(f"{label}: ")
-        return (Row("node", label, RowState.FAILED, text, error.hint),)
+        return (Row("node", label, RowState.FAILED, error.message, error.hint),)
 
 
 def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
@@ -102,19 +99,9 @@ def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
     try:
         script = probe.prepare_cuda()
     except NodeError as error:
-        told(f"{label}: {error.message.removeprefix(f'{label}: ')}")
+        told(error.summary)
         return _look(probe)
     line = f"source {script}"
     told(f'{label}: prepared. Put it into the profile\'s node: setup = ["{line}"]')
     probe.question = replace(probe.question, setup=(*probe.question.setup, line))
     return _look(probe)
-
-
-def _one_at_a_time(confirm_host: ConfirmHost) -> ConfirmHost:
-    lock = threading.Lock()
-
-    def asked(question: str) -> bool:
-        with lock:
-            return confirm_host(question)
-
-    return asked

@@ -26,38 +26,34 @@ from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
 from launcher.reading.folders import runs_directory
 from launcher.remote import host_keys, ssh
-from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.mpirun_ssh import host_block, key_line
-from launcher.remote.node_client import clients_of
+from launcher.remote.node_client import NodePool
 
 T = TypeVar("T")
-Take = Callable[[Row], object]
+OnRow = Callable[[Row], object]
 
 
 class Preflight:
-    """Asks the nodes of one profile. `take` hears of every row once, from any thread, in turn."""
+    """Asks the nodes of one profile. `on_row` gets every row once, from any thread, in turn."""
 
     def __init__(
         self,
         profile: Profile,
+        nodes: NodePool,
         *,
         data_path: str = "",
         settings: Sequence[tuple[str, str]] = (),
-        take: Take = lambda row: None,
-        confirm_host: ConfirmHost | None = None,
+        on_row: OnRow = lambda row: None,
     ) -> None:
         self._profile = profile = with_settings(profile, settings)
-        self._take = take
+        self._on_row = on_row
         self._rows: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
-        self._asking = threading.Lock()
         self._machines: dict[str, MachineFacts] = {}
         self._backends: dict[str, Backend] = {}
         self._ahead_s: dict[str, float] = {}
         self._left = 0
-        self._clients = clients_of(
-            profile, None if confirm_host is None else self._one_at_a_time(confirm_host)
-        )
+        self._clients = nodes.clients_of(profile)
         asked = questions(profile, str(runs_directory()), data_path_of(profile, data_path))
         self._probes = [
             NodeProbe(node, question, self._clients.get(node.label))
@@ -95,12 +91,8 @@ class Preflight:
                 try:
                     said.append(f"{node}: {self._mend(probe, fix)}")
                 except NodeError as error:
-                    said.append(f"{error.message}. {error.hint}".rstrip())
+                    said.append(f"{error.summary}. {error.hint}".rstrip())
         return tuple(said)
-
-    def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
 
     def _mend(self, probe: NodeProbe, fix: str) -> str:
         kind, _, rest = fix.partition(" ")
@@ -108,18 +100,11 @@ class Preflight:
             return f"made {probe.query('folder', path=rest)}"
         return install.install_wheel(probe.node, probe.client)
 
-    def _one_at_a_time(self, confirm_host: ConfirmHost) -> ConfirmHost:
-        def asked(question: str) -> bool:
-            with self._asking:
-                return confirm_host(question)
-
-        return asked
-
     def _tell(self, row: Row) -> None:
         with self._lock:
             if (row.check, row.node) not in self._rows:
                 self._rows[row.check, row.node] = row
-                self._take(row)
+                self._on_row(row)
 
     def _node(self, index: int) -> None:
         """All of one node, in a thread of its own."""
@@ -179,7 +164,7 @@ class Preflight:
         try:
             found = probe.devices()
         except NodeError as error:
-            self._tell(Row("devices", probe.node.label, RowState.FAILED, _text(error), error.hint))
+            self._tell(Row("devices", probe.node.label, RowState.FAILED, error.message, error.hint))
             return
         for row in device_rows(self._profile, index, found):
             self._tell(row)
@@ -189,7 +174,7 @@ class Preflight:
         try:
             backend = probe.backend()
         except NodeError as error:
-            self._tell(Row("toolkit", label, RowState.FAILED, _text(error), error.hint))
+            self._tell(Row("toolkit", label, RowState.FAILED, error.message, error.hint))
             return
         with self._lock:
             self._backends[label] = backend
@@ -208,7 +193,7 @@ class Preflight:
         try:
             peers += probe.peers(config, keys, [(node.label, node.address) for node in known])
         except NodeError as error:
-            self._tell(Row("mpi-ssh", probe.node.label, RowState.FAILED, _text(error), error.hint))
+            self._tell(Row("mpi-ssh", probe.node.label, RowState.FAILED, error.message, error.hint))
             return
         self._tell(peer_row(self._profile, peers))
 
@@ -237,7 +222,7 @@ def our_version() -> str:
 
 def login_rows(node: Node, error: NodeError) -> tuple[Row, ...]:
     """What a connection that could not be made says."""
-    text, hint, label = _text(error), error.hint, node.label
+    text, hint, label = error.message, error.hint, node.label
     answers = Row("reachable", label, RowState.OK, "its sshd answers")
     if isinstance(error, HostKeyError):
         return answers, Row("host-key", label, RowState.FAILED, text, hint)
@@ -249,7 +234,7 @@ def login_rows(node: Node, error: NodeError) -> tuple[Row, ...]:
 
 def unanswered_row(node: Node, error: NodeError) -> Row:
     """What a node that can be reached and does not answer lacks."""
-    text = _text(error)
+    text = error.message
     if not isinstance(error, NotInstalledError):
         return Row("effnet-tui", node.label, RowState.FAILED, text, error.hint)
     if not error.module:
@@ -266,7 +251,3 @@ def unanswered_row(node: Node, error: NodeError) -> Row:
         f"effnet-tui is there without what it needs: {text}",
         f"{python} -m pip install 'effnet-tui[train]' there.",
     )
-
-
-def _text(error: NodeError) -> str:
-    return error.message.removeprefix(f"{error.node}: ")

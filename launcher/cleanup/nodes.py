@@ -15,7 +15,7 @@ from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
 from launcher.remote import ssh
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodePool
 from launcher.remote.run_folders import root_on
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
@@ -84,19 +84,18 @@ def _of_nodes(
 
 
 def _ask(place: Place, operation: str, strays: tuple[Leftover, ...]) -> Found:
-    client = NodeClient(place.node)
-    try:
-        runs = [
-            KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
-            for name, run in place.runs.items()
-        ]
-        fields = {"runs": to_plain(runs), "strays": to_plain(strays)}
-        reply = client.raise_for_reply(client.call(operation, **fields))
-        return Found(tuple(from_plain(Leftover, item) for item in reply["strays"]))
-    except NodeError as error:
-        return Found(trouble=str(error))
-    finally:
-        client.close()
+    with NodePool() as nodes:
+        client = nodes.client(place.node)
+        try:
+            runs = [
+                KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
+                for name, run in place.runs.items()
+            ]
+            fields = {"runs": to_plain(runs), "strays": to_plain(strays)}
+            reply = client.raise_for_reply(client.call(operation, **fields))
+            return Found(tuple(from_plain(Leftover, item) for item in reply["strays"]))
+        except NodeError as error:
+            return Found(trouble=str(error))
 
 
 def _ours() -> list[StoredRun]:

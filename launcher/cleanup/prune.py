@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.process import ownership
 from launcher.remote import run_folders
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodePool
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
 from launcher.store.run_lock import is_supervised
@@ -56,16 +56,13 @@ def _remove_on_nodes(root: Path) -> None:
         run = run_files.load(root)
     except LaunchError:
         return  # damaged: nobody knows its nodes
-    for node, _, folder in run_folders.folders_of(run):
-        if node.is_local:
-            continue
-        client = NodeClient(node)
-        try:
-            client.raise_for_reply(client.call("run_remove", root=folder, run=run.info.id))
-        except NodeError as error:
-            hint = "prune --here removes what is on this machine, and leaves the nodes alone."
-            raise NodeError(error.node, error.message.removeprefix(f"{error.node}: "), hint) from (
-                error
-            )
-        finally:
-            client.close()
+    with NodePool() as nodes:
+        for node, _, folder in run_folders.folders_of(run):
+            if node.is_local:
+                continue
+            client = nodes.client(node)
+            try:
+                client.raise_for_reply(client.call("run_remove", root=folder, run=run.info.id))
+            except NodeError as error:
+                hint = "prune --here removes what is on this machine, and leaves the nodes alone."
+                raise NodeError(error.node, error.message, hint) from error

@@ -78,7 +78,7 @@ def report(error: LaunchError) -> None:
     from launcher.cli.output.console import errors
 
     console = errors()
-    console.print(f"error: {error.message}", style="bold red")
+    console.print(f"error: {error.summary}", style="bold red")
     for problem in error.problems if isinstance(error, InvalidError) else ():
         console.print(f"  {problem}", soft_wrap=True)
     if error.hint:

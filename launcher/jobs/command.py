@@ -19,7 +19,7 @@ from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy, run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles, Progress
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodeClient, NodePool
 from launcher.store.event_log import read_state
 from launcher.store.run import StoredRun
 
@@ -35,6 +35,7 @@ class Site:
     machine: FileHost
     root: str
     cpus: int
+    nodes: NodePool
     client: NodeClient | None = None
 
     @property
@@ -62,16 +63,16 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
         raise UsageError(f"no job {request.kind!r}", f"Known: {', '.join(KINDS)}.")
     node = _node(run, request.node)
     _refuse_held_device(run, node, request.share_device)
-    if node.is_local:
-        yield Site(node, LocalFiles(), str(run.paths.root), len(os.sched_getaffinity(0)))
-        return
-    client = NodeClient(node)
-    try:
+    with NodePool() as nodes:
+        if node.is_local:
+            cpus = len(os.sched_getaffinity(0))
+            yield Site(node, LocalFiles(), str(run.paths.root), cpus, nodes)
+            return
+        client = nodes.client(node)
         facts = client.raise_for_reply(client.call("facts"))
         cpus = max(1, len(facts.get("cpus", ())))
-        yield Site(node, NodeFiles(client), run_folders.root_on(run, client), cpus, client)
-    finally:
-        client.close()
+        root = run_folders.root_on(run, client)
+        yield Site(node, NodeFiles(client), root, cpus, nodes, client)
 
 
 def command_of(
@@ -166,12 +167,11 @@ def _checkpoint(
     run: StoredRun, wanted: str, site: Site, folder: str, progress: Progress | None
 ) -> tuple[str, str]:
     """(the checkpoint where it lies, its path where the job runs)."""
-    with stores_of(run) as stores:
-        store, path = _find(run, wanted, stores)
-        if store.machine.label == site.machine.label or run.profile.checkpoint.shared:
-            return path, path
-        there, _ = file_copy.bring_checkpoint(store.machine, path, site.machine, folder, progress)
-        return path, there
+    store, path = _find(run, wanted, stores_of(run, site.nodes))
+    if store.machine.label == site.machine.label or run.profile.checkpoint.shared:
+        return path, path
+    there, _ = file_copy.bring_checkpoint(store.machine, path, site.machine, folder, progress)
+    return path, there
 
 
 def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, str]:

@@ -24,6 +24,7 @@ from launcher.ipc.channel import Message
 from launcher.node import stdio
 from launcher.planning import attempt
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
+from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
 from launcher.runs.local import LocalRun
 from launcher.runs.start import start_run
@@ -39,7 +40,8 @@ def introduce(request: Message) -> int:
     """Connects to the other nodes, with this user's keys and known hosts."""
     profile = _profile(request)
     try:
-        attempt.introduce(profile)
+        with NodePool() as nodes:
+            attempt.introduce(profile, nodes)
     except NodeError as error:
         raise _from_here(error, profile) from error
     runs = str(request.get("runs_directory") or "")
@@ -51,11 +53,9 @@ def preflight(request: Message) -> int:
     """The rows of a preflight from this machine."""
     data_path = str(request.get("data_path") or "")
     settings = tuple((str(key), str(value)) for key, value in request.get("settings", ()))
-    found = Preflight(_profile(request), data_path=data_path, settings=settings)
-    try:
+    with NodePool() as nodes:
+        found = Preflight(_profile(request), nodes, data_path=data_path, settings=settings)
         stdio.reply(ok=True, rows=to_plain(found.run()))
-    finally:
-        found.close()
     return 0
 
 
@@ -65,7 +65,8 @@ def start(request: Message) -> int:
     asked = replace(from_plain(StartRequest, request["request"]), name=str(request["run"]))
     command = [str(word) for word in request.get("command", ())]
     try:
-        start_run(profile, asked, command=command)
+        with NodePool() as nodes:
+            start_run(profile, asked, nodes, command=command)
     except NodeError as error:
         raise _from_here(error, profile) from error
     stdio.reply(ok=True)
@@ -91,7 +92,8 @@ def choice(request: Message) -> int:
 
 
 def resume(request: Message) -> int:
-    found = _run(request).resume(*_resume(request), _progress)
+    with NodePool() as nodes:
+        found = _run(request).resume(*_resume(request), nodes, _progress)
     stdio.reply(ok=True, choice=to_plain(found))
     return 0
 
@@ -193,5 +195,4 @@ def _from_here(error: NodeError, profile: Profile) -> NodeError:
         f"The supervisor runs on {first}, so {first} must reach the other nodes with its own keys"
     )
     hint += f" and known hosts: log in from {first} to each of them once."
-    text = error.message.removeprefix(f"{error.node}: ")
-    return NodeError(error.node, f"from {first}: {text}", f"{error.hint} {hint}".strip())
+    return NodeError(error.node, f"from {first}: {error.message}", f"{error.hint} {hint}".strip())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,9 +17,8 @@ from launcher.core.plan.model import NodeFacts, Plan, RunContext
 from launcher.core.profile.model import Profile, ip_address
 from launcher.ipc.channel import Message
 from launcher.machine import device_ips
-from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.mpirun_ssh import needs_ssh_config
-from launcher.remote.node_client import NodeClient, call_all, clients_of
+from launcher.remote.node_client import NodeClient, NodePool, call_all
 
 
 def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
@@ -80,23 +78,12 @@ def ip_of(address: str) -> str:
     return "" if ip_address(address) is None else address
 
 
-def introduce(profile: Profile, confirm_host: ConfirmHost | None = None) -> None:
+def introduce(profile: Profile, nodes: NodePool) -> None:
     """Connects to every node once, before anything is written: an unknown host is asked about.
 
     Raises `NodeError`.
     """
-    lock = threading.Lock()
-
-    def one_at_a_time(question: str) -> bool:
-        with lock:
-            return confirm_host is not None and confirm_host(question)
-
-    clients = clients_of(profile, None if confirm_host is None else one_at_a_time)
-    try:
-        facts(profile, "", clients)
-    finally:
-        for client in clients.values():
-            client.close()
+    facts(profile, "", nodes.clients_of(profile))
 
 
 def plan_attempt(

@@ -10,6 +10,7 @@ from launcher.errors import NodeError
 from launcher.planning.checkpoint_store import LocalStore, Store, stores_of
 from launcher.remote import file_copy
 from launcher.remote.file_copy import Progress
+from launcher.remote.node_client import NodePool
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
@@ -39,35 +40,35 @@ class Selection:
     store: Store | None
 
 
-def choose(run: StoredRun, wanted: CheckpointQuery) -> ResumeChoice:
-    """What would be taken. Never raises for a bad checkpoint; `NodeError` for an absent node."""
-    with stores_of(run, wanted.before) as stores:
-        return _told(select(stores, wanted), stores[0])
+def choose(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> ResumeChoice:
+    """What would be used. Never raises for a bad checkpoint; `NodeError` for an absent node."""
+    stores = stores_of(run, nodes, query.before)
+    return _with_copy(select(stores, query), stores[0])
 
 
 def fetch(
-    run: StoredRun, wanted: CheckpointQuery, progress: Progress | None = None
+    run: StoredRun, query: CheckpointQuery, nodes: NodePool, progress: Progress | None = None
 ) -> ResumeChoice:
-    """The same, and it is brought to where rank 0 reads it. Raises `LaunchError`."""
-    with stores_of(run, wanted.before) as stores:
-        taken, target = select(stores, wanted), stores[0]
-        choice = _told(taken, target)
-        if taken.store is None or taken.choice.path is None or not choice.copied_to:
-            return choice
-        path, copied = file_copy.bring_checkpoint(
-            taken.store.machine, taken.choice.path, target.machine, target.folder, progress
-        )
-        return replace(choice, path=path, copied_bytes=copied)
+    """The same, and it is copied to where rank 0 reads it. Raises `LaunchError`."""
+    stores = stores_of(run, nodes, query.before)
+    found, target = select(stores, query), stores[0]
+    choice = _with_copy(found, target)
+    if found.store is None or found.choice.path is None or not choice.copied_to:
+        return choice
+    path, copied = file_copy.bring_checkpoint(
+        found.store.machine, found.choice.path, target.machine, target.folder, progress
+    )
+    return replace(choice, path=path, copied_bytes=copied)
 
 
-def select(stores: tuple[Store, ...], wanted: CheckpointQuery) -> Selection:
+def select(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
     """The newest whole one of all stores, or the one of that name. Raises `NodeError`."""
-    if wanted.name == AUTO:
-        return _newest(stores, wanted)
-    found = find_named(stores, wanted.name)
+    if query.name == AUTO:
+        return _newest(stores, query)
+    found = find_named(stores, query.name)
     if found is not None:
-        return _named(*found, wanted)
-    path = stores[0].path_of(wanted.name)
+        return _named(*found, query)
+    path = stores[0].path_of(query.name)
     return Selection(ResumeChoice(None, f"{path}: its file is missing"), None)
 
 
@@ -88,7 +89,7 @@ def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointF
     return None
 
 
-def _newest(stores: tuple[Store, ...], wanted: CheckpointQuery) -> Selection:
+def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
     found: dict[str, tuple[Store, CheckpointFacts]] = {}
     absent: list[Skipped] = []
     for store in stores:
@@ -106,8 +107,8 @@ def _newest(stores: tuple[Store, ...], wanted: CheckpointQuery) -> Selection:
             found[path] = store, replace(facts, path=path)
     choice = checkpoints.choose_verified(
         tuple(facts for _, facts in found.values()),
-        wanted.steps_done,
-        wanted.world_size,
+        query.steps_done,
+        query.world_size,
         lambda path: found[path][0].sha256_of(_plain(path, found[path][0], stores[0])),
     )
     choice = replace(choice, skipped=(*choice.skipped, *absent))
@@ -121,9 +122,9 @@ def _plain(path: str, store: Store, target: Store) -> str:
     return path if store is target else path.partition(":")[2]
 
 
-def _named(store: Store, facts: CheckpointFacts, wanted: CheckpointQuery) -> Selection:
+def _named(store: Store, facts: CheckpointFacts, query: CheckpointQuery) -> Selection:
     choice = checkpoints.choose_verified(
-        (facts,), wanted.steps_done, wanted.world_size, store.sha256_of
+        (facts,), query.steps_done, query.world_size, store.sha256_of
     )
     if choice.path is None:
         why = choice.skipped[0].why if choice.skipped else "it is not there"
@@ -137,12 +138,12 @@ def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
     return (*stores, LocalStore(checkpoints.NOWHERE))
 
 
-def _told(taken: Selection, target: Store) -> ResumeChoice:
-    store = taken.store
+def _with_copy(found: Selection, target: Store) -> ResumeChoice:
+    store = found.store
     if store is None or store is target or store.machine.label == target.machine.label:
-        return taken.choice
+        return found.choice
     return replace(
-        taken.choice,
+        found.choice,
         copied_from=store.machine.label or HERE,
         copied_to=target.machine.label or HERE,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +11,7 @@ from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.text.codec import from_plain
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodeClient, NodePool
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
@@ -83,22 +82,20 @@ class NodeStore:
         return name if "/" in name else f"{self.folder}/{name}"
 
 
-@contextlib.contextmanager
-def stores_of(run: StoredRun, before: Profile | None = None) -> Iterator[tuple[Store, ...]]:
+def stores_of(run: StoredRun, nodes: NodePool, before: Profile | None = None) -> tuple[Store, ...]:
     """First the folder that rank 0 of the next attempt reads, then those of earlier attempts.
 
-    `before` is the profile that they ran with, when the run's was edited. Connections that were
-    needed are closed behind. Raises `NodeError` when the first folder's node can't be reached.
+    `before` is the profile that they ran with, when the run's was edited. Raises `NodeError` when
+    the first folder's node can't be reached.
     """
-    with contextlib.ExitStack() as stack:
-        target = _store(run, run.profile, run.profile.nodes[0], "", stack)
-        stores, known = [target], {_key(run.profile.nodes[0], target.folder)}
-        for node, profile, root in _earlier(run, before or run.profile):
-            folder = profile.checkpoint.directory or f"{root}/checkpoint"
-            if _key(node, folder) not in known:
-                known.add(_key(node, folder))
-                stores.append(_store(run, profile, node, folder, stack))
-        yield tuple(stores)
+    target = _store(run, run.profile, run.profile.nodes[0], "", nodes)
+    stores, known = [target], {_key(run.profile.nodes[0], target.folder)}
+    for node, profile, root in _earlier(run, before or run.profile):
+        folder = profile.checkpoint.directory or f"{root}/checkpoint"
+        if _key(node, folder) not in known:
+            known.add(_key(node, folder))
+            stores.append(_store(run, profile, node, folder, nodes))
+    return tuple(stores)
 
 
 def _key(node: Node, folder: str) -> tuple[str, str]:
@@ -115,14 +112,11 @@ def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, s
                     yield node, known, planned.run_directory
 
 
-def _store(
-    run: StoredRun, profile: Profile, node: Node, folder: str, stack: contextlib.ExitStack
-) -> Store:
+def _store(run: StoredRun, profile: Profile, node: Node, folder: str, nodes: NodePool) -> Store:
     """`folder` is where it is on the node; empty: wherever the run's is there."""
     here = checkpoints.checkpoint_folder(run.paths.root, profile)
     if node.is_local or (profile.checkpoint.shared and here.is_dir()):
         return LocalStore(here)
-    client = NodeClient(node)
-    stack.callback(client.close)
+    client = nodes.client(node)
     folder = folder or profile.checkpoint.directory
     return NodeStore(client, folder or f"{run_folders.root_on(run, client)}/checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from launcher.core.profile.model import Profile
@@ -9,10 +10,12 @@ from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.events import FailureKind, ResumePoint
 from launcher.core.run.fold import RunState
 from launcher.core.run.metrics import METRIC_BYTES, unpack
+from launcher.core.text.codec import from_plain, to_plain
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
 from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
 from launcher.process.log import log_line
+from launcher.remote.node_client import NodePool
 from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
@@ -48,30 +51,41 @@ def wanted_of(
     return CheckpointQuery(name, _steps_done(run, state), world_size, before)
 
 
-def choice_for(
-    run: StoredRun, state: RunState, wanted: str = AUTO, *, world_size: int | None = -1
-) -> ResumeChoice:
-    """What a resume takes. Never raises for a bad checkpoint.
+def resume_point(
+    run: StoredRun, state: RunState, resume: str, nodes: NodePool
+) -> ResumePoint | None:
+    """The point to continue from; None for `scratch`.
 
-    Raises `NodeError` when checkpoints lie on a node that can't be reached.
+    `resume` is what the supervisor was started with: a checkpoint's name or path, or what
+    `verified` made of one, which is not read again. Raises `CheckpointError`.
     """
-    return checkpoint_choice.choose(run, wanted_of(run, state, wanted, world_size=world_size))
-
-
-def resume_point(run: StoredRun, state: RunState, wanted: str) -> ResumePoint | None:
-    """The point to continue from; None for `scratch`. Raises `CheckpointError`."""
-    if wanted == SCRATCH:
+    if resume == SCRATCH:
         return None
-    choice = checkpoint_choice.fetch(run, wanted_of(run, state, wanted))
-    if choice.path is None or choice.epoch is None or choice.step is None:
+    if resume.startswith("{"):
+        return from_plain(ResumePoint, json.loads(resume))
+    choice = checkpoint_choice.fetch(run, wanted_of(run, state, resume), nodes)
+    point = _point_of(choice, choice.why)
+    if point is None:
         raise CheckpointError(
             f"{run.info.id}: {choice.why}",
-            "Start the run anew: effnet-launch start " + run.info.profile,
+            "Start a new run: effnet-launch start " + run.info.profile,
         )
-    return ResumePoint(choice.path, choice.epoch, choice.step, choice.why, choice.steps_lost)
+    return point
 
 
-def next_attempt(run: StoredRun, state: RunState) -> Again | None:
+def verified(choice: ResumeChoice) -> str:
+    """For `resume_point`: a checkpoint whose sha256 was verified; `scratch` when there is none."""
+    point = _point_of(choice, choice.why)
+    return SCRATCH if point is None else json.dumps(to_plain(point))
+
+
+def _point_of(choice: ResumeChoice, why: str) -> ResumePoint | None:
+    if choice.path is None or choice.epoch is None or choice.step is None:
+        return None
+    return ResumePoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
+
+
+def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | None:
     """After a failure: the attempt that the profile's policy makes by itself, if any."""
     retry, failure = run.profile.retry, state.failure
     resumes_hang = (
@@ -84,16 +98,14 @@ def next_attempt(run: StoredRun, state: RunState) -> Again | None:
     if done >= limit or _without_progress(state) >= retry.no_progress_limit:
         return None
     try:
-        choice = checkpoint_choice.fetch(run, wanted_of(run, state))
+        choice = checkpoint_choice.fetch(run, wanted_of(run, state), nodes)
     except LaunchError as error:
         log_line(f"no attempt by itself: {error}")
         return None
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
-    if choice.path is None or choice.epoch is None or choice.step is None:
+    point = _point_of(choice, f"{why}: {choice.why}")
+    if point is None:
         return Again(f"{why}, from the beginning: {choice.why}", None)
-    point = ResumePoint(
-        choice.path, choice.epoch, choice.step, f"{why}: {choice.why}", choice.steps_lost
-    )
     return Again(point.why, point)
 
 

@@ -94,7 +94,8 @@ class NodeClient:
     def raise_for_reply(self, reply: Message) -> Message:
         """The reply. Raises `NodeError` when it says that it went wrong."""
         if not reply.get("ok"):
-            error = str(reply.get("error", "it refused")).removeprefix(f"{self.label}: ")
+            error, node = str(reply.get("error", "it refused")), str(reply.get("node") or "")
+            error = f"{node}: {error}" if node not in ("", self.label) else error
             raise NodeError(self.label, error, str(reply.get("hint", "")))
         return reply
 
@@ -126,11 +127,52 @@ def missing_module(errors: str) -> str:
     return found[-1] if found else ""
 
 
-def clients_of(profile: Profile, confirm_host: ConfirmHost | None = None) -> dict[str, NodeClient]:
-    """One for each node that only SSH reaches, by name. Nothing is connected yet."""
-    return {
-        node.label: NodeClient(node, confirm_host) for node in profile.nodes if not node.is_local
-    }
+class NodePool:
+    """The nodes of one action, each connected once, when it is first called. Thread-safe."""
+
+    def __init__(self, confirm_host: ConfirmHost | None = None) -> None:
+        self._confirm_host = None if confirm_host is None else _in_turn(confirm_host)
+        self._clients: dict[tuple[object, ...], NodeClient] = {}
+        self._lock = threading.Lock()
+
+    def client(self, node: Node) -> NodeClient:
+        key = (
+            node.label,
+            node.address,
+            node.port,
+            node.user,
+            node.python,
+            node.identity_file,
+            node.proxy_jump,
+        )
+        with self._lock:
+            return self._clients.setdefault(key, NodeClient(node, self._confirm_host))
+
+    def clients_of(self, profile: Profile) -> dict[str, NodeClient]:
+        """Those of a profile that only SSH reaches, by name."""
+        return {node.label: self.client(node) for node in profile.nodes if not node.is_local}
+
+    def __enter__(self) -> NodePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+
+
+def _in_turn(confirm_host: ConfirmHost) -> ConfirmHost:
+    """One question at a time."""
+    lock = threading.Lock()
+
+    def confirm(question: str) -> bool:
+        with lock:
+            return confirm_host(question)
+
+    return confirm
 
 
 def call_all(
@@ -144,6 +186,6 @@ def call_all(
     errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
     if len(errors) > 1:
         first, *others = errors
-        text = "\n".join([first.message.removeprefix(f"{first.node}: "), *map(str, others)])
+        text = "\n".join([first.message, *map(str, others)])
         raise NodeError(first.node, text, first.hint)
     return {label: future.result() for label, future in futures.items()}

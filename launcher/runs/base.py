@@ -27,6 +27,7 @@ from launcher.ipc.channel import AnyMessage, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
 from launcher.process import spawn
 from launcher.remote.file_copy import Progress
+from launcher.remote.node_client import NodePool
 from launcher.store import run as run_files
 from launcher.store import run_lock
 from launcher.store.event_log import read_state
@@ -88,6 +89,7 @@ class Run(ABC):
         self,
         request: ResumeRequest,
         profile: Profile | None,
+        nodes: NodePool,
         progress: Progress | None = None,
         preflight: Preflight | None = None,
     ) -> ResumeChoice:

@@ -25,8 +25,7 @@ from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
 from launcher.ipc.channel import Message
 from launcher.remote.file_copy import Progress
-from launcher.remote.host_keys import ConfirmHost
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodeClient, NodePool
 from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
 from launcher.store import atomic
 from launcher.store import run as run_files
@@ -70,39 +69,31 @@ def checked(client: NodeClient, reply: Message) -> Message:
     if found is None:
         # It may be of another node, which the first one has asked.
         node = str(reply.get("node") or client.label)
-        raise NodeError(node, text.removeprefix(f"{node}: "), hint)
+        raise NodeError(node, text, hint)
     if issubclass(found, InvalidError):
         raise found(text, tuple(map(str, reply.get("problems", ()))), hint)
     raise found(text, hint)
 
 
-def introduce(profile: Profile, confirm: ConfirmHost | None) -> str:
+def introduce(profile: Profile, nodes: NodePool) -> str:
     """Connects to the first node, and from there to the others. -> the runs folder there.
 
     Raises `NodeError`.
     """
-    client = NodeClient(profile.nodes[0], confirm)
-    runs = profile.nodes[0].runs_directory
-    try:
-        asked = client.call("run_introduce", profile=profile.to_json(), runs_directory=runs)
-        reply = checked(client, asked)
-    finally:
-        client.close()
-    return str(reply["runs"])
+    client, runs = nodes.client(profile.nodes[0]), profile.nodes[0].runs_directory
+    reply = client.call("run_introduce", profile=profile.to_json(), runs_directory=runs)
+    return str(checked(client, reply)["runs"])
 
 
 def preflight(
-    profile: Profile, settings: Settings, data_path: str, confirm: ConfirmHost | None
+    profile: Profile, settings: Settings, data_path: str, nodes: NodePool
 ) -> tuple[Row, ...]:
     """What the first node sees of itself and of the others. Raises `NodeError`."""
     first = profile.nodes[0].label
-    client = NodeClient(profile.nodes[0], confirm)
+    client = nodes.client(profile.nodes[0])
     fields = {"settings": to_plain(settings), "data_path": data_path}
-    try:
-        asked = client.call("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
-        rows = checked(client, asked)["rows"]
-    finally:
-        client.close()
+    reply = client.call("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
+    rows = checked(client, reply)["rows"]
     text = "SSH connects; the supervisor will be there, so the others were asked from there"
     reached = Row("reachable", first, RowState.OK, text)
     return (reached, *(_seen_from(first, from_plain(Row, row)) for row in rows))
@@ -116,7 +107,7 @@ def _seen_from(first: str, row: Row) -> Row:
     return replace(row, hint=f"{row.hint} {hint}".strip())
 
 
-def start(root: Path, runs: str, info: RunInfo, profile: Profile) -> None:
+def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePool) -> None:
     """Makes the run on its first node, below `runs`, and the folder here that becomes its copy.
 
     Raises `LaunchError`; there is no folder here then, unless nobody knows whether it began there.
@@ -124,7 +115,7 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile) -> None:
     paths = run_files.create(root, info, profile)
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
-    client = NodeClient(profile.nodes[0])
+    client = nodes.client(profile.nodes[0])
     try:
         reply = client.call(
             "run_start",
@@ -137,11 +128,8 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile) -> None:
             command=list(info.command),
         )
     except NodeError as error:
-        text = error.message.removeprefix(f"{error.node}: ")
         hint = f"It may have started there anyway: effnet-launch status {info.id}"
-        raise NodeError(error.node, text, hint) from error
-    finally:
-        client.close()
+        raise NodeError(error.node, error.message, hint) from error
     try:
         checked(client, reply)
     except LaunchError:
@@ -174,6 +162,7 @@ class DelegatedRun(Run):
         self,
         request: ResumeRequest,
         profile: Profile | None,
+        nodes: NodePool,
         progress: Progress | None = None,
         preflight: Preflight | None = None,
     ) -> ResumeChoice:
@@ -181,7 +170,7 @@ class DelegatedRun(Run):
         if preflight is not None and self.state().status.is_over:
             run = edited(self.load(), request, profile)
             preflight(run.profile, run.request.settings, run.request.data_path)
-        choice = self._resume("run_resume", request, profile, progress)
+        choice = self._resume("run_resume", request, profile, progress, nodes)
         self.connect(is_new=True)
         return choice
 
@@ -239,19 +228,23 @@ class DelegatedRun(Run):
         super().ensure_supervised()
         return False  # the supervisor has not died: only this machine was away from it
 
-    def call(self, operation: str, progress: Progress | None = None, **fields: Any) -> Message:
+    def call(
+        self,
+        operation: str,
+        progress: Progress | None = None,
+        nodes: NodePool | None = None,
+        **fields: Any,
+    ) -> Message:
         """One request about the run, on its node. Raises what was raised there."""
 
         def on_message(message: Message) -> None:
             if progress is not None and message.get("type") == "progress":
                 progress(str(message["name"]), int(message["done"]), int(message["size"]))
 
-        client = NodeClient(self.node)
-        try:
+        with contextlib.nullcontext(nodes) if nodes is not None else NodePool() as pool:
+            client = pool.client(self.node)
             reply = client.call(operation, on_message, SILENT_S, root=self.home.root, **fields)
             return checked(client, reply)
-        finally:
-            client.close()
 
     def _resume(
         self,
@@ -259,12 +252,13 @@ class DelegatedRun(Run):
         request: ResumeRequest,
         profile: Profile | None,
         progress: Progress | None = None,
+        nodes: NodePool | None = None,
     ) -> ResumeChoice:
         """Raises what it raises there; `UsageError` for a profile with another first node."""
         if profile is not None:
             self._refuse_other_first_node(profile)
         text = None if profile is None else profile.to_json()
-        reply = self.call(operation, progress, request=to_plain(request), profile=text)
+        reply = self.call(operation, progress, nodes, request=to_plain(request), profile=text)
         return from_plain(ResumeChoice, reply["choice"])
 
     def _refuse_other_first_node(self, profile: Profile) -> None:

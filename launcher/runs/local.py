@@ -15,6 +15,7 @@ from launcher.errors import BusyError, CheckpointError
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings
 from launcher.remote.file_copy import Progress
+from launcher.remote.node_client import NodePool
 from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
 from launcher.store import job as job_files
 from launcher.store import run as run_files
@@ -30,12 +31,14 @@ class LocalRun(Run):
     def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
         stored, run = self._edited(request, profile)
         wanted = restart.wanted_of(run, self.state(), request.checkpoint, before=stored.profile)
-        return checkpoint_choice.choose(run, wanted)
+        with NodePool() as nodes:
+            return checkpoint_choice.choose(run, wanted, nodes)
 
     def resume(
         self,
         request: ResumeRequest,
         profile: Profile | None,
+        nodes: NodePool,
         progress: Progress | None = None,
         preflight: Preflight | None = None,
     ) -> ResumeChoice:
@@ -56,13 +59,13 @@ class LocalRun(Run):
             choice = ResumeChoice(None, "from the beginning, as requested")
         else:
             wanted = restart.wanted_of(run, state, request.checkpoint, before=stored.profile)
-            choice = checkpoint_choice.fetch(run, wanted, progress)
+            choice = checkpoint_choice.fetch(run, wanted, nodes, progress)
             if choice.path is None:
                 hint = "To start from the beginning: --checkpoint scratch"
                 raise CheckpointError(f"{self.id}: {choice.why}", hint)
         if run != stored:
             run_files.write_edited(run)
-        self.spawn(resume=choice.path or restart.SCRATCH)
+        self.spawn(resume=restart.verified(choice))
         return choice
 
     def start_job(self, request: JobRequest, progress: Progress | None = None) -> str:

@@ -19,7 +19,7 @@ from launcher.errors import BusyError, LaunchError, UsageError
 from launcher.planning import attempt, settings
 from launcher.planning.attempt import data_path_of, run_id
 from launcher.reading.folders import runs_directory
-from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.node_client import NodePool
 from launcher.runs import delegated
 from launcher.runs.base import Preflight
 from launcher.runs.handle import open_run
@@ -48,17 +48,16 @@ def plan_run(profile: Profile, request: StartRequest) -> Plan:
 def start_run(
     profile: Profile,
     request: StartRequest,
+    nodes: NodePool,
     *,
     command: Sequence[str] = (),
-    confirm_host: ConfirmHost | None = None,
     preflight: Preflight | None = None,
 ) -> str:
     """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
 
-    `command` is what a person would type for it. `confirm_host` answers questions about unknown
-    hosts; without it they are refused. `preflight` is called when the plan is made and before any
-    node is asked. Raises `PlanError`, `SettingsError` and `NodeError` before anything is written,
-    `LaunchError` when it cannot be started.
+    `command` is what a person would type for it. `preflight` is called when the plan is made and
+    before any node is asked. Raises `PlanError`, `SettingsError` and `NodeError` before anything
+    is written, `LaunchError` when it cannot be started.
     """
     run = request.name or run_id(profile.name, time.time())
     if not RUN_NAME.fullmatch(run):
@@ -75,10 +74,10 @@ def start_run(
     if preflight is not None:
         preflight(profile, request.settings, request.data_path)
     is_elsewhere = model.is_elsewhere(profile)
-    runs_there = delegated.introduce(profile, confirm_host) if is_elsewhere else ""
+    runs_there = delegated.introduce(profile, nodes) if is_elsewhere else ""
     resume = request.resume
     if not is_elsewhere:
-        attempt.introduce(profile, confirm_host)
+        attempt.introduce(profile, nodes)
         resume = str(Path(resume).absolute()) if resume else ""
     info = RunInfo(
         id=run,
@@ -90,7 +89,7 @@ def start_run(
         start=replace(request, data_path=data_path_of(profile, request.data_path), resume=resume),
     )
     if is_elsewhere:
-        delegated.start(root, runs_there, info, profile)
+        delegated.start(root, runs_there, info, profile, nodes)
         with contextlib.suppress(LaunchError):
             # It runs there whatever happens to the copy; `status` says why there is none.
             open_run(root).spawn()

@@ -1,6 +1,6 @@
 """`python -m launcher.supervisor RUN`: one per run. Owns it until all of it has ended.
 
-    python -m launcher.supervisor RUN [--resume auto|scratch|PATH] [--ready FD]
+    python -m launcher.supervisor RUN [--resume auto|scratch|PATH|JSON] [--ready FD]
 
 It takes a lock on the run, so two never own one, puts itself behind everything that could end it
 (own session, no terminal), and answers clients on a Unix socket (docs/design/processes.md). Started
@@ -31,7 +31,7 @@ from launcher.planning import restart
 from launcher.process.daemon import ReportReady, run_daemon
 from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
-from launcher.remote.node_client import clients_of
+from launcher.remote.node_client import NodePool
 from launcher.store import atomic, log_limit
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
@@ -44,6 +44,8 @@ from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
 
+RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
+
 
 class Supervisor:
     """The loop: clients, agents, attempts."""
@@ -53,7 +55,8 @@ class Supervisor:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
-        self._nodes = clients_of(run.profile)
+        self._pool = NodePool()
+        self._nodes = self._pool.clients_of(run.profile)
         self._port: planning_port.PortClaim | None = None
         self._clients: list[Channel] = []
         self._stop_pending = False
@@ -185,7 +188,7 @@ class Supervisor:
         self._settle_edit()
         if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
-        again = restart.next_attempt(self._run, self._log.state)
+        again = restart.next_attempt(self._run, self._log.state, self._pool)
         if again is not None:
             log_line(f"trying again {again.why}")
             self._start_attempt(again.resume)
@@ -259,7 +262,8 @@ def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     run = run_files.load(root)
     acquire(root)
     log = EventLog(run.paths.events)
-    point = restart.resume_point(run, log.state, resume) if resume else None
+    with NodePool() as nodes:
+        point = restart.resume_point(run, log.state, resume, nodes) if resume else None
     with contextlib.closing(Supervisor(run, log)) as supervisor:
         supervisor.introduce()
         supervisor.begin(point, bool(resume))
@@ -270,7 +274,7 @@ def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.supervisor", allow_abbrev=False)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--resume", default="", help="auto, scratch, or the path of a checkpoint")
+    parser.add_argument("--resume", default="", help=RESUME_HELP)
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
     root = arguments.run.resolve()

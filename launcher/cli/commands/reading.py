@@ -197,7 +197,7 @@ def open_supervised(run: str) -> RunReader:
     except LaunchError as error:
         # To look at a run must work even where it cannot be owned (another user's, a full disk).
         if reader.link() is None:
-            errors().print(f"nobody supervises it: {error.message}", style="yellow")
+            errors().print(f"nobody supervises it: {error.summary}", style="yellow")
     link = reader.link()
     if link is not None and link.trouble:
         since = time.strftime("%H:%M:%S", time.localtime(link.time_s))

@@ -75,7 +75,7 @@ def on_path(folder: Path) -> str:
 
 def test_this_machine_is_ready_and_each_row_is_told_once(data: Path) -> None:
     told: list[Row] = []
-    rows = rows_of(profile(data), take=told.append)
+    rows = rows_of(profile(data), on_row=told.append)
     assert {row.state for row in rows.values()} == {RowState.OK}, rows
     assert sorted(told, key=str) == sorted(rows.values(), key=str)
     assert "2 classes in train" in rows["data"].text
@@ -143,7 +143,7 @@ def test_data_that_is_missing_or_has_no_classes(data: Path, tmp_path: Path) -> N
     assert "no class folders" in rows_of(profile(data / "train/a"))["data"].text
     plain = rows_of(profile(data / "train"))["data"]
     assert (plain.state, plain.text.endswith(": 2 classes")) == (RowState.OK, True)
-    row = rows_of(profile(data), sets=[("class_num", "7")])["data"]
+    row = rows_of(profile(data), settings=[("class_num", "7")])["data"]
     assert "class_num is 7" in row.text
 
 
@@ -263,7 +263,7 @@ def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path
     )  # fmt: skip
     path = write(data, text)
     told: list[str] = []
-    rows = client.preflight(str(path), fix=True, told=told.append)
+    rows = client.preflight(str(path), fix=True, on_fix=told.append)
     assert told
     assert f"installed effnet_tui-{facts._version('effnet-tui')}" in told[0]
     after = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
@@ -279,7 +279,7 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
     found = profile(data, node=f'working_directory = "{working}"')
     assert rows_of(found)["folders"].fix == f"folder {working}"
     told: list[str] = []
-    rows = rows_of(found, fix=True, told=told.append)
+    rows = rows_of(found, fix=True, on_fix=told.append)
     assert working.is_dir()
     assert rows["folders"].state is RowState.OK
     assert told == [f"127.0.0.1: made {working}"]

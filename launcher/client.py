@@ -177,6 +177,7 @@ def preflight(
     confirm_host: Confirm | None = None,
     fix: bool = False,
     on_fix: Callable[[str], object] = lambda line: None,
+    nodes: NodePool | None = None,
 ) -> tuple[Row, ...]:
     """Checks all nodes at once: can the profile be started? -> every row, in reading order.
 
@@ -185,39 +186,21 @@ def preflight(
     gets a line for each thing that was done) and the nodes are checked again. Which rows stop a
     start: ``blocking(rows, ignored)``. Raises ProfileError.
 
-    With a supervisor on the first node, that node does the checks.
+    With a supervisor on the first node, that node does the checks. ``nodes``: open connections.
     """
-    from launcher.remote.node_client import NodePool
-
-    with NodePool(confirm_host) as nodes:
-        return _preflight(_profile(profile), settings, data_path, nodes, on_row, fix, on_fix)
-
-
-def _preflight(
-    profile: Profile,
-    settings: Settings,
-    data_path: str,
-    nodes: NodePool,
-    on_row: Callable[[Row], object] = lambda row: None,
-    fix: bool = False,
-    on_fix: Callable[[str], object] = lambda line: None,
-) -> tuple[Row, ...]:
     from launcher.checks.preflight import Preflight
     from launcher.runs import delegated
 
-    if model.is_elsewhere(profile) and not fix:
-        with contextlib.suppress(NodeError):  # the rows from here give the reason
-            rows = delegated.preflight(profile, settings, data_path, nodes)
-            for row in rows:
-                on_row(row)
-            return rows
-    found = Preflight(profile, nodes, data_path=data_path, settings=settings, on_row=on_row)
-    rows = found.run()
-    if fix and any(row.fix for row in rows):
-        for line in found.mend(rows):
-            on_fix(line)
-        rows = found.run()
-    return rows
+    profile = _profile(profile)
+    with _nodes(confirm_host) if nodes is None else contextlib.nullcontext(nodes) as pool:
+        if model.is_elsewhere(profile) and not fix:
+            with contextlib.suppress(NodeError):  # the rows from here give the reason
+                rows = delegated.preflight(profile, settings, data_path, pool)
+                for row in rows:
+                    on_row(row)
+                return rows
+        found = Preflight(profile, pool, data_path=data_path, settings=settings, on_row=on_row)
+        return found.run_with_fixes(on_fix) if fix else found.run()
 
 
 def doctor(
@@ -254,11 +237,10 @@ def start(
     ``command`` is what a person typed for it, unless that is the request's own command.
     Raises ProfileError, PlanError, PreflightError, NodeError, LaunchError.
     """
-    from launcher.remote.node_client import NodePool
     from launcher.runs.start import start_run
 
     name = profile if isinstance(profile, str) else profile.name
-    with NodePool(confirm_host) as nodes:
+    with _nodes(confirm_host) as nodes:
         return start_run(
             _profile(profile),
             request,
@@ -297,9 +279,7 @@ def resume(
     ``profile``: an edited profile, instead of the one that the request names.
     Raises BusyError, CheckpointError, PlanError, PreflightError, NodeError.
     """
-    from launcher.remote.node_client import NodePool
-
-    with NodePool(confirm_host) as nodes:
+    with _nodes(confirm_host) as nodes:
         hook = _preflight_of(request, "resume", nodes, on_rows)
         return _handle(run).resume(request, _edited(request, profile), nodes, on_progress, hook)
 
@@ -375,6 +355,12 @@ def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], l
     return removed, problems
 
 
+def _nodes(confirm_host: Confirm | None) -> NodePool:
+    from launcher.remote.node_client import NodePool
+
+    return NodePool(confirm_host)
+
+
 def _preflight_of(
     request: StartRequest | ResumeRequest,
     action: Action,
@@ -387,7 +373,7 @@ def _preflight_of(
         return None
 
     def check(profile: Profile, settings: Settings, data_path: str) -> None:
-        rows = _preflight(profile, settings, data_path, nodes)
+        rows = preflight(profile, settings=settings, data_path=data_path, nodes=nodes)
         on_rows(rows)
         refused = refusal(rows, profile.name, ignored, action)
         if refused is not None:

@@ -80,7 +80,16 @@ class Preflight:
         labels = (node.label for node in self._profile.nodes)
         return {label: found[label] for label in labels if label in found}
 
-    def mend(self, rows: Sequence[Row]) -> tuple[str, ...]:
+    def run_with_fixes(self, on_fix: Callable[[str], object]) -> tuple[Row, ...]:
+        """The same after fixing what is safe to fix; `on_fix` gets a line for each fix."""
+        rows = self.run()
+        if not any(row.fix for row in rows):
+            return rows
+        for line in self._fixed(rows):
+            on_fix(line)
+        return self.run()
+
+    def _fixed(self, rows: Sequence[Row]) -> tuple[str, ...]:
         """Does what the rows' `fix` says. -> what was done or could not be, a line each."""
         wanted = {(row.node, row.fix) for row in rows if row.fix}
         said = []

@@ -162,16 +162,16 @@ def ends(sock):
     [
         b'{"type":"file"',
         b'{"type":"file"}\n',
-        b'{"type":"pong","t":"abc"}\n',
-        b'{"type":"pong","t":1e999}\n',
-        b'{"type":"pong","t":' + b"9" * 400 + b"}\n",
+        b'{"kind":"pong","t":"abc"}\n',
+        b'{"kind":"pong","t":1e999}\n',
+        b'{"kind":"pong","t":' + b"9" * 400 + b"}\n",
         b"[" * 100_000 + b"\n",
     ],
 )
 def test_a_damaged_line_ends_the_link_and_not_only_its_thread(tmp_path, line):
     """Before, the reader thread died and the link counted as open."""
-    _, ours, stream = wire(tmp_path, b'{"type":"rank_started"}\n' + line)
-    assert ends(ours) == b'{"type":"rank_started"}\n'
+    _, ours, stream = wire(tmp_path, b'{"kind":"rank_started"}\n' + line)
+    assert ends(ours) == b'{"kind":"rank_started"}\n'
     assert stream.is_closed
     ours.close()
 
@@ -179,8 +179,8 @@ def test_a_damaged_line_ends_the_link_and_not_only_its_thread(tmp_path, line):
 def test_no_damage_leaves_a_link_open(tmp_path):
     samples = [
         b'{"type":"file","name":"log.txt","offset":0,"start":0,"body_bytes":3}',
-        json.dumps({"type": "pong", "t": time.time()}).encode(),
-        b'{"type":"rank_exited","rank":1,"code":0}',
+        json.dumps({"kind": "pong", "t": time.time()}).encode(),
+        b'{"kind":"rank_exited","rank":1,"code":0}',
     ]
     for frame in damaged_frames(samples, 300, seed=1):
         _, ours, stream = wire(tmp_path, frame + b"\n" + b"abc")

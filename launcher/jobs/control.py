@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import sys
 import time
 
 from launcher import programs
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest
-from launcher.errors import BusyError, LaunchError
+from launcher.errors import BusyError
 from launcher.jobs import command as job_plan
-from launcher.process import ownership, spawn
+from launcher.jobs.process import spawn_runner
+from launcher.process import ownership
 from launcher.remote.file_copy import Progress
 from launcher.store.job import Job, new_folder, read_job, write_job
 from launcher.store.run import StoredRun
 
-START_LIMIT_S = 10.0
 END_LIMIT_S = 30.0
 
 
@@ -51,7 +49,7 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             renamed=command.renamed,
         )
     write_job(run.paths, job)
-    _spawn(run.paths, name)
+    spawn_runner(run.paths.job(name).job, programs.JOB, str(run.paths.root), name)
     return name
 
 
@@ -65,20 +63,3 @@ def stop_job(paths: RunPaths, job: str) -> None:
     deadline = time.monotonic() + END_LIMIT_S
     while found.is_running and time.monotonic() < deadline:
         time.sleep(0.05)
-
-
-def _spawn(paths: RunPaths, name: str) -> None:
-    runner_log = paths.job(name).root / "runner.log"
-    log = os.open(runner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        argv = [sys.executable, "-m", programs.JOB, str(paths.root), name]
-        pid = spawn.detached(argv, log)
-    finally:
-        os.close(log)
-    os.waitpid(pid, 0)  # it goes into the background at once
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        if read_job(paths, name).pid:
-            return
-        time.sleep(0.01)
-    raise LaunchError(f"job {name} does not start", f"Its log: {runner_log}")

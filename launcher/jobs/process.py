@@ -1,4 +1,4 @@
-"""The process of a job, on the machine that it runs on."""
+"""The process of a job and its runner, on the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 from pathlib import Path
 
 from launcher.core.plan.orders import ProcessOrder
+from launcher.errors import LaunchError
 from launcher.process import guard, ownership, spawn
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit
+from launcher.store import job as job_files
 from launcher.store.job import Job
 
 TERM_S, KILL_S = 5.0, 5.0
 POLL_S = 0.05
+START_LIMIT_S = 10.0
 
 
 def run_process(folder: Path, job: Job) -> int | None:
@@ -53,3 +56,24 @@ def run_process(folder: Path, job: Job) -> int | None:
     if ended is None or ended.signal is None:
         return None if ended is None else ended.exit_code
     return 128 + ended.signal
+
+
+def spawn_runner(job_file: Path, program: str, *arguments: str) -> None:
+    """Starts the process that runs a job; returns when it has put itself into `job_file`.
+
+    Raises `LaunchError`.
+    """
+    log_file = job_file.parent / "runner.log"
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        pid = spawn.detached([sys.executable, "-m", program, *arguments], log)
+    finally:
+        os.close(log)
+    os.waitpid(pid, 0)  # it goes into the background at once
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        job = job_files.read(job_file)
+        if job is not None and job.pid:
+            return
+        time.sleep(0.01)
+    raise LaunchError("the job does not start", f"Its log: {log_file}")

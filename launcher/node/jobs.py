@@ -6,26 +6,23 @@ import json
 import os
 import shutil
 import signal
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from launcher import programs
 from launcher.core.text.codec import from_plain
-from launcher.errors import LaunchError
 from launcher.ipc.channel import Message
+from launcher.jobs.process import spawn_runner
 from launcher.jobs.remote_runner import DONE_FILE, JOB_FILE
 from launcher.node import stdio
-from launcher.process import ownership, spawn
+from launcher.process import ownership
 from launcher.remote.sync import FileSource
 from launcher.store import job as job_files
 from launcher.store.job import Job
 
 QUIET_LIMIT_S = 30
 LOOK_S = 0.2
-START_LIMIT_S = 10.0
 BROUGHT = ("checkpoint", "model", "export")
 """Folders of a job that hold copies, once its results are where they belong."""
 
@@ -39,7 +36,7 @@ def start(request: Message) -> int:
         argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
         (folder / "export").mkdir(exist_ok=True)
         job_files.write(folder / JOB_FILE, replace(job, argv=argv))
-        _spawn(folder)
+        spawn_runner(folder / JOB_FILE, programs.REMOTE_JOB, str(folder))
     stdio.reply(ok=True)
     return 0
 
@@ -91,21 +88,3 @@ def _done(folder: Path) -> dict[str, Any] | None:
         # All that could have written it was killed: nobody knows.
         return None if is_running else {"exit_code": None}
     return {"exit_code": code if isinstance(code, int) else None}
-
-
-def _spawn(folder: Path) -> None:
-    log_file = folder / "runner.log"
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        argv = [sys.executable, "-m", programs.REMOTE_JOB, str(folder)]
-        pid = spawn.detached(argv, log)
-    finally:
-        os.close(log)
-    os.waitpid(pid, 0)  # it goes into the background at once
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        job = job_files.read(folder / JOB_FILE)
-        if job is not None and job.pid:
-            return
-        time.sleep(0.01)
-    raise LaunchError(f"the job does not start: its log there is {log_file}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from launcher.agent import memory_sampler, shared_memory_watch
+from launcher.agent.deaths import death_of, lagging_text
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
 from launcher.agent.rank_log import LAST_LINES, RankLog
@@ -309,20 +310,9 @@ class RankGroup:
     def _death(
         self, started: SpawnedProcess, ended: Exit, lines: Iterable[str], offset: int
     ) -> Death:
-        process = started.order
-        return Death(
-            node=self.order.node,
-            time_s=ended.time_s,
-            rank=process.rank,
-            role=process.role,
-            exit_code=ended.exit_code,
-            signal=ended.signal,
-            asked=bool(self._asked),
-            oom=ended.signal == signal.SIGKILL and spawn.oom_kills() > self._oom_kills,
-            last_lines=tuple(lines),
-            log=process.log,
-            log_offset=offset,
-        )
+        oom = ended.signal == signal.SIGKILL and spawn.oom_kills() > self._oom_kills
+        asked = bool(self._asked)
+        return death_of(self.order.node, started, ended, tuple(lines), offset, asked=asked, oom=oom)
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
@@ -407,8 +397,3 @@ class RankGroup:
         if removed:
             text = f"shared memory that its ranks left was removed: {', '.join(removed)}"
             self._emit(Trouble(text))
-
-
-def lagging_text(ranks: Collection[int]) -> str:
-    names = ", ".join(map(str, sorted(ranks)))
-    return f"ranks {names} are still there long after the others were done"

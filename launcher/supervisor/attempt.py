@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from enum import Enum
 
-from launcher.agent.ranks import lagging_text
+from launcher.agent.deaths import lagging_text
 from launcher.core import messages
 from launcher.core.diagnosis.failure import Death, name_failure
 from launcher.core.messages import Report

@@ -1,0 +1,39 @@
+"""How a rank or a helper ended, as the supervisor gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from launcher.core.diagnosis.failure import Death
+from launcher.process.spawn import Exit, SpawnedProcess
+
+
+def death_of(
+    node: str,
+    started: SpawnedProcess,
+    ended: Exit,
+    last_lines: tuple[str, ...],
+    log_offset: int,
+    *,
+    asked: bool,
+    oom: bool,
+) -> Death:
+    process = started.order
+    return Death(
+        node=node,
+        time_s=ended.time_s,
+        rank=process.rank,
+        role=process.role,
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        asked=asked,
+        oom=oom,
+        last_lines=last_lines,
+        log=process.log,
+        log_offset=log_offset,
+    )
+
+
+def lagging_text(ranks: Collection[int]) -> str:
+    names = ", ".join(map(str, sorted(ranks)))
+    return f"ranks {names} are still there long after the others were done"

@@ -26,7 +26,14 @@ from launcher.client import (
 from launcher.core.run.checkpoints import Manifest
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.heartbeat import Phase
-from launcher.core.run.requests import Request, ResumeRequest, StartRequest, StopRequest
+from launcher.core.run.info import RunInfo
+from launcher.core.run.requests import (
+    NoteRequest,
+    Request,
+    ResumeRequest,
+    StartRequest,
+    StopRequest,
+)
 from launcher.core.run.state import AttemptState, EvalState, RunState
 from tui.logs.log_source import LogSource
 from tui.model.run import ChartData, Curve, FrameRequest, HomeView, RunFrame, SkewData
@@ -141,6 +148,7 @@ class FakeRun:
         self.evals: tuple[EvalState, ...] = (evaluation(1, 45, 0.55, loss=1.7),)
         self.checkpoints: tuple[CheckpointFacts, ...] = (saved(2, 90), saved(1, 45))
         self.late: int | None = ranks - 1
+        self.note = ""
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
     def fail(self, rank: int) -> None:
@@ -176,13 +184,14 @@ class FakeRun:
         )
         state = RunState(status, RUN, attempts=(attempt,), evals=self.evals, jobs=self.jobs)
         done = self.step
+        info = RunInfo(RUN, "local-cpu", NOW, self.ranks, start=StartRequest(note=self.note))
         return RunSnapshot(
             RUN, "/runs/" + RUN, "local-cpu", status, state, NOW + done, created_s=NOW,
             attempt=1, world_size=self.ranks, ranks=tuple(map(self.row, range(self.ranks))),
             epoch=done // STEPS, epochs=20, step=done % STEPS, steps_per_epoch=STEPS,
             steps_done=done, steps_total=20 * STEPS, progress=done / (20 * STEPS), eta_s=700.0,
             loss=2.3 * math.exp(-done / 200), images_per_s=34.0, learning_rate=0.01,
-            data_s=NOW + done - 0.4,
+            data_s=NOW + done - 0.4, info=info,
         )  # fmt: skip
 
     def frame(self, request: FrameRequest = FrameRequest()) -> RunFrame:  # noqa: B008
@@ -295,6 +304,8 @@ class FakeSource:
         self.sent.append((target, request))
         if isinstance(request, StartRequest):
             return RUN
+        if isinstance(request, NoteRequest):
+            self.run.note = request.note
         if isinstance(request, StopRequest):
             self.run.state = "stopping"
             return "all ranks save, then exit"

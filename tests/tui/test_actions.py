@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fake_source import NOW, RUN, FakeRun, FakeSource, empty, job
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
 from launcher.client import ResumeChoice
-from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest, StopRequest
+from launcher.core.run.requests import (
+    JobRequest,
+    NoteRequest,
+    ResumeRequest,
+    StartRequest,
+    StopRequest,
+)
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen
@@ -61,6 +69,22 @@ async def test_a_resume_can_change_data_and_keys_at_80_by_24() -> None:
         settings = (("lr", "0.1"), ("batch_size", "8"))
         request = ResumeRequest("/runs/x/step-45.ckpt", "", settings, "/data/new")
         assert source.sent == [(RUN, request)]
+
+
+async def test_the_note_is_shown_and_edited_at_80_by_24() -> None:
+    source = FakeSource()
+    source.run.note = "warm-up"
+    source.view = replace(source.view, runs=(replace(source.view.runs[0], note="warm-up"),))
+    async with showing(source) as pilot:
+        await sees(pilot, "RUNNING", "warm-up")
+        await pilot.press("b")
+        await sees(pilot, f"Note of {RUN}", f"$ effnet-launch note {RUN} warm-up")
+        pilot.app.screen.query_one("#note", Input).value = "lr 0.1"
+        await pilot.press("ctrl+s")
+        await sees(pilot, "RUNNING", "lr 0.1")
+        assert source.sent == [(RUN, NoteRequest("lr 0.1"))]
+        await pilot.press("escape")
+        await sees(pilot, "1 run, 1 live", "warm-up")
 
 
 async def test_a_resume_without_a_checkpoint_says_why() -> None:

@@ -196,7 +196,7 @@ async def log(keys: Keys) -> None:
 
 @covers(
     RunScreen="p R escape",
-    RunActions="y s e x i t r",
+    RunActions="y s e x i t r b",
     ConfirmScreen="escape n y c ctrl+y right l left h",
 )
 async def actions(keys: Keys) -> None:
@@ -214,6 +214,7 @@ async def actions(keys: Keys) -> None:
             ("x", RequestScreen),
             ("i", RequestScreen),
             ("t", ResultsScreen),
+            ("b", RequestScreen),
         ):
             await keys("RunActions", key, keys.on(kind))
             await keys.pilot.press("escape")

@@ -13,7 +13,7 @@ from textual.widgets import Input, Select
 
 from launcher.core.run import events
 from launcher.core.run.requests import JobRequest
-from tui.drawing.wording import job_words, note, worst
+from tui.drawing.wording import activity, job_words, worst
 from tui.model.derived import job_path, job_state, unreachable
 from tui.model.run import FrameRequest
 from tui.screens.request import RequestScreen
@@ -146,7 +146,7 @@ def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
     run = LiveSource().open("made")
     frame = run.frame(FrameRequest())
     assert job_state(frame.snapshot.state.jobs[0]) == "running"
-    assert note(frame).startswith("eval 001: running, 128/360 images")
+    assert activity(frame).startswith("eval 001: running, 128/360 images")
     result = {"file": "/x/b0.onnx", "bytes": 16309634, "relative_difference": 5.81e-07}
     made.event(events.JobFinished("001-eval", 0, result))
     frame = run.frame(FrameRequest())

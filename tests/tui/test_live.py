@@ -13,7 +13,7 @@ from made_run import MadeRun
 from launcher import client
 from launcher.core.run.events import AttemptStarted, RankStarted, ResumePoint
 from launcher.core.run.requests import ResumeRequest, StartRequest
-from tui.drawing.wording import note, profile_lines, restart_words, worst
+from tui.drawing.wording import activity, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, position, rank_state
 from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
@@ -57,10 +57,10 @@ def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
     run = LiveSource().open("made-2")
     frame = run.frame(ASKED)
     assert frame.snapshot.status == "starting"
-    assert note(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
+    assert activity(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
     made.paths.attempt(1).rank(0).root.mkdir(parents=True)
     made.event(RankStarted(1, 0, "localhost", 0, 0, made.pid, None))
-    assert note(run.frame(ASKED)).startswith("1 of 2 ranks started")
+    assert activity(run.frame(ASKED)).startswith("1 of 2 ranks started")
 
 
 def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:

@@ -82,7 +82,7 @@ async def test_the_run_screen_looks_as_it_did(
     app = Dashboard(FakeSource(a_run(state)), Settings(), run=RUN, theme="dark", clock=lambda: 0.0)
     columns, rows = size
     async with app.run_test(size=size) as pilot:
-        await sees(pilot, state.upper(), "log rank", "q Leave")
+        await sees(pilot, state.upper(), "log rank", "q Quit")
         log = app.screen.query_one(LogView)
         await until(pilot, lambda: len(log.frame.lines) == log.rows_wanted)
         if state == "failed":
@@ -107,7 +107,7 @@ def test_the_pictures_of_the_readme_are_there_and_whole() -> None:
     docs = Path(__file__).parents[2] / "docs"
     svg = (docs / "dashboard.svg").read_text("utf-8")
     shown = picture_of(svg, 120, 36)
-    for words in ("FAILED", "rank 5 on 127.0.0.1 was first", "SIGKILL", "log rank 5", "q Leave"):
+    for words in ("FAILED", "rank 5 on 127.0.0.1 failed first", "SIGKILL", "log rank 5", "q Quit"):
         assert words in shown
     head, *events = (docs / "dashboard.cast").read_text("utf-8").splitlines()
     assert json.loads(head)["version"] == 2

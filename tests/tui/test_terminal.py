@@ -68,7 +68,7 @@ def test_resize_storm_ends_in_a_whole_screen(run: MadeRun) -> None:
             shown.resize(columns, rows)
             shown.read(0.02)
         shown.resize(100, 30)
-        text = shown.sees("RUNNING", "log rank 0", "q Leave")
+        text = shown.sees("RUNNING", "log rank 0", "q Quit")
         assert text.splitlines()[0].startswith(" RUNNING")
         shown.child.send("q")
         shown.child.expect("come back: ", timeout=10)
@@ -162,4 +162,4 @@ def test_ctrl_z_gives_the_terminal_back(run: MadeRun) -> None:
         shown.wait(lambda _: status.status() == psutil.STATUS_STOPPED)
         shown.wait(lambda _: b"\x1b[?1049l" in shown.raw)  # the screen from before
         os.kill(shown.child.pid, signal.SIGCONT)
-        shown.sees("RUNNING", "q Leave")
+        shown.sees("RUNNING", "q Quit")

@@ -146,13 +146,15 @@ def test_start_kill_resume_leave_attach_eval_export_end(
     first.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")))
     pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == 1)
     os.kill(pid, signal.SIGKILL)
-    first.sees("FAILED", "rank 1 on", "was first: signal SIGKILL", "rank 0 merely followed")
+    first.sees("FAILED", "rank 1 on", "failed first: SIGKILL", "rank 0 stopped because of it")
     step = resume_step(folder)
     first.sees(f"step {step}, verified", f"effnet-launch resume {root.name}", "r Resume")
     first.sees("log rank 1 ")
 
-    # One key: it goes on from that step.
+    # r and enter: it continues from that step.
     first.press("r")
+    first.sees(f"Resume {root.name}", "Resume (ctrl+s)")
+    first.press("Enter")
     first.sees("RUNNING", "attempt 2")
     (_, resumed) = events(root, "attempt_started")
     assert resumed["resume"]["step"] == step
@@ -165,7 +167,7 @@ def test_start_kill_resume_leave_attach_eval_export_end(
 
     # Leaving ends nothing and says how to come back.
     first.press("q")
-    first.sees("shell>", f"{root.name} goes on", f"come back:  effnet-tui {root.name}")
+    first.sees("shell>", f"{root.name} continues", f"come back:        effnet-tui {root.name}")
 
     # From another terminal: evaluate and export what was trained so far.
     second = Session(place, "second", columns, rows)
@@ -174,17 +176,17 @@ def test_start_kill_resume_leave_attach_eval_export_end(
     second.press("e")
     second.sees("Evaluate", f"$ effnet-launch eval {root.name}", "ctrl+s")
     second.press("C-s")
-    second.sees("001-eval done", "top_1_acc")
+    second.sees("eval 001: done", "top_1_acc")
     assert json.loads((root / "jobs/001-eval/result.json").read_text())["top_1_acc"] == 0.9
     second.press("x")
     second.sees("Export", f"$ effnet-launch export {root.name}", "ctrl+s")
     second.press("C-s")
-    second.sees("002-export done")
+    second.sees("export 002: done")
     assert [path.name for path in (root / "export").iterdir()] == ["efficientnet_b2.onnx"]
 
     # The end has a key of its own, and asks.
     second.press("s")
-    second.sees(f"End run {root.name}?", "2 ranks on 1 node", f"$ effnet-launch stop {root.name}")
+    second.sees(f"Stop run {root.name}?", "2 ranks on 1 node", f"$ effnet-launch stop {root.name}")
     second.press("y")
     second.sees("STOPPED")
     assert events(root, "attempt_stopped")[0]["leftover"] == []
@@ -227,13 +229,15 @@ def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
     shown.sees("FAILED", f"rank {last} on", "was first: signal SIGKILL", "r Resume", "verified")
     step = resume_step(folder)
     shown.press("r")
+    shown.sees("Resume (ctrl+s)")
+    shown.press("Enter")
     shown.sees("RUNNING", "attempt 2", limit_s=240)
     assert events(root, "attempt_started")[1]["resume"]["step"] == step
     reported = root / f"attempts/002/ranks/{last:04d}/metrics.bin"
     shown.wait(lambda _: reported.is_file() and reported.stat().st_size >= 64, 120)
     assert int.from_bytes(reported.read_bytes()[8:16], "little") == step
     shown.press("s")
-    shown.sees("End run")
+    shown.sees("Stop run")
     shown.press("y")
     shown.sees("STOPPED", limit_s=120)
     shown.press("q")

@@ -71,12 +71,17 @@ def worst(frame: RunFrame) -> tuple[int | None, str]:
     return frame.skew.worst_rank, frame.skew.words
 
 
+def run_note(snapshot: RunSnapshot) -> str:
+    """Why the run was made; empty when nobody wrote it down."""
+    return "" if snapshot.info is None else snapshot.info.start.note
+
+
 def without_node(words: str) -> str:
     """``worst`` in words for narrow places."""
     return re.sub(r" on \S+", "", words, count=1)
 
 
-def note(frame: RunFrame) -> str:
+def activity(frame: RunFrame) -> str:
     """What else to know: who stops it, what a start waits for, a full disk, a job that runs."""
     snapshot, state = frame.snapshot, frame.snapshot.state
     if snapshot.status == "starting":

@@ -133,7 +133,9 @@ class HomeScreen(FeedScreen):
         signs = (run.data_s, run.changed_s, run.created_s)
         since = next((sign for sign in signs if sign is not None), None)
         wide = width >= 100
-        name_width = max(min(44, width - (56 if wide else 45)), 16)
+        name_width = max(min(30 if run.note else 44, width - (56 if wide else 45)), 16)
+        if run.note and not wide:
+            name_width = 17
         line = [
             Segment(f"{mark} {run.status.value:<9} ", style),
             Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
@@ -143,8 +145,11 @@ class HomeScreen(FeedScreen):
             line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
         old = age(None if since is None else now - since)
         line.append(Segment(f" {old + ' ago':>11}", palette.muted))
-        if wide:
+        if wide and end:
             line.append(Segment(f"  {end}", palette.text))
+        room = width - 2 - sum(part.cell_length for part in line)  # 2: the cursor
+        if run.note and room > 8:
+            line.append(Segment(f"  {fit(clean(run.note), room - 2)}", palette.muted))
         return line
 
     def _profile_line(self, entry: ProfileEntry) -> Line:

@@ -1,20 +1,20 @@
-"""The forms of eval, export, infer and resume: what can be chosen for this run."""
+"""The forms of eval, export, infer, resume and note: what can be chosen for this run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from launcher.core.run.requests import JobRequest, ResumeRequest
+from launcher.core.run.requests import JobRequest, NoteRequest, ResumeRequest
 from tui.drawing.text import NOT_KNOWN, clean, number
-from tui.drawing.wording import job_words, restart_words
+from tui.drawing.wording import job_words, restart_words, run_note
 from tui.model.derived import evaluations, is_live, nodes_of
 from tui.model.run import RunFrame
-from tui.screens.fields import Choices, fields_of
+from tui.screens.fields import Choices, Field, fields_of
 from tui.screens.request import RequestScreen
 
 if TYPE_CHECKING:
-    from launcher.client import CheckpointFacts, ResumeChoice
+    from launcher.client import CheckpointFacts, ResumeChoice, RunSnapshot
     from launcher.core.run.state import EvalState
 
 TITLES: Final = {
@@ -68,6 +68,17 @@ def resume_screen(frame: RunFrame, choice: ResumeChoice | None) -> RequestScreen
         fields_of(ResumeRequest, "", {"checkpoint": choices}, ("profile", "preflight")),
         start="Resume",
         about=restart_words(choice),
+    )
+
+
+def note_screen(run: RunSnapshot) -> RequestScreen:
+    """The form of the note."""
+    return RequestScreen(
+        f"Note of {run.run}",
+        run.run,
+        NoteRequest(run_note(run)),
+        (Field("note", "note", "why this run was made"),),
+        start="Save",
     )
 
 

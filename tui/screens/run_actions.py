@@ -36,6 +36,7 @@ class RunActions(Screen[None]):
         Binding("x", "export", "Export", id="run.export"),
         Binding("i", "infer", "Infer", show=False, id="run.infer"),
         Binding("t", "results", "Results", id="run.results"),
+        Binding("b", "note", "Note", show=False, id="run.note"),
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
     ]
 
@@ -60,7 +61,7 @@ class RunActions(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense in this state is offered."""
         run = self.snapshot
-        if action in ("resume", "stop", "eval", "export", "infer") and (
+        if action in ("resume", "stop", "eval", "export", "infer", "note") and (
             run is None or self.dashboard.readonly
         ):
             return False
@@ -167,6 +168,13 @@ class RunActions(Screen[None]):
     def action_infer(self) -> None:
         """An exported file over a folder of images."""
         self._job("infer")
+
+    def action_note(self) -> None:
+        """Why this run was made."""
+        from tui.screens.job import note_screen
+
+        if self.snapshot is not None:
+            self._open(note_screen(self.snapshot))
 
     def action_results(self) -> None:
         """Checkpoints, their evaluations, and jobs."""

@@ -13,6 +13,7 @@ from launcher import client
 from launcher.core.plan.model import Role
 from launcher.core.run.requests import (
     JobRequest,
+    NoteRequest,
     Request,
     ResumeRequest,
     StartRequest,
@@ -150,7 +151,7 @@ class LiveSource:
             )
 
     def send(self, target: str, request: Request) -> str:
-        """Start, stop, resume or a job."""
+        """Start, stop, resume, a job or a note."""
         with told():
             if isinstance(request, StartRequest):
                 # The screen has run the preflight.
@@ -163,6 +164,9 @@ class LiveSource:
             if isinstance(request, StopRequest):
                 client.stop(target, request, by="effnet-tui")
                 return "all ranks save, then exit" if request.save else "all ranks exit now"
+            if isinstance(request, NoteRequest):
+                client.set_note(target, request.note)
+                return "saved"
             raise SourceError(f"cannot {request.action} from here")
 
 

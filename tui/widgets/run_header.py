@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from tui.drawing.text import age, clean, duration, fit, fit_middle, number
-from tui.drawing.wording import note, without_node, worst
+from tui.drawing.wording import activity, run_note, without_node, worst
 from tui.model.derived import is_live, loss_of, position
 from tui.model.run import RunFrame, tone_of
 from tui.widgets.lines import LineView
@@ -33,7 +34,9 @@ class RunHeader(LineView):
         right = f"data {age(old)} old  {badge} " if live else f"{badge} "
         attempt = "" if run.attempt is None else f"  attempt {run.attempt}"
         room = width - len(state) - len(right) - len(attempt) - 2
-        name = fit_middle(clean(run.run), max(room, 8))
+        note = clean(run_note(run))
+        # With a note, the id gives up what it does not need to be recognised.
+        name = fit_middle(clean(run.run), max(min(room, 17 if note and width < 100 else room), 8))
         late = live and old is not None and old > 5
         line = [
             Segment(state, palette.badge(tone_of(run.status))),
@@ -41,6 +44,11 @@ class RunHeader(LineView):
             Segment(attempt, palette.text),
         ]
         used = len(state) + 1 + len(name) + len(attempt)
+        left = width - used - len(right) - 3
+        if note and left >= 6:
+            text = fit(note, left).rstrip()
+            line.append(Segment(f"  {text}", palette.muted))
+            used += 2 + cell_len(text)
         line.append(Segment(" " * max(width - used - len(right), 0)))
         line.append(Segment(right, palette.warn if late else palette.muted))
         return line
@@ -55,7 +63,7 @@ class RunHeader(LineView):
             left += f" step {step}/{run.steps_per_epoch}"
         _, fault = worst(frame)
         narrow = width < 100
-        words = clean((without_node(fault) if narrow else fault) or note(frame))
+        words = clean((without_node(fault) if narrow else fault) or activity(frame))
         loss = loss_of(run)
         figures = []
         if is_live(run.status) and run.status != "starting":

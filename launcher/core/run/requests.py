@@ -115,6 +115,19 @@ class ResumeRequest(Request):
 
 
 @dataclass(frozen=True)
+class NoteRequest(Request):
+    """Another note for a run; an empty one removes it."""
+
+    action: ClassVar[str] = "note"
+
+    note: str = ""
+
+    def command(self, target: str = "") -> list[str]:
+        """The text is an argument, not an option."""
+        return [PROGRAM, self.action, target, self.note]
+
+
+@dataclass(frozen=True)
 class StopRequest(Request):
     """The end of a run. With ``save`` the ranks write a checkpoint first."""
 

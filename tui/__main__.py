@@ -20,12 +20,12 @@ examples:
   effnet-tui                        home: all runs and profiles
   effnet-tui latest                 the newest run
   effnet-tui local-cpu              prepare a run of the profile local-cpu
-  effnet-tui --once latest          print one picture of it and leave
+  effnet-tui --once latest          print one picture of it and exit
   effnet-tui --replay latest --speed 20
   effnet-tui --demo                 play a recorded run of eight ranks; nothing is needed
   NO_COLOR=1 effnet-tui             without colours
 
-q leaves and never ends a run; s, on a run, asks before it ends one. ? shows all keys.
+q quits and never ends a run. s on a run stops it, after a question. ? shows all keys.
 """
 
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUN|PROFILE",
         help="a run (id, unique beginning, path, or latest), or a profile to start",
     )
-    made.add_argument("--once", action="store_true", help="print one plain-text picture and leave")
+    made.add_argument("--once", action="store_true", help="print one plain-text picture and exit")
     made.add_argument("--readonly", action="store_true", help="nothing can be started or ended")
     made.add_argument("--replay", metavar="RUN", help="play a run from its beginning")
     made.add_argument(
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--refresh", type=float, metavar="HZ", help="frames a second, 0.2 to 10 (default 4)"
     )
-    made.add_argument("--version", action="store_true", help="print the version and leave")
+    made.add_argument("--version", action="store_true", help="print the version and exit")
     return made
 
 

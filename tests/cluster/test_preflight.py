@@ -67,7 +67,7 @@ def test_fix_sends_this_very_version_through_ssh(lab, hosts):
         text = path.read_text().replace(json.dumps(sys.executable), '"/home/root/env/bin/python"')
         path.write_text(text.replace("PYTHONPATH", "SOME_PATH"))
         told = []
-        rows = rows_of(lab, path, fix=True, told=told.append)
+        rows = rows_of(lab, path, fix=True, on_fix=told.append)
         assert "installed effnet_tui-" in told[0], told
         assert "without what it needs" in rows["effnet-tui", "alpha"].text
         freeze = [str(home / "env/bin/python"), "-m", "pip", "list", "--format=freeze"]

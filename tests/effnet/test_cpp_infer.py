@@ -175,8 +175,8 @@ def test_a_device_that_lite_lacks_is_an_error(mindir, digits, tmp_path, device):
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        ((), "3 or 4 arguments are needed"),
-        (("a.mindir", "data"), "3 or 4 arguments are needed"),
+        ((), "expected 3 or 4 arguments, got 0"),
+        (("a.mindir", "data"), "expected 3 or 4 arguments, got 2"),
         (("a.mindir", "data", "TPU"), "DEVICE_TYPE is 'TPU'"),
         (("a.mindir", "data", "CPU", "first"), "DEVICE_ID is 'first'"),
         (("a.mindir", "data", "CPU", "0", "1"), "'1' is one argument too many"),

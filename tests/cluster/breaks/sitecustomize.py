@@ -24,9 +24,9 @@ def break_supervisor():
     def name_wrong(deaths, ranks):
         return dataclasses.replace(name_failure(deaths, ranks), rank=0, node="alpha")
 
-    def add_most(self, kind, source=None, **fields):
-        if kind is not events.EpochFinished or fields.get("epoch") != 2:
-            add(self, kind, source, **fields)
+    def add_most(self, event, *arguments, **options):
+        if not (isinstance(event, events.EpochFinished) and event.epoch == 2):
+            add(self, event, *arguments, **options)
 
     def take_wrong(self, message):
         if message.get("name") == "ranks/0003/log.txt":

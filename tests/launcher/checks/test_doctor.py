@@ -172,7 +172,7 @@ def test_fix_installs_libraries_and_an_nvcc_into_the_environment(
     (site / "seen.pth").write_text("\n".join(seen))
     node.driver()
     told: list[str] = []
-    rows = client.doctor(node.profile(str(python)), fix=True, told=told.append)
+    rows = client.doctor(node.profile(str(python)), fix=True, on_fix=told.append)
     assert {row.state for row in rows} == {RowState.OK}, (rows, told)
     script = tmp_path / "env/effnet-cuda/env.sh"
     assert any(f'setup = ["source {script}"]' in line for line in told), told
@@ -188,7 +188,7 @@ def test_fix_without_an_index_says_what_pip_says(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     told: list[str] = []
-    red = node.red(fix=True, told=told.append)
+    red = node.red(fix=True, on_fix=told.append)
     assert "CUDA_HOME" in red
     assert any("pip of" in line and "nvidia-cuda-runtime-cu11" in line for line in told), told
 

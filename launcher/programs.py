@@ -27,6 +27,3 @@ ALL: Final = (
     TRAINER,
     SCHEDULER,
 )
-
-WATCHERS: Final = (AGENT, JOB, REMOTE_JOB)
-"""Those that end what they have started when they leave."""

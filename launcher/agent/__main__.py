@@ -149,7 +149,7 @@ class Agent:
         if self._is_ending and self._ranks.is_over:
             self._leave = True
         alone_s = now - self._alone_since
-        if alone_s > self._ranks.order.limits.orphan_limit_s:
+        if alone_s > self._ranks.plan.limits.orphan_limit_s:
             if self._ranks.is_over:
                 self._leave = True
             else:
@@ -164,7 +164,7 @@ class Agent:
                 self._replay(channel, message.after)
             case messages.Start():
                 if ranks is None:
-                    self._ranks = RankGroup(message.order, self.emit, self.watch)
+                    self._ranks = RankGroup(message.plan, self.emit, self.watch)
                     self._ranks.start()
             case messages.Stop():
                 if ranks is not None:
@@ -211,7 +211,7 @@ class Agent:
                 if ranks is None or process is None:
                     self._send(channel, Error("the rank is not to run on this node now"))
                 else:
-                    self._send(channel, messages.RankOrder(process, ranks.order.token))
+                    self._send(channel, messages.RankPlan(process, ranks.plan.token))
             case messages.RankJoined():
                 process = None if ranks is None else ranks.awaited(message.rank)
                 if ranks is not None and process is not None:

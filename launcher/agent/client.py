@@ -6,14 +6,14 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
 from launcher import programs
 from launcher.agent.rank_log import RankLog
-from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.events import Event
-from launcher.core.run.paths import RankPaths, endpoint_file, node_journal
+from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
@@ -52,7 +52,7 @@ class Transport(Protocol):
         """The agent's journal after message `after`, read without the agent."""
         ...
 
-    def salvage(self, order: NodeOrder) -> list[Event]:
+    def salvage(self, ranks: Collection[int]) -> list[Event]:
         """Reads the rest of the ranks' logs after an agent that died. -> events of rank 0."""
         ...
 
@@ -72,7 +72,8 @@ class LocalTransport:
         self._root = root
         self._attempt = attempt
         self._token = token
-        self._journal = node_journal(root / "attempts" / f"{attempt:03d}", node)
+        self._paths = RunPaths(root).attempt(attempt)
+        self._journal = node_journal(self._paths.root, node)
         self._endpoint = endpoint_file(self._journal)
 
     def launch(self) -> Channel:
@@ -83,7 +84,7 @@ class LocalTransport:
         log = self._journal.with_suffix(".log")
         fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            pid = spawn.detached(argv, fd)
+            pid = spawn.detached(argv, fd, watches=self._token)
         except OSError as error:
             raise NodeError(self.node, f"the agent cannot be started: {error}") from error
         finally:
@@ -116,18 +117,17 @@ class LocalTransport:
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]
 
-    def salvage(self, order: NodeOrder) -> list[Event]:
+    def salvage(self, ranks: Collection[int]) -> list[Event]:
         events: list[Event] = []
-        for process in order.ranks:
-            assert process.rank is not None
+        for rank in ranks:
             try:
-                log = RankLog(self._attempt, process.rank, RankPaths(Path(process.log).parent))
+                log = RankLog(self._attempt, rank, self._paths.rank(rank))
                 found = log.drain(time.time())
                 log.close()
             except OSError as error:
-                log_line(f"rank {process.rank}: its log cannot be read: {error}")
+                log_line(f"rank {rank}: its log cannot be read: {error}")
                 continue
-            events += found if process.rank == 0 else []
+            events += found if rank == 0 else []
         return events
 
     def sweep(self) -> tuple[int, ...]:

@@ -18,12 +18,12 @@ def death_of(
     asked: bool,
     oom: bool,
 ) -> Death:
-    process = started.order
+    process = started.process
     return Death(
         node=node,
         time_s=ended.time_s,
         rank=process.rank,
-        role=process.role,
+        role=process.role.value,
         exit_code=ended.exit_code,
         signal=ended.signal,
         asked=asked,

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from launcher.agent.rank_log import RankLog
 from launcher.core.diagnosis.hang import (
     STOPPED_STATES,
-    HangLimits,
     RankSight,
     silent_ranks,
     usual_interval_s,
 )
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.model import Plan
 from launcher.core.run.events import Event, RankRecovered, RankSilent
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
 from launcher.process.ownership import read_process
@@ -24,21 +23,20 @@ class HangWatch:
 
     def __init__(
         self,
-        order: NodeOrder,
+        plan: Plan,
         pids: Callable[[], Mapping[int, int]],
         emit: Callable[[Event], None],
     ) -> None:
-        self._order = order
+        self._plan = plan
         self._pids = pids
         self._emit = emit
-        self._limits = HangLimits(**order.hang)
         self._silent: dict[int, float] = {}
         self._beats: dict[int, Heartbeat] = {}
         self._started_s: dict[int, float] = {}
         self._stopped_s: dict[int, float] = {}
         self._files: dict[int, str] = {
             process.rank: process.heartbeat
-            for process in order.ranks
+            for process in plan.ranks
             if process.rank is not None and process.heartbeat
         }
 
@@ -56,7 +54,7 @@ class HangWatch:
             sights.append(
                 RankSight(
                     rank=rank,
-                    node=self._order.node,
+                    node=self._plan.node.name,
                     started_s=self._started_s.setdefault(rank, now_s),
                     heartbeat=self._beats.get(rank),
                     state=state,
@@ -68,30 +66,24 @@ class HangWatch:
         found = silent_ranks(
             sights,
             now_s,
-            self._limits,
+            self._plan.limits,
             max(known, default=None),
-            sees_all=self._order.sees_all_ranks,
+            sees_all=self._plan.has_all_ranks,
         )
         for silent in found:
             if silent.rank not in self._silent:
                 self._silent[silent.rank] = now_s - silent.silent_s
                 self._emit(
                     RankSilent(
-                        self._order.attempt,
+                        self._plan.attempt,
                         silent.rank,
-                        self._order.node,
+                        self._plan.node.name,
                         silent.phase.value,
                         round(silent.silent_s, 3),
                         silent.why,
                     )
                 )
         self._emit_recovered({silent.rank for silent in found}, now_s)
-
-    def phase(self, rank: int) -> str | None:
-        """The phase that a rank was in last, as far as it said."""
-        self._read(rank)
-        beat = self._beats.get(rank)
-        return None if beat is None else beat.phase.value
 
     def _emit_recovered(self, silent: set[int], now_s: float) -> None:
         living = self._pids()
@@ -100,10 +92,9 @@ class HangWatch:
                 continue
             silent_s = round(now_s - self._silent.pop(rank), 3)
             if rank in living:
-                order = self._order
-                self._emit(
-                    RankRecovered(order.attempt, rank, order.node, self.phase(rank), silent_s)
-                )
+                plan, beat = self._plan, self._beats.get(rank)
+                phase = None if beat is None else beat.phase.value
+                self._emit(RankRecovered(plan.attempt, rank, plan.node.name, phase, silent_s))
 
     def _read(self, rank: int) -> None:
         path = self._files.get(rank)

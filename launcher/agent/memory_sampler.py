@@ -15,6 +15,7 @@ from launcher.core.devices.npu_smi import NpuInfo, parse_info
 from launcher.core.run.metrics import DEVICE_BYTES, DeviceRecord, pack_device
 from launcher.store.record_file import RecordFile
 
+SAMPLE_S = 2.0
 NPU_SMI_LIMIT_S = 20.0
 
 Sample = Callable[[int], "DeviceRecord | None"]
@@ -29,7 +30,7 @@ class Sampler:
         files: Mapping[int, Path],
         pids: Callable[[], Mapping[int, int]],
         samples: Mapping[int, Sample],
-        period_s: float,
+        period_s: float = SAMPLE_S,
     ) -> None:
         self._files = {rank: RecordFile(path, DEVICE_BYTES) for rank, path in files.items()}
         self._pids = pids
@@ -79,7 +80,7 @@ def memory_limit() -> int | None:
     return min(limits, default=None)
 
 
-def for_target(target: str, period_s: float) -> Callable[[int | None], Sample]:
+def for_target(target: str, period_s: float = SAMPLE_S) -> Callable[[int | None], Sample]:
     """How the memory of a rank is sampled: by the device's own tool, on a CPU by what is resident.
 
     -> a function from a rank's device to its sample.

@@ -1,6 +1,6 @@
 """What mpirun starts for each rank: `python -m launcher.agent.mpirun_child FOLDER`.
 
-FOLDER is that of the attempt. It asks the agent of its node for the order of the rank that OpenMPI
+FOLDER is that of the attempt. It asks the agent of its node for the plan of the rank that OpenMPI
 gave it, starts that as the agent would (own session, log, heartbeat, token), tells the agent how it
 ends, and ends with the same code, so that mpirun knows too. When the agent is gone the rank is
 ended.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launcher.core.messages import Error, Message, RankJoined, RankLeft, RankOrder, Register
+from launcher.core.messages import Error, Message, RankJoined, RankLeft, RankPlan, Register
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.ipc.endpoint import read_address
 from launcher.process import spawn
@@ -38,13 +38,12 @@ def main(folder: Path) -> int:
         reply = channel.wait(ANSWER_S)[0]
     except (ChannelClosedError, TimeoutError) as error:
         return _refuse(f"rank {rank}: {error}")
-    if not isinstance(reply, RankOrder):
+    if not isinstance(reply, RankPlan):
         return _refuse(f"rank {rank}: {reply.text if isinstance(reply, Error) else reply.kind}")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # Whoever ends ranks ends the rank itself: this must live on to tell how.
         signal.signal(number, signal.SIG_IGN)
-    environment = spawn.base_environment()
-    started = spawn.start(reply.process, reply.token, environment, sys.executable)
+    started = spawn.start(reply.process, reply.token)
     _send(channel, RankJoined(rank, started.pid, started.start_ticks, started.start_time_s))
     code, number_ = _wait(started.pid, channel)
     _send(channel, RankLeft(started.pid, code, number_, time.time()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from launcher.agent.rank_log import LAST_LINES, RankLog
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
 from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import Died, NodeEnded, Report, Trouble
-from launcher.core.plan.orders import NodeOrder, ProcessOrder
+from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.core.run.events import (
     CheckpointWritten,
     Event,
@@ -36,48 +35,53 @@ from launcher.store.tail import last_lines
 
 READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
+FAIL_TERM_S = 1.5
+"""Between SIGTERM and SIGKILL when a rank died: its peers can save nothing without it."""
+FINISH_S = 10.0
+"""For the scheduler and helpers to leave by themselves when the ranks are done."""
 
 Emit = Callable[[Event | Report], None]
 Watch = Callable[[int], None]
 
 
 class RankGroup:
-    """The processes of one order.
+    """The processes of a node's part of the plan.
 
     `emit` journals and sends what happens (docs/design/agent-messages.md). `watch` gets each pid,
     and reports its end to `child_ended`.
     """
 
-    def __init__(self, order: NodeOrder, emit: Emit, watch: Watch) -> None:
-        self.order = order
+    def __init__(self, plan: Plan, emit: Emit, watch: Watch) -> None:
+        self.plan = plan
+        self._node = plan.node.name
+        self._root = Path(plan.run_directory)
+        self._ranks = {process.rank: process for process in plan.ranks if process.rank is not None}
         self._watch = watch
         self.is_over = False
         self._emit = emit
-        self._paths: AttemptPaths = RunPaths(Path(order.root)).attempt(order.attempt)
+        self._paths: AttemptPaths = RunPaths(self._root).attempt(plan.attempt)
         self._started: dict[int, SpawnedProcess] = {}
         self._living: dict[int, SpawnedProcess] = {}
         self._logs: dict[int, RankLog] = {}
         self._ending: Termination | None = None
         self._asked: str | None = None
         """Why we are ending them, when we are."""
-        self._waiting: list[ProcessOrder] = []
-        self._awaited: dict[int, ProcessOrder] = {}
+        self._awaited: dict[int, PlannedProcess] = {}
         """Ranks that mpirun has not started yet."""
         self._join_until = 0.0
-        self._start_at = 0.0
         self._first_done = 0.0
         self._oom_kills = spawn.oom_kills()
         self._sampler: memory_sampler.Sampler | None = None
         self._segments = SegmentWatch(
-            shm_file(node_journal(self._paths.root, order.node)),
+            shm_file(node_journal(self._paths.root, self._node)),
             lambda: [process.pid for process in ownership.owned(self._claim())],
         )
-        self._limit = LogLimit(Path(order.root), order.log_limit_bytes)
-        self._disks = DiskWatch(Path(order.root), order.attempt, order.node, emit)
-        self._hang = HangWatch(order, self._rank_pids, emit)
+        self._limit = LogLimit(self._root, plan.log_limit_bytes)
+        self._disks = DiskWatch(self._root, plan.attempt, self._node, emit)
+        self._hang = HangWatch(plan, self._rank_pids, emit)
         self._watch_at = 0.0
         self._is_hurried = False
-        self._are_others_done = order.sees_all_ranks
+        self._are_others_done = plan.has_all_ranks
         """Whether no rank of another node needs the scheduler any more."""
         self._troubled: set[int] = set()
 
@@ -87,35 +91,27 @@ class RankGroup:
         return self._living.keys()
 
     def start(self) -> None:
-        """Starts the scheduler now, and the ranks when their time has come (`turn`)."""
-        first = [process for process in self.order.processes if process.rank is None]
-        self._waiting = [rank for rank in self.order.ranks if not rank.by_mpirun]
+        """Starts the scheduler or mpirun, then the ranks that mpirun does not start."""
         self._awaited = {
-            rank.rank: rank for rank in self.order.ranks if rank.by_mpirun and rank.rank is not None
+            rank: process for rank, process in self._ranks.items() if not process.is_started
         }
-        self._join_until = time.monotonic() + self.order.limits.join_s
+        self._join_until = time.monotonic() + self.plan.limits.launch_s
         try:
-            for rank in self.order.ranks:
-                assert rank.rank is not None
-                self._logs[rank.rank] = RankLog(
-                    self.order.attempt, rank.rank, self._paths.rank(rank.rank)
-                )
+            for rank in self._ranks:
+                self._logs[rank] = RankLog(self.plan.attempt, rank, self._paths.rank(rank))
             self._start_sampler()
             self._segments.start()
         except OSError as error:
             self._launch_failed("the run directory", error)
             return
-        for process in first:
-            self._start_one(process)
-        stagger_s = self.order.start_stagger_s if first else 0.0
-        self._start_at = time.monotonic() + stagger_s
-        self._start_waiting(time.monotonic())
+        for process in self.plan.processes:
+            if process.is_started and self._ending is None:
+                self._start_one(process)
 
     def turn(self, now: float) -> None:
         """One turn of the agent's loop: logs, heartbeats, ending. `now` is monotonic seconds."""
         if self.is_over:
             return
-        self._start_waiting(now)
         self._read_logs()
         if not self._first_done and self._logs and all(x.is_done for x in self._logs.values()):
             self._first_done = now
@@ -123,7 +119,7 @@ class RankGroup:
             self._watch_at = now + WATCH_S
             self._look_at_disks(now)
             if self._ending is None:
-                self._hang.look(time.time(), self._last_steps())
+                self._hang.look(time.time(), self._logs)
         if self._ending is None:
             self._look_for_the_end(now)
         elif self._ending.step(now):
@@ -133,10 +129,10 @@ class RankGroup:
 
     def stop(self, save: bool, why: str) -> None:
         """Ask (when `save`), SIGTERM, SIGKILL; each with its limit. A second call hurries."""
-        limits = self.order.limits
+        limits = self.plan.limits
         if save and self._ending is None and self._living:
             try:
-                Path(self.order.stop_file).touch()
+                Path(self.plan.stop_file).touch()
             except OSError as error:
                 self._emit(Trouble(f"no stop file: {error}"))
                 save = False
@@ -146,9 +142,9 @@ class RankGroup:
 
     def end(self, why: str) -> None:
         """Ends everything at once: a rank somewhere has died, and no other can go on."""
-        limits = self.order.limits
+        limits = self.plan.limits
         self._asked = self._asked or why
-        self._end_with(GracePeriods(0.0, limits.fail_term_s, limits.kill_s))
+        self._end_with(GracePeriods(0.0, FAIL_TERM_S, limits.kill_s))
 
     def finish(self) -> None:
         """The ranks of all nodes are done: what helped them has a while to leave."""
@@ -160,53 +156,43 @@ class RankGroup:
         started = self._living.pop(ended.pid, None)
         if started is None:
             return
-        if started.order.rank is None:
+        if started.process.rank is None:
             self._helper_ended(started, ended)
         else:
-            self._rank_ended(started, started.order.rank, ended)
+            self._rank_ended(started, started.process.rank, ended)
 
     # -- starting
 
-    def _start_waiting(self, now: float) -> None:
-        if not self._waiting or now < self._start_at or self._ending is not None:
-            return
-        waiting, self._waiting = self._waiting, []
-        for process in waiting:
-            if self._ending is None:
-                self._start_one(process)
-
-    def _start_one(self, process: ProcessOrder) -> None:
-        environment = spawn.base_environment()
-        python = self.order.python or sys.executable
+    def _start_one(self, process: PlannedProcess) -> None:
         try:
-            started = spawn.start(process, self.order.token, environment, python)
+            started = spawn.start(process, self.plan.token)
         except OSError as error:
             self._launch_failed(process.name, error)
             return
         self._watch(started.pid)
         self._has_started(started)
 
-    def awaited(self, rank: int) -> ProcessOrder | None:
-        """The order of a rank that mpirun may start here now."""
+    def awaited(self, rank: int) -> PlannedProcess | None:
+        """The plan of a rank that mpirun may start here now."""
         return None if self._ending is not None else self._awaited.get(rank)
 
     def joined(self, started: SpawnedProcess) -> None:
         """mpirun has started a rank of ours; `child_ended` is told by who watches it."""
-        if started.order.rank is not None:
-            del self._awaited[started.order.rank]
+        if started.process.rank is not None:
+            del self._awaited[started.process.rank]
             self._has_started(started)
 
     def _has_started(self, started: SpawnedProcess) -> None:
         self._started[started.pid] = self._living[started.pid] = started
-        process = started.order
+        process = started.process
         if process.rank is not None:
             self._emit(
                 RankStarted(
-                    self.order.attempt,
+                    self.plan.attempt,
                     process.rank,
-                    self.order.node,
-                    process.local_rank,
-                    process.device,
+                    self._node,
+                    process.local_rank or 0,
+                    process.device_id,
                     started.pid,
                     started.start_time_s,
                 )
@@ -220,24 +206,23 @@ class RankGroup:
 
     def _fail(self, kind: FailureKind, text: str) -> None:
         """The attempt fails because of something that the end of no process shows."""
-        self._emit(Died(Death(self.order.node, time.time(), kind=kind, meaning=text)))
+        self._emit(Died(Death(self._node, time.time(), kind=kind, meaning=text)))
         self.end(text)
 
     def _start_sampler(self) -> None:
         files, samples = {}, {}
-        sample_of = memory_sampler.for_target(self.order.device_target, self.order.sample_s)
-        for process in self.order.ranks:
-            assert process.rank is not None
-            files[process.rank] = self._paths.rank(process.rank).device
-            samples[process.rank] = sample_of(process.device)
-        self._sampler = memory_sampler.Sampler(files, self._rank_pids, samples, self.order.sample_s)
+        sample_of = memory_sampler.for_target(self.plan.device_target)
+        for rank, process in self._ranks.items():
+            files[rank] = self._paths.rank(rank).device
+            samples[rank] = sample_of(process.device_id)
+        self._sampler = memory_sampler.Sampler(files, self._rank_pids, samples)
         self._sampler.start()
 
     def _rank_pids(self) -> Mapping[int, int]:
         return {
-            started.order.rank: pid
+            started.process.rank: pid
             for pid, started in list(self._living.items())
-            if started.order.rank is not None
+            if started.process.rank is not None
         }
 
     # -- watching
@@ -268,9 +253,6 @@ class RankGroup:
             if log.rank == 0:
                 self._emit(event)
 
-    def _last_steps(self) -> Mapping[int, RankLog]:
-        return self._logs
-
     # -- ending
 
     def _helper_ended(self, started: SpawnedProcess, ended: Exit) -> None:
@@ -281,9 +263,9 @@ class RankGroup:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
-        lines, offset = last_lines(Path(started.order.log), LAST_LINES)
+        lines, offset = last_lines(Path(started.process.log), LAST_LINES)
         self._emit(Died(self._death(started, ended, lines, offset)))
-        self.end(f"the {started.order.role} ended")
+        self.end(f"the {started.process.role.value} ended")
 
     def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:
         log = self._logs[rank]
@@ -291,9 +273,9 @@ class RankGroup:
         self._pass_on(log, log.read(time.time()))
         self._emit(
             RankExited(
-                self.order.attempt,
+                self.plan.attempt,
                 rank,
-                self.order.node,
+                self._node,
                 ended.exit_code,
                 ended.signal,
                 log.is_done,
@@ -312,22 +294,22 @@ class RankGroup:
     ) -> Death:
         oom = ended.signal == signal.SIGKILL and spawn.oom_kills() > self._oom_kills
         asked = bool(self._asked)
-        return death_of(self.order.node, started, ended, tuple(lines), offset, asked=asked, oom=oom)
+        return death_of(self._node, started, ended, tuple(lines), offset, asked=asked, oom=oom)
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
             text = f"mpirun has not started ranks {sorted(self._awaited)}"
             self._fail(FailureKind.LAUNCH, text)
-        elif self._waiting or self._awaited:
+        elif self._awaited:
             return
         elif not self._rank_pids():
             self._end_with(self._grace_for_helpers())
-        elif self._first_done and now - self._first_done > self.order.limits.spread_s:
+        elif self._first_done and now - self._first_done > self.plan.limits.spread_s:
             lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
             if lagging:
                 text = lagging_text(lagging)
                 self._emit(
-                    Died(Death(self.order.node, time.time(), kind=FailureKind.HANG, meaning=text))
+                    Died(Death(self._node, time.time(), kind=FailureKind.HANG, meaning=text))
                 )
             # One that is done, and only does not leave, has nothing to lose.
             self.end("other ranks were done long ago")
@@ -342,22 +324,21 @@ class RankGroup:
         """A scheduler leaves when the last rank of the last node has. It must not go before:
         MindSpore ends the ranks that lose it. Where nobody says `finish`, the orphan limit does.
         """
-        limits = self.order.limits
+        limits = self.plan.limits
         must_stay = self._living and not self._are_others_done
-        wait_s = math.inf if must_stay else limits.finish_s
+        wait_s = math.inf if must_stay else FINISH_S
         return GracePeriods(wait_s, limits.term_s, limits.kill_s)
 
     def _end_with(self, grace: GracePeriods) -> None:
         now = time.monotonic()
         if self._ending is None:
-            self._waiting = []
             self._ending = Termination(self._claim, grace, now)
         else:
             self._ending.shorten(grace, now)
 
     def _claim(self) -> Claim:
         return Claim(
-            token=self.order.token,
+            token=self.plan.token,
             # A list: the thread that looks for shared memory asks for this, too.
             sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
             root=os.getpid(),
@@ -367,7 +348,7 @@ class RankGroup:
         assert self._ending is not None
         for pid in list(self._living):
             ended = spawn.reap_one(pid)
-            if ended is None and self._living[pid].order.by_mpirun:
+            if ended is None and not self._living[pid].process.is_started:
                 # Its parent was killed with it and could not tell.
                 ended = Exit(pid, None, signal.SIGKILL, time.time())
             if ended is not None:
@@ -392,7 +373,7 @@ class RankGroup:
 
     def _remove_segments(self) -> None:
         """Shared memory that killed ranks left: the next attempt needs its room."""
-        left = shared_memory_watch.left_by(self._paths.root, self.order.node)
+        left = shared_memory_watch.left_by(self._paths.root, self._node)
         removed = [segment.words for segment in left if shared_memory.remove(segment)]
         if removed:
             text = f"shared memory that its ranks left was removed: {', '.join(removed)}"

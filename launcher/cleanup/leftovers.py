@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import programs
 from launcher.agent import shared_memory_watch
 from launcher.core.messages import Leave
 from launcher.ipc import socket_folder
@@ -23,6 +22,7 @@ from launcher.ipc.endpoint import EndpointAddress, read_address
 from launcher.process import file_lock, ownership, shared_memory
 from launcher.process.ownership import Claim
 from launcher.process.shared_memory import Segment
+from launcher.rank import TOKEN
 from launcher.reading.folders import runs_directory
 from launcher.store.run_lock import is_supervised
 
@@ -83,13 +83,14 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
 
 
 def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftover]:
-    """What a living agent, job runner or supervisor owns is none."""
+    """Those whose token no agent, guard or job runner watches, of runs without a supervisor."""
     roots = {item.run: Path(item.root) for item in runs}
-    everyone = {process.pid: process for process in ownership.all_processes()}
-    for process in sorted(everyone.values(), key=lambda process: process.pid):
-        token = ownership.tokens_of(process.pid)
+    everyone = sorted(ownership.all_processes(), key=lambda process: process.pid)
+    watched = {ownership.variable_of(process.pid, ownership.WATCHES) for process in everyone}
+    for process in everyone:
+        token = ownership.variable_of(process.pid, TOKEN)
         run = "" if token is None else token.partition("/")[0]
-        if token is None or _is_watched(process, everyone) or (only_these and run not in roots):
+        if token is None or token in watched or (only_these and run not in roots):
             continue
         if not _is_in_our_namespace(process.pid):
             continue  # a container's: whoever looks in there sees what watches it
@@ -170,16 +171,6 @@ def _is_in_our_namespace(pid: int) -> bool:
         return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
     except OSError:
         return False
-
-
-def _is_watched(process: ownership.Process, everyone: dict[int, ownership.Process]) -> bool:
-    """Whether one of its ancestors is an agent, a warden or a job runner of ours."""
-    seen = process
-    while (parent := everyone.get(seen.parent)) is not None and parent.pid != 1:
-        if any(program in _command(parent.pid) for program in programs.WATCHERS):
-            return True
-        seen = parent
-    return False
 
 
 def _command(pid: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.core.diagnosis.failure import Death
-from launcher.core.plan.orders import NodeOrder, ProcessOrder
+from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.core.run.events import (
     CheckpointWritten,
     DiskLow,
@@ -51,7 +51,9 @@ class Hello(Message, kind="hello"):
 
 @dataclass(frozen=True)
 class Start(Message, kind="start"):
-    order: NodeOrder
+    """``plan``: the part of the agent's node."""
+
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Leave(Message, kind="leave"):
 
 @dataclass(frozen=True)
 class Register(Message, kind="register"):
-    """The reply is a `RankOrder` or an `Error`."""
+    """The reply is a `RankPlan` or an `Error`."""
 
     rank: int
 
@@ -101,8 +103,8 @@ class RankLeft(Message, kind="rank_left"):
 
 
 @dataclass(frozen=True)
-class RankOrder(Message, kind="rank_order"):
-    process: ProcessOrder
+class RankPlan(Message, kind="rank_plan"):
+    process: PlannedProcess
     token: str
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher import programs
 from launcher.core.plan.cpu import rank_environment
-from launcher.core.plan.orders import with_setup
+from launcher.core.plan.model import with_setup
 from launcher.core.profile.model import DeviceTarget, Node
 from launcher.core.run.requests import KINDS, JobRequest
 from launcher.errors import BusyError, CheckpointError, UsageError

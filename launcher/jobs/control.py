@@ -49,7 +49,7 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             renamed=command.renamed,
         )
     write_job(run.paths, job)
-    spawn_runner(run.paths.job(name).job, programs.JOB, str(run.paths.root), name)
+    spawn_runner(run.paths.job(name).job, job.token, programs.JOB, str(run.paths.root), name)
     return name
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from launcher.core.plan.orders import ProcessOrder
+from launcher.core.plan.model import PlannedProcess, Role
 from launcher.errors import LaunchError
 from launcher.process import guard, ownership, spawn
 from launcher.process.log import log_line
@@ -29,19 +29,19 @@ def run_process(folder: Path, job: Job) -> int | None:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     guard.become_subreaper()
-    order = ProcessOrder(
-        role="job",
+    process = PlannedProcess(
+        role=Role.JOB,
+        node=job.node,
         argv=job.argv,
-        env=job.environment,
+        environment=job.environment,
         log=str(folder / "log.txt"),
-        cwd=str(folder),
         heartbeat=str(folder / "heartbeat"),
     )
     ended: Exit | None = None
     try:
-        started = spawn.start(order, job.token, spawn.base_environment(), sys.executable)
+        started = spawn.start(process, job.token)
     except OSError as error:
-        Path(order.log).write_text(f"cannot be started: {error}\n")
+        Path(process.log).write_text(f"cannot be started: {error}\n")
         return None
     while ended is None and not stop:
         time.sleep(POLL_S)
@@ -58,7 +58,7 @@ def run_process(folder: Path, job: Job) -> int | None:
     return 128 + ended.signal
 
 
-def spawn_runner(job_file: Path, program: str, *arguments: str) -> None:
+def spawn_runner(job_file: Path, token: str, program: str, *arguments: str) -> None:
     """Starts the process that runs a job; returns when it has put itself into `job_file`.
 
     Raises `LaunchError`.
@@ -66,7 +66,7 @@ def spawn_runner(job_file: Path, program: str, *arguments: str) -> None:
     log_file = job_file.parent / "runner.log"
     log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        pid = spawn.detached([sys.executable, "-m", program, *arguments], log)
+        pid = spawn.detached([sys.executable, "-m", program, *arguments], log, watches=token)
     finally:
         os.close(log)
     os.waitpid(pid, 0)  # it goes into the background at once

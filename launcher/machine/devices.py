@@ -17,6 +17,7 @@ from launcher.core.devices.npu_smi import MEGABYTE, NpuDevice, NpuInfo, parse_in
 from launcher.core.profile.model import DeviceTarget
 from launcher.machine.environment import after_setup, output, program
 from launcher.process import ownership
+from launcher.rank import TOKEN
 
 NPU_SMI = "npu-smi"
 MINOR = "Warning"
@@ -91,7 +92,7 @@ def _known(found: Devices) -> Devices:
 
 
 def _holder(holder: Holder) -> Holder:
-    token = ownership.tokens_of(holder.pid) or ""
+    token = ownership.variable_of(holder.pid, TOKEN) or ""
     try:
         process = psutil.Process(holder.pid)
         name, user = process.name(), process.username()

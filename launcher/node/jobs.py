@@ -36,7 +36,7 @@ def start(request: Message) -> int:
         argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
         (folder / "export").mkdir(exist_ok=True)
         job_files.write(folder / JOB_FILE, replace(job, argv=argv))
-        spawn_runner(folder / JOB_FILE, programs.REMOTE_JOB, str(folder))
+        spawn_runner(folder / JOB_FILE, job.token, programs.REMOTE_JOB, str(folder))
     stdio.reply(ok=True)
     return 0
 

@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 from launcher.agent.client import LocalTransport
-from launcher.core.plan.orders import NodeOrder
 from launcher.core.run.paths import endpoint_file, node_journal
-from launcher.core.text.codec import from_plain
 from launcher.core.text.records import MAX_FRAME_BYTES, encode
 from launcher.errors import LaunchError
 from launcher.ipc.channel import Message
@@ -121,7 +119,7 @@ class _Relay:
 def _salvage(request: Message) -> int:
     """After an agent that died: the rest of its ranks' logs, and events of rank 0."""
     attempt = _Attempt(request)
-    events = attempt.transport.salvage(from_plain(NodeOrder, request["order"]))
+    events = attempt.transport.salvage([int(rank) for rank in request["ranks"]])
     attempt.drain()
     reply(ok=True, events=[encode(event) for event in events])
     return 0

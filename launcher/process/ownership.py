@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-TOKEN = b"EFFNET_TOKEN="
+from launcher.rank import TOKEN
+
+WATCHES = "EFFNET_WATCHES"
+"""In the environment of an agent, its guard or a job's runner: the token of what it ends."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,17 @@ def is_alive(pid: int, start_time: int | None) -> bool:
     )
 
 
-def tokens_of(pid: int) -> str | None:
-    """The process's EFFNET_TOKEN; None when it has none or is not ours to read."""
+def variable_of(pid: int, name: str) -> str | None:
+    """A variable of the process; None when it has none or is not ours to read."""
+    start = f"{name}=".encode()
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             environment = file.read()
     except OSError:
         return None
     for entry in environment.split(b"\0"):
-        if entry.startswith(TOKEN):
-            return entry[len(TOKEN) :].decode("utf-8", "replace")
+        if entry.startswith(start):
+            return entry[len(start) :].decode("utf-8", "replace")
     return None
 
 
@@ -103,7 +107,7 @@ def owned(claim: Claim) -> list[Process]:
         if (
             process.pid in descendants
             or (leader_start is not None and process.start_time >= leader_start)
-            or _matches(tokens_of(process.pid), claim.token)
+            or _matches(variable_of(process.pid, TOKEN), claim.token)
         ):
             mine.append(process)
     return sorted(mine, key=lambda process: process.pid)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from launcher import programs
-from launcher.core.plan.orders import ProcessOrder
+from launcher.core.plan.model import PlannedProcess, with_setup
 from launcher.process import ownership
 from launcher.rank import TOKEN
 
@@ -21,7 +22,7 @@ INHERITED_FD = 3
 class SpawnedProcess:
     """A process that was started here. `start_ticks` as in /proc; `start_time_s` is Unix time."""
 
-    order: ProcessOrder
+    process: PlannedProcess
     pid: int
     start_ticks: int
     start_time_s: float
@@ -41,40 +42,40 @@ class Exit:
         return self.exit_code == 0
 
 
-def start(
-    order: ProcessOrder, token: str, base_env: Mapping[str, str], python: str
-) -> SpawnedProcess:
-    """Starts `order` through `launcher.rank`, in its own session. Raises `OSError`."""
-    argv = [python, "-m", programs.RANK, "--log", order.log, "--parent", str(os.getpid())]
-    if order.heartbeat:
-        argv += ["--heartbeat", order.heartbeat]
-    if order.cwd:
-        argv += ["--cwd", order.cwd]
-    if order.cpus:
-        argv += ["--cpus", ",".join(map(str, order.cpus))]
-    argv += ["--", *order.argv]
-    os.makedirs(os.path.dirname(order.log), exist_ok=True)
-    environment = {**base_env, **order.env, TOKEN: token}
+def start(process: PlannedProcess, token: str) -> SpawnedProcess:
+    """Starts it through `launcher.rank`, in its own session. Raises `OSError`."""
+    folder = os.path.dirname(process.log)
+    argv = [sys.executable, "-m", programs.RANK, "--log", process.log, "--parent", str(os.getpid())]
+    # MindSpore leaves folders wherever it runs.
+    argv += ["--cwd", process.working_directory or folder]
+    if process.heartbeat:
+        argv += ["--heartbeat", process.heartbeat]
+    if process.cpus:
+        argv += ["--cpus", ",".join(map(str, process.cpus))]
+    argv += ["--", *with_setup(process.setup, process.argv)]
+    os.makedirs(folder, exist_ok=True)
+    environment = {**base_environment(), **process.environment, TOKEN: token}
     environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
     pid = os.posix_spawn(
-        python,
+        sys.executable,
         argv,
         environment,
         setsid=True,
         setsigmask=(),
         setsigdef=(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
     )
-    process = ownership.read_process(pid)
-    ticks = process.start_time if process else 0
-    return SpawnedProcess(order, pid, ticks, unix_time_of(ticks))
+    living = ownership.read_process(pid)
+    ticks = living.start_time if living else 0
+    return SpawnedProcess(process, pid, ticks, unix_time_of(ticks))
 
 
 def base_environment() -> dict[str, str]:
     """This process's environment without what belongs to us, and with this very launcher in reach.
 
-    A rank must not inherit an outer run's token, else the outer run would take it for its own.
+    A rank must not inherit an outer run's token, else the outer run would take it for its own, nor
+    its agent's mark, else the rank would seem to watch itself.
     """
-    ours = (TOKEN, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
+    ours = (TOKEN, ownership.WATCHES, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
     environment = {key: value for key, value in os.environ.items() if key not in ours}
     environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
     return environment
@@ -141,11 +142,17 @@ def oom_kills() -> int:
     return total
 
 
-def detached(argv: list[str], log_fd: int, inherit_fd: int | None = None) -> int:
+def detached(
+    argv: list[str], log_fd: int, inherit_fd: int | None = None, *, watches: str = ""
+) -> int:
     """Starts `argv` in a session of its own, without our terminal; -> its pid.
 
-    `inherit_fd` becomes its file descriptor 3. Raises `OSError`.
+    `inherit_fd` becomes its file descriptor 3. `watches`: the token of the processes that it is to
+    start and end. Raises `OSError`.
     """
+    environment = base_environment()
+    if watches:
+        environment[ownership.WATCHES] = watches
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     actions: list[tuple[int, ...]] = [
         (os.POSIX_SPAWN_DUP2, null, 0),
@@ -156,7 +163,7 @@ def detached(argv: list[str], log_fd: int, inherit_fd: int | None = None) -> int
         actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD))
     try:
         return os.posix_spawn(
-            argv[0], argv, base_environment(), file_actions=actions, setsid=True, setsigmask=()
+            argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=()
         )
     finally:
         os.close(null)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.model import Plan
 from launcher.core.run.paths import node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Message
@@ -65,17 +65,17 @@ def names_below(root: Path) -> Iterator[str]:
         yield from (prefix + name for name in sorted(files) if is_copied(prefix + name))
 
 
-def names_of(order: NodeOrder) -> tuple[str, ...]:
+def names_of(plan: Plan) -> tuple[str, ...]:
     """What is copied of a node: files of its ranks, logs of its helpers, its agent's journal."""
     names = []
-    for process in order.processes:
+    for process in plan.processes:
         if process.rank is None:
             names.append(os.path.basename(process.log))
             continue
         folder = f"ranks/{process.rank:04d}"
         names += [f"{folder}/{file}" for file in ("log.txt", "metrics.bin", "device.bin")]
         names.append(f"{folder}/{HEARTBEAT}")
-    journal = node_journal(Path(), order.node)
+    journal = node_journal(Path(), plan.node.name)
     return (*names, str(journal), str(journal.with_suffix(".log")))
 
 

@@ -148,7 +148,7 @@ class Follower:
         self._clients: list[Channel] = []
         self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor, {"token": root.name})
         self.copying = Copying(self._paths, self._client, home)
-        limit = log_limit.bytes_of(run_files.load(root).profile)
+        limit = run_files.load(root).profile.logs.limit_bytes
         self._limit = log_limit.LogLimit(root, limit)
 
     def open(self) -> None:

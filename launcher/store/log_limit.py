@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.profile.model import Profile
-
 LOOK_S = 2.0
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
 HEAD_BYTES = 64 << 10
@@ -27,11 +25,6 @@ DOWN_TO = 0.9
 """Of the limit: to drop a little at every look would cost more than it frees."""
 MARK = b"effnet-launch: [logs] limit_mb: older lines were dropped here, bytes: "
 MARK_BYTES = len(MARK) + 16
-
-
-def bytes_of(profile: Profile) -> int:
-    """The profile's limit."""
-    return profile.logs.limit_mb * 1_000_000
 
 
 @dataclass(frozen=True)

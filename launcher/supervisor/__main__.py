@@ -37,8 +37,7 @@ from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.run import StoredRun
 from launcher.store.run_lock import acquire
-from launcher.supervisor import orders
-from launcher.supervisor.agent_links import AgentLink
+from launcher.supervisor.agent_links import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 
 TICK_S = 0.05
@@ -62,7 +61,7 @@ class Supervisor:
         self._stop_pending = False
         self._waiting_since = 0.0
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
-        limit = log_limit.bytes_of(run.profile) if self._nodes else 0
+        limit = run.profile.logs.limit_bytes if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
         self._endpoint = Endpoint(
             run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
@@ -138,7 +137,7 @@ class Supervisor:
             attempt = self._run.paths.attempt(number)
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
-            links = orders.links(plan, self._run.profile, self._nodes)
+            links = links_of(plan, self._nodes)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
             self._release()
@@ -172,7 +171,7 @@ class Supervisor:
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
-            links = orders.links(plan, self._run.profile, self._nodes)
+            links = links_of(plan, self._nodes)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed(attempt=number, failure=failure))

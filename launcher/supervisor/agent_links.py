@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from launcher.agent.client import Transport
+from launcher.agent.client import LocalTransport, Transport
 from launcher.core import messages
 from launcher.core.messages import AGENT_EVENTS, AgentDied, Message, NodeEnded, Report
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.model import Plan
 from launcher.core.run.events import Event
+from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.process.log import log_line
+from launcher.remote.node_client import NodeClient
+from launcher.supervisor.ssh_transport import SshTransport
 
 RECONNECT_S = 3.0
 """An agent that does not answer for this long is taken for dead, where its node says so."""
@@ -29,10 +33,13 @@ MAX_LAUNCHING = 32
 
 @dataclass
 class AgentLink:
-    """One node of the attempt. `last_n`: its agent's newest report that was handled."""
+    """One node of the attempt and its part of the plan.
+
+    `last_n`: number of its agent's newest report that was handled.
+    """
 
     transport: Transport
-    order: NodeOrder
+    plan: Plan
     last_n: int = 0
     channel: Channel | None = None
     is_over: bool = False
@@ -55,6 +62,22 @@ class AgentLink:
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""
         return 0.0 if self.alone_since is None else now - self.alone_since
+
+
+def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
+    """A link for each node of the plan."""
+    here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
+    found = []
+    for node in plan.nodes:
+        part = plan.for_node(node.name)
+        transport: Transport
+        if node.is_local:
+            root = Path(part.run_directory)
+            transport = LocalTransport(node.name, root, plan.attempt, plan.token)
+        else:
+            transport = SshTransport(clients[node.name], part, here)
+        found.append(AgentLink(transport, part))
+    return tuple(found)
 
 
 class Owner(Protocol):
@@ -93,7 +116,7 @@ class AgentLinks:
         return self._links[node]
 
     def launch(self) -> None:
-        """Starts all agents; each gets its order when all are there (`turn`)."""
+        """Starts all agents; each gets its part of the plan when all are there (`turn`)."""
         count = min(MAX_LAUNCHING, len(self._links))
         pool = ThreadPoolExecutor(count, thread_name_prefix="launch")
         for link in self._links.values():
@@ -214,7 +237,7 @@ class AgentLinks:
                 # Where nothing was started nothing has to be ended.
                 link.is_over = True
             else:
-                self.send(link, messages.Start(link.order))
+                self.send(link, messages.Start(link.plan))
                 # The agent ignored a stop that it got before its start.
                 self._owner.greeted(link)
 

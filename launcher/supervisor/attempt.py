@@ -69,7 +69,7 @@ class Attempt:
     # -- turning
 
     def launch(self) -> None:
-        """Starts the agents and tells each its order."""
+        """Starts the agents, and sends each its part of the plan."""
         self._links.launch()
 
     def adopt(self) -> None:
@@ -224,7 +224,7 @@ class Attempt:
         """On our clock, and with the copy of the log."""
         if not link.transport.is_remote:
             return death
-        log, root = death.log or "", f"{link.order.root}/"
+        log, root = death.log or "", f"{link.plan.run_directory}/"
         if log.startswith(root):
             log = f"{self.plan.run_directory}/{log.removeprefix(root)}"
         time_s = death.time_s - link.transport.clock_ahead_s
@@ -247,10 +247,9 @@ class Attempt:
         if self._first_exit is None or self._decide_at is not None or self.stop_asked is not None:
             return
         for link in self._links:
-            node = (rank for rank, name in self._node_of_rank.items() if name == link.name)
-            lagging = [rank for rank in node if rank not in link.exited]
+            lagging = [rank for rank in self._ranks_on(link) if rank not in link.exited]
             # The node's own agent first ends those that are done and do not leave.
-            limit_s = 2 * link.order.limits.spread_s
+            limit_s = 2 * self._limits.spread_s
             if lagging and link.channel is not None and now - self._first_exit > limit_s:
                 self._died(self._death(link, FailureKind.HANG, lagging_text(lagging)))
                 return
@@ -263,7 +262,7 @@ class Attempt:
         }
         known |= {(e.attempt, events.EpochFinished, e.epoch) for e in state.epochs}
         known |= {(e.attempt or 0, events.EvalFinished, e.step or 0) for e in state.evals}
-        for event in link.transport.salvage(link.order):
+        for event in link.transport.salvage(self._ranks_on(link)):
             count = event.epoch if isinstance(event, events.EpochFinished) else _step(event)
             if (self.number, type(event), count) not in known:
                 self.received(link, replace(event, n=0))
@@ -278,10 +277,10 @@ class Attempt:
         time_s = report.t or death.time_s
         self._died(replace(death, role="node agent", exit_code=code, signal=number, time_s=time_s))
         self._over(link, report.leftover)
-        for rank, node in self._node_of_rank.items():
-            if node == link.name and rank not in link.exited:
+        for rank in self._ranks_on(link):
+            if rank not in link.exited:
                 link.exited.add(rank)
-                self._log.add(events.RankExited(self.number, rank, node))
+                self._log.add(events.RankExited(self.number, rank, link.name))
 
     def _over(self, link: AgentLink, leftover: tuple[int, ...]) -> None:
         link.leftover = leftover
@@ -324,6 +323,9 @@ class Attempt:
     def _are_ranks_done(self) -> bool:
         """Whether every rank of every node has exited."""
         return sum(len(link.exited) for link in self._links) == len(self._node_of_rank)
+
+    def _ranks_on(self, link: AgentLink) -> list[int]:
+        return [rank for rank, node in self._node_of_rank.items() if node == link.name]
 
     def _link_of_rank(self, rank: int) -> AgentLink:
         return self._links[self._node_of_rank[rank]]

@@ -14,16 +14,16 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from launcher.core.messages import Ping, Pong
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.model import Plan
 from launcher.core.run.events import Event
 from launcher.core.run.paths import node_journal
-from launcher.core.text.codec import Mismatch, to_plain
+from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError, decode, encode
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel, Message
@@ -44,26 +44,20 @@ CLOSE_S = 5.0
 MAX_TIME_S = 2.0**40
 """No clock shows more; neither NaN nor infinity is a time."""
 
-NodeFile = tuple[str, str, int]
-"""Path, content and mode of a file that a start writes on a node."""
-
 
 class SshTransport:
-    """One node of one attempt. `here` is the attempt's folder on this machine."""
+    """One node of one attempt. `plan` is its part; `here` the attempt's folder on this machine."""
 
     is_remote = True
 
-    def __init__(
-        self, client: NodeClient, order: NodeOrder, here: Path, files: tuple[NodeFile, ...] = ()
-    ) -> None:
-        self.node = order.node
+    def __init__(self, client: NodeClient, plan: Plan, here: Path) -> None:
+        self.node = plan.node.name
         self.clock_ahead_s = 0.0
         """How much the node's clock is ahead of ours."""
         self._client = client
-        self._order = order
+        self._plan = plan
         self._here = here
-        self._files = files
-        self._copy = FileCopy(order.node, here, names_of(order))
+        self._copy = FileCopy(self.node, here, names_of(plan))
         self._wire: _Wire | None = None
         self._pending: Future[Channel] | None = None
         self._again_at = 0.0
@@ -71,7 +65,8 @@ class SshTransport:
 
     def launch(self) -> Channel:
         """Writes the node's files, starts its agent, connects. Blocks; raises `NodeError`."""
-        return self._open("launch", LAUNCH_S, files=self._files)
+        files = [(file.path, file.content, file.mode) for file in self._plan.files]
+        return self._open("launch", LAUNCH_S, files=files)
 
     def connect(self) -> Channel:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
@@ -94,9 +89,9 @@ class SshTransport:
         journal = node_journal(self._here, self.node)
         return [(n, message) for n, message in read_lines(journal) if n > after]
 
-    def salvage(self, order: NodeOrder) -> list[Event]:
+    def salvage(self, ranks: Collection[int]) -> list[Event]:
         try:
-            reply = self._ask("salvage", order=to_plain(order))
+            reply = self._ask("salvage", ranks=list(ranks))
             return [decode(Event, event) for event in reply.get("events") or ()]
         except (NodeError, Mismatch, UnknownKindError, TypeError) as error:
             log_line(f"{self.node}: the last lines of its ranks cannot be read: {error}")
@@ -124,10 +119,10 @@ class SshTransport:
     def _request(self) -> Iterator[Message]:
         with self._copy.request() as copy:
             yield {
-                "root": self._order.root,
+                "root": self._plan.run_directory,
                 "node": self.node,
-                "attempt": self._order.attempt,
-                "token": self._order.token,
+                "attempt": self._plan.attempt,
+                "token": self._plan.token,
                 "copy": copy,
             }
 

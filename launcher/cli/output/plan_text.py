@@ -26,10 +26,9 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text("\nenvironment of every process", style="bold"))
         console.print(Text(_indent(_assignments(shared))))
     for process in plan.processes:
-        name = process.role.value if process.rank is None else f"rank {process.rank}"
         device = "" if process.device_id is None else f", device {process.device_id}"
         cpus = f", CPUs {','.join(map(str, process.cpus))}" if process.cpus else ""
-        console.print(Text(f"\n{name} on {process.node}{device}{cpus}", style="bold"))
+        console.print(Text(f"\n{process.name} on {process.node}{device}{cpus}", style="bold"))
         console.print(Text(_indent(shlex.join(process.argv)), overflow="fold"))
         own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
         console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))

@@ -7,7 +7,7 @@ is the one that has not come to the reduction in which its peers wait.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from statistics import median
 
 from launcher.core.profile.model import Limits
@@ -19,23 +19,6 @@ LEARN_FROM = 20
 
 STOPPED_STATES = frozenset("Tt")
 """Process states (proc(5)) of a process that a signal or a debugger stopped."""
-
-
-@dataclass(frozen=True)
-class HangLimits:
-    """How long a rank may be in a phase, seconds. The names are those of the profile's limits."""
-
-    silent_min_s: float = 10.0
-    silent_steps: float = 5.0
-    launch_s: float = 600.0
-    compile_s: float = 1800.0
-    checkpoint_s: float = 600.0
-    eval_s: float = 3600.0
-
-    @classmethod
-    def of(cls, limits: Limits) -> HangLimits:
-        """Those of a profile."""
-        return cls(**{field.name: getattr(limits, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
     return median(times) if len(times) >= 2 else None
 
 
-def limit_s(phase: Phase, limits: HangLimits, interval_s: float | None) -> float | None:
+def limit_s(phase: Phase, limits: Limits, interval_s: float | None) -> float | None:
     """How long a rank may stay in a phase without a sign; ``None`` is for ever."""
     if phase is Phase.DONE:
         return None
@@ -118,7 +101,7 @@ def limit_s(phase: Phase, limits: HangLimits, interval_s: float | None) -> float
     return step_limit_s(limits, interval_s)
 
 
-def step_limit_s(limits: HangLimits, interval_s: float | None) -> float:
+def step_limit_s(limits: Limits, interval_s: float | None) -> float:
     """The limit of a phase that every step has."""
     return max(limits.silent_min_s, limits.silent_steps * (interval_s or 0.0))
 
@@ -126,7 +109,7 @@ def step_limit_s(limits: HangLimits, interval_s: float | None) -> float:
 def silent_ranks(
     sights: Sequence[RankSight],
     now_s: float,
-    limits: HangLimits,
+    limits: Limits,
     interval_s: float | None,
     *,
     sees_all: bool = True,

@@ -67,6 +67,8 @@ def assemble(
         nodes=planned_nodes(profile, context),
         files=config_files(profile, context),
         processes=processes,
+        limits=profile.limits,
+        log_limit_bytes=profile.logs.limit_bytes,
     )
 
 
@@ -136,12 +138,11 @@ def scheduler_process(
 ) -> PlannedProcess:
     """The cluster's scheduler, on the master's node."""
     node = master_node(profile, shared["MS_SCHED_HOST"])
-    python = python_of(context, node)
     threads = {"OMP_NUM_THREADS": "1"} if profile.device_target is DeviceTarget.CPU else {}
     return PlannedProcess(
         role=Role.SCHEDULER,
         node=node.label,
-        argv=(python, "-m", programs.SCHEDULER),
+        argv=(python_of(context, node), "-m", programs.SCHEDULER),
         environment={
             **threads,
             **node_environment(profile, node),
@@ -150,7 +151,6 @@ def scheduler_process(
             "MS_NODE_ID": "sched",
         },
         log=str(run_paths(context, node).attempt(context.attempt).scheduler_log),
-        python=python,
         working_directory=node.working_directory,
         setup=node.setup,
     )

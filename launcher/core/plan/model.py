@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
 
+from launcher.core.profile.model import Limits
+from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import PlanError
 
@@ -17,6 +20,7 @@ class Role(str, Enum):
     SCHEDULER = "scheduler"
     MPIRUN = "mpirun"
     RANK = "rank"
+    JOB = "job"
 
 
 @dataclass(frozen=True)
@@ -90,22 +94,26 @@ class PlannedProcess:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     log: str
-    python: str = "python"
     working_directory: str = ""
     cpus: tuple[int, ...] = ()
     rank: int | None = None
     local_rank: int | None = None
     device_id: int | None = None
-    metrics: str = ""
-    device_samples: str = ""
     heartbeat: str = ""
     setup: tuple[str, ...] = ()
     is_started: bool = True
 
+    @property
+    def name(self) -> str:
+        return self.role.value if self.rank is None else f"rank {self.rank}"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """One attempt, from its first file to its last process."""
+    """One attempt, from its first file to its last process.
+
+    ``log_limit_bytes`` is what the run's logs may take on a node's disk; 0: anything.
+    """
 
     run: str
     attempt: int
@@ -120,19 +128,51 @@ class Plan:
     nodes: tuple[PlannedNode, ...]
     files: tuple[PlannedFile, ...]
     processes: tuple[PlannedProcess, ...]
+    limits: Limits = field(default_factory=Limits)
+    log_limit_bytes: int = 0
+
+    @property
+    def token(self) -> str:
+        """The attempt's ownership token; `<run>/` stands for the whole run, jobs included."""
+        return f"{self.run}/{self.attempt:03d}"
 
     @property
     def ranks(self) -> tuple[PlannedProcess, ...]:
         """The ranks, in order."""
         return tuple(process for process in self.processes if process.role is Role.RANK)
 
-    def on_node(self, name: str) -> tuple[PlannedProcess, ...]:
-        """The processes of one node."""
-        return tuple(process for process in self.processes if process.node == name)
+    @property
+    def node(self) -> PlannedNode:
+        """The node of a part that `for_node` made."""
+        return self.nodes[0]
+
+    @property
+    def has_all_ranks(self) -> bool:
+        """Whether a part has all ranks of the run."""
+        return len(self.ranks) == self.world_size
+
+    def for_node(self, name: str) -> Plan:
+        """The part of one node, with the run directory as that node names it."""
+        node = next(node for node in self.nodes if node.name == name)
+        return replace(
+            self,
+            run_directory=node.run_directory,
+            stop_file=str(RunPaths(Path(node.run_directory)).stop),
+            nodes=(node,),
+            files=tuple(file for file in self.files if file.node == name),
+            processes=tuple(process for process in self.processes if process.node == name),
+        )
 
     def to_json(self) -> str:
         """All of the plan; :func:`plan_from_json` reads it back without loss."""
         return json.dumps(to_plain(self), indent=2, ensure_ascii=False)
+
+
+def with_setup(setup: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The one place where a shell is needed: set_env.sh files can only be sourced."""
+    if not setup:
+        return argv
+    return ("/bin/bash", "-c", "\n".join([*setup, 'exec "$@"']), "setup", *argv)
 
 
 def plan_from_json(text: str | bytes) -> Plan:

@@ -80,7 +80,7 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
         roots = {str(run_paths(context, node).root) for node in profile.nodes}
         if len(roots) > 1:
             raise PlanError(
-                f"mpirun's ranks look for their orders in one folder, and these differ:"
+                f"mpirun's ranks look for their agent in one folder, and these differ:"
                 f" {sorted(roots)}",
                 "give all nodes the same `runs_directory` in the profile",
             )
@@ -104,7 +104,6 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
         ),
         environment=node_environment(profile, first),
         log=str(attempt.mpirun_log),
-        python=python,
         working_directory=first.working_directory,
         setup=first.setup,
     )

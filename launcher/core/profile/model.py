@@ -156,6 +156,10 @@ class Logs(_Frozen):
 
     limit_mb: Annotated[int, Field(ge=1)] = 10_240
 
+    @property
+    def limit_bytes(self) -> int:
+        return self.limit_mb * 1_000_000
+
 
 class Profile(_Frozen):
     """A whole cluster profile. Made by :func:`launcher.core.profile.load.load_profile`."""

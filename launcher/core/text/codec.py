@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel, ValidationError
+
 T = TypeVar("T")
 
 
@@ -22,6 +24,8 @@ def to_plain(value: Any) -> Any:
         return {
             field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (tuple, list)):
@@ -71,6 +75,8 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         return _convert_mapping(get_args(hint), value, place)
     if dataclasses.is_dataclass(hint):
         return from_plain(hint, value, place)  # type: ignore[arg-type]
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return _convert_model(hint, value, place)
     if isinstance(hint, type) and issubclass(hint, Enum):
         try:
             return hint(value)
@@ -78,6 +84,19 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
             known = ", ".join(str(member.value) for member in hint)
             raise Mismatch(f"{place}: expected one of {known}") from None
     return _convert_scalar(hint, value, place)
+
+
+def _convert_model(hint: type[BaseModel], value: Any, place: str) -> BaseModel:
+    if not isinstance(value, dict):
+        raise Mismatch(f"{place}: expected an object")
+    known = {key: item for key, item in value.items() if key in hint.model_fields}
+    try:
+        return hint.model_validate(known, strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise Mismatch(
+            f"{'.'.join(map(str, (place, *problem['loc'])))}: {problem['msg']}"
+        ) from None
 
 
 def _convert_scalar(hint: Any, value: Any, place: str) -> Any:

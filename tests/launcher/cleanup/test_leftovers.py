@@ -10,6 +10,7 @@ import subprocess
 import psutil
 
 from launcher import client
+from launcher.cleanup import leftovers
 
 
 def test_clean_ends_what_nobody_watches(lab):
@@ -32,3 +33,25 @@ def test_clean_ends_what_nobody_watches(lab):
     assert psutil.pid_exists(rank)
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
+
+
+def test_a_process_whose_token_is_watched_is_no_leftover(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path))
+    token = f"watched-{os.getpid()}/001"
+
+    def sleeper(**variables):
+        environment = {**os.environ, **variables}
+        return subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+
+    def found():
+        return [item.pid for item in leftovers.find_all((), only_these=False) if item.pid]
+
+    with sleeper(EFFNET_TOKEN=token) as process:
+        # Another command line than that of an agent: only its environment says what it is.
+        with sleeper(EFFNET_WATCHES=token) as watcher:
+            assert process.pid not in found()
+            watcher.kill()
+        with sleeper(EFFNET_WATCHES=token.replace("/001", "/002")) as other:
+            assert process.pid in found()
+            other.kill()
+        process.kill()

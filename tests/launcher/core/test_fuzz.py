@@ -205,9 +205,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=40, deadline=None)
 @given(_JSON)
-def test_orders_of_any_shape(data: Any) -> None:
+def test_parts_of_any_shape(data: Any) -> None:
     """What a node agent is told comes through this."""
-    from launcher.core.plan.orders import NodeOrder
-
     with pytest.raises(Mismatch):
-        from_plain(NodeOrder, data)
+        from_plain(Plan, data)

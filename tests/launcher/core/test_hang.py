@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from launcher.core.diagnosis.hang import (
-    HangLimits,
     RankSight,
     limit_s,
     silent_ranks,
@@ -16,7 +15,7 @@ from launcher.core.run.heartbeat import Heartbeat, Phase
 from launcher.core.run.metrics import pack, unpack
 from launcher.core.run.report import StepReport
 
-LIMITS = HangLimits.of(Limits())
+LIMITS = Limits()
 
 
 def sight(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +23,7 @@ from launcher.core.plan.ranktable import rank_table
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Device, DeviceTarget, Node, Profile, StartMethod
 from launcher.core.profile.placement import place, place_nodes
+from launcher.core.text.codec import from_plain
 from launcher.errors import LaunchError, PlanError, RankTableError
 from launcher.reading.profiles import find_profile
 
@@ -137,6 +141,38 @@ def test_cluster_sets_what_msrun_sets() -> None:
     assert plan_from_json(plan.to_json()) == plan
 
 
+def test_the_plan_of_an_earlier_version_is_read() -> None:
+    """It had fields that no longer exist, and no limits."""
+    plan = make_plan(find_profile("local-cpu"), CONTEXT)
+    old = json.loads(plan.to_json())
+    del old["limits"], old["log_limit_bytes"]
+    for process in old["processes"]:
+        process |= {"python": "/py", "metrics": "/m", "device_samples": "/d"}
+    assert plan_from_json(json.dumps(old)) == dataclasses.replace(plan, log_limit_bytes=0)
+
+
+def test_a_plan_has_the_limits_of_its_profile() -> None:
+    text = """
+        name = "a"
+        device_target = "CPU"
+        start_method = "cluster"
+        nodes = [{ address = "127.0.0.1", slots = 2 }]
+        limits = { term_s = 3, spread_s = 0.5 }
+        logs = { limit_mb = 7 }
+    """
+    plan = plan_from_json(make_plan(load_profile(text, "a.toml"), CONTEXT).to_json())
+    limits = plan.for_node("127.0.0.1").limits
+    assert (limits.term_s, limits.spread_s, limits.kill_s) == (3.0, 0.5, 5.0)
+    assert plan.log_limit_bytes == 7_000_000
+    newer = json.loads(plan.to_json())
+    newer["limits"]["of_the_next_version_s"] = 1
+    assert plan_from_json(json.dumps(newer)) == plan
+    for damaged in (0, "9", True, None, float("nan"), 10**400):
+        newer["limits"]["term_s"] = damaged
+        with pytest.raises(PlanError, match=r"limits\.term_s"):
+            plan_from_json(json.dumps(newer))
+
+
 def test_config_toml_holds_the_trainer_table() -> None:
     import importlib
     import sys
@@ -170,7 +206,12 @@ def test_remote_nodes_get_their_own_paths_and_files() -> None:
     profile = find_profile("cpu-2-nodes-ssh")
     facts = {"beta": NodeFacts(run_directory="/home/x/r", python="/opt/py")}
     plan = make_plan(profile, RunContext("r", "/runs/r", facts=facts, master_port=5000))
-    beta = plan.on_node("beta")
+    part = plan.for_node("beta")
+    assert (part.run_directory, part.stop_file) == ("/home/x/r", "/home/x/r/stop")
+    assert (part.node.name, part.token, part.has_all_ranks) == ("beta", "r/001", False)
+    assert {file.node for file in part.files} == {"beta"}
+    assert from_plain(Plan, json.loads(part.to_json())) == part
+    beta = part.processes
     assert {process.rank for process in beta} == {2, 3}
     assert all(process.argv[0] == "/opt/py" for process in beta)
     assert beta[0].log == "/home/x/r/attempts/001/ranks/0002/log.txt"

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from launcher.process import ownership
+from launcher.process import ownership, spawn
 
 
 def test_a_reused_pid_is_never_signalled():
@@ -32,3 +32,20 @@ def test_a_token_is_matched_whole_or_by_its_run():
             found = {process.pid for process in ownership.owned(ownership.Claim(token))}
             assert (child.pid in found) is is_ours, token
         child.kill()
+
+
+def test_children_do_not_inherit_what_their_parent_watches(monkeypatch):
+    monkeypatch.setenv("EFFNET_WATCHES", "run-1/002")
+    monkeypatch.setenv("EFFNET_TOKEN", "run-0/001")
+    assert not {"EFFNET_WATCHES", "EFFNET_TOKEN"} & spawn.base_environment().keys()
+
+
+def test_what_is_started_to_watch_says_so_in_its_environment(tmp_path):
+    with (tmp_path / "log").open("w") as log:
+        pid = spawn.detached(["/bin/sleep", "60"], log.fileno(), watches="run-1/002")
+    try:
+        assert ownership.variable_of(pid, "EFFNET_WATCHES") == "run-1/002"
+        assert ownership.variable_of(pid, "EFFNET_TOKEN") is None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

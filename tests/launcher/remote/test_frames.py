@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import RunContext
 from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
+from launcher.reading.profiles import find_profile
 from launcher.remote import frames
 from launcher.remote.frames import FrameReader
 from launcher.remote.sync import FileCopy, FileSource
@@ -135,7 +137,7 @@ def test_a_copy_is_equal_and_continues_where_it_ended(tmp_path):
 
 
 def wire(tmp_path, data):
-    order = NodeOrder("run", 1, "b", "token", str(tmp_path), "python", (), "stop")
+    plan = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("run", str(tmp_path)))
     ours, theirs = socket.socketpair()
     stream = Pieces(b"mark\n" + data)
 
@@ -145,7 +147,7 @@ def wire(tmp_path, data):
         def close(self):
             pass
 
-    transport = SshTransport(Client(), order, tmp_path)
+    transport = SshTransport(Client(), plan.for_node("beta"), tmp_path)
     return _Wire(transport, stream, FrameReader("b", stream, "mark"), theirs), ours, stream
 
 

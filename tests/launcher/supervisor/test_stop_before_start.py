@@ -6,8 +6,10 @@ import selectors
 import socket
 
 from launcher.core.messages import Hello, Start, Stop
-from launcher.core.plan.orders import NodeOrder
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import RunContext
 from launcher.ipc.channel import Channel
+from launcher.reading.profiles import find_profile
 from launcher.supervisor.agent_links import AgentLink, AgentLinks
 
 
@@ -28,9 +30,9 @@ class _Stopping:
 
 def test_a_stop_before_the_start_is_sent_again_after_it():
     node, owner = _Node(), _Stopping()
-    order = NodeOrder("r", 1, "node-a", "r/001", "/runs/r", "", (), "/runs/r/stop")
+    plan = make_plan(find_profile("local-cpu"), RunContext("r", "/runs/r"))
     with selectors.DefaultSelector() as selector:
-        owner.links = AgentLinks((AgentLink(node, order),), selector, owner)
+        owner.links = AgentLinks((AgentLink(node, plan),), selector, owner)
         owner.links.launch()
         kinds = [type(message) for message in node.agent.receive()]
         owner.links.release(owner.links["node-a"])

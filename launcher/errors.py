@@ -73,6 +73,10 @@ class BusyError(LaunchError):
     """The run, the device or the port belongs to somebody else right now."""
 
 
+class NoAgentError(LaunchError):
+    """The agent of an attempt is dead."""
+
+
 class NodeError(LaunchError):
     """A node that can't be reached, or that refused."""
 

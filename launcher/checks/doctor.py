@@ -15,11 +15,13 @@ from launcher.core.checks.toolkit_facts import CUDA_FIX
 from launcher.core.checks.toolkit_rules import doctor_rows
 from launcher.core.profile.model import DeviceTarget, Node, Profile
 from launcher.errors import NodeError, UsageError
+from launcher.ipc.operations import CheckBackend, PrepareCuda
 from launcher.machine.toolkit import target_of_machine
 from launcher.remote import ssh
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.node_client import NodePool
 
+PREPARE_LIMIT_S = 3600.0
 HERE = Node(address="127.0.0.1", name="this-machine", slots=1)
 
 
@@ -87,7 +89,7 @@ def _target(name: str) -> str:
 def _look(probe: NodeProbe) -> tuple[Row, ...]:
     label = probe.node.label
     try:
-        return doctor_rows(label, probe.backend())
+        return doctor_rows(label, probe.ask(CheckBackend(probe.question)))
     except NodeError as error:
         return (Row("node", label, RowState.FAILED, error.message, error.hint),)
 
@@ -97,7 +99,7 @@ def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
     label = probe.node.label
     told(f"{label}: installing CUDA 11.8's libraries; this takes minutes")
     try:
-        script = probe.prepare_cuda()
+        script = probe.ask(PrepareCuda(), PREPARE_LIMIT_S)
     except NodeError as error:
         told(error.summary)
         return _look(probe)

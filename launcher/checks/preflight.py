@@ -22,6 +22,7 @@ from launcher.core.checks.toolkit_rules import toolkit_rows
 from launcher.core.profile.model import Node, Profile
 from launcher.core.text.numbers import whole_number
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
+from launcher.ipc import operations as op
 from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
 from launcher.reading.folders import runs_directory
@@ -106,7 +107,7 @@ class Preflight:
     def _mend(self, probe: NodeProbe, fix: str) -> str:
         kind, _, rest = fix.partition(" ")
         if kind == "folder":
-            return f"made {probe.query('folder', path=rest)}"
+            return f"made {probe.ask(op.MakeFolder(rest))}"
         return install.install_wheel(probe.node, probe.client)
 
     def _tell(self, row: Row) -> None:
@@ -144,7 +145,7 @@ class Preflight:
     def _machine(self, index: int, probe: NodeProbe) -> bool:
         before_s = time.time()
         try:
-            machine = probe.machine()
+            machine = probe.ask(op.CheckMachine(probe.question))
         except NodeError as error:
             self._tell(unanswered_row(probe.node, error))
             return False
@@ -171,7 +172,7 @@ class Preflight:
 
     def _devices(self, index: int, probe: NodeProbe) -> None:
         try:
-            found = probe.devices()
+            found = probe.ask(op.CheckDevices(probe.question))
         except NodeError as error:
             self._tell(Row("devices", probe.node.label, RowState.FAILED, error.message, error.hint))
             return
@@ -181,7 +182,7 @@ class Preflight:
     def _toolkit(self, probe: NodeProbe) -> None:
         label = probe.node.label
         try:
-            backend = probe.backend()
+            backend = probe.ask(op.CheckBackend(probe.question))
         except NodeError as error:
             self._tell(Row("toolkit", label, RowState.FAILED, error.message, error.hint))
             return
@@ -200,7 +201,9 @@ class Preflight:
         keys = "".join(key_line(node, self._clients[node.label]) for node in known)
         config = "\n".join(host_block(node, KNOWN_HOSTS) for node in known)
         try:
-            peers += probe.peers(config, keys, [(node.label, node.address) for node in known])
+            wanted = tuple((node.label, node.address) for node in known)
+            answers = probe.ask(op.CheckPeers(probe.question, config, keys, wanted))
+            peers += answers
         except NodeError as error:
             self._tell(Row("mpi-ssh", probe.node.label, RowState.FAILED, error.message, error.hint))
             return

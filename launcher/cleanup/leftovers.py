@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.agent import shared_memory_watch
@@ -19,37 +19,15 @@ from launcher.core.messages import Leave
 from launcher.ipc import socket_folder
 from launcher.ipc.channel import connect
 from launcher.ipc.endpoint import EndpointAddress, read_address
+from launcher.ipc.operations import KnownRun, Leftover
 from launcher.process import file_lock, ownership, shared_memory
 from launcher.process.ownership import Claim
-from launcher.process.shared_memory import Segment
 from launcher.rank import TOKEN
 from launcher.reading.folders import runs_directory
 from launcher.store.run_lock import is_supervised
 
 TERM_S, KILL_S = 3.0, 5.0
 LEAVE_S = 20.0
-
-
-@dataclass(frozen=True)
-class KnownRun:
-    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
-
-    run: str
-    root: str
-    is_over: bool
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
-
-    kind: str
-    what: str
-    run: str = ""
-    pid: int = 0
-    start_ticks: int = 0
-    token: str = ""
-    segment: Segment | None = None
 
 
 def find_all(runs: Collection[KnownRun], *, only_these: bool) -> tuple[Leftover, ...]:

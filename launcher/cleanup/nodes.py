@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from launcher.cleanup import leftovers
-from launcher.cleanup.leftovers import KnownRun, Leftover
 from launcher.core.profile.model import Node
-from launcher.core.text.codec import from_plain, to_plain
 from launcher.errors import LaunchError, NodeError, UsageError
+from launcher.ipc import operations as op
 from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
 from launcher.remote import ssh
@@ -37,7 +36,7 @@ class Place:
 class Found:
     """What a machine has, or why it could not be asked."""
 
-    strays: tuple[Leftover, ...] = ()
+    strays: tuple[op.Leftover, ...] = ()
     trouble: str = ""
 
 
@@ -60,7 +59,7 @@ def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Fo
         names = ", ".join(sorted(known)) or "none"
         raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
     found = {HERE: Found(leftovers.find_all(_here(), only_these=False))} if not only else {}
-    return found if here_only else {**found, **_of_nodes(only, "leftovers", {})}
+    return found if here_only else {**found, **_of_nodes(only, {})}
 
 
 def end(found: Mapping[str, Found], only: Collection[str] = ()) -> dict[str, Found]:
@@ -69,31 +68,32 @@ def end(found: Mapping[str, Found], only: Collection[str] = ()) -> dict[str, Fou
     if HERE in found:
         left[HERE] = Found(leftovers.end_all(found[HERE].strays))
     wanted = {label: item.strays for label, item in found.items() if label and item.strays}
-    return {**left, **_of_nodes(only, "end_leftovers", wanted)} if wanted else left
+    return {**left, **_of_nodes(only, wanted)} if wanted else left
 
 
 def _of_nodes(
-    only: Collection[str], operation: str, wanted: Mapping[str, tuple[Leftover, ...]]
+    only: Collection[str], wanted: Mapping[str, tuple[op.Leftover, ...]]
 ) -> dict[str, Found]:
+    """Ends what is `wanted`; without that only finds what is there."""
     asked = [p for p in places(only).values() if not wanted or p.node.label in wanted]
     if not asked:
         return {}
     with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(asked))) as pool:
-        answers = pool.map(lambda p: _ask(p, operation, wanted.get(p.node.label, ())), asked)
+        answers = pool.map(lambda p: _ask(p, wanted.get(p.node.label, ())), asked)
         return dict(zip((place.node.label for place in asked), answers, strict=True))
 
 
-def _ask(place: Place, operation: str, strays: tuple[Leftover, ...]) -> Found:
+def _ask(place: Place, strays: tuple[op.Leftover, ...]) -> Found:
     with NodePool() as nodes:
         client = nodes.client(place.node)
         try:
-            runs = [
-                KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
+            runs = tuple(
+                op.KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
                 for name, run in place.runs.items()
-            ]
-            fields = {"runs": to_plain(runs), "strays": to_plain(strays)}
-            reply = client.raise_for_reply(client.call(operation, **fields))
-            return Found(tuple(from_plain(Leftover, item) for item in reply["strays"]))
+            )
+            if strays:
+                return Found(client.call(op.EndLeftovers(runs, strays)))
+            return Found(client.call(op.FindLeftovers(runs)))
         except NodeError as error:
             return Found(trouble=str(error))
 
@@ -108,8 +108,8 @@ def _ours() -> list[StoredRun]:
     return found
 
 
-def _here() -> list[KnownRun]:
+def _here() -> list[op.KnownRun]:
     return [
-        KnownRun(run.info.id, str(run.paths.root), read_state(run.paths.root).status.is_over)
+        op.KnownRun(run.info.id, str(run.paths.root), read_state(run.paths.root).status.is_over)
         for run in _ours()
     ]

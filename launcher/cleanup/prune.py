@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from launcher.errors import BusyError, LaunchError, NodeError
+from launcher.ipc.operations import RemoveRun
 from launcher.process import ownership
 from launcher.remote import run_folders
 from launcher.remote.node_client import NodePool
@@ -62,7 +63,7 @@ def _remove_on_nodes(root: Path) -> None:
                 continue
             client = nodes.client(node)
             try:
-                client.raise_for_reply(client.call("run_remove", root=folder, run=run.info.id))
+                client.call(RemoveRun(folder, run.info.id))
             except NodeError as error:
                 hint = "prune --here removes what is on this machine, and leaves the nodes alone."
                 raise NodeError(error.node, error.message, hint) from error

@@ -1,1 +1,1 @@
-"""JSON messages over Unix sockets, and where those sockets are."""
+"""JSON messages over Unix sockets, where those sockets are, and the operations of a node."""

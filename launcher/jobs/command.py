@@ -15,6 +15,7 @@ from launcher.core.plan.model import with_setup
 from launcher.core.profile.model import DeviceTarget, Node
 from launcher.core.run.requests import KINDS, JobRequest
 from launcher.errors import BusyError, CheckpointError, UsageError
+from launcher.ipc.operations import GetFacts
 from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy, run_folders
@@ -69,8 +70,7 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
             yield Site(node, LocalFiles(), str(run.paths.root), cpus, nodes)
             return
         client = nodes.client(node)
-        facts = client.raise_for_reply(client.call("facts"))
-        cpus = max(1, len(facts.get("cpus", ())))
+        cpus = max(1, len(client.call(GetFacts()).cpus))
         root = run_folders.root_on(run, client)
         yield Site(node, NodeFiles(client), root, cpus, nodes, client)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.run.paths import JobPaths, RunPaths
-from launcher.core.text.codec import to_plain
 from launcher.errors import LaunchError, NodeError
+from launcher.ipc import operations as op
 from launcher.process.log import log_line
 from launcher.remote import file_copy
 from launcher.remote.file_copy import LocalFiles, NodeFiles
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
 from launcher.store import run as run_files
 from launcher.store.job import Job
@@ -44,13 +44,13 @@ def run(paths: RunPaths, job: Job) -> int | None:
         follower.ping()
         if asked and not is_told:
             with contextlib.suppress(NodeError):
-                client.raise_for_reply(client.call("job_stop", folder=job.folder))
+                client.call(op.StopJob(job.folder))
                 is_told = True
     try:
         if follower.exit_code == 0 and job.export_to:
             _fetch_exported(NodeFiles(client), job)
         if follower.is_over:
-            client.call("job_clear", folder=job.folder)
+            client.call(op.ClearJob(job.folder))
     except LaunchError as error:
         _last_word(paths.job(job.id), str(error))
         return follower.exit_code or 1
@@ -63,7 +63,7 @@ def stop(paths: RunPaths, job: Job) -> None:
     """Ends it there when nobody follows it any more; a node that is away ends it by itself."""
     with contextlib.suppress(LaunchError):
         client = _client(paths, job)
-        client.call("job_stop", folder=job.folder)
+        client.call(op.StopJob(job.folder))
         client.close()
 
 
@@ -114,25 +114,22 @@ class _Follower:
                 stream.write(b"\n")
 
     def _ask_start(self) -> None:
-        reply = self._client.call("job_start", folder=self._job.folder, job=to_plain(self._job))
-        if not reply.get("ok"):
-            raise LaunchError(f"{self._client.label}: {reply.get('error', 'it refused')}")
+        try:
+            self._client.call(op.StartJob(self._job.folder, self._job))
+        except RefusedError as error:
+            raise LaunchError(error.summary) from error
         self._is_started = True
 
     def _follow(self) -> None:
-        with self._copy.request() as copy:
-            stream, frames = self._client.open_stream(
-                "job_follow", SILENT_S, folder=self._job.folder, copy=copy
-            )
-            self._stream, self._heard = stream, time.monotonic()
+        with (
+            self._copy.request() as copy,
+            self._client.open(op.FollowJob(self._job.folder, copy), SILENT_S) as call,
+        ):
+            self._stream, self._heard = call.stream, time.monotonic()
             try:
-                reply = self._client.reply(stream, frames, self._copy.write_chunk)
+                self.exit_code = call.reply(self._copy.write_chunk)
             finally:
                 self._stream = None
-                stream.close()
-        self._client.raise_for_reply(reply)
-        code = reply.get("exit_code")
-        self.exit_code = code if isinstance(code, int) else None
         self.is_over = True
 
 

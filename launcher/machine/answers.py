@@ -1,40 +1,31 @@
-"""A node's answers, by topic: the same code in this process and behind `node_side` on a node."""
+"""A node's facts for checks: the same code in this process and behind `launcher.node`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from launcher.core.checks.facts import Peer, Question
-from launcher.core.text.codec import Mismatch, from_plain, to_plain
-from launcher.errors import LaunchError
-from launcher.ipc.channel import Message
+from launcher.ipc import operations as op
 from launcher.machine import cuda_setup, devices, facts, peers, toolkit
-from launcher.machine import facts as mending
+
+R = TypeVar("R")
 
 
-def answer(request: Message) -> Any:
-    """What `node_side` replies to a request of operation `preflight`. Raises `LaunchError`."""
-    topic = TOPICS.get(str(request.get("topic")))
-    try:
-        if topic is None:
-            raise Mismatch(f"no topic {request.get('topic')!r}")
-        return to_plain(topic(from_plain(Question, request.get("question", {})), request))
-    except (Mismatch, KeyError) as error:
-        text = f"this version of effnet-tui does not understand the question: {error}"
-        raise LaunchError(text, "Install the same version everywhere.") from error
+def answer(request: op.Operation[R]) -> R:
+    """Raises `LaunchError`, `OSError`."""
+    reply: R = HANDLERS[type(request)](request)
+    return reply
 
 
-def _peers(question: Question, request: Message) -> tuple[Peer, ...]:
-    nodes = [(str(name), str(address)) for name, address in request["nodes"]]
-    return peers.peers(question, str(request["config"]), str(request["known_hosts"]), nodes)
+def _peers(request: op.CheckPeers) -> Any:
+    return peers.peers(request.question, request.config, request.known_hosts, request.nodes)
 
 
-TOPICS: Mapping[str, Callable[[Question, Message], Any]] = {
-    "machine": lambda question, request: facts.machine(question),
-    "devices": lambda question, request: devices.devices(question),
-    "peers": _peers,
-    "backend": lambda question, request: toolkit.look(question),
-    "cuda": lambda question, request: cuda_setup.prepare(),
-    "folder": lambda question, request: mending.make_folder(str(request["path"])),
+HANDLERS: Final[Mapping[type[op.Operation[Any]], Callable[[Any], Any]]] = {
+    op.CheckMachine: lambda request: facts.machine(request.question),
+    op.CheckDevices: lambda request: devices.devices(request.question),
+    op.CheckPeers: _peers,
+    op.CheckBackend: lambda request: toolkit.look(request.question),
+    op.PrepareCuda: lambda request: cuda_setup.prepare(),
+    op.MakeFolder: lambda request: facts.make_folder(request.path),
 }

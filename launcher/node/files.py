@@ -1,4 +1,4 @@
-"""Whole files of a node: what `launcher.node` does for `launcher.remote.file_copy`."""
+"""Whole files and checkpoints of a node."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.ipc.channel import Message
+from launcher.core.run.checkpoints import CheckpointFacts
+from launcher.ipc import operations as op
 from launcher.node import stdio
-from launcher.store import atomic
+from launcher.store import atomic, checkpoints
 from launcher.store.atomic import Content
 
 
-def digest(request: Message) -> int:
-    """Length and sha256 of a file; nulls when there is none."""
-    content = atomic.content_of(Path(str(request["path"])))
-    stdio.reply(
-        ok=True,
-        bytes=None if content is None else content.size_bytes,
-        sha256=None if content is None else content.sha256,
-    )
-    return 0
+def find_checkpoints(request: op.FindCheckpoints) -> tuple[CheckpointFacts, ...]:
+    return checkpoints.find(Path(request.path))
 
 
-def read_file(request: Message) -> int:
+def read_checkpoint(request: op.ReadCheckpoint) -> CheckpointFacts:
+    return checkpoints.facts_of(Path(request.path))
+
+
+def digest_checkpoint(request: op.DigestCheckpoint) -> str | None:
+    return checkpoints.sha256_of(Path(request.path))
+
+
+def digest(request: op.DigestFile) -> Content | None:
+    return atomic.content_of(Path(request.path))
+
+
+def read(request: op.ReadFile) -> None:
     """All of a file, as messages in the order of its bytes."""
-    for block in atomic.blocks_of(Path(str(request["path"]))):
+    for block in atomic.blocks_of(Path(request.path)):
         stdio.say({"type": "file", "data": block})
-    stdio.reply(ok=True)
-    return 0
 
 
-def write_file(request: Message) -> int:
-    """A file whose bytes follow the request on stdin; it is there when the reply says so."""
-    content = Content(int(request["bytes"]), str(request["sha256"]))
-    atomic.write_whole(Path(str(request["path"])), content, _stdin(content.size_bytes))
-    stdio.reply(ok=True)
-    return 0
+def write(request: op.WriteFile) -> None:
+    """The file is there when the reply says so."""
+    content = request.content
+    atomic.write_whole(Path(request.path), content, _stdin(content.size_bytes))
 
 
-def list_files(request: Message) -> int:
+def names(request: op.ListFiles) -> tuple[str, ...]:
     """Names of the plain files of a folder."""
-    folder = Path(str(request["path"]))
-    names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-    stdio.reply(ok=True, names=sorted(names))
-    return 0
+    folder = Path(request.path)
+    found = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return tuple(sorted(found))
 
 
 def _stdin(size_bytes: int) -> Iterator[bytes]:

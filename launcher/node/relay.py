@@ -6,14 +6,16 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 from launcher.agent.client import LocalTransport
-from launcher.core.run.paths import endpoint_file, node_journal
+from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.core.text.records import MAX_FRAME_BYTES, encode
-from launcher.errors import LaunchError
-from launcher.ipc.channel import Message
+from launcher.errors import LaunchError, NoAgentError
+from launcher.ipc import operations as op
 from launcher.ipc.endpoint import read_address
 from launcher.node.stdio import reply, say, write
 from launcher.remote.sync import FileSource
@@ -27,14 +29,13 @@ COPY_EVERY_S = 0.2
 class _Attempt:
     """The node's part of one attempt, as a request names it."""
 
-    def __init__(self, request: Message) -> None:
-        self.root = Path(str(request["root"]))
-        self.folder = self.root / "attempts" / f"{int(request['attempt']):03d}"
-        self.journal = node_journal(self.folder, str(request["node"]))
-        self.transport = LocalTransport(
-            str(request["node"]), self.root, int(request["attempt"]), str(request["token"])
-        )
-        self.source = FileSource.of_request(self.folder, request["copy"])
+    def __init__(self, request: op.Launch | op.Connect | op.Salvage | op.Sweep) -> None:
+        there = request.attempt
+        self.root = Path(there.root)
+        folder = RunPaths(self.root).attempt(there.attempt).root
+        self.journal = node_journal(folder, there.node)
+        self.transport = LocalTransport(there.node, self.root, there.attempt, there.token)
+        self.source = FileSource.of_request(folder, request.copy)
 
     def send_new(self) -> bool:
         """Sends one round of what its processes wrote. -> whether there was anything."""
@@ -47,35 +48,50 @@ class _Attempt:
             pass
 
 
-def _launch(request: Message) -> int:
+def launch(request: op.Launch) -> NoReturn:
     attempt = _Attempt(request)
     (attempt.root / "checkpoint").mkdir(parents=True, exist_ok=True)
     (attempt.root / "stop").unlink(missing_ok=True)
-    for path, content, mode in request.get("files", ()):
+    for path, content, mode in request.files:
         write_file(Path(path), content, mode)
     attempt.transport.launch().close()
-    return _relay(attempt)
+    _relay(attempt)
 
 
-def _connect(request: Message) -> int:
-    return _relay(_Attempt(request))
+def connect(request: op.Connect) -> NoReturn:
+    _relay(_Attempt(request))
 
 
-def _relay(attempt: _Attempt) -> int:
-    """Between stdin, the agent and stdout, until any of them ends."""
+def salvage(request: op.Salvage) -> list[dict[str, Any]]:
+    """After an agent that died: the rest of its ranks' logs, and events of rank 0."""
+    attempt = _Attempt(request)
+    events = attempt.transport.salvage(request.ranks)
+    attempt.drain()
+    return [encode(event) for event in events]
+
+
+def sweep(request: op.Sweep) -> tuple[int, ...]:
+    return _Attempt(request).transport.sweep()
+
+
+def _relay(attempt: _Attempt) -> NoReturn:
+    """Between stdin, the agent and stdout, until any of them ends. Then this process exits.
+
+    Raises `NoAgentError` when the agent is dead, `LaunchError` when it does not answer.
+    """
     address = read_address(endpoint_file(attempt.journal))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if address is None:
-            raise FileNotFoundError("no agent says where it is")
+            raise FileNotFoundError("it has no address file")
         sock.connect(address.socket)
     except OSError as error:
         attempt.drain()
-        alive = address is not None and address.is_alive
-        reply(ok=False, error=f"no agent answers: {error}", is_agent_alive=alive)
-        return 1
-    reply(ok=True)
-    return _Relay(attempt, sock).run()
+        is_alive = address is not None and address.is_alive
+        raise (LaunchError if is_alive else NoAgentError)(f"no agent answers: {error}") from error
+    reply(None)
+    _Relay(attempt, sock).run()
+    sys.exit()
 
 
 class _Relay:
@@ -84,7 +100,7 @@ class _Relay:
         self._sock = sock
         self._rest = b""
 
-    def run(self) -> int:
+    def run(self) -> None:
         # The default action ends this process, even one that is stuck in a write.
         signal.alarm(QUIET_LIMIT_S)
         copy_at = 0.0
@@ -95,7 +111,7 @@ class _Relay:
                 if not data:
                     if ready == agent:
                         self._attempt.drain()
-                    return 0
+                    return
                 if ready == 0:
                     signal.alarm(QUIET_LIMIT_S)
                     self._sock.sendall(data)
@@ -114,17 +130,3 @@ class _Relay:
             if b'"kind":"node_ended"' in line:
                 self._attempt.drain()
             write(line + b"\n")
-
-
-def _salvage(request: Message) -> int:
-    """After an agent that died: the rest of its ranks' logs, and events of rank 0."""
-    attempt = _Attempt(request)
-    events = attempt.transport.salvage([int(rank) for rank in request["ranks"]])
-    attempt.drain()
-    reply(ok=True, events=[encode(event) for event in events])
-    return 0
-
-
-def _sweep(request: Message) -> int:
-    reply(ok=True, left=_Attempt(request).transport.sweep())
-    return 0

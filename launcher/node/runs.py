@@ -8,19 +8,23 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.checks.preflight import Preflight
 from launcher.core import messages
+from launcher.core.checks.row import Row
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
-from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
-from launcher.core.text.codec import Mismatch, from_plain, to_plain
-from launcher.core.text.records import UnknownKindError, decode, encode
+from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.requests import ResumeRequest
+from launcher.core.text.codec import to_plain
+from launcher.core.text.records import decode, encode
 from launcher.errors import LaunchError, NodeError
-from launcher.ipc.channel import Message
+from launcher.ipc import operations as op
 from launcher.node import stdio
 from launcher.planning import attempt
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
@@ -36,102 +40,73 @@ REPLACE_S = 5.0
 """Between two looks whether the run's supervisor is there."""
 
 
-def introduce(request: Message) -> int:
-    """Connects to the other nodes, with this user's keys and known hosts."""
-    profile = _profile(request)
-    try:
-        with NodePool() as nodes:
-            attempt.introduce(profile, nodes)
-    except NodeError as error:
-        raise _from_here(error, profile) from error
-    runs = str(request.get("runs_directory") or "")
-    stdio.reply(ok=True, runs=os.path.expanduser(runs) if runs else str(runs_directory()))
-    return 0
+def connect_nodes(request: op.ConnectNodes) -> str:
+    """Connects to the other nodes, with this user's keys and known hosts. -> the runs folder."""
+    profile = _profile(request.profile)
+    with _from_here(profile), NodePool() as nodes:
+        attempt.introduce(profile, nodes)
+    runs = request.runs_directory
+    return os.path.expanduser(runs) if runs else str(runs_directory())
 
 
-def preflight(request: Message) -> int:
+def check_nodes(request: op.CheckNodes) -> tuple[Row, ...]:
     """The rows of a preflight from this machine."""
-    data_path = str(request.get("data_path") or "")
-    settings = tuple((str(key), str(value)) for key, value in request.get("settings", ()))
     with NodePool() as nodes:
-        found = Preflight(_profile(request), nodes, data_path=data_path, settings=settings)
-        stdio.reply(ok=True, rows=to_plain(found.run()))
-    return 0
+        profile, settings = _profile(request.profile), request.settings
+        return Preflight(profile, nodes, data_path=request.data_path, settings=settings).run()
 
 
-def start(request: Message) -> int:
-    os.environ[RUNS_VARIABLE] = str(request["runs"])
-    profile = _profile(request)
-    asked = replace(from_plain(StartRequest, request["request"]), name=str(request["run"]))
-    command = [str(word) for word in request.get("command", ())]
-    try:
-        with NodePool() as nodes:
-            start_run(profile, asked, nodes, command=command)
-    except NodeError as error:
-        raise _from_here(error, profile) from error
-    stdio.reply(ok=True)
-    return 0
+def start(request: op.StartRun) -> None:
+    os.environ[RUNS_VARIABLE] = request.runs
+    profile = _profile(request.profile)
+    asked = replace(request.request, name=request.run)
+    with _from_here(profile), NodePool() as nodes:
+        start_run(profile, asked, nodes, command=list(request.command))
 
 
-def ask(request: Message) -> int:
-    """A request to the run's supervisor; a new one where it died."""
-    run = _run(request)
+def send(request: op.SendToRun) -> dict[str, Any]:
+    """Starts a new supervisor where the run's has died."""
+    run = LocalRun(Path(request.root))
     run.ensure_supervised()
-    try:
-        message = decode(messages.Message, request["request"])
-    except (Mismatch, UnknownKindError) as error:
-        raise LaunchError(f"the request cannot be read: {error}") from error
-    stdio.reply(ok=True, reply=encode(run.request(message)))
-    return 0
+    return encode(run.request(decode(messages.Message, request.message)))
 
 
-def choice(request: Message) -> int:
-    found = _run(request).resume_choice(*_resume(request))
-    stdio.reply(ok=True, choice=to_plain(found))
-    return 0
+def choose_checkpoint(request: op.ChooseCheckpoint) -> ResumeChoice:
+    return LocalRun(Path(request.root)).resume_choice(*_resume(request))
 
 
-def resume(request: Message) -> int:
+def resume(request: op.ResumeRun) -> ResumeChoice:
     with NodePool() as nodes:
-        found = _run(request).resume(*_resume(request), nodes, _progress)
-    stdio.reply(ok=True, choice=to_plain(found))
-    return 0
+        return LocalRun(Path(request.root)).resume(*_resume(request), nodes, _progress)
 
 
-def job(request: Message) -> int:
-    run, asked = _run(request), from_plain(JobRequest, request["request"])
+def start_job(request: op.StartRunJob) -> str:
+    run, asked = LocalRun(Path(request.root)), request.request
     if asked.file_name:
         asked = replace(asked, file_name=str(run.paths.export / asked.file_name))
-    stdio.reply(ok=True, job=run.start_job(asked, _progress))
-    return 0
+    return run.start_job(asked, _progress)
 
 
-def job_stop(request: Message) -> int:
-    _run(request).stop_job(str(request["job"]))
-    stdio.reply(ok=True)
-    return 0
+def stop_job(request: op.StopRunJob) -> None:
+    LocalRun(Path(request.root)).stop_job(request.job)
 
 
-def note(request: Message) -> int:
-    _run(request).set_note(str(request["note"]))
-    stdio.reply(ok=True)
-    return 0
+def set_note(request: op.SetNote) -> None:
+    LocalRun(Path(request.root)).set_note(request.note)
 
 
-def delete(request: Message) -> int:
-    run = _run(request)
+def delete(request: op.DeleteRun) -> None:
+    run = LocalRun(Path(request.root))
     if run.root.is_dir():
         run.delete()
-    stdio.reply(ok=True)
-    return 0
 
 
-def follow(request: Message) -> int:
-    """The run directory as it grows; the reply comes when nothing of it runs any more."""
-    run = _run(request)
+def follow(request: op.FollowRun) -> None:
+    """Sends the run directory as it grows, until nothing of the run is alive."""
+    run = LocalRun(Path(request.root))
     if not run.root.is_dir():
         raise LaunchError(f"there is no {run.root}: the run was removed")
-    source = FileSource(run.root, request["known"])
+    source = FileSource(run.root, request.known)
     listener = stdio.Listener(QUIET_LIMIT_S)
     look_at, is_in_step = 0.0, False
     while True:
@@ -145,19 +120,16 @@ def follow(request: Message) -> int:
         for message in source.read():
             is_idle = False
             stdio.say(message)
-            if not listener.hears():
-                return 0
+            listener.wait()
         took_s = time.monotonic() - began
         if is_idle and is_over:
-            stdio.reply(ok=True)
-            return 0
+            return
         if not is_in_step and not source.is_behind:
             is_in_step = True
             stdio.say({"type": "alive", "is_in_step": True})
         listener.tell_alive(is_in_step=not source.is_behind)
         # Many files take long to look at: never more than a small part of the time.
-        if not listener.hears(max(LOOK_S, 10 * took_s) if is_idle else 0.0):
-            return 0
+        listener.wait(max(LOOK_S, 10 * took_s) if is_idle else 0.0)
 
 
 def _is_living(run: LocalRun) -> bool:
@@ -172,27 +144,27 @@ def _is_living(run: LocalRun) -> bool:
 
 
 def _progress(name: str, done: int, size: int) -> None:
-    stdio.say({"type": "progress", "name": name, "done": done, "size": size})
+    stdio.say({"type": "progress", **to_plain(op.CopyProgress(name, done, size))})
 
 
-def _run(request: Message) -> LocalRun:
-    return LocalRun(Path(str(request["root"])))
+def _profile(text: str) -> Profile:
+    return model.on_first_node(profile_from_json(text))
 
 
-def _profile(request: Message) -> Profile:
-    return model.on_first_node(profile_from_json(str(request["profile"])))
+def _resume(request: op.ChooseCheckpoint | op.ResumeRun) -> tuple[ResumeRequest, Profile | None]:
+    return request.request, _profile(request.profile) if request.profile else None
 
 
-def _resume(request: Message) -> tuple[ResumeRequest, Profile | None]:
-    profile = _profile(request) if request.get("profile") else None
-    return from_plain(ResumeRequest, request["request"]), profile
-
-
-def _from_here(error: NodeError, profile: Profile) -> NodeError:
-    """It was this machine that could not reach them: its keys, its known hosts."""
+@contextlib.contextmanager
+def _from_here(profile: Profile) -> Iterator[None]:
+    """Says of a `NodeError` that it was this machine that could not reach the node."""
     first = profile.nodes[0].label
     hint = (
         f"The supervisor runs on {first}, so {first} must reach the other nodes with its own keys"
+        f" and known hosts: log in from {first} to each of them once."
     )
-    hint += f" and known hosts: log in from {first} to each of them once."
-    return NodeError(error.node, f"from {first}: {error.message}", f"{error.hint} {hint}".strip())
+    try:
+        yield
+    except NodeError as error:
+        text = f"from {first}: {error.message}"
+        raise NodeError(error.node, text, f"{error.hint} {hint}".strip()) from error

@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from typing import Any
 
+from launcher.core.text.codec import to_plain
+from launcher.core.text.records import PROTOCOL_VERSION
 from launcher.ipc.channel import Message
+from launcher.ipc.operations import Refusal
 from launcher.remote import frames
 
 
-def reply(**fields: Any) -> None:
-    """The one answer to a request."""
-    say({"type": "reply", **fields})
+def reply(value: Any) -> None:
+    say({"type": "reply", "ok": True, "value": to_plain(value)})
+
+
+def refuse(refusal: Refusal) -> None:
+    """`protocol` is for clients of other versions."""
+    fields = to_plain(refusal)
+    say({"type": "reply", "ok": False, **fields, "protocol": PROTOCOL_VERSION})
 
 
 def say(*messages: Message) -> None:
@@ -29,7 +38,7 @@ def write(data: bytes) -> None:
 
 
 class Listener:
-    """Who asked says something on stdin every second. When nothing comes for long, this ends.
+    """The client sends something every second. When nothing comes for long, this process ends.
 
     By the default action of SIGALRM: it ends even a process that is stuck in a write.
     """
@@ -40,16 +49,15 @@ class Listener:
         self._alive_at = 0.0
         signal.alarm(quiet_limit_s)
 
-    def hears(self, wait_s: float = 0.0) -> bool:
-        """Waits for a word; the time begins anew with each. -> False when stdin was closed."""
+    def wait(self, wait_s: float = 0.0) -> None:
+        """Until the client sends something, at most `wait_s`. Exits when stdin was closed."""
         if select.select([0], [], [], wait_s)[0]:
             if not os.read(0, 1 << 12):
-                return False
+                sys.exit()
             signal.alarm(self._quiet_limit_s)
-        return True
 
     def tell_alive(self, **fields: Any) -> None:
-        """A word for the other side, which waits for one too; once a second."""
+        """A message for the client, which waits for one too; once a second."""
         if time.monotonic() >= self._alive_at:
             self._alive_at = time.monotonic() + self._alive_s
             say({"type": "alive", **fields})

@@ -15,7 +15,7 @@ from launcher.core.plan.command import run_paths
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import NodeFacts, Plan, RunContext
 from launcher.core.profile.model import Profile, ip_address
-from launcher.ipc.channel import Message
+from launcher.ipc.operations import GetFacts, NodeAnswer
 from launcher.machine import device_ips
 from launcher.remote.mpirun_ssh import needs_ssh_config
 from launcher.remote.node_client import NodeClient, NodePool, call_all
@@ -43,28 +43,23 @@ def facts(
     address = profile.master.address or profile.nodes[0].address
     master = master_node(profile, address)
 
-    def question(client: NodeClient) -> Message:
+    def question(client: NodeClient) -> NodeAnswer:
         node = client.node
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
-        reply = client.call(
-            "facts",
-            runs_directory=node.runs_directory,
-            master=where,
-            devices=device_ips.wanted(profile, node),
-        )
-        return client.raise_for_reply(reply)
+        devices = device_ips.wanted(profile, node)
+        return client.call(GetFacts(node.runs_directory, where, devices))
 
     found = dict(local_facts(profile))
     port = profile.master.port
     for label, reply in call_all(clients, question).items():
-        runs = str(reply.get("runs_directory", "")).rstrip("/")
+        runs = reply.runs_directory.rstrip("/")
         found[label] = NodeFacts(
             run_directory=f"{runs}/{run}" if runs else "",
-            cpus=tuple(map(int, reply.get("cpus", ()))),
-            device_ips={int(d): str(ip) for d, ip in reply.get("device_ips", {}).items()},
+            cpus=reply.cpus,
+            device_ips=dict(reply.device_ips),
         )
-        port = port or int(reply.get("port", 0))
+        port = port or reply.port
     return found, port
 
 

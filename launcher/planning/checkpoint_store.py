@@ -8,7 +8,7 @@ from typing import Protocol
 
 from launcher.core.profile.model import Node, Profile
 from launcher.core.run.checkpoints import CheckpointFacts
-from launcher.core.text.codec import from_plain
+from launcher.ipc import operations as op
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
 from launcher.remote.node_client import NodeClient, NodePool
@@ -64,19 +64,13 @@ class NodeStore:
         self._client = client
 
     def find(self) -> tuple[CheckpointFacts, ...]:
-        reply = self._client.raise_for_reply(self._client.call("checkpoints", folder=self.folder))
-        return tuple(from_plain(CheckpointFacts, item) for item in reply["found"])
+        return self._client.call(op.FindCheckpoints(self.folder))
 
     def facts_of(self, path: str) -> CheckpointFacts:
-        reply = self._client.raise_for_reply(self._client.call("checkpoint", path=path))
-        return from_plain(CheckpointFacts, reply["facts"])
+        return self._client.call(op.ReadCheckpoint(path))
 
     def sha256_of(self, path: str) -> str | None:
-        reply = self._client.raise_for_reply(
-            self._client.call("checkpoint", path=path, verify=True)
-        )
-        digest = reply.get("sha256")
-        return digest if isinstance(digest, str) else None
+        return self._client.call(op.DigestCheckpoint(path))
 
     def path_of(self, name: str) -> str:
         return name if "/" in name else f"{self.folder}/{name}"

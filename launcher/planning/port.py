@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
 
-from launcher.errors import BusyError
+from launcher.errors import BusyError, UsageError
 from launcher.ipc.socket_folder import runtime_folder
 from launcher.process import file_lock
 
@@ -15,16 +16,24 @@ PORTS = range(20000, 32000)
 
 
 class PortClaim:
-    """A free port, kept from our other runs for as long as this object's process lives."""
+    """A free port, kept from our other runs for as long as this object's process lives.
+
+    Raises `BusyError`, and `UsageError` for an address of another machine.
+    """
 
     def __init__(self, address: str) -> None:
         self.port = 0
         folder = runtime_folder()
+        if _bind_error(address, 0) == errno.EADDRNOTAVAIL:
+            raise UsageError(
+                f"the master address {address} is not one of this machine's",
+                "Set master.address to an address of a node.",
+            )
         for port in random.sample(PORTS, 200):
             self._fd = os.open(
                 folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
-            if file_lock.take(self._fd) and _is_free(address, port):
+            if file_lock.take(self._fd) and not _bind_error(address, port):
                 self.port = port
                 return
             os.close(self._fd)
@@ -35,11 +44,12 @@ class PortClaim:
         os.close(self._fd)
 
 
-def _is_free(address: str, port: int) -> bool:
+def _bind_error(address: str, port: int) -> int:
+    """The errno; 0 when the port is free."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         try:
             sock.bind((address, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno or errno.EIO
+    return 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from launcher.core.run.paths import MANIFEST_SUFFIX
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NodeError
+from launcher.ipc import operations as op
 from launcher.remote.node_client import NodeClient
 from launcher.store import atomic
 from launcher.store.atomic import Content
@@ -64,43 +65,30 @@ class NodeFiles:
         self.label = client.label
 
     def content(self, path: str) -> Content | None:
-        reply = self._client.raise_for_reply(self._client.call("digest", path=path))
-        size, sha256 = reply.get("bytes"), reply.get("sha256")
-        return Content(size, sha256) if isinstance(size, int) and isinstance(sha256, str) else None
+        return self._client.call(op.DigestFile(path))
 
     def names(self, folder: str) -> list[str]:
         """The plain files of a folder."""
-        reply = self._client.raise_for_reply(self._client.call("list_files", path=folder))
-        return [str(name) for name in reply.get("names", ()) if os.sep not in str(name)]
+        return [name for name in self._client.call(op.ListFiles(folder)) if os.sep not in name]
 
     def read(self, path: str) -> Iterator[bytes]:
-        stream, frames = self._client.open_stream("read_file", SILENT_S, path=path)
-        try:
-            while (frame := frames.read()) is not None:
-                if isinstance(data := frame.message.get("data"), bytes):
-                    yield data
-                else:
-                    self._client.raise_for_reply(frame.message)
-                    return
-            raise self._client.failed(stream, f"{path}: the connection broke")
-        finally:
-            stream.close()
+        with self._client.open(op.ReadFile(path), SILENT_S) as call:
+            for message in call.messages():
+                if not isinstance(data := message.get("data"), bytes):
+                    raise NodeError(self.label, f"{path}: it sent a damaged file message")
+                yield data
 
     def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None:
-        request = {"path": path, "bytes": content.size_bytes, "sha256": content.sha256}
-        stream, frames = self._client.open_stream("write_file", SILENT_S, **request)
-        try:
+        with self._client.open(op.WriteFile(path, content), SILENT_S) as call:
             try:
                 for block in blocks:
-                    stream.write(block)
+                    call.stream.write(block)
             except OSError as error:
-                # What is wrong there (a full disk, say) is in its reply, when it could say it.
-                stream.end_input()
-                self._client.raise_for_reply(self._client.reply(stream, frames))
-                raise self._client.failed(stream, str(error)) from error
-            self._client.raise_for_reply(self._client.reply(stream, frames))
-        finally:
-            stream.close()
+                # What is wrong there (a full disk, for example) is in its reply.
+                call.stream.end_input()
+                call.reply()
+                raise call.failed(str(error)) from error
+            call.reply()
 
 
 def bring(

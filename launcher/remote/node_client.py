@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from launcher import programs
 from launcher.core.profile.model import Node, Profile
+from launcher.core.text.codec import Mismatch, convert, from_plain
+from launcher.core.text.records import encode
 from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc.channel import Message
+from launcher.ipc.operations import Operation, Refusal
 from launcher.remote import ssh
 from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh import Connection, Stream
+
+R = TypeVar("R")
 
 OnMessage = Callable[[Message], object]
 """Gets `file` and `progress` messages that come before a reply."""
@@ -50,81 +56,117 @@ class NodeClient:
             self._close()
 
     def call(
-        self,
-        operation: str,
-        on_message: OnMessage | None = None,
-        silent_s: float = 60.0,
-        **fields: Any,
-    ) -> Message:
-        """One question. -> the reply, whose `ok` may be false. Raises `NodeError`."""
-        stream, frames = self.open_stream(operation, silent_s, **fields)
+        self, operation: Operation[R], on_message: OnMessage | None = None, silent_s: float = 60.0
+    ) -> R:
+        """One request. -> its reply. Raises `NodeError`; `RefusedError` when the node replied."""
+        with self.open(operation, silent_s) as call:
+            return call.reply(on_message)
+
+    @contextlib.contextmanager
+    def open(self, operation: Operation[R], silent_s: float) -> Iterator[Call[R]]:
+        """Sends a request. A stream on which nothing comes for `silent_s` is at its end."""
+        call = self.start(operation, silent_s)
         try:
-            reply = self.reply(stream, frames, on_message)
+            yield call
         finally:
-            stream.close()
-        return reply
+            call.stream.close()
 
-    def open_stream(
-        self, operation: str, silent_s: float, **fields: Any
-    ) -> tuple[Stream, FrameReader]:
-        """Sends a request. A stream that says nothing for `silent_s` is at its end."""
+    def start(self, operation: Operation[R], silent_s: float) -> Call[R]:
+        """The same; the caller closes the stream."""
         mark = f"effnet-{secrets.token_hex(8)}"
-        stream = self.connection().start(
-            [self.node.python or "python3", "-m", programs.NODE], silent_s
-        )
-        request = {"mark": mark, "op": operation, **fields}
+        argv = [self.node.python or "python3", "-m", programs.NODE]
+        stream = self.connection().start(argv, silent_s)
+        call = Call(self.node, operation, stream, FrameReader(self.label, stream, mark))
         try:
-            stream.write(json.dumps(request).encode() + b"\n")
+            stream.write(request_line(operation, mark))
         except OSError as error:
-            raise self.failed(stream, str(error)) from error
-        return stream, FrameReader(self.label, stream, mark)
-
-    def reply(
-        self, stream: Stream, frames: FrameReader, on_message: OnMessage | None = None
-    ) -> Message:
-        """The reply to a request. Raises `NodeError`."""
-        while (frame := frames.read()) is not None:
-            kind = frame.message.get("type")
-            if kind == "reply":
-                return frame.message
-            if on_message is not None and kind in ("file", "progress"):
-                on_message(frame.message)
-        raise self.failed(stream, "")
-
-    def raise_for_reply(self, reply: Message) -> Message:
-        """The reply. Raises `NodeError` when it says that it went wrong."""
-        if not reply.get("ok"):
-            error, node = str(reply.get("error", "it refused")), str(reply.get("node") or "")
-            error = f"{node}: {error}" if node not in ("", self.label) else error
-            raise NodeError(self.label, error, str(reply.get("hint", "")))
-        return reply
+            raise call.failed(str(error)) from error
+        return call
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def failed(self, stream: Stream, why: str) -> NodeError:
-        """Why a request ended without a reply, as far as can be told."""
-        python = self.node.python or "python3"
-        errors = stream.errors()
-        if missing := missing_module(errors):
-            return NotInstalledError(
-                self.label,
-                f"{python} there has no module {missing}",
-                "Install effnet-tui for it on that node, or name another `python`.",
-                missing,
-            )
-        if "not found" in errors or "No such file" in errors:
-            return NotInstalledError(self.label, f"there is no {python} there", "Set `python`.")
-        last = errors.splitlines()[-1] if errors else why or "it said nothing"
-        return NodeError(self.label, f"{python} -m {programs.NODE} ended: {last}")
+
+class Call(Generic[R]):
+    """A request that was sent to a node."""
+
+    def __init__(
+        self, node: Node, operation: Operation[R], stream: Stream, frames: FrameReader
+    ) -> None:
+        self.stream = stream
+        self.frames = frames
+        self._node = node
+        self._operation = operation
+        self._reply: R
+
+    def messages(self) -> Iterator[Message]:
+        """All that comes before the reply. Raises `NodeError`."""
+        while (frame := self.frames.read()) is not None:
+            if frame.message.get("type") == "reply":
+                self._reply = read_reply(self._node.label, self._operation, frame.message)
+                return
+            yield frame.message
+        raise self.failed("the connection ended before the reply")
+
+    def reply(self, on_message: OnMessage | None = None) -> R:
+        """Raises `NodeError`."""
+        for message in self.messages():
+            if on_message is not None and message.get("type") in ("file", "progress"):
+                on_message(message)
+        return self._reply
+
+    def failed(self, why: str) -> NodeError:
+        """Why a request ended without a reply, as far as stderr shows it."""
+        return no_reply(self._node, self.stream.errors(), why)
 
 
-def missing_module(errors: str) -> str:
-    """The module that Python did not find, by what it said on stderr; empty when it is not that."""
-    found = re.findall(r"No module named '?([\w.]+)", errors)
-    return found[-1] if found else ""
+class RefusedError(NodeError):
+    """The node replied that the operation failed."""
+
+    def __init__(self, node: str, refusal: Refusal) -> None:
+        is_of_other = refusal.node not in ("", node)
+        text = f"{refusal.node}: {refusal.error}" if is_of_other else refusal.error
+        super().__init__(node, text, refusal.hint)
+        self.refusal = refusal
+
+
+def request_line(operation: Operation[Any], mark: str) -> bytes:
+    return json.dumps({"mark": mark, **encode(operation)}).encode() + b"\n"
+
+
+def read_reply(node: str, operation: Operation[R], message: Message) -> R:
+    """Raises `RefusedError`, and `NotInstalledError` for a reply of another version."""
+    try:
+        if message.get("ok"):
+            reply: R = convert(operation.reply_type(), message.get("value"), "reply")
+            return reply
+        refusal = from_plain(Refusal, message)
+    except Mismatch as error:
+        raise NotInstalledError(
+            node,
+            f"this version does not understand its reply to {operation.kind}: {error}",
+            "Install the same version of effnet-tui there.",
+            "launcher",
+        ) from error
+    raise RefusedError(node, refusal)
+
+
+def no_reply(node: Node, errors: str, why: str) -> NodeError:
+    """The error of a `launcher.node` that ended, with `errors` on its stderr."""
+    label, python = node.label, node.python or "python3"
+    if missing := re.findall(r"No module named '?([\w.]+)", errors):
+        return NotInstalledError(
+            label,
+            f"{python} there has no module {missing[-1]}",
+            "Install effnet-tui for it on that node, or name another `python`.",
+            missing[-1],
+        )
+    if "not found" in errors or "No such file" in errors:
+        return NotInstalledError(label, f"there is no {python} there", "Set `python`.")
+    last = errors.splitlines()[-1] if errors else why
+    return NodeError(label, f"{python} -m {programs.NODE} ended: {last}")
 
 
 class NodePool:
@@ -176,8 +218,8 @@ def _in_turn(confirm_host: ConfirmHost) -> ConfirmHost:
 
 
 def call_all(
-    clients: Mapping[str, NodeClient], question: Callable[[NodeClient], Message]
-) -> dict[str, Message]:
+    clients: Mapping[str, NodeClient], question: Callable[[NodeClient], R]
+) -> dict[str, R]:
     """Asks all nodes at once. Raises `NodeError` with what is wrong on each of them."""
     if not clients:
         return {}

@@ -10,6 +10,7 @@ from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Node, Profile
 from launcher.errors import LaunchError
+from launcher.ipc.operations import GetFacts
 from launcher.remote.node_client import NodeClient
 from launcher.store.run import StoredRun
 
@@ -65,6 +66,5 @@ def root_on(run: StoredRun, client: NodeClient) -> str:
     planned = planned_root(run, node)
     if planned:
         return planned
-    reply = client.raise_for_reply(client.call("facts", runs_directory=node.runs_directory))
-    runs = str(reply.get("runs_directory", "")).rstrip("/")
+    runs = client.call(GetFacts(node.runs_directory)).runs_directory.rstrip("/")
     return f"{runs}/{run.info.id}" if runs else str(run.paths.root)

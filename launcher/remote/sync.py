@@ -17,6 +17,7 @@ from launcher.core.plan.model import Plan
 from launcher.core.run.paths import node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Message
+from launcher.ipc.operations import CopyRequest, Known
 from launcher.reading.growing import data_offset
 
 CHUNK_BYTES = 256 << 10
@@ -36,9 +37,6 @@ NOT_COPIED = frozenset(
 )
 """Names in a run directory that belong to one machine."""
 NOT_COPIED_OF_JOBS = frozenset({"checkpoint", "model"})
-
-Known = dict[str, list[int]]
-"""Name -> its length here, and its time of change in ns (0 for files that grow)."""
 
 
 def is_growing(name: str) -> bool:
@@ -82,20 +80,18 @@ def names_of(plan: Plan) -> tuple[str, ...]:
 class FileSource:
     """On the node: reads what is new below `root`. Without `names`, of the whole run directory."""
 
-    def __init__(
-        self, root: Path, known: Mapping[str, list[int]], names: tuple[str, ...] | None = None
-    ) -> None:
+    def __init__(self, root: Path, known: Known, names: tuple[str, ...] | None = None) -> None:
         self._root = root
-        self._known = {name: list(mark) for name, mark in known.items()}
+        self._known = dict(known)
         self._names = names
         self._heartbeats: dict[str, bytes] = {}
         self.is_behind = True
         """Whether the last round left data for the next one."""
 
     @classmethod
-    def of_request(cls, root: Path, request: Message) -> FileSource:
+    def of_request(cls, root: Path, request: CopyRequest) -> FileSource:
         """What `FileCopy.request` asks for; nothing of a folder that both machines share."""
-        known: Known = {} if (root / str(request["witness"])).exists() else request["known"]
+        known: Known = {} if (root / request.witness).exists() else request.known
         return cls(root, known, tuple(known))
 
     def read(self) -> Iterator[Message]:
@@ -120,19 +116,19 @@ class FileSource:
                 os.close(fd)
 
     def _grown(self, fd: int, name: str, end: int | None) -> Iterator[Message]:
-        offset = self._known.get(name, [0, 0])[0]
+        offset = self._known.get(name, (0, 0))[0]
         start = data_offset(fd, offset)
         limit = CHUNK_BYTES if end is None else min(CHUNK_BYTES, max(0, end - start))
         data = os.pread(fd, limit, start)
         self.is_behind = self.is_behind or len(data) == CHUNK_BYTES
         if data or start > offset or name not in self._known:
-            self._known[name] = [start + len(data), 0]
+            self._known[name] = (start + len(data), 0)
             yield {"type": "file", "name": name, "offset": offset, "start": start, "data": data}
 
     def _new(self, fd: int, name: str) -> Iterator[Message]:
         """A file that was replaced by renaming stays as it was while it is open."""
         status = os.fstat(fd)
-        mark = [status.st_size, status.st_mtime_ns]
+        mark = (status.st_size, status.st_mtime_ns)
         if name.endswith(HEARTBEAT):
             # Rewritten in place, maybe twice within one tick of the file system's clock.
             data = os.pread(fd, CHUNK_BYTES, 0)
@@ -171,22 +167,22 @@ class FileCopy:
 
     def known(self) -> Known:
         """What is here already."""
-        found: Known = {name: [0, 0] for name in self._names or ()}
+        found = dict.fromkeys(self._names or (), (0, 0))
         for name in names_below(self._root) if self._names is None else self._names:
             with contextlib.suppress(OSError):
                 status = os.stat(self._root / name)
-                found[name] = [status.st_size, 0 if is_growing(name) else status.st_mtime_ns]
+                found[name] = (status.st_size, 0 if is_growing(name) else status.st_mtime_ns)
         return found
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[Message]:
+    def request(self) -> Iterator[CopyRequest]:
         """For `FileSource.of_request`, which has to answer before the block ends."""
         # A file that the node sees only when it shares this folder: nothing must be copied then.
         witness = self._root / f".witness-{secrets.token_hex(8)}"
         self._root.mkdir(parents=True, exist_ok=True)
         witness.touch()
         try:
-            yield {"known": self.known(), "witness": witness.name}
+            yield CopyRequest(self.known(), witness.name)
         finally:
             witness.unlink(missing_ok=True)
 

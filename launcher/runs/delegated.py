@@ -9,7 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 from launcher import errors, programs
 from launcher.cleanup import prune
@@ -23,12 +23,15 @@ from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, Settings
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
+from launcher.ipc import operations as op
 from launcher.ipc.channel import Message
 from launcher.remote.file_copy import Progress
-from launcher.remote.node_client import NodeClient, NodePool
+from launcher.remote.node_client import NodeClient, NodePool, RefusedError
 from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
 from launcher.store import atomic
 from launcher.store import run as run_files
+
+R = TypeVar("R")
 
 SILENT_S = 180.0
 """More than a start or a resume takes until it says something."""
@@ -39,7 +42,7 @@ LOGIN = frozenset({"reachable", "host-key", "user"})
 ERRORS = {
     name: kind
     for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, LaunchError) and kind is not NodeError
+    if isinstance(kind, type) and issubclass(kind, LaunchError) and not issubclass(kind, NodeError)
 }
 
 
@@ -59,20 +62,32 @@ def home_of(root: Path) -> Home | None:
         return None
 
 
-def checked(client: NodeClient, reply: Message) -> Message:
-    """The reply. Raises the error that it tells of, as if it were from here."""
-    if reply.get("ok"):
-        return reply
-    kind, text = str(reply.get("kind", "")), str(reply.get("error", "it refused"))
-    hint = str(reply.get("hint", ""))
-    found = ERRORS.get(kind)
+def call(client: NodeClient, operation: op.Operation[R], progress: Progress | None = None) -> R:
+    """The reply. Raises an error of the node as if it were from here."""
+
+    def on_message(message: Message) -> None:
+        if progress is not None and message.get("type") == "progress":
+            at = from_plain(op.CopyProgress, message)
+            progress(at.name, at.done, at.size)
+
+    try:
+        return client.call(operation, on_message, SILENT_S)
+    except RefusedError as error:
+        raise original(error) from error
+    except Mismatch as error:
+        raise NodeError(client.label, f"it sent a damaged message: {error}") from error
+
+
+def original(error: RefusedError) -> LaunchError:
+    """The error that was raised on the node."""
+    refusal = error.refusal
+    found = ERRORS.get(refusal.kind)
     if found is None:
-        # It may be of another node, which the first one has asked.
-        node = str(reply.get("node") or client.label)
-        raise NodeError(node, text, hint)
+        # It may be of another node, which the first one has called.
+        return NodeError(refusal.node or error.node, refusal.error, refusal.hint)
     if issubclass(found, InvalidError):
-        raise found(text, tuple(map(str, reply.get("problems", ()))), hint)
-    raise found(text, hint)
+        return found(refusal.error, refusal.problems, refusal.hint)
+    return found(refusal.error, refusal.hint)
 
 
 def introduce(profile: Profile, nodes: NodePool) -> str:
@@ -81,8 +96,7 @@ def introduce(profile: Profile, nodes: NodePool) -> str:
     Raises `NodeError`.
     """
     client, runs = nodes.client(profile.nodes[0]), profile.nodes[0].runs_directory
-    reply = client.call("run_introduce", profile=profile.to_json(), runs_directory=runs)
-    return str(checked(client, reply)["runs"])
+    return call(client, op.ConnectNodes(profile.to_json(), runs))
 
 
 def preflight(
@@ -91,12 +105,10 @@ def preflight(
     """What the first node sees of itself and of the others. Raises `NodeError`."""
     first = profile.nodes[0].label
     client = nodes.client(profile.nodes[0])
-    fields = {"settings": to_plain(settings), "data_path": data_path}
-    reply = client.call("run_preflight", None, SILENT_S, profile=profile.to_json(), **fields)
-    rows = checked(client, reply)["rows"]
+    rows = call(client, op.CheckNodes(profile.to_json(), data_path, tuple(settings)))
     text = "SSH connects; the supervisor will be there, so the others were asked from there"
     reached = Row("reachable", first, RowState.OK, text)
-    return (reached, *(_seen_from(first, from_plain(Row, row)) for row in rows))
+    return (reached, *(_seen_from(first, row) for row in rows))
 
 
 def _seen_from(first: str, row: Row) -> Row:
@@ -116,25 +128,15 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePoo
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
     client = nodes.client(profile.nodes[0])
+    operation = op.StartRun(profile.to_json(), info.id, runs, info.start, tuple(info.command))
     try:
-        reply = client.call(
-            "run_start",
-            None,
-            SILENT_S,
-            profile=profile.to_json(),
-            run=info.id,
-            runs=runs,
-            request=to_plain(info.start),
-            command=list(info.command),
-        )
+        client.call(operation, None, SILENT_S)
+    except RefusedError as error:
+        shutil.rmtree(root, ignore_errors=True)  # it never began
+        raise original(error) from error
     except NodeError as error:
         hint = f"It may have started there anyway: effnet-launch status {info.id}"
         raise NodeError(error.node, error.message, hint) from error
-    try:
-        checked(client, reply)
-    except LaunchError:
-        shutil.rmtree(root, ignore_errors=True)  # it never began
-        raise
 
 
 class DelegatedRun(Run):
@@ -156,7 +158,7 @@ class DelegatedRun(Run):
         return self.load().profile.nodes[0]
 
     def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
-        return self._resume("run_choice", request, profile)
+        return self.call(op.ChooseCheckpoint(self.home.root, request, self._edited(profile)))
 
     def resume(
         self,
@@ -170,7 +172,8 @@ class DelegatedRun(Run):
         if preflight is not None and self.state().status.is_over:
             run = edited(self.load(), request, profile)
             preflight(run.profile, run.request.settings, run.request.data_path)
-        choice = self._resume("run_resume", request, profile, progress, nodes)
+        operation = op.ResumeRun(self.home.root, request, self._edited(profile))
+        choice = self.call(operation, progress, nodes)
         self.connect(is_new=True)
         return choice
 
@@ -181,12 +184,12 @@ class DelegatedRun(Run):
                     f"{flag} must be a file name without a folder: the run is on {self.home.node}",
                     "Exported files are copied into the run directory here, below export/.",
                 )
-        job = str(self.call("run_job", progress, request=to_plain(request))["job"])
+        job = self.call(op.StartRunJob(self.home.root, request), progress)
         self.connect(is_new=True)
         return job
 
     def stop_job(self, job: str) -> None:
-        self.call("run_job_stop", job=job)
+        self.call(op.StopRunJob(self.home.root, job))
 
     def is_job_followed(self, job: str) -> bool:
         return self.is_supervised
@@ -205,11 +208,11 @@ class DelegatedRun(Run):
 
     def delete(self, *, here_only: bool = False) -> None:
         if not here_only:
-            self.call("run_delete")
+            self.call(op.DeleteRun(self.home.root))
         prune.remove(self.root)
 
     def set_note(self, note: str) -> None:
-        self.call("run_note", note=note)
+        self.call(op.SetNote(self.home.root, note))
         self.connect(is_new=True)
 
     def connect(self, *, is_new: bool = False) -> None:
@@ -230,36 +233,20 @@ class DelegatedRun(Run):
 
     def call(
         self,
-        operation: str,
+        operation: op.Operation[R],
         progress: Progress | None = None,
         nodes: NodePool | None = None,
-        **fields: Any,
-    ) -> Message:
+    ) -> R:
         """One request about the run, on its node. Raises what was raised there."""
-
-        def on_message(message: Message) -> None:
-            if progress is not None and message.get("type") == "progress":
-                progress(str(message["name"]), int(message["done"]), int(message["size"]))
-
         with contextlib.nullcontext(nodes) if nodes is not None else NodePool() as pool:
-            client = pool.client(self.node)
-            reply = client.call(operation, on_message, SILENT_S, root=self.home.root, **fields)
-            return checked(client, reply)
+            return call(pool.client(self.node), operation, progress)
 
-    def _resume(
-        self,
-        operation: str,
-        request: ResumeRequest,
-        profile: Profile | None,
-        progress: Progress | None = None,
-        nodes: NodePool | None = None,
-    ) -> ResumeChoice:
-        """Raises what it raises there; `UsageError` for a profile with another first node."""
-        if profile is not None:
-            self._refuse_other_first_node(profile)
-        text = None if profile is None else profile.to_json()
-        reply = self.call(operation, progress, nodes, request=to_plain(request), profile=text)
-        return from_plain(ResumeChoice, reply["choice"])
+    def _edited(self, profile: Profile | None) -> str | None:
+        """As JSON. Raises `UsageError` for a profile with another first node."""
+        if profile is None:
+            return None
+        self._refuse_other_first_node(profile)
+        return profile.to_json()
 
     def _refuse_other_first_node(self, profile: Profile) -> None:
         old, new = self.node, profile.nodes[0]

@@ -25,11 +25,12 @@ from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError, encode
 from launcher.errors import LaunchError, NodeError
-from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError, Message
+from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
+from launcher.ipc.operations import FollowRun, SendToRun
 from launcher.process.daemon import ReportReady, run_daemon
 from launcher.process.log import log_line
-from launcher.remote.node_client import NodeClient
+from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
 from launcher.runs import delegated
 from launcher.store import atomic, log_limit
@@ -81,6 +82,8 @@ class Copying:
             self._follow()
         except (LaunchError, OSError, ValueError) as error:
             self._client.close()
+            if isinstance(error, RefusedError):
+                error = delegated.original(error)
             if isinstance(error, LaunchError) and not isinstance(error, NodeError):
                 # The node itself says that there is nothing to follow.
                 self._says(str(error))
@@ -91,30 +94,21 @@ class Copying:
             self._tries += 1
 
     def _follow(self) -> None:
-        fields = {"root": self._home.root, "known": self._copy.known()}
-        stream, frames = self._client.open_stream("run_follow", SILENT_S, **fields)
-        self._stream = stream
-        try:
-            while (frame := frames.read()) is not None:
-                self._take(frame.message)
-                if self.is_over:
-                    return
-            raise self._client.failed(stream, "the connection broke")
-        finally:
-            self._stream = None
-            stream.close()
-
-    def _take(self, message: Message) -> None:
-        kind = message.get("type")
-        if kind == "file":
-            self._copy.write_chunk(message)
-        elif kind == "alive":
-            if message.get("is_in_step"):
-                self._is_in_step()
-        elif kind == "reply":
-            delegated.checked(self._client, message)
-            self._is_in_step()
-            self.is_over = True
+        operation = FollowRun(self._home.root, self._copy.known())
+        with self._client.open(operation, SILENT_S) as call:
+            self._stream = call.stream
+            try:
+                for message in call.messages():
+                    if message.get("type") == "file":
+                        self._copy.write_chunk(message)
+                    elif message.get("is_in_step"):
+                        self._is_in_step()
+                    if self.is_over:
+                        return  # the copy was removed
+            finally:
+                self._stream = None
+        self._is_in_step()
+        self.is_over = True
 
     def _is_in_step(self) -> None:
         self._tries = 0
@@ -192,8 +186,8 @@ class Follower:
     def _answer(self, client: Channel, message: AnyMessage) -> None:
         """In a thread of its own: it waits for the network."""
         try:
-            asked = self._client.call("run_ask", root=self._home.root, request=encode(message))
-            reply = decode_message(delegated.checked(self._client, asked).get("reply"))
+            operation = SendToRun(self._home.root, encode(message))
+            reply = decode_message(delegated.call(self._client, operation))
         except (LaunchError, Mismatch, UnknownKindError) as error:
             reply = Error(str(error))
         with contextlib.suppress(ChannelClosedError, OSError):

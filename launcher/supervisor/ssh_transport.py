@@ -14,7 +14,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from launcher.core.run.events import Event
 from launcher.core.run.paths import node_journal
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError, decode, encode
-from launcher.errors import NodeError
+from launcher.errors import NoAgentError, NodeError
+from launcher.ipc import operations as op
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import log_line
-from launcher.remote.frames import Frame, FrameReader
-from launcher.remote.node_client import NodeClient
-from launcher.remote.ssh import Stream
+from launcher.remote.frames import Frame
+from launcher.remote.node_client import Call, NodeClient, RefusedError
 from launcher.remote.sync import FileCopy, names_of
 from launcher.store.journal import read_lines
 
@@ -57,6 +57,7 @@ class SshTransport:
         self._client = client
         self._plan = plan
         self._here = here
+        self._there = op.AttemptFolder(plan.run_directory, self.node, plan.attempt, plan.token)
         self._copy = FileCopy(self.node, here, names_of(plan))
         self._wire: _Wire | None = None
         self._pending: Future[Channel] | None = None
@@ -65,8 +66,8 @@ class SshTransport:
 
     def launch(self) -> Channel:
         """Writes the node's files, starts its agent, connects. Blocks; raises `NodeError`."""
-        files = [(file.path, file.content, file.mode) for file in self._plan.files]
-        return self._open("launch", LAUNCH_S, files=files)
+        files = tuple((file.path, file.content, file.mode) for file in self._plan.files)
+        return self._open(lambda copy: op.Launch(self._there, copy, files), LAUNCH_S)
 
     def connect(self) -> Channel:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
@@ -91,16 +92,19 @@ class SshTransport:
 
     def salvage(self, ranks: Collection[int]) -> list[Event]:
         try:
-            reply = self._ask("salvage", ranks=list(ranks))
-            return [decode(Event, event) for event in reply.get("events") or ()]
-        except (NodeError, Mismatch, UnknownKindError, TypeError) as error:
+            with self._copy.request() as copy:
+                request = op.Salvage(self._there, copy, tuple(ranks))
+                found = self._client.call(request, self._copy.write_chunk)
+            return [decode(Event, event) for event in found]
+        except (NodeError, Mismatch, UnknownKindError) as error:
             log_line(f"{self.node}: the last lines of its ranks cannot be read: {error}")
             return []
 
     def sweep(self) -> tuple[int, ...]:
         try:
-            return tuple(int(pid) for pid in self._ask("sweep").get("left") or ())
-        except (NodeError, TypeError, ValueError, OverflowError) as error:
+            with self._copy.request() as copy:
+                return self._client.call(op.Sweep(self._there, copy), self._copy.write_chunk)
+        except NodeError as error:
             log_line(f"{self.node}: nobody can look whether anything is left: {error}")
             return ()
 
@@ -110,43 +114,31 @@ class SshTransport:
             self._wire.close(CLOSE_S)
         self._client.close()
 
-    def _ask(self, operation: str, **fields: Any) -> Message:
-        with self._request() as request:
-            reply = self._client.call(operation, self._copy.write_chunk, **request, **fields)
-        return self._client.raise_for_reply(reply)
-
-    @contextlib.contextmanager
-    def _request(self) -> Iterator[Message]:
-        with self._copy.request() as copy:
-            yield {
-                "root": self._plan.run_directory,
-                "node": self.node,
-                "attempt": self._plan.attempt,
-                "token": self._plan.token,
-                "copy": copy,
-            }
-
     def _try_connect(self) -> Channel:
         try:
-            return self._open("connect", SILENT_S)
+            return self._open(lambda copy: op.Connect(self._there, copy), SILENT_S)
         except NodeError:
             self._client.close()
             raise
 
-    def _open(self, operation: str, silent_s: float, **fields: Any) -> Channel:
+    def _open(
+        self, operation: Callable[[op.CopyRequest], op.Launch | op.Connect], silent_s: float
+    ) -> Channel:
         if self._wire is not None:
             self._wire.join()  # two must never write the same files
-        with self._request() as request:
-            stream, frames = self._client.open_stream(operation, silent_s, **request, **fields)
-            reply = self._client.reply(stream, frames, self._copy.write_chunk)
-        if not reply.get("ok"):
-            stream.close()
-            self._agent_alive = bool(reply.get("is_agent_alive", True))
-            self._client.raise_for_reply(reply)
+        with self._copy.request() as copy:
+            call = self._client.start(operation(copy), silent_s)
+            try:
+                call.reply(self._copy.write_chunk)
+            except NodeError as error:
+                call.stream.close()
+                if isinstance(error, RefusedError):
+                    self._agent_alive = error.refusal.kind != NoAgentError.__name__
+                raise
         self._agent_alive = True
-        stream.silent_after(SILENT_S)
+        call.stream.silent_after(SILENT_S)
         ours, theirs = socket.socketpair()
-        self._wire = _Wire(self, stream, frames, theirs)
+        self._wire = _Wire(self, call, theirs)
         return Channel(ours)
 
     def ended(self, is_broken: bool) -> None:
@@ -162,16 +154,10 @@ class SshTransport:
 class _Wire:
     """The threads between an SSH channel and the supervisor's end of a socket pair."""
 
-    def __init__(
-        self,
-        owner: SshTransport,
-        stream: Stream,
-        frames: FrameReader,
-        sock: socket.socket,
-    ) -> None:
+    def __init__(self, owner: SshTransport, call: Call[None], sock: socket.socket) -> None:
         self._owner = owner
-        self._stream = stream
-        self._frames = frames
+        self._stream = call.stream
+        self._frames = call.frames
         self._sock = sock
         self._pinged_s = 0.0
         self._is_leaving = False

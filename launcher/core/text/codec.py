@@ -43,7 +43,7 @@ def from_plain(cls: type[T], data: Any, where: str = "") -> T:
     for name, hint, optional in _fields(cls):  # type: ignore[arg-type]
         place = f"{where}.{name}" if where else name
         if name in data:
-            values[name] = _convert(hint, data[name], place)
+            values[name] = convert(hint, data[name], place)
         elif not optional:
             raise Mismatch(f"{place}: missing")
     return cls(**values)
@@ -63,7 +63,8 @@ def _fields(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
     )
 
 
-def _convert(hint: Any, value: Any, place: str) -> Any:
+def convert(hint: Any, value: Any, place: str) -> Any:
+    """The value of type ``hint`` that JSON describes. Raises :class:`Mismatch`."""
     origin = get_origin(hint)
     if hint is Any:
         return value
@@ -118,7 +119,7 @@ def _convert_union(choices: tuple[Any, ...], value: Any, place: str) -> Any:
     for choice in choices:
         if choice is not type(None):
             try:
-                return _convert(choice, value, place)
+                return convert(choice, value, place)
             except Mismatch as error:
                 problem = error
     raise problem or Mismatch(f"{place}: expected null")
@@ -128,14 +129,14 @@ def _convert_tuple(items: tuple[Any, ...], value: Any, place: str) -> Any:
     if not isinstance(value, (list, tuple)):
         raise Mismatch(f"{place}: expected a list")
     if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_convert(items[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+        return tuple(convert(items[0], item, f"{place}[{i}]") for i, item in enumerate(value))
     if len(items) != len(value):
         raise Mismatch(f"{place}: expected {len(items)} values")
     pairs = zip(items, value, strict=True)
-    return tuple(_convert(hint, item, f"{place}[{i}]") for i, (hint, item) in enumerate(pairs))
+    return tuple(convert(hint, item, f"{place}[{i}]") for i, (hint, item) in enumerate(pairs))
 
 
 def _convert_mapping(items: tuple[Any, ...], value: Any, place: str) -> Any:
     if not isinstance(value, dict):
         raise Mismatch(f"{place}: expected an object")
-    return {str(key): _convert(items[1], item, f"{place}.{key}") for key, item in value.items()}
+    return {str(key): convert(items[1], item, f"{place}.{key}") for key, item in value.items()}

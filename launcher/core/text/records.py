@@ -41,6 +41,7 @@ class Record:
     """Each kind of the family -> its class."""
 
     def __init_subclass__(cls, kind: str = "") -> None:
+        super().__init_subclass__()
         if Record in cls.__bases__:
             cls.kinds = {}
         if kind:

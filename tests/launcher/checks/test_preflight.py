@@ -320,7 +320,7 @@ def test_a_node_of_another_version_is_told_so(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, but not what this version understands."""
-    reply = json.dumps({"type": "reply", "ok": True, "facts": {"host": 3}}, separators=(",", ":"))
+    reply = json.dumps({"type": "reply", "ok": True, "value": {"host": 3}}, separators=(",", ":"))
     tool(tmp_path / "bin", "python", f"echo '{reply}'")
     rows = rows_of(profile(data, node=f'python = "{tmp_path}/bin/python"'))
     assert rows["effnet-tui"].fix == "wheel"

@@ -10,8 +10,9 @@ import pytest
 
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
+from launcher.ipc.operations import GetFacts
 from launcher.machine import device_ips
-from launcher.node import __main__
+from launcher.node import facts
 from launcher.planning import attempt
 
 TOOL = """\
@@ -63,12 +64,9 @@ def test_the_tool_counts_then_the_file_and_only_where_the_profile_is_silent(tool
     ]
 
 
-def test_a_node_is_asked_through_its_own_side(
-    tools: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    __main__.OPERATIONS["facts"]({"devices": [0, 1]})
-    reply = json.loads(capfd.readouterr().out)
-    assert reply["device_ips"] == {"0": "192.168.100.101", "1": "192.168.101.101"}
+def test_a_node_reports_the_addresses_of_its_devices(tools: Path) -> None:
+    found = facts.get(GetFacts(devices=(0, 1)))
+    assert found.device_ips == ((0, "192.168.100.101"), (1, "192.168.101.101"))
 
 
 def test_nobody_is_asked_where_no_table_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:

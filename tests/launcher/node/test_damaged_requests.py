@@ -9,19 +9,24 @@ import sys
 
 import pytest
 
+from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.codec import Mismatch
-from launcher.core.text.records import MAX_FRAME_BYTES, PROTOCOL_VERSION, UnknownKindError
-from launcher.node.__main__ import ELSEWHERE, OPERATIONS, parse_request
+from launcher.core.text.records import (
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    UnknownKindError,
+    decode,
+    encode,
+    parse_object,
+)
+from launcher.ipc.operations import Operation, ResumeRun
+from launcher.node.__main__ import HANDLERS, LATER
 
 SOUND = {
     "mark": "effnet-1",
-    "op": "facts",
-    "runs_directory": "~/runs",
-    "master": "10.0.0.1",
-    "devices": [0, 1],
-    "request": {"settings": [["lr", "0.1"]], "note": "\u00e9"},
+    **encode(ResumeRun("/runs/x", ResumeRequest(settings=(("lr", "0.1"),), note="\u00e9"), "{}")),
 }
-VALUES = (None, True, -1, 1e400, "", "x" * 300, [], {}, [[[]]], {"op": {}}, 10**40)
+VALUES = (None, True, -1, 1e400, "", "x" * 300, [], {}, [[[]]], {"kind": {}}, 10**40)
 
 
 def damaged(random_: random.Random) -> bytes:
@@ -33,7 +38,7 @@ def damaged(random_: random.Random) -> bytes:
     elif choice == 1:
         del fields[random_.choice(list(fields))]
     elif choice == 2:
-        fields["op"] = random_.choice((*OPERATIONS, *ELSEWHERE, "run_dance"))
+        fields["kind"] = random_.choice((*Operation.kinds, "run_dance"))
     line = json.dumps(fields).encode()
     if choice == 3:
         return line[: random_.randrange(len(line))]
@@ -50,18 +55,22 @@ def test_100_000_damaged_requests_are_refused_or_read() -> None:
     read = 0
     for _ in range(100_000):
         try:
-            request = parse_request(damaged(random_))
+            request = decode(Operation, parse_object(damaged(random_)))
         except (Mismatch, UnknownKindError):
             continue
         read += 1
-        assert isinstance(request.mark, str)
-        assert request.operation in OPERATIONS or request.operation in ELSEWHERE
+        assert isinstance(request, Operation)
     assert 10_000 < read < 90_000
 
 
 def test_a_request_has_a_largest_size() -> None:
     with pytest.raises(Mismatch, match="longer than"):
-        parse_request(b"x" * (MAX_FRAME_BYTES + 1))
+        parse_object(b"x" * (MAX_FRAME_BYTES + 1))
+
+
+def test_each_operation_has_one_handler() -> None:
+    handled = [kind for group in (HANDLERS, *(later() for later in LATER)) for kind in group]
+    assert sorted(kind.kind for kind in handled) == sorted(Operation.kinds)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +80,16 @@ def test_a_request_has_a_largest_size() -> None:
         b"{",
         b"[]\n",
         b"[" * 100_000 + b"\n",
-        b'{"mark": "m", "op": 3}\n',
-        b'{"mark": "m", "op": "run_dance"}\n',
-        b'{"mark": "m", "op": "facts", "devices": 7}\n',
-        b'{"mark": "m", "op": "checkpoints"}\n',
-        b'{"mark": "m", "op": "run_resume", "root": "/x", "request": []}\n',
-        b'{"mark": "m", "op": "run_job", "root": "/x", "request": {"kind": 3}}\n',
-        b'{"mark": "m", "op": "leftovers", "runs": [{"run": 1}]}\n',
+        b'{"mark": "m", "kind": 3}\n',
+        b'{"mark": "m", "kind": "run_dance"}\n',
+        b'{"mark": "m", "op": "facts"}\n',
+        b'{"mark": "m", "kind": "facts", "devices": 7}\n',
+        b'{"mark": "m", "kind": "find_checkpoints"}\n',
+        b'{"mark": "m", "kind": "resume_run", "root": "/x", "request": [], "profile": null}\n',
+        b'{"mark": "m", "kind": "start_run_job", "root": "/x", "request": {"kind": 3}}\n',
+        b'{"mark": "m", "kind": "find_leftovers", "runs": [{"run": 1}]}\n',
+        b'{"mark": "m", "kind": "digest_file", "path": "a\\u0000b"}\n',
+        b'{"mark": "m", "kind": "read_file", "path": "a\\u0000b"}\n',
     ],
 )
 def test_a_real_node_answers_and_says_its_protocol(line: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.errors import BusyError
+from launcher.errors import BusyError, UsageError
 from launcher.planning import port as planning_port
 
 
@@ -18,6 +18,12 @@ def test_two_port_claims_differ(tmp_path, monkeypatch):
 
 def test_no_free_port_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(planning_port, "_is_free", lambda address, port: False)
+    monkeypatch.setattr(planning_port, "_bind_error", lambda address, port: 98)
     with pytest.raises(BusyError, match="no free port"):
         planning_port.PortClaim("127.0.0.1")
+
+
+def test_an_address_of_another_machine_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1 is not one of this machine's"):
+        planning_port.PortClaim("192.0.2.1")

@@ -11,11 +11,14 @@ import pytest
 
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
+from launcher.core.profile.model import Node
 from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
+from launcher.ipc.operations import AttemptFolder, Connect, CopyRequest
 from launcher.reading.profiles import find_profile
 from launcher.remote import frames
 from launcher.remote.frames import FrameReader
+from launcher.remote.node_client import Call
 from launcher.remote.sync import FileCopy, FileSource
 from launcher.supervisor.ssh_transport import SshTransport, _Wire
 from tests.damage import damaged_frames
@@ -148,7 +151,10 @@ def wire(tmp_path, data):
             pass
 
     transport = SshTransport(Client(), plan.for_node("beta"), tmp_path)
-    return _Wire(transport, stream, FrameReader("b", stream, "mark"), theirs), ours, stream
+    there, copy = AttemptFolder("/r", "b", 1, "token"), CopyRequest({}, "witness")
+    frames = FrameReader("b", stream, "mark")
+    call = Call(Node(address="b"), Connect(there, copy), stream, frames)
+    return _Wire(transport, call, theirs), ours, stream
 
 
 def ends(sock):

@@ -1,0 +1,344 @@
+"""What a client or a supervisor can ask of a node: one record per operation of `launcher.node`.
+
+The parameter of `Operation` is the type of its reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args
+
+from launcher.core.checks.facts import MachineFacts, Peer, Question
+from launcher.core.checks.row import Row
+from launcher.core.checks.toolkit_facts import Backend
+from launcher.core.devices.model import Devices
+from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
+from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
+from launcher.core.text.records import Record
+from launcher.process.shared_memory import Segment
+from launcher.store.atomic import Content
+from launcher.store.job import Job
+
+R = TypeVar("R")
+
+Known = Mapping[str, tuple[int, int]]
+"""Name -> its length on this side, and its time of change in ns (0 for files that grow)."""
+
+
+class Operation(Record, Generic[R]):
+    """A request to a node."""
+
+    @classmethod
+    def reply_type(cls) -> Any:
+        return get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The error of an operation. ``node``: the one that it happened on, where that is another."""
+
+    error: str
+    hint: str = ""
+    kind: str = "LaunchError"
+    """Its class in `launcher.errors`."""
+    node: str = ""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CopyProgress:
+    """Sent before a reply, as a `progress` message. ``done`` and ``size`` are bytes of a file."""
+
+    name: str
+    done: int
+    size: int
+
+
+@dataclass(frozen=True)
+class OnPath(Operation[R]):
+    path: str
+
+
+@dataclass(frozen=True)
+class OnJob(Operation[R]):
+    folder: str
+
+
+@dataclass(frozen=True)
+class OnRun(Operation[R]):
+    """``root`` is the run's folder on the node."""
+
+    root: str
+
+
+# -- for a plan
+
+
+@dataclass(frozen=True)
+class NodeAnswer:
+    """``port``: free on the address that was asked about, else 0."""
+
+    cpus: tuple[int, ...]
+    runs_directory: str
+    port: int
+    device_ips: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class GetFacts(Operation[NodeAnswer], kind="facts"):
+    runs_directory: str = ""
+    master: str = ""
+    devices: tuple[int, ...] = ()
+
+
+# -- agents and files of an attempt
+
+
+@dataclass(frozen=True)
+class CopyRequest:
+    """What `FileCopy` has; ``witness`` is a file that the node sees when both share the folder."""
+
+    known: Known
+    witness: str
+
+
+@dataclass(frozen=True)
+class AttemptFolder:
+    """The node's part of an attempt. ``root`` is the run's folder there."""
+
+    root: str
+    node: str
+    attempt: int
+    token: str
+
+
+@dataclass(frozen=True)
+class OnAttempt(Operation[R]):
+    attempt: AttemptFolder
+    copy: CopyRequest
+
+
+@dataclass(frozen=True)
+class Launch(OnAttempt[None], kind="launch"):
+    """After the reply the stream is the agent's channel. ``files``: path, content, mode."""
+
+    files: tuple[tuple[str, str, int], ...] = ()
+
+
+class Connect(OnAttempt[None], kind="connect"):
+    """After the reply the stream is the agent's channel."""
+
+
+@dataclass(frozen=True)
+class Salvage(OnAttempt[tuple[dict[str, Any], ...]], kind="salvage"):
+    """The reply has events."""
+
+    ranks: tuple[int, ...]
+
+
+class Sweep(OnAttempt[tuple[int, ...]], kind="sweep"):
+    """The reply has the processes that are left."""
+
+
+# -- checkpoints and other files
+
+
+class FindCheckpoints(OnPath[tuple[CheckpointFacts, ...]], kind="find_checkpoints"): ...
+
+
+class ReadCheckpoint(OnPath[CheckpointFacts], kind="read_checkpoint"): ...
+
+
+class DigestCheckpoint(OnPath[str | None], kind="digest_checkpoint"): ...
+
+
+class DigestFile(OnPath[Content | None], kind="digest_file"): ...
+
+
+class ReadFile(OnPath[None], kind="read_file"):
+    """The content comes before the reply, as messages with `data`."""
+
+
+@dataclass(frozen=True)
+class WriteFile(Operation[None], kind="write_file"):
+    """The content follows the request."""
+
+    path: str
+    content: Content
+
+
+class ListFiles(OnPath[tuple[str, ...]], kind="list_files"): ...
+
+
+# -- jobs
+
+
+@dataclass(frozen=True)
+class StartJob(OnJob[None], kind="start_job"):
+    job: Job
+
+
+@dataclass(frozen=True)
+class FollowJob(OnJob[int | None], kind="follow_job"):
+    """The reply is the exit code, null where it is unknown."""
+
+    copy: CopyRequest
+
+
+class StopJob(OnJob[None], kind="stop_job"): ...
+
+
+class ClearJob(OnJob[None], kind="clear_job"): ...
+
+
+# -- runs whose supervisor is on this node; ``profile`` is JSON, ``root`` the run's folder there
+
+
+@dataclass(frozen=True)
+class ConnectNodes(Operation[str], kind="connect_nodes"):
+    """The reply is the runs folder."""
+
+    profile: str
+    runs_directory: str
+
+
+@dataclass(frozen=True)
+class CheckNodes(Operation[tuple[Row, ...]], kind="check_nodes"):
+    profile: str
+    data_path: str
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StartRun(Operation[None], kind="start_run"):
+    profile: str
+    run: str
+    runs: str
+    request: StartRequest
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SendToRun(OnRun[dict[str, Any]], kind="send_to_run"):
+    """``message`` is for the run's supervisor; the reply is its reply."""
+
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OnResume(OnRun[ResumeChoice]):
+    request: ResumeRequest
+    profile: str | None
+
+
+class ChooseCheckpoint(OnResume, kind="choose_checkpoint"): ...
+
+
+class ResumeRun(OnResume, kind="resume_run"): ...
+
+
+@dataclass(frozen=True)
+class StartRunJob(OnRun[str], kind="start_run_job"):
+    request: JobRequest
+
+
+@dataclass(frozen=True)
+class StopRunJob(OnRun[None], kind="stop_run_job"):
+    job: str
+
+
+@dataclass(frozen=True)
+class SetNote(OnRun[None], kind="set_note"):
+    note: str
+
+
+class DeleteRun(OnRun[None], kind="delete_run"): ...
+
+
+@dataclass(frozen=True)
+class FollowRun(OnRun[None], kind="follow_run"):
+    """The reply comes when nothing of the run is alive."""
+
+    known: Known
+
+
+# -- what is left on a node
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
+
+    run: str
+    root: str
+    is_over: bool
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
+
+    kind: str
+    what: str
+    run: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+    token: str = ""
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True)
+class FindLeftovers(Operation[tuple[Leftover, ...]], kind="find_leftovers"):
+    runs: tuple[KnownRun, ...]
+
+
+@dataclass(frozen=True)
+class EndLeftovers(Operation[tuple[Leftover, ...]], kind="end_leftovers"):
+    """Ends those of ``leftovers`` that are still found. The reply has what is there afterwards."""
+
+    runs: tuple[KnownRun, ...]
+    leftovers: tuple[Leftover, ...]
+
+
+@dataclass(frozen=True)
+class RemoveRun(Operation[None], kind="remove_run"):
+    """Only the folder on this node."""
+
+    root: str
+    run: str
+
+
+# -- checks
+
+
+@dataclass(frozen=True)
+class OnQuestion(Operation[R]):
+    question: Question
+
+
+class CheckMachine(OnQuestion[MachineFacts], kind="check_machine"): ...
+
+
+class CheckDevices(OnQuestion[Devices], kind="check_devices"): ...
+
+
+class CheckBackend(OnQuestion[Backend], kind="check_backend"): ...
+
+
+@dataclass(frozen=True)
+class CheckPeers(OnQuestion[tuple[Peer, ...]], kind="check_peers"):
+    """``nodes``: names and addresses."""
+
+    config: str
+    known_hosts: str
+    nodes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PrepareCuda(Operation[str], kind="prepare_cuda"):
+    """Installs CUDA's libraries. The reply is the env.sh to source."""
+
+
+class MakeFolder(OnPath[str], kind="make_folder"):
+    """The reply is its whole path."""

@@ -20,7 +20,7 @@ def test_wrong_arguments_cost_nothing(desk: Desk) -> None:
     done = desk.call("run_standalone_train", "0", "empty")
     assert done.returncode == 6, done.stderr
     assert "data on 127.0.0.1: " in done.stderr
-    assert "start all the same: --ignore data" in done.stderr
+    assert "or start anyway: --ignore data" in done.stderr
     assert not desk.runs.exists()
 
 

@@ -106,7 +106,7 @@ def test_a_resume_takes_the_very_next_step_and_ends_where_the_unbroken_run_did(
         "--config", "config.toml", timeout_s=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "a new run goes on from it" in done.stdout
+    assert "a new run starts from it" in done.stdout
     # The reported mean is of this epoch's steps, those before the break among them.
     assert desk.losses() == trained[1:]
 

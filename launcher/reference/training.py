@@ -125,7 +125,7 @@ def _start(profile: Profile, options: Options, checkpoint: str = "") -> str:
         named = f"effnet-launch doctor {profile.name}"
         here = f"effnet-launch doctor --target {profile.device_target.value}"
         problems = tuple(problem.replace(named, here) for problem in error.problems)
-        flags = error.hint.partition("start all the same: ")[2]
+        flags = error.hint.partition("start anyway: ")[2]
         hint = f"Fix them, or start anyway: {flags or '--no-preflight'}"
         raise PreflightError(error.message, problems, hint) from None
 

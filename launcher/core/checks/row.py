@@ -147,7 +147,7 @@ def refusal(
     ignored: Collection[str] = (),
     action: Action = "start",
 ) -> PreflightError | None:
-    """The rows in the way, each with its hint, and how to go on all the same; None without any."""
+    """The failed checks, each with its hint, and how to continue anyway; None without any."""
     red = blocking(rows, ignored)
     if not red:
         return None
@@ -160,10 +160,10 @@ def refusal(
             + (f"\n    {_one_line(row.hint)}" if row.hint else "")
             for row in red
         ),
-        f"Mend them (effnet-launch preflight {profile}), or {action} all the same: {names}",
+        f"Fix them (effnet-launch preflight {profile}), or {action} anyway: {names}",
     )
 
 
 def _one_line(text: str) -> str:
-    """What a node said may hold anything; whoever shows it sees to the rest."""
+    """Text of a node, on one line. The console removes control sequences."""
     return "".join(char for char in text.replace("\n", " / ") if char.isprintable())

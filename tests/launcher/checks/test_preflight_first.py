@@ -47,7 +47,7 @@ def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -
     assert done.returncode == 6
     assert "nothing was resumed: 1 check of the preflight failed" in done.stderr
     assert "data on 127.0.0.1" in done.stderr
-    assert "resume all the same: --ignore data" in done.stderr
+    assert "resume anyway: --ignore data" in done.stderr
     assert len(lab.events(root, "attempt_started")) == 1
     assert lab.command("resume", root.name, "--ignore", "dat").returncode == 2
     (lab.folder / "away").rename(lab.folder / "data")

@@ -23,7 +23,7 @@ def red(rows):
 def test_sound_hosts_are_green_and_mpirun_reaches_them(lab):
     told = []
     path = lab.profile(method="mpirun", nodes=("alpha", "beta", "gamma"))
-    rows = rows_of(lab, path, take=told.append)
+    rows = rows_of(lab, path, on_row=told.append)
     assert {row.state.value for row in rows.values()} == {"ok"}, rows
     assert len(told) == len(rows) == len(client.expected(client.find_profile(str(path))))
     assert rows["mpi-ssh", "alpha"].text == "reaches beta, gamma"

@@ -107,12 +107,14 @@ def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
             self,
             request: object,
             profile: object,
+            nodes: object,
             progress: object,
             check: Callable[[client.Profile, client.Settings, str], object],
         ) -> None:
             check(client.find_profile("local-cpu"), (("epoch_size", "3"),), "/d")
 
     def preflight(profile: client.Profile, **given: object) -> tuple[client.Row, ...]:
+        assert given.pop("nodes") is not None
         asked.append((profile.name, given))
         return red
 
@@ -124,7 +126,7 @@ def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
         "made-1",
         (
             "local-cpu",
-            {"settings": (("epoch_size", "3"),), "data_path": "/d", "confirm_host": None},
+            {"settings": (("epoch_size", "3"),), "data_path": "/d"},
         ),
     ]
     assert str(refused.value).splitlines() == [

@@ -226,7 +226,7 @@ def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
     shown.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")), 120)
     pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == last)
     os.kill(pid, signal.SIGKILL)
-    shown.sees("FAILED", f"rank {last} on", "was first: signal SIGKILL", "r Resume", "verified")
+    shown.sees("FAILED", f"rank {last} on", "failed first: SIGKILL", "r Resume", "verified")
     step = resume_step(folder)
     shown.press("r")
     shown.sees("Resume (ctrl+s)")

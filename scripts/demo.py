@@ -48,12 +48,12 @@ def main() -> int:
         console.print(f"[bold red]demo failed:[/] {error}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\nThe run goes on. Look at it with: scripts/demo")
+        console.print("\nThe run continues. Watch it with: scripts/demo")
         return 130
 
 
 def dashboard(args: argparse.Namespace) -> int:
-    """Opens the living demo run, or starts one; the run goes on when the dashboard is left."""
+    """Opens the living demo run, or starts one; the run continues when the dashboard is closed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise DemoFailed("the dashboard needs a terminal; scripts/demo --headless needs none")
     os.execv(BIN / "effnet-tui", ["effnet-tui", living_or_new(args)])

@@ -101,7 +101,7 @@ def sequence(alert: Alert, how: str, environ: Mapping[str, str]) -> str:
 
 
 def run_hook(hook: Sequence[str], alert: Alert, failed: Callable[[str], None]) -> None:
-    """Runs the user's command, no shell, beside the dashboard; ``failed`` is told in a thread."""
+    """Runs the user's command, no shell, beside the dashboard; ``failed`` is called in a thread."""
 
     def body() -> None:
         told = {"RUN": alert.run, "STATE": alert.state, "MESSAGE": alert.message}

@@ -20,7 +20,7 @@ from tui.drawing.glyphs import LEVELS
 from tui.drawing.sizes import SIZED
 from tui.drawing.themes import NAMES
 
-# By name: mypy knows only one of the two, whichever Python it is told of.
+# By name: mypy knows only one of the two, for any target version.
 _toml_reader: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 FILE_NAME: Final = "dashboard.toml"

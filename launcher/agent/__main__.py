@@ -254,7 +254,7 @@ class Agent:
             self._listeners.remove(channel)
         pid = self._monitors.pop(channel, 0)
         if pid and self._ranks is not None:
-            # Whoever killed it leaves the rank without a parent, which the kernel then ends.
+            # Its killer leaves the rank without a parent, which the kernel then ends.
             self._ranks.child_ended(Exit(pid, None, signal.SIGKILL, time.time()))
         # A closed socket has no number any more: the selector is searched by object.
         for key in list(self._selector.get_map().values()):

@@ -41,7 +41,7 @@ def main(folder: Path) -> int:
     if not isinstance(reply, RankPlan):
         return _refuse(f"rank {rank}: {reply.text if isinstance(reply, Error) else reply.kind}")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Whoever ends ranks ends the rank itself: this must live on to tell how.
+        # A rank is ended directly: this process must live on to report how it ended.
         signal.signal(number, signal.SIG_IGN)
     started = spawn.start(reply.process, reply.token)
     _send(channel, RankJoined(rank, started.pid, started.start_ticks, started.start_time_s))

@@ -116,7 +116,7 @@ class RankLog:
         self._metrics.close()
 
     def _resume_offset(self) -> int:
-        """Where to go on after an agent that died: behind the line of the last record."""
+        """Where to continue after an agent that died: behind the line of the last record."""
         last = self._metrics.last()
         if last is None:
             return 0

@@ -141,7 +141,7 @@ class RankGroup:
         self._end_with(GracePeriods(wait_s, limits.term_s, limits.kill_s))
 
     def end(self, why: str) -> None:
-        """Ends everything at once: a rank somewhere has died, and no other can go on."""
+        """Ends everything at once: a rank somewhere has died, and no other can continue."""
         limits = self.plan.limits
         self._asked = self._asked or why
         self._end_with(GracePeriods(0.0, FAIL_TERM_S, limits.kill_s))
@@ -177,7 +177,7 @@ class RankGroup:
         return None if self._ending is not None else self._awaited.get(rank)
 
     def joined(self, started: SpawnedProcess) -> None:
-        """mpirun has started a rank of ours; `child_ended` is told by who watches it."""
+        """mpirun has started a rank of ours; Its watcher calls `child_ended`."""
         if started.process.rank is not None:
             del self._awaited[started.process.rank]
             self._has_started(started)

@@ -95,7 +95,7 @@ def _look(probe: NodeProbe) -> tuple[Row, ...]:
 
 
 def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
-    """Installs, then looks again in the environment that the profile will have."""
+    """Installs, then checks again in the environment that the profile will have."""
     label = probe.node.label
     told(f"{label}: installing CUDA 11.8's libraries; this takes minutes")
     try:

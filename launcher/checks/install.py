@@ -11,7 +11,7 @@ from launcher.core.profile.model import Node
 from launcher.errors import LaunchError, NodeError
 
 if TYPE_CHECKING:
-    # A node mends its own folders without knowing SSH.
+    # A node creates its own folders without knowing SSH.
     from launcher.remote.node_client import NodeClient
 
 

@@ -51,7 +51,7 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
         left += [Leftover("process", _command(pid), token, pid=pid, token=token) for pid in pids]
     for stray in strays:
         if stray.segment is not None:
-            # What killed ranks had mapped a moment ago is free now; a look again says so.
+            # What killed ranks had mapped a moment ago is free now: check again.
             for segment in shared_memory.left_over([replace(stray.segment, size_bytes=0)]):
                 left += [] if shared_memory.remove(segment) else [stray]
         elif stray.kind == "file":
@@ -71,7 +71,7 @@ def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftove
         if token is None or token in watched or (only_these and run not in roots):
             continue
         if not _is_in_our_namespace(process.pid):
-            continue  # a container's: whoever looks in there sees what watches it
+            continue  # in a container: only from inside can its watcher be seen
         if not is_supervised(roots.get(run, runs_directory() / run)):
             command = _command(process.pid)
             yield Leftover("process", command, run, process.pid, process.start_time, token)

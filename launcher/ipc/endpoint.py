@@ -1,6 +1,6 @@
 """Where a supervisor or an agent can be reached: a socket, and a file that says where it is.
 
-The file is in the run directory, so whoever comes finds the socket whatever his own environment
+The file is in the run directory, so every client finds the socket, whatever its own environment
 says. A login manager may take the user's runtime folder away at logout while we live on; then
 another socket is opened and the file says so.
 """

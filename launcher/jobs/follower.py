@@ -1,7 +1,7 @@
 """A job on a node that SSH reaches, followed from the run's machine.
 
-It is started once and goes on by itself; a connection that breaks is opened again, and the copy of
-its log goes on where it ended.
+It is started once and runs by itself. A broken connection is opened again, and the copy of its log
+continues where it ended.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Follower:
             self._client.close()
             away_s = time.monotonic() - self._heard
             if away_s > self._unreachable_s:
-                why = f"not reached for {away_s:.0f} s, and the job may go on there: {error}"
+                why = f"not reached for {away_s:.0f} s, and the job may still run there: {error}"
                 raise LaunchError(why) from error
             log_line(str(error))
             time.sleep(AGAIN_S)

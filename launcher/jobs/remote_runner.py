@@ -1,6 +1,6 @@
 """`python -m launcher.jobs.remote_runner FOLDER`: a job on another node than its run's.
 
-The folder has `there.json`, the job. It goes on when the connection breaks; how it ended is in
+The folder has `there.json`, the job. It continues when the connection breaks; how it ended is in
 `done.json`, which is written last. SIGTERM ends the job's processes.
 """
 

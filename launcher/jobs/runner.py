@@ -36,7 +36,7 @@ def run_job(paths: RunPaths, job: Job) -> int:
 
 
 def _finish(paths: RunPaths, job: Job, code: int | None) -> None:
-    """result.json, then the event: whoever sees the event finds the file."""
+    """result.json, then the event: a reader of the event finds the file."""
     lines, _ = last_lines(paths.job(job.id).log, job_files.RESULT_LINES)
     result = job_files.result_in(lines) if code == 0 else None
     if result is not None:

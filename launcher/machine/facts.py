@@ -31,7 +31,7 @@ from launcher.core.checks.facts import (
 from launcher.machine.environment import after_setup, output, program
 
 if TYPE_CHECKING:
-    # A node mends its own folders without knowing SSH.
+    # A node creates its own folders without knowing SSH.
     pass
 
 

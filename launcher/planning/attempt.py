@@ -1,4 +1,4 @@
-"""From a plan to what the agents are told; choosing what a plan leaves open."""
+"""Plans an attempt: facts of the nodes, and what a plan leaves open."""
 
 from __future__ import annotations
 

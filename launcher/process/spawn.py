@@ -170,7 +170,7 @@ def detached(
 
 
 def detach() -> None:
-    """Into the background: the caller's child ends here, its grandchild goes on."""
+    """Into the background: the caller's child ends here, its grandchild continues."""
     if os.fork():
         os._exit(0)
     if os.getsid(0) != os.getpid():

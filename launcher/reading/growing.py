@@ -46,7 +46,7 @@ def read_range(path: Path, offset: int, length: int) -> bytes:
 
 
 def data_offset(fd: int, offset: int) -> int:
-    """Where data goes on from `offset`: behind what a log's limit has dropped there.
+    """Where data continues after `offset`: behind what a log's limit has dropped there.
 
     Raises `OSError`.
     """

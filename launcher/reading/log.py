@@ -40,7 +40,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Consecutive lines, and the offset at which to go on reading."""
+    """Consecutive lines, and the offset to continue reading at."""
 
     lines: tuple[LogLine, ...]
     next_offset: int

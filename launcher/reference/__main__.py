@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(script: Script, words: list[str]) -> int:
     parser = Parser(script)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--detach", action="store_true", help="return when it runs; it goes on")
+    parser.add_argument("--detach", action="store_true", help="return when it runs; it continues")
     if script.name != "run_infer_onnx":
         text = "a key of the configuration; may be repeated"
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)

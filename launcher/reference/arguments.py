@@ -47,7 +47,7 @@ class Script:
 
     @property
     def hint(self) -> str:
-        """How it is called, for whoever called it otherwise."""
+        """Its usage line, for an error."""
         example = f"example: bash scripts/{self.name}.sh {self.example}"
         return f"{self.usage}\n{example}\nmore: bash scripts/{self.name}.sh --help"
 
@@ -81,7 +81,7 @@ SCRIPTS: Mapping[str, Script] = {
             (DEVICE_NUM, DEVICE_IDS, DATA_DIR), "8 0,1,2,3,4,5,6,7 /data/imagenet",
         ),
         Script(
-            "run_distribute_resume", GPU, "Go on from a checkpoint, at the very next step.",
+            "run_distribute_resume", GPU, "Resume from a checkpoint, at the next step.",
             (DEVICE_NUM, DEVICE_IDS, DATA_DIR, Parameter("RESUME", CHECKPOINT), DEVICE_TARGET),
             "8 0,1,2,3,4,5,6,7 /data/imagenet ./checkpoint GPU",
         ),

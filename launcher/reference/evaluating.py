@@ -81,7 +81,7 @@ def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
             start_new_session=options.detach,
         )
     if options.detach:
-        say(f"process {process.pid} goes on; its log: {log}")
+        say(f"process {process.pid} continues; its log: {log}")
         return 0
     try:
         code = process.wait()

@@ -150,7 +150,7 @@ def _here() -> Here:
 
 
 def _same_ranks(before: Profile, asked: Profile) -> bool:
-    """Whether the run can go on with its own profile: ranks, devices and data are the same."""
+    """Whether the run can continue with its own profile: ranks, devices and data are the same."""
 
     def key(profile: Profile) -> Sequence[object]:
         devices = [[item.device_id for item in node.devices] for node in profile.nodes]
@@ -170,7 +170,7 @@ def _watch(run: str, options: Options) -> int:
     say(f"run {reader.run}; watch it with: effnet-tui {reader.run}")
     if options.detach:
         code = follow.wait_until_up(reader, screen())
-        say(f"it goes on; end it with: effnet-launch stop {reader.run}")
+        say(f"the run continues; end it with: effnet-launch stop {reader.run}")
     else:
         code = follow.follow(reader, screen())
     return _own_code(reader) if code == 1 else code

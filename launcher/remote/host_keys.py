@@ -62,7 +62,7 @@ def changed(node: str, host: str, expected: bytes, got: bytes) -> HostKeyError:
         node,
         f"the host key of {host} has changed: known {fingerprint(expected)},"
         f" now {fingerprint(got)}",
-        "Somebody may be listening in. If the machine was installed anew:"
+        "Somebody may be listening in. If the machine was reinstalled:"
         f" ssh-keygen -R '{host}', then start again.",
     )
 

@@ -17,7 +17,7 @@ class Tail:
 
     The file may not exist yet, may be cut or replaced (rotation: the old one is read to its end
     first), and may hold lines of any length: of a line longer than `MAX_LINE_BYTES` nothing is
-    kept, because no report is that long; its end is found all the same.
+    kept, because no report is that long; its end is still found.
     """
 
     path: Path

@@ -171,7 +171,7 @@ class AgentLinks:
         """The journal outlives its agent: its last reports are in there."""
         for n, line in link.transport.missed(link.last_n):
             if not self._handle_line(link, n, line):
-                return  # once more at the next turn: it may be being written
+                return  # retry at the next turn: the line may still be being written
 
     def _handle_line(self, link: AgentLink, n: int, line: dict[str, object]) -> bool:
         try:

@@ -1,7 +1,7 @@
 """A node that SSH reaches, as a supervisor's transport.
 
 A connection is one SSH channel: to `launcher.node` on the node, which passes on what its
-agent says and sends the files of its ranks. Here a thread reads it; what the agent says goes on to
+agent says and sends the files of its ranks. Here a thread reads it; the agent's messages go to
 the supervisor through a socket pair, so that the supervisor waits for all nodes in one place and
 never for the network.
 """

@@ -212,4 +212,4 @@ def test_a_search_in_a_huge_log_gives_the_screen_back_and_goes_on(
         window.again(-1)
         notes.append(window.frame().note)
     assert window.frame().match == 0
-    assert "the same key goes on" in notes[0]
+    assert "the same key continues" in notes[0]

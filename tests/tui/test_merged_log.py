@@ -127,7 +127,7 @@ def test_a_search_gives_the_screen_back_and_goes_on(
     match = window.frame().match
     assert match is not None
     assert match < 3
-    assert "the same key goes on" in notes[0]
+    assert "the same key continues" in notes[0]
 
 
 async def test_all_ranks_in_one_log_and_errors_across_them() -> None:

@@ -36,7 +36,7 @@ class Thinned:
         self._known: dict[tuple[int, ...], _Columns] = {}
 
     def update(self, steps: Sequence[int], values: Sequence[float]) -> None:
-        """Take in a series that is the one of the last call, longer; another one starts anew."""
+        """Take in a series that is the one of the last call, longer; another one starts over."""
         is_longer = len(steps) >= self.count and (
             self.count == 0 or (steps[0] == self.base and steps[self.count - 1] == self.last_step)
         )

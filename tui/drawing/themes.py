@@ -177,7 +177,7 @@ def themes() -> tuple[Theme, ...]:
 
 
 class SafeFilter(LineFilter):
-    """Takes control characters out of everything that is drawn, whoever wrote it."""
+    """Takes control characters out of everything that is drawn."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same segments, cleaned; ``background`` is not needed."""

@@ -200,7 +200,7 @@ class LogWindow:
             self._note = f"no {'later' if step > 0 else 'earlier'} {what}"
         else:
             self._paused_search = (pattern, step, stopped)
-            self._note = f"no {what} up to line {stopped + 1}; the same key goes on"
+            self._note = f"no {what} up to line {stopped + 1}; the same key continues"
 
     def _follow_filtered(self, keep: re.Pattern[str]) -> list[tuple[int, str]]:
         # Only new lines are looked at: the whole way up again, four times a second, is a core.

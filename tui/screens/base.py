@@ -35,7 +35,7 @@ class FeedScreen(Screen[None]):
             self.feed.start()
 
     def answer_feed(self) -> None:
-        """Let the feed go on once this frame is on the terminal, and note what it cost."""
+        """Let the feed continue once this frame is on the terminal, and note what it cost."""
         app, feed = self.dashboard, self.feed
         started = app.clock()
 
@@ -72,7 +72,7 @@ class FeedScreen(Screen[None]):
         self.show_hints()
 
     def hints(self) -> list[Hint]:
-        """``(key, what)`` in order of worth: what mends first, help and leaving last."""
+        """``(key, what)`` in order of worth: fixes first, help and quit last."""
         found: dict[str, Hint] = {}
         focused: list[str] = []
         for active in self.active_bindings.values():

@@ -43,7 +43,7 @@ class HomeScreen(FeedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new_run", "New run", id="home.new"),
         Binding("tab", "app.focus_next", "Runs/profiles", show=False),
-        Binding("r", "poll_now", "Look again", show=False),
+        Binding("r", "poll_now", "Refresh", show=False),
     ]
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class HomeScreen(FeedScreen):
         self.start_feed()
 
     def on_screen_suspend(self) -> None:
-        """Covered: a change here would make the screen above paint itself anew."""
+        """Covered: a change here would repaint the screen above."""
         if self.feed is not None:
             self.feed.hold()
 
@@ -184,7 +184,7 @@ class HomeScreen(FeedScreen):
             self.dashboard.open_profile(name)
 
     def action_poll_now(self) -> None:
-        """Look again at once."""
+        """Refresh at once."""
         if self.feed is not None:
             self.feed.wake()
 

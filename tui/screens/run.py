@@ -160,7 +160,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.restart = None
         if mark is not None:
             self.look_for_restart()
-            # Whoever reads the log at this moment is not torn away from it.
+            # A person who is reading the log keeps their place.
             if was_running and not isinstance(self.focused, LogView):
                 self.open_log()
         self.show_hints()
@@ -246,14 +246,14 @@ class RunScreen(RunActions, RunLog, RunPanels):
                 chart.show(data)
 
     def action_back(self) -> None:
-        """To the home screen; the run goes on."""
+        """To the home screen; the run continues."""
         if self._zoom:
             self.action_zoom()
         else:
             self.dismiss()
 
     def action_pause(self) -> None:
-        """Freeze the picture; reading goes on. A replay stops where it is."""
+        """Freeze the picture; reading continues. A replay stops where it is."""
         if self.player is not None:
             self.player.pause()
             self.look_now()

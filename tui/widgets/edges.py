@@ -11,7 +11,7 @@ from tui.widgets.lines import LineView
 
 
 class EdgeView(LineView):
-    """Tells by how much its edge was drawn; whoever lays it out moves it."""
+    """Tells by how much its edge was drawn; its owner moves it."""
 
     EDGE: ClassVar[Literal["top", "left"]] = "top"
     _held_at: int | None = None  # the screen's line, or column, of the last message

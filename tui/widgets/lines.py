@@ -79,7 +79,7 @@ class LineView(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines of ``crop``, in the widget's own colours where a segment has none.
 
-        Textual's own way looks for borders, titles and tints anew for each line, which took a
+        Textual's own way looks for borders, titles and tints again for each line, which took a
         third of the dashboard's time; these widgets have none of them, only padding.
         """
         base = self.visual_style.rich_style

@@ -41,7 +41,7 @@ class LogPanel(Vertical):
         line = self.query_one("#ask", Input)
         self._asked = what
         line.placeholder = (
-            "search, a regular expression; n and N go on"
+            "search, a regular expression; n and N: next and previous"
             if what == "search"
             else "show only lines that match; empty shows all"
         )

@@ -1,4 +1,4 @@
-"""`doctor`: why MindSpore does not see a device, and what mends it."""
+"""`doctor`: why MindSpore does not see a device, and how to fix it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Find out why MindSpore does not see a GPU or an Ascend device, and what mends it.
+    """Find out why MindSpore does not see a GPU or an Ascend device, and how to fix it.
 
     Looks at everything in the order in which MindSpore's loader does. For a GPU that is CUDA_HOME,
     the release that nvcc prints, eight libraries, the driver; --fix installs the libraries from
@@ -69,7 +69,7 @@ def doctor(
         print_json({"ok": not red, "rows": rows, "fixed": fixed})
     elif red:
         names = list(dict.fromkeys(row.check for row in red))
-        can_fix = "; --fix mends some" if any(row.fix for row in red) and not fix else ""
+        can_fix = "; --fix fixes some" if any(row.fix for row in red) and not fix else ""
         text = f"{len(red)} of {len(rows)} are missing: {', '.join(names)}{can_fix}"
         console.print(text, style="red")
     else:

@@ -29,7 +29,7 @@ def preflight(
     settings: Annotated[list[str], options.SETTINGS] = [],  # noqa: B006 typer copies it
     data: Annotated[str, options.DATA] = "",
     fix: Annotated[
-        bool, typer.Option("--fix", help="mend what is safe to mend, then look again")
+        bool, typer.Option("--fix", help="fix what is safe to fix, then check again")
     ] = False,
     ignore: Annotated[list[str], options.IGNORED] = [],  # noqa: B006
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
@@ -37,7 +37,7 @@ def preflight(
 ) -> None:
     """Look at all nodes of a profile at once: can it be started, and what is in the way?
 
-    A row a check and node, with a hint how to mend what is red. Nothing is changed, except by
+    One row for each check and node; a failed one has a hint. Nothing is changed, except by
     --fix: it installs this very version of effnet-tui where there is another or none, leaves all
     other packages alone, and makes working directories.
 
@@ -114,7 +114,7 @@ def summary(rows: Sequence[Row], red: Sequence[Row], profile: str) -> str:
 
     if not red:
         return f"ready: {len(rows)} checks, nothing in the way; effnet-launch start {profile}"
-    can_fix = "; effnet-launch preflight --fix mends some" if any(row.fix for row in red) else ""
+    can_fix = "; effnet-launch preflight --fix fixes some" if any(row.fix for row in red) else ""
     names = ", ".join(dict.fromkeys(row.check for row in red))
     unasked = sum(row.text == NOT_ASKED for row in rows)
     unasked_text = f", {unasked} could not be asked" if unasked else ""

@@ -45,7 +45,7 @@ def _driver(node: str, cann: Cann) -> Row:
             "driver",
             node,
             "/dev/davinci_manager is not ours to open",
-            "Add the user to the driver's group: usermod -aG HwHiAiUser USER, then log in anew.",
+            "Add the user to the driver's group: usermod -aG HwHiAiUser USER, then log in again.",
         )
     return ok("driver", node, f"version {cann.driver}" if cann.driver else "/dev/davinci_manager")
 

@@ -162,7 +162,7 @@ def _devices(node: str, cuda: Cuda) -> Iterator[Row]:
             node,
             RowState.WARNING,
             f"{text}; compute capability {newer[0]} is newer than MindSpore's kernels (8.6)",
-            "They are compiled anew by the driver at the first use, which may take minutes once;"
+            "The driver compiles them at the first use, which may take minutes once;"
             " CUDA_MODULE_LOADING=LAZY makes it less.",
         )
         return

@@ -36,9 +36,7 @@ def machine_rows(
 
 def _setup(node: Node, machine: MachineFacts) -> Row:
     if machine.setup_problems:
-        return _failed(
-            node, "setup", "; ".join(machine.setup_problems), "Mend `setup` of the node."
-        )
+        return _failed(node, "setup", "; ".join(machine.setup_problems), "Fix `setup` of the node.")
     return _ok(node, "setup", f"{len(node.setup)} of {len(node.setup)} lines run")
 
 

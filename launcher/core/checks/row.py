@@ -1,4 +1,4 @@
-"""One row of a preflight: a check, a node, what was found, and how to mend it."""
+"""One row of a preflight: a check, a node, what was found, and how to fix it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def toolkit_row(profile: str, node: str, rows: tuple[Row, ...]) -> Row:
             node,
             RowState.FAILED,
             f"{red[0].check}: {red[0].text}{more}",
-            f"effnet-launch doctor {profile} says all of it, and what mends it.",
+            f"effnet-launch doctor {profile} lists all problems and their fixes.",
         )
     versions = [row.text for row in rows if row.check in ("nvcc", "CANN")]
     return Row("toolkit", node, RowState.OK, versions[0] if versions else "all is there")
@@ -54,7 +54,7 @@ def toolkit_row(profile: str, node: str, rows: tuple[Row, ...]) -> Row:
 
 def _rows(node: str, backend: Backend) -> Iterator[Row]:
     if backend.setup_problems:
-        yield failed("setup", node, "; ".join(backend.setup_problems), "Mend `setup` of the node.")
+        yield failed("setup", node, "; ".join(backend.setup_problems), "Fix `setup` of the node.")
     yield _mindspore(node, backend)
     if backend.cuda is not None:
         yield from cuda_rows(node, backend, backend.cuda)

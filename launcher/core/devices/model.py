@@ -23,7 +23,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Device:
-    """One device; empty is not known. A ``fault`` stops a start, a ``warning`` is told."""
+    """One device; empty is not known. A ``fault`` stops a start, a ``warning`` is only shown."""
 
     device_id: int
     name: str = ""

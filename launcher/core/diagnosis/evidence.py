@@ -148,7 +148,7 @@ class _Lines:
 
     @property
     def is_general(self) -> bool:
-        """The error itself names no reason: MindSpore's message goes on in other lines."""
+        """The error itself names no reason: MindSpore's message continues on other lines."""
         if self.raised is None:
             return True
         below = self.all[self.raised.end : self.raised.end + 4]

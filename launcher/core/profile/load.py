@@ -14,7 +14,7 @@ from launcher.core.profile.model import NodeDefaults, Profile
 from launcher.core.text.suggest import did_you_mean
 from launcher.errors import ProfileError
 
-# By name: mypy knows only one of the two, whichever Python it is told of.
+# By name: mypy knows only one of the two, for any target version.
 _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _EXPECTED = {

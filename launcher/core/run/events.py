@@ -161,7 +161,7 @@ class RankRecovered(Event, kind="rank_recovered"):
 
 @dataclass(frozen=True)
 class NodeUnreachable(Event, kind="node_unreachable"):
-    """The supervisor hears nothing of a node; its ranks may well go on."""
+    """The supervisor hears nothing of a node; its ranks may still train."""
 
     attempt: int
     node: str

@@ -35,7 +35,7 @@ def preflight(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Look at all nodes of a profile at once: can it be started, and what is in the way?
+    """Check all nodes of a profile at once: can it be started, and what prevents it?
 
     One row for each check and node; a failed one has a hint. Nothing is changed, except by
     --fix: it installs this very version of effnet-tui where there is another or none, leaves all

@@ -45,10 +45,6 @@ class Group:
         """Rank 0's values on every rank; the others only give the shape."""
         return self.sum(values if self.rank == 0 else np.zeros_like(values))
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self.sum(np.zeros(1, np.float32))
-
 
 class Sum(Protocol):
     """Adds the same numbers of all ranks, again and again."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from launcher.core.devices.npu_smi import NpuInfo, parse_info
 from launcher.core.run.metrics import DEVICE_BYTES, DeviceRecord, pack_device
+from launcher.process.tools import output
 from launcher.store.record_file import RecordFile
 
 SAMPLE_S = 2.0
@@ -128,19 +128,7 @@ class NpuSmi:
 
 def ask_npu_smi() -> NpuInfo:
     """All of `npu-smi info`; without devices where the tool is not there or does not answer."""
-    try:
-        done = subprocess.run(
-            ["npu-smi", "info"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=NPU_SMI_LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return NpuInfo("", (), ())
-    return parse_info(done.stdout)
+    return parse_info(output(["npu-smi", "info"], os.environ, NPU_SMI_LIMIT_S)[0])
 
 
 def nvml_memory(device: int) -> Sample:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.core.devices import hccn
 from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
+from launcher.process.tools import output, program
 
 TOOL = "hccn_tool"
-TOOL_PATH = "/usr/local/Ascend/driver/tools/hccn_tool"
-"""Where the driver puts it, which need not be on PATH."""
 CONF = Path("/etc/hccn.conf")
 LIMIT_S = 20.0
 AT_ONCE = 8
@@ -35,30 +32,24 @@ def asked(devices: Iterable[int]) -> dict[int, str]:
     devices = tuple(devices)
     if not devices:
         return {}
-    tool = shutil.which(TOOL) or (TOOL_PATH if os.access(TOOL_PATH, os.X_OK) else None)
-    told: dict[int, str] = {}
+    tool = program(TOOL, os.environ)
+    from_tool: dict[int, str] = {}
     if tool is not None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = pool.map(lambda device: _ask(tool, device), devices)
-            told = {d: ip for d, ip in zip(devices, answers, strict=True) if ip is not None}
+            answers = pool.map(lambda d: tool_text(tool, d, os.environ, "-ip"), devices)
+            found = zip(devices, map(hccn.parse_tool_ip, answers), strict=True)
+            from_tool = {device: ip for device, ip in found if ip is not None}
+    return hccn.chosen_ips(from_tool, {d: ip for d, ip in in_file().items() if d in devices})
+
+
+def tool_text(tool: str, device: int, environment: Mapping[str, str], topic: str) -> str:
+    """What hccn_tool prints about one topic of a device."""
+    return output([tool, "-i", str(device), topic, "-g"], environment, LIMIT_S)[0]
+
+
+def in_file() -> dict[int, str]:
+    """The addresses in /etc/hccn.conf, which can be stale."""
     try:
-        conf = hccn.parse_hccn_conf(CONF.read_text(encoding="utf-8", errors="replace"))
+        return hccn.parse_hccn_conf(CONF.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        conf = {}
-    return hccn.chosen_ips(told, {d: ip for d, ip in conf.items() if d in devices})
-
-
-def _ask(tool: str, device: int) -> str | None:
-    try:
-        done = subprocess.run(
-            [tool, "-i", str(device), "-ip", "-g"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return hccn.parse_tool_ip(done.stdout)
+        return {}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 
@@ -15,14 +14,14 @@ from launcher.core.devices import hccn, nvidia_smi
 from launcher.core.devices.model import Device, Devices, Holder
 from launcher.core.devices.npu_smi import MEGABYTE, NpuDevice, NpuInfo, parse_info
 from launcher.core.profile.model import DeviceTarget
-from launcher.machine.environment import after_setup, output, program
+from launcher.machine import device_ips
+from launcher.machine.environment import after_setup
 from launcher.process import ownership
+from launcher.process.tools import output, program
 from launcher.rank import TOKEN
 
 NPU_SMI = "npu-smi"
 MINOR = "Warning"
-HCCN_CONF = Path("/etc/hccn.conf")
-HCCN_AT_ONCE = 8
 
 
 def devices(question: Question) -> Devices:
@@ -106,25 +105,22 @@ def _holder(holder: Holder) -> Holder:
 def _with_network(found: Devices, environment: Mapping[str, str]) -> Devices:
     if not found.devices:
         return found
-    try:
-        conf = hccn.parse_hccn_conf(HCCN_CONF.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        conf = {}
-    tool = program("hccn_tool", environment)
+    conf = device_ips.in_file()
+    tool = program(device_ips.TOOL, environment)
     if tool is None:
         known = tuple(replace(d, ip=conf.get(d.device_id, "")) for d in found.devices)
         return replace(found, devices=known, network_problem="there is no hccn_tool")
 
     def ask(device: Device) -> Device:
-        def say(*words: str) -> str:
-            return output([tool, "-i", str(device.device_id), *words, "-g"], environment)[0]
+        def text(topic: str) -> str:
+            return device_ips.tool_text(tool, device.device_id, environment, topic)
 
         return replace(
             device,
-            link=hccn.parse_link(say("-link")) or "",
-            net_health=hccn.parse_health(say("-net_health")) or "",
-            ip=hccn.parse_tool_ip(say("-ip")) or conf.get(device.device_id, ""),
+            link=hccn.parse_link(text("-link")) or "",
+            net_health=hccn.parse_health(text("-net_health")) or "",
+            ip=hccn.parse_tool_ip(text("-ip")) or conf.get(device.device_id, ""),
         )
 
-    with ThreadPoolExecutor(HCCN_AT_ONCE) as pool:
+    with ThreadPoolExecutor(device_ips.AT_ONCE) as pool:
         return replace(found, devices=tuple(pool.map(ask, found.devices)))

@@ -1,22 +1,13 @@
-"""The environment that a rank would have on this machine, and programs run in it."""
+"""The environment that a rank would have on this machine."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
 SETUP_LIMIT_S = 30.0
-PROGRAM_LIMIT_S = 30.0
 MARK = "-- effnet environment --"
-ELSEWHERE = (
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/usr/sbin",
-    "/usr/local/Ascend/driver/tools",
-)
-"""Where drivers put their tools without putting them on everybody's PATH."""
 
 
 def after_setup(
@@ -50,34 +41,3 @@ def after_setup(
     failed = (text.split() for text in codes.splitlines())
     problems = tuple(f"`{setup[int(number)]}` ends with {code}{last}" for number, code in failed)
     return dict(item.partition("=")[::2] for item in rest.split("\0") if "=" in item), problems
-
-
-def program(name: str, environment: Mapping[str, str]) -> str | None:
-    """The path of a program on the environment's PATH, or where drivers put theirs."""
-    places = [environment.get("PATH", os.defpath), *ELSEWHERE]
-    return shutil.which(name, path=os.pathsep.join(places))
-
-
-def output(
-    argv: Sequence[str], environment: Mapping[str, str], timeout_s: float = PROGRAM_LIMIT_S
-) -> tuple[str, str]:
-    """(stdout, what went wrong) of a program that only reports."""
-    try:
-        done = subprocess.run(
-            list(argv),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except OSError as error:
-        return "", f"{argv[0]}: {error.strerror or error}"
-    except subprocess.TimeoutExpired:
-        return "", f"{argv[0]} does not answer within {timeout_s:g} s"
-    text = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        errors = (done.stderr.decode("utf-8", "replace").strip() or text.strip()).splitlines()
-        why = errors[-1] if errors else "it says nothing"
-        return text, f"{os.path.basename(argv[0])} ends with {done.returncode}: {why}"
-    return text, ""

@@ -28,7 +28,8 @@ from launcher.core.checks.facts import (
     Route,
     Split,
 )
-from launcher.machine.environment import after_setup, output, program
+from launcher.machine.environment import after_setup
+from launcher.process.tools import output, program
 
 if TYPE_CHECKING:
     # A node creates its own folders without knowing SSH.

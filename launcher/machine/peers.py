@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.core.checks.facts import Peer, Question
-from launcher.machine.environment import after_setup, output
+from launcher.machine.environment import after_setup
+from launcher.process.tools import output
 
 LIMIT_S = 25.0
 AT_ONCE = 16

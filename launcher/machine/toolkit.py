@@ -26,8 +26,9 @@ from launcher.core.devices import nvidia_smi
 from launcher.core.profile.model import DeviceTarget
 from launcher.machine import devices
 from launcher.machine.cuda_setup import prepared_env
-from launcher.machine.environment import after_setup, output, program
+from launcher.machine.environment import after_setup
 from launcher.machine.libraries import probe
+from launcher.process.tools import output, program
 
 RELEASE = re.compile(r"Cuda compilation tools, release (\d+\.\d+)")
 VERSION = re.compile(r"^Version\s*=\s*(\S+)", re.MULTILINE)

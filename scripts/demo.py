@@ -103,7 +103,7 @@ def summary(
     good = evaluated["top_1_acc"] >= GOAL_TOP_1 and same and not left
     if evaluated["top_1_acc"] < GOAL_TOP_1:
         console.print(f"top-1 is below {GOAL_TOP_1}: this is not what the demo should show")
-    console.print(f"Look at it again: .venv/bin/effnet-tui {run}")
+    console.print(f"Watch it again: .venv/bin/effnet-tui {run}")
     return 0 if good else 1
 
 

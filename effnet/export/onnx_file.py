@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Tensor, nn, onnx
 from numpy.typing import NDArray
 
+from effnet import onnx_runtime
 from effnet.export import wire
 from effnet.export.record import INPUT, OUTPUT, Record
 
@@ -40,9 +41,9 @@ def write(
 
 def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """The file in onnxruntime, on the CPU; raises what that raises."""
-    import onnxruntime
-
-    session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session: Any = onnx_runtime.load().InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
     found = [(item.name for item in side) for side in (session.get_inputs(), session.get_outputs())]
     if [list(names) for names in found] != [[INPUT], [OUTPUT]]:
         raise ValueError(f"inputs or outputs are not {INPUT} and {OUTPUT}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from effnet import missing
+from effnet import missing, onnx_runtime
 from effnet.errors import EffnetError
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
@@ -105,14 +105,12 @@ def _known(size: Any) -> int | None:
 
 def _runtime() -> ModuleType:
     try:
-        import onnxruntime
+        return onnx_runtime.load()
     except ImportError as error:
         raise ProviderMissing(
             f"onnxruntime cannot be imported: {error}",
             hint="pip install 'effnet-tui[train]' in the environment of this Python",
         ) from error
-    found: ModuleType = onnxruntime
-    return found
 
 
 _CUDA_FAILED = "--device_target GPU: onnxruntime cannot load CUDAExecutionProvider: {}"

@@ -9,13 +9,15 @@ import checkpoints
 import mindspore as ms
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
+from effnet import onnx_runtime
 from effnet.export import job, mindir, mindir_v1, onnx_file
 from effnet.weights.manifest import sha256_of
 
 pytestmark = pytest.mark.mindspore
+
+onnxruntime = onnx_runtime.load()
 
 # Not square, so that no side can be taken for the other.
 WIDTH_PX, HEIGHT_PX = 40, 32

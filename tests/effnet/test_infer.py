@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 
 import onnx
-import onnxruntime
 import pytest
 
+from effnet import onnx_runtime
 from effnet.infer import session
 
 pytestmark = pytest.mark.mindspore
+
+onnxruntime = onnx_runtime.load()
 
 PROGRAM = """\
 import sys
@@ -210,3 +213,14 @@ def test_a_session_that_fell_back_is_refused(taught_onnx, monkeypatch):
     monkeypatch.setattr(session, "_why_cuda_does_not_load", lambda runtime: None)
     with pytest.raises(session.ProviderMissing, match="took CPUExecutionProvider instead"):
         session.open_model(taught_onnx, "GPU")
+
+
+def test_onnxruntime_writes_and_sends_nothing_about_its_user(tmp_path):
+    """From 1.29 on it makes a device id at import, except where a CI is recognised."""
+    program = "from effnet.onnx_runtime import load; print(load().__version__)"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout
+    assert list(tmp_path.rglob("*")) == []

@@ -168,7 +168,10 @@ def test_both_forms_are_among_the_sizes_tested():
 
 def test_export_has_ordinary_convolutions_and_a_free_batch(tmp_path):
     import onnx
-    import onnxruntime
+
+    from effnet.onnx_runtime import load
+
+    onnxruntime = load()
 
     net = create("b0", num_classes=10, padding="same")
     use_plain_depthwise(net)

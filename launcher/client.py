@@ -42,7 +42,7 @@ from launcher.core.run.requests import (
     StopRequest,
 )
 from launcher.errors import NodeError
-from launcher.reading.checkpoints import checkpoint_directory, checkpoints_in
+from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
 from launcher.reading.growing import GrowingLines
@@ -143,7 +143,7 @@ def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
 
     Raises RunNotFoundError.
     """
-    return checkpoints_in(checkpoint_directory(_reader(run).paths))
+    return checkpoint_files.find(checkpoint_files.folder_of(_reader(run).paths))
 
 
 def profile_of(run: Run) -> Profile:

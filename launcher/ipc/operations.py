@@ -150,9 +150,6 @@ class FindCheckpoints(OnPath[tuple[CheckpointFacts, ...]], kind="find_checkpoint
 class ReadCheckpoint(OnPath[CheckpointFacts], kind="read_checkpoint"): ...
 
 
-class DigestCheckpoint(OnPath[str | None], kind="digest_checkpoint"): ...
-
-
 class DigestFile(OnPath[Content | None], kind="digest_file"): ...
 
 

@@ -41,7 +41,6 @@ HANDLERS: Handlers = {
     op.Sweep: relay.sweep,
     op.FindCheckpoints: files.find_checkpoints,
     op.ReadCheckpoint: files.read_checkpoint,
-    op.DigestCheckpoint: files.digest_checkpoint,
     op.DigestFile: files.digest,
     op.ReadFile: files.read,
     op.WriteFile: files.write,

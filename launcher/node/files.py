@@ -9,7 +9,8 @@ from pathlib import Path
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.ipc import operations as op
 from launcher.node import stdio
-from launcher.store import atomic, checkpoints
+from launcher.reading import checkpoints
+from launcher.store import atomic
 from launcher.store.atomic import Content
 
 
@@ -19,10 +20,6 @@ def find_checkpoints(request: op.FindCheckpoints) -> tuple[CheckpointFacts, ...]
 
 def read_checkpoint(request: op.ReadCheckpoint) -> CheckpointFacts:
     return checkpoints.facts_of(Path(request.path))
-
-
-def digest_checkpoint(request: op.DigestCheckpoint) -> str | None:
-    return checkpoints.sha256_of(Path(request.path))
 
 
 def digest(request: op.DigestFile) -> Content | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from launcher.core.profile.model import Profile
-from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped
+from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped, choose_verified
 from launcher.errors import NodeError
 from launcher.planning.checkpoint_store import LocalStore, Store, stores_of
 from launcher.remote import file_copy
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodePool
-from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
 AUTO = "auto"
@@ -105,11 +105,11 @@ def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
             label = store.machine.label or "here"
             path = facts.path if store is stores[0] else f"{label}:{facts.path}"
             found[path] = store, replace(facts, path=path)
-    choice = checkpoints.choose_verified(
+    choice = choose_verified(
         tuple(facts for _, facts in found.values()),
         query.steps_done,
         query.world_size,
-        lambda path: found[path][0].sha256_of(_plain(path, found[path][0], stores[0])),
+        lambda path: _sha256(found[path][0], _plain(path, found[path][0], stores[0])),
     )
     choice = replace(choice, skipped=(*choice.skipped, *absent))
     if choice.path is None:
@@ -122,9 +122,14 @@ def _plain(path: str, store: Store, target: Store) -> str:
     return path if store is target else path.partition(":")[2]
 
 
+def _sha256(store: Store, path: str) -> str | None:
+    content = store.machine.content(path)
+    return None if content is None else content.sha256
+
+
 def _named(store: Store, facts: CheckpointFacts, query: CheckpointQuery) -> Selection:
-    choice = checkpoints.choose_verified(
-        (facts,), query.steps_done, query.world_size, store.sha256_of
+    choice = choose_verified(
+        (facts,), query.steps_done, query.world_size, lambda path: _sha256(store, path)
     )
     if choice.path is None:
         why = choice.skipped[0].why if choice.skipped else "it is not there"
@@ -135,7 +140,7 @@ def _named(store: Store, facts: CheckpointFacts, query: CheckpointQuery) -> Sele
 def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
     if any(isinstance(store, LocalStore) for store in stores):
         return stores
-    return (*stores, LocalStore(checkpoints.NOWHERE))
+    return (*stores, LocalStore(Path("/nonexistent")))
 
 
 def _with_copy(found: Selection, target: Store) -> ResumeChoice:

@@ -9,10 +9,10 @@ from typing import Protocol
 from launcher.core.profile.model import Node, Profile
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.ipc import operations as op
+from launcher.reading import checkpoints
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
 from launcher.remote.node_client import NodeClient, NodePool
-from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
 
@@ -25,8 +25,6 @@ class Store(Protocol):
     def find(self) -> tuple[CheckpointFacts, ...]: ...
 
     def facts_of(self, path: str) -> CheckpointFacts: ...
-
-    def sha256_of(self, path: str) -> str | None: ...
 
     def path_of(self, name: str) -> str:
         """The path of a checkpoint that was asked for by name or path."""
@@ -45,9 +43,6 @@ class LocalStore:
 
     def facts_of(self, path: str) -> CheckpointFacts:
         return checkpoints.facts_of(Path(path))
-
-    def sha256_of(self, path: str) -> str | None:
-        return checkpoints.sha256_of(Path(path))
 
     def path_of(self, name: str) -> str:
         if "/" not in name and Path(self.folder, name).exists():
@@ -68,9 +63,6 @@ class NodeStore:
 
     def facts_of(self, path: str) -> CheckpointFacts:
         return self._client.call(op.ReadCheckpoint(path))
-
-    def sha256_of(self, path: str) -> str | None:
-        return self._client.call(op.DigestCheckpoint(path))
 
     def path_of(self, name: str) -> str:
         return name if "/" in name else f"{self.folder}/{name}"
@@ -108,7 +100,7 @@ def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, s
 
 def _store(run: StoredRun, profile: Profile, node: Node, folder: str, nodes: NodePool) -> Store:
     """`folder` is where it is on the node; empty: wherever the run's is there."""
-    here = checkpoints.checkpoint_folder(run.paths.root, profile)
+    here = checkpoints.folder_of(run.paths, profile)
     if node.is_local or (profile.checkpoint.shared and here.is_dir()):
         return LocalStore(here)
     client = nodes.client(node)

@@ -16,7 +16,6 @@ from launcher.planning import checkpoint_choice
 from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
 from launcher.process.log import log_line
 from launcher.remote.node_client import NodePool
-from launcher.store import checkpoints
 from launcher.store.run import StoredRun
 
 SCRATCH = "scratch"
@@ -135,7 +134,8 @@ def _without_progress(state: RunState) -> int:
 
 def _steps_done(run: StoredRun, state: RunState) -> int | None:
     """Steps that rank 0 had reported, or that events tell of."""
-    known = checkpoints.newest_step(state) or 0
+    steps = [attempt.step for attempt in state.attempts if attempt.step is not None]
+    known = max([*steps, *(checkpoint.step for checkpoint in state.checkpoints)], default=0)
     for attempt in state.attempts:
         path = run.paths.attempt(attempt.attempt).rank(0).metrics
         try:

@@ -1,10 +1,12 @@
-"""The checkpoints of a run, as they lie on the disk."""
+"""The checkpoints of a run, as they are on disk."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from launcher.core.profile.load import profile_from_json
+from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, order, parse_manifest
 from launcher.core.run.paths import CHECKPOINT_SUFFIX, RunPaths, manifest_of
 from launcher.errors import ProfileError
@@ -13,29 +15,26 @@ from launcher.reading.growing import mark, read_range
 MANIFEST_LIMIT_BYTES = 1024 * 1024
 
 
-def checkpoint_directory(paths: RunPaths) -> Path:
-    """Where a run's checkpoints are: the profile's folder, else the run's own."""
+def folder_of(paths: RunPaths, profile: Profile | None = None) -> Path:
+    """Where a run's checkpoints are: the folder that its profile names, else its own."""
     try:
-        profile = profile_from_json(paths.profile.read_bytes())
+        profile = profile or profile_from_json(paths.profile.read_bytes())
     except (OSError, ProfileError):
         return paths.checkpoint
     return Path(profile.checkpoint.directory or paths.checkpoint).expanduser()
 
 
-def checkpoints_in(directory: Path) -> tuple[CheckpointFacts, ...]:
-    """All checkpoints of a folder, newest first; their content is not read.
+def find(folder: Path) -> tuple[CheckpointFacts, ...]:
+    """All checkpoints of a folder, newest first, with those that have no manifest.
 
-    A checkpoint without a manifest does not exist, but it is listed, for a person wants to know
-    why it is passed over.
+    Their content is not read.
     """
-    try:
-        files = [path for path in directory.iterdir() if path.suffix == CHECKPOINT_SUFFIX]
-    except OSError:
-        return ()
-    found = []
-    for path in files:
-        text = read_range(manifest_of(path), 0, MANIFEST_LIMIT_BYTES)
-        size = mark(path)
-        manifest = parse_manifest(text) if text else None
-        found.append(CheckpointFacts(str(path), manifest, size.size_bytes if size else None))
-    return order(found)
+    return order([facts_of(path) for path in folder.glob(f"step-*{CHECKPOINT_SUFFIX}")])
+
+
+def facts_of(path: Path) -> CheckpointFacts:
+    """Of the file behind links such as `model_0/Efficientnet_b2-rank0-1_44.ckpt`."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    manifest = parse_manifest(read_range(manifest_of(path), 0, MANIFEST_LIMIT_BYTES))
+    file = mark(path)
+    return CheckpointFacts(str(path), manifest, None if file is None else file.size_bytes)

@@ -1,7 +1,8 @@
-"""A file that comes in pieces: written aside, checked, renamed: it is the old or the new one."""
+"""Files that are written aside, verified and renamed: a reader sees the old or the new one."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -22,14 +23,24 @@ class Content:
 
 
 def content_of(path: Path) -> Content | None:
-    """None when there is no such file, or it cannot be read to its end."""
-    digest, size = hashlib.sha256(), 0
+    """None when there is no such file, or it cannot be read to its end.
+
+    A file that has not changed is read once per process: a checkpoint is verified to be shown, to
+    be resumed from and to be copied.
+    """
     try:
-        for block in blocks_of(path):
-            digest.update(block)
-            size += len(block)
+        file = path.stat()
+        return _content_of(path, file.st_ino, file.st_mtime_ns)
     except OSError:
         return None
+
+
+@functools.lru_cache(maxsize=64)
+def _content_of(path: Path, _inode: int, _mtime_ns: int) -> Content:
+    digest, size = hashlib.sha256(), 0
+    for block in blocks_of(path):
+        digest.update(block)
+        size += len(block)
     return Content(size, digest.hexdigest())
 
 
@@ -41,7 +52,10 @@ def blocks_of(path: Path) -> Iterator[bytes]:
 
 
 def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
-    """Raises `LaunchError` when what came is not `content`, `OSError`; then nothing is changed."""
+    """Replaces a file by `blocks`.
+
+    Raises `LaunchError` when they are not `content`, and `OSError`; then nothing is changed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0
@@ -55,12 +69,12 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
                 size += len(block)
             os.fsync(file.fileno())
         if Content(size, digest.hexdigest()) != content:
-            why = "its sha256 is another"
+            why = "its sha256 differs"
             if size != content.size_bytes:
-                why = f"{size} bytes of {content.size_bytes} came"
+                why = f"{size} of {content.size_bytes} bytes arrived"
             raise LaunchError(
                 f"{path} did not arrive as it was sent: {why}",
-                "Try again; if it comes again, a disk or a network card is at fault.",
+                "Try again. If it happens again, check the disks and network cards.",
             )
         os.replace(aside, path)
     except BaseException:
@@ -69,7 +83,7 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Written aside, synced, renamed: a reader sees the old or the new one, whole."""
+    """Replaces a file; it is on disk when this returns. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -165,6 +165,25 @@ def choose(
         )
     why = "no checkpoint is whole" if skipped else "there is no checkpoint"
     return ResumeChoice(path=None, why=why, skipped=tuple(skipped))
+
+
+def choose_verified(
+    found: Sequence[CheckpointFacts],
+    newest_step: int | None,
+    world_size: int | None,
+    digest: Callable[[str], str | None],
+) -> ResumeChoice:
+    """The newest checkpoint whose content is right; reads no more files than it must.
+
+    ``digest``: a path -> the sha256 of its file, ``None`` when it cannot be read.
+    """
+    known = {facts.path: facts for facts in found}
+    while True:
+        choice = choose(tuple(known.values()), newest_step, world_size)
+        if choice.path is None or choice.verified:
+            return choice
+        sha256 = digest(choice.path) or "unreadable"
+        known[choice.path] = replace(known[choice.path], sha256=sha256)
 
 
 def _why(skipped: int) -> str:

@@ -38,7 +38,10 @@ from launcher.store.journal import Journal, read_lines
 
 TICK_S = 0.05
 IDLE_LIMIT_S = 120.0
-"""An agent that was told to start nothing leaves after this."""
+"""An agent that got no plan exits after this."""
+OVER_LIMIT_S = 10.0
+"""An agent whose ranks have ended exits when no supervisor is connected for this long. Nothing is
+lost: a supervisor that comes later reads the end of the ranks in the journal."""
 
 
 class Agent:
@@ -58,7 +61,7 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._ranks: RankGroup | None = None
         self._leave = False
-        self._is_ending = False
+        self._leave_when_over = False
         self._alone_since = time.monotonic()
 
     def run(self) -> int:
@@ -146,14 +149,11 @@ class Agent:
                 self._leave = True
             return
         self._ranks.turn(now)
-        if self._is_ending and self._ranks.is_over:
-            self._leave = True
         alone_s = now - self._alone_since
-        if alone_s > self._ranks.plan.limits.orphan_limit_s:
-            if self._ranks.is_over:
-                self._leave = True
-            else:
-                self._ranks.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
+        if self._ranks.is_over:
+            self._leave |= self._leave_when_over or alone_s > OVER_LIMIT_S
+        elif alone_s > self._ranks.plan.limits.orphan_limit_s:
+            self._ranks.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
 
     def _obey(self, channel: Channel, message: AnyMessage) -> None:
         ranks = self._ranks
@@ -176,10 +176,11 @@ class Agent:
                 if ranks is not None:
                     ranks.finish()
             case messages.Leave():
-                if ranks is None or ranks.is_over:
+                self._leave_when_over = True
+                if ranks is None:
                     self._leave = True
-                else:
-                    ranks.end("told to leave")
+                elif not ranks.is_over:
+                    ranks.end("the supervisor dismissed the agent")
             case messages.Register() | messages.RankJoined() | messages.RankLeft():
                 self._obey_mpirun_child(channel, message)
             case Error():
@@ -229,7 +230,7 @@ class Agent:
                     )
 
     def _end(self, why: str) -> None:
-        self._is_ending = True
+        self._leave_when_over = True
         if self._ranks is None:
             self._leave = True
         elif not self._ranks.is_over:
@@ -239,13 +240,20 @@ class Agent:
         try:
             channel.flush()
         except ChannelClosedError:
-            self._forget(channel)
+            self._sending_failed(channel)
 
     def _send(self, channel: Channel, message: Record) -> None:
         try:
             channel.send(message)
         except ChannelClosedError:
+            self._sending_failed(channel)
+
+    def _sending_failed(self, channel: Channel) -> None:
+        """A peer that has closed may have sent a message before: that is read first."""
+        if channel.closed:
             self._forget(channel)
+        elif channel in self._listeners:
+            self._listeners.remove(channel)
 
     def _forget(self, channel: Channel) -> None:
         if channel in self._channels:

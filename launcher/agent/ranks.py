@@ -37,6 +37,8 @@ READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
 FAIL_TERM_S = 1.5
 """Between SIGTERM and SIGKILL when a rank died: its peers can save nothing without it."""
+REAP_S = 5.0
+"""For the kernel to be done with processes that were killed: one with much memory takes a while."""
 FINISH_S = 10.0
 """For the scheduler and helpers to leave by themselves when the ranks are done."""
 
@@ -81,6 +83,7 @@ class RankGroup:
         self._hang = HangWatch(plan, self._rank_pids, emit)
         self._watch_at = 0.0
         self._is_hurried = False
+        self._reap_until = math.inf
         self._are_others_done = plan.has_all_ranks
         """Whether no rank of another node needs the scheduler any more."""
         self._troubled: set[int] = set()
@@ -123,7 +126,10 @@ class RankGroup:
         if self._ending is None:
             self._look_for_the_end(now)
         elif self._ending.step(now):
-            self._finish()
+            self._reap_until = min(self._reap_until, now + REAP_S)
+            # The end of a rank is reported before the end of the node.
+            if now > self._reap_until or not self._are_children_left():
+                self._finish()
         elif self._ending.stage is Stage.WAIT and not self._rank_pids():
             self._ranks_are_gone()
 
@@ -154,7 +160,7 @@ class RankGroup:
 
     def child_ended(self, ended: Exit) -> None:
         started = self._living.pop(ended.pid, None)
-        if started is None:
+        if started is None or self.is_over:
             return
         if started.process.rank is None:
             self._helper_ended(started, ended)
@@ -343,6 +349,9 @@ class RankGroup:
             sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
             root=os.getpid(),
         )
+
+    def _are_children_left(self) -> bool:
+        return any(started.process.is_started for started in self._living.values())
 
     def _finish(self) -> None:
         assert self._ending is not None

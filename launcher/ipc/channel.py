@@ -47,6 +47,7 @@ class Channel:
         self._buffer = bytearray()
         self._unsent = bytearray()
         self.closed = False
+        self._is_write_closed = False
         self.problem = ""
         """Why this side closed it."""
         self.bad_number = 0
@@ -57,7 +58,7 @@ class Channel:
 
     def send(self, message: Record) -> None:
         """Sends, or queues for `flush`. Raises `ChannelClosedError`."""
-        if self.closed:
+        if self.closed or self._is_write_closed:
             raise ChannelClosedError("the connection is closed")
         line = json.dumps(encode(message), separators=(",", ":")).encode() + b"\n"
         if len(line) > MAX_FRAME_BYTES:
@@ -69,8 +70,9 @@ class Channel:
     def flush(self) -> None:
         """Sends what waits, as far as it goes. Raises `ChannelClosedError`.
 
-        A side that does not read (stopped, hung) is given up when too much waits for it: it can
-        come back and ask for what it missed, and nobody else shall wait for it.
+        A peer that does not read (stopped, hung) is disconnected when too much waits for it. It can
+        reconnect and request what it missed; nobody else has to wait for it. A peer that has closed
+        its end may have sent messages first: `receive` still returns those.
         """
         try:
             while self._unsent:
@@ -82,7 +84,8 @@ class Channel:
             self.close()
             raise ChannelClosedError("the other side does not read") from None
         except OSError as error:
-            self.close()
+            self._is_write_closed = True
+            self._unsent.clear()
             raise ChannelClosedError(str(error)) from error
 
     def receive(self) -> list[AnyMessage]:
@@ -135,7 +138,8 @@ class Channel:
         """Blocks until a message is there. Raises `ChannelClosedError`, `TimeoutError`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            self.flush()
+            with contextlib.suppress(ChannelClosedError):
+                self.flush()
             found = [] if self.closed else self.receive()
             if found:
                 return found

@@ -74,6 +74,20 @@ def test_a_channel_takes_messages_apart():
     assert channel.problem == ""
 
 
+def test_a_message_of_a_peer_that_has_closed_arrives_when_nothing_can_be_sent_to_it():
+    """A peer that sends its last message and closes: an answer to it fails, the message counts."""
+    ours, theirs = socket.socketpair()
+    channel, peer = Channel(ours), Channel(theirs)
+    peer.send(Leave())
+    peer.close()
+    with pytest.raises(ChannelClosedError):
+        channel.send(Ping())
+    channel.flush()
+    assert not channel.closed
+    assert channel.receive() == [Leave()]
+    assert channel.closed
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

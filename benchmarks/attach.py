@@ -21,7 +21,7 @@ from launcher.core.run import events, metrics
 from launcher.core.run.info import RunInfo
 from launcher.core.run.metrics import DeviceRecord
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 
 STEPS_PER_EPOCH = 625
 GOAL_S = 2.0

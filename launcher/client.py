@@ -31,7 +31,6 @@ from launcher.core.plan.model import Plan, RunContext
 from launcher.core.profile import model
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
-from launcher.core.run.fold import JobState, RunStatus
 from launcher.core.run.requests import (
     JobRequest,
     Request,
@@ -41,6 +40,7 @@ from launcher.core.run.requests import (
     StopJobRequest,
     StopRequest,
 )
+from launcher.core.run.state import JobState, RunStatus
 from launcher.errors import NodeError
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS

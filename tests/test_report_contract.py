@@ -38,7 +38,7 @@ def test_the_page_has_examples_of_every_kind() -> None:
     assert kinds == {
         "StepReport",
         "EpochReport",
-        "Started",
+        "TrainingHeader",
         "CheckpointSaved",
         "Resumed",
         "EvalReport",

@@ -10,7 +10,8 @@ from launcher.core.diagnosis.hang import LEARN_FROM
 from launcher.core.run import events, metrics
 from launcher.core.run.events import Event
 from launcher.core.run.paths import RankPaths
-from launcher.core.run.report import (
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import (
     CheckpointSaved,
     Done,
     EpochReport,
@@ -19,10 +20,9 @@ from launcher.core.run.report import (
     Fault,
     Report,
     Resumed,
-    Started,
     StepReport,
     Stopped,
-    parse,
+    TrainingHeader,
 )
 from launcher.store.record_file import RecordFile
 from launcher.store.tail import READ_BYTES, Tail, last_raw_lines
@@ -38,7 +38,7 @@ class RankLog:
         self.attempt = attempt
         self.rank = rank
         self.last_step: StepReport | None = None
-        self.started: Started | None = None
+        self.started: TrainingHeader | None = None
         self.stopped: Stopped | None = None
         self.fault: Fault | None = None
         self.done: Done | None = None
@@ -136,7 +136,7 @@ class RankLog:
             if not self._announced and self.started is None:
                 # A trainer that is not ours has no `start:` line.
                 yield self._training_started(report.epochs, report.steps_per_epoch)
-        elif isinstance(report, Started):
+        elif isinstance(report, TrainingHeader):
             self.started = report
             yield self._training_started(report.epochs, report.steps_per_epoch)
         elif isinstance(report, EpochReport):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.events import FailureKind, ResumePoint
-from launcher.core.run.fold import RunState
 from launcher.core.run.metrics import METRIC_BYTES, unpack
+from launcher.core.run.state import RunState
 from launcher.core.text.codec import from_plain, to_plain
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice

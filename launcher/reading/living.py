@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from launcher.core.profile.model import is_loopback
-from launcher.core.run.fold import RunState
+from launcher.core.run.state import RunState
 from launcher.reading.growing import read_range
 
 START_TIME_SLACK_S = 2.0

@@ -8,11 +8,13 @@ from pathlib import Path
 from statistics import median_low
 
 from launcher.core.run.events import parse_event
-from launcher.core.run.fold import AttemptState, RankState, RunState, RunStatus, apply
+from launcher.core.run.fold import apply
 from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.metrics import DeviceRecord
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.report import Progress, parse
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import Progress
+from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.curves import Curves

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.run.fold import RunStatus
 from launcher.core.run.paths import RunPaths
+from launcher.core.run.state import RunStatus
 from launcher.errors import RunNotFoundError
 from launcher.reading.folders import runs_directory
 from launcher.reading.run import RunReader

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from launcher.core.run.events import Failure
-from launcher.core.run.fold import RunState, RunStatus
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
+from launcher.core.run.state import RunState, RunStatus
 
 
 class RankStatus(str, Enum):

@@ -19,9 +19,9 @@ from typing import ClassVar
 from launcher.core.messages import Error, Message, Stop
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.fold import JobState, RunState
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, Settings, StopRequest
+from launcher.core.run.state import JobState, RunState
 from launcher.errors import BusyError, LaunchError
 from launcher.ipc.channel import AnyMessage, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of

@@ -17,10 +17,10 @@ from launcher.core.checks.row import Row, RowState
 from launcher.core.profile import model
 from launcher.core.profile.model import Node, Profile
 from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.fold import JobState
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, Settings
+from launcher.core.run.state import JobState
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
 from launcher.ipc import operations as op

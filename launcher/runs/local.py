@@ -9,8 +9,8 @@ from launcher import programs
 from launcher.cleanup import prune
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.fold import RunStatus
 from launcher.core.run.requests import JobRequest, ResumeRequest
+from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, CheckpointError
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings

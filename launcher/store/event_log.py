@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.run.events import Event, parse_event, to_json
-from launcher.core.run.fold import RunState, apply
+from launcher.core.run.fold import apply
+from launcher.core.run.state import RunState
 from launcher.process.log import log_line
 from launcher.store.journal import Journal
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from launcher.core import messages
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.run import events
-from launcher.core.run.fold import RunStatus
+from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint

@@ -15,7 +15,7 @@ from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
 from launcher.core.run import events
 from launcher.core.run.events import Event, Failure, FailureKind
-from launcher.core.run.fold import RunStatus
+from launcher.core.run.state import RunStatus
 from launcher.core.text.codec import Mismatch
 from launcher.errors import NodeError
 from launcher.process.log import log_line

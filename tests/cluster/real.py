@@ -88,7 +88,8 @@ def profile(
 
 def states(root: Path, world_size: int, attempt: int = 1) -> list[str | None]:
     """What each rank says that it has learned, as a digest."""
-    from launcher.core.run.report import Done, Stopped, parse
+    from launcher.core.run.report import parse
+    from launcher.core.run.report_types import Done, Stopped
 
     found = []
     for rank in range(world_size):

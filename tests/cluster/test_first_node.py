@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from launcher import client
-from launcher.core.run.fold import RunStatus
+from launcher.core.run.state import RunStatus
 from launcher.errors import NodeError
 from launcher.store import run_lock
 from tui.model.run import FrameRequest

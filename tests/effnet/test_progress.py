@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from effnet.contract import progress
-from launcher.core.run.report import Progress, parse
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import Progress
 
 
 def test_a_job_of_the_launcher_says_how_far_it_is(

@@ -12,7 +12,7 @@ from launcher.core.run import events
 from launcher.core.run.info import RunInfo
 from launcher.core.run.metrics import DeviceRecord, pack, pack_device
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 
 STEPS = 45
 EPOCHS = 20

@@ -21,9 +21,9 @@ from typing import Final
 
 from launcher import client
 from launcher.core.run.events import AttemptStarted, ResumePoint, parse_event
-from launcher.core.run.fold import RunStatus
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
+from launcher.core.run.state import RunStatus
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.live import LiveRun, LiveSource, told
 from tui.sources.source import SourceError

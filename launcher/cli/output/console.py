@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.core.run.events import Failure
-from launcher.core.run.fold import RunStatus
+from launcher.core.run.state import RunStatus
 from launcher.core.text.codec import to_plain
 from launcher.core.text.terminal import clean, clean_lines, escape_json
 

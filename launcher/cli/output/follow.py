@@ -21,7 +21,7 @@ from launcher.cli.output.console import (
     status_text,
 )
 from launcher.cli.output.event_text import event_text
-from launcher.core.run.fold import RunStatus
+from launcher.core.run.state import RunStatus
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from launcher.core.diagnosis.codes import CODE, OOM_TRY, PEER_CODES, Meaning, meaning_of
 from launcher.core.diagnosis.tracebacks import Raised, raised_in
 from launcher.core.run.events import FailureKind
-from launcher.core.run.report import Fault, parse
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import Fault
 
 FAULT_KINDS: Mapping[str, tuple[FailureKind, str]] = {
     "loss": (FailureKind.LOSS, "lower lr_max, warm up longer, or resume with another seed"),

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
-from launcher.core.run.events import (
-    AttemptFailed,
-    AttemptFinished,
-    AttemptStarted,
-    AttemptStopped,
-    CheckpointWritten,
-    DiskLow,
-    DiskRecovered,
-    EpochFinished,
-    EvalFinished,
-    Event,
-    JobFinished,
-    JobStarted,
-    NodeReached,
-    NodeUnreachable,
-    RankExited,
-    RankRecovered,
-    RankSilent,
-    RankStarted,
-    ReportSkipped,
-    RunCreated,
-    StopRequested,
-    SupervisorStarted,
-    TrainingStarted,
-)
+from launcher.core.run import events
+from launcher.core.run.events import Event
 from launcher.core.run.state import (
     LEGAL,
     AttemptState,
@@ -43,27 +20,7 @@ from launcher.core.run.state import (
     RunStatus,
 )
 
-__all__ = [
-    "LEGAL",
-    "AttemptState",
-    "CheckpointState",
-    "EpochState",
-    "EvalState",
-    "JobState",
-    "RankState",
-    "RunState",
-    "RunStatus",
-    "apply",
-    "fold",
-]
-
-
-def fold(events: Iterable[Event | None]) -> RunState:
-    """The state after all ``events``; ``None`` stands for a line that was no event."""
-    state = RunState()
-    for event in events:
-        state = apply(state, event)
-    return state
+S = TypeVar("S")
 
 
 def apply(state: RunState, event: Event | None) -> RunState:
@@ -76,7 +33,7 @@ def apply(state: RunState, event: Event | None) -> RunState:
         changed_s=event.t,
         gaps=state.gaps + (event.n != state.last_n + 1),
     )
-    if isinstance(event, ReportSkipped):
+    if isinstance(event, events.ReportSkipped):
         return numbered
     handler = _HANDLERS.get(type(event))
     after = None if handler is None else handler(numbered, event)
@@ -97,7 +54,13 @@ def _change(state: RunState, number: int, **changes: Any) -> RunState | None:
     return replace(state, attempts=(*state.attempts[:-1], replace(attempt, **changes)))
 
 
-def _run_created(state: RunState, event: RunCreated) -> RunState | None:
+def _kept(cls: type[S], event: Event, **times: float) -> S:
+    """The record with the event's values of the same names."""
+    own = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    return cls(**times, **{name: getattr(event, name) for name in own if hasattr(event, name)})
+
+
+def _run_created(state: RunState, event: events.RunCreated) -> RunState | None:
     if state.run:
         return None
     return replace(
@@ -109,18 +72,18 @@ def _run_created(state: RunState, event: RunCreated) -> RunState | None:
     )
 
 
-def _supervisor_started(state: RunState, event: SupervisorStarted) -> RunState | None:
+def _supervisor_started(state: RunState, event: events.SupervisorStarted) -> RunState | None:
     return replace(state, supervisor_pid=event.pid)
 
 
-def _attempt_started(state: RunState, event: AttemptStarted) -> RunState | None:
+def _attempt_started(state: RunState, event: events.AttemptStarted) -> RunState | None:
     newest = state.attempt
     if newest is not None and event.attempt <= newest.attempt:
         return None
     moved = _move(state, RunStatus.STARTING)
     if moved is None:
         return None
-    attempt = AttemptState(event.attempt, event.world_size, event.t, resume=event.resume)
+    attempt = _kept(AttemptState, event, started_s=event.t)
     return replace(
         moved,
         world_size=event.world_size,
@@ -130,25 +93,17 @@ def _attempt_started(state: RunState, event: AttemptStarted) -> RunState | None:
     )
 
 
-def _rank_started(state: RunState, event: RankStarted) -> RunState | None:
+def _rank_started(state: RunState, event: events.RankStarted) -> RunState | None:
     attempt = state.attempt
     if attempt is None or attempt.attempt != event.attempt:
         return None
-    started = RankState(
-        rank=event.rank,
-        node=event.node,
-        local_rank=event.local_rank,
-        device=event.device,
-        pid=event.pid,
-        start_time=event.start_time,
-        started_s=event.t,
-    )
+    started = _kept(RankState, event, started_s=event.t)
     others = [rank for rank in attempt.ranks if rank.rank != event.rank]
     ranks = tuple(sorted((*others, started), key=lambda rank: rank.rank))
     return _change(state, event.attempt, ranks=ranks)
 
 
-def _training_started(state: RunState, event: TrainingStarted) -> RunState | None:
+def _training_started(state: RunState, event: events.TrainingStarted) -> RunState | None:
     changed = _change(
         state,
         event.attempt,
@@ -170,39 +125,20 @@ def _end(state: RunState, status: RunStatus) -> RunState | None:
     return _change(moved, moved.attempt.attempt, status=status)
 
 
-def _epoch_finished(state: RunState, event: EpochFinished) -> RunState | None:
+def _epoch_finished(state: RunState, event: events.EpochFinished) -> RunState | None:
     if _change(state, event.attempt) is None:
         return None
-    epoch = EpochState(event.attempt, event.epoch, event.t, event.avg_loss)
+    epoch = _kept(EpochState, event, time_s=event.t)
     return replace(state, epochs=(*state.epochs, epoch))
 
 
-def _checkpoint_saved(state: RunState, event: CheckpointWritten) -> RunState | None:
-    saved = CheckpointState(
-        attempt=event.attempt,
-        epoch=event.epoch,
-        step=event.step,
-        path=event.path,
-        bytes=event.bytes,
-        sha256=event.sha256,
-        time_s=event.t,
-    )
+def _checkpoint_saved(state: RunState, event: events.CheckpointWritten) -> RunState | None:
+    saved = _kept(CheckpointState, event, time_s=event.t)
     return replace(state, checkpoints=(*state.checkpoints, saved))
 
 
-def _eval_finished(state: RunState, event: EvalFinished) -> RunState | None:
-    done = EvalState(
-        time_s=event.t,
-        attempt=event.attempt,
-        job=event.job,
-        epoch=event.epoch,
-        step=event.step,
-        loss=event.loss,
-        top_1_acc=event.top_1_acc,
-        top_5_acc=event.top_5_acc,
-        images=event.images,
-        weights=event.weights,
-    )
+def _eval_finished(state: RunState, event: events.EvalFinished) -> RunState | None:
+    done = _kept(EvalState, event, time_s=event.t)
     return replace(state, evals=(*state.evals, done))
 
 
@@ -214,63 +150,51 @@ def _change_rank(state: RunState, number: int, rank: int, **changes: Any) -> Run
     return _change(state, number, ranks=ranks)
 
 
-def _rank_silent(state: RunState, event: RankSilent) -> RunState | None:
+def _rank_silent(state: RunState, event: events.RankSilent) -> RunState | None:
     since_s = event.t - (event.silent_s or 0.0)
     return _change_rank(
         state, event.attempt, event.rank, silent_since_s=since_s, silent_phase=event.phase
     )
 
 
-def _rank_recovered(state: RunState, event: RankRecovered) -> RunState | None:
+def _rank_recovered(state: RunState, event: events.RankRecovered) -> RunState | None:
     return _change_rank(state, event.attempt, event.rank, silent_since_s=None, silent_phase=None)
 
 
-def _node_unreachable(state: RunState, event: NodeUnreachable) -> RunState | None:
-    return _change_unreachable(state, event.attempt, event.node, event.t - (event.silent_s or 0.0))
+def _without(known: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in known.items() if name != key}
 
 
-def _node_reached(state: RunState, event: NodeReached) -> RunState | None:
-    return _change_unreachable(state, event.attempt, event.node, None)
+def _node_unreachable(state: RunState, event: events.NodeUnreachable) -> RunState | None:
+    since_s = event.t - (event.silent_s or 0.0)
+    known = state.attempt.unreachable if state.attempt else {}
+    return _change(state, event.attempt, unreachable={**known, event.node: since_s})
 
 
-def _change_unreachable(
-    state: RunState, number: int, node: str, since_s: float | None
-) -> RunState | None:
-    attempt = state.attempt
-    if attempt is None:
-        return None
-    away = {name: time_s for name, time_s in attempt.unreachable.items() if name != node}
-    if since_s is not None:
-        away[node] = since_s
-    return _change(state, number, unreachable=away)
+def _node_reached(state: RunState, event: events.NodeReached) -> RunState | None:
+    known = state.attempt.unreachable if state.attempt else {}
+    return _change(state, event.attempt, unreachable=_without(known, event.node))
 
 
-def _disk_low(state: RunState, event: DiskLow) -> RunState | None:
-    return _change_disk(state, event.attempt, f"{event.node}:{event.path}", event.free_bytes)
+def _disk_low(state: RunState, event: events.DiskLow) -> RunState | None:
+    known = state.attempt.low_disks if state.attempt else {}
+    disk = f"{event.node}:{event.path}"
+    return _change(state, event.attempt, low_disks={**known, disk: event.free_bytes})
 
 
-def _disk_recovered(state: RunState, event: DiskRecovered) -> RunState | None:
-    return _change_disk(state, event.attempt, f"{event.node}:{event.path}", None)
+def _disk_recovered(state: RunState, event: events.DiskRecovered) -> RunState | None:
+    known = state.attempt.low_disks if state.attempt else {}
+    return _change(state, event.attempt, low_disks=_without(known, f"{event.node}:{event.path}"))
 
 
-def _change_disk(state: RunState, number: int, disk: str, free: int | None) -> RunState | None:
-    attempt = state.attempt
-    if attempt is None:
-        return None
-    low = {name: known for name, known in attempt.low_disks.items() if name != disk}
-    if free is not None:
-        low[disk] = free
-    return _change(state, number, low_disks=low)
-
-
-def _stop_requested(state: RunState, event: StopRequested) -> RunState | None:
+def _stop_requested(state: RunState, event: events.StopRequested) -> RunState | None:
     if state.status is RunStatus.FAILING:
         return replace(state, stop_by=event.by, stop_saves=event.save)
     moved = _end(state, RunStatus.STOPPING)
     return None if moved is None else replace(moved, stop_by=event.by, stop_saves=event.save)
 
 
-def _rank_exited(state: RunState, event: RankExited) -> RunState | None:
+def _rank_exited(state: RunState, event: events.RankExited) -> RunState | None:
     changed = _change_rank(
         state,
         event.attempt,
@@ -291,31 +215,31 @@ def _rank_exited(state: RunState, event: RankExited) -> RunState | None:
     return changed
 
 
-def _attempt_failed(state: RunState, event: AttemptFailed) -> RunState | None:
+def _attempt_failed(state: RunState, event: events.AttemptFailed) -> RunState | None:
     changed = _change(state, event.attempt, failure=event.failure, ended_s=event.t)
     return None if changed is None else _end(changed, RunStatus.FAILED)
 
 
-def _attempt_stopped(state: RunState, event: AttemptStopped) -> RunState | None:
+def _attempt_stopped(state: RunState, event: events.AttemptStopped) -> RunState | None:
     changed = _change(
         state, event.attempt, step=event.step, ended_s=event.t, leftover=event.leftover
     )
     return None if changed is None else _end(changed, RunStatus.STOPPED)
 
 
-def _attempt_finished(state: RunState, event: AttemptFinished) -> RunState | None:
+def _attempt_finished(state: RunState, event: events.AttemptFinished) -> RunState | None:
     changed = _change(state, event.attempt, step=event.step, ended_s=event.t)
     return None if changed is None else _end(changed, RunStatus.FINISHED)
 
 
-def _job_started(state: RunState, event: JobStarted) -> RunState | None:
+def _job_started(state: RunState, event: events.JobStarted) -> RunState | None:
     if any(job.job == event.job for job in state.jobs):
         return None
-    job = JobState(event.job, event.type, event.node, event.argv, event.t)
+    job = _kept(JobState, event, started_s=event.t)
     return replace(state, jobs=(*state.jobs, job))
 
 
-def _job_finished(state: RunState, event: JobFinished) -> RunState | None:
+def _job_finished(state: RunState, event: events.JobFinished) -> RunState | None:
     if not any(job.job == event.job for job in state.jobs):
         return None
     jobs = tuple(
@@ -328,25 +252,25 @@ def _job_finished(state: RunState, event: JobFinished) -> RunState | None:
 
 
 _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
-    RunCreated: _run_created,
-    SupervisorStarted: _supervisor_started,
-    AttemptStarted: _attempt_started,
-    RankStarted: _rank_started,
-    TrainingStarted: _training_started,
-    EpochFinished: _epoch_finished,
-    CheckpointWritten: _checkpoint_saved,
-    EvalFinished: _eval_finished,
-    RankSilent: _rank_silent,
-    RankRecovered: _rank_recovered,
-    NodeUnreachable: _node_unreachable,
-    NodeReached: _node_reached,
-    DiskLow: _disk_low,
-    DiskRecovered: _disk_recovered,
-    StopRequested: _stop_requested,
-    RankExited: _rank_exited,
-    AttemptFailed: _attempt_failed,
-    AttemptStopped: _attempt_stopped,
-    AttemptFinished: _attempt_finished,
-    JobStarted: _job_started,
-    JobFinished: _job_finished,
+    events.RunCreated: _run_created,
+    events.SupervisorStarted: _supervisor_started,
+    events.AttemptStarted: _attempt_started,
+    events.RankStarted: _rank_started,
+    events.TrainingStarted: _training_started,
+    events.EpochFinished: _epoch_finished,
+    events.CheckpointWritten: _checkpoint_saved,
+    events.EvalFinished: _eval_finished,
+    events.RankSilent: _rank_silent,
+    events.RankRecovered: _rank_recovered,
+    events.NodeUnreachable: _node_unreachable,
+    events.NodeReached: _node_reached,
+    events.DiskLow: _disk_low,
+    events.DiskRecovered: _disk_recovered,
+    events.StopRequested: _stop_requested,
+    events.RankExited: _rank_exited,
+    events.AttemptFailed: _attempt_failed,
+    events.AttemptStopped: _attempt_stopped,
+    events.AttemptFinished: _attempt_finished,
+    events.JobStarted: _job_started,
+    events.JobFinished: _job_finished,
 }

@@ -7,9 +7,9 @@ import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 
 METRIC = struct.Struct("<dqiiffffffqq")
 DEVICE = struct.Struct("<dqqf4x")
@@ -91,12 +91,9 @@ def _i64(value: int | None) -> int:
     return -1 if value is None else min(max(value, -1), _INT64_MAX)
 
 
-def _known(value: float) -> float | None:
-    return None if value != value else value
-
-
-def _known_int(value: int) -> int | None:
-    return None if value < 0 else value
+def _known(value: float) -> Any:
+    """`None` where the stored value stands for "not known"."""
+    return None if value != value or (isinstance(value, int) and value < 0) else value
 
 
 def pack(report: StepReport, time_s: float, log_offset: int | None = None) -> bytes:
@@ -142,15 +139,12 @@ def whole_bytes(size_bytes: int, record_bytes: int = METRIC_BYTES) -> int:
 
 def unpack(data: bytes) -> tuple[MetricRecord, ...]:
     """All whole records in ``data``; a part of a record at its end is ignored."""
-    return tuple(map(_record, _rows(METRIC, data)))
+    return tuple(MetricRecord(*row[:4], *map(_known, row[4:])) for row in _rows(METRIC, data))
 
 
 def unpack_devices(data: bytes) -> tuple[DeviceRecord, ...]:
     """All whole device samples in ``data``."""
-    return tuple(
-        DeviceRecord(time_s, int(used), _known_int(int(limit)), _known(use))
-        for time_s, used, limit, use in _rows(DEVICE, data)
-    )
+    return tuple(DeviceRecord(*row[:2], *map(_known, row[2:])) for row in _rows(DEVICE, data))
 
 
 def column(data: bytes, field: str) -> Sequence[float]:
@@ -173,23 +167,5 @@ def window(size_bytes: int, records: int, record_bytes: int = METRIC_BYTES) -> t
     return start, end - start
 
 
-def _rows(layout: struct.Struct, data: bytes) -> Iterable[tuple[float, ...]]:
+def _rows(layout: struct.Struct, data: bytes) -> Iterable[tuple[Any, ...]]:
     return layout.iter_unpack(memoryview(data)[: whole_bytes(len(data), layout.size)])
-
-
-def _record(row: tuple[float, ...]) -> MetricRecord:
-    time_s, step, epoch, steps, loss, mean, step_ms, wait_ms, images, rate, memory, offset = row
-    return MetricRecord(
-        time_s=time_s,
-        global_step=int(step),
-        epoch=int(epoch),
-        steps=int(steps),
-        loss=_known(loss),
-        mean_loss=_known(mean),
-        step_time_ms=_known(step_ms),
-        wait_ms=_known(wait_ms),
-        images_per_s=_known(images),
-        learning_rate=_known(rate),
-        memory_bytes=_known_int(int(memory)),
-        log_offset=_known_int(int(offset)),
-    )

@@ -10,150 +10,73 @@ MANIFEST_SUFFIX = ".manifest.json"
 
 
 @dataclass(frozen=True)
-class RankPaths:
+class _Folder:
+    root: Path
+
+
+class _Entry:
+    """A file or folder with a fixed name: read from an instance, its path."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: _Folder, owner: type[_Folder]) -> Path:
+        return folder.root / self._name
+
+
+class RankPaths(_Folder):
     """The files of one rank in one attempt."""
 
-    root: Path
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log.txt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.bin"
-
-    @property
-    def device(self) -> Path:
-        return self.root / "device.bin"
-
-    @property
-    def heartbeat(self) -> Path:
-        return self.root / "heartbeat"
+    log = _Entry("log.txt")
+    metrics = _Entry("metrics.bin")
+    device = _Entry("device.bin")
+    heartbeat = _Entry("heartbeat")
 
 
-@dataclass(frozen=True)
-class AttemptPaths:
+class AttemptPaths(_Folder):
     """The files of one attempt."""
 
-    root: Path
-
-    @property
-    def plan(self) -> Path:
-        return self.root / "plan.json"
-
-    @property
-    def profile(self) -> Path:
-        """The profile that the attempt began with: a resume may change the run's."""
-        return self.root / "profile.json"
-
-    @property
-    def rank_table(self) -> Path:
-        return self.root / "ranktable.json"
-
-    @property
-    def hostfile(self) -> Path:
-        return self.root / "hostfile"
-
-    @property
-    def scheduler_log(self) -> Path:
-        return self.root / "scheduler.log"
-
-    @property
-    def mpirun_log(self) -> Path:
-        return self.root / "mpirun.log"
-
-    @property
-    def ranks(self) -> Path:
-        return self.root / "ranks"
+    plan = _Entry("plan.json")
+    profile = _Entry("profile.json")
+    """The profile that the attempt began with: a resume may change the run's."""
+    rank_table = _Entry("ranktable.json")
+    hostfile = _Entry("hostfile")
+    scheduler_log = _Entry("scheduler.log")
+    mpirun_log = _Entry("mpirun.log")
+    ranks = _Entry("ranks")
 
     def rank(self, rank: int) -> RankPaths:
         return RankPaths(self.ranks / f"{rank:04d}")
 
 
-@dataclass(frozen=True)
-class JobPaths:
+class JobPaths(_Folder):
     """The files of one eval, export or infer job."""
 
-    root: Path
-
-    @property
-    def job(self) -> Path:
-        return self.root / "job.json"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log.txt"
-
-    @property
-    def result(self) -> Path:
-        return self.root / "result.json"
+    job = _Entry("job.json")
+    log = _Entry("log.txt")
+    result = _Entry("result.json")
 
 
-@dataclass(frozen=True)
-class RunPaths:
+class RunPaths(_Folder):
     """The files of one run; ``root`` is the run directory on the node that is meant."""
 
-    root: Path
-
-    @property
-    def run(self) -> Path:
-        return self.root / "run.json"
-
-    @property
-    def before_edit(self) -> Path:
-        """What a resume with other settings replaced, until the attempt has trained with them."""
-        return self.root / "before-edit.json"
-
-    @property
-    def profile(self) -> Path:
-        return self.root / "profile.json"
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config.toml"
-
-    @property
-    def events(self) -> Path:
-        return self.root / "events.jsonl"
-
-    @property
-    def stop(self) -> Path:
-        return self.root / "stop"
-
-    @property
-    def supervisor_log(self) -> Path:
-        return self.root / "supervisor.log"
-
-    @property
-    def supervisor(self) -> Path:
-        return self.root / "supervisor.json"
-
-    @property
-    def home(self) -> Path:
-        """Where the run really is, when this is a copy of it (`supervisor = "first-node"`)."""
-        return self.root / "home.json"
-
-    @property
-    def link(self) -> Path:
-        """Whether the machine that the run is on can be reached now."""
-        return self.root / "link.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint"
-
-    @property
-    def attempts(self) -> Path:
-        return self.root / "attempts"
-
-    @property
-    def jobs(self) -> Path:
-        return self.root / "jobs"
-
-    @property
-    def export(self) -> Path:
-        return self.root / "export"
+    run = _Entry("run.json")
+    before_edit = _Entry("before-edit.json")
+    """What a resume with other settings replaced, until the attempt has trained with them."""
+    profile = _Entry("profile.json")
+    config = _Entry("config.toml")
+    events = _Entry("events.jsonl")
+    stop = _Entry("stop")
+    supervisor_log = _Entry("supervisor.log")
+    supervisor = _Entry("supervisor.json")
+    home = _Entry("home.json")
+    """Where the run really is, when this is a copy of it (`supervisor = "first-node"`)."""
+    link = _Entry("link.json")
+    """Whether the machine that the run is on can be reached now."""
+    checkpoint = _Entry("checkpoint")
+    attempts = _Entry("attempts")
+    jobs = _Entry("jobs")
+    export = _Entry("export")
 
     def attempt(self, number: int) -> AttemptPaths:
         """Attempts count from 1."""
@@ -174,13 +97,13 @@ def job_id(number: int, kind: str) -> str:
 
 
 def node_journal(attempt_root: Path, node: str) -> Path:
-    """The journal of one node's agent: what it told the supervisor, numbered."""
+    """The journal of one node's agent: its reports to the supervisor, numbered."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in node)
     return attempt_root / "agents" / f"{safe}.jsonl"
 
 
 def endpoint_file(journal: Path) -> Path:
-    """The file that says where a node's agent can be reached."""
+    """The file with the address of a node's agent."""
     return journal.with_suffix(".json")
 
 

@@ -6,8 +6,11 @@ by its first bytes, whatever its length.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_type_hints
 
 from launcher.core.run.report_types import (
     CheckpointSaved,
@@ -19,27 +22,12 @@ from launcher.core.run.report_types import (
     Progress,
     Report,
     Resumed,
-    Started,
     StepReport,
     Stopped,
+    TrainingHeader,
 )
 
-__all__ = [
-    "MAX_LINE_BYTES",
-    "CheckpointSaved",
-    "Done",
-    "EpochReport",
-    "EvalReport",
-    "EvalResult",
-    "Fault",
-    "Progress",
-    "Report",
-    "Resumed",
-    "Started",
-    "StepReport",
-    "Stopped",
-    "parse",
-]
+R = TypeVar("R")
 
 MAX_LINE_BYTES = 65_536
 """No report is longer: a path has 4,096 bytes at most, a fault names a few images."""
@@ -93,63 +81,76 @@ def _keys(line: str) -> dict[str, str]:
     return found
 
 
-class _Values:
-    """Typed access to the keys of one line; a key that is there must be right."""
+_CONVERTERS: Mapping[Any, Callable[[str], Any]] = {
+    int: _int,
+    int | None: _int,
+    float | None: _float,
+    str: str,
+    str | None: str,
+}
 
-    def __init__(self, line: str, start: int = 0) -> None:
-        self._found = _keys(line[start:])
 
-    def has(self, key: str) -> bool:
-        return key in self._found
+@functools.cache
+def _columns(cls: type[Any]) -> tuple[tuple[str, str, Callable[[str], Any], bool], ...]:
+    """Field, key, converter, and whether the key is required."""
+    hints = get_type_hints(cls)
+    return tuple(
+        (
+            field.name,
+            field.metadata.get("key", field.name),
+            _CONVERTERS[hints[field.name]],
+            field.default is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(cls)
+    )
 
-    def int(self, key: str) -> int | None:
-        return _int(self._found[key]) if key in self._found else None
 
-    def float(self, key: str) -> float | None:
-        return _float(self._found[key]) if key in self._found else None
-
-    def text(self, key: str) -> str | None:
-        return self._found.get(key)
-
-    def needed(self, key: str) -> str:
-        if key not in self._found:
+def _read(cls: type[R], found: Mapping[str, str], **known: Any) -> R:
+    """The report with the values of the line's keys; a key that is there must be right."""
+    for name, key, convert, is_required in _columns(cls):  # type: ignore[arg-type]
+        if name in known:
+            continue
+        if key in found:
+            known[name] = convert(found[key])
+        elif is_required:
             raise _NotAReport
-        return self._found[key]
+    report: R = cls(**known)
+    return report
+
+
+def _plain_line(cls: type[Report]) -> Callable[[str], Report]:
+    """The parser of a line that holds nothing but the keys of its report."""
+    return lambda line: _read(cls, _keys(line))
 
 
 def _step(line: str, match: re.Match[str]) -> StepReport:
-    values = _Values(line, match.end())
-    loss, _, mean = values.needed("loss").partition("/")
-    steps = values.int("steps")
-    return StepReport(
+    found = _keys(line[match.end() :])
+    loss, _, mean = found.get("loss", "").partition("/")
+    return _read(
+        StepReport,
+        found,
         epoch=_int(match[1]),
         epochs=_int(match[2]),
         step=_int(match[3]),
         steps_per_epoch=_int(match[4]),
         loss=_float(loss),
         mean_loss=_float(mean) if mean else None,
-        step_time_ms=values.float("time"),
-        wait_ms=values.float("wait"),
-        images_per_s=values.float("images/s"),
-        learning_rate=values.float("lr"),
-        memory_bytes=values.int("memory"),
-        steps=1 if steps is None else max(1, steps),
+        steps=max(1, _int(found.get("steps", "1"))),
     )
 
 
 def _epoch(line: str, epoch: str | None, epochs: str | None, start: int) -> EpochReport:
     times = dict(_TIMES.findall(line, start))
-    values = _Values(line, start)
     if "epoch time" not in times:
         raise _NotAReport
-    return EpochReport(
+    return _read(
+        EpochReport,
+        _keys(line[start:]),
         epoch=None if epoch is None else _int(epoch),
         epochs=None if epochs is None else _int(epochs),
         epoch_time_ms=_float(times["epoch time"]),
         step_time_ms=_float(times["per step time"]) if "per step time" in times else None,
         mean_loss=_float(times["avg loss"]) if "avg loss" in times else None,
-        images_per_s=values.float("images/s"),
-        learning_rate=values.float("lr"),
         steps=_int(times["steps"]) if "steps" in times else None,
     )
 
@@ -176,58 +177,24 @@ def _train_line(line: str) -> Report:
 
 
 def _start_line(line: str) -> Report:
-    values = _Values(line)
-    rank, slash, world_size = values.needed("rank").partition("/")
-    batch = values.text("batch")
+    found = _keys(line)
+    rank, slash, world_size = found.get("rank", "").partition("/")
     if not slash:
         raise _NotAReport
-    return Started(
+    return _read(
+        TrainingHeader,
+        found,
         rank=_int(rank),
         world_size=_int(world_size),
-        target=values.text("target"),
-        variant=values.text("variant"),
-        parameters=values.int("parameters"),
-        epochs=values.int("epochs"),
-        steps_per_epoch=values.int("steps per epoch"),
-        batch_size=None if batch is None else _int(batch.partition("x")[0]),
-        images=values.int("images"),
-        seed=values.int("seed"),
-    )
-
-
-def _checkpoint_line(line: str) -> Report:
-    values = _Values(line)
-    return CheckpointSaved(
-        epoch=_int(values.needed("epoch")),
-        step=_int(values.needed("step")),
-        path=values.needed("path"),
-        size_bytes=values.int("bytes"),
-        time_ms=values.float("time"),
-        sha256=values.text("sha256"),
-    )
-
-
-def _resume_line(line: str) -> Report:
-    values = _Values(line)
-    return Resumed(
-        epoch=_int(values.needed("epoch")),
-        step=_int(values.needed("step")),
-        path=values.needed("path"),
+        batch_size=_int(found["batch"].partition("x")[0]) if "batch" in found else None,
     )
 
 
 def _eval_line(line: str) -> Report:
-    values = _Values(line)
-    if not values.has("images"):
+    report = _read(EvalReport, _keys(line))
+    if report.images is None:
         raise _NotAReport
-    return EvalReport(
-        epoch=values.int("epoch"),
-        step=values.int("step"),
-        images=values.int("images"),
-        time_ms=values.float("time"),
-        images_per_s=values.float("images/s"),
-        weights=values.text("weights"),
-    )
+    return report
 
 
 def _result_line(line: str) -> Report:
@@ -245,36 +212,6 @@ def _result_line(line: str) -> Report:
     )
 
 
-def _stop_line(line: str) -> Report:
-    values = _Values(line)
-    return Stopped(
-        epoch=_int(values.needed("epoch")),
-        step=_int(values.needed("step")),
-        reason=values.needed("reason"),
-        state=values.text("state"),
-    )
-
-
-def _fault_line(line: str) -> Report:
-    values = _Values(line)
-    return Fault(
-        kind=values.needed("kind"),
-        text=values.needed("text"),
-        epoch=values.int("epoch"),
-        step=values.int("step"),
-    )
-
-
-def _done_line(line: str) -> Report:
-    values = _Values(line)
-    return Done(
-        epochs=_int(values.needed("epochs")),
-        steps=_int(values.needed("steps")),
-        time_ms=values.float("time"),
-        state=values.text("state"),
-    )
-
-
 def _progress_line(line: str) -> Report:
     match = _PROGRESS.match(line)
     if match is None:
@@ -286,14 +223,14 @@ _PARSERS: tuple[tuple[str, Callable[[str], Report]], ...] = (
     ("epoch", _epoch_line),
     ("Train epoch time: ", _train_line),
     ("start: ", _start_line),
-    ("checkpoint: ", _checkpoint_line),
-    ("resume: ", _resume_line),
+    ("checkpoint: ", _plain_line(CheckpointSaved)),
+    ("resume: ", _plain_line(Resumed)),
     ("eval: ", _eval_line),
     ("result: ", _result_line),
     ("result:{", _result_line),
-    ("stop: ", _stop_line),
-    ("fault: ", _fault_line),
-    ("done: ", _done_line),
+    ("stop: ", _plain_line(Stopped)),
+    ("fault: ", _plain_line(Fault)),
+    ("done: ", _plain_line(Done)),
     ("progress: ", _progress_line),
 )
 _PREFIXES = tuple(prefix for prefix, _ in _PARSERS)

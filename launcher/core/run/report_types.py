@@ -1,8 +1,14 @@
-"""What report lines say, one record a kind (docs/report-format.md)."""
+"""The records of report lines, one for each kind of line (docs/report-format.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _under(key: str) -> Any:
+    """An optional field whose key in the line is not its name."""
+    return field(default=None, metadata={"key": key})
 
 
 @dataclass(frozen=True)
@@ -15,11 +21,11 @@ class StepReport:
     steps_per_epoch: int | None = None
     loss: float | None = None
     mean_loss: float | None = None
-    step_time_ms: float | None = None
-    wait_ms: float | None = None
-    images_per_s: float | None = None
-    learning_rate: float | None = None
-    memory_bytes: int | None = None
+    step_time_ms: float | None = _under("time")
+    wait_ms: float | None = _under("wait")
+    images_per_s: float | None = _under("images/s")
+    learning_rate: float | None = _under("lr")
+    memory_bytes: int | None = _under("memory")
     steps: int = 1
 
     @property
@@ -39,13 +45,13 @@ class EpochReport:
     epoch_time_ms: float | None = None
     step_time_ms: float | None = None
     mean_loss: float | None = None
-    images_per_s: float | None = None
-    learning_rate: float | None = None
+    images_per_s: float | None = _under("images/s")
+    learning_rate: float | None = _under("lr")
     steps: int | None = None
 
 
 @dataclass(frozen=True)
-class Started:
+class TrainingHeader:
     """A rank before its first step; ``batch_size`` is one rank's."""
 
     rank: int
@@ -54,7 +60,7 @@ class Started:
     variant: str | None = None
     parameters: int | None = None
     epochs: int | None = None
-    steps_per_epoch: int | None = None
+    steps_per_epoch: int | None = _under("steps per epoch")
     batch_size: int | None = None
     images: int | None = None
     seed: int | None = None
@@ -67,8 +73,8 @@ class CheckpointSaved:
     epoch: int
     step: int
     path: str
-    size_bytes: int | None = None
-    time_ms: float | None = None
+    size_bytes: int | None = _under("bytes")
+    time_ms: float | None = _under("time")
     sha256: str | None = None
 
 
@@ -88,8 +94,8 @@ class EvalReport:
     epoch: int | None = None
     step: int | None = None
     images: int | None = None
-    time_ms: float | None = None
-    images_per_s: float | None = None
+    time_ms: float | None = _under("time")
+    images_per_s: float | None = _under("images/s")
     weights: str | None = None
 
 
@@ -115,7 +121,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Fault:
-    """The last words of a rank that ends by itself."""
+    """Why a rank ends by itself: its last report."""
 
     kind: str
     text: str
@@ -129,7 +135,7 @@ class Done:
 
     epochs: int
     steps: int
-    time_ms: float | None = None
+    time_ms: float | None = _under("time")
     state: str | None = None
 
 
@@ -145,7 +151,7 @@ class Progress:
 Report = (
     StepReport
     | EpochReport
-    | Started
+    | TrainingHeader
     | CheckpointSaved
     | Resumed
     | EvalReport

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from launcher.core.run.checkpoints import parse_manifest
 from launcher.core.run.info import parse_run_info
 from launcher.core.run.metrics import unpack, unpack_devices
 from launcher.core.run.report import parse
+from launcher.core.run.state import RunState
 from launcher.core.tables.hostfile import lint_hostfile, parse_hostfile, slots_of
 from launcher.core.tables.rank_table import parse_rank_table
 from launcher.core.tables.rank_table_lint import lint_text
@@ -163,7 +165,7 @@ def test_report_lines(line: str) -> None:
 def test_event_files(lines: list[bytes]) -> None:
     """The fold takes whatever is in the file, and says what it skipped."""
     found = [events.parse_event(line) for line in b"\n".join(lines).split(b"\n")]
-    folded = fold.fold(found)
+    folded = reduce(fold.apply, found, RunState())
     assert folded.skipped >= found.count(None)
 
 

@@ -13,7 +13,7 @@ from launcher.core.diagnosis.hang import (
 from launcher.core.profile.model import Limits
 from launcher.core.run.heartbeat import Heartbeat, Phase
 from launcher.core.run.metrics import pack, unpack
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 
 LIMITS = Limits()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from launcher.core.run import metrics
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Phase, parse_heartbeat
 from launcher.core.run.metrics import DeviceRecord
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 
 FLOATS = st.none() | st.floats(allow_nan=False, width=32)
 

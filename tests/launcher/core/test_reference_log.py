@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.core.run.report import EpochReport, EvalResult, StepReport, parse
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import EpochReport, EvalResult, StepReport
 
 LINES = (Path(__file__).parents[1] / "fixtures/reference-log.txt").read_text().splitlines()
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from launcher.core.run.report import (
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import (
     CheckpointSaved,
     Done,
     EpochReport,
@@ -15,10 +16,9 @@ from launcher.core.run.report import (
     EvalResult,
     Fault,
     Resumed,
-    Started,
     StepReport,
     Stopped,
-    parse,
+    TrainingHeader,
 )
 
 STEP = (
@@ -110,7 +110,7 @@ def test_the_references_own_step_line() -> None:
         (
             "start: rank:[0/2], target:[CPU], variant:[b2], parameters:[9109994], epochs:[20],"
             " steps per epoch:[45], batch:[16x2], images:[1437], seed:[1]",
-            Started(
+            TrainingHeader(
                 rank=0,
                 world_size=2,
                 target="CPU",

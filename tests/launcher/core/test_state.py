@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,13 @@ from hypothesis import strategies as st
 
 from launcher.core.run import events as e
 from launcher.core.run.events import Event, Failure, FailureKind, parse_event, to_json
-from launcher.core.run.fold import LEGAL, RunState, RunStatus, apply, fold
+from launcher.core.run.fold import apply
+from launcher.core.run.state import LEGAL, RunState, RunStatus
+
+
+def fold(events: Iterable[Event | None]) -> RunState:
+    return reduce(apply, events, RunState())
+
 
 FAILURE = Failure(FailureKind.OOM, "no memory", rank=1, node="b", signal=9, followers=(0,))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from launcher.core.run.metrics import pack
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
 from launcher.reading.curves import Column, Curves
 
 Record = tuple[int, float | None, int | None]

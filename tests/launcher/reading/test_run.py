@@ -15,11 +15,11 @@ from launcher import client
 from launcher.core.run import events as e
 from launcher.core.run import metrics
 from launcher.core.run.events import Event, to_json
-from launcher.core.run.fold import RunStatus
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RankPaths, RunPaths
-from launcher.core.run.report import StepReport
+from launcher.core.run.report_types import StepReport
+from launcher.core.run.state import RunStatus
 from launcher.errors import ProfileError, RunNotFoundError, UsageError
 from launcher.reading.growing import GrowingLines
 from launcher.reading.snapshot import RankStatus

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launcher.core.run.report import Done, Stopped, parse
+from launcher.core.run.report import parse
+from launcher.core.run.report_types import Done, Stopped
 from tests import proof
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]

@@ -23,6 +23,7 @@ from tui.screens.run import RunScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
+from tui.widgets.cursor_list import CursorList
 from tui.widgets.log_panel import LogPanel
 from tui.widgets.log_view import LogView
 from tui.widgets.pick_list import PickList
@@ -39,14 +40,14 @@ now, `ctrl+p` every action by name. A key with a name in the last column can be 
 """
 SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Everywhere", "", (Dashboard,)),
-    ("Home", "Runs and profiles.", (HomeScreen, PickList)),
+    ("Home", "Runs and profiles.", (HomeScreen, PickList, CursorList)),
     ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
-    ("Run: ranks", "While the table of ranks has the focus.", (RankTable,)),
+    ("Run: ranks", "While the table of ranks has the focus.", (RankTable, CursorList)),
     ("Run: log", "While the log has the focus.", (LogView, LogPanel)),
     ("Confirm a stop", "", (ConfirmScreen,)),
     ("Resume, evaluate, export, infer", "The form before it starts.", (RequestScreen,)),
-    ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList)),
+    ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList, CursorList)),
     ("Help", "", (HelpScreen,)),
 )
 

@@ -124,7 +124,7 @@ def _show(given: argparse.Namespace) -> int:
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from tui.app import Dashboard
     from tui.settings import load, settings_path
-    from tui.sources.proxy import lazy
+    from tui.sources.source import lazy
 
     settings, notes = load(settings_path())
     source: Source = lazy(_live)

@@ -1,6 +1,6 @@
-"""Tells a person who looks elsewhere that a run failed, hangs or ended: bell, desktop, own command.
+"""Alerts that a run failed, hangs or ended: bell, desktop notification, the user's command.
 
-Desktop notifications go through the terminal, so they come from remote machines too; a terminal
+Desktop notifications go through the terminal, so they also work from remote machines; a terminal
 that knows neither OSC 9 nor OSC 777 ignores them.
 """
 
@@ -18,8 +18,8 @@ from tui.model.derived import failure_of, loss_of, position
 from tui.model.run import LIVE_STATES, RunFrame
 
 SILENT: Final = "silent"
-_KNOWS_777: Final = ("rxvt", "foot", "mlterm")
-_KNOWS_NOTHING: Final = ("linux", "vt100", "vt220", "dumb")
+_OSC_777: Final = ("rxvt", "foot", "mlterm")
+_NEITHER: Final = ("linux", "vt100", "vt220", "dumb")
 _TEXT_LIMIT: Final = 200
 
 
@@ -31,21 +31,16 @@ class Alert:
     state: str
     message: str
 
-    @property
-    def is_bad(self) -> bool:
-        """Whether somebody should look."""
-        return self.state not in ("finished", "stopped")
-
 
 class AlertWatch:
-    """Finds what is worth an alert in what the screens are shown. What was over before is not."""
+    """Finds new alerts in what the screens poll. A run that was over before raises none."""
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
         self._silent: set[str] = set()
 
-    def look(self, run: str, state: str, message: str, silent: str = "") -> Alert | None:
-        """The newest about a run; ``silent`` says who is, if anybody."""
+    def of_run(self, run: str, state: str, message: str, silent: str = "") -> Alert | None:
+        """What is new of a run; ``silent`` describes a rank that is, if any."""
         before = self._states.get(run)
         self._states[run] = state
         was_silent = run in self._silent
@@ -57,12 +52,12 @@ class AlertWatch:
             return Alert(run, state, message)
         return None
 
-    def look_at(self, frame: RunFrame) -> Alert | None:
-        """The same, for a run that is shown in full."""
+    def of_frame(self, frame: RunFrame) -> Alert | None:
+        """What is new of the run on the screen."""
         snapshot = frame.snapshot
         hangs = any(rank.status == "silent" for rank in snapshot.ranks)
         silent = worst(frame)[1] if hangs else ""
-        return self.look(snapshot.run, snapshot.status.value, message_of(frame), silent)
+        return self.of_run(snapshot.run, snapshot.status.value, message_of(frame), silent)
 
 
 def message_of(frame: RunFrame) -> str:
@@ -77,23 +72,23 @@ def message_of(frame: RunFrame) -> str:
 
 
 def how_to_notify(wanted: str, environ: Mapping[str, str]) -> str:
-    """``osc9``, ``osc777`` or ``off``: as the settings say, else as the terminal is known to."""
+    """``osc9``, ``osc777`` or ``off``: as set, else what the terminal is known to support."""
     if wanted:
         return wanted
     term = environ.get("TERM", "")
-    if term.startswith(_KNOWS_NOTHING):
+    if term.startswith(_NEITHER):
         return "off"
-    return "osc777" if term.startswith(_KNOWS_777) or "VTE_VERSION" in environ else "osc9"
+    return "osc777" if term.startswith(_OSC_777) or "VTE_VERSION" in environ else "osc9"
 
 
 def sequence(alert: Alert, how: str, environ: Mapping[str, str]) -> str:
-    """What to send to the terminal; nothing of the message can be a control sequence."""
+    """What to send to the terminal; the message cannot contain a control sequence."""
     title = f"effnet-tui: {alert.state}"
     text = clean(f"{alert.run}: {alert.message}")[:_TEXT_LIMIT]
     if how == "off":
         return ""
-    told = f"9;{title} {text}" if how == "osc9" else f"777;notify;{title};{text}"
-    osc = f"\x1b]{told}\x07"
+    body = f"9;{title} {text}" if how == "osc9" else f"777;notify;{title};{text}"
+    osc = f"\x1b]{body}\x07"
     if environ.get("TMUX"):
         # Passed on only with `set -g allow-passthrough on`.
         return "\x1bPtmux;" + osc.replace("\x1b", "\x1b\x1b") + "\x1b\\"
@@ -101,15 +96,15 @@ def sequence(alert: Alert, how: str, environ: Mapping[str, str]) -> str:
 
 
 def run_hook(hook: Sequence[str], alert: Alert, failed: Callable[[str], None]) -> None:
-    """Runs the user's command, no shell, beside the dashboard; ``failed`` is called in a thread."""
+    """Runs the user's command, without a shell or waiting; ``failed`` is called in a thread."""
 
     def body() -> None:
-        told = {"RUN": alert.run, "STATE": alert.state, "MESSAGE": alert.message}
+        variables = {"RUN": alert.run, "STATE": alert.state, "MESSAGE": alert.message}
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            # In a process group of its own: it outlives the dashboard and its terminal's keys.
+            # Its own process group: it survives the dashboard and ctrl+c in the terminal.
             pid = os.posix_spawnp(
-                hook[0], list(hook), {**os.environ, **told}, file_actions=null, setpgroup=0
+                hook[0], list(hook), {**os.environ, **variables}, file_actions=null, setpgroup=0
             )
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except (OSError, ValueError) as problem:

@@ -1,12 +1,13 @@
-"""The app: themes, glyphs, pace and the way between screens. What a screen shows is its own."""
+"""The app: themes, glyphs, pace, settings, alerts, and which screen is shown."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -15,6 +16,7 @@ from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from launcher.core.run.requests import Request
 from launcher.core.text.terminal import clean, clean_lines
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.drawing.glyphs import LEVELS, detect_level, glyphs_for
@@ -22,15 +24,12 @@ from tui.drawing.themes import NAMES, MonoFilter, Palette, SafeFilter, palette_o
 from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
 from tui.settings import Settings, save, settings_path
-from tui.sources.proxy import READ_ONLY, refusing
-from tui.sources.source import Source
+from tui.sources.source import READ_ONLY, REPLAY, Source, SourceError
 from tui.watchdog import Watchdog
-
-REPLAY = "this is a replay: nothing can be changed in it"
 
 
 class Dashboard(App[str]):
-    """Returns what to print once the terminal is the user's again."""
+    """Returns what to print after it has left the terminal."""
 
     TITLE = "effnet-tui"
     CSS_PATH = "app.tcss"
@@ -42,7 +41,7 @@ class Dashboard(App[str]):
         (140, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
+        Binding("question_mark", "help", "Help", id="app.help"),
         Binding("q", "quit_dashboard", "Quit", id="app.quit"),
         Binding("ctrl+q,ctrl+c", "quit_dashboard", "Quit", show=False),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),
@@ -65,17 +64,16 @@ class Dashboard(App[str]):
         at_vanished: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
-        why = REPLAY if again else READ_ONLY
-        self.source: Source = refusing(source, why) if readonly else source
+        self.source = source
         self.settings = settings
-        self.readonly = readonly
+        self.read_only = (REPLAY if again else READ_ONLY) if readonly else ""
         self.again = again  # the command that plays a replay again
         self.clock = clock
-        self.at_vanished = at_vanished  # what is to be done when the terminal is gone
         self.glyphs = glyphs_for(settings.glyphs or detect_level())
         self.pace = Pace(refresh_hz or settings.refresh_hz)
         self._alerts = AlertWatch()
         self._run, self._profile, self._notes = run, profile, notes
+        self._at_vanished = at_vanished
         self._mono = MonoFilter()
         self._safe = SafeFilter()
         self._watchdog: Watchdog | None = None
@@ -92,7 +90,7 @@ class Dashboard(App[str]):
         return "ansi" if self.console.color_system == "standard" else "dark"
 
     def watch_theme(self, theme: str) -> None:
-        """Own widgets draw with the palette, so they must be drawn again."""
+        """Widgets draw with the palette, so they must be drawn again."""
         self.palette = palette_of(theme)
         if self.is_running:
             self.call_after_refresh(self._draw_again)
@@ -104,18 +102,17 @@ class Dashboard(App[str]):
                 redraw()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, except that monochrome is our own; text from outside is cleaned."""
+        """Textual's filters, with another one for monochrome; text from outside is cleaned."""
         if self.theme == "mono":
             return [self._safe, self._mono]
         return [self._safe, *super().get_line_filters()]
 
     def notify(self, message: str, **options: Any) -> None:
-        """As textual's, but messages and titles are text: never markup or control characters."""
+        """As Textual's, but without markup and control characters."""
         options["title"] = clean(options.get("title", ""))
         super().notify(clean_lines(message), **{**options, "markup": False})
 
     def on_mount(self) -> None:
-        """Open what was asked for."""
         from tui.screens.home import HomeScreen
 
         if self.settings.keymap:
@@ -128,37 +125,34 @@ class Dashboard(App[str]):
         elif self._profile is not None:
             self.open_profile(self._profile)
         if not self.is_headless and sys.__stdin__ is not None:
-            self._watchdog = Watchdog(sys.__stdin__.fileno(), self.at_vanished)
+            self._watchdog = Watchdog(sys.__stdin__.fileno(), self._at_vanished)
             self._watchdog.start()
 
     @property
     def is_behind(self) -> bool:
-        """Whether an earlier frame still waits for the terminal to take it."""
+        """Whether the terminal has not read all of an earlier frame."""
         writer = getattr(self._driver, "_writer_thread", None)
         queue = getattr(writer, "_queue", None)
         return queue is not None and not queue.empty()
 
     def on_unmount(self) -> None:
-        """The watchdog has nothing to watch any more."""
         if self._watchdog is not None:
             self._watchdog.end()
 
     def open_run(self, run: str) -> None:
-        """Show a run."""
         from tui.screens.run import RunScreen
 
         self.push_screen(RunScreen(run))
 
     def open_profile(self, profile: str) -> None:
-        """Prepare a new run."""
         from tui.screens.new_run import NewRunScreen
 
         self.push_screen(NewRunScreen(profile))
 
     def action_quit_dashboard(self) -> None:
         """Quit; runs continue. Prints how to come back."""
-        words = getattr(self.screen, "parting_words", None)
-        self.exit(words() if callable(words) else "")
+        text = getattr(self.screen, "farewell", None)
+        self.exit(text() if callable(text) else "")
 
     def action_help(self) -> None:
         """The keys of the focused panel and of the screen."""
@@ -168,36 +162,23 @@ class Dashboard(App[str]):
             self.push_screen(HelpScreen(self.screen))
 
     def action_next_theme(self) -> None:
-        """dark, light, ansi, mono; kept for the next time."""
+        """dark, light, ansi, mono; kept for the next start."""
         at = NAMES.index(self.theme) if self.theme in NAMES else -1
-        self.keep(theme=NAMES[(at + 1) % len(NAMES)])
         self.theme = NAMES[(at + 1) % len(NAMES)]
+        self.keep(theme=self.theme)
         self.notify(f"theme {self.theme}", timeout=2)
 
     def action_next_glyphs(self) -> None:
-        """braille, block, ascii; kept for the next time."""
+        """braille, block, ascii; kept for the next start."""
         level = LEVELS[(LEVELS.index(self.glyphs.level) + 1) % len(LEVELS)]
         self.glyphs = glyphs_for(level)
         self.keep(glyphs=level)
         self._draw_again()
         self.notify(f"glyphs: {level}", timeout=2)
 
-    def keep(
-        self,
-        *,
-        theme: str | None = None,
-        glyphs: str | None = None,
-        panels: Mapping[str, float] | None = None,
-    ) -> None:
-        """Write settings that the user changed here; a folder that cannot be written is no harm."""
-        from dataclasses import replace
-
-        self.settings = replace(
-            self.settings,
-            theme=self.settings.theme if theme is None else theme,
-            glyphs=self.settings.glyphs if glyphs is None else glyphs,
-            panels=self.settings.panels if panels is None else panels,
-        )
+    def keep(self, **changes: Any) -> None:
+        """Save settings that the user changed here; only warns when that fails."""
+        self.settings = replace(self.settings, **changes)
         if os.environ.get("EFFNET_TUI_KEEP", "1") == "0":
             return
         try:
@@ -224,22 +205,29 @@ class Dashboard(App[str]):
             yield SystemCommand(binding.description, f"key {keys}", act)
         yield SystemCommand("Next glyphs", "braille, block or ascii", self.action_next_glyphs)
 
-    def look_for_alerts(self, seen: RunFrame | HomeView) -> None:
-        """Every screen brings what it polled; a replay raises no alerts."""
+    def send(self, target: str, request: Request) -> str:
+        """Carry out an action, in a worker thread. Raises :class:`SourceError`."""
+        if self.read_only:
+            raise SourceError(self.read_only)
+        return self.source.send(target, request)
+
+    def raise_alerts(self, polled: RunFrame | HomeView) -> None:
+        """Each screen calls this with what it polled; a replay raises no alerts."""
         if self.again:
             return
-        if isinstance(seen, RunFrame):
-            found = [self._alerts.look_at(seen)]
+        if isinstance(polled, RunFrame):
+            found = [self._alerts.of_frame(polled)]
         else:
             found = [
-                self._alerts.look(run.run, run.status.value, run.status.value) for run in seen.runs
+                self._alerts.of_run(run.run, run.status.value, run.status.value)
+                for run in polled.runs
             ]
         for alert in found:
             if alert is not None:
                 self.alert(alert)
 
     def alert(self, alert: Alert) -> None:
-        """Bell, desktop notification, and the user's own command; the screen says it already."""
+        """Bell, desktop notification, and the user's command; the screen already shows it."""
         if self.settings.bell:
             self.bell()
         if self._driver is not None and not self.is_headless:
@@ -250,10 +238,10 @@ class Dashboard(App[str]):
 
     def _hook_failed(self, problem: str) -> None:
         with suppress(RuntimeError):  # the app is gone
-            self.call_from_thread(self.notify, problem, severity="warning", markup=False)
+            self.call_from_thread(self.notify, problem, severity="warning")
 
     def copy_text(self, text: str, what: str) -> None:
-        """Copy by the terminal, and into a file, since a terminal never says whether it did."""
+        """Copy through the terminal, and to a file: a terminal does not confirm that it copied."""
         from platformdirs import user_cache_path
 
         self.copy_to_clipboard(text)

@@ -1,12 +1,13 @@
-"""What screens and widgets may ask of the app around them."""
+"""What screens and widgets may use of the app around them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from textual.dom import DOMNode
 
+from launcher.core.run.requests import Request
 from tui.drawing.glyphs import Glyphs
 from tui.drawing.themes import Palette
 from tui.model.run import HomeView, RunFrame
@@ -20,7 +21,8 @@ class Context(Protocol):
 
     source: Source
     settings: Settings
-    readonly: bool
+    read_only: str
+    """Why nothing can be changed; empty when it can."""
     again: str
     """The command that plays a replay again; empty for a live run."""
     clock: Callable[[], float]
@@ -30,7 +32,7 @@ class Context(Protocol):
 
     @property
     def is_behind(self) -> bool:
-        """Whether an earlier frame still waits for the terminal to take it."""
+        """Whether the terminal has not read all of an earlier frame."""
 
     def open_run(self, run: str) -> None:
         """Show a run."""
@@ -38,16 +40,13 @@ class Context(Protocol):
     def open_profile(self, profile: str) -> None:
         """Prepare a new run."""
 
-    def keep(
-        self,
-        *,
-        theme: str | None = None,
-        glyphs: str | None = None,
-        panels: Mapping[str, float] | None = None,
-    ) -> None:
+    def send(self, target: str, request: Request) -> str:
+        """As :meth:`Source.send`; raises :class:`SourceError` also when it is read-only."""
+
+    def keep(self, **changes: Any) -> None:
         """Save settings that the user changed here."""
 
-    def look_for_alerts(self, seen: RunFrame | HomeView) -> None:
+    def raise_alerts(self, polled: RunFrame | HomeView) -> None:
         """Raise the alerts of what was just polled."""
 
     def copy_text(self, text: str, what: str) -> None:

@@ -29,27 +29,27 @@ with open(sys.argv[1], "a") as file:
 
 def test_an_alert_comes_once_and_only_for_what_was_seen_to_live() -> None:
     watch = AlertWatch()
-    assert watch.look("old", "failed", "long ago") is None
-    assert watch.look("a", "running", "") is None
-    assert watch.look("a", "running", "", "rank 1 is silent") == Alert(
+    assert watch.of_run("old", "failed", "long ago") is None
+    assert watch.of_run("a", "running", "") is None
+    assert watch.of_run("a", "running", "", "rank 1 is silent") == Alert(
         "a", "silent", "rank 1 is silent"
     )
-    assert watch.look("a", "running", "", "rank 1 is silent") is None
-    assert watch.look("a", "failed", "rank 1 failed first") == Alert(
+    assert watch.of_run("a", "running", "", "rank 1 is silent") is None
+    assert watch.of_run("a", "failed", "rank 1 failed first") == Alert(
         "a", "failed", "rank 1 failed first"
     )
-    assert watch.look("a", "failed", "rank 1 failed first") is None
-    assert watch.look("a", "starting", "") is None
-    assert watch.look("a", "finished", "all done") == Alert("a", "finished", "all done")
+    assert watch.of_run("a", "failed", "rank 1 failed first") is None
+    assert watch.of_run("a", "starting", "") is None
+    assert watch.of_run("a", "finished", "all done") == Alert("a", "finished", "all done")
 
 
 def test_a_failed_run_is_told_with_its_first_rank() -> None:
     run, watch = FakeRun(2), AlertWatch()
-    assert watch.look_at(run.frame()) is None
+    assert watch.of_frame(run.frame()) is None
     run.fail(1)
-    alert = watch.look_at(run.frame())
+    alert = watch.of_frame(run.frame())
     assert alert is not None
-    assert alert.is_bad
+    assert alert.state == "failed"
     assert alert.message.startswith("rank 1 on node-b failed first: SIGKILL (oom); the kernel")
 
 

@@ -95,7 +95,8 @@ def test_every_binding_has_its_test() -> None:
 
 
 @covers(
-    RankTable="down j up k pagedown pageup end home G g w space enter",
+    CursorList="down j up k pagedown pageup end home G g",
+    RankTable="w space enter",
     RunLog="a",
     RunPanels="tab shift+tab",
 )
@@ -107,10 +108,11 @@ async def ranks(keys: Keys) -> None:
         table = keys.one(RankTable)
         assert isinstance(table, RankTable)
         for key, row in (
-            ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("pagedown", 8), ("pageup", 0),
-            ("end", 15), ("home", 0), ("G", 15), ("g", 0), ("w", 11),
+            ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("pagedown", 10), ("pageup", 0),
+            ("end", 15), ("home", 0), ("G", 15), ("g", 0),
         ):  # fmt: skip
-            await keys("RankTable", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
+            await keys("CursorList", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
+        await keys("RankTable", "w", lambda: table.cursor == 11)
         await keys("RankTable", "space", keys.seen("▶+"))
         await keys("RunLog", "a", keys.seen("log all 16 ranks"))
         await keys("RankTable", "enter", lambda: keys.one(LogView).has_focus)
@@ -297,7 +299,8 @@ async def jobs(keys: Keys) -> None:
 
 
 @covers(
-    PickList="down j up k pagedown pageup end home G g enter",
+    CursorList="down j up k pagedown pageup end home G g",
+    PickList="enter",
     HomeScreen="tab n r",
     NewRunScreen="slash y ctrl+y Y ctrl+s escape",
 )
@@ -314,7 +317,7 @@ async def home(keys: Keys) -> None:
             ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("pagedown", 10), ("pageup", 0),
             ("end", 20), ("home", 0), ("G", 20), ("g", 0),
         ):  # fmt: skip
-            await keys("PickList", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
+            await keys("CursorList", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
         await keys("HomeScreen", "tab", lambda: app.screen.query_one("#profiles").has_focus)
         await keys.pilot.press("tab")
         source.view = replace(source.view, runs=runs)

@@ -183,13 +183,13 @@ def test_everything_has_its_place_at_80_by_24() -> None:
 def test_dear_frames_slow_down_and_cheap_ones_speed_up_again() -> None:
     pace = Pace(4)
     for _ in range(20):
-        pace.note(0.1)
+        pace.record(0.1)
     assert (pace.hz, "slowed" in pace.badge) == (2, True)
     for _ in range(20):
-        pace.note(0.4)
+        pace.record(0.4)
     assert pace.hz == 1
     for _ in range(200):
-        pace.note(0.001)
+        pace.record(0.001)
     assert (pace.hz, pace.badge) == (4, "4 Hz")
 
 
@@ -197,7 +197,7 @@ def test_a_rate_that_the_user_chose_stays() -> None:
     pace = Pace(4)
     pace.choose_next()
     for _ in range(200):
-        pace.note(0.001)
+        pace.record(0.001)
     assert pace.hz == 2
 
 

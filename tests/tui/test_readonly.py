@@ -8,11 +8,18 @@ from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest, StopRequest
+from launcher.core.run.requests import (
+    JobRequest,
+    Request,
+    ResumeRequest,
+    StartRequest,
+    StopRequest,
+)
+from tui.app import Dashboard
 from tui.screens.home import HomeScreen
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
-from tui.sources.proxy import refusing
+from tui.settings import Settings
 from tui.sources.source import SourceError
 
 LEAVING = {"q", "ctrl+q", "ctrl+c", "ctrl+z", "escape", "ctrl+p", "question_mark", "T"}
@@ -69,7 +76,7 @@ async def test_a_plan_can_be_read_but_not_started() -> None:
         for key in keys_of(pilot):
             await pilot.press(key)
         await pilot.press("ctrl+s")
-        await sees(pilot, "nothing can be started")
+        await sees(pilot, "nothing can be changed")
         assert isinstance(pilot.app.screen, NewRunScreen)
         assert source.sent == []
 
@@ -85,14 +92,18 @@ async def test_even_an_action_that_is_called_anyway_changes_nothing() -> None:
         assert source.sent == []
 
 
-def test_the_source_of_a_readonly_dashboard_refuses() -> None:
+@pytest.mark.parametrize(
+    "request_", [StartRequest(), StopRequest(), ResumeRequest(), JobRequest("eval")]
+)
+@pytest.mark.parametrize("again", ["", "effnet-tui --demo"])
+def test_a_readonly_dashboard_sends_no_request(request_: Request, again: str) -> None:
     source = FakeSource()
-    locked = refusing(source)
-    for request in (StartRequest(), StopRequest(), ResumeRequest(), JobRequest("eval")):
-        with pytest.raises(SourceError, match="nothing can be changed"):
-            locked.send(RUN, request)
+    app = Dashboard(source, Settings(), readonly=True, again=again)
+    with pytest.raises(SourceError, match="nothing can be changed"):
+        app.send(RUN, request_)
     assert source.sent == []
-    assert locked.home() == source.home()
+    Dashboard(source, Settings()).send(RUN, request_)
+    assert source.sent == [(RUN, request_)]
 
 
 async def test_each_way_to_end_a_run_shows_its_own_command_and_copies_it() -> None:

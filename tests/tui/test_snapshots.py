@@ -78,7 +78,7 @@ def a_run(state: str) -> FakeRun:
 async def test_the_run_screen_looks_as_it_did(
     size: tuple[int, int], state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "note", lambda self, cost_s: None)  # a busy machine is no news
+    monkeypatch.setattr(Pace, "record", lambda self, cost_s: None)  # a busy machine is no news
     app = Dashboard(FakeSource(a_run(state)), Settings(), run=RUN, theme="dark", clock=lambda: 0.0)
     columns, rows = size
     async with app.run_test(size=size) as pilot:

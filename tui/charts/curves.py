@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from tui.charts.thinned import Thinned
 from tui.model.run import ChartData, ChartRequest, Curve, SkewData
 
 if TYPE_CHECKING:
+    from launcher.client import Series
     from launcher.core.run.state import EvalState
 
 MAX_CURVES: Final = 8
 LATE_SHARE: Final = 0.10  # of the typical work of a step
 
 
-class SeriesLike(Protocol):
-    """``launcher.client.Series``: global steps, values and Unix times, of equal length."""
-
-    @property
-    def steps(self) -> Sequence[int]: ...
-    @property
-    def values(self) -> Sequence[float]: ...
-    @property
-    def times_s(self) -> Sequence[float]: ...
-
-
-class SeriesReader(Protocol):
-    """Where series come from."""
-
-    def series(self, rank: int, field: str) -> SeriesLike:
-        """One field of one rank over the whole run."""
+SeriesOf = Callable[[int, str], "Series"]
+"""One field of one rank over the whole run: ``launcher.client.RunReader.series``."""
 
 
 class ChartMaker:
-    """Keeps what was thinned, per rank and field."""
+    """Keeps the thinned series, by rank and field."""
 
-    def __init__(self, reader: SeriesReader) -> None:
-        self._reader = reader
+    def __init__(self, series: SeriesOf) -> None:
+        self._series = series
         self._thinned: dict[tuple[int, str], Thinned] = {}
-        self._taken: dict[tuple[int, str], SeriesLike] = {}
+        self._seen: dict[tuple[int, str], Series] = {}
         self._made: dict[ChartRequest, tuple[object, ChartData]] = {}
 
     def chart(
@@ -57,7 +44,7 @@ class ChartMaker:
         made = self._made.get(request)
         if made is not None and made[0] == state:
             return made[1]
-        if len(self._made) > 32:  # sizes and smoothings that were shown once
+        if len(self._made) > 32:  # old sizes and smoothings
             self._made.clear()
         first = min(thinned.base for _, thinned in known)
         last = max(thinned.last_step for _, thinned in known)
@@ -75,10 +62,10 @@ class ChartMaker:
 
     def _of(self, rank: int, field: str) -> Thinned:
         thinned = self._thinned.setdefault((rank, field), Thinned())
-        series = self._reader.series(rank, field)
-        # The reader gives the same object again when nothing is new.
-        if self._taken.get((rank, field)) is not series:
-            self._taken[rank, field] = series
+        series = self._series(rank, field)
+        # The reader returns the same object when nothing is new.
+        if self._seen.get((rank, field)) is not series:
+            self._seen[rank, field] = series
             thinned.update(series.steps, series.values)
         return thinned
 
@@ -112,9 +99,9 @@ class ChartMaker:
 
 
 def axis_end(first: int, last: int) -> int:
-    """Where an axis ends whose newest step is ``last``: up to a sixteenth of it later.
+    """The end of an axis whose newest step is ``last``: up to a sixteenth of its length later.
 
-    So the curves stand still while steps come, and only their newest columns are drawn again.
+    So the curves stay in place while steps come, and only their newest columns are redrawn.
     """
     span = last - first
     by = 1 << max((span // 16).bit_length() - 1, 0)
@@ -133,27 +120,27 @@ def _spread(
 
 
 class SkewMaker:
-    """Keeps the last strip: most polls bring no new report."""
+    """Keeps the last strip, since most polls bring no new report."""
 
-    def __init__(self, reader: SeriesReader) -> None:
-        self._reader = reader
+    def __init__(self, series: SeriesOf) -> None:
+        self._series = series
         self._state: object = None
         self._made = SkewData()
 
     def strip(self, nodes: Sequence[str], bins: int) -> SkewData:
         """As :func:`skew`."""
-        lengths = [len(self._reader.series(rank, "busy_ms").steps) for rank in range(len(nodes))]
+        lengths = [len(self._series(rank, "busy_ms").steps) for rank in range(len(nodes))]
         state = (tuple(nodes), bins, lengths)
         if state != self._state:
-            self._state, self._made = state, skew(self._reader, nodes, bins)
+            self._state, self._made = state, skew(self._series, nodes, bins)
         return self._made
 
 
-def skew(reader: SeriesReader, nodes: Sequence[str], bins: int) -> SkewData:
+def skew(series_of: SeriesOf, nodes: Sequence[str], bins: int) -> SkewData:
     """Lateness over the newest ``bins`` reports: own work of each rank against the median's.
 
-    ``nodes`` has each rank's node. Step times are equal by construction, so the work is the step
-    time without the wait. Two ranks or more; else nothing can be late.
+    ``nodes`` has each rank's node. Ranks wait for each other, so their step times are equal, and
+    the work is the step time without the wait. Empty for one rank: nothing can be late.
     """
     ranks = len(nodes)
     if ranks < 2 or bins <= 0:
@@ -161,7 +148,7 @@ def skew(reader: SeriesReader, nodes: Sequence[str], bins: int) -> SkewData:
     recent: list[dict[int, float]] = []
     times: dict[int, float] = {}
     for rank in range(ranks):
-        series = reader.series(rank, "busy_ms")
+        series = series_of(rank, "busy_ms")
         recent.append(dict(zip(series.steps[-bins:], series.values[-bins:], strict=True)))
         times.update(zip(series.steps[-bins:], series.times_s[-bins:], strict=True))
     steps = sorted(times)[-bins:]
@@ -187,7 +174,7 @@ def skew(reader: SeriesReader, nodes: Sequence[str], bins: int) -> SkewData:
 
 
 def _low_median(values: list[float]) -> float:
-    # Of two ranks the faster one is the measure: against a mean, each would be half as late.
+    # Two ranks are compared with the faster one: against the mean, one would be half as late.
     return sorted(values)[(len(values) - 1) // 2]
 
 
@@ -197,7 +184,7 @@ def late_words(
     times_s: Sequence[float],
     typical_ms: float | None,
 ) -> tuple[str, int | None]:
-    """``rank 5 on node-b is 23 % late for 40 s`` and the rank, or nothing when none is."""
+    """``rank 5 on node-b is 23 % late for 40 s`` and the rank; empty when no rank is late."""
     if not typical_ms or typical_ms <= 0:
         return "", None
     worst, share = None, LATE_SHARE

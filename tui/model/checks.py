@@ -41,7 +41,6 @@ class CheckBoard:
     problem: str = ""
 
     def with_row(self, row: Row) -> CheckBoard:
-        """The board with one answer in its place."""
         return replace(self, rows={**self.rows, (row.check, row.node): row})
 
     def done(self, problem: str = "") -> CheckBoard:
@@ -52,8 +51,8 @@ class CheckBoard:
     def with_ignored(self, name: str) -> CheckBoard:
         """Raises ``ValueError`` unless a failed check has this name."""
         name = name.strip()
-        if name not in {word for row in self.red for word in (row.check, row.name)}:
-            known = ", ".join(dict.fromkeys(row.check for row in self.red))
+        if name not in {word for row in self.failed for word in (row.check, row.name)}:
+            known = ", ".join(dict.fromkeys(row.check for row in self.failed))
             raise ValueError(f"no failed check {name!r}; failed: {known or 'none'}")
         return replace(self, ignored=(*self.ignored, name))
 
@@ -62,8 +61,8 @@ class CheckBoard:
         return bool({row.check, row.name} & set(self.ignored))
 
     @property
-    def red(self) -> tuple[Row, ...]:
-        """What stops a start."""
+    def failed(self) -> tuple[Row, ...]:
+        """The failed checks that are not ignored: they prevent a start."""
         found = (self.rows.get(key) for key in self.expected)
         return tuple(
             row for row in found if row and row.state == FAILED and not self.is_ignored(row)
@@ -71,8 +70,8 @@ class CheckBoard:
 
     @property
     def is_green(self) -> bool:
-        """Whether one key may start it."""
-        return self.is_done and not self.red and not self.problem
+        """Whether it may start."""
+        return self.is_done and not self.failed and not self.problem
 
     @property
     def words(self) -> str:
@@ -81,10 +80,10 @@ class CheckBoard:
             return f"not checked: {self.problem}"
         states = [self._state(key) for key in self.expected]
         parts = [f"{len(states) - states.count(PENDING)} of {len(states)}"]
-        red = len(self.red)
+        failed = len(self.failed)
         for count, word in (
-            (red, "failed"),
-            (states.count(FAILED) - red, "ignored"),
+            (failed, "failed"),
+            (states.count(FAILED) - failed, "ignored"),
             (states.count(WARNING), "warnings"),
             (states.count(SKIPPED), "skipped"),
         ):
@@ -93,10 +92,9 @@ class CheckBoard:
 
     @property
     def next_words(self) -> str:
-        """The keys to press next, or that the checks still run."""
         if not self.is_done:
             return "checking …"
-        return "c: check again  o: ignore a failed check" if self.red else "ctrl+s: start"
+        return "c: check again  o: ignore a failed check" if self.failed else "ctrl+s: start"
 
     def groups(self) -> tuple[Group, ...]:
         """Lines to show: one per check, and one for each different answer that is not green."""

@@ -1,4 +1,4 @@
-"""The keys that work here, made from the binding table, so that it cannot be wrong."""
+"""The keys that work now, made from the binding tables."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from rich.table import Table
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.dom import DOMNode
+from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 
-def key_rows(screen: Screen[object], app: DOMNode) -> list[tuple[str, str, str]]:
+def key_rows(screen: Screen[object]) -> list[tuple[str, str, str]]:
     """``(group, keys, what it does)`` of every binding in force, focused panel first."""
     rows: list[tuple[str, str, str]] = []
-    chain = list(screen._modal_binding_chain)
-    for node, bindings in chain:
+    for node, bindings in screen._modal_binding_chain:
         group = getattr(node, "BINDING_GROUP_TITLE", None) or type(node).__name__
         actions: dict[str, tuple[list[str], str]] = {}
         for key, several in bindings.key_to_bindings.items():
@@ -25,25 +24,18 @@ def key_rows(screen: Screen[object], app: DOMNode) -> list[tuple[str, str, str]]
                 if not binding.description:
                     continue
                 keys = actions.setdefault(binding.action, ([], binding.description))[0]
-                shown = screen.app.get_key_display(binding)
-                keys.append(shown if binding.key_display else key_name(key))
+                keys.append(key_name(key))
         rows.extend((group, " ".join(dict.fromkeys(keys)), what) for keys, what in actions.values())
     return rows
 
 
 def key_name(key: str) -> str:
-    """A key as people write it."""
-    names = {
-        "question_mark": "?", "slash": "/", "up": "↑", "down": "↓", "left": "←", "right": "→",
-        "escape": "esc", "left_square_bracket": "[", "right_square_bracket": "]",
-        "plus": "+", "minus": "-", "equals_sign": "=", "comma": ",", "full_stop": ".",
-        "less_than_sign": "<", "greater_than_sign": ">", "pageup": "pgup", "pagedown": "pgdn",
-    }  # fmt: skip
-    return names.get(key, key)
+    """A key as people write it: Textual's name, except for the sign of enter."""
+    return key if key == "enter" else format_key(key)
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of the leaving keys closes it."""
+    """Shown over the screen whose keys it lists."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter", "dismiss", "Close"),
@@ -63,7 +55,7 @@ class HelpScreen(ModalScreen[None]):
         table.add_column(justify="right", style="bold", no_wrap=True)
         table.add_column()
         last = ""
-        for group, keys, what in key_rows(self._about, self.app):
+        for group, keys, what in key_rows(self._about):
             if group != last:
                 table.add_row("", "")
                 table.add_row("", group, style="underline")
@@ -77,9 +69,7 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(table)
 
     async def action_dismiss(self, result: None = None) -> None:
-        """Close."""
         self.dismiss(result)
 
     def action_scroll(self, by: int) -> None:
-        """Scroll the table."""
         self.query_one("#keys").scroll_relative(y=by, animate=False)

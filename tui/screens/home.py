@@ -32,14 +32,14 @@ NO_RUNS = (
     "local-cpu trains EfficientNet-B2 on two ranks of this machine's CPU.",
     "effnet-tui --demo plays a recorded run of 8 ranks: a failure, a resume.",
 )
-NO_PROFILES = ("No profiles found. effnet-launch profiles says where they are looked for.",)
+NO_PROFILES = ("No profiles found. `effnet-launch profiles` shows which folders are searched.",)
 
 
 class HomeScreen(FeedScreen):
     """Runs above, live ones first; profiles below."""
 
     BINDING_GROUP_TITLE = "Home"
-    HELP = "Runs, the live ones first, and the profiles that a new run can be made of."
+    HELP = "Runs, live ones first, and the profiles from which a run can be started."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new_run", "New run", id="home.new"),
         Binding("tab", "app.focus_next", "Runs/profiles", show=False),
@@ -52,7 +52,6 @@ class HomeScreen(FeedScreen):
         self._words = ""
 
     def compose(self) -> ComposeResult:
-        """Two lists under their headings."""
         with Vertical(id="body"):
             yield Static("effnet-tui  runs", classes="head", id="runs-head", markup=False)
             yield PickList(("looking for runs …",), id="runs")
@@ -62,30 +61,27 @@ class HomeScreen(FeedScreen):
         yield HintBar(id="hints")
 
     def on_mount(self) -> None:
-        """Start looking."""
         self.feed = HomeFeed(self, self.dashboard.source, lambda: POLL_S)
         self.query_one("#runs").focus()
         self.start_feed()
 
     def on_screen_suspend(self) -> None:
-        """Covered: a change here would repaint the screen above."""
+        """While it is covered, a change here would repaint the screen above."""
         if self.feed is not None:
             self.feed.hold()
 
     def on_screen_resume(self) -> None:
-        """Seen again."""
         if self.feed is not None:
             self.feed.go()
 
     def on_home_polled(self, message: HomePolled) -> None:
-        """Draw what there is."""
         self._view = message.view
         self.draw_again()
-        self.dashboard.look_for_alerts(message.view)
+        self.dashboard.raise_alerts(message.view)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
-        """Say what is wrong, keep what is shown."""
+        """Keep the lists and show the problem."""
         self._title(f"effnet-tui  {clean(message.problem)}")
         self.answer_feed()
 
@@ -95,7 +91,6 @@ class HomeScreen(FeedScreen):
             self.query_one("#runs-head", Static).update(words, layout=False)
 
     def draw_again(self) -> None:
-        """Draw the newest view."""
         super().draw_again()
         view = self._view
         if view is None:
@@ -103,12 +98,12 @@ class HomeScreen(FeedScreen):
         live = sum(is_live(run.status) for run in view.runs)
         self._title(f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live")
         runs = self.query_one("#runs", PickList)
-        runs._empty = NO_RUNS
         runs.show(
-            [run.run for run in view.runs], [self._run_line(run, view.now) for run in view.runs]
+            [run.run for run in view.runs],
+            [self._run_line(run, view.now) for run in view.runs],
+            NO_RUNS,
         )
         profiles = self.query_one("#profiles", PickList)
-        profiles._empty = NO_PROFILES
         # Profiles come right below the runs; with many runs they keep a third of the screen.
         room = max(self.size.height - 3, 4)
         least = min(max(len(view.profiles), 1), max(room // 3, 3))
@@ -118,6 +113,7 @@ class HomeScreen(FeedScreen):
         profiles.show(
             [profile.name for profile in view.profiles],
             [self._profile_line(profile) for profile in view.profiles],
+            NO_PROFILES,
         )
 
     def _run_line(self, run: RunSummary, now: float) -> Line:
@@ -176,15 +172,14 @@ class HomeScreen(FeedScreen):
     def action_new_run(self) -> None:
         """A new run from the profile under the cursor."""
         name = self.query_one("#profiles", PickList).key
-        if self.dashboard.readonly:
-            self.notify("started with --readonly: nothing can be started", severity="warning")
+        if self.dashboard.read_only:
+            self.notify(self.dashboard.read_only, severity="warning")
         elif name is None:
             self.notify("there is no profile to start", severity="warning")
         else:
             self.dashboard.open_profile(name)
 
     def action_poll_now(self) -> None:
-        """Refresh at once."""
         if self.feed is not None:
             self.feed.wake()
 

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Input, Static
 
 from launcher.core.run.requests import StartRequest
 from tui.drawing.text import clean
 from tui.drawing.wording import profile_lines
+from tui.model.checks import CheckBoard
+from tui.screens.base import FeedScreen
 from tui.screens.fields import fields_of, filled, rows
-from tui.screens.new_run_checks import CheckedScreen
-from tui.sources.feed import in_background
-from tui.sources.messages import ActionDone, ActionFailed, PlanMade
-from tui.sources.source import PlanText, SourceError
+from tui.sources.feed import PROBLEMS, in_background, post
+from tui.sources.messages import ActionDone, ActionFailed, ChecksChanged, HomePolled, PlanMade
+from tui.sources.source import PlanText
 from tui.widgets.check_list import CheckList
 from tui.widgets.hint_bar import HintBar
 
 if TYPE_CHECKING:
-    from launcher.client import ProfileEntry
+    from launcher.client import Row
 
-FIELDS = fields_of(StartRequest, skip=("ignore", "preflight"))
+FIELDS: Final = fields_of(StartRequest, skip=("ignore", "preflight"))
+MIN_CHECK_LINES: Final = 6
 
 
-class NewRunScreen(CheckedScreen):
-    """``ctrl+s`` starts, once the plan is there and the checks are green."""
+class NewRunScreen(FeedScreen):
+    """``ctrl+s`` starts, once the plan is there and no check failed."""
 
     BINDING_GROUP_TITLE = "New run"
     HELP = (
@@ -45,7 +47,7 @@ class NewRunScreen(CheckedScreen):
         Binding("escape", "back", "Back"),
         Binding("y,ctrl+y", "copy", "Copy command"),
         Binding("Y", "copy_plan", "Copy plan"),
-        Binding("slash", "edit", "Change options", key_display="/"),
+        Binding("slash", "edit", "Change options"),
     ]
 
     def __init__(self, profile: str) -> None:
@@ -53,7 +55,11 @@ class NewRunScreen(CheckedScreen):
         self._profile = profile
         self._request = StartRequest()
         self._plan: PlanText | None = None
-        self._starting = False
+        self._is_planning = False
+        self._board = CheckBoard()
+        self._preflights = 0
+        self._starts_when_green = False
+        self._is_starting = False
 
     def compose(self) -> ComposeResult:
         """Options and picture at the left, the plan at the right, the checks below."""
@@ -75,35 +81,31 @@ class NewRunScreen(CheckedScreen):
         yield HintBar(id="hints")
 
     def on_mount(self) -> None:
-        """Show the profile and make the plan."""
+        source = self.dashboard.source
         self.query_one("#right").focus()
-        self._find_profile()
+        in_background(self, "profile", lambda: HomePolled(source.home()))
+        self.action_check_again()
+
+    def on_home_polled(self, message: HomePolled) -> None:
+        """Draw the profile."""
+        for entry in message.view.profiles:
+            if entry.name == self._profile:
+                lines = [entry.description, "", *profile_lines(entry)]
+                lines += [f"cannot be used: {error}" for error in entry.errors]
+                text = "\n".join(map(clean, lines)).strip()
+                self.query_one("#picture", Static).update(Content(text))
+
+    def action_check_again(self) -> None:
+        """Make plan and checks again."""
         self._make_plan()
-        self.check_nodes(self._profile, self._request)
+        self._check_nodes()
 
-    @work(thread=True, exclusive=True, group="home")
-    def _find_profile(self) -> None:
-        for profile in self.dashboard.source.home().profiles:
-            if profile.name == self._profile:
-                self.app.call_from_thread(self._show_profile, profile)
-
-    def _show_profile(self, entry: ProfileEntry) -> None:
-        lines = [clean(entry.description), "", *(clean(line) for line in profile_lines(entry))]
-        lines += [f"cannot be used: {clean(error)}" for error in entry.errors]
-        self.query_one("#picture", Static).update(Content("\n".join(lines).strip()))
+    # -- the plan
 
     def _make_plan(self) -> None:
-        self.is_planning = True
+        self._is_planning = True
         source, profile, request = self.dashboard.source, self._profile, self._request
-
-        def work() -> str:
-            try:
-                self.post_message(PlanMade(source.plan(profile, request)))
-            except (SourceError, OSError, ValueError) as problem:
-                self.post_message(PlanMade(None, str(problem)))
-            return ""
-
-        in_background(self, "plan", work)
+        in_background(self, "plan", lambda: PlanMade(source.plan(profile, request)))
 
     @property
     def _command(self) -> str:
@@ -111,30 +113,104 @@ class NewRunScreen(CheckedScreen):
         return shlex.join(self._request.command(self._profile))
 
     def on_plan_made(self, message: PlanMade) -> None:
-        """Draw the plan, or why there is none."""
-        self._plan = message.plan
-        self.is_planning = False
-        if message.plan is None:
-            self.query_one("#plan", Static).update(
-                Content("no plan:\n" + clean(message.problem.replace("\n", " / ")))
-            )
-            return
         parts: list[tuple[str, str] | str] = [(f"$ {self._command}\n\n", "bold")]
         for title, lines in message.plan:
             parts.append((title + "\n", "bold underline"))
             parts.extend(clean(line) + "\n" for line in lines)
             parts.append("\n")
-        self.query_one("#plan", Static).update(Content.assemble(*parts))
-        self.start_if_asked()
+        self._show_plan(message.plan, Content.assemble(*parts))
+
+    def _show_plan(self, plan: PlanText | None, text: Content) -> None:
+        self._plan, self._is_planning = plan, False
+        self.query_one("#plan", Static).update(text)
+        self._start_if_asked()
+
+    # -- the checks
+
+    def _check_nodes(self) -> None:
+        """Run a preflight in its own thread; rows of an older one are dropped."""
+        self._preflights += 1
+        number, source = self._preflights, self.dashboard.source
+        profile, request = self._profile, self._request
+        self._show_board(CheckBoard())
+
+        def work() -> Message:
+            board, problem = CheckBoard(), ""
+
+            def on_row(row: Row) -> None:
+                nonlocal board
+                board = board.with_row(row)
+                post(self, ChecksChanged(number, board))
+
+            try:
+                board = CheckBoard(tuple(source.checks(profile)))
+                post(self, ChecksChanged(number, board))
+                source.preflight(profile, request, on_row)
+            except PROBLEMS as error:
+                problem = str(error).replace("\n", " / ")
+            return ChecksChanged(number, board.done(problem))
+
+        in_background(self, "checks", work)
+
+    def on_checks_changed(self, message: ChecksChanged) -> None:
+        if message.number == self._preflights:
+            self._show_board(message.board)
+            self._start_if_asked()
+
+    def _show_board(self, board: CheckBoard) -> None:
+        self._board = replace(board, ignored=self._request.ignore)
+        height = self.size.height
+        for view in self.query(CheckList):
+            view.show(
+                self._board, max(height // 3, MIN_CHECK_LINES), max(height // 2, MIN_CHECK_LINES)
+            )
+        self.show_hints()
+
+    def draw_again(self) -> None:
+        super().draw_again()
+        self._show_board(self._board)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be done now is offered."""
+        return action != "ignore" or bool(self._board.failed)
+
+    def action_ignore(self) -> None:
+        """Open the line for the name of a failed check."""
+        field = self.query_one("#ignore", Input)
+        field.add_class("-open")
+        field.focus()
+
+    def _ignore(self, field: Input) -> None:
+        """The plan's command names what is ignored; an older notification is outdated."""
+        try:
+            board = self._board.with_ignored(field.value)
+        except ValueError as problem:
+            self.notify(str(problem), severity="error", timeout=8)
+            return
+        self._close(field)
+        self.app.clear_notifications()
+        self._request = replace(self._request, ignore=board.ignored)
+        self._show_board(board)
+        self._make_plan()
+
+    def _close(self, field: Input) -> None:
+        field.value = ""
+        field.remove_class("-open")
+        self.query_one("#right").focus()
+
+    def is_typing_name(self) -> bool:
+        """Whether the line for a name is open."""
+        return self.query_one("#ignore", Input).has_class("-open")
+
+    # -- keys
 
     def action_edit(self) -> None:
-        """To the first option."""
+        """Go to the first option."""
         self.query_one(f"#{FIELDS[0].name}").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Read the options, make plan and checks again."""
         if event.input.id == "ignore":
-            self.name_given(event.input)
+            self._ignore(event.input)
             return
         try:
             self._request = filled(self, FIELDS, self._request)
@@ -144,52 +220,50 @@ class NewRunScreen(CheckedScreen):
         self.query_one("#right").focus()
         self.action_check_again()
 
-    def ignored(self) -> None:
-        """The command names what is ignored; an older notification is outdated."""
-        self.app.clear_notifications()
-        self._request = replace(self._request, ignore=self.board.ignored)
-        self._make_plan()
-
-    def action_check_again(self) -> None:
-        """Make plan and checks again."""
-        self._make_plan()
-        self.check_nodes(self._profile, self._request)
-
     def action_back(self) -> None:
-        """Close the line for a name, else back home."""
+        """Close the line for a name, else go back to the home screen."""
         if self.is_typing_name():
-            self.close_field(self.query_one("#ignore", Input))
+            self._close(self.query_one("#ignore", Input))
         else:
             self.dismiss()
 
     def action_start(self) -> None:
-        """Start what the plan shows."""
-        if self.dashboard.readonly:
-            self.notify("started with --readonly: nothing can be started", severity="warning")
-        elif self._plan is None and not self.is_planning:
+        """Start what the plan shows. During the checks the key is remembered."""
+        board = self._board
+        if self.dashboard.read_only:
+            self.notify(self.dashboard.read_only, severity="warning")
+        elif self._plan is None and not self._is_planning:
             self.notify("there is no plan to start", severity="warning")
-        elif not self._starting and self.may_start():
-            self.start_now()
+        elif self._is_planning or not board.is_done:
+            self._starts_when_green = True
+            self.notify("starts when plan and checks are done, if none failed", timeout=4)
+        elif not board.is_green:
+            names = ", ".join(dict.fromkeys(row.check for row in board.failed))
+            text = f"failed: {names}" if names else board.words
+            self.notify(f"{text}; {board.next_words}", severity="warning", timeout=8)
+        elif not self._is_starting:  # one run, however often the key is pressed
+            self._is_starting = True
+            self.notify("starting …", timeout=3)
+            send, profile, request = self.dashboard.send, self._profile, self._request
+            in_background(self, "start", lambda: ActionDone("start", send(profile, request)))
 
-    def start_now(self) -> None:
-        """One run, however often the key is pressed."""
-        if self._starting or self._plan is None:
-            return
-        self._starting = True
-        self.notify("starting …", timeout=3)
-        source, profile, request = self.dashboard.source, self._profile, self._request
-        in_background(self, "start", lambda: source.send(profile, request))
+    def _start_if_asked(self) -> None:
+        if self._starts_when_green and self._board.is_done and not self._is_planning:
+            self._starts_when_green = False
+            self.action_start()
 
     def on_action_done(self, message: ActionDone) -> None:
         """Started: show the run."""
-        if message.action == "start":
-            app = self.dashboard
-            self.dismiss()
-            app.open_run(message.answer)
+        app = self.dashboard
+        self.dismiss()
+        app.open_run(message.answer)
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        """Not started: show why, stay."""
-        self._starting = False
+        if message.action == "plan":
+            text = "no plan:\n" + clean(message.problem.replace("\n", " / "))
+            self._show_plan(None, Content(text))
+            return
+        self._is_starting = False
         self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
 
     def action_copy(self) -> None:
@@ -197,7 +271,6 @@ class NewRunScreen(CheckedScreen):
         self.dashboard.copy_text(self._command, "command")
 
     def action_copy_plan(self) -> None:
-        """Copy all of the plan."""
         if self._plan is not None:
             text = "\n\n".join("\n".join((title, *lines)) for title, lines in self._plan)
             self.dashboard.copy_text(text, "plan")

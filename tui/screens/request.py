@@ -104,14 +104,14 @@ class RequestScreen(ModalScreen[Request]):
         try:
             self.dismiss(self.filled())
         except ValueError as problem:
-            self.notify(str(problem), severity="error", markup=False)
+            self.notify(str(problem), severity="error")
 
     def action_copy(self) -> None:
         """Copy the command."""
         try:
             context_of(self).copy_text(self.command(), "command")
         except ValueError as problem:
-            self.notify(str(problem), severity="error", markup=False)
+            self.notify(str(problem), severity="error")
 
     def action_cancel(self) -> None:
         """Start nothing."""

@@ -41,10 +41,10 @@ class RunScreen(RunActions, RunLog, RunPanels):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Runs"),
         Binding("p", "pause", "Pause display", show=False),
-        Binding("comma", "seek(-60)", "Back 1 min", show=False, key_display=","),
-        Binding("full_stop", "seek(60)", "Forward 1 min", show=False, key_display="."),
-        Binding("less_than_sign", "speed(-1)", "Slower", show=False, key_display="<"),
-        Binding("greater_than_sign", "speed(1)", "Faster", show=False, key_display=">"),
+        Binding("comma", "seek(-60)", "Back 1 min", show=False),
+        Binding("full_stop", "seek(60)", "Forward 1 min", show=False),
+        Binding("less_than_sign", "speed(-1)", "Slower", show=False),
+        Binding("greater_than_sign", "speed(1)", "Faster", show=False),
         Binding("R", "next_rate", "Refresh rate", show=False),
     ]
 
@@ -127,13 +127,13 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
         self.show_results()
-        self.dashboard.look_for_alerts(message.frame)
+        self.dashboard.raise_alerts(message.frame)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep the last picture; its age grows and the reason is said."""
         if self.frame is None and self.source is None:
-            self.app.notify(message.problem, severity="error", timeout=10, markup=False)
+            self.app.notify(message.problem, severity="error", timeout=10)
             self.dismiss()
             return
         self._problem = message.problem
@@ -179,7 +179,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
                     job_words(job, frame),
                     severity="information" if state == "done" else "error",
                     timeout=20,
-                    markup=False,
                 )
 
     @staticmethod
@@ -205,8 +204,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
         if self.is_mounted:
             self._arrange()
             self._draw()
-            for chart in self.query(Chart):
-                chart.draw_again()
 
     def _draw_header(self) -> None:
         frame = self.frame
@@ -220,7 +217,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
             badge = "display paused (p)"
         elif self._problem:
             badge = self._problem[:40]
-        elif self.dashboard.readonly and self.player is None:
+        elif self.dashboard.read_only and self.player is None:
             badge = f"read-only  {badge}"
         self.query_one(RunHeader).show(frame, badge, waited if waited > self._late_s else 0.0)
 

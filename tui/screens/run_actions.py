@@ -62,7 +62,7 @@ class RunActions(Screen[None]):
         """Only what makes sense in this state is offered."""
         run = self.snapshot
         if action in ("resume", "stop", "eval", "export", "infer", "note") and (
-            run is None or self.dashboard.readonly
+            run is None or self.dashboard.read_only
         ):
             return False
         if action == "resume":
@@ -75,7 +75,7 @@ class RunActions(Screen[None]):
             return run is not None
         return True
 
-    def parting_words(self) -> str:
+    def farewell(self) -> str:
         """What is printed after ``q``."""
         run = self.snapshot
         if run is None:
@@ -95,11 +95,7 @@ class RunActions(Screen[None]):
         if source is None:
             return
 
-        def work() -> str:
-            self.post_message(RestartChosen(source.restart()))
-            return ""
-
-        in_background(self, "resume-choice", work)
+        in_background(self, "resume-choice", lambda: RestartChosen(source.restart()))
 
     def action_resume(self) -> None:
         """A new attempt: which checkpoint it would use, and what can be changed."""
@@ -123,9 +119,9 @@ class RunActions(Screen[None]):
 
     def send(self, run: str, request: Request, text: str) -> None:
         """Carry out an action in a thread; ``text`` is shown at once."""
-        source = self.dashboard.source
-        self.notify(text, timeout=4, markup=False)
-        in_background(self, request.action, lambda: source.send(run, request))
+        send = self.dashboard.send
+        self.notify(text, timeout=4)
+        in_background(self, request.action, lambda: ActionDone(request.action, send(run, request)))
 
     def action_stop(self) -> None:
         """Confirm first, naming run, nodes and ranks."""
@@ -182,7 +178,7 @@ class RunActions(Screen[None]):
 
         if self.frame is None:
             return
-        readonly = self.dashboard.readonly
+        readonly = bool(self.dashboard.read_only)
 
         def answered(wanted: tuple[str, str] | None) -> None:
             if wanted is not None:
@@ -218,7 +214,7 @@ class RunActions(Screen[None]):
         """Show the result."""
         if message.answer:
             job = "; press t for progress and result" if message.action in JOBS else ""
-            self.notify(f"{message.action}: {message.answer}{job}", timeout=6, markup=False)
+            self.notify(f"{message.action}: {message.answer}{job}", timeout=6)
         self.look_now()
 
     def on_action_failed(self, message: ActionFailed) -> None:
@@ -229,4 +225,4 @@ class RunActions(Screen[None]):
         text = f"{message.action}: {message.problem}"
         # The problems of a resume need time to read, and to type.
         timeout_s = 60 if message.action == "resume" else 15
-        self.notify(text, severity="error", timeout=timeout_s, markup=False)
+        self.notify(text, severity="error", timeout=timeout_s)

@@ -171,7 +171,7 @@ class RunPanels(FeedScreen):
             self._resize(wider(self._layout(), self.size.width, self._shares or {}, by))
             self.dashboard.keep(panels=self._shares)
 
-    def on_edge_view_edge_drawn(self, message: EdgeView.EdgeDrawn) -> None:
+    def on_edge_view_edge_dragged(self, message: EdgeView.EdgeDragged) -> None:
         """The mouse draws a panel's title line, or the strip's left edge."""
         if self._zoom:
             return
@@ -184,7 +184,7 @@ class RunPanels(FeedScreen):
             panel = "skew"
         self._resize(dragged(layout, self.size.height, shares, panel, message.by))
 
-    def on_edge_view_edge_left(self) -> None:
+    def on_edge_view_edge_released(self) -> None:
         """Kept for the next time."""
         self.dashboard.keep(panels=self._shares)
 

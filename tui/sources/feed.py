@@ -1,6 +1,6 @@
 """The worker threads: they poll the source and post frozen records; they never touch a widget.
 
-At most one message of a feed is on its way: the next poll waits until the last one was drawn, so a
+A feed has at most one message under way: the next poll waits until the last one was drawn, so a
 slow terminal slows the polling down instead of filling a queue.
 """
 
@@ -16,14 +16,7 @@ from textual.message_pump import MessagePump
 
 from tui.logs.log_window import LogFrame, LogWindow
 from tui.model.run import FrameRequest
-from tui.sources.messages import (
-    ActionDone,
-    ActionFailed,
-    HomePolled,
-    LogRead,
-    RunPolled,
-    SourceFailed,
-)
+from tui.sources.messages import ActionFailed, HomePolled, LogRead, RunPolled, SourceFailed
 from tui.sources.source import RunSource, Source, SourceError
 
 ANSWER_LIMIT_S: Final = 5.0  # a screen that did not draw for so long is polled for anyway
@@ -44,15 +37,14 @@ class Feed(threading.Thread):
         self._may_poll.set()
 
     def poll(self) -> Message | None:
-        """One look at the source; ``None`` when there is nothing to tell."""
+        """What is new; ``None`` when nothing is."""
         raise NotImplementedError
 
     def wake(self) -> None:
-        """Poll at once."""
         self._wake.set()
 
     def hold(self) -> None:
-        """Do not poll until ``go``: nobody sees it."""
+        """Do not poll until ``go``."""
         self._may_poll.clear()
 
     def go(self) -> None:
@@ -65,38 +57,29 @@ class Feed(threading.Thread):
         self._drawn.set()
 
     def end(self) -> None:
-        """Stop; returns at once, the thread follows."""
+        """Stop; returns at once, the thread ends later."""
         self._ended.set()
         self._may_poll.set()
         self._wake.set()
         self._drawn.set()
 
     def run(self) -> None:
-        """The thread's body."""
         while not self._ended.is_set():
             self._may_poll.wait()
             try:
                 message = self.poll()
             except PROBLEMS as problem:
                 message = SourceFailed(str(problem) or type(problem).__name__)
-            # A thread that died in silence would leave old figures on the screen for ever.
+            # Without this the thread would die and the screen would show old figures.
             except Exception as problem:  # noqa: BLE001
-                message = SourceFailed(f"a fault of ours: {type(problem).__name__}: {problem}")
+                message = SourceFailed(f"bug in effnet-tui: {type(problem).__name__}: {problem}")
             if message is not None:
                 self._drawn.clear()
-                if not self._post(message):
+                if self._ended.is_set() or not post(self._target, message):
                     return
                 self._drawn.wait(ANSWER_LIMIT_S)
             self._wake.wait(self._period_s())
             self._wake.clear()
-
-    def _post(self, message: Message) -> bool:
-        if self._ended.is_set():
-            return False
-        try:
-            return self._target.post_message(message)
-        except RuntimeError:  # the event loop closed meanwhile
-            return False
 
 
 class HomeFeed(Feed):
@@ -107,7 +90,6 @@ class HomeFeed(Feed):
         self._source = source
 
     def poll(self) -> Message | None:
-        """Everything there is."""
         return HomePolled(self._source.home())
 
 
@@ -169,18 +151,22 @@ class LogFeed(Feed):
         return LogRead(frame)
 
 
-def in_background(target: MessagePump, action: str, work: Callable[[], str]) -> None:
-    """Do ``work`` in a thread of its own and tell ``target`` how it went."""
+def in_background(target: MessagePump, action: str, work: Callable[[], Message]) -> None:
+    """Do ``work`` in its own thread and post its message, or that it failed, to ``target``."""
 
     def body() -> None:
-        message: Message
         try:
-            message = ActionDone(action, work())
+            message = work()
         except PROBLEMS as problem:
             message = ActionFailed(action, str(problem) or type(problem).__name__)
-        try:
-            target.post_message(message)
-        except RuntimeError:  # the event loop closed meanwhile
-            return
+        post(target, message)
 
     threading.Thread(target=body, name=f"effnet-tui-{action}", daemon=True).start()
+
+
+def post(target: MessagePump, message: Message) -> bool:
+    """Post from a worker thread; False when the screen is gone."""
+    try:
+        return target.post_message(message)
+    except RuntimeError:  # the event loop has closed
+        return False

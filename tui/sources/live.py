@@ -20,7 +20,7 @@ from launcher.core.run.requests import (
     StopRequest,
 )
 from launcher.errors import LaunchError, PreflightError
-from tui.charts.curves import ChartMaker, SeriesLike, SkewMaker
+from tui.charts.curves import ChartMaker, SkewMaker
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
@@ -33,8 +33,8 @@ MAX_STRIP_RANKS: Final = 128
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """The launcher's errors as the dashboard's, with their hints."""
+def launcher_errors() -> Iterator[None]:
+    """Raises the launcher's errors as the dashboard's, with their hints."""
     try:
         yield
     except LaunchError as problem:
@@ -48,18 +48,13 @@ class LiveRun:
         self.player: Player | None = None
         self._reader = reader
         self._clock = clock
-        self._charts = ChartMaker(self)
-        self._skew = SkewMaker(self)
+        self._charts = ChartMaker(reader.series)
+        self._skew = SkewMaker(reader.series)
         self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
 
-    def series(self, rank: int, field: str) -> SeriesLike:
-        """All attempts joined."""
-        return self._reader.series(rank, field)
-
     def frame(self, request: FrameRequest) -> RunFrame:
-        """One poll."""
-        with told():
+        with launcher_errors():
             now = self._clock()
             snapshot = self._reader.poll(now)
             nodes = [rank.node or "?" for rank in snapshot.ranks]
@@ -93,21 +88,19 @@ class LiveRun:
         return found
 
     def log(self, rank: int | None) -> LogSource:
-        """A rank's log, or the supervisor's."""
-        with told():
+        with launcher_errors():
             reader = self._reader.supervisor_log() if rank is None else self._reader.log(rank)
             return LiveLog(reader)
 
     def merged_log(self, ranks: Sequence[int]) -> LogSource:
-        """Several ranks' logs as one."""
-        with told():
+        with launcher_errors():
             return MergedLog(
                 [Part(rank, self._reader.log(rank), self._reader.log_times(rank)) for rank in ranks]
             )
 
     def restart(self) -> client.ResumeChoice:
         """Reads and verifies the newest checkpoint, with a reader of its own."""
-        with told():
+        with launcher_errors():
             return client.resume_choice(self._reader.paths.root)
 
 
@@ -118,41 +111,36 @@ class LiveSource:
         self._runs = client.RunList()
 
     def home(self) -> HomeView:
-        """Runs, living ones first, and profiles."""
-        with told():
+        with launcher_errors():
             profiles = tuple(entry for entry in client.list_profiles() if not entry.is_hidden)
             return HomeView(time.time(), tuple(self._runs.poll()), profiles)
 
     def open(self, name: str) -> LiveRun:
-        """A run by id, unique prefix, path or ``latest``."""
-        with told():
+        with launcher_errors():
             reader = client.open_run(name)
-        with suppress(LaunchError):  # its age is shown, and why
+        with suppress(LaunchError):  # the screen shows how old the copy is, and why
             client.connect(reader)
         return LiveRun(reader)
 
     def plan(self, profile: str, request: StartRequest) -> PlanText:
-        """What a start would write and run."""
-        with told():
+        with launcher_errors():
             return _sections(client.plan(profile, request))
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
-        """(check, node) of every row to come."""
-        with told():
+        with launcher_errors():
             return client.expected(client.find_profile(profile))
 
     def preflight(
         self, profile: str, request: StartRequest, on_row: Callable[[client.Row], object]
     ) -> None:
         """Check all nodes. An unknown host is not confirmed here, so its row is red."""
-        with told():
+        with launcher_errors():
             client.preflight(
                 profile, settings=request.settings, data_path=request.data_path, on_row=on_row
             )
 
     def send(self, target: str, request: Request) -> str:
-        """Start, stop, resume, a job or a note."""
-        with told():
+        with launcher_errors():
             if isinstance(request, StartRequest):
                 # The screen has run the preflight.
                 command = request.command(target)

@@ -1,7 +1,7 @@
 """Plays a run directory: a copy of it grows (or shrinks) to what was there at the replay's time.
 
-So every reader of a living run reads a replay too, and nothing in the dashboard knows two kinds of
-run. The copy is in a temporary folder and goes with the process.
+So every reader of a live run reads a replay too, and nothing in the dashboard knows two kinds of
+run. The copy is in a temporary folder, which is removed at exit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.core.run.state import RunStatus
 from tui.model.run import FrameRequest, RunFrame
-from tui.sources.live import LiveRun, LiveSource, told
-from tui.sources.source import SourceError
+from tui.sources.live import LiveRun, LiveSource, launcher_errors
+from tui.sources.source import REPLAY, SourceError
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 2000.0)
 REMOVE_LIMIT_S: Final = 1.0
-NOT_HERE: Final = "this is a replay: nothing can be changed in it"
 
 
 @dataclass(slots=True)
@@ -49,7 +48,7 @@ class ReplayClock:
         self._at, self._since = self.start, self.wall()
 
     def now(self) -> float:
-        """The moment that is shown, Unix seconds; it stays at the end."""
+        """The moment that is shown, Unix seconds; never after the end."""
         if self.playing:
             wall = self.wall()
             self._at = min(self._at + (wall - self._since) * self.speed, self.end)
@@ -101,15 +100,14 @@ class _Growing:
 
 
 class _ReplayReader(client.RunReader):
-    """Believes the events: in a replay no process exists."""
+    """Takes the status from the events: in a replay no process exists."""
 
     def status(self, now_s: float | None = None) -> RunStatus:
-        """The state's own."""
         return self.state.status
 
 
 class Copies:
-    """The temporary folder with the copies. What grows in one thread is not removed by another."""
+    """The temporary folder with the copies. While one thread writes, no other removes them."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(
@@ -121,12 +119,11 @@ class Copies:
 
     @contextmanager
     def changing(self) -> Iterator[bool]:
-        """Whether the copies may be written to; nobody removes them meanwhile."""
+        """Whether the copies may be written to; they are not removed meanwhile."""
         with self._lock:
             yield not self._is_gone
 
     def remove(self) -> None:
-        """Remove them all, for good."""
         # A thread that hangs in a dead file system must not keep the process alive.
         held = self._lock.acquire(timeout=REMOVE_LIMIT_S)
         self._is_gone = True
@@ -139,7 +136,7 @@ class ReplayRun(LiveRun):
     """A run as it was at the clock's time."""
 
     def __init__(self, root: Path, speed: float, folder: Path, copies: Copies) -> None:
-        self._copies = copies  # it removes the copy when nobody has it any more
+        self._copies = copies  # the folder is removed with its last reference
         self._files = tuple(_growing_files(RunPaths(root), RunPaths(folder)))
         self._resumes = tuple(_resumes(RunPaths(root).events))
         times = [moment for file in self._files for moment in (file.times[:1] + file.times[-1:])]
@@ -155,7 +152,6 @@ class ReplayRun(LiveRun):
         self.player = self.clock
 
     def frame(self, request: FrameRequest) -> RunFrame:
-        """One moment."""
         self._grow(self.clock.now())
         return super().frame(request)
 
@@ -165,9 +161,9 @@ class ReplayRun(LiveRun):
         for time_s, point in self._resumes:
             if time_s > now:
                 return client.ResumeChoice(
-                    point.path, NOT_HERE, point.epoch, point.step, point.steps_lost
+                    point.path, REPLAY, point.epoch, point.step, point.steps_lost
                 )
-        return client.ResumeChoice(None, NOT_HERE)
+        return client.ResumeChoice(None, REPLAY)
 
     def _grow(self, now: float) -> None:
         with self._copies.changing() as may_grow:
@@ -224,7 +220,7 @@ def _events(source: Path, copy: Path) -> _Growing:
 
 
 def _resumes(events: Path) -> Iterator[tuple[float, ResumePoint]]:
-    """When an attempt began that went on from a checkpoint, and from which."""
+    """When an attempt began that resumed from a checkpoint, and from which."""
     for line in events.read_bytes().splitlines():
         event = parse_event(line)
         if isinstance(event, AttemptStarted) and event.resume is not None:
@@ -252,7 +248,7 @@ def _rank(here: RankPaths, there: RankPaths) -> Iterator[_Growing]:
 
 
 def _records(path: Path, size: int, layout: str) -> list[tuple[float, int]]:
-    """Time and a whole number of each record; times never go back."""
+    """Time and a whole number of each record; times never decrease."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -273,12 +269,11 @@ class ReplaySource(LiveSource):
         self._count = 0
 
     def close(self) -> None:
-        """Remove the copies."""
         self._copies.remove()
 
     def open(self, name: str) -> ReplayRun:
         """A run, from its beginning."""
-        with told():
+        with launcher_errors():
             root = client.open_run(name).paths.root
         self._count += 1
         folder = self._copies.path / str(self._count) / root.name

@@ -1,14 +1,15 @@
 """What the dashboard needs from below, as two small protocols that tests can fake.
 
 ``tui.sources.live`` implements them with ``launcher.client``; ``tui.sources.replay`` with a run
-directory and a clock of its own. Every call may read files or sockets, so each is made from a
-worker thread.
+directory and its own clock. Every call may read files or sockets, so each is made from a worker
+thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tui.logs.log_source import LogSource
 from tui.model.run import FrameRequest, HomeView, RunFrame
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 PlanText = tuple[tuple[str, tuple[str, ...]], ...]
 """A launch plan, ready to read: sections of a title and lines."""
+
+READ_ONLY: Final = "started with --readonly: nothing can be changed"
+REPLAY: Final = "this is a replay: nothing can be changed in it"
 
 
 class SourceError(Exception):
@@ -90,3 +94,22 @@ class Source(Protocol):
 
         Raises :class:`SourceError`.
         """
+
+
+def lazy(make: Callable[[], Source]) -> Source:
+    """``make``'s source, made by the first worker thread that needs it.
+
+    The launcher's import takes half a second, for which the first frame does not wait.
+    """
+    return cast("Source", _Lazy(make))
+
+
+class _Lazy:
+    def __init__(self, make: Callable[[], Source]) -> None:
+        self._make, self._source, self._lock = make, cast("Source | None", None), threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._source is None:
+                self._source = self._make()
+        return getattr(self._source, name)

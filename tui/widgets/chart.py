@@ -8,7 +8,6 @@ from typing import Final
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 
 from tui.charts.decimate import bounds, bridged, without_spikes
 from tui.drawing.canvas import Canvas, Cell, sub_columns
@@ -68,7 +67,7 @@ class Chart(EdgeView, can_focus=True):
     BINDING_GROUP_TITLE = "Chart"
     HELP = "One field over the steps: per rank and their mean; ^ marks evaluations."
 
-    def __init__(self, field: str, *, id: str | None = None) -> None:
+    def __init__(self, field: str, *, id: str) -> None:
         super().__init__(id=id)
         self.field = field_named(field)
         self.log_scale = False
@@ -89,30 +88,14 @@ class Chart(EdgeView, can_focus=True):
         """Show another field; empty until its data come."""
         self.field = field_named(name)
         self._data = None
-        self._draw()
+        self.draw()
 
     def show(self, data: ChartData) -> None:
         """Draw these curves; only lines that changed are painted."""
         self._data = data
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Draw into the new size; columns that fit come with the next poll."""
-        self._draw()
-
-    def on_focus(self) -> None:
-        """The title shows which chart ``z`` would enlarge."""
-        self._draw()
-
-    def on_blur(self) -> None:
-        """The title is plain again."""
-        self._draw()
-
-    def draw_again(self) -> None:
-        """After a change of theme or glyphs."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width, height = self.content_size
         if width < LABEL_WIDTH + 4 or height < 3:
             self.set_lines([])

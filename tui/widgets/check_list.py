@@ -7,7 +7,6 @@ from typing import Final
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 
 from tui.drawing.text import clean, fit, plural
 from tui.model.checks import FAILED, OK, PENDING, SKIPPED, WARNING, CheckBoard, Group
@@ -21,7 +20,7 @@ MANY_NODES: Final = 3
 class CheckList(LineView):
     """As high as it needs to be; with little room, green checks are hidden first."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._board = CheckBoard()
         self._has_nodes = False
@@ -30,13 +29,9 @@ class CheckList(LineView):
     def show(self, board: CheckBoard, room: int, most: int) -> None:
         """Draw the board in ``room`` lines; what is not green may take up to ``most``."""
         self._board, self._room, self._most = board, max(room, 2), max(most, 2)
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Texts wrap at other places."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width = self.content_size.width or self.app.size.width
         lines = self._lines_of(width)
         self.styles.height = len(lines)
@@ -45,7 +40,7 @@ class CheckList(LineView):
     def _lines_of(self, width: int) -> list[Line]:
         board, palette = self._board, self.palette
         self._has_nodes = len({node for _, node in board.expected}) > 1
-        style = palette.bad if board.red or board.problem else palette.muted
+        style = palette.bad if board.failed or board.problem else palette.muted
         if board.is_green:
             style = palette.good
         words = f"checks  {clean(board.words)}"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 
 from tui.drawing.text import clean, duration, fit
 from tui.drawing.wording import followers_words, headline, restart_words
@@ -31,7 +30,7 @@ def last_lines(failure: Failure) -> list[str]:
 class FailureCard(LineView):
     """Drawn above the ranks while the newest attempt is a failed one."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._failure: Failure | None = None
         self._choice: ResumeChoice | None = None
@@ -50,13 +49,9 @@ class FailureCard(LineView):
         """Draw this failure, ``choice`` (``None``: not known yet) and the command to resume."""
         self._failure, self._choice, self._command = failure, choice, command
         self._now, self._is_replay = now, is_replay
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """More or fewer of the last lines fit."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         failure, choice = self._failure, self._choice
         width, height = self.content_size
         if failure is None or width < 10 or height < 1:

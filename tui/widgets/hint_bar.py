@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich.segment import Segment
-from textual import events
 
-from tui.drawing.text import fit
-from tui.widgets.lines import LineView
+from tui.widgets.lines import LineView, filled
 
 Hint = tuple[str, str]
-KEPT: Final = 2  # the last hints (help, leave) have their place at every width
+KEPT: Final = 2  # the last hints (help, quit) are shown at every width
 
 
 def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
@@ -33,28 +31,20 @@ def _cells(hint: Hint) -> int:
 
 
 class HintBar(LineView):
-    """Docked at the bottom; hints come in their order of worth."""
+    """Docked at the bottom; the most useful hints come first."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._hints: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint]) -> None:
-        """Show these ``(key, what it does)`` pairs."""
+        """``hints``: (key, what it does)."""
         self._hints = hints
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """More or fewer hints fit."""
-        self._draw()
-
-    def _draw(self) -> None:
-        width = self.content_size.width
-        palette = self.palette
+    def draw(self) -> None:
+        palette, width = self.palette, self.content_size.width
         line: list[Segment] = []
-        used = 0
         for key, what in fitting(self._hints, width):
             line += [Segment(f" {key}", palette.key), Segment(f" {what}  ", palette.text)]
-            used += _cells((key, what))
-        line.append(Segment(fit("", max(width - used, 0))))
-        self.set_lines([line])
+        self.set_lines([filled(line, width)])

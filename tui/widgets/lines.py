@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.context import Context, context_of
+from tui.context import context_of
 from tui.drawing.glyphs import Glyphs
 from tui.drawing.text import fit
 from tui.drawing.themes import Palette
@@ -23,40 +23,52 @@ def cell(text: str, width: int, style: Style | None = None, align: str = "<") ->
     return Segment(fit(text, width, align), style)
 
 
+def cells(line: Line) -> int:
+    """How wide it is."""
+    return sum(part.cell_length for part in line)
+
+
+def filled(line: Line, width: int) -> list[Segment]:
+    """``line`` with spaces up to ``width`` cells."""
+    return [*line, Segment(" " * max(width - cells(line), 0))]
+
+
 def bar(line: Line, width: int, style: Style) -> Line:
-    """A panel's title line: ``line`` on the bar's ground, filled to ``width`` cells."""
-    used = sum(part.cell_length for part in line)
-    whole = [*line, Segment(" " * max(width - used, 0))]
+    """A panel's title line: ``line`` on the bar's background, filled to ``width`` cells."""
     return [
-        Segment(part.text, style if part.style is None else style + part.style) for part in whole
+        Segment(part.text, style if part.style is None else style + part.style)
+        for part in filled(line, width)
     ]
 
 
 class LineView(Widget):
     """Shows lines of segments; ``set_lines`` marks only those that differ as dirty."""
 
-    def __init__(
-        self, *, name: str | None = None, id: str | None = None, classes: str | None = None
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
         self._lines: list[Strip] = []
         self._painted: dict[int, tuple[Strip, tuple[int, int, Style], Strip]] = {}
-        self.lines_painted = 0  # since the start; the benchmark and tests read it
-
-    @property
-    def dashboard(self) -> Context:
-        """The app around this."""
-        return context_of(self)
+        self.lines_painted = 0  # since the start, for tests and the benchmark
 
     @property
     def palette(self) -> Palette:
-        """Styles by meaning, of the theme in force."""
-        return self.dashboard.palette
+        return context_of(self).palette
 
     @property
     def glyphs(self) -> Glyphs:
-        """The characters that this terminal can show."""
-        return self.dashboard.glyphs
+        return context_of(self).glyphs
+
+    def draw(self) -> None:
+        """Make the lines anew: the size, focus, theme or glyphs have changed."""
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def on_focus(self) -> None:
+        self.draw()
+
+    def on_blur(self) -> None:
+        self.draw()
 
     def set_lines(self, lines: Iterable[Line]) -> None:
         """Show these lines, top to bottom; what does not fit into the height is not painted."""
@@ -66,7 +78,7 @@ class LineView(Widget):
         for y, line in enumerate(lines):
             segments = list(line)
             if y < len(old) and old[y]._segments == segments:
-                new.append(old[y])  # what it was measured and rendered to is kept with it
+                new.append(old[y])  # it has cached its width and rendering
             else:
                 new.append(Strip(segments))
                 dirty.append(y)
@@ -79,8 +91,8 @@ class LineView(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines of ``crop``, in the widget's own colours where a segment has none.
 
-        Textual's own way looks for borders, titles and tints again for each line, which took a
-        third of the dashboard's time; these widgets have none of them, only padding.
+        Textual's method computes borders, titles and tints for each line, which took a third of
+        the dashboard's time; these widgets have only padding.
         """
         base = self.visual_style.rich_style
         padding, width = self.styles.padding, self.outer_size.width
@@ -99,7 +111,7 @@ class LineView(Widget):
             return Strip.blank(width, base)
         line, look = self._lines[y], (left, width, base)
         before = self._painted.get(y)
-        # The very same line: what it was rendered to is kept with its strip.
+        # The same strip: its rendering is cached.
         if before is not None and before[0] is line and before[1] == look:
             return before[2]
         self.lines_painted += 1
@@ -109,5 +121,5 @@ class LineView(Widget):
         return whole
 
     def text_lines(self) -> list[str]:
-        """What is shown, as plain text: for tests and ``--once``."""
+        """What is shown, as plain text, for tests."""
         return [strip.text.rstrip() for strip in self._lines]

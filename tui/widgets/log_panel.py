@@ -18,7 +18,7 @@ class LogPanel(Vertical):
 
     BINDING_GROUP_TITLE = "Log"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "ask('search')", "Search", key_display="/"),
+        Binding("slash", "ask('search')", "Search"),
         Binding("f", "ask('filter')", "Filter", show=False),
         Binding("escape", "put_away", "Close", show=False),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -46,14 +47,13 @@ class LogView(EdgeView, can_focus=True):
         Binding("v", "level", "Level"),
     ]
 
+    @dataclass
     class CommandGiven(Message):
         """Something to do to the log window, in its own thread."""
 
-        def __init__(self, command: Command) -> None:
-            super().__init__()
-            self.command = command
+        command: Command
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._frame = LogFrame()
         self._left = 0
@@ -73,9 +73,9 @@ class LogView(EdgeView, can_focus=True):
         if frame.label != self._frame.label:
             self._left = 0
         self._frame = frame
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """The window gets the new height."""
         height = self.rows_wanted
 
@@ -83,8 +83,7 @@ class LogView(EdgeView, can_focus=True):
             window.height = height
 
         if height:
-            self.post_message(self.CommandGiven(set_height))
-        self._draw()
+            self._give(set_height)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Scroll up three lines."""
@@ -93,14 +92,6 @@ class LogView(EdgeView, can_focus=True):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll down three lines."""
         self.action_move(3)
-
-    def on_focus(self) -> None:
-        """The title shows where the keys go."""
-        self._draw()
-
-    def on_blur(self) -> None:
-        """The title shows that the keys go elsewhere."""
-        self._draw()
 
     def _give(self, command: Command) -> None:
         self.post_message(self.CommandGiven(command))
@@ -142,9 +133,9 @@ class LogView(EdgeView, can_focus=True):
         """Scroll long lines."""
         longest = max((len(text) for _, text in self._frame.lines), default=0)
         self._left = max(0, min(self._left + by, longest - 20))
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width = self.content_size.width
         if width <= 4:
             return

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.reactive import reactive
 from textual.strip import Strip
 
 from tui.drawing.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
 from tui.drawing.wording import signal_name, worst
 from tui.model.derived import is_live, rank_state, unreachable
 from tui.model.run import RunFrame
-from tui.widgets.lines import Line, LineView, bar, cell
+from tui.widgets.cursor_list import CursorList
+from tui.widgets.lines import Line, bar, cell
 
 if TYPE_CHECKING:
     from launcher.client import RankSnapshot, RunSnapshot
@@ -116,7 +115,7 @@ def choose_columns(width: int) -> tuple[Column, ...]:
     return tuple(column for index, column in enumerate(COLUMNS) if index in chosen)
 
 
-class RankTable(LineView, can_focus=True):
+class RankTable(CursorList):
     """The table; it scrolls with the cursor when there are more ranks than lines."""
 
     BINDING_GROUP_TITLE = "Ranks"
@@ -125,42 +124,33 @@ class RankTable(LineView, can_focus=True):
         "or of the marked ranks (+), merged by time."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Rank up", show=False),
-        Binding("down,j", "move(1)", "Rank down", show=False),
-        Binding("home,g", "move(-100000)", "First rank", show=False),
-        Binding("end,G", "move(100000)", "Last rank", show=False),
-        Binding("pageup", "move(-8)", "Page up", show=False),
-        Binding("pagedown", "move(8)", "Page down", show=False),
         Binding("w", "worst", "Worst rank", show=False),
         Binding("enter", "open_log", "Its log", show=False),
         Binding("space", "mark", "Mark for the log", show=False),
     ]
 
-    cursor: reactive[int] = reactive(0, repaint=False)
+    HEAD_LINES = 1
 
+    @dataclass
     class RankChosen(Message):
         """The cursor came to another rank."""
 
-        def __init__(self, rank: int) -> None:
-            super().__init__()
-            self.rank = rank
+        rank: int
 
     class LogWanted(Message):
         """``enter`` was pressed on a rank."""
 
+    @dataclass
     class RanksMarked(Message):
         """Other ranks than before are marked."""
 
-        def __init__(self, ranks: frozenset[int]) -> None:
-            super().__init__()
-            self.ranks = ranks
+        ranks: frozenset[int]
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._run: RunSnapshot | None = None
         self._worst: int | None = None
-        self._top = 0
-        self._aim = 0  # where the cursor was put, while there are too few rows for it
+        self._aim = 0  # where the user put the cursor, while there are too few rows for it
         self._settles = False
         self._marked: frozenset[int] = frozenset()
 
@@ -169,7 +159,7 @@ class RankTable(LineView, can_focus=True):
         if ranks != self._marked:
             self._marked = ranks
             self.post_message(self.RanksMarked(ranks))
-            self._draw()
+            self.draw()
 
     def show(self, frame: RunFrame) -> None:
         """Draw this moment; only rows that changed are painted."""
@@ -178,11 +168,7 @@ class RankTable(LineView, can_focus=True):
         self._settles = len(frame.snapshot.ranks) <= self._aim
         self.cursor = self._aim
         self._settles = False
-        self._draw()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Another width shows other columns."""
-        self._draw()
+        self.draw()
 
     def watch_cursor(self, old: int, new: int) -> None:
         """The log follows."""
@@ -191,19 +177,14 @@ class RankTable(LineView, can_focus=True):
         self._aim = new
         if self._run is not None and old != new and new < len(self._run.ranks):
             self.post_message(self.RankChosen(self._run.ranks[new].rank))
-            self._draw()
+            self.draw()
 
-    def validate_cursor(self, value: int) -> int:
-        """Within the rows that there are."""
-        count = 0 if self._run is None else len(self._run.ranks)
-        return max(0, min(value, count - 1))
-
-    def action_move(self, by: int) -> None:
-        """Move the cursor."""
-        self.cursor += by
+    @property
+    def row_count(self) -> int:
+        return 0 if self._run is None else len(self._run.ranks)
 
     def action_worst(self) -> None:
-        """Go to the first rank to fail, else the latest one."""
+        """Go to the first rank that failed, else the one that is late."""
         if self._run is None:
             return
         for index, rank in enumerate(self._run.ranks):
@@ -212,7 +193,6 @@ class RankTable(LineView, can_focus=True):
                 return
 
     def action_open_log(self) -> None:
-        """Ask for the log of the rank under the cursor."""
         self.post_message(self.LogWanted())
 
     def action_mark(self) -> None:
@@ -220,33 +200,18 @@ class RankTable(LineView, can_focus=True):
         if self._run is not None and self.cursor < len(self._run.ranks):
             self.mark(self._marked ^ {self._run.ranks[self.cursor].rank})
 
-    def on_click(self, event: events.Click) -> None:
-        """A click chooses a rank."""
-        if event.y > 0:
-            self.cursor = self._top + event.y - 1
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         run = self._run
         width, height = self.content_size
         if run is None or width <= 0 or height <= 1:
             return
-        rows = height - 1
-        self._top = max(0, min(self._top, len(run.ranks) - rows))
-        if self.cursor < self._top:
-            self._top = self.cursor
-        elif self.cursor >= self._top + rows:
-            self._top = self.cursor - rows + 1
         columns = choose_columns(width)
         palette = self.palette
         lines: list[Line] = [self._head(columns, width)]
-        shown = run.ranks[self._top : self._top + rows]
-        lines.extend(
-            self._row(rank, run, columns, width, self._top + index == self.cursor)
-            for index, rank in enumerate(shown)
-        )
-        hidden = len(run.ranks) - len(shown)
-        if hidden > 0:
-            text = f" {self._top + 1}–{self._top + len(shown)} of {len(run.ranks)}"
+        shown = self.rows_in_view()
+        lines += [self._row(run.ranks[at], run, columns, width, at == self.cursor) for at in shown]
+        if len(shown) < len(run.ranks):
+            text = f" {shown[0] + 1}–{shown[-1] + 1} of {len(run.ranks)}"
             room = max(len(text) + 1, COLUMNS[-1].width + 1)  # in place of the last title
             kept = Strip(lines[0]).crop(0, max(width - room, 0))
             lines[0] = [*kept, Segment(f"{text:>{room}}", palette.bar + palette.accent)]
@@ -267,7 +232,7 @@ class RankTable(LineView, can_focus=True):
         columns: tuple[Column, ...],
         width: int,
         here: bool,
-    ) -> list[Segment]:
+    ) -> Line:
         palette, glyphs = self.palette, self.glyphs
         away, state, age_s = rank.node in unreachable(run), rank_state(rank, run), rank.age_s
         old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
@@ -285,7 +250,6 @@ class RankTable(LineView, can_focus=True):
             Segment(mark, palette.accent if mark in (" ", glyphs.cursor) else loud),
             Segment("+" if rank.rank in self._marked else " ", palette.accent),
         ]
-        used = 2
         for column in columns:
             style: Style = plain
             if column.title == "state":
@@ -294,16 +258,4 @@ class RankTable(LineView, can_focus=True):
                 style = palette.warn
             line.append(cell(column.text(rank, run), column.width, style, column.align))
             line.append(Segment(" "))
-            used += column.width + 1
-        line.append(Segment(" " * max(width - used, 0)))
-        if here and self.has_focus:
-            line = [Segment(part.text, (part.style or plain) + palette.cursor) for part in line]
-        return line
-
-    def on_focus(self) -> None:
-        """The cursor's row shows where the keys go."""
-        self._draw()
-
-    def on_blur(self) -> None:
-        """The cursor's row is marked only."""
-        self._draw()
+        return self.highlighted(line, width) if here else line

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from rich.segment import Segment
-from textual import events
 
 from tui.drawing.text import clean, fit, milliseconds
 from tui.model.run import SkewData
@@ -28,15 +27,10 @@ def heat(late_ms: float | None, typical_ms: float | None) -> int | None:
 class SkewStrip(EdgeView):
     """The strip; the newest bin is at the right."""
 
-    def __init__(self, *, beside: bool = False, id: str | None = None) -> None:
+    def __init__(self, *, beside: bool = False, id: str) -> None:
         super().__init__(id=id)
-        self._beside = beside  # the ranks, rather than below them
+        self.edge = "left" if beside else "top"  # the one next to the ranks
         self._data = SkewData()
-
-    @property
-    def edge(self) -> Literal["top", "left"]:
-        """The one that it shares with the ranks."""
-        return "left" if self._beside else "top"
 
     @property
     def bins_wanted(self) -> int:
@@ -46,13 +40,9 @@ class SkewStrip(EdgeView):
     def show(self, data: SkewData) -> None:
         """Draw this; only lines that changed are painted."""
         self._data = data
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Draw into the new size."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width, height = self.content_size
         if width <= LABEL_WIDTH + 2 or height < 2:
             self.set_lines([])

@@ -9,7 +9,6 @@ AGENT: Final = "launcher.agent"
 NODE: Final = "launcher.node"
 FOLLOWER: Final = "launcher.runs.follower"
 JOB: Final = "launcher.jobs.runner"
-REMOTE_JOB: Final = "launcher.jobs.remote_runner"
 RANK: Final = "launcher.rank"
 MPIRUN_CHILD: Final = "launcher.agent.mpirun_child"
 TRAINER: Final = "effnet"
@@ -21,7 +20,6 @@ ALL: Final = (
     NODE,
     FOLLOWER,
     JOB,
-    REMOTE_JOB,
     RANK,
     MPIRUN_CHILD,
     TRAINER,

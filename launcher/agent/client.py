@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Collection
@@ -82,13 +81,10 @@ class LocalTransport:
         argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
         argv += ["--token", self._token]
         log = self._journal.with_suffix(".log")
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            pid = spawn.detached(argv, fd, watches=self._token)
+            pid = spawn.detached(argv, log, watches=self._token)
         except OSError as error:
             raise NodeError(self.node, f"the agent cannot be started: {error}") from error
-        finally:
-            os.close(fd)
         deadline = time.monotonic() + CONNECT_LIMIT_S
         while time.monotonic() < deadline:
             with contextlib.suppress(NodeError):

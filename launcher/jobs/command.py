@@ -1,19 +1,19 @@
-"""What a job runs, and where: the node, its files there, the command."""
+"""Where a job runs, and its command."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher import programs
 from launcher.core.plan.cpu import rank_environment
 from launcher.core.plan.model import with_setup
 from launcher.core.profile.model import DeviceTarget, Node
-from launcher.core.run.requests import KINDS, JobRequest
+from launcher.core.run.requests import EVAL, EXPORT, INFER, KINDS, JobRequest
 from launcher.errors import BusyError, CheckpointError, UsageError
 from launcher.ipc.operations import GetFacts
 from launcher.planning import checkpoint_choice, restart
@@ -46,7 +46,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Command:
-    """What a job needs of its request; see `job_files.Job` for the last two."""
+    """See `launcher.store.job.Job` for the last two fields."""
 
     argv: tuple[str, ...]
     checkpoint: str = ""
@@ -56,12 +56,11 @@ class Command:
 
 @contextlib.contextmanager
 def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
-    """Where the job runs: the node that was named, else rank 0's, which has the checkpoints.
+    """Where the job runs: the requested node, else rank 0's, which has the checkpoints.
 
     Raises `UsageError`, `BusyError` (a rank holds the device), `NodeError`.
     """
-    if request.kind not in KINDS:
-        raise UsageError(f"no job {request.kind!r}", f"Known: {', '.join(KINDS)}.")
+    _check_known("job", request.kind, KINDS)
     node = _node(run, request.node)
     _refuse_held_device(run, node, request.share_device)
     with NodePool() as nodes:
@@ -78,51 +77,107 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
 def command_of(
     run: StoredRun, request: JobRequest, site: Site, folder: str, progress: Progress | None
 ) -> Command:
-    """Brings what the job needs to its `folder` there, where it is not there yet.
+    """Copies to the job's `folder` on its node what the node does not have.
 
     Raises `UsageError`, `CheckpointError`, `LaunchError`.
     """
-    words: tuple[str, ...]
-    renamed: dict[str, str] = {}
-    export_to = ""
-    if request.kind == "infer":
-        model = _model(run, request.model)
-        there = model
-        if not site.is_here:
-            there = f"{folder}/model/{os.path.basename(model)}"
-            file_copy.bring(LocalFiles(), model, site.machine, there, progress)
-        # What each image was taken for, also where the folder does not say it.
-        made = folder if site.is_here else f"{folder}/export"
-        words = ("--onnx_path", there, "--dataset_path", _data(run, request.data_path, site))
-        words += ("--device_target", request.device_target) if request.device_target else ()
-        words += (*_device(request), "--predictions", f"{made}/predictions.csv")
-        if not site.is_here:
-            export_to = str(run.paths.job(os.path.basename(folder)).root)
-            renamed = {f"{made}/": f"{export_to}/"}
-        argv = _argv(site, request.kind, words)
+    return _COMMANDS[request.kind](_Builder(run, request, site, folder, progress))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    run: StoredRun
+    request: JobRequest
+    site: Site
+    folder: str
+    progress: Progress | None
+
+    def eval(self) -> Command:
+        target = self.request.device_target or self.run.profile.device_target.value
+        options = ["--dataset_path", self._data(), "--device_target", target]
+        for key, value in self.request.settings:
+            options += ["--set", f"{key}={value}"]
+        return self._of_checkpoint(tuple(options))
+
+    def export(self) -> Command:
+        request, variant = self.request, str(self.run.profile.trainer.get("variant", "b2"))
+        file = Path(request.file_name or self.run.paths.export / f"efficientnet_{variant}")
+        file = file.expanduser().absolute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file_format = request.file_format.upper()
+        _check_known("format", file_format, FORMATS)
+        options = ("--file_format", file_format, *_size(request.image_size))
+        if self.site.is_here:
+            return self._of_checkpoint(("--file_name", str(file), *options))
+        there = f"{self.folder}/export"
+        made = self._of_checkpoint(("--file_name", f"{there}/{file.name}", *options))
+        renamed = {f"{there}/": f"{file.parent}/", **made.renamed}
+        return replace(made, export_to=str(file.parent), renamed=renamed)
+
+    def infer(self) -> Command:
+        model = there = _model(self.run, self.request.model)
+        # The result has counts; these are the predictions of each image.
+        predictions, export_to, renamed = self.folder, "", {}
+        if not self.site.is_here:
+            there = f"{self.folder}/model/{os.path.basename(model)}"
+            file_copy.bring(LocalFiles(), model, self.site.machine, there, self.progress)
+            predictions = f"{self.folder}/export"
+            export_to = str(self.run.paths.job(os.path.basename(self.folder)).root)
+            renamed = {f"{predictions}/": f"{export_to}/"}
+        target = self.request.device_target
+        argv = self._argv(
+            ("--onnx_path", there, "--dataset_path", self._data()),
+            ("--device_target", target) if target else (),
+            self._device(),
+            ("--predictions", f"{predictions}/predictions.csv"),
+        )
         return Command(argv, export_to=export_to, renamed={**renamed, there: model})
-    if request.kind == "eval":
-        words = ("--dataset_path", _data(run, request.data_path, site))
-        target = request.device_target or run.profile.device_target.value
-        words += ("--device_target", target, *_weights(request.weights))
-        for key, value in request.settings:
-            words += ("--set", f"{key}={value}")
-    else:
-        made_here = _export_target(run, request.file_name)
-        file_name = str(made_here)
-        if not site.is_here:
-            file_name, export_to = f"{folder}/export/{made_here.name}", str(made_here.parent)
-            renamed = {f"{folder}/export/": f"{made_here.parent}/"}
-        words = ("--file_name", file_name, "--file_format", _format(request.file_format))
-        words += (*_weights(request.weights), *_size(request.image_size))
-    given, path = _checkpoint(run, request.checkpoint, site, f"{folder}/checkpoint", progress)
-    words = ("--checkpoint_path", path, *words, *_device(request))
-    argv = _argv(site, request.kind, words)
-    return Command(argv, given, export_to, {**renamed, path: given})
+
+    def _of_checkpoint(self, options: tuple[str, ...]) -> Command:
+        weights = self.request.weights
+        if weights:
+            _check_known("weights", weights, WEIGHTS)
+            options += ("--weights", weights)
+        given, path = self._checkpoint()
+        argv = self._argv(("--checkpoint_path", path), options, self._device())
+        return Command(argv, given, renamed={path: given})
+
+    def _argv(self, *options: tuple[str, ...]) -> tuple[str, ...]:
+        node = self.site.node
+        python = node.python or (sys.executable if self.site.is_here else "python3")
+        argv = (python, "-m", programs.TRAINER, self.request.kind, *sum(options, ()), "--json")
+        return with_setup(node.setup, argv)
+
+    def _device(self) -> tuple[str, ...]:
+        device = self.request.device_id
+        return () if device is None else ("--device_id", str(device))
+
+    def _data(self) -> str:
+        run, node = self.run, self.site.node
+        chosen = self.request.data_path or run.request.data_path
+        chosen = chosen or node.data_path or run.profile.data_path
+        if not chosen:
+            raise UsageError("no data folder is known", "Give one with --data.")
+        # Another machine has another home and current folder: there it is made absolute.
+        return str(Path(chosen).expanduser().absolute()) if self.site.is_here else chosen
+
+    def _checkpoint(self) -> tuple[str, str]:
+        """(path of the checkpoint, its path on the job's node)."""
+        run, site = self.run, self.site
+        store, path = _find(run, self.request.checkpoint, stores_of(run, site.nodes))
+        if store.machine.label == site.machine.label or run.profile.checkpoint.shared:
+            return path, path
+        there, _ = file_copy.bring_checkpoint(
+            store.machine, path, site.machine, f"{self.folder}/checkpoint", self.progress
+        )
+        return path, there
+
+
+_COMMANDS = {EVAL: _Builder.eval, EXPORT: _Builder.export, INFER: _Builder.infer}
 
 
 def environment_of(run: StoredRun, site: Site) -> dict[str, str]:
-    """As a rank of that node has it, but for what joins ranks."""
+    """That of a rank of the node, without the variables that connect ranks."""
     target = run.profile.device_target
     own = {} if target is DeviceTarget.CPU else {"DEVICE_ID": str(site.node.device(0).device_id)}
     return {
@@ -132,11 +187,6 @@ def environment_of(run: StoredRun, site: Site) -> dict[str, str]:
         **run.profile.environment,
         **site.node.environment,
     }
-
-
-def _argv(site: Site, kind: str, words: tuple[str, ...]) -> tuple[str, ...]:
-    python = site.node.python or (sys.executable if site.is_here else "python3")
-    return with_setup(site.node.setup, (python, "-m", programs.TRAINER, kind, *words, "--json"))
 
 
 def _node(run: StoredRun, name: str) -> Node:
@@ -163,19 +213,8 @@ def _refuse_held_device(run: StoredRun, node: Node, share_device: bool) -> None:
         )
 
 
-def _checkpoint(
-    run: StoredRun, wanted: str, site: Site, folder: str, progress: Progress | None
-) -> tuple[str, str]:
-    """(the checkpoint where it lies, its path where the job runs)."""
-    store, path = _find(run, wanted, stores_of(run, site.nodes))
-    if store.machine.label == site.machine.label or run.profile.checkpoint.shared:
-        return path, path
-    there, _ = file_copy.bring_checkpoint(store.machine, path, site.machine, folder, progress)
-    return path, there
-
-
 def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, str]:
-    """The newest whole one, or the file of that name or path; the job looks at its content."""
+    """The newest complete one, or the file of that name or path, which the job verifies."""
     if name:
         found = checkpoint_choice.find_named(stores, name)
         if found is None or found[1].file_bytes is None:
@@ -204,38 +243,12 @@ def _model(run: StoredRun, wanted: str) -> str:
     return str(found[-1])
 
 
-def _data(run: StoredRun, wanted: str, site: Site) -> str:
-    chosen = wanted or run.request.data_path or site.node.data_path or run.profile.data_path
-    if not chosen:
-        raise UsageError("no data folder is known", "Give one with --data.")
-    # On another machine the home and the current folder are others: there it is made absolute.
-    return str(Path(chosen).expanduser().absolute()) if site.is_here else chosen
+def _check_known(what: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise UsageError(f"no {what} {value!r}", f"Known: {', '.join(known)}.")
 
 
-def _export_target(run: StoredRun, file_name: str) -> Path:
-    variant = str(run.profile.trainer.get("variant", "b2"))
-    target = Path(file_name or run.paths.export / f"efficientnet_{variant}").expanduser().absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
-
-
-def _format(wanted: str) -> str:
-    if wanted.upper() not in FORMATS:
-        raise UsageError(f"no format {wanted!r}", f"Known: {', '.join(FORMATS)}.")
-    return wanted.upper()
-
-
-def _device(request: JobRequest) -> tuple[str, ...]:
-    return () if request.device_id is None else ("--device_id", str(request.device_id))
-
-
-def _weights(wanted: str) -> tuple[str, ...]:
-    if wanted and wanted not in WEIGHTS:
-        raise UsageError(f"no weights {wanted!r}", f"Known: {', '.join(WEIGHTS)}.")
-    return ("--weights", wanted) if wanted else ()
-
-
-def _size(wanted: str) -> tuple[str, ...]:
-    if wanted and not (wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) > 0):
-        raise UsageError(f"image size {wanted!r} is no whole number of pixels", "Such as 260.")
-    return ("--width", wanted, "--height", wanted) if wanted else ()
+def _size(pixels: str) -> tuple[str, ...]:
+    if pixels and not (pixels.isascii() and pixels.isdecimal() and int(pixels[:9]) > 0):
+        raise UsageError(f"image size {pixels!r} is no whole number of pixels", "Example: 260")
+    return ("--width", pixels, "--height", pixels) if pixels else ()

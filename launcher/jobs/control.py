@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 
-from launcher import programs
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest
 from launcher.errors import BusyError
 from launcher.jobs import command as job_plan
-from launcher.jobs.process import spawn_runner
-from launcher.process import ownership
+from launcher.jobs import runner
 from launcher.remote.file_copy import Progress
-from launcher.store.job import Job, new_folder, read_job, write_job
+from launcher.store import job as job_files
+from launcher.store.job import Job, new_folder, read_job
 from launcher.store.run import StoredRun
 
 END_LIMIT_S = 30.0
@@ -48,18 +46,17 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             export_to=command.export_to,
             renamed=command.renamed,
         )
-    write_job(run.paths, job)
-    spawn_runner(run.paths.job(name).job, job.token, programs.JOB, str(run.paths.root), name)
+    job_file = run.paths.job(name).job
+    job_files.write(job_file, job)
+    runner.start(job_file, job.token)
     return name
 
 
 def stop_job(paths: RunPaths, job: str) -> None:
     """Ends a job: SIGTERM, then SIGKILL, for all of its processes. Raises `RunNotFoundError`."""
     found = read_job(paths, job)
-    runner = ownership.read_process(found.pid)
-    if runner is None or runner.start_time != found.start_ticks:
+    if not found.terminate():
         raise BusyError(f"job {job} is over already")
-    ownership.send_signal(runner, signal.SIGTERM)
     deadline = time.monotonic() + END_LIMIT_S
     while found.is_running and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,55 +1,126 @@
-"""`python -m launcher.jobs.runner RUN JOB`: runs one job to its end and leaves nothing of it.
+"""`python -m launcher.jobs.runner FILE`: runs one job to its end and leaves no process of it.
 
-SIGTERM ends the job's processes. Events, `result.json` and the exit code tell how it went. A job on
-a node that SSH reaches is run there by `launcher.jobs.remote_runner`, and followed from here.
+FILE is the job: RUN/jobs/ID/job.json, or FOLDER/there.json on another node than the run's. There
+the job does not need the connection, and its exit code is written to done.json. On the run's
+machine a job of another node is followed from here, and events, result.json and the exit code are
+written. SIGTERM ends the job's processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher import programs
+from launcher.core.plan.model import PlannedProcess, Role
 from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
+from launcher.errors import LaunchError
 from launcher.jobs import follower
-from launcher.jobs.process import run_process
-from launcher.process import guard, ownership
-from launcher.process.spawn import detach
+from launcher.process import guard, ownership, spawn
+from launcher.process.log import log_line
+from launcher.process.spawn import Exit
+from launcher.reading.log import LogReader
 from launcher.store import atomic
 from launcher.store import job as job_files
 from launcher.store.event_log import EventLog
 from launcher.store.job import Job
-from launcher.store.tail import last_lines
+
+THERE_FILE, DONE_FILE = "there.json", "done.json"
+RESULT_LINES = 50
+TERM_S, KILL_S = 5.0, 5.0
+POLL_S = 0.05
+START_LIMIT_S = 10.0
 
 
-def run_job(paths: RunPaths, job: Job) -> int:
-    """The whole of it, here or there."""
-    if job.folder:
-        _finish(paths, job, follower.run(paths, job))
-    else:
-        _finish(paths, job, run_process(paths.job(job.id).root, job))
-    return 0
+def start(job_file: Path, token: str) -> None:
+    """Starts the runner of a job; returns when it has put its pid into `job_file`.
+
+    Raises `LaunchError`.
+    """
+    log = job_file.parent / "runner.log"
+    argv = [sys.executable, "-m", programs.JOB, str(job_file)]
+    pid = spawn.detached(argv, log, watches=token)
+    os.waitpid(pid, 0)  # it goes into the background at once
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        job = job_files.read(job_file)
+        if job is not None and job.pid:
+            return
+        time.sleep(0.01)
+    raise LaunchError("the job does not start", f"Its log: {log}")
 
 
-def _finish(paths: RunPaths, job: Job, code: int | None) -> None:
-    """result.json, then the event: a reader of the event finds the file."""
-    lines, _ = last_lines(paths.job(job.id).log, job_files.RESULT_LINES)
-    result = job_files.result_in(lines) if code == 0 else None
+def run_process(folder: Path, job: Job) -> int | None:
+    """Starts the job's process, waits for it, and ends all that it started.
+
+    -> its exit code, 128 + N for signal N; None when it could not be started.
+    """
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    guard.become_subreaper()
+    process = PlannedProcess(
+        role=Role.JOB,
+        node=job.node,
+        argv=job.argv,
+        environment=job.environment,
+        log=str(folder / "log.txt"),
+        heartbeat=str(folder / "heartbeat"),
+    )
+    try:
+        started = spawn.start(process, job.token)
+    except OSError as error:
+        Path(process.log).write_text(f"cannot be started: {error}\n")
+        return None
+    exits: dict[int, Exit] = {}
+
+    def reap() -> None:
+        exits.update((item.pid, item) for item in spawn.reap())
+
+    while started.pid not in exits and not stop:
+        time.sleep(POLL_S)
+        reap()
+    claim = ownership.Claim(job.token, ((started.pid, started.start_ticks),), os.getpid())
+    left = ownership.end_all(claim, TERM_S, KILL_S, reap)
+    reap()
+    if left:
+        log_line(f"processes that SIGKILL did not end: {left}")
+    ended = exits.get(started.pid)
+    if ended is None or ended.signal is None:
+        return None if ended is None else ended.exit_code
+    return 128 + ended.signal
+
+
+def _record(paths: RunPaths, job: Job, code: int | None) -> None:
+    """Writes result.json, then the event: a reader of the event finds the file."""
+    result = _result_of(LogReader(paths.job(job.id).log)) if code == 0 else None
     if result is not None:
         for name, value in result.items():
             result[name] = _renamed(value, job) if isinstance(value, str) else value
         atomic.write_file(paths.job(job.id).result, json.dumps(result, indent=2) + "\n")
-    log = EventLog(paths.events)
-    if result is not None and job.type == "eval":
-        keys = ("loss", "top_1_acc", "top_5_acc", "images")
-        fields: dict[str, Any] = {key: result.get(key) for key in keys}
-        log.add(events.EvalFinished(job=job.id, **fields))
-    log.add(events.JobFinished(job=job.id, exit_code=code, result=result))
-    log.close()
+    with contextlib.closing(EventLog(paths.events)) as log:
+        if result is not None and job.type == "eval":
+            keys = ("loss", "top_1_acc", "top_5_acc", "images")
+            fields: dict[str, Any] = {key: result.get(key) for key in keys}
+            log.add(events.EvalFinished(job=job.id, **fields))
+        log.add(events.JobFinished(job=job.id, exit_code=code, result=result))
+
+
+def _result_of(log: LogReader) -> dict[str, Any] | None:
+    """The last line that is a JSON object."""
+    for line in reversed(log.tail(RESULT_LINES).lines):
+        with contextlib.suppress(ValueError):
+            value = json.loads(line.text)
+            if isinstance(value, dict):
+                return value
+    return None
 
 
 def _renamed(text: str, job: Job) -> str:
@@ -58,26 +129,38 @@ def _renamed(text: str, job: Job) -> str:
     return text
 
 
-def _died(paths: RunPaths, job: Job) -> None:
-    if job.folder:
-        follower.stop(paths, job)
-    _finish(paths, job, None)
-
-
 def main(argv: list[str] | None = None) -> int:
-    root, name = sys.argv[1:] if argv is None else argv
-    paths = RunPaths(Path(root))
-    detach()
+    path = Path((sys.argv[1:] if argv is None else argv)[0])
+    job = job_files.read(path)
+    if job is None:
+        print(f"{path} cannot be read", file=sys.stderr)
+        return 2
+    spawn.detach()
     me = ownership.read_process(os.getpid())
-    job = job_files.read_job(paths, name)
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
-    log = EventLog(paths.events)
-    log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
-    log.close()
-    job_files.write_job(paths, job)
-    return guard.run_guarded(
-        job.token, lambda: run_job(paths, job), lambda status, left: _died(paths, job)
-    )
+    paths, is_there = RunPaths(path.parents[2]), path.name == THERE_FILE
+    is_followed = bool(job.folder) and not is_there
+    if not is_there:
+        with contextlib.closing(EventLog(paths.events)) as log:
+            log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
+    job_files.write(path, job)
+
+    def run() -> int:
+        finish(follower.run(paths, job) if is_followed else run_process(path.parent, job))
+        return 0
+
+    def died(_status: int, _left: tuple[int, ...]) -> None:
+        if is_followed:
+            follower.stop(paths, job)
+        finish(None)
+
+    def finish(code: int | None) -> None:
+        if is_there:
+            atomic.write_file(path.parent / DONE_FILE, json.dumps({"exit_code": code}) + "\n")
+        else:
+            _record(paths, job, code)
+
+    return guard.run_guarded(job.token, run, died)
 
 
 if __name__ == "__main__":

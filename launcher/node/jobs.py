@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 
-from launcher import programs
 from launcher.ipc import operations as op
-from launcher.jobs.process import spawn_runner
-from launcher.jobs.remote_runner import DONE_FILE, JOB_FILE
+from launcher.jobs import runner
+from launcher.jobs.runner import DONE_FILE, THERE_FILE
 from launcher.node import stdio
-from launcher.process import ownership
 from launcher.remote.sync import FileSource
 from launcher.store import job as job_files
 
@@ -27,12 +24,12 @@ BROUGHT = ("checkpoint", "model", "export")
 def start(request: op.StartJob) -> None:
     """Starts the job, once: a client that lost the reply may send the request again."""
     folder, job = Path(request.folder), request.job
-    if job_files.read(folder / JOB_FILE) is None:
+    if job_files.read(folder / THERE_FILE) is None:
         folder.mkdir(parents=True, exist_ok=True)
         argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
         (folder / "export").mkdir(exist_ok=True)
-        job_files.write(folder / JOB_FILE, replace(job, argv=argv))
-        spawn_runner(folder / JOB_FILE, job.token, programs.REMOTE_JOB, str(folder))
+        job_files.write(folder / THERE_FILE, replace(job, argv=argv))
+        runner.start(folder / THERE_FILE, job.token)
 
 
 def follow(request: op.FollowJob) -> int | None:
@@ -53,10 +50,9 @@ def follow(request: op.FollowJob) -> int | None:
 
 def stop(request: op.StopJob) -> None:
     """Asks what runs the job to end it."""
-    job = job_files.read(Path(request.folder) / JOB_FILE)
-    runner = None if job is None else ownership.read_process(job.pid)
-    if job is not None and runner is not None and runner.start_time == job.start_ticks:
-        ownership.send_signal(runner, signal.SIGTERM)
+    job = job_files.read(Path(request.folder) / THERE_FILE)
+    if job is not None:
+        job.terminate()
 
 
 def clear(request: op.ClearJob) -> None:
@@ -67,7 +63,7 @@ def clear(request: op.ClearJob) -> None:
 
 def _state(folder: Path) -> tuple[bool, int | None]:
     """(whether it is over, its exit code)."""
-    job = job_files.read(folder / JOB_FILE)
+    job = job_files.read(folder / THERE_FILE)
     is_running = job is not None and job.is_running
     try:
         code = json.loads((folder / DONE_FILE).read_text()).get("exit_code")

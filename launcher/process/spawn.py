@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from launcher import programs
 from launcher.core.plan.model import PlannedProcess, with_setup
@@ -143,30 +144,27 @@ def oom_kills() -> int:
 
 
 def detached(
-    argv: list[str], log_fd: int, inherit_fd: int | None = None, *, watches: str = ""
+    argv: list[str], log: Path, inherit_fd: int | None = None, *, watches: str = ""
 ) -> int:
-    """Starts `argv` in a session of its own, without our terminal; -> its pid.
+    """Starts `argv` in its own session, without our terminal, with its output in `log`. -> its pid.
 
-    `inherit_fd` becomes its file descriptor 3. `watches`: the token of the processes that it is to
+    `inherit_fd` becomes its file descriptor 3. `watches`: the token of the processes that it will
     start and end. Raises `OSError`.
     """
     environment = base_environment()
     if watches:
         environment[ownership.WATCHES] = watches
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    actions: list[tuple[int, ...]] = [
-        (os.POSIX_SPAWN_DUP2, null, 0),
-        (os.POSIX_SPAWN_DUP2, log_fd, 1),
-        (os.POSIX_SPAWN_DUP2, log_fd, 2),
-    ]
-    if inherit_fd is not None:
-        actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD))
-    try:
+    with open(os.devnull, "rb") as null, log.open("ab") as output:
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, null.fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
+        if inherit_fd is not None:
+            actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD))
         return os.posix_spawn(
             argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=()
         )
-    finally:
-        os.close(null)
 
 
 def detach() -> None:

@@ -168,11 +168,9 @@ class Run(ABC):
         argv += ["--ready", str(spawn.INHERITED_FD)]
         if resume:
             argv += ["--resume", resume]
-        log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            pid = spawn.detached(argv, log, write_end)
+            pid = spawn.detached(argv, log_file, write_end)
         finally:
-            os.close(log)
             os.close(write_end)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)  # it goes into the background at once

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from launcher.core.messages import Error, decode_message
 from launcher.core.profile import model
@@ -30,6 +29,7 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.ipc.operations import FollowRun, SendToRun
 from launcher.process.daemon import ReportReady, run_daemon
 from launcher.process.log import log_line
+from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
 from launcher.runs import delegated
@@ -38,85 +38,57 @@ from launcher.store import run as run_files
 from launcher.store.run_lock import acquire
 
 TICK_S = 0.25
-PING_S = 1.0
-SILENT_S = 8.0
-AGAIN_S = (1.0, 2.0, 5.0, 10.0)
+RETRY_S = (1.0, 2.0, 5.0, 10.0)
 
 
-class Copying:
-    """Copies until the run is over: a thread of its own, which never waits for clients."""
+class Copying(NodeFollower):
+    """Copies until the run is over; never waits for clients."""
 
     def __init__(self, paths: RunPaths, client: NodeClient, home: delegated.Home) -> None:
-        self.is_over = False
+        super().__init__(client)
         self.is_whole = threading.Event()
         """Set when all that was there at the beginning is here."""
         self.trouble = ""
         self._paths = paths
-        self._client = client
         self._home = home
         self._copy = FileCopy(
             home.node, paths.root, translate={"profile.json": _profile_from_there}
         )
-        self._stream: Any = None
-        self._pinged = 0.0
         self._tries = 0
-        self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def ping(self) -> None:
-        """From the main thread: what serves us there ends itself when it hears nothing."""
-        stream, now = self._stream, time.monotonic()
-        if stream is not None and now - self._pinged >= PING_S:
-            self._pinged = now
-            with contextlib.suppress(OSError):
-                stream.write(b"\n")
-
-    def _run(self) -> None:
-        while not self.is_over:
-            self._try()
-
-    def _try(self) -> None:
+    def follow(self) -> None:
         try:
-            self._follow()
+            self._copy_run()
         except (LaunchError, OSError, ValueError) as error:
             self._client.close()
             if isinstance(error, RefusedError):
                 error = delegated.original(error)
+            self._report(str(error))
             if isinstance(error, LaunchError) and not isinstance(error, NodeError):
-                # The node itself says that there is nothing to follow.
-                self._says(str(error))
-                self.is_over = True
+                self.is_over = True  # the node replied that there is nothing to follow
                 return
-            self._says(str(error))
-            time.sleep(AGAIN_S[min(self._tries, len(AGAIN_S) - 1)])
+            time.sleep(RETRY_S[min(self._tries, len(RETRY_S) - 1)])
             self._tries += 1
 
-    def _follow(self) -> None:
-        operation = FollowRun(self._home.root, self._copy.known())
-        with self._client.open(operation, SILENT_S) as call:
-            self._stream = call.stream
-            try:
-                for message in call.messages():
-                    if message.get("type") == "file":
-                        self._copy.write_chunk(message)
-                    elif message.get("is_in_step"):
-                        self._is_in_step()
-                    if self.is_over:
-                        return  # the copy was removed
-            finally:
-                self._stream = None
+    def _copy_run(self) -> None:
+        with self.opened(FollowRun(self._home.root, self._copy.known())) as call:
+            for message in call.messages():
+                if message.get("type") == "file":
+                    self._copy.write_chunk(message)
+                elif message.get("is_in_step"):
+                    self._is_in_step()
+                if self.is_over:
+                    return  # the copy was removed
         self._is_in_step()
         self.is_over = True
 
     def _is_in_step(self) -> None:
         self._tries = 0
-        self._says("")
+        self._report("")
         self.is_whole.set()
 
-    def _says(self, trouble: str) -> None:
-        """link.json: who reads the copy shall know how old it is."""
+    def _report(self, trouble: str) -> None:
+        """Writes link.json: readers of the copy see whether it is up to date."""
         if self.is_whole.is_set() and trouble == self.trouble:
             return
         self.trouble = trouble
@@ -147,7 +119,7 @@ class Follower:
 
     def open(self) -> None:
         self._endpoint.open(self._selector)
-        self.copying.start()
+        self.copying.thread.start()
 
     def run(self) -> int:
         while not self.copying.is_over:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from launcher.core.run.paths import RunPaths, job_id
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
@@ -14,8 +14,6 @@ from launcher.core.text.numbers import whole_number
 from launcher.errors import RunNotFoundError
 from launcher.process import ownership
 from launcher.store import atomic
-
-RESULT_LINES = 50
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,13 @@ class Job:
         """Whether the process that runs it is there."""
         return ownership.is_alive(self.pid, self.start_ticks)
 
+    def terminate(self) -> bool:
+        """Asks the process that runs it to end it. -> whether that process is there."""
+        runner = ownership.read_process(self.pid)
+        if runner is None or runner.start_time != self.start_ticks:
+            return False
+        return ownership.send_signal(runner, signal.SIGTERM)
+
 
 def read_job(paths: RunPaths, job: str) -> Job:
     """Raises `RunNotFoundError`."""
@@ -62,10 +67,6 @@ def read(path: Path) -> Job | None:
         return None
 
 
-def write_job(paths: RunPaths, job: Job) -> None:
-    write(paths.job(job.id).job, job)
-
-
 def write(path: Path, job: Job) -> None:
     atomic.write_file(path, json.dumps(to_plain(job), indent=2) + "\n")
 
@@ -81,16 +82,3 @@ def new_folder(paths: RunPaths, kind: str) -> str:
         except FileExistsError:
             continue
         return name
-
-
-def result_in(lines: list[str]) -> dict[str, Any] | None:
-    """The last line that is a JSON object."""
-    for line in reversed(lines):
-        if line.startswith("{"):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                return value
-    return None

@@ -41,8 +41,7 @@ def test_children_do_not_inherit_what_their_parent_watches(monkeypatch):
 
 
 def test_what_is_started_to_watch_says_so_in_its_environment(tmp_path):
-    with (tmp_path / "log").open("w") as log:
-        pid = spawn.detached(["/bin/sleep", "60"], log.fileno(), watches="run-1/002")
+    pid = spawn.detached(["/bin/sleep", "60"], tmp_path / "log", watches="run-1/002")
     try:
         assert ownership.variable_of(pid, "EFFNET_WATCHES") == "run-1/002"
         assert ownership.variable_of(pid, "EFFNET_TOKEN") is None

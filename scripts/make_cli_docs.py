@@ -129,7 +129,7 @@ def _is_int(parameter: Any) -> bool:
 
 def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     shown = [(f"`{left}`", right) for left, right in rows]
-    if text := table(("", ""), shown).replace("%%", "%"):
+    if text := table(("option", "meaning"), shown).replace("%%", "%"):
         yield text
 
 

@@ -59,7 +59,7 @@ def page() -> str:
         parts.append(f"## {title}\n")
         if about:
             parts.append(f"{about}\n")
-        parts.append(table(("key", "", ""), rows(kinds)))
+        parts.append(table(("key", "action", "name in [keymap]"), rows(kinds)))
     return "\n".join(parts)
 
 

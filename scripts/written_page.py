@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -37,4 +38,6 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Python-Markdown would show the backslash of an escaped bar in code."""
+    text = re.sub(r"`([^`]*\|[^`]*)`", r"<code>\1</code>", " ".join(text.split()))
+    return text.replace("|", "&#124;")

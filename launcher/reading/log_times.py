@@ -15,7 +15,7 @@ from launcher.reading.growing import GrowingFile
 class LogTimes:
     """Time and log offset of every report of one rank in one attempt, read as they come.
 
-    Only reports have a time (docs/run-directory.md); what stands between two of them was written
+    Only reports have a time (docs/reference/metrics.md). A line between two reports was written
     between these two times. 16 bytes a report: 4 MB after 65 h of a step a second.
     """
 

@@ -1,4 +1,4 @@
-"""The events of a run, one JSON object a line (docs/run-directory.md)."""
+"""The events of a run, one JSON object a line (docs/reference/events.md)."""
 
 from __future__ import annotations
 

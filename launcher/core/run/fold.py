@@ -1,4 +1,4 @@
-"""The fold of a run's events to its state, which never raises (docs/run-directory.md)."""
+"""The fold of a run's events to its state, which never raises (docs/reference/events.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The binary records of a rank: step reports and device samples (docs/run-directory.md)."""
+"""The binary records of a rank: step reports and device samples (docs/reference/metrics.md)."""
 
 from __future__ import annotations
 

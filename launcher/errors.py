@@ -51,10 +51,6 @@ class RankTableError(InvalidError):
     """A rank table that HCCL would refuse, or one that can't be made."""
 
 
-class HostfileError(InvalidError):
-    """A hostfile that OpenMPI would refuse or misread."""
-
-
 class PlanError(UsageError):
     """A profile that is right by itself but can't be started so."""
 

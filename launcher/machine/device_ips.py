@@ -39,7 +39,7 @@ def asked(devices: Iterable[int]) -> dict[int, str]:
             answers = pool.map(lambda d: tool_text(tool, d, os.environ, "-ip"), devices)
             found = zip(devices, map(hccn.parse_tool_ip, answers), strict=True)
             from_tool = {device: ip for device, ip in found if ip is not None}
-    return hccn.chosen_ips(from_tool, {d: ip for d, ip in in_file().items() if d in devices})
+    return {**{d: ip for d, ip in in_file().items() if d in devices}, **from_tool}
 
 
 def tool_text(tool: str, device: int, environment: Mapping[str, str], topic: str) -> str:

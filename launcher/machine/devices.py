@@ -12,7 +12,7 @@ import psutil
 from launcher.core.checks.facts import Question
 from launcher.core.devices import hccn, nvidia_smi
 from launcher.core.devices.model import Device, Devices, Holder
-from launcher.core.devices.npu_smi import MEGABYTE, NpuDevice, NpuInfo, parse_info
+from launcher.core.devices.npu_smi import NpuDevice, NpuInfo, parse_info
 from launcher.core.profile.model import DeviceTarget
 from launcher.machine import device_ips
 from launcher.machine.environment import after_setup
@@ -48,16 +48,7 @@ def of_npus(info: NpuInfo) -> Devices:
             item.name,
             fault="" if item.health in ("OK", MINOR) else _health(item),
             warning=_health(item) if item.health == MINOR else "",
-            holders=tuple(
-                Holder(
-                    process.pid,
-                    process.name,
-                    memory_mb=None
-                    if process.memory_bytes is None
-                    else process.memory_bytes // MEGABYTE,
-                )
-                for process in info.processes_on(item)
-            ),
+            holders=tuple(Holder(process.pid, process.name) for process in info.processes_on(item)),
         )
         for item in info.devices
     )

@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.tables.hostfile import parse_hostfile, slots_of
-from launcher.errors import HostfileError
+from launcher.core.tables.finding import errors
+from launcher.core.tables.hostfile import slots_of
+from launcher.core.tables.hostfile_reader import HostLine, Reader
 
 LIMIT_S = 60.0
 
@@ -123,12 +124,24 @@ def by_mpirun(text: str, mpirun: str, version: int) -> Verdict:
     return Verdict(is_refused, int(found[1]) if found else None, shown)
 
 
-def by_lint(text: str, version: int) -> Verdict:
+class RefusedError(ValueError):
+    """The lines that OpenMPI would refuse."""
+
+
+def parse_hostfile(text: str, keep_fqdn: bool = False) -> tuple[HostLine, ...]:
+    """The hosts as our reader finds them. Raises RefusedError."""
+    found = Reader(text, keep_fqdn).read()
+    if problems := errors(found.findings):
+        raise RefusedError("; ".join(problems))
+    return tuple(found.hosts)
+
+
+def by_lint(text: str) -> Verdict:
     """What our reader makes of it."""
     try:
-        hosts = parse_hostfile(text, version)
-    except HostfileError as error:
-        return Verdict(True, text="; ".join(error.problems))
+        hosts = parse_hostfile(text)
+    except RefusedError as error:
+        return Verdict(True, text=str(error))
     named = [item.host for item in hosts if not item.is_excluded and not item.is_relative]
     return Verdict(False, slots_of(hosts).get(named[0]) if named else None)
 
@@ -139,7 +152,7 @@ def differences(count: int, seed: int, mpirun: str) -> Iterator[tuple[str, Verdi
     version = version_of(mpirun)
     for _ in range(count):
         text = make(rng)
-        ours, real = by_lint(text, version), by_mpirun(text, mpirun, version)
+        ours, real = by_lint(text), by_mpirun(text, mpirun, version)
         is_same = ours.is_refused == real.is_refused
         if is_same and not ours.is_refused and None not in (ours.slots, real.slots):
             is_same = ours.slots == real.slots

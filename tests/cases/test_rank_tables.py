@@ -18,7 +18,7 @@ OLD = json.loads((INPUTS / "old-group-list.json").read_text())
     [
         ((INPUTS / "v2.json").read_text(), "version 2.0, for Atlas 950", "cluster"),
         ((INPUTS / "old-group-list.json").read_text(), "old template", "ranktable make"),
-        ('{"status": "initializing"}', "not written yet", "wait until"),
+        ('{"status": "initializing"}', "not complete yet", "wait until"),
         ('{"version": "2.0", "rank_count": "8"}', "version 2.0, for Atlas 950", "cluster"),
         (json.dumps({**OLD, "group_list": None}), "old template", "ranktable make"),
         (json.dumps(OLD["group_list"][0]), "one instance", "ranktable make"),
@@ -33,4 +33,4 @@ def test_025_rank_tables_of_other_kinds(text: str, words: str, hint: str) -> Non
 
 
 def test_a_text_that_is_no_table_at_all_is_refused_as_before() -> None:
-    assert "server_list: a list is needed" in lint_text("{}")[0].text
+    assert "server_list: expected a list" in lint_text("{}")[0].text

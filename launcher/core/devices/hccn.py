@@ -1,8 +1,8 @@
-"""What Ascend's network tool and its file say about devices.
+"""Output of Ascend's network tool, and its configuration file.
 
 Sources: ``hccn_tool -i N -ip -g`` prints ``ipaddr:…`` and ``netmask:…``; ``-net_health -g`` prints
 ``net health status: Success``, ``-link -g`` ``link status: UP``; ``/etc/hccn.conf`` holds lines
-``address_N=…``. The tool counts: the file can be stale.
+``address_N=…``. The tool is right: the file can be out of date.
 """
 
 from __future__ import annotations
@@ -24,26 +24,21 @@ def parse_tool_ip(text: str) -> str | None:
 
 
 def parse_health(text: str) -> str | None:
-    """What ``hccn_tool -i N -net_health -g`` says, ``Success`` when all is well."""
+    """The result of ``hccn_tool -i N -net_health -g``: ``Success`` for a healthy network."""
     match = _HEALTH.search(text)
     return None if match is None else match[1]
 
 
 def parse_link(text: str) -> str | None:
-    """What ``hccn_tool -i N -link -g`` says: ``UP`` or ``DOWN``."""
+    """The result of ``hccn_tool -i N -link -g``: ``UP`` or ``DOWN``."""
     match = _LINK.search(text)
     return None if match is None else match[1]
 
 
 def parse_hccn_conf(text: str) -> dict[int, str]:
-    """Addresses by device id in ``/etc/hccn.conf``; the last line of a device counts."""
+    """Addresses by device id in ``/etc/hccn.conf``; the last line of a device is used."""
     return {
         int(device): address
         for device, address in _CONF.findall(text)
         if ip_address(address) is not None
     }
-
-
-def chosen_ips(tool: dict[int, str], conf: dict[int, str]) -> dict[int, str]:
-    """Each device's address: the tool's, else the file's."""
-    return {**conf, **tool}

@@ -13,7 +13,6 @@ class Holder:
     name: str = ""
     user: str = ""
     run: str = ""
-    memory_mb: int | None = None
 
     def __str__(self) -> str:
         who = f"process {self.pid}" + (f" ({self.name})" if self.name else "")
@@ -23,7 +22,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Device:
-    """One device; empty is not known. A ``fault`` stops a start, a ``warning`` is only shown."""
+    """One device; empty: not known. A ``fault`` stops a start, a ``warning`` is only shown."""
 
     device_id: int
     name: str = ""

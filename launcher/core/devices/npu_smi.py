@@ -1,8 +1,8 @@
-"""What Ascend's ``npu-smi info`` says: devices, health, memory, and who computes on them.
+"""The output of Ascend's ``npu-smi info``: devices, health, memory and processes.
 
 Source: the vendor's npu-smi reference (hiascend.com), the pages on basic information and on health.
 A chip has two lines: NPU, name, health, power, temperature; then chip, physical id where the driver
-shows it, bus, use, and memory. Columns go by their titles, for they differ between products.
+shows it, bus, use, and memory. Columns are found by title, because products differ in them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 
 MEGABYTE = 1 << 20
 
-HEALTHY = "OK"
 HEALTH = {
     "OK": "healthy",
-    "Warning": "minor alarm: it works, the vendor's alarm list says what is near its limit",
-    "Alarm": "major alarm: what it computes may fail or be slow",
+    "Warning": "minor alarm: it works, but near a limit; see the vendor's alarm list",
+    "Alarm": "major alarm: computations on it may fail or be slow",
     "Critical": "critical alarm: do not train on it",
-    "UNKNOWN": "the device is not there or has not started",
+    "UNKNOWN": "the device is missing or has not started",
 }
 """The five states of the vendor's reference, and what they mean."""
 
@@ -29,9 +28,9 @@ _TITLE = re.compile(r"\S+(?: id| name| memory\S*| in \S+)*")
 
 @dataclass(frozen=True)
 class NpuDevice:
-    """One chip. ``device_id`` is what ``DEVICE_ID`` and rank tables call it; ``None``: not said.
+    """One chip. ``device_id`` is what ``DEVICE_ID`` and rank tables call it.
 
-    ``memory_*`` is the device's own memory (HBM), where there is any.
+    ``memory_*`` is the device's own memory (HBM), where it has some.
     """
 
     npu_id: int
@@ -39,25 +38,14 @@ class NpuDevice:
     device_id: int
     name: str
     health: str
-    power_w: float | None = None
-    temperature_c: float | None = None
     use_percent: float | None = None
     memory_used_bytes: int | None = None
     memory_limit_bytes: int | None = None
 
     @property
-    def is_healthy(self) -> bool:
-        return self.health == HEALTHY
-
-    @property
     def health_text(self) -> str:
         """Health in words."""
-        return HEALTH.get(self.health, f"npu-smi calls it {self.health!r}")
-
-    @property
-    def chip(self) -> str | None:
-        """The profile's ``chip`` for this device."""
-        return chip_of(self.name)
+        return HEALTH.get(self.health, f"npu-smi reports {self.health!r}")
 
 
 @dataclass(frozen=True)
@@ -68,12 +56,11 @@ class NpuProcess:
     chip_id: int
     pid: int
     name: str
-    memory_bytes: int | None
 
 
 @dataclass(frozen=True)
 class NpuInfo:
-    """The whole answer of ``npu-smi info``."""
+    """All of ``npu-smi info``."""
 
     version: str
     devices: tuple[NpuDevice, ...]
@@ -84,27 +71,9 @@ class NpuInfo:
         return next((item for item in self.devices if item.device_id == device_id), None)
 
     def processes_on(self, device: NpuDevice) -> tuple[NpuProcess, ...]:
-        """Who holds memory of a chip."""
+        """The processes that hold memory of a chip."""
         place = (device.npu_id, device.chip_id)
         return tuple(item for item in self.processes if (item.npu_id, item.chip_id) == place)
-
-
-def chip_of(name: str) -> str | None:
-    """The profile's ``chip`` for a name of npu-smi; ``None`` when it is not known.
-
-    ``910B`` alone is the first generation (910A, Atlas 800-9000), ``910B1``…``910B4`` are Atlas A2.
-    ``Ascend910`` is how drivers of Atlas A3 name both chips of a card.
-    """
-    short = name.removeprefix("Ascend").strip(" _")
-    if re.fullmatch(r"910B\d\S*", short):
-        return "910B"
-    if re.fullmatch(r"910_?93\S*", short) or name == "Ascend910":
-        return "A3"
-    if re.fullmatch(r"910(A|B|Pro[AB]|Premium[AB])?", short):
-        return "910"
-    if short.startswith("950"):
-        return "950"
-    return None
 
 
 def parse_info(text: str) -> NpuInfo:
@@ -131,17 +100,11 @@ def parse_info(text: str) -> NpuInfo:
         elif first is None:
             first = _named(titles[0], cells)
         elif len(titles) > 1:
-            device = _device(first, _named(titles[1], cells), len(devices))
+            device = _device(first, _named(titles[1], cells))
             if device is not None:
                 devices.append(device)
             first = None
     return NpuInfo(version[1] if version else "", _numbered(devices), tuple(processes))
-
-
-def parse_health(text: str) -> str | None:
-    """The health in ``npu-smi info -t health -i ID -c CHIP``; ``None`` when there is none."""
-    found = re.search(r"^\s*Health(?: Status)?\s*:\s*(\S+)\s*$", text, re.MULTILINE)
-    return None if found is None else found[1]
 
 
 def _cells(line: str) -> list[str]:
@@ -160,12 +123,12 @@ def _named(titles: list[str], cells: list[str]) -> dict[str, str]:
     joined = " ".join(_USAGE.sub(r"\1/\2", cell) for cell in cells)
     words = joined.split()
     if len(words) < len(titles) and "Bus-Id" in titles:
-        # `Chip  Device | Bus-Id`: some drivers leave the number of a chip out.
+        # `Chip  Device | Bus-Id`: some drivers leave out the number of a chip.
         titles = [title for title in titles if title not in ("Phy-ID", "Device")]
     return dict(zip(titles, words, strict=False))
 
 
-def _device(first: dict[str, str], second: dict[str, str], place: int) -> NpuDevice | None:
+def _device(first: dict[str, str], second: dict[str, str]) -> NpuDevice | None:
     npu_id, chip_id = _int(first.get("NPU")), _int(second.get("Chip"))
     if npu_id is None or chip_id is None:
         return None
@@ -180,8 +143,6 @@ def _device(first: dict[str, str], second: dict[str, str], place: int) -> NpuDev
         device_id=-1 if device_id is None else device_id,
         name=first.get("Name", ""),
         health=first.get("Health", ""),
-        power_w=_float(first.get("Power(W)")),
-        temperature_c=_float(first.get("Temp(C)")),
         use_percent=_float(second.get("AICore(%)")),
         memory_used_bytes=None if memory is None else memory[0] * MEGABYTE,
         memory_limit_bytes=None if memory is None else memory[1] * MEGABYTE,
@@ -189,7 +150,7 @@ def _device(first: dict[str, str], second: dict[str, str], place: int) -> NpuDev
 
 
 def _numbered(devices: list[NpuDevice]) -> tuple[NpuDevice, ...]:
-    """Where the driver shows no number: the card's, or the place when cards have several chips."""
+    """Without a number from the driver: the card's, or the position if cards have several chips."""
     has_many = any(device.chip_id > 0 for device in devices)
     return tuple(
         device
@@ -207,14 +168,7 @@ def _process(cells: list[str]) -> NpuProcess | None:
     if pid is None or not numbers or None in numbers:
         return None
     npu_id, chip_id = numbers[0] or 0, (numbers[1] if len(numbers) > 1 else 0) or 0
-    memory = _int(cells[3]) if len(cells) > 3 else None
-    return NpuProcess(
-        npu_id=npu_id,
-        chip_id=chip_id,
-        pid=pid,
-        name=cells[2],
-        memory_bytes=None if memory is None else memory * MEGABYTE,
-    )
+    return NpuProcess(npu_id, chip_id, pid, cells[2])
 
 
 def _usage(text: str | None) -> tuple[int, int] | None:
@@ -223,7 +177,7 @@ def _usage(text: str | None) -> tuple[int, int] | None:
 
 
 def _int(text: str | None) -> int | None:
-    """A number of up to 15 digits; more is no output of this tool."""
+    """A number of up to 15 digits; the tool prints no longer ones."""
     return int(text) if text and re.fullmatch(r"\d{1,15}", text, re.ASCII) else None
 
 

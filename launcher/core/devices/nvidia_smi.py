@@ -1,4 +1,4 @@
-"""What ``nvidia-smi --query-…`` prints: comma-separated values without a heading.
+"""The output of ``nvidia-smi --query-…``: comma-separated values without a heading.
 
 The fields are those of ``nvidia-smi --help-query-gpu`` and ``--help-query-compute-apps``.
 """
@@ -17,16 +17,16 @@ GPU_QUERY = (
     "--query-gpu=index,uuid,name,driver_version,ecc.errors.uncorrected.volatile.total,compute_cap",
     FORMAT,
 )
-PROCESS_QUERY = ("--query-compute-apps=gpu_uuid,pid,process_name,used_memory", FORMAT)
+PROCESS_QUERY = ("--query-compute-apps=gpu_uuid,pid,process_name", FORMAT)
 
 
 def parse(gpus: str, processes: str) -> Devices:
-    """The GPUs of a node and who computes on them."""
+    """The GPUs of a node and the processes on them."""
     holders: dict[str, list[Holder]] = defaultdict(list)
-    for cells in _rows(processes, 4):
+    for cells in _rows(processes, 3):
         pid = whole_number(cells[1])
         if pid is not None:
-            holders[cells[0]].append(Holder(pid, cells[2], memory_mb=whole_number(cells[3])))
+            holders[cells[0]].append(Holder(pid, cells[2]))
     found: list[Device] = []
     driver = ""
     for cells in _rows(gpus, 5):
@@ -43,7 +43,7 @@ def parse(gpus: str, processes: str) -> Devices:
 
 
 def compute_capabilities(gpus: str) -> dict[int, str]:
-    """By GPU, as in ``9.0``; what the tool does not know is left out."""
+    """By GPU, as in ``9.0``; unknown ones are left out."""
     return {
         index: cells[5]
         for cells in _rows(gpus, 6)

@@ -1,4 +1,4 @@
-"""What a lint says: where, what, and whether it stops a run."""
+"""A finding of a lint: where, what, and whether it stops a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (``is_error``) or that may be (a warning)."""
+    """An error (``is_error``) or a warning."""
 
     where: str
     text: str

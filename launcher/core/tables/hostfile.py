@@ -1,6 +1,6 @@
-"""OpenMPI hostfiles: written, read strictly, and linted (docs/reference/hostfiles.md).
+"""OpenMPI hostfiles: written and linted (docs/reference/hostfiles.md).
 
-OpenMPI 4 and 5 agree in nearly all. A host may be named again without a count, which adds one slot;
+OpenMPI 4 and 5 agree in nearly everything. A second line of a host without a count adds one slot;
 both refuse a count in any line but the host's first.
 """
 
@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from launcher.core.profile.model import ip_address
 from launcher.core.profile.placement import RankPlace
-from launcher.core.tables.finding import Finding, errors
+from launcher.core.tables.finding import Finding
 from launcher.core.tables.hostfile_reader import HostLine, Reader
-from launcher.errors import HostfileError
 
 VERSIONS = (4, 5)
 
@@ -20,7 +19,7 @@ VERSIONS = (4, 5)
 def make_hostfile(places: Sequence[RankPlace]) -> str:
     """The hostfile of placed ranks, one line a node, in rank order; the same for OpenMPI 4 and 5.
 
-    Users and ports are not in it: they are ssh's own settings, and both versions honour these.
+    Users and ports are left out: ssh's own configuration has them.
     """
     lines = []
     for address in dict.fromkeys(place.address for place in places):
@@ -29,23 +28,10 @@ def make_hostfile(places: Sequence[RankPlace]) -> str:
     return "".join(lines)
 
 
-def parse_hostfile(text: str, version: int = 5, keep_fqdn: bool = False) -> tuple[HostLine, ...]:
-    """The hosts of a hostfile, as OpenMPI ``version`` reads it.
-
-    ``keep_fqdn``: mpirun runs with ``…_keep_fqdn_hostnames``, as the launcher starts it.
-    Raises HostfileError with every line that it would refuse.
-    """
-    found = Reader(text, keep_fqdn).read()
-    if problems := errors(found.findings):
-        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        raise HostfileError(f"OpenMPI {version} would refuse the hostfile: {count}", problems)
-    return tuple(found.hosts)
-
-
 def slots_of(hosts: Sequence[HostLine]) -> dict[str, int | None]:
     """Slots by host, as OpenMPI counts them: each further line of a host adds one.
 
-    ``None`` is as many as the host has cores: named once, without a count.
+    ``None``: as many as the host has cores (one line without a count).
     """
     found: dict[str, int | None] = {}
     for item in hosts:
@@ -61,16 +47,16 @@ def slots_of(hosts: Sequence[HostLine]) -> dict[str, int | None]:
 def lint_hostfile(
     text: str, version: int = 5, ranks: int | None = None, keep_fqdn: bool = False
 ) -> tuple[Finding, ...]:
-    """Findings on a hostfile, worst first. ``ranks`` is how many shall run. Never raises."""
+    """Findings on a hostfile, worst first. ``ranks``: the planned number. Never raises."""
     read = Reader(text, keep_fqdn).read()
     hosts = read.hosts
     found = [*read.findings, *_doubled(read), *_advice(hosts, version)]
     if not any(not item.is_excluded for item in hosts):
-        found.append(Finding("file", "no host"))
+        found.append(Finding("file", "it names no host"))
     slots = slots_of(hosts)
     total = sum(count for count in slots.values() if count is not None)
     if ranks is not None and None not in slots.values() and hosts and total < ranks:
-        found.append(Finding("file", f"{total} slots, and {ranks} ranks shall run"))
+        found.append(Finding("file", f"{total} slots for {ranks} ranks"))
     return tuple(sorted(found, key=lambda finding: not finding.is_error))
 
 
@@ -81,7 +67,7 @@ def _doubled(read: Reader) -> Iterator[Finding]:
         first = read.nodes[read.node_name(item.host)].first
         if first is None or first.line == item.line:
             continue
-        text = f"{item.host} is there already, in line {first.line}: this line adds one slot"
+        text = f"{item.host} is already in line {first.line}: this line adds one slot"
         if first.host != item.host:
             text = f"{item.host} and {first.host} (line {first.line}) are one host to mpirun, which"
             text += " drops the domain (…_keep_fqdn_hostnames keeps it)"
@@ -102,4 +88,4 @@ def _advice(hosts: Sequence[HostLine], version: int) -> Iterator[Finding]:
         ip = ip_address(item.host)
         is_own = item.host == "localhost" or (ip is not None and ip.is_loopback)
         if is_own and len({other.host for other in hosts}) > 1:
-            yield Finding(where, f"{item.host} means every machine itself")
+            yield Finding(where, f"{item.host}: on each machine this is the machine itself")

@@ -22,7 +22,7 @@ MAX_SLOTS_KEYS = frozenset(
 )
 USER_KEYS = frozenset({"username", "user-name", "user_name"})
 PORT_KEYS = frozenset({"port"})
-# Words of the lexer that the parser does not take; a host can't be called so.
+# Words of the lexer that the parser does not accept; no host can have such a name.
 _UNUSED_KEYS = frozenset(
     {"rank", "slot", "boards", "sockets", "sockets_per_board", "sockets-per-board", "cores"}
     | {"cores_per_socket", "cores-per-socket", "cpu_set", "cpu-set"}
@@ -48,15 +48,15 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("error", r"[\s\S]"),
     )
 )
-"""The longest match counts, then the first; as in flex."""
+"""The longest match wins, then the first; as in flex."""
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class HostLine:
-    """One host of a hostfile; ``slots`` ``None`` is as many as the host has cores.
+    """One host of a hostfile; ``slots`` ``None``: as many as the host has cores.
 
-    ``is_excluded``: ``^host``; ``is_relative``: ``+n0`` and its like; ``line`` counts from 1.
+    ``is_excluded``: ``^host``; ``is_relative``: ``+n0`` and similar; ``line`` counts from 1.
     """
 
     host: str
@@ -78,7 +78,7 @@ class _Token:
 
 @dataclass
 class _Node:
-    """What the parser keeps of a host that several lines may name."""
+    """A host in the parser; several lines may name it."""
 
     first: HostLine | None = None
     slots: int = 0
@@ -87,7 +87,7 @@ class _Node:
 
 
 class _Refused(ValueError):
-    """What OpenMPI refuses in a line."""
+    """Why OpenMPI refuses a line."""
 
 
 @dataclass
@@ -153,7 +153,7 @@ class Reader:
         while (token := self._next()).kind not in ("newline", "done"):
             if token.kind == "string":
                 hint = "known: slots, max_slots, username, port"
-                text = f"{token.text[:80]!r} is ignored: it is no key=value"
+                text = f"{token.text[:80]!r} is ignored: expected key=value"
                 self.findings.append(Finding(f"line {item.line}", text, hint, is_error=False))
             elif token.text in USER_KEYS:
                 self._expect("equal", token)
@@ -188,7 +188,7 @@ class Reader:
         if node.is_given:
             first = node.first or item
             if first.line == item.line:
-                raise _Refused("the number of slots is there twice")
+                raise _Refused("slots is given twice")
             if first.host != item.host:
                 hint = "mpirun drops the domain: give it orte_keep_fqdn_hostnames (4) or"
                 hint += " prte_keep_fqdn_hostnames (5), and the lint --keep-fqdn"
@@ -198,8 +198,8 @@ class Reader:
                     f" {hint}"
                 )
             raise _Refused(
-                f"{item.host} is there already, in line {first.line}: a count must stand in its"
-                " first line only"
+                f"{item.host} is already in line {first.line}: give a count only in the host's"
+                " first line"
             )
         node.slots, node.is_given = slots, True
 
@@ -211,7 +211,7 @@ class Reader:
         number = (number + 2**31) % 2**32 - 2**31
         if token.kind != "int" or number < 0:
             self._at -= token.kind == "newline"
-            raise _Refused(f"{key.text}: a number is needed, not {token.text.strip()[:80]!r}")
+            raise _Refused(f"{key.text}: expected a number, not {token.text.strip()[:80]!r}")
         if str(number) != token.text.lstrip("0") or not number:
             text = f"{key.text}={token.text[:20]} is read as {number}"
             self.findings.append(Finding(f"line {key.line}", text, is_error=False))
@@ -223,7 +223,7 @@ class Reader:
             self._at -= token.kind == "newline"
             if token.text == "+":
                 raise _Refused(f"{key.text}: += is for --add-hostfile only")
-            raise _Refused(f"{key.text}: no key=value, {token.text.strip()[:80]!r} follows it")
+            raise _Refused(f"{key.text}: expected = after it, not {token.text.strip()[:80]!r}")
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -252,7 +252,7 @@ def _longest(text: str, at: int) -> tuple[str, re.Match[str]]:
 def _no_host(token: _Token) -> str:
     if token.text == "\r":
         return "a carriage return (CRLF line end): write the file with Unix line ends"
-    return f"{token.text.strip()[:80]!r} is no host"
+    return f"{token.text.strip()[:80]!r} is not a host"
 
 
 def _no_setting(token: _Token, text: str, line: int) -> str:
@@ -261,4 +261,4 @@ def _no_setting(token: _Token, text: str, line: int) -> str:
     whole = text.split("\n")[line - 1].strip()[:80]
     if token.kind == "equal":
         return f"{whole!r}: unknown key; known, in lower case: slots, max_slots, username, port"
-    return f"{whole!r}: {token.text[:40]!r} is no key=value"
+    return f"{whole!r}: {token.text[:40]!r} is not key=value"

@@ -1,4 +1,4 @@
-"""Rank tables: what HCCL reads to know the devices of a run (docs/reference/rank-tables.md).
+"""Rank tables: they list the devices of a run for HCCL (docs/reference/rank-tables.md).
 
 Version 1.0 is for Atlas training products (910) and Atlas A2 (910B), 1.2 for Atlas A3 in a
 SuperPoD. Every value is a JSON string. Sources: CANN's HCCL user guide, "Rank Table Configuration";
@@ -17,7 +17,7 @@ from launcher.core.profile.placement import RankPlace
 from launcher.errors import RankTableError
 
 VERSIONS: Mapping[Chip, str] = {Chip.C910: "1.0", Chip.C910B: "1.0", Chip.A3: "1.2"}
-"""The version of each chip's table; Atlas 950 wants 2.0, which is another file altogether."""
+"""The version of each chip's table; Atlas 950 needs 2.0, a different kind of file."""
 
 _MAKE = "write one with `effnet-launch ranktable make PROFILE`"
 OTHER_KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = (
@@ -27,32 +27,27 @@ OTHER_KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = 
         'for Atlas 950 set start_method = "cluster"; for 910, 910B and A3 ' + _MAKE,
     ),
     (
-        lambda data: "group_list" in data,
+        lambda data: bool({"group_list", "para_plane_nic_location", "deploy_mode"} & set(data)),
         "this is a rank table of the old template (group_list, as ModelArts writes it)",
-        _MAKE + ": HCCL of today reads versions 1.0 and 1.2",
-    ),
-    (
-        lambda data: "para_plane_nic_location" in data or "deploy_mode" in data,
-        "this is a rank table of the old template (group_list, as ModelArts writes it)",
-        _MAKE + ": HCCL of today reads versions 1.0 and 1.2",
+        _MAKE + ": current HCCL reads versions 1.0 and 1.2",
     ),
     (
         lambda data: _text(data.get("status")) in ("initializing", "processing"),
-        "this rank table is not written yet: its status is not `completed`",
+        "this rank table is not complete yet: its status is not `completed`",
         "wait until the device plugin of the cluster has written the servers",
     ),
     (
-        lambda data: {"node_list", "super_node_list", "topo_list"} & set(data) != set(),
-        "this describes nodes or a topology, it is no rank table",
+        lambda data: bool({"node_list", "super_node_list", "topo_list"} & set(data)),
+        "this file describes nodes or a topology, not a rank table",
         _MAKE,
     ),
     (
-        lambda data: {"devices", "instance_list"} & set(data) != set(),
+        lambda data: bool({"devices", "instance_list"} & set(data)),
         "this is one instance of a rank table, not the whole table",
         _MAKE,
     ),
 )
-"""Files of other kinds, how each is recognised, and what to do."""
+"""Files of other kinds: how each is recognised, what it is, what to do."""
 
 MAX_DEVICES: Mapping[Chip, int] = {Chip.C910: 8, Chip.C910B: 16, Chip.A3: 16}
 """Devices of one server: 910 has 8, 910B 8 or (two modules) 16, A3 8 chips of 2 dies each."""
@@ -60,7 +55,7 @@ MAX_DEVICES: Mapping[Chip, int] = {Chip.C910: 8, Chip.C910B: 16, Chip.A3: 16}
 
 @dataclass(frozen=True)
 class TableDevice:
-    """One device, with HCCL's own names; all are texts, empty where the key is missing."""
+    """One device, with HCCL's names; all are strings, empty where the key is missing."""
 
     device_id: str
     device_ip: str
@@ -102,23 +97,23 @@ def make_rank_table(
     super_device_ids: Mapping[int, str] | None = None,
     super_pods: Mapping[str, str] | None = None,
 ) -> RankTable:
-    """The table of placed ranks. Raises RankTableError, naming all that is in the way.
+    """The table of placed ranks. Raises RankTableError with all problems.
 
-    ``places`` are in dictionary order of the address (:func:`placement.place` sees to it);
-    ``super_device_ids`` go by rank and ``super_pods`` by address: an A3's own numbers.
+    ``places`` are in dictionary order of the address, as :func:`placement.place` returns them.
+    For an A3: ``super_device_ids`` by rank, ``super_pods`` by address.
     """
     version = VERSIONS.get(chip)
     if version is None:
         raise RankTableError(
             f"no rank table for chip {chip.value}",
-            ("it wants version 2.0, which the vendor's tools write from the topology",),
+            ("it needs version 2.0, which the vendor's tools write from the topology",),
             'use start_method = "cluster"',
         )
     sdids = super_device_ids or {}
     pods = super_pods or {}
     problems = _missing(places, chip, sdids)
     if problems:
-        raise RankTableError(f"no rank table {version} can be made", problems)
+        raise RankTableError(f"a rank table {version} cannot be made", problems)
     addresses = list(dict.fromkeys(place.address for place in places))
     servers = tuple(
         TableServer(
@@ -146,21 +141,21 @@ def make_rank_table(
 
 
 def parse_rank_table(text: str | bytes) -> RankTable:
-    """Anybody's rank table; values of another type than text come as their JSON text.
+    """The rank table in a file; values that are not strings become their JSON text.
 
-    Raises RankTableError for what is no rank table at all: :func:`lint_text` says the rest.
+    Raises RankTableError if it is not a rank table; :func:`lint_text` finds smaller problems.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RankTableError("the rank table is no JSON", (str(error),)) from None
+        raise RankTableError("the rank table is not JSON", (str(error),)) from None
     servers = data.get("server_list") if isinstance(data, dict) else None
     if not isinstance(servers, list) and isinstance(data, dict):
         for is_kind, message, hint in OTHER_KINDS:
             if is_kind(data):
                 raise RankTableError(message, (), hint)
     if not isinstance(servers, list):
-        raise RankTableError("this is no rank table", ("server_list: a list is needed",))
+        raise RankTableError("this is not a rank table", ("server_list: expected a list",))
     return RankTable(
         version=_text(data.get("version")),
         status=_text(data.get("status")),
@@ -177,8 +172,8 @@ def _missing(places: Sequence[RankPlace], chip: Chip, sdids: Mapping[int, str]) 
         count = sum(place.address == address for place in places)
         if count > MAX_DEVICES[chip]:
             problems.append(
-                f"{address}: {count} devices, and a server of chip {chip.value} has"
-                f" {MAX_DEVICES[chip]} at most"
+                f"{address}: {count} devices; a server of chip {chip.value} has at most"
+                f" {MAX_DEVICES[chip]}"
             )
     for place in places:
         if not place.device_ip and (len(servers) > 1 or chip is Chip.A3):
@@ -230,7 +225,7 @@ def _plain_server(server: TableServer) -> dict[str, Any]:
     head = {"server_id": server.server_id}
     if server.host_ip:
         return {**head, "host_ip": server.host_ip, "device": devices}
-    # MindSpore's own tool writes it, and no reader was seen that minds.
+    # MindSpore's own tool writes this key too.
     return {**head, "device": devices, "host_nic_ip": "reserve"}
 
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a rank table, ours or anybody's."""
+"""Checks of a rank table, whoever made it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,14 @@ _TEXT_KEYS = {
 }
 
 
-def lint_text(
-    text: str | bytes,
-    chip: Chip | None = None,
-    found_ips: Mapping[str, Mapping[int, str]] | None = None,
-) -> tuple[Finding, ...]:
-    """Findings on a rank table's text, worst first. Never raises.
-
-    ``chip`` is what the table is for, where it is known; ``found_ips`` is what ``hccn_tool`` says
-    on the nodes, by server id and device id.
-    """
+def lint_text(text: str | bytes, chip: Chip | None = None) -> tuple[Finding, ...]:
+    """Findings on a rank table for ``chip``, worst first. Never raises."""
     try:
         table = parse_rank_table(text)
     except RankTableError as error:
         lines = (error.message, *error.problems)
         return (Finding("file", ": ".join(lines), error.hint),)
-    findings = [*_types(json.loads(text)), *lint(table, chip), *_stale(table, found_ips or {})]
+    findings = [*_types(json.loads(text)), *lint(table, chip)]
     return tuple(sorted(findings, key=lambda finding: not finding.is_error))
 
 
@@ -51,24 +43,24 @@ def lint(table: RankTable, chip: Chip | None = None) -> Iterator[Finding]:
 
 
 def _types(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """HCCL reads texts only; merge_hccl.py writes rank_id as a number."""
+    """HCCL reads only strings; merge_hccl.py writes rank_id as a number."""
     yield from _texts("", data, "")
     for index, server in enumerate(data.get("server_list", ())):
         place = f"server_list[{index}]"
         if not isinstance(server, dict):
-            yield Finding(place, "is no object")
+            yield Finding(place, "expected an object")
             continue
         yield from _texts(place, server, "server")
         devices = server.get("device")
         if not isinstance(devices, list):
-            yield Finding(f"{place}.device", "a list of devices is needed")
+            yield Finding(f"{place}.device", "expected a list of devices")
             continue
         for number, device in enumerate(devices):
             inner = f"{place}.device[{number}]"
             if isinstance(device, dict):
                 yield from _texts(inner, device, "device")
             else:
-                yield Finding(inner, "is no object")
+                yield Finding(inner, "expected an object")
 
 
 def _texts(place: str, data: Mapping[str, Any], kind: str) -> Iterator[Finding]:
@@ -76,23 +68,23 @@ def _texts(place: str, data: Mapping[str, Any], kind: str) -> Iterator[Finding]:
         if key in data and not isinstance(data[key], str):
             shown = json.dumps(data[key])
             where = f"{place}.{key}" if place else key
-            yield Finding(where, f'a text is needed: "{shown}" in quotes, not {shown}')
+            yield Finding(where, f'expected a string: "{shown}" in quotes, not {shown}')
 
 
 def _head(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
     if table.status != "completed":
-        yield Finding("status", f'"completed" is needed, not {table.status!r}: it is not used yet')
+        yield Finding("status", f'expected "completed", not {table.status!r}: HCCL would wait')
     known = sorted(set(VERSIONS.values()))
     if chip is not None and chip not in VERSIONS:
-        yield Finding("version", f"chip {chip.value} wants version 2.0, which is another file")
+        yield Finding("version", f"chip {chip.value} needs version 2.0, a different kind of file")
     elif chip is not None and table.version != VERSIONS[chip]:
         yield Finding(
-            "version", f"chip {chip.value} wants {VERSIONS[chip]}, not {table.version!r} (EI0014)"
+            "version", f"chip {chip.value} needs {VERSIONS[chip]}, not {table.version!r} (EI0014)"
         )
     elif chip is None and table.version not in known:
-        yield Finding("version", f"{' or '.join(known)} is needed, not {table.version!r}")
+        yield Finding("version", f"expected {' or '.join(known)}, not {table.version!r}")
     if table.server_count != str(len(table.servers)):
-        text = f"says {table.server_count!r}, and there are {len(table.servers)} servers"
+        text = f"is {table.server_count!r}, but the table has {len(table.servers)} servers"
         yield Finding("server_count", text)
     if not table.servers:
         yield Finding("server_list", "no server")
@@ -106,13 +98,16 @@ def _servers(table: RankTable) -> Iterator[Finding]:
         if not server_id:
             yield Finding(place, "is missing")
         elif len(server_id) > MAX_SERVER_ID:
-            yield Finding(place, f"has {len(server_id)} characters of {MAX_SERVER_ID} at most")
+            yield Finding(place, f"has {len(server_id)} characters; {MAX_SERVER_ID} are allowed")
         elif ids.index(server_id) != index:
-            yield Finding(place, f"{server_id} is there twice", "one entry for each server")
+            yield Finding(place, f"{server_id} is repeated", "one entry for each server")
         elif ip is not None and ip.is_loopback:
-            hint = "host names that resolve to 127.0.1.1 (Debian) lead to this"
+            hint = "often from host names that resolve to 127.0.1.1 (Debian)"
             yield Finding(
-                place, f"{server_id} means every machine itself", hint, is_error=len(ids) > 1
+                place,
+                f"{server_id}: on each machine this is the machine itself",
+                hint,
+                is_error=len(ids) > 1,
             )
     yield from _rank_order(table)
     counts = {len(server.devices) for server in table.servers}
@@ -121,7 +116,7 @@ def _servers(table: RankTable) -> Iterator[Finding]:
 
 
 def _rank_order(table: RankTable) -> Iterator[Finding]:
-    """MindSpore's rule: rank ids are consistent with the dictionary order of server_id."""
+    """MindSpore's rule: rank ids follow the dictionary order of server_id."""
     firsts: dict[str, int] = {}
     for server in table.servers:
         ranks = [device.rank_id for device in server.devices]
@@ -133,7 +128,7 @@ def _rank_order(table: RankTable) -> Iterator[Finding]:
         yield Finding(
             "server_list",
             f"rank ids must follow the dictionary order of server_id: {', '.join(sorted(firsts))}",
-            "as texts: 10.0.0.10 comes before 10.0.0.9",
+            "as strings: 10.0.0.10 comes before 10.0.0.9",
         )
 
 
@@ -147,22 +142,22 @@ def _devices(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
         if len(server.devices) > limit:
             yield Finding(
                 place,
-                f"{len(server.devices)} devices, and a server of this version has {limit} at most",
+                f"{len(server.devices)} devices; a server of this version has at most {limit}",
                 "16 devices: --chip 910B, or version 1.2 for A3",
             )
         ids = [device.device_id for device in server.devices]
         for number, device in enumerate(server.devices):
             inner = f"{place}.device[{number}]"
             if whole_number(device.device_id) is None:
-                yield Finding(f"{inner}.device_id", f"a number is needed, not {device.device_id!r}")
+                yield Finding(f"{inner}.device_id", f"expected a number, not {device.device_id!r}")
             elif ids.index(device.device_id) != number:
-                text = f"{device.device_id} is there twice on {server.server_id} (EI0004)"
+                text = f"{device.device_id} is repeated on {server.server_id} (EI0004)"
                 yield Finding(f"{inner}.device_id", text)
             yield from _device_ip(f"{inner}.device_ip", device.device_ip, table, ips)
         if chip is Chip.C910 and len(ids) not in (1, 2, 4, 8):
-            yield Finding(place, f"{len(ids)} devices: a 910 works with 1, 2, 4 or 8 of a server")
+            yield Finding(place, f"{len(ids)} devices: on a 910 use 1, 2, 4 or 8 of a server")
         elif chip is Chip.C910 and len(ids) in (2, 4) and len({i in "0123" for i in ids}) > 1:
-            text = "devices 0–3 and 4–7 of a 910 are two rings, and these are of both"
+            text = "devices 0–3 and 4–7 of a 910 are two rings: use devices of one"
             yield Finding(place, text)
 
 
@@ -171,16 +166,16 @@ def _device_ip(
 ) -> Iterator[Finding]:
     several = len(table.servers) > 1
     if not text:
-        hint = "hccn_tool -i N -ip -g, else /etc/hccn.conf"
+        hint = "see `hccn_tool -i N -ip -g` or /etc/hccn.conf"
         yield Finding(place, "is missing", hint, is_error=several)
         return
     ip = ip_address(text)
     if ip is None:
-        yield Finding(place, f"an IP address is needed, not {text!r}")
+        yield Finding(place, f"expected an IP address, not {text!r}")
     elif ip.is_loopback or ip.is_unspecified:
-        yield Finding(place, f"{text} is no device's address")
+        yield Finding(place, f"{text} cannot be a device's address")
     elif ips[text] > 1:
-        yield Finding(place, f"{text} is there {ips[text]} times", "each device has its own")
+        yield Finding(place, f"{text} is used {ips[text]} times", "each device has its own")
     elif any(text == server.server_id for server in table.servers):
         yield Finding(place, f"{text} is a host's address, not a device's")
 
@@ -192,14 +187,14 @@ def _ranks(table: RankTable) -> Iterator[Finding]:
         for number, device in enumerate(server.devices):
             place = f"server_list[{index}].device[{number}].rank_id"
             if whole_number(device.rank_id) is None:
-                yield Finding(place, f"a number is needed, not {device.rank_id!r}")
+                yield Finding(place, f"expected a number, not {device.rank_id!r}")
             elif ids.count(device.rank_id) > 1:
-                yield Finding(place, f"{device.rank_id} is there {ids.count(device.rank_id)} times")
+                yield Finding(place, f"{device.rank_id} is used {ids.count(device.rank_id)} times")
             elif not device.rank_id.isascii() or int(device.rank_id[:9]) >= len(ids):
                 text = f"{device.rank_id}: ranks go from 0 to {len(ids) - 1} without gaps"
                 yield Finding(place, text)
             elif int(device.rank_id) != expected:
-                text = f"{device.rank_id} stands where rank {expected} belongs"
+                text = f"{device.rank_id}, but by its position this is rank {expected}"
                 yield Finding(place, text, is_error=False)
             expected += 1
 
@@ -217,22 +212,8 @@ def _super_pods(table: RankTable) -> Iterator[Finding]:
         for number, device in enumerate(server.devices):
             if whole_number(device.super_device_id) is None:
                 place = f"server_list[{index}].device[{number}].super_device_id"
-                yield Finding(place, "a number is needed", "npu-smi info -t spod-info")
+                yield Finding(place, "expected a number", "see: npu-smi info -t spod-info")
 
 
 def _limit_of(table: RankTable) -> int:
     return 16 if table.version == "1.2" else 8
-
-
-def _stale(table: RankTable, found_ips: Mapping[str, Mapping[int, str]]) -> Iterator[Finding]:
-    """What hccn_tool says counts: /etc/hccn.conf, and a table made from it, may be old."""
-    for index, server in enumerate(table.servers):
-        found = found_ips.get(server.server_id, {})
-        for number, device in enumerate(server.devices):
-            if whole_number(device.device_id) is None:
-                continue
-            live = found.get(int(device.device_id[:9]))
-            if live is not None and live != device.device_ip:
-                place = f"server_list[{index}].device[{number}].device_ip"
-                text = f"is {device.device_ip or 'missing'}, and the device says {live}"
-                yield Finding(place, text, "hccn_tool counts, /etc/hccn.conf may be stale")

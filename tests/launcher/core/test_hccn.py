@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.core.devices.hccn import chosen_ips, parse_hccn_conf, parse_health, parse_tool_ip
+from launcher.core.devices.hccn import parse_hccn_conf, parse_health, parse_tool_ip
 
 
 def test_the_tool() -> None:
@@ -14,10 +14,9 @@ def test_the_tool() -> None:
     assert parse_health("") is None
 
 
-def test_the_file_counts_only_where_the_tool_is_silent() -> None:
+def test_the_file() -> None:
     conf = parse_hccn_conf(
         "address_0=192.168.100.101\nnetmask_0=255.255.255.0\n#address_2=1.1.1.1\n"
         "address_1=192.168.101.101\naddress_1=192.168.101.102\naddress_3=x\n"
     )
     assert conf == {0: "192.168.100.101", 1: "192.168.101.102"}
-    assert chosen_ips({0: "10.0.0.1"}, conf) == {0: "10.0.0.1", 1: "192.168.101.102"}

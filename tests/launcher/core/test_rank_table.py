@@ -63,7 +63,7 @@ def test_sixteen_devices_are_refused_on_910() -> None:
     with pytest.raises(RankTableError) as caught:
         table_of(nodes_of(4, 16), Chip.C910)
     assert len(caught.value.problems) == 4
-    assert "16 devices, and a server of chip 910 has 8 at most" in caught.value.problems[0]
+    assert "16 devices; a server of chip 910 has at most 8" in caught.value.problems[0]
 
 
 def test_a_chip_of_another_kind_of_table_is_refused() -> None:
@@ -132,22 +132,22 @@ def device(data: dict[str, Any], index: int, number: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda d: device(d, 0, 1).update(device_ip="192.168.100.1"), "is there 2 times"),
+        (lambda d: device(d, 0, 1).update(device_ip="192.168.100.1"), "is used 2 times"),
         (lambda d: device(d, 0, 1).pop("device_ip"), "device_ip: is missing"),
-        (lambda d: device(d, 0, 1).update(device_ip="nowhere"), "an IP address is needed"),
+        (lambda d: device(d, 0, 1).update(device_ip="nowhere"), "expected an IP address"),
         (lambda d: device(d, 0, 1).update(device_ip="10.0.0.2"), "is a host's address"),
-        (lambda d: device(d, 0, 1).update(device_id="0"), "is there twice on 10.0.0.1 (EI0004)"),
-        (lambda d: server(d, 0).update(server_id="127.0.1.1"), "means every machine itself"),
-        (lambda d: server(d, 0).update(server_id="10.0.0.2"), "is there twice"),
-        (lambda d: server(d, 0).update(server_id="x" * 64), "64 characters of 63"),
+        (lambda d: device(d, 0, 1).update(device_id="0"), "is repeated on 10.0.0.1 (EI0004)"),
+        (lambda d: server(d, 0).update(server_id="127.0.1.1"), "on each machine"),
+        (lambda d: server(d, 0).update(server_id="10.0.0.2"), "is repeated"),
+        (lambda d: server(d, 0).update(server_id="x" * 64), "64 characters; 63 are allowed"),
         (lambda d: server(d, 0).update(server_id="10.0.0.9"), "dictionary order of server_id"),
         (lambda d: device(d, 1, 0).update(rank_id=8), '"8" in quotes, not 8'),
         (lambda d: d.update(server_count=2), '"2" in quotes, not 2'),
-        (lambda d: d.update(server_count="3"), "there are 2 servers"),
+        (lambda d: d.update(server_count="3"), "the table has 2 servers"),
         (lambda d: device(d, 1, 7).update(rank_id="16"), "ranks go from 0 to 15 without gaps"),
-        (lambda d: device(d, 1, 7).update(rank_id="3"), "3 is there 2 times"),
-        (lambda d: d.update(version="1.2"), "chip 910 wants 1.0"),
-        (lambda d: d.update(status="initializing"), "it is not used yet"),
+        (lambda d: device(d, 1, 7).update(rank_id="3"), "3 is used 2 times"),
+        (lambda d: d.update(version="1.2"), "chip 910 needs 1.0"),
+        (lambda d: d.update(status="initializing"), "HCCL would wait"),
         (lambda d: server(d, 0)["device"].append({"device_id": "8"}), "9 devices"),
         (lambda d: server(d, 0).update(device=[]), "no device"),
         (lambda d: server(d, 0).update(device=server(d, 0)["device"][:3]), "1, 2, 4 or 8"),
@@ -155,7 +155,7 @@ def device(data: dict[str, Any], index: int, number: int) -> dict[str, Any]:
             lambda d: server(d, 0).update(device=server(d, 0)["device"][2:6]),
             "two rings",
         ),
-        (lambda d: server(d, 0).pop("device"), "a list of devices is needed"),
+        (lambda d: server(d, 0).pop("device"), "expected a list of devices"),
     ],
 )
 def test_what_a_lint_sees(change: Callable[[dict[str, Any]], object], expected: str) -> None:
@@ -166,16 +166,8 @@ def test_what_a_lint_sees(change: Callable[[dict[str, Any]], object], expected: 
 
 def test_more_than_eight_devices_without_a_chip() -> None:
     text = table_of(nodes_of(1, 16), Chip.C910B).to_json()
-    assert "16 devices, and a server of this version has 8 at most" in str(lint_text(text)[0])
+    assert "16 devices; a server of this version has at most 8" in str(lint_text(text)[0])
     assert lint_text(text, Chip.C910B) == ()
-
-
-def test_a_stale_address_is_seen() -> None:
-    text = table_of(nodes_of(2, 8)).to_json()
-    (finding,) = lint_text(text, Chip.C910, {"10.0.0.2": {3: "192.168.9.9", 4: "192.168.104.2"}})
-    assert finding.where == "server_list[1].device[3].device_ip"
-    assert "the device says 192.168.9.9" in finding.text
-    assert "hccn" in finding.hint
 
 
 _JSON = st.recursive(

@@ -72,25 +72,25 @@ def steps_are_all(who: str, steps: Sequence[int], first: int, end: int | None = 
 
 
 def events_are_whole(events: Sequence[Event]) -> None:
-    """Numbered without a gap; nothing that an agent told is there twice."""
+    """Numbered without a gap; no agent's report is there twice."""
     numbers = [event["n"] for event in events]
     assert numbers == list(range(1, len(numbers) + 1)), f"event numbers: {numbers}"
-    told = [(event["attempt"], *event["source"]) for event in events if "source" in event]
-    twice = {one for one in told if told.count(one) > 1}
+    sources = [(event["attempt"], *event["source"]) for event in events if "source" in event]
+    twice = {one for one in sources if sources.count(one) > 1}
     assert not twice, f"events from one message: {twice}"
 
 
 def reports_became_events(events: Iterable[Event], attempt: int, log_of_rank_0: bytes) -> None:
-    """What rank 0 said of epochs and checkpoints is an event, once and in order."""
+    """What rank 0 reported about epochs and checkpoints is an event, once and in order."""
     lines = log_of_rank_0.decode("utf-8", "replace").splitlines()
-    said = {
+    reported = {
         "epoch_finished": [int(x[6:].partition(":")[0]) for x in lines if _is_epoch(x)],
         "checkpoint_saved": [_number(x, "step") for x in lines if x.startswith("checkpoint: ")],
     }
     mine = [event for event in events if event.get("attempt") == attempt]
     for kind, field in (("epoch_finished", "epoch"), ("checkpoint_saved", "step")):
         found = [event[field] for event in mine if event["kind"] == kind]
-        assert found == said[kind], f"{kind}: events {found}, rank 0 said {said[kind]}"
+        assert found == reported[kind], f"{kind}: events {found}, rank 0 reported {reported[kind]}"
 
 
 def _is_epoch(line: str) -> bool:
@@ -122,9 +122,9 @@ def newest_whole(folder: Path) -> int:
 
 
 def resumed_from(expected: int, chosen: int | None, events: Iterable[Event], attempt: int) -> None:
-    """A resume took the checkpoint of this step, said so, and the attempt began there."""
+    """A resume used the checkpoint of this step, and the attempt began there."""
     assert chosen == expected, f"step {chosen} was taken, the newest whole one is {expected}"
     started = [e for e in events if e["kind"] == "attempt_started" and e["attempt"] == attempt]
     assert len(started) == 1, f"attempt {attempt} began {len(started)} times"
-    said = started[0]["resume"]["step"]
-    assert said == expected, f"attempt {attempt} says step {said}, expected {expected}"
+    step = started[0]["resume"]["step"]
+    assert step == expected, f"attempt {attempt} began at step {step}, expected {expected}"

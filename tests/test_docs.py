@@ -74,13 +74,13 @@ def complaint(command: Command) -> str:
     if program == "effnet-launch":
         return _typer_complaint(typer.main.get_command(launcher.cli.app.app), words, command)
     parser = tui.__main__.parser() if program == "effnet-tui" else effnet.__main__.parser()
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             parser.parse_args(words)
     except SystemExit as ended:
-        is_short = not command.is_whole and "arguments are required" in said.getvalue()
-        return "" if ended.code == 0 or is_short else said.getvalue()
+        is_short = not command.is_whole and "arguments are required" in output.getvalue()
+        return "" if ended.code == 0 or is_short else output.getvalue()
     return ""
 
 
@@ -112,7 +112,7 @@ def test_the_pages_show_commands_of_every_program() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.line}")
-def test_what_a_page_shows_can_be_typed(command: Command) -> None:
+def test_commands_of_the_pages_are_valid(command: Command) -> None:
     assert complaint(command) == ""
 
 
@@ -128,7 +128,7 @@ def test_what_a_page_shows_can_be_typed(command: Command) -> None:
         "python -m effnet weights import FILE --source keras --out b2.ckpt",
     ],
 )
-def test_what_cannot_be_typed_is_noticed(line: str) -> None:
+def test_an_invalid_command_is_detected(line: str) -> None:
     assert complaint(Command("", line, is_whole=True)) != ""
 
 
@@ -140,7 +140,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target:

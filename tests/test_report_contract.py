@@ -57,7 +57,7 @@ def test_every_example_of_the_page_is_a_report(line: str) -> None:
 
 def test_the_writer_prints_the_pages_own_lines() -> None:
     ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
-    said = [
+    printed = [
         writer.start_line(
             rank=0,
             world_size=2,
@@ -104,7 +104,7 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
         writer.done_line(20, 900, 871532.25, "5d41402abc4b2a76"),
     ]
     page = examples()
-    assert [line for line in said if line not in page] == []
+    assert [line for line in printed if line not in page] == []
 
 
 @given(
@@ -167,7 +167,7 @@ def test_paths_and_texts_of_any_kind_come_back(epoch: int, step: int, path: str,
 
 
 @pytest.mark.parametrize("kind", exit_codes.KINDS)
-def test_every_kind_of_fault_is_understood(kind: str) -> None:
+def test_every_kind_of_fault_is_parsed(kind: str) -> None:
     found = find_evidence([writer.fault_line(kind, 1, 45, "no libcudnn.so.8")]).meaning
     assert found is not None
     assert found[0] is (FailureKind.CRASH if kind == "other" else FailureKind(kind))
@@ -175,13 +175,13 @@ def test_every_kind_of_fault_is_understood(kind: str) -> None:
     assert found[2]
 
 
-def test_an_exit_code_and_a_fault_line_say_the_same_kind() -> None:
+def test_exit_codes_and_fault_lines_agree_on_the_kind() -> None:
     codes = {exit_codes.CONFIG, exit_codes.DATA, exit_codes.LOSS}
     codes |= {exit_codes.CHECKPOINT, exit_codes.DEVICE}
     assert {EXIT_KINDS[code][0].value for code in codes} == set(exit_codes.KINDS) - {"other"}
 
 
-def test_the_heartbeat_is_the_one_that_is_read(tmp_path: Path) -> None:
+def test_the_written_heartbeat_is_read_back(tmp_path: Path) -> None:
     assert written_heartbeat.RECORD_BYTES == HEARTBEAT_BYTES
     assert set(written_heartbeat.PHASES) == {phase.value for phase in Phase}
     file = tmp_path / "heartbeat"

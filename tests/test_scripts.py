@@ -164,7 +164,7 @@ def test_an_install_that_failed_keeps_the_environment(checkout: Checkout) -> Non
 
 
 @pytest.mark.parametrize("failing", ["", "launcher", "tests"])
-def test_both_halves_are_shown_and_each_can_fail_the_suite(
+def test_both_halves_are_printed_and_each_can_fail_the_suite(
     checkout: Checkout, failing: str
 ) -> None:
     for name in ("ruff", "clang-format", "mypy", "lint-imports", "mkdocs"):

@@ -70,7 +70,7 @@ def runnable(name: str) -> bool:
     return found is not None and found.is_runnable
 
 
-def test_the_table_of_programs_is_whole() -> None:
+def test_the_table_of_programs_is_complete() -> None:
     """Its modules can be started, and every module of the launcher that can be is in it."""
     assert [name for name in programs.ALL if not runnable(name)] == []
     named = {

@@ -21,7 +21,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("module", FORBIDDEN)
-def test_importing_a_room_loads_nothing_beyond_its_walls(module: str) -> None:
+def test_importing_a_package_loads_nothing_of_a_higher_layer(module: str) -> None:
     program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -30,7 +30,7 @@ def test_importing_a_room_loads_nothing_beyond_its_walls(module: str) -> None:
     assert set(done.stdout.split()).isdisjoint(FORBIDDEN[module])
 
 
-def test_no_benchmark_hides_a_room() -> None:
+def test_no_benchmark_hides_a_package() -> None:
     """A program's own folder comes first when Python looks for a module."""
     benchmarks = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert benchmarks

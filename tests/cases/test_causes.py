@@ -199,7 +199,7 @@ def test_cause(name: str) -> None:
         pytest.fail("a hint must not point to pip")
 
 
-def test_009_the_first_to_fail_is_named_before_its_victims() -> None:
+def test_009_the_first_failure_is_named_not_its_followers() -> None:
     log = INPUTS / "009-own-error-before-hccl-code/own-oom-then-ei0006.log"
     own = tuple(log.read_text().splitlines())
     deaths = [
@@ -210,7 +210,7 @@ def test_009_the_first_to_fail_is_named_before_its_victims() -> None:
     assert (failure.rank, failure.followers) == (4, (0,))
 
 
-def test_007_the_traceback_shown_is_the_ranks_own() -> None:
+def test_007_the_traceback_is_that_of_the_rank() -> None:
     lines = (INPUTS / "007-last-traceback-is-noise/eofnoise.log").read_text().splitlines()
     found = find_evidence(lines)
     assert found.traceback[-1] == "ValueError: the label 10 is not below class_num 10"
@@ -218,7 +218,7 @@ def test_007_the_traceback_shown_is_the_ranks_own() -> None:
 
 
 @pytest.mark.parametrize("code", [193, 200, 254, 255])
-def test_an_exit_code_beyond_the_signals_is_an_exit_code(code: int) -> None:
+def test_an_exit_code_above_all_signals_is_not_a_signal(code: int) -> None:
     assert f"exit code {code}" in explain(Death("n", 0, None, "mpirun", exit_code=code)).meaning
 
 

@@ -48,7 +48,7 @@ def test_013_val_without_class_folders(tmp_path: Path, bad: str) -> None:
             index_folder(tmp_path, split)
 
 
-def test_013_an_empty_val_is_no_split(tmp_path: Path) -> None:
+def test_013_an_empty_val_is_not_a_split(tmp_path: Path) -> None:
     fill(tmp_path / "train", "ant", "bee")
     (tmp_path / "val").mkdir()
     assert splits(tmp_path) == ("train",)
@@ -66,7 +66,7 @@ def test_014_parent_of_the_data_set(tmp_path: Path, below: str) -> None:
         assert str(tmp_path / below) in str(caught.value.hint)
 
 
-def test_014_a_set_with_deep_classes_is_no_parent(tmp_path: Path) -> None:
+def test_014_a_data_set_with_nested_classes_is_not_a_parent(tmp_path: Path) -> None:
     fill(tmp_path / "ant/session/1", "left")
     fill(tmp_path / "train", "left")
     fill(tmp_path / "bee", "x")

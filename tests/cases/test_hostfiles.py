@@ -47,7 +47,7 @@ def test_mpirun_judges_the_cases_so(case: str, name: str, is_refused: bool, word
     assert by_lint(text).is_refused == is_refused
 
 
-def test_001_names_with_domains_are_kept_where_mpirun_keeps_them() -> None:
+def test_001_domains_are_kept_if_mpirun_keeps_them() -> None:
     text = (INPUTS / "001-fqdn-hosts-mpirun/hostfile").read_text()
     assert slots_of(parse_hostfile(text, keep_fqdn=True)) == {
         "gpu.rack1.lan": 2,

@@ -120,7 +120,7 @@ def test_settings_and_profiles_and_configuration(text: str, tmp_path: Path) -> N
         parse_toml(text, "c.toml")
 
 
-def test_settings_that_are_no_utf8(tmp_path: Path) -> None:
+def test_settings_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(b"theme = '\xff'")
     _, (problem,) = load_settings(path)

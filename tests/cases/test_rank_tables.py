@@ -32,5 +32,5 @@ def test_025_rank_tables_of_other_kinds(text: str, words: str, hint: str) -> Non
     assert hint in found.hint
 
 
-def test_a_text_that_is_no_table_at_all_is_refused_as_before() -> None:
+def test_text_that_is_not_a_table_is_refused() -> None:
     assert "server_list: expected a list" in lint_text("{}")[0].text

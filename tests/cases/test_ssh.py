@@ -151,10 +151,10 @@ def test_017_a_proxy_command_is_reported(home: Path) -> None:
 
 
 def test_006_uid_without_passwd(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
+    def no_user() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr(getpass, "getuser", no_user)
     monkeypatch.setattr(ssh_config, "ask_ssh", lambda host: None)
     with pytest.raises(LaunchError):
         ssh.target_of(Node(address="x"))

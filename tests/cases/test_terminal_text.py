@@ -81,7 +81,7 @@ def test_the_command_line(attack: str, capsys: pytest.CaptureFixture[str]) -> No
         assert shown.count(attack) >= 3
 
 
-def test_colours_of_our_own_stay() -> None:
+def test_own_colours_are_kept() -> None:
     file = io.StringIO()
     console = output.SafeConsole(file=file, force_terminal=True, color_system="standard")
     console.print("ok \x1b[31mred", style="green")
@@ -117,7 +117,7 @@ NODE = '[[nodes]]\naddress = "10.0.0.1"\nslots = 2\nname = {}\n'
 
 
 @pytest.mark.parametrize("name", ["node-b", "gpu.rack1.lan", "fe80::1", "a_b", "n1"])
-def test_node_names_may_have_dots_and_colons(name: str) -> None:
+def test_node_names_can_have_dots_and_colons(name: str) -> None:
     text = 'name = "p"\ndevice_target = "CPU"\nstart_method = "cluster"\ndata_path = "/d"\n'
     assert load_profile(text + NODE.format(json.dumps(name)), "p.toml").nodes[0].label == name
 

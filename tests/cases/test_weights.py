@@ -93,12 +93,12 @@ def test_024_an_ema_copy_beside_the_weights(base: Tensors, one: str, ema: str) -
         assert all(np.array_equal(taken[name], plain[name]) for name in plain)
 
 
-def test_024_ema_where_there_is_none(base: Tensors) -> None:
+def test_024_ema_of_a_file_without_ema(base: Tensors) -> None:
     with pytest.raises(WeightsMismatch, match="no EMA copy"):
         to_ours(base, "timm", "b0", 10, ema=True)
 
 
-def test_024_other_mistakes_are_told_as_before(base: Tensors) -> None:
+def test_024_other_mistakes_are_still_reported(base: Tensors) -> None:
     with pytest.raises(WeightsMismatch, match="not timm's b0"):
         to_ours({**base, "extra": np.zeros(1, np.float32)}, "timm", "b0", 10)
     assert convert.one_copy(base, dict.fromkeys(base, ()), None, False) is base
@@ -119,7 +119,7 @@ def test_024_a_git_lfs_pointer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["b2.pth", "model_best.pth.tar", "pytorch_model.bin", "B2.PT"])
-def test_024_pickles_are_refused_with_how_to_convert(name: str, tmp_path: Path) -> None:
+def test_024_pickles_are_refused_with_the_command_to_convert(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b"PK\x03\x04x")
     with pytest.raises(UnreadableWeights) as caught:

@@ -82,7 +82,7 @@ def started(
 ) -> Iterator[Ranks]:
     """`argv` as each of `size` ranks; with more than one, the scheduler beside them.
 
-    Each is in a process group of its own; whatever is left of the groups is killed at the end.
+    Each has its own process group; whatever is left of the groups is killed at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     common = {k: v for k, v in os.environ.items() if not k.startswith(("MS_", "RANK_", "EFFNET_"))}

@@ -62,7 +62,7 @@ def test_equal_configurations_continue() -> None:
         ("amp_level", "O2"),
     ],
 )
-def test_refuses_what_cannot_continue(key: str, value: object) -> None:
+def test_refuses_changes_that_cannot_continue(key: str, value: object) -> None:
     old = resolve("CPU").config
     (refused,) = compatible_for_resume(old, dataclasses.replace(old, **{key: value}))
     assert refused.key == key
@@ -81,7 +81,7 @@ def test_refuses_what_cannot_continue(key: str, value: object) -> None:
         ("dropout", 0.0, "uninterrupted run"),
     ],
 )
-def test_lets_others_change_and_says_what_that_means(key: str, value: object, word: str) -> None:
+def test_allows_other_changes_with_a_note(key: str, value: object, word: str) -> None:
     old = resolve("CPU").config
     new = dataclasses.replace(old, **{key: value})
     assert compatible_for_resume(old, new) == []

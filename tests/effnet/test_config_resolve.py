@@ -181,7 +181,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         resolve("CPU", tmp_path / "latin.toml")
 
 
-def test_names_of_old_are_accepted_with_a_note() -> None:
+def test_old_names_are_accepted_with_a_note() -> None:
     resolved = resolve("CPU", sets=["lr_decay_mode=liner", "eval_every_epochs=3"])
     assert resolved.config.lr_decay_mode == "linear"
     assert resolved.config.interval == resolved.config.eval_every_epochs == 3
@@ -205,7 +205,7 @@ def test_remarks_on_unusual_combinations(sets: list[str], word: str) -> None:
     assert word in note
 
 
-def test_nearest_is_silent_when_nothing_is_near() -> None:
+def test_nearest_gives_nothing_when_no_name_is_close() -> None:
     assert nearest("xyzzy", list(keys())) == ""
     assert nearest("Momentun", list(keys())) == "; did you mean momentum?"
 

@@ -53,8 +53,8 @@ def fed(
 
 
 def check_same(program: Path, folder: Path, images: list[Path], preprocessing: Preprocessing):
-    found, said = fed(program, folder, images, preprocessing)
-    assert dict(zip(images, said, strict=True)) == dict.fromkeys(images, "ok")
+    found, printed = fed(program, folder, images, preprocessing)
+    assert dict(zip(images, printed, strict=True)) == dict.fromkeys(images, "ok")
     for path, own in zip(images, found, strict=True):
         expected = preprocessing.apply(decode(str(path)))
         assert expected.std() > 0.1, path
@@ -72,8 +72,8 @@ def test_sizes_crops_and_filters(program, tmp_path, interpolation, resize_px, wi
     for width, height in sizes:
         images.append(tmp_path / f"{width}x{height}.png")
         photo(width, height).save(images[-1])
-    found, said = fed(program, tmp_path, images, preprocessing)
-    assert said == ["ok"] * len(images)
+    found, printed = fed(program, tmp_path, images, preprocessing)
+    assert printed == ["ok"] * len(images)
     for path, own in zip(images, found, strict=True):
         expected = preprocessing.apply(decode(str(path)))
         np.testing.assert_array_equal(own, expected, err_msg=str(path))
@@ -173,7 +173,7 @@ def test_pngs_of_every_kind(program, tmp_path):
     check_same(program, tmp_path, images, Preprocessing(40, 32, 32))
 
 
-def test_what_effnet_cannot_read_is_not_read_here(program, tmp_path):
+def test_files_that_effnet_cannot_read_are_not_read_here(program, tmp_path):
     whole = {name: tmp_path / name for name in ("a.jpg", "a.png")}
     for path in whole.values():
         photo(90, 70).save(path)
@@ -193,13 +193,13 @@ def test_what_effnet_cannot_read_is_not_read_here(program, tmp_path):
         images.append(tmp_path / name)
         images[-1].write_bytes(content)
     images += [tmp_path / "missing.png", whole["a.jpg"]]
-    found, said = fed(program, tmp_path, images, Preprocessing(64, 64, 64))
-    for path, reason in zip(images[:-1], said, strict=False):
+    found, printed = fed(program, tmp_path, images, Preprocessing(64, 64, 64))
+    for path, reason in zip(images[:-1], printed, strict=False):
         with pytest.raises(UnreadableImage):
             decode(str(path))
         assert reason not in ("", "ok"), path
-    assert said[-2:] == ["No such file or directory", "ok"]
-    assert said[list(broken).index("text.jpg")] == "not an image that can be read"
+    assert printed[-2:] == ["No such file or directory", "ok"]
+    assert printed[list(broken).index("text.jpg")] == "not an image that can be read"
     assert not found[:-1].any()
 
 
@@ -208,11 +208,11 @@ def test_a_format_that_is_not_read_is_named(program, tmp_path):
     for ending, name in (("bmp", "BMP"), ("webp", "WebP"), ("gif", "GIF"), ("tif", "TIFF")):
         images.append((tmp_path / f"a.{ending}", name))
         photo(30, 30).save(images[-1][0])
-    _, said = fed(program, tmp_path, [path for path, _ in images], Preprocessing(32, 32, 32))
-    assert said == [f"a {name} file; only JPEG and PNG are read here" for _, name in images]
+    _, printed = fed(program, tmp_path, [path for path, _ in images], Preprocessing(32, 32, 32))
+    assert printed == [f"a {name} file; only JPEG and PNG are read here" for _, name in images]
 
 
-def test_a_record_that_is_none_is_an_error_that_says_where(program, tmp_path):
+def test_an_invalid_record_is_an_error_with_its_place(program, tmp_path):
     record = tmp_path / "net.mindir.json"
 
     def error(text: str) -> str:

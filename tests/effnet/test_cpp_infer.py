@@ -124,9 +124,9 @@ def test_either_form_of_a_file_and_jpegs(one_process, digits, tmp_path):
         made = export(checkpoint, tmp_path / name, "--width", 40, "--height", 48, *fixed)
         done = run(tmp_path, made, images, "CPU", "--output", tmp_path / f"{name} out")
         assert done.returncode == 0, done.stderr
-        said = json.loads(made.with_name(f"{name}.mindir.json").read_text())["preprocessing"]
-        assert said["interpolation"] == "bicubic"
-        preprocessing = Preprocessing.from_dict(said)
+        recorded = json.loads(made.with_name(f"{name}.mindir.json").read_text())["preprocessing"]
+        assert recorded["interpolation"] == "bicubic"
+        preprocessing = Preprocessing.from_dict(recorded)
         fed = np.stack([preprocessing.apply(decode(str(path))) for path in paths])
         expected = network(ms.Tensor(fed)).asnumpy()
         results = tmp_path / f"{name} out" / "result_Files"
@@ -220,7 +220,7 @@ def test_files_and_folders_that_do_not_fit(mindir, digits, tmp_path):
     assert (code, "is of another file" in err) == (1, True), err
 
 
-def test_an_ms_lite_home_that_is_none_is_named(tmp_path):
+def test_an_invalid_ms_lite_home_is_named(tmp_path):
     for home, text in (
         (tmp_path, "is not an unpacked MindSpore Lite"),
         ("none", "is not a folder"),

@@ -35,7 +35,7 @@ def test_crop_lies_in_the_image(seed: int, width: int, height: int) -> None:
     assert 0 <= top < bottom <= height
 
 
-def test_crops_have_the_areas_and_shapes_asked_for() -> None:
+def test_crops_have_the_requested_areas_and_shapes() -> None:
     boxes = [
         random_crop_box(stream("t", i), 1000, 1000, (0.08, 1.0), (0.75, 4 / 3)) for i in range(4000)
     ]
@@ -60,7 +60,9 @@ def test_crop_of_a_strip_is_its_middle() -> None:
     st.integers(1, 60), st.integers(1, 60), st.integers(0, 255), st.integers(1, 256),
     st.floats(0, 2),
 )  # fmt: skip
-def test_transforms_equal_pillows_own(w: int, h: int, low: int, span: int, factor: float) -> None:
+def test_transforms_equal_those_of_pillow(
+    w: int, h: int, low: int, span: int, factor: float
+) -> None:
     rng = np.random.default_rng(w * 100 + h)
     high = min(256, low + span)
     image = Image.fromarray(rng.integers(low, max(low + 1, high), (h, w, 3)).astype(np.uint8))
@@ -135,7 +137,7 @@ def test_rotation_turns_either_way_by_its_level() -> None:
     assert seen == {0, 1}
 
 
-def test_policy_draws_evenly_and_obeys_its_chances(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_draws_evenly_with_its_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = dict.fromkeys(OPERATIONS, 0)
     for name in counts:
 
@@ -152,7 +154,7 @@ def test_policy_draws_evenly_and_obeys_its_chances(monkeypatch: pytest.MonkeyPat
         assert (120 < counts[name] < 280) if i % 2 else counts[name] == 0
 
 
-def test_flip_and_jitter_obey_their_settings() -> None:
+def test_flip_and_jitter_follow_their_settings() -> None:
     image = noise(9, 7)
     assert same(Flip(1.0)(image, stream("t")), ImageOps.mirror(image))
     assert same(Flip(0.0)(image, stream("t")), image)

@@ -61,14 +61,14 @@ def test_check_names_unreadable_images_and_fails(
     assert len(report["unreadable"]) == len(report["rotated"]) == 1
 
 
-def test_digits_into_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+def test_digits_into_a_readonly_folder_gives_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="digits cannot be written: File exists") as caught:
         call("digits", str(tmp_path / "file" / "digits"))
     assert "name a folder that you may write to" in str(caught.value)
 
 
-def test_without_a_folder_it_says_what_is_missing() -> None:
+def test_a_missing_folder_argument_is_named() -> None:
     with pytest.raises(DataError, match="no data folder is given"):
         call("check")
 

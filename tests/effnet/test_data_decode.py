@@ -71,7 +71,7 @@ def test_exif_orientation_is_not_applied_but_found(tmp_path: Path) -> None:
     assert inspect(str(tmp_path / "plain.jpg")) == ((6, 3), False)
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_have_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = tmp_path / "good.jpg"
     smooth(64, 64).save(good)
     cases = {
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_damaged_files_never_raise_anything_else(tmp_path: Path, seed: int) -> None:
+def test_damaged_files_raise_no_other_error(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     path = tmp_path / "x"
     kind = ("jpeg", "png", "gif", "webp", "tiff", "bmp")[seed % 6]

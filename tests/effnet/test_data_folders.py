@@ -20,7 +20,7 @@ def put(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_classes_and_names_are_sorted_whatever_they_are_called(tmp_path: Path) -> None:
+def test_classes_and_files_are_sorted_by_name(tmp_path: Path) -> None:
     root = put(
         tmp_path / "dätä set's",
         "b/2.PNG", "b/1.jpg", "ä ö/x.JPeG", "a/deep/er/3.webp", "a/9.tif", "a/.hidden.png",
@@ -50,7 +50,7 @@ def test_splits_are_found_and_a_class_called_train_is_a_class(tmp_path: Path) ->
         find_split(one, "val")
 
 
-def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+def test_errors_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist"):
         index_folder(tmp_path / "nowhere")
     file = tmp_path / "file"
@@ -83,7 +83,7 @@ def test_differing_classes_are_named_on_both_sides(tmp_path: Path) -> None:
     assert "only in evaluation: c, d" in str(caught.value)
 
 
-def test_links_in_circles_end(tmp_path: Path) -> None:
+def test_circular_links_end(tmp_path: Path) -> None:
     root = put(tmp_path / "data", "a/1.png")
     (root / "a" / "again").symlink_to(root / "a")
     (root / "b").symlink_to(root / "a")
@@ -98,7 +98,7 @@ def test_fingerprint_changes_with_any_name_and_no_content(tmp_path: Path) -> Non
     assert moved != one
 
 
-def test_digits_are_written_whole_once_and_always_alike(tmp_path: Path) -> None:
+def test_digits_are_written_completely_once_and_always_equal(tmp_path: Path) -> None:
     folder = write_digits(tmp_path / "my digits")
     train, val = index_folder(folder, "train", 10), index_folder(folder, "val", 10)
     require_same_classes(train, val)

@@ -65,7 +65,7 @@ def without(index: ImageIndex, count: int) -> ImageIndex:
     )
 
 
-def test_batch_is_what_its_docstring_says(train: ImageIndex) -> None:
+def test_batch_matches_its_docstring(train: ImageIndex) -> None:
     batches = list(train_batches(train, config(), epoch=0, noise_width=7))
     assert [b.step for b in batches] == list(range(1437 // 32))
     first = batches[0]
@@ -93,7 +93,7 @@ def test_neither_threads_nor_memory_nor_repetition_changes_a_pixel(digits: Path)
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_resuming_in_an_epoch_gives_its_rest(train: ImageIndex, world: int) -> None:
+def test_resuming_in_an_epoch_gives_its_remaining_batches(train: ImageIndex, world: int) -> None:
     for rank in range(world):
         share = {"rank": rank, "world_size": world, "noise_width": 3}
         whole = arrays(train_batches(train, config(), epoch=1, **share))
@@ -244,7 +244,7 @@ def test_a_folder_without_one_readable_image_is_an_error(tmp_path: Path) -> None
         list(train_batches(index_folder(tmp_path), config("batch_size=2"), epoch=0))
 
 
-def test_bad_images_count_each_once() -> None:
+def test_each_bad_image_counts_once() -> None:
     bad = BadImages(limit=1)
     bad.add("a", "x")
     bad.add("a", "x")
@@ -286,7 +286,7 @@ next(batches)
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3), ("1 / 0", 1)])
-def test_process_that_abandons_its_batches_ends(digits: Path, end: str, code: int) -> None:
+def test_a_process_that_abandons_its_batches_ends(digits: Path, end: str, code: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ABANDONED.format(end=end), str(digits)],
         cwd=Path(__file__).parents[2], timeout=120, capture_output=True, check=False,

@@ -41,7 +41,7 @@ def golden() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_feeds_the_network_what_timm_does(golden: dict[str, Any], recipe: str) -> None:
+def test_feeds_the_network_like_timm(golden: dict[str, Any], recipe: str) -> None:
     config = resolve("CPU", sets=RECIPES[recipe].split()).config
     preprocessing = Preprocessing.from_config(config)
     seen = 0
@@ -59,7 +59,7 @@ def test_timms_crop_of_b2_is_292_pixels() -> None:
     assert resolve("CPU", sets=["eval_image_size=260", "crop_pct=0.89"]).config.eval_resize == 292
 
 
-def test_record_survives_json_like_values_and_repeats_the_work() -> None:
+def test_record_round_trips_and_repeats_the_preprocessing() -> None:
     made = Preprocessing(40, 36, 32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     plain = made.to_dict()
     again = Preprocessing.from_dict(ast.literal_eval(repr(plain)))
@@ -79,6 +79,6 @@ def test_pixels_map_to_minus_one_to_one() -> None:
 
 
 @pytest.mark.parametrize("broken", [{}, {"mean": [0], "std": [1], "interpolation": "nearest"}])
-def test_refuses_what_is_no_record(broken: dict[str, Any]) -> None:
+def test_refuses_invalid_records(broken: dict[str, Any]) -> None:
     with pytest.raises(EffnetError, match="preprocessing"):
         Preprocessing.from_dict(broken)

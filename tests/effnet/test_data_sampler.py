@@ -31,7 +31,7 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 @given(sizes, batches, worlds)
-def test_training_takes_each_image_at_most_once_and_whole_steps(n: int, batch: int, world: int):
+def test_training_uses_each_image_at_most_once_in_full_steps(n: int, batch: int, world: int):
     order = epoch_order(1, 0, n)
     rows = [shard(order, batch, rank, world) for rank in range(world)]
     steps = steps_per_epoch(n, batch, world)
@@ -41,7 +41,7 @@ def test_training_takes_each_image_at_most_once_and_whole_steps(n: int, batch: i
 
 
 @given(sizes, batches, worlds)
-def test_evaluation_takes_each_image_exactly_once(n: int, batch: int, world: int) -> None:
+def test_evaluation_uses_each_image_exactly_once(n: int, batch: int, world: int) -> None:
     rows = [shard(np.arange(n), batch, rank, world, False) for rank in range(world)]
     assert len({row.shape for row in rows}) == 1
     taken = np.concatenate([row.ravel() for row in rows])
@@ -49,7 +49,7 @@ def test_evaluation_takes_each_image_exactly_once(n: int, batch: int, world: int
 
 
 @given(st.integers(1, 400), st.integers(1, 8), st.sampled_from([1, 2, 4]))
-def test_ranks_that_share_a_global_batch_take_the_same_images(n: int, batch: int, world: int):
+def test_a_global_batch_has_the_same_images_for_any_number_of_ranks(n: int, batch: int, world: int):
     """So that another number of ranks can go on where these stopped."""
     order = epoch_order(3, 0, n)
     alone = shard(order, batch * world)

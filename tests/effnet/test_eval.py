@@ -1,4 +1,4 @@
-"""`python -m effnet eval`: the numbers, whose they are, and what it refuses."""
+"""`python -m effnet eval`: the numbers, the images and weights behind them, and what it refuses."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def test_the_printed_lines_are_the_references_and_the_parsers(taught, digits, on
     assert err == ""
 
 
-def test_json_the_average_unless_told_otherwise_and_unreadable_images(
-    taught, digits, tmp_path, answer
-):
+def test_json_the_average_by_default_and_unreadable_images(taught, digits, tmp_path, answer):
     folder = tmp_path / "val"
     shutil.copytree(digits / "val", folder)
     broken = min((folder / "0").iterdir())
@@ -98,7 +96,7 @@ def test_other_classes_are_named(taught, digits, tmp_path, fails):
         (("--device_target", "Ascend"), 6, "device target Ascend 0 is not usable here"),
     ],
 )
-def test_what_the_checkpoint_cannot_be(taught, digits, fails, args, code, text):
+def test_unusable_checkpoints(taught, digits, fails, args, code, text):
     if args[0] == "--class_num":
         with pytest.raises(SystemExit) as left:
             fails("eval", "--dataset_path", digits, "--checkpoint_path", taught, *args)

@@ -26,7 +26,7 @@ def manifest(source: str = "train", **extra) -> Manifest:
     return Manifest("b2", "same", 10, 1e-3, "0" * 64, 1, source, extra)
 
 
-def test_the_manifests_configuration_is_taken():
+def test_the_configuration_of_the_manifest_is_used():
     config = config_for(manifest(config=TRAINED)).config
     assert (config.variant, config.padding, config.class_num) == ("b2", "same", 10)
     assert (config.eval_image_size, config.eval_resize) == (32, 40)
@@ -48,7 +48,7 @@ def test_the_resize_follows_the_size(flags, resize):
     assert config_for(manifest(config=TRAINED), flags=flags).config.eval_resize == resize
 
 
-def test_a_crop_share_follows_too_and_gives_way_to_a_resize():
+def test_crop_pct_follows_the_size_and_a_resize_overrides_it():
     trained = TRAINED | {"eval_image_size": 260, "eval_resize": 292, "crop_pct": 0.89}
     assert config_for(manifest(config=trained)).config.eval_resize == 292
     larger = config_for(manifest(config=trained), flags={"eval_image_size": "288"}).config
@@ -61,7 +61,7 @@ def test_another_device_does_not_get_the_batch_of_the_first():
     assert (config.device_target, config.batch_size, config.mode) == ("CPU", 16, "jit")
 
 
-def test_file_sets_and_flags_are_stronger_in_this_order(tmp_path):
+def test_flags_override_sets_and_sets_override_the_file(tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_text("batch_size = 1\nlabel_smooth_factor = 0.2\nnum_workers = 3\n")
     config = config_for(
@@ -73,7 +73,7 @@ def test_file_sets_and_flags_are_stronger_in_this_order(tmp_path):
     assert (config.batch_size, config.label_smooth_factor, config.num_workers) == (3, 0.3, 3)
 
 
-def test_imported_weights_get_their_origins_preprocessing_and_it_is_said():
+def test_imported_weights_use_the_preprocessing_of_their_source_with_a_note():
     resolved = config_for(manifest("timm"))
     config = resolved.config
     assert (config.eval_image_size, config.eval_resize) == (260, 292)
@@ -84,7 +84,7 @@ def test_imported_weights_get_their_origins_preprocessing_and_it_is_said():
     assert (config.interpolation, config.normalization) == ("bilinear", "half")
 
 
-def test_what_the_weights_cannot_be_is_said_all_at_once():
+def test_all_errors_of_the_weights_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         config_for(manifest(config=TRAINED), sets=["variant=b0", "class_num=7"])
     assert [problem.what for problem in caught.value.problems] == [

@@ -36,7 +36,7 @@ def test_a_small_difference_is_reported_and_tolerated() -> None:
     assert difference.own is None
 
 
-def test_past_the_tolerance_a_sound_network_is_refused() -> None:
+def test_beyond_the_tolerance_a_correct_network_is_refused() -> None:
     with pytest.raises(ExportRefused, match="no file was written"):
         compare(off_by(TOLERANCE * 3, network), network, (3, 8, 8), (1, 3))  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ def model() -> bytes:
     return onnx.helper.make_model(graph).SerializeToString()
 
 
-def test_the_batch_of_the_output_is_freed_and_nothing_else_changes():
+def test_only_the_batch_of_the_output_becomes_free():
     before, after = (onnx.load_from_string(m) for m in (model(), wire.with_free_batch(model())))
     dims = after.graph.output[0].type.tensor_type.shape.dim
     assert [dim.dim_param or dim.dim_value for dim in dims] == ["batch", 200]

@@ -60,8 +60,8 @@ def test_two_ranks_in_graph_mode_end_with_the_same_bits(
     words = [f"{key}={value}" for key, value in settings.items()]
     ended = ranks.run([sys.executable, "-c", RANK, *words], 2, tmp_path, timeout_s=400)
     assert [one.exit_code for one in ended] == [0, 0], ended[0].text + ended[1].text
-    said = [one.out.splitlines()[-2:] for one in ended]
-    assert said[0] == said[1]
-    assert said[0][0] == "several buckets True"
-    assert said[0][1].endswith("True")
+    printed = [one.out.splitlines()[-2:] for one in ended]
+    assert printed[0] == printed[1]
+    assert printed[0][0] == "several buckets True"
+    assert printed[0][1].endswith("True")
     assert "step:[    2/    3]" in ended[0].out

@@ -95,7 +95,7 @@ def test_a_sink_takes_the_same_steps_as_the_loader(
     assert equal(run.tensors(), expected)
 
 
-def test_what_is_sunk_is_described_to_mindspore_which_refuses_a_cpu(
+def test_the_sink_data_set_is_described_to_mindspore_which_refuses_a_cpu(
     in_graph: Taken, images: ImageIndex
 ) -> None:
     run = in_graph.run

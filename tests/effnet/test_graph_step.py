@@ -22,7 +22,7 @@ def plain() -> Taken:
     return Taken.by(mode="jit")
 
 
-def test_the_graph_does_what_the_step_in_jit_mode_does(plain: Taken, in_graph: Taken) -> None:
+def test_the_graph_step_equals_the_jit_step(plain: Taken, in_graph: Taken) -> None:
     np.testing.assert_allclose(in_graph.losses, plain.losses, rtol=1e-4)
     assert_close(plain.last, in_graph.last)
 
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_one_way_continues_in_the_other(plain: Taken, in_graph: 
     assert equal(before.tensors(), in_graph.last)
 
 
-def test_a_state_that_does_not_fit_is_refused_unchanged(in_graph: Taken) -> None:
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(in_graph: Taken) -> None:
     before = in_graph.run.tensors()
     with pytest.raises(StateMismatch, match=r"stem\.weight: missing"):
         in_graph.run.state.load({})
@@ -79,7 +79,7 @@ def test_the_network_has_the_average_only_within_the_block(in_graph: Taken) -> N
     assert equal(run.tensors(), in_graph.last)
 
 
-def test_every_number_is_shared_in_a_fixed_order(in_graph: Taken) -> None:
+def test_every_number_is_reduced_in_a_fixed_order(in_graph: Taken) -> None:
     run = in_graph.run
     run.state.load(in_graph.last)
     run.state.replace(lambda flat: flat * np.float32(2))

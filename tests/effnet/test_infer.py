@@ -116,7 +116,7 @@ def test_images_of_no_known_class_are_predicted(taught_onnx, digits, capfd, one_
     assert last.startswith(f"images: {len(predictions)}, ")
 
 
-def test_a_foreign_file_is_told_what_it_does_not_say(foreign, taught_onnx, digits_359, answer):
+def test_a_foreign_file_gets_notes_about_missing_metadata(foreign, taught_onnx, digits_359, answer):
     own = answer("infer", "--onnx_path", taught_onnx, "--dataset_path", digits_359)
     found = answer(
         *("infer", "--onnx_path", foreign, "--dataset_path", digits_359),
@@ -155,7 +155,7 @@ def test_other_classes_and_mixed_folders_are_named(taught_onnx, digits, tmp_path
     assert (code, "has no images" in err) == (3, True)
 
 
-def test_files_that_are_no_model(digits, tmp_path, fails):
+def test_files_that_are_not_models(digits, tmp_path, fails):
     code, err = fails("infer", "--onnx_path", tmp_path / "a.onnx", "--dataset_path", digits)
     assert (code, "no such file" in err) == (1, True)
     (tmp_path / "a.onnx").write_bytes(b"no model")

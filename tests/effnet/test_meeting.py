@@ -32,7 +32,7 @@ def seen(thread: int) -> tuple[int, set[int]]:
 
 
 @pytest.mark.parametrize("rank", [0, 1, 7])
-def test_threads_of_the_meeting_share_one_core_and_are_free_afterwards(waiting, rank):
+def test_threads_of_the_rendezvous_share_one_core_and_are_free_afterwards(waiting, rank):
     cpus = os.sched_getaffinity(0)
     older = waiting()
     with orderly_threads(rank):
@@ -43,7 +43,7 @@ def test_threads_of_the_meeting_share_one_core_and_are_free_afterwards(waiting, 
     assert seen(0) == seen(during) == seen(older) == (os.SCHED_OTHER, cpus)
 
 
-def test_they_are_free_after_a_meeting_that_failed(waiting):
+def test_threads_are_free_after_a_failed_rendezvous(waiting):
     cpus, during = os.sched_getaffinity(0), []
 
     def meet() -> None:
@@ -56,7 +56,7 @@ def test_they_are_free_after_a_meeting_that_failed(waiting):
     assert seen(0) == seen(during[0]) == (os.SCHED_OTHER, cpus)
 
 
-def test_a_policy_that_somebody_chose_stays():
+def test_a_scheduling_policy_set_before_is_kept():
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         with orderly_threads(1):

@@ -65,7 +65,7 @@ def test_first_values_have_timms_spread(b0):
     assert np.array_equal(values["head_norm.gamma"], np.ones(1280))
 
 
-def test_noise_is_all_the_randomness_there_is(b0):
+def test_noise_is_the_only_randomness(b0):
     b0.set_train(True)
     x = normal((4, 3, 32, 32))
     noise = ms.Tensor(np.random.RandomState(1).random_sample((4, b0.noise_width)).astype("f4"))
@@ -205,6 +205,6 @@ def test_export_has_ordinary_convolutions_and_a_free_batch(tmp_path):
         {"bn_eps": 0.0},
     ],
 )
-def test_what_cannot_be_built_is_refused(wrong):
+def test_invalid_networks_are_refused(wrong):
     with pytest.raises(InvalidModel, match=next(iter(wrong))):
         create("b0", **wrong)

@@ -67,7 +67,7 @@ def test_checkpoints_are_copied_out_with_links_as_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["--run_modelarts", "True", "--data_url", "obs://bucket/x"],
@@ -79,8 +79,8 @@ def test_checkpoints_are_copied_out_with_links_as_files(tmp_path: Path) -> None:
         (["--train_url", "/tmp"], "--train_url is for --run_modelarts True"),
     ],
 )
-def test_what_is_refused_says_what_to_use(words: list[str], said: str) -> None:
-    with pytest.raises(modelarts.UsageError, match=said):
+def test_refusals_name_the_alternative(words: list[str], message: str) -> None:
+    with pytest.raises(modelarts.UsageError, match=message):
         modelarts.local_data(parsed(*words))
     assert modelarts.local_data(parsed()) is None
 
@@ -91,20 +91,20 @@ def test_both_commands_have_the_flags(capfd: pytest.CaptureFixture[str]) -> None
         assert "s3 addresses can't be read here" in capfd.readouterr().err
 
 
-def test_evaluation_takes_the_references_words(
+def test_evaluation_accepts_the_references_arguments(
     fails: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "b2.ckpt").write_text("no checkpoint")
     for words in (("0", "b2.ckpt", "data", "CPU"), ("0", "data", "b2.ckpt")):
-        code, said = fails("eval", *words)
+        code, printed = fails("eval", *words)
         assert code == 5
-        assert "b2.ckpt" in said
-    code, said = fails("eval", "0", "b2.ckpt")
+        assert "b2.ckpt" in printed
+    code, printed = fails("eval", "0", "b2.ckpt")
     assert code == 2
-    assert "expected DEVICE_ID PATH_CHECKPOINT DATA_DIR" in said
-    code, said = fails("eval", "--dataset_path", "data")
-    assert (code, "--checkpoint_path" in said) == (2, True)
-    code, said = fails("eval", "x", "b2.ckpt", "data")
-    assert (code, "DEVICE_ID is 'x'" in said) == (2, True)
+    assert "expected DEVICE_ID PATH_CHECKPOINT DATA_DIR" in printed
+    code, printed = fails("eval", "--dataset_path", "data")
+    assert (code, "--checkpoint_path" in printed) == (2, True)
+    code, printed = fails("eval", "x", "b2.ckpt", "data")
+    assert (code, "DEVICE_ID is 'x'" in printed) == (2, True)

@@ -49,7 +49,7 @@ def test_a_recipe_is_a_configuration_file_and_a_key(name: str, target: str, tmp_
     assert from_toml(copy) == by_key.config
 
 
-def test_what_a_recipe_says_is_beneath_everything_that_is_set(tmp_path: Path) -> None:
+def test_every_other_setting_overrides_a_recipe(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('recipe = "tf"\nlr_max = 0.064\nbatch_size = 128\n')
     found = resolve("Ascend", file, ["drop_path=0.1"], {"epoch_size": 10, "recipe": None})
@@ -91,7 +91,7 @@ def test_exponential_decay_falls_by_stairs_after_the_warm_up() -> None:
     assert schedule.lr(350 * 625 - 1) == pytest.approx(0.128 * 0.97**145)
 
 
-def test_stairs_need_not_be_whole_steps_and_do_not_fall_below_the_end() -> None:
+def test_stairs_can_have_fractional_steps_and_stay_above_the_end_rate() -> None:
     schedule = LrSchedule("exponential", 0.0, 1.0, 0.4, 0, 20, decay_steps=2.4, decay_rate=0.5)
     assert [schedule.lr(i) for i in range(6)] == [1.0, 1.0, 1.0, 0.5, 0.5, 0.4]
 
@@ -219,7 +219,7 @@ def test_erasing_makes_a_rectangle_of_noise() -> None:
     assert every.dtype == np.float32
 
 
-def test_erasing_never_or_always() -> None:
+def test_erasing_with_probability_0_or_1() -> None:
     array = np.zeros((3, 16, 16), np.float32)
     RandomErasing(0.0)(array, stream("t"))
     assert not array.any()

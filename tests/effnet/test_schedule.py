@@ -62,7 +62,7 @@ schedules = st.builds(
 
 
 @given(schedules, st.integers(0, 1000))
-def test_rate_stays_between_nothing_and_the_maximum(schedule: LrSchedule, step: int) -> None:
+def test_rate_stays_between_zero_and_the_maximum(schedule: LrSchedule, step: int) -> None:
     assert 0 <= schedule.lr(step) <= schedule.lr_max * (1 + 2e-5)
 
 
@@ -90,7 +90,7 @@ def test_part_of_the_table_is_a_slice_of_the_whole() -> None:
 @pytest.mark.parametrize(
     "broken", [("liner", 0, 10), ("linear", 11, 10), ("linear", -1, 10)], ids=str
 )
-def test_refuses_what_is_no_schedule(broken: tuple[str, int, int]) -> None:
+def test_refuses_invalid_schedules(broken: tuple[str, int, int]) -> None:
     mode, warmup, total = broken
     with pytest.raises(ValueError, match=r"lr_decay_mode|warm-up"):
         LrSchedule(mode, 0.0, 1.0, 0.0, warmup, total)

@@ -32,15 +32,15 @@ def run(code: str) -> str:
 
 
 @pytest.mark.mindspore
-def test_it_loads_the_native_library_only() -> None:
+def test_the_scheduler_loads_only_the_native_library() -> None:
     assert run(LOADED) == "mindspore._c_expression False True"
 
 
-def test_without_that_it_takes_the_whole_package() -> None:
+def test_without_the_native_library_it_loads_the_whole_package() -> None:
     assert run(MISSING) == "None False"
 
 
-def test_it_is_no_rank() -> None:
+def test_the_scheduler_is_not_a_rank() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "effnet.scheduler"],
         env={**os.environ, "MS_ROLE": "MS_WORKER"},

@@ -40,7 +40,7 @@ def drawn(rank: int, step: int, size: int = SIZE) -> np.ndarray:
 def _run(target: Any, rank: int, ranks: int, pipe: Connection) -> None:
     try:
         answer = target(PipeGroup(rank, ranks, pipe))
-    except BaseException as error:  # noqa: BLE001 told to the test
+    except BaseException as error:  # noqa: BLE001 reported to the test
         answer = error
     pipe.send(("over", answer))
     pipe.recv()
@@ -63,10 +63,10 @@ class Lab:
         """Adds for the ranks but `gone` until they are over."""
         living = [rank for rank in range(len(self.pipes)) if rank not in gone]
         while True:
-            said = [self._next(rank) for rank in living]
-            if all(isinstance(one, tuple) for one in said):
-                return [answer for _, answer in said]
-            total = np.sum(said, axis=0, dtype=np.float32)
+            answers = [self._next(rank) for rank in living]
+            if all(isinstance(one, tuple) for one in answers):
+                return [answer for _, answer in answers]
+            total = np.sum(answers, axis=0, dtype=np.float32)
             for rank in living:
                 self.pipes[rank].send(total)
 
@@ -124,7 +124,7 @@ def test_fewer_numbers_than_ranks(lab) -> None:
 
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
-def test_a_dead_rank_lets_the_others_go(lab, victim: int) -> None:
+def test_a_dead_rank_releases_the_others(lab, victim: int) -> None:
     def one_dies(group: Group) -> str:
         shared_memory.GONE_LIMIT_S = 0.05
         shared = join(group, SIZE)
@@ -139,9 +139,9 @@ def test_a_dead_rank_lets_the_others_go(lab, victim: int) -> None:
     ranks = lab(one_dies, 3)
     # `join` sums three times; then the victim is no more.
     for _ in range(3):
-        said = [ranks._next(rank) for rank in range(3)]
+        answers = [ranks._next(rank) for rank in range(3)]
         for pipe in ranks.pipes:
-            pipe.send(np.sum(said, axis=0, dtype=np.float32))
+            pipe.send(np.sum(answers, axis=0, dtype=np.float32))
     assert ranks.serve(victim) == ["knows"] * 2
 
 

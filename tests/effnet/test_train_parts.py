@@ -67,7 +67,7 @@ def test_rmsprop_is_mindspores_too() -> None:
 
 
 @pytest.mark.parametrize("shift", [1, 3, 8])
-def test_rmsprop_does_not_depend_on_where_the_arrays_lie(shift: int) -> None:
+def test_rmsprop_does_not_depend_on_alignment(shift: int) -> None:
     size = 70_000
 
     def moved(values: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_rmsprop_does_not_depend_on_where_the_arrays_lie(shift: int) -> None:
     assert results[0] == results[1]
 
 
-def test_rmsprop_does_not_depend_on_threads_or_on_how_the_gradient_lies() -> None:
+def test_rmsprop_does_not_depend_on_threads_or_gradient_layout() -> None:
     size, results = 100_003, []
     gradient, cuts = drawn(size, 2), [3, 16_384, 16_390, 70_000]
     for threads, pieces in ((1, [gradient]), (2, np.split(gradient, cuts)), (3, [gradient])):
@@ -97,7 +97,7 @@ def test_rmsprop_does_not_depend_on_threads_or_on_how_the_gradient_lies() -> Non
     assert results[0] == results[1] == results[2]
 
 
-def test_the_average_takes_in_the_new_weights() -> None:
+def test_the_average_moves_to_the_new_weights() -> None:
     slots = Slots(drawn(10, 1), np.ones(10, np.float32), np.zeros(10, np.float32), drawn(10, 5))
     RmsProp(0.9, 0.9, 1e-3, 0.0).update(slots, Pieces([drawn(10, 2)]), 0.1, average_decay=0.75)
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def test_the_average_takes_in_the_new_weights() -> None:
     )
 
 
-def test_pieces_are_read_as_one() -> None:
+def test_chunks_are_read_as_one_array() -> None:
     arrays = [drawn(6, 1).reshape(2, 3), drawn(1, 2), drawn(9, 3)]
     pieces, whole = Pieces(arrays), np.concatenate([a.ravel() for a in arrays])
     assert pieces.size == 16
@@ -124,7 +124,7 @@ def test_aligned_arrays_begin_at_a_cache_line() -> None:
     assert [len(array) for array in kept] == [1, 7, 1000, 1_000_001]
 
 
-def test_a_young_average_forgets_faster() -> None:
+def test_a_new_average_decays_faster() -> None:
     assert ema_decay(0.9999, 0) == pytest.approx(0.1)
     assert ema_decay(0.9999, 90) == pytest.approx(0.91)
     assert ema_decay(0.9, 10_000) == 0.9
@@ -139,14 +139,14 @@ def test_the_heartbeat_is_one_whole_record_at_each_phase(tmp_path: Path) -> None
         record = path.read_bytes()
         assert len(record) == RECORD_BYTES
         assert record.endswith(b"\n")
-        version, _, said, step, epoch, pid = record.split()
-        assert (version, said, step, epoch) == (b"1", phase.encode(), b"97", b"2")
+        version, _, written, step, epoch, pid = record.split()
+        assert (version, written, step, epoch) == (b"1", phase.encode(), b"97", b"2")
         assert int(pid) == os.getpid()
     heartbeat.close()
     assert path.read_bytes().split()[2] == b"done"
 
 
-def test_a_first_signal_asks_and_the_handlers_from_before_come_back(tmp_path: Path) -> None:
+def test_a_first_signal_requests_a_stop_and_restores_the_handlers(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest(str(tmp_path / "stop")) as stop:
         assert stop.reason is None
@@ -159,7 +159,7 @@ def test_a_first_signal_asks_and_the_handlers_from_before_come_back(tmp_path: Pa
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_the_meter_goes_on_from_what_an_epoch_had_before_a_resume() -> None:
+def test_the_meter_continues_from_the_part_of_an_epoch_before_a_resume() -> None:
     meter = Meter(images_per_step=32, loss_sum=6.0, steps=2)
     meter.add(1.0, 4.0)
     meter.add(2.0, 8.0)

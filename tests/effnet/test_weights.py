@@ -84,7 +84,7 @@ def test_import_export_import_through_files(tmp_path, source):
     assert back.keys() == given.keys()
 
 
-def test_bookkeeping_of_torch_and_mindspore_is_passed_over():
+def test_bookkeeping_of_torch_and_mindspore_is_ignored():
     timm = foreign("timm") | {"bn1.num_batches_tracked": np.array(3)}
     convert.to_ours(timm, "timm", "b0", CLASSES)
     reference = foreign("reference") | {
@@ -95,7 +95,7 @@ def test_bookkeeping_of_torch_and_mindspore_is_passed_over():
     convert.to_ours(reference, "reference", "b0", CLASSES)
 
 
-def test_half_precision_comes_in_as_single():
+def test_half_precision_is_imported_as_single():
     ours = convert.to_ours(foreign("timm", dtype=np.float16), "timm", "b0", CLASSES)
     assert {v.dtype for v in ours.values()} == {np.dtype(np.float32)}
 
@@ -127,13 +127,13 @@ def test_every_fault_is_named_at_once():
         ("timm", "b0", 1000, "check --num_classes: classifier.weight has 7"),
     ],
 )
-def test_a_wrong_flag_is_guessed(source, variant, num_classes, hint):
+def test_a_wrong_flag_gets_a_suggestion(source, variant, num_classes, hint):
     with pytest.raises(convert.WeightsMismatch) as caught:
         convert.to_ours(foreign("timm"), source, variant, num_classes)
     assert hint in caught.value.hint
 
 
-def test_checkpoint_and_manifest_are_readable_by_all_and_tell_the_network(tmp_path):
+def test_checkpoint_and_manifest_are_world_readable_and_describe_the_network(tmp_path):
     out, written = imported(tmp_path, padding="same")
     for path in (out, manifest.manifest_path(out)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -148,7 +148,7 @@ def test_checkpoint_and_manifest_are_readable_by_all_and_tell_the_network(tmp_pa
         assert np.array_equal(parameter.asnumpy(), expected[parameter.name])
 
 
-def test_importing_again_replaces_what_was_there(tmp_path):
+def test_importing_again_replaces_the_file(tmp_path):
     _, first = imported(tmp_path)
     assert imported(tmp_path)[1] == first
 
@@ -211,7 +211,7 @@ def test_extra_keys_are_kept_and_may_not_hide_ours(tmp_path):
         manifest.write_manifest(out, **network, source="train", extra={"bytes": 1})
 
 
-def test_the_moving_average_goes_out_unless_told_otherwise(tmp_path):
+def test_the_moving_average_is_exported_by_default(tmp_path):
     ours = convert.to_ours(foreign("timm"), "timm", "b0", CLASSES)
     out = tmp_path / "trained.ckpt"
     averaged = {f"ema.{name}": value + 1 for name, value in ours.items()}
@@ -255,12 +255,12 @@ def test_command_line(tmp_path, capfd):
 
     file, out = tmp_path / "with space.safetensors", tmp_path / "out.ckpt"
     save_file(foreign("timm"), file)
-    code, said, err = effnet(
+    code, printed, err = effnet(
         *("import", file, "--source", "timm", "--variant", "b0"),
         *("--num-classes", CLASSES, "--out", out),
     )
     assert code == 0, err
-    assert "EfficientNet-B0, 7 classes, symmetric padding" in said
+    assert "EfficientNet-B0, 7 classes, symmetric padding" in printed
     _, shown, _ = effnet("show", out, "--json")
     assert json.loads(shown)["num_classes"] == CLASSES
     code, _, err = effnet("export", out, "--target", "timm", "--out", tmp_path / "back.safetensors")

@@ -120,7 +120,7 @@ class Lab:
         return self.runs / run
 
     def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """`effnet-launch` in a process of its own."""
+        """`effnet-launch` in a separate process."""
         return subprocess.run(
             [sys.executable, "-m", "launcher.cli.app", *arguments],
             cwd=ROOT,

@@ -80,7 +80,7 @@ def test_runs_status_events_and_logs_read_it(lab: Lab, root: Path) -> None:
     assert "rank:[7/8]" in answer("logs", "local-cpu-8p-demo", "--rank", "7")
 
 
-def test_its_curves_and_checkpoints_are_read(root: Path) -> None:
+def test_curves_and_checkpoints_are_read(root: Path) -> None:
     manifests = [facts.manifest for facts in client.checkpoints(root)]
     assert [(one.step, one.epoch) for one in manifests if one is not None] == [(23, 2)]
     for rank in (0, 1):

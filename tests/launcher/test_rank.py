@@ -18,7 +18,7 @@ def rank(*arguments: str, token: str = "t/001") -> subprocess.CompletedProcess[s
     )
 
 
-def test_a_rank_becomes_its_program(tmp_path):
+def test_a_rank_execs_its_program(tmp_path):
     log = tmp_path / "a log 'with' quotes.txt"
     log.write_text("before\n")
     code = "import os,sys; print(os.getsid(0) == os.getpid(), os.sched_getaffinity(0), flush=True);"
@@ -46,7 +46,7 @@ def test_a_rank_becomes_its_program(tmp_path):
 @pytest.mark.parametrize(
     ("program", "code"), [("/no/such/program", 127), ("no-such-program", 127), ("/etc", 126)]
 )
-def test_a_rank_whose_program_is_not_there_says_so_in_its_log(tmp_path, program, code):
+def test_a_rank_with_a_missing_program_logs_it(tmp_path, program, code):
     log = tmp_path / "log.txt"
     assert rank("--log", str(log), "--", program).returncode == code
     assert log.read_text().startswith("fault: kind:[config], text:[")

@@ -17,7 +17,7 @@ OURS = sorted({*programs.ALL, "tui", "launcher.cli.app"})
 
 @pytest.fixture
 def shadows(tmp_path: Path) -> Path:
-    """A folder whose random.py, queue.py, … end whoever imports them."""
+    """A folder whose random.py, queue.py, … end the program that imports them."""
     for name in ("random", "queue", "tempfile", "json", "socket", "effnet", "launcher"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(f'shadowed: {__name__}')\n")
     return tmp_path
@@ -48,7 +48,7 @@ def test_the_installer_imports_nothing_from_the_working_directory(shadows: Path)
     assert "shadowed" not in run(shadows, "-c", INSTALL, "x.whl")
 
 
-def test_a_program_of_others_keeps_its_working_directory(shadows: Path) -> None:
+def test_other_programs_keep_their_working_directory(shadows: Path) -> None:
     (shadows / "theirs.py").write_text("import launcher.errors, sys; print(sys.path[0])\n")
     for own in ("effnet", "launcher"):
         (shadows / f"{own}.py").unlink()
@@ -58,8 +58,8 @@ def test_a_program_of_others_keeps_its_working_directory(shadows: Path) -> None:
 def test_a_user_without_a_passwd_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     from launcher.runs import base
 
-    def nobody() -> str:
+    def no_user() -> str:
         raise KeyError("getpwuid(): uid not found: 54321")
 
-    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("getpass.getuser", no_user)
     assert base._caller().startswith(f"uid-{os.getuid()}@")

@@ -1,4 +1,4 @@
-"""The scripts' arguments: count, order, what is said about wrong ones."""
+"""The scripts' arguments: count, order, and the errors about wrong ones."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(script: str, *words: str, **environment: str) -> Arguments:
+def arguments(script: str, *words: str, **environment: str) -> Arguments:
     return read(SCRIPTS[script], words, environment)
 
 
 def refused(script: str, *words: str, **environment: str) -> str:
     with pytest.raises(UsageError) as caught:
-        told(script, *words, **environment)
+        arguments(script, *words, **environment)
     assert f"usage: bash scripts/{script}.sh" in caught.value.hint
     assert "example: bash" in caught.value.hint
     return caught.value.message
 
 
-def test_there_is_a_file_for_every_script_and_it_says_its_usage() -> None:
+def test_every_script_exists_and_prints_its_usage() -> None:
     for script in SCRIPTS.values():
         text = (ROOT / "scripts" / f"{script.name}.sh").read_text()
         assert f"# {script.usage}\n" in text
@@ -47,9 +47,9 @@ def test_a_wrong_number_of_arguments(name: str) -> None:
     assert f"not {most + 1}" in refused(name, *["0"] * (most + 1))
 
 
-def test_evaluation_takes_the_order_of_the_readme_and_that_of_the_script(place: Path) -> None:
-    readme = told("run_eval", "3", "data", "b2.ckpt")
-    script = told("run_eval", "3", "b2.ckpt", "data")
+def test_evaluation_accepts_the_orders_of_the_readme_and_the_script(place: Path) -> None:
+    readme = arguments("run_eval", "3", "data", "b2.ckpt")
+    script = arguments("run_eval", "3", "b2.ckpt", "data")
     for found in (readme, script):
         assert found.data_path == str(place / "data")
         assert (found.path, found.path_as_given) == (str(place / "b2.ckpt"), "b2.ckpt")
@@ -62,29 +62,35 @@ def test_evaluation_takes_the_order_of_the_readme_and_that_of_the_script(place: 
 
 
 def test_evaluation_on_a_gpu_takes_three_arguments_or_four(place: Path) -> None:
-    assert told("run_eval_gpu", "0", "b2.ckpt", "data").target is DeviceTarget.GPU
-    assert told("run_eval_gpu", "0", "b2.ckpt", "data", "CPU").target is DeviceTarget.CPU
-    turned = told("run_eval_gpu", "0", "data", "b2.ckpt", "gpu")
+    assert arguments("run_eval_gpu", "0", "b2.ckpt", "data").target is DeviceTarget.GPU
+    assert arguments("run_eval_gpu", "0", "b2.ckpt", "data", "CPU").target is DeviceTarget.CPU
+    turned = arguments("run_eval_gpu", "0", "data", "b2.ckpt", "gpu")
     assert turned.target is DeviceTarget.GPU
     assert turned.path == str(place / "b2.ckpt")
 
 
 def test_the_device_is_the_argument_then_the_variable_then_the_script() -> None:
-    assert told("run_standalone_train", "1", "data").target is DeviceTarget.ASCEND
-    assert told("run_standalone_train", "1", "data", DEVICE_TARGET="CPU").target is DeviceTarget.CPU
+    assert arguments("run_standalone_train", "1", "data").target is DeviceTarget.ASCEND
+    assert (
+        arguments("run_standalone_train", "1", "data", DEVICE_TARGET="CPU").target
+        is DeviceTarget.CPU
+    )
     words = ("2", "0,1", "data", "b2.ckpt", "Ascend")
-    assert told("run_distribute_resume", *words, DEVICE_TARGET="CPU").target is DeviceTarget.ASCEND
+    assert (
+        arguments("run_distribute_resume", *words, DEVICE_TARGET="CPU").target
+        is DeviceTarget.ASCEND
+    )
 
 
 def test_devices() -> None:
-    assert told("run_train_gpu", "2", "4,6", "data").devices == (4, 6)
+    assert arguments("run_train_gpu", "2", "4,6", "data").devices == (4, 6)
     assert "DEVICE_NUM is 8, and DEVICE_ID names 2" in refused("run_train_gpu", "8", "0,1", "data")
     assert "names a device twice" in refused("run_train_gpu", "2", "1,1", "data")
     assert "with commas between" in refused("run_train_gpu", "2", "0-1", "data")
     assert "expected a number" in refused("run_train_gpu", "two", "0,1", "data")
 
 
-def test_what_is_wrong_with_a_path() -> None:
+def test_errors_of_paths() -> None:
     assert refused("run_standalone_train", "0", "dat") == (
         "DATA_DIR: no folder dat; did you mean data?"
     )

@@ -28,7 +28,7 @@ def plan(profile: Profile) -> Plan:
     return make_plan(profile, RunContext("r", "/runs/r", python="/usr/bin/python3"))
 
 
-def test_one_ascend_device_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+def test_a_single_ascend_device_is_the_requested_one(tmp_path: Path) -> None:
     (rank,) = plan(profile("run_standalone_train", 5, tmp_path)).processes
     assert rank.environment["DEVICE_ID"] == "5"
     assert rank.device_id == 5
@@ -38,7 +38,7 @@ def test_one_ascend_device_is_the_one_that_was_asked_for(tmp_path: Path) -> None
     assert rank.environment.keys().isdisjoint({"RANK_TABLE_FILE", "MS_ROLE"})
 
 
-def test_cann_is_set_up_where_the_shell_has_not_done_so(tmp_path: Path) -> None:
+def test_cann_is_set_up_unless_the_shell_has_done_it(tmp_path: Path) -> None:
     set_env = "/usr/local/Ascend/ascend-toolkit/set_env.sh"
     fresh = Here(addresses=(), has_mpirun=False, environment={}, set_env=set_env)
     (rank,) = plan(profile("run_standalone_train", 0, tmp_path, here=fresh)).processes
@@ -51,9 +51,7 @@ def test_cann_is_set_up_where_the_shell_has_not_done_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ranktable-910-1x8", "ranktable-910-2x8", "ranktable-A3-4x16"])
-def test_a_rank_table_that_was_brought_along_is_the_one_that_ranks_get(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_given_rank_table_is_passed_to_the_ranks(name: str, tmp_path: Path) -> None:
     given = GOLDEN / f"{name}.json"
     found = profile("run_distribute_train", given, tmp_path)
     assert found.start_method is StartMethod.RANKTABLE

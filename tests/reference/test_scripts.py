@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.reference.conftest import Desk, names
 
 
-def test_wrong_arguments_cost_nothing(desk: Desk) -> None:
+def test_wrong_arguments_fail_at_once(desk: Desk) -> None:
     done = desk.call("run_standalone_train", "0")
     assert done.returncode == 2
     assert "takes 2 arguments, not 1" in done.stderr
@@ -38,7 +38,7 @@ def test_a_run_its_files_its_end_and_its_evaluation(desk: Desk) -> None:
     command = json.loads((run / "run.json").read_text())["command"]
     assert command[:2] == ["scripts/run_distribute_train.sh", "data"]
 
-    # Over: a resume has nothing to do, and says so.
+    # The run is over: a resume reports that there is nothing to do.
     again = desk.call("run_distribute_resume", 2, "0,1", "data", "checkpoint", "CPU")
     assert again.returncode == 4
     assert "has finished" in again.stderr
@@ -54,7 +54,7 @@ def test_a_run_its_files_its_end_and_its_evaluation(desk: Desk) -> None:
     argv = json.loads((run / "jobs/001-eval/job.json").read_text())["argv"]
     assert argv[argv.index("--device_target") + 1] == "CPU"
 
-    # Two seconds of evaluation that nobody waits for.
+    # Two seconds of evaluation; the script does not wait.
     words = (0, "checkpoint/step-00000020.ckpt", "data", "CPU", "--detach")
     done = desk.call("run_eval_gpu", *words, STANDIN_EVAL_S="2")
     assert done.returncode == 0, done.stderr + done.stdout
@@ -94,7 +94,7 @@ def test_the_exit_code_is_that_of_the_rank_that_failed(desk: Desk) -> None:
     assert done.returncode == 128 + 9, done.stderr + done.stdout
 
 
-def test_what_others_made_is_never_replaced(desk: Desk) -> None:
+def test_files_of_others_are_never_replaced(desk: Desk) -> None:
     (desk.folder / "checkpoint").mkdir()
     (desk.folder / "checkpoint" / "precious.ckpt").write_text("x")
     done = desk.call("run_standalone_train", 0, "data")

@@ -111,8 +111,8 @@ def test_a_resume_takes_the_very_next_step_and_ends_where_the_unbroken_run_did(
     assert desk.losses() == trained[1:]
 
 
-def test_a_device_that_is_not_here_is_an_error_and_never_the_cpu(desk: Desk) -> None:
-    """The preflight says so, and where it is left out, the rank does."""
+def test_a_missing_device_is_an_error_never_the_cpu(desk: Desk) -> None:
+    """The preflight reports it; without a preflight the rank does."""
     call = ("run_standalone_train_gpu", 0, "data", "--config", "config.toml")
     done = desk.call(*call, DEVICE_TARGET="GPU", timeout_s=300)
     if done.returncode == 0:

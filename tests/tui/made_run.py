@@ -49,7 +49,7 @@ class MadeRun:
             file.write(events.to_json(event) + "\n")
 
     def node(self, rank: int) -> str:
-        """One node is this machine; more are strangers."""
+        """One node is this machine; more than one are remote."""
         return (
             "localhost"
             if self.nodes == 1

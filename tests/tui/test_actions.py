@@ -25,7 +25,7 @@ def failed(ranks: int = 4) -> FakeSource:
     return FakeSource(run)
 
 
-async def test_the_card_says_what_happened_and_r_resumes() -> None:
+async def test_the_card_shows_the_cause_and_r_resumes() -> None:
     source = failed()
     async with showing(source) as pilot:
         await sees(
@@ -42,7 +42,7 @@ async def test_the_card_says_what_happened_and_r_resumes() -> None:
         assert source.sent == [(RUN, ResumeRequest())]
 
 
-async def test_enter_goes_to_the_line_that_tells_the_failure() -> None:
+async def test_enter_opens_the_line_of_the_failure() -> None:
     async with showing(failed(), (120, 48)) as pilot:
         await sees(pilot, "log rank 2")
         await pilot.press("enter")
@@ -87,14 +87,14 @@ async def test_the_note_is_shown_and_edited_at_80_by_24() -> None:
         await sees(pilot, "1 run, 1 live", "warm-up")
 
 
-async def test_a_resume_without_a_checkpoint_says_why() -> None:
+async def test_a_resume_without_a_checkpoint_shows_why() -> None:
     source = failed()
     source.run.restart_answer = ResumeChoice(None, "no checkpoint is whole")
     async with showing(source) as pilot:
         await sees(pilot, "cannot resume: no checkpoint is whole")
 
 
-async def test_nothing_is_resumed_while_it_runs() -> None:
+async def test_a_live_run_cannot_be_resumed() -> None:
     source = FakeSource()
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
@@ -103,7 +103,7 @@ async def test_nothing_is_resumed_while_it_runs() -> None:
         assert source.sent == []
 
 
-async def test_stop_asks_and_names_run_nodes_and_ranks() -> None:
+async def test_stop_asks_first_and_names_run_nodes_and_ranks() -> None:
     source = FakeSource(FakeRun(4, nodes=2))
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
@@ -148,7 +148,7 @@ async def test_eval_shows_command_and_results_and_starts() -> None:
         assert source.sent == [(RUN, JobRequest("eval", data_path="/data/val"))]
 
 
-async def test_export_takes_a_checkpoint_and_a_format() -> None:
+async def test_export_has_a_checkpoint_and_a_format() -> None:
     source = FakeSource()
     async with showing(source, (100, 30)) as pilot:
         await sees(pilot, "RUNNING")
@@ -183,12 +183,12 @@ async def test_home_lists_runs_and_profiles() -> None:
         )  # fmt: skip
 
 
-async def test_an_empty_home_says_what_to_do() -> None:
+async def test_an_empty_home_shows_what_to_do() -> None:
     async with showing(empty(), run=None) as pilot:
         await sees(pilot, "No runs yet.", "shows its plan before it starts")
 
 
-async def test_a_new_run_shows_its_plan_takes_changes_and_starts() -> None:
+async def test_a_new_run_shows_its_plan_accepts_changes_and_starts() -> None:
     source = FakeSource()
     async with showing(source, (120, 36), run=None) as pilot:
         await sees(pilot, "2 runs")
@@ -201,7 +201,7 @@ async def test_a_new_run_shows_its_plan_takes_changes_and_starts() -> None:
         assert source.sent == [("local-cpu", StartRequest((("batch_size", "8"),)))]
 
 
-async def test_a_plan_that_cannot_be_made_says_why_and_starts_nothing() -> None:
+async def test_a_plan_that_fails_shows_why_and_starts_nothing() -> None:
     source = FakeSource()
     async with showing(source, (120, 36), run=None) as pilot:
         await sees(pilot, "2 runs")
@@ -214,7 +214,7 @@ async def test_a_plan_that_cannot_be_made_says_why_and_starts_nothing() -> None:
         assert source.sent == []
 
 
-async def test_help_is_made_from_the_keys_in_force() -> None:
+async def test_help_lists_the_keys_that_work_now() -> None:
     async with showing(FakeSource(), (100, 40)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("question_mark")
@@ -239,7 +239,7 @@ async def test_copy_writes_a_file_too() -> None:
         assert pilot.app.clipboard == f"effnet-launch status {RUN}"
 
 
-async def test_a_job_that_ends_says_how() -> None:
+async def test_a_job_that_ends_shows_its_result() -> None:
     source = FakeSource()
     source.run.late, source.run.jobs = None, (job("001-eval", started_s=NOW + 95),)
     async with showing(source, (120, 36)) as pilot:

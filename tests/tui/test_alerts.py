@@ -27,7 +27,7 @@ with open(sys.argv[1], "a") as file:
 """
 
 
-def test_an_alert_comes_once_and_only_for_what_was_seen_to_live() -> None:
+def test_an_alert_is_sent_once_and_only_for_runs_seen_live() -> None:
     watch = AlertWatch()
     assert watch.of_run("old", "failed", "long ago") is None
     assert watch.of_run("a", "running", "") is None
@@ -43,7 +43,7 @@ def test_an_alert_comes_once_and_only_for_what_was_seen_to_live() -> None:
     assert watch.of_run("a", "finished", "all done") == Alert("a", "finished", "all done")
 
 
-def test_a_failed_run_is_told_with_its_first_rank() -> None:
+def test_a_failure_alert_names_the_first_rank() -> None:
     run, watch = FakeRun(2), AlertWatch()
     assert watch.of_frame(run.frame()) is None
     run.fail(1)
@@ -62,7 +62,7 @@ def test_a_failed_run_is_told_with_its_first_rank() -> None:
         ({"TERM": "linux"}, "off"),
     ],
 )
-def test_the_terminal_says_how_to_notify(environ: dict[str, str], how: str) -> None:
+def test_the_terminal_decides_how_to_notify(environ: dict[str, str], how: str) -> None:
     assert how_to_notify("", environ) == how
     assert how_to_notify("off", environ) == "off"
 
@@ -78,7 +78,7 @@ def test_no_message_can_send_control_sequences() -> None:
     assert sequence(alert, "off", {}) == ""
 
 
-def test_hook_and_notify_are_settings_and_survive_a_save(own_folders: Path) -> None:
+def test_hook_and_notify_are_settings_and_are_kept_by_a_save(own_folders: Path) -> None:
     path = own_folders / "dashboard.toml"
     settings = Settings(notify="osc777", hook=("notify-send", 'a "b" \\', "$RUN"))
     save(path, settings)
@@ -140,24 +140,24 @@ def with_settings(text: str) -> None:
 
 
 def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: Path) -> None:
-    script, told = own_folders / "hook.py", own_folders / "told; rm x"
+    script, output = own_folders / "hook.py", own_folders / "output; rm x"
     script.write_text(HOOK)
-    words = [sys.executable, str(script), str(told), "$HOME; echo", "a b"]
+    words = [sys.executable, str(script), str(output), "$HOME; echo", "a b"]
     with_settings(f"hook = {words!r}\n".replace("'", '"'))
     with terminal("made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")
         assert bells(shown) == 0
         run.fail(1)
         shown.sees("FAILED")
-        shown.wait(lambda _: told.is_file() and told.read_text().endswith("\n"))
-        (line,) = told.read_text().splitlines()
+        shown.wait(lambda _: output.is_file() and output.read_text().endswith("\n"))
+        (line,) = output.read_text().splitlines()
         assert line.startswith("made-1|failed|rank 1 on localhost failed first")
         assert line.endswith("|$HOME; echo|a b")
         assert b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost failed first" in shown.raw
         assert bells(shown) == 1
 
 
-def test_alerts_can_be_off_and_a_hook_that_fails_is_said(run: MadeRun) -> None:
+def test_alerts_can_be_off_and_a_failed_hook_is_shown(run: MadeRun) -> None:
     with_settings('bell = false\nnotify = "off"\nhook = ["/nowhere/at all"]\n')
     with terminal("made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")
@@ -167,7 +167,7 @@ def test_alerts_can_be_off_and_a_hook_that_fails_is_said(run: MadeRun) -> None:
         assert b"\x1b]9;" not in shown.raw
 
 
-def test_a_run_that_was_over_before_rings_nothing(run: MadeRun) -> None:
+def test_a_run_that_was_already_over_sends_no_alert(run: MadeRun) -> None:
     run.fail(1)
     with terminal("made-1", columns=100, rows=30) as shown:
         shown.sees("FAILED")

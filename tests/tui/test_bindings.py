@@ -1,7 +1,7 @@
 """Every key of every binding table is pressed, and does what its table says.
 
 A scenario names its keys, must press each of them, and each must bring about what was
-not so before. ``test_every_binding_has_its_test`` walks the tables: a new key without a test fails.
+not so before. ``test_every_binding_has_a_test`` walks the tables: a new key without a test fails.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def test_the_page_of_keys_is_fresh_and_knows_every_table() -> None:
     finally:
         sys.path.remove(str(SCRIPTS))
     assert make_key_docs.PAGE.read_text("utf-8") == make_key_docs.page(), (
-        "python scripts/make_key_docs.py writes it anew"
+        "python scripts/make_key_docs.py writes it again"
     )
     listed = {kind.__name__ for _, _, kinds in make_key_docs.SCREENS for kind in kinds}
     assert {owner for owner, _ in tables()} == listed
 
 
 def keys_pressed_beside(name: str) -> set[str]:
-    """Keys that other tests press which speak of ``name``: its dialog has tests of its own."""
+    """Keys that other tests press and that mention ``name``: its dialog has separate tests."""
     found: set[str] = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         text = path.read_text("utf-8")
@@ -83,7 +83,7 @@ def keys_pressed_beside(name: str) -> set[str]:
     return found
 
 
-def test_every_binding_has_its_test() -> None:
+def test_every_binding_has_a_test() -> None:
     wanted = set(tables())
     covered = set().union(*(keys for _, keys in SCENARIOS.values()), ELSEWHERE)
     other = keys_pressed_beside("new_run")
@@ -243,21 +243,21 @@ async def actions(keys: Keys) -> None:
 
 
 class Player:
-    """A replay's controls, that remembers what it was told."""
+    """A replay's controls, that records its calls."""
 
     badge = "replay"
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, float]] = []
+        self.calls: list[tuple[str, float]] = []
 
     def pause(self) -> None:
-        self.told.append(("pause", 0))
+        self.calls.append(("pause", 0))
 
     def seek(self, by_s: float) -> None:
-        self.told.append(("seek", by_s))
+        self.calls.append(("seek", by_s))
 
     def faster(self, by: int) -> None:
-        self.told.append(("faster", by))
+        self.calls.append(("faster", by))
 
 
 @covers(RunScreen="comma full_stop less_than_sign greater_than_sign")
@@ -266,11 +266,11 @@ async def replay(keys: Keys) -> None:
     source.run.player = player = Player()
     async with showing(source) as keys.pilot:
         await sees(keys.pilot, "replay", "1 min back/forward")
-        for key, told in (
+        for key, call in (
             ("comma", ("seek", -60)), ("full_stop", ("seek", 60)),
             ("less_than_sign", ("faster", -1)), ("greater_than_sign", ("faster", 1)),
         ):  # fmt: skip
-            await keys("RunScreen", key, lambda told=told: player.told[-1:] == [told])  # type: ignore[misc]
+            await keys("RunScreen", key, lambda call=call: player.calls[-1:] == [call])  # type: ignore[misc]
 
 
 @covers(RequestScreen="escape ctrl+s ctrl+y", ResultsScreen="escape t q e x i y")

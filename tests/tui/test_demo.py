@@ -1,4 +1,4 @@
-"""The recorded run of ``--demo``: whole, small, nobody's, and it plays to its end."""
+"""The recorded run of ``--demo``: complete, small, no personal data, and it plays to its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.sources.recording import DemoSource, unpack
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_is_small_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
+def test_recording_is_small_and_names_nothing_of_the_machine(tmp_path: Path) -> None:
     assert (ROOT / "tui" / "demo" / "run.tar.gz").stat().st_size < 1_000_000
     run = unpack(tmp_path)
     texts = [path for path in run.rglob("*") if path.suffix in (".json", ".jsonl", ".toml", ".txt")]
@@ -28,7 +28,7 @@ def test_it_is_small_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
     assert paths <= {b"/runs", b"/data", b"/usr"}
 
 
-def test_it_is_a_whole_run_whose_reports_stand_where_they_say(tmp_path: Path) -> None:
+def test_recording_is_complete_and_its_offsets_are_right(tmp_path: Path) -> None:
     run = unpack(tmp_path)
     snapshot = client.open_run(str(run)).poll()
     assert (snapshot.status.value, snapshot.world_size, snapshot.attempt) == ("finished", 8, 2)
@@ -39,7 +39,7 @@ def test_it_is_a_whole_run_whose_reports_stand_where_they_say(tmp_path: Path) ->
             assert log[record.log_offset :].startswith(b"epoch: [")
 
 
-def test_it_shows_a_failure_what_it_was_resumed_from_and_the_end(tmp_path: Path) -> None:
+def test_recording_has_a_failure_a_resume_and_an_end(tmp_path: Path) -> None:
     source = DemoSource(speed=5)
     clock = [100.0]
     try:
@@ -70,7 +70,7 @@ def test_it_shows_a_failure_what_it_was_resumed_from_and_the_end(tmp_path: Path)
     assert still * 0.2 < 12
 
 
-async def test_home_of_the_demo_has_its_run_only_and_nothing_can_be_changed() -> None:
+async def test_demo_home_lists_only_its_run_and_is_readonly() -> None:
     source = DemoSource(speed=20)
     try:
         app = Dashboard(
@@ -85,7 +85,7 @@ async def test_home_of_the_demo_has_its_run_only_and_nothing_can_be_changed() ->
         source.close()
 
 
-def test_the_command_needs_nothing_and_leaves_with_how_to_see_it_again() -> None:
+def test_demo_command_ends_with_how_to_play_it_again() -> None:
     with terminal("--demo", "--speed", "20", columns=100, rows=30) as shown:
         shown.sees("local-cpu-8p-demo", "replay 20x")
         shown.sees("RUNNING", "epoch 2/8")

@@ -20,7 +20,7 @@ from tui.settings import Settings, check, load, save
 from tui.widgets.skew_strip import heat
 
 
-def test_not_known_is_a_dash_everywhere() -> None:
+def test_unknown_is_a_dash_everywhere() -> None:
     for text in (number, milliseconds, size_bytes, duration, age):
         assert text(None) == "–"
         assert text(math.nan) == "–"
@@ -28,7 +28,7 @@ def test_not_known_is_a_dash_everywhere() -> None:
     assert number(0.0) == "0.00"
 
 
-def test_figures_read_well() -> None:
+def test_numbers_are_formatted_for_people() -> None:
     assert [number(value, 4) for value in (2.30259, 941.3, 12345.6)] == ["2.303", "941.3", "12346"]
     assert [size_bytes(value) for value in (900, 1 << 20, 1288490188)] == [
         "900 B", "1.0 MiB", "1.2 GiB",
@@ -39,14 +39,14 @@ def test_figures_read_well() -> None:
 
 
 @given(st.text(), st.integers(0, 40))
-def test_a_cell_is_exactly_as_wide_as_asked(text: str, width: int) -> None:
+def test_a_cell_has_exactly_the_requested_width(text: str, width: int) -> None:
     from rich.cells import cell_len
 
     assert cell_len(fit(clean(text), width)) == width
 
 
 @given(st.text())
-def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in clean(text))
 
 
@@ -55,13 +55,13 @@ def test_ids_are_cut_in_the_middle() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 80))
-def test_no_extreme_is_lost(values: list[float], count: int) -> None:
+def test_no_peak_is_lost(values: list[float], count: int) -> None:
     cells = columns(range(len(values)), values, 0, len(values) - 1, count)
     low, high = bounds([cells], log=False) or (0.0, 0.0)
     assert (low, high) == (min(values), max(values))
 
 
-def test_a_long_series_stays_bounded_and_keeps_its_extremes() -> None:
+def test_a_long_series_stays_bounded_and_keeps_its_peaks() -> None:
     thinned = Thinned()
     steps, values = list(range(50_000)), [float(at % 1000) for at in range(50_000)]
     values[31_234] = 1e6
@@ -79,7 +79,7 @@ def test_a_long_series_stays_bounded_and_keeps_its_extremes() -> None:
     st.integers(1, 60),
     st.integers(0, 50),
 )
-def test_columns_that_grow_are_those_made_at_once(
+def test_columns_built_step_by_step_equal_those_built_at_once(
     values: list[float], cuts: list[int], count: int, later: int
 ) -> None:
     steps = [3 * at + 7 for at in range(len(values))]
@@ -98,7 +98,7 @@ def test_a_growing_chart_draws_its_newest_columns_only() -> None:
     assert [axis_end(5, 5), axis_end(0, 30)] == [5, 30]
 
 
-def test_a_series_that_begins_anew_is_taken_in_anew() -> None:
+def test_a_series_that_restarts_is_read_from_its_start() -> None:
     thinned = Thinned()
     thinned.update([0, 1, 2], [1.0, 2.0, 3.0])
     thinned.update([0, 1], [7.0, 8.0])
@@ -119,7 +119,7 @@ def test_sparse_points_are_joined_and_missing_reports_are_not() -> None:
     assert far.count(None) == 9
 
 
-def test_one_slow_first_step_does_not_flatten_the_chart() -> None:
+def test_a_slow_first_step_does_not_flatten_the_chart() -> None:
     cells = [(12_200.0, 12_200.0), *[(560.0 + at, 560.0 + at) for at in range(40)]]
     low, high = without_spikes([cells], (560.0, 12_200.0))
     assert (low, high < 1000) == (560.0, True)
@@ -143,7 +143,7 @@ EXTENTS = st.lists(
 
 @pytest.mark.parametrize("glyphs", [BLOCK, BRAILLE, ASCII])
 @given(frames=st.lists(st.lists(EXTENTS, min_size=1, max_size=3), min_size=2, max_size=4))
-def test_a_canvas_that_draws_what_changed_looks_as_one_that_draws_all(
+def test_a_canvas_drawn_in_parts_equals_one_drawn_at_once(
     glyphs: Glyphs, frames: list[list[list[tuple[float, float] | None]]]
 ) -> None:
     kept = Canvas(6, 5, 0.5, 1e5, True, glyphs)
@@ -173,14 +173,14 @@ def test_panels_never_overlap(
     assert all(value >= 0 for value in (layout.table, layout.skew, layout.charts, layout.log))
 
 
-def test_everything_has_its_place_at_80_by_24() -> None:
+def test_everything_fits_in_80_by_24() -> None:
     layout = arrange(80, 24, 8, set(PANELS))
     assert (layout.table, layout.charts >= 6, layout.log >= 5) == (9, True, True)
     assert too_small(59, 24)
     assert not too_small(80, 24)
 
 
-def test_dear_frames_slow_down_and_cheap_ones_speed_up_again() -> None:
+def test_slow_frames_lower_the_rate_and_fast_ones_raise_it() -> None:
     pace = Pace(4)
     for _ in range(20):
         pace.record(0.1)
@@ -193,7 +193,7 @@ def test_dear_frames_slow_down_and_cheap_ones_speed_up_again() -> None:
     assert (pace.hz, pace.badge) == (4, "4 Hz")
 
 
-def test_a_rate_that_the_user_chose_stays() -> None:
+def test_a_rate_set_by_the_user_is_kept() -> None:
     pace = Pace(4)
     pace.choose_next()
     for _ in range(200):
@@ -201,7 +201,7 @@ def test_a_rate_that_the_user_chose_stays() -> None:
     assert pace.hz == 2
 
 
-def test_settings_survive_a_round_trip_and_name_what_is_wrong(tmp_path: Path) -> None:
+def test_settings_round_trip_and_errors_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a b" / "dashboard.toml"
     settings = Settings(theme="light", refresh_hz=2, keymap={"run.stop": "S", 'a"b': "c\\d"})
     save(path, settings)
@@ -221,7 +221,7 @@ def test_glyphs_fit_the_terminal() -> None:
     assert detect_level({}, "ascii") == "ascii"
 
 
-def test_a_pattern_that_is_no_expression_is_looked_for_as_it_is() -> None:
+def test_an_invalid_regular_expression_is_searched_as_text() -> None:
     pattern = compile_pattern("loss:[")
     assert pattern is not None
     assert pattern.search("LOSS:[2.3")
@@ -231,13 +231,13 @@ def test_a_pattern_that_is_no_expression_is_looked_for_as_it_is() -> None:
     assert compile_pattern("") is None
 
 
-def test_lateness_is_judged_against_the_typical_step() -> None:
+def test_lateness_is_relative_to_the_typical_step() -> None:
     assert [heat(late, 100.0) for late in (-5.0, 4.0, 6.0, 15.0, 30.0, 90.0)] == [0, 0, 1, 2, 3, 4]
     assert heat(None, 100.0) is None
     assert heat(5.0, None) is None
 
 
-def test_a_filtered_log_that_is_followed_takes_in_only_new_lines() -> None:
+def test_a_followed_filtered_log_reads_only_new_lines() -> None:
     from fake_source import ListLog
 
     from tui.logs.log_window import LogWindow

@@ -22,7 +22,7 @@ from tui.screens.run import RunScreen
 from tui.sources.live import LiveSource
 
 
-async def test_infer_takes_a_file_and_a_folder() -> None:
+async def test_infer_has_a_file_and_a_folder() -> None:
     source = FakeSource()
     async with showing(source, (80, 24)) as pilot:
         await sees(pilot, "RUNNING")
@@ -65,7 +65,7 @@ def test_rows_of_results() -> None:
     assert rows[3].checkpoint is None
 
 
-async def test_results_show_every_checkpoint_and_lead_to_its_job() -> None:
+async def test_results_show_every_checkpoint_and_open_its_job() -> None:
     source = FakeSource()
     async with showing(source, (80, 24)) as pilot:
         await sees(pilot, "RUNNING")
@@ -101,7 +101,7 @@ async def test_results_follow_a_job_to_its_end() -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
 
 
-async def test_a_job_that_is_quicker_than_a_poll_is_told_too_but_none_of_before() -> None:
+async def test_a_job_quicker_than_a_poll_is_shown_but_no_earlier_job() -> None:
     source = FakeSource()
     source.run.jobs = (job("001-eval", 0, top_1_acc=0.9),)
     async with showing(source, (100, 30)) as pilot:
@@ -126,7 +126,7 @@ async def test_results_of_a_readonly_dashboard_start_nothing() -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
 
 
-async def test_a_run_without_checkpoints_has_no_results_and_says_so() -> None:
+async def test_a_run_without_checkpoints_shows_that_it_has_no_results() -> None:
     source = FakeSource()
     source.run.checkpoints, source.run.evals = (), ()
     async with showing(source, (80, 24)) as pilot:
@@ -135,7 +135,7 @@ async def test_a_run_without_checkpoints_has_no_results_and_says_so() -> None:
         await sees(pilot, "No checkpoint was saved yet")
 
 
-def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
+def test_a_running_job_shows_its_progress(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-1", time_s=time.time() - 60)
     made.start()
     made.steps(50)
@@ -156,7 +156,7 @@ def test_a_running_job_says_how_far_it_is(own_folders: Path) -> None:
     assert job_words(done, frame) == f"eval 001: done, {words}"
 
 
-async def test_a_node_that_does_not_answer_is_grey_and_says_how_old_its_figures_are() -> None:
+async def test_rows_of_an_unreachable_node_are_grey_with_their_age() -> None:
     run = FakeRun(4, nodes=2)
     plain = run.row
     run.row = lambda rank: (  # type: ignore[method-assign]
@@ -172,7 +172,7 @@ async def test_a_node_that_does_not_answer_is_grey_and_says_how_old_its_figures_
         assert loss.style == muted
 
 
-def test_a_node_that_does_not_answer_is_named(own_folders: Path) -> None:
+def test_an_unreachable_node_is_named(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-1", ranks=4, nodes=2, time_s=time.time() - 60)
     made.start()
     made.steps(20)

@@ -32,7 +32,7 @@ def made(own_folders: Path) -> MadeRun:
     return run
 
 
-def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
+def test_live_source_of_a_live_run(made: MadeRun) -> None:
     run = LiveSource().open("made")
     frame = run.frame(ASKED)
     snapshot, (worst_rank, words) = frame.snapshot, worst(frame)
@@ -50,7 +50,7 @@ def test_a_living_run_as_the_screens_want_it(made: MadeRun) -> None:
     assert steps == [90, 45]
 
 
-def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
+def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-2", ranks=2, time_s=time.time() - 2)
     made.attempt = 1
     made.event(AttemptStarted(1, 2, ResumePoint("/x.ckpt", 5, 50)))
@@ -63,7 +63,7 @@ def test_a_run_that_starts_says_what_it_waits_for(own_folders: Path) -> None:
     assert activity(run.frame(ASKED)).startswith("1 of 2 ranks started")
 
 
-def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:
+def test_an_unchanged_run_keeps_its_charts(made: MadeRun) -> None:
     run = LiveSource().open("made")
     first, second = run.frame(ASKED), run.frame(ASKED)
     assert first.charts[0] is second.charts[0]
@@ -72,7 +72,7 @@ def test_an_unchanged_run_gives_the_same_charts_again(made: MadeRun) -> None:
     assert run.frame(ASKED).charts[0].last_step == 95
 
 
-def test_a_failure_is_told_with_its_restart(made: MadeRun) -> None:
+def test_a_failure_comes_with_its_restart(made: MadeRun) -> None:
     made.fail(2)
     run = LiveSource().open("made")
     frame = run.frame(ASKED)
@@ -88,7 +88,7 @@ def test_a_failure_is_told_with_its_restart(made: MadeRun) -> None:
     assert "$ effnet-launch resume made-1" in text
 
 
-def test_a_corrupt_checkpoint_is_passed_over_and_said(made: MadeRun) -> None:
+def test_a_corrupt_checkpoint_is_skipped_and_reported(made: MadeRun) -> None:
     (made.paths.checkpoint / "step-00000090.ckpt").write_bytes(b"x" * 1300)
     made.fail(1)
     choice = LiveSource().open("made").restart()
@@ -96,7 +96,7 @@ def test_a_corrupt_checkpoint_is_passed_over_and_said(made: MadeRun) -> None:
     assert "skipped step-00000090.ckpt: " in restart_words(choice)
 
 
-def test_a_resume_that_a_check_stops_says_which_and_how_to_go_on_all_the_same(
+def test_a_resume_stopped_by_a_check_names_it_and_how_to_ignore_it(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red = (client.Row("data", "localhost", client.RowState.FAILED, "/d: nothing", "Copy it."),)
@@ -148,12 +148,12 @@ def test_the_log_is_read_by_number_and_both_ways(made: MadeRun) -> None:
     assert len(log.tail(5)) == 5
 
 
-def test_a_run_that_is_not_there_is_named() -> None:
+def test_a_missing_run_is_named() -> None:
     with pytest.raises(SourceError, match="nothing"):
         LiveSource().open("nothing")
 
 
-def test_home_shows_shipped_profiles_as_pictures(made: MadeRun) -> None:
+def test_home_lists_shipped_profiles(made: MadeRun) -> None:
     home = LiveSource().home()
     assert [run.run for run in home.runs] == ["made-1"]
     profile = next(entry for entry in home.profiles if entry.name == "local-cpu")
@@ -167,7 +167,7 @@ def test_a_plan_has_files_commands_and_its_command_line(own_folders: Path) -> No
     assert not (own_folders / "runs").exists()
 
 
-def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
+def test_a_replay_goes_forward_and_back(made: MadeRun) -> None:
     made.fail(2)
     source = ReplaySource(1.0)
     run = source.open("made")
@@ -186,7 +186,7 @@ def test_a_replay_goes_forth_and_back(made: MadeRun) -> None:
     source.close()
 
 
-def test_a_closed_replay_writes_its_copy_no_more(made: MadeRun) -> None:
+def test_a_closed_replay_stops_writing_its_copy(made: MadeRun) -> None:
     source = ReplaySource(1.0)
     run = source.open("made")
     run.clock.playing = False
@@ -196,7 +196,7 @@ def test_a_closed_replay_writes_its_copy_no_more(made: MadeRun) -> None:
     assert not source._copies.path.exists()
 
 
-def test_a_search_in_a_huge_log_gives_the_screen_back_and_goes_on(
+def test_a_search_in_a_huge_log_does_not_block_the_screen(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tui.logs import live_log

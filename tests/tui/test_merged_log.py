@@ -46,7 +46,7 @@ def is_whole(made: MadeRun, lines: list[str]) -> None:
     assert len(lines) == sum(len(own(made, rank)) for rank in RANKS)
 
 
-def test_lines_come_by_the_time_of_their_reports(made: MadeRun) -> None:
+def test_merged_lines_are_ordered_by_the_time_of_their_reports(made: MadeRun) -> None:
     made.steps(3)
     made.log(1, "a plain line of rank 1 after its third step")
     made.steps(2)
@@ -63,7 +63,7 @@ def test_lines_come_by_the_time_of_their_reports(made: MadeRun) -> None:
 
 
 @pytest.mark.parametrize(("cut", "slice_"), [(7, 8000), (2000, 5), (2000, 8000)])
-def test_no_line_is_lost_or_moved_however_it_is_cut(
+def test_no_line_is_lost_or_moved_for_any_chunks(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch, cut: int, slice_: int
 ) -> None:
     monkeypatch.setattr(merged_log, "CUT_LINES", cut)
@@ -84,7 +84,7 @@ def test_no_line_is_lost_or_moved_however_it_is_cut(
     assert all(lines[at] == text for at, text in down)
 
 
-def test_new_lines_are_added_at_the_end_and_numbers_stay(made: MadeRun) -> None:
+def test_new_lines_are_appended_and_line_numbers_stay(made: MadeRun) -> None:
     made.steps(5)
     log = merged(made)
     seen = list(log.lines(0, log.refresh()))
@@ -100,7 +100,7 @@ def test_new_lines_are_added_at_the_end_and_numbers_stay(made: MadeRun) -> None:
     is_whole(made, seen)
 
 
-def test_a_replay_that_goes_back_starts_anew(made: MadeRun) -> None:
+def test_a_replay_that_goes_back_reads_the_logs_again(made: MadeRun) -> None:
     made.steps(5)
     log = merged(made)
     log.refresh()
@@ -111,7 +111,7 @@ def test_a_replay_that_goes_back_starts_anew(made: MadeRun) -> None:
     is_whole(made, list(log.lines(0, 100)))
 
 
-def test_a_search_gives_the_screen_back_and_goes_on(
+def test_a_long_search_does_not_block_the_screen(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merged_log, "CUT_LINES", 10)
@@ -151,7 +151,7 @@ async def test_all_ranks_in_one_log_and_errors_across_them() -> None:
         await sees(pilot, "log rank 0")
 
 
-async def test_marked_ranks_share_a_log_and_the_cursor_moves_on() -> None:
+async def test_marked_ranks_share_a_log_and_the_cursor_moves_down() -> None:
     async with showing(FakeSource(FakeRun(4)), (120, 36)) as pilot:
         await sees(pilot, "log rank 0")
         await pilot.press("space", "j", "j", "space")
@@ -163,7 +163,7 @@ async def test_marked_ranks_share_a_log_and_the_cursor_moves_on() -> None:
         await sees(pilot, "log rank 0")
 
 
-async def test_after_a_failure_enter_leads_from_all_logs_to_the_line() -> None:
+async def test_after_a_failure_enter_opens_the_line_from_the_merged_log() -> None:
     run = FakeRun(4, nodes=2)
     run.fail(2)
     async with showing(FakeSource(run), (120, 48)) as pilot:

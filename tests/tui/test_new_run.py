@@ -42,7 +42,7 @@ async def opened(pilot: Pilot[str]) -> NewRunScreen:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-async def test_rows_turn_green_as_they_come_in(size: tuple[int, int]) -> None:
+async def test_rows_turn_green_as_results_arrive(size: tuple[int, int]) -> None:
     source = FakeSource()
     source.may_answer.clear()
     async with showing(source, size, run=None) as pilot:
@@ -55,7 +55,7 @@ async def test_rows_turn_green_as_they_come_in(size: tuple[int, int]) -> None:
         )  # fmt: skip
 
 
-async def test_start_pressed_early_starts_when_it_is_green() -> None:
+async def test_start_pressed_early_waits_for_green() -> None:
     source = FakeSource()
     source.may_answer.clear()
     async with showing(source, (120, 36), run=None) as pilot:
@@ -69,7 +69,7 @@ async def test_start_pressed_early_starts_when_it_is_green() -> None:
         assert source.sent == [("local-cpu", StartRequest())]
 
 
-async def test_a_red_row_stops_the_start_and_shows_what_mends_it() -> None:
+async def test_a_red_row_stops_the_start_and_shows_the_fix() -> None:
     source = red_source()
     async with showing(source, (100, 30), run=None) as pilot:
         await opened(pilot)
@@ -82,7 +82,7 @@ async def test_a_red_row_stops_the_start_and_shows_what_mends_it() -> None:
         assert source.sent == []
 
 
-async def test_red_rows_are_overridden_only_by_their_names() -> None:
+async def test_red_rows_are_ignored_only_by_name() -> None:
     source = red_source()
     async with showing(source, (100, 36), run=None) as pilot:
         screen = await opened(pilot)
@@ -102,7 +102,7 @@ async def test_red_rows_are_overridden_only_by_their_names() -> None:
         assert source.sent == [("local-cpu", StartRequest(ignore=("clock@beta", "data")))]
 
 
-async def test_escape_leaves_the_field_first_and_looking_again_asks_anew() -> None:
+async def test_escape_leaves_the_field_first_and_c_checks_again() -> None:
     source = red_source()
     async with showing(source, (100, 30), run=None) as pilot:
         screen = await opened(pilot)
@@ -121,7 +121,7 @@ async def test_escape_leaves_the_field_first_and_looking_again_asks_anew() -> No
         await sees(pilot, "2 runs")
 
 
-async def test_a_preflight_that_cannot_be_made_is_no_green() -> None:
+async def test_a_preflight_that_fails_is_not_green() -> None:
     source = FakeSource()
 
     def refuse(*arguments: object) -> None:
@@ -136,7 +136,7 @@ async def test_a_preflight_that_cannot_be_made_is_no_green() -> None:
         assert source.sent == []
 
 
-async def test_many_nodes_are_a_line_a_check() -> None:
+async def test_many_nodes_share_one_line_per_check() -> None:
     source = FakeSource()
     checks = ("reachable", "python", "mindspore", "address", "disk", "data")
     source.preflight_rows = [
@@ -152,7 +152,7 @@ async def test_many_nodes_are_a_line_a_check() -> None:
 def test_a_board_groups_by_check_and_answer() -> None:
     board = CheckBoard((("python", "a"), ("python", "b"), ("data", "a"), ("data", "b")))
     assert [group.nodes for group in board.groups()] == [("a", "b"), ("a", "b")]
-    board = board.with_row(answer("data", "b", "failed", "gone", "mend"))
+    board = board.with_row(answer("data", "b", "failed", "gone", "fix it"))
     board = board.with_row(answer("data", "a", "ok", "10 classes"))
     groups = board.groups()
     assert [(g.check, g.state, g.nodes) for g in groups] == [
@@ -163,11 +163,11 @@ def test_a_board_groups_by_check_and_answer() -> None:
         board.with_ignored("python")
     done = board.with_ignored("data@b").done()
     assert done.is_green
-    # With a supervisor on the first node it is not asked what only SSH from here would tell.
+    # With a supervisor on the first node it is not asked for what only SSH from here can find.
     assert done.words == "2 of 2, 1 ignored"
 
 
-def test_the_real_source_asks_this_machine_and_names_what_was_overridden(
+def test_live_source_checks_this_machine_and_names_ignored_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tui.sources.live import LiveSource

@@ -22,7 +22,7 @@ from tui.widgets.log_view import LogView
     st.sets(st.sampled_from(PANELS), min_size=1), st.sampled_from((0, 9)),
     st.dictionaries(st.sampled_from(("ranks", "charts", "strip")), st.floats(0.001, 0.999)),
 )  # fmt: skip
-def test_whatever_the_sizes_panels_never_overlap(
+def test_panels_of_any_size_never_overlap(
     width: int, height: int, ranks: int, shown: set[str], card: int, shares: dict[str, float]
 ) -> None:
     layout = arrange(width, height, ranks, shown, "", card, shares)
@@ -34,7 +34,7 @@ def test_whatever_the_sizes_panels_never_overlap(
     assert layout.skew_width <= width // 2
 
 
-def test_a_line_more_is_a_line_less_for_the_neighbour() -> None:
+def test_a_line_added_to_a_panel_is_taken_from_its_neighbour() -> None:
     def lay(shares: object) -> tuple[int, int, int]:
         found = arrange(160, 48, 8, set(PANELS), shares=shares)  # type: ignore[arg-type]
         return found.table, found.charts, found.log
@@ -51,7 +51,7 @@ def test_a_line_more_is_a_line_less_for_the_neighbour() -> None:
     )
 
 
-def test_wrong_sizes_in_the_settings_are_named() -> None:
+def test_invalid_sizes_in_the_settings_are_reported() -> None:
     for wrong in ({"ranks": 2.0}, {"logs": 0.5}, 3):
         settings, problems = check({"panels": wrong}, "dashboard.toml")
         assert settings.panels == {}
@@ -62,7 +62,7 @@ def height(pilot: Pilot[str], kind: type[Widget]) -> int:
     return pilot.app.screen.query(kind).first().size.height
 
 
-async def test_keys_resize_the_focused_panel_and_it_is_remembered() -> None:
+async def test_keys_resize_the_focused_panel_and_its_size_is_saved() -> None:
     async with showing(FakeSource(FakeRun(4)), (120, 40)) as pilot:
         await sees(pilot, "RUNNING", "log rank 0")
         table = pilot.app.screen.query_one("#ranks")
@@ -108,19 +108,19 @@ async def drag(pilot: Pilot[str], widget: Widget, right: int, down: int) -> None
     """Press on the widget's upper left cell, move, let go; as the terminal reports it."""
     x, y = widget.region.offset
 
-    def tell(kind: type[events.MouseEvent], x: int, y: int, button: int) -> None:
+    def send(kind: type[events.MouseEvent], x: int, y: int, button: int) -> None:
         event = kind(widget, x, y, 0, 0, button, False, False, False, x, y)
         pilot.app.screen._forward_event(event)
 
-    tell(events.MouseDown, x, y, 1)
+    send(events.MouseDown, x, y, 1)
     await pilot.pause()
-    tell(events.MouseMove, x + right, y + down, 1)
+    send(events.MouseMove, x + right, y + down, 1)
     await pilot.pause()
-    tell(events.MouseUp, x + right, y + down, 1)
+    send(events.MouseUp, x + right, y + down, 1)
     await pilot.pause()
 
 
-async def test_the_mouse_draws_title_lines_and_the_strips_edge() -> None:
+async def test_the_mouse_drags_title_lines_and_the_edge_of_the_strip() -> None:
     async with showing(FakeSource(FakeRun(4)), (160, 48)) as pilot:
         await sees(pilot, "log rank 0", "who is late")
         log, chart = pilot.app.screen.query_one(LogView), pilot.app.screen.query(Chart).first()

@@ -81,7 +81,7 @@ async def test_a_plan_can_be_read_but_not_started() -> None:
         assert source.sent == []
 
 
-async def test_even_an_action_that_is_called_anyway_changes_nothing() -> None:
+async def test_an_action_called_directly_changes_nothing() -> None:
     source = failing("running")
     async with showing(source, (120, 36), readonly=True) as pilot:
         await sees(pilot, "RUNNING")
@@ -137,14 +137,14 @@ async def test_a_new_run_copies_its_command_from_any_field() -> None:
         await until(pilot, lambda: pilot.app.clipboard == "effnet-launch start local-cpu")
 
 
-async def test_a_resume_says_its_command() -> None:
+async def test_a_resume_shows_its_command() -> None:
     async with showing(failing("failed"), (120, 36)) as pilot:
         await sees(pilot, f"$ effnet-launch resume {RUN}")
         await pilot.press("y")
         await until(pilot, lambda: pilot.app.clipboard == f"effnet-launch resume {RUN}")
 
 
-async def test_the_question_before_the_end_is_whole_in_the_smallest_terminal() -> None:
+async def test_the_stop_dialog_fits_the_smallest_terminal() -> None:
     async with showing(FakeSource(FakeRun(8, nodes=8)), (60, 16)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("s")

@@ -13,7 +13,7 @@ from tui.widgets.rank_table import RankTable
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48), (240, 60)])
-async def test_state_worst_rank_and_next_key_are_seen_at_every_size(size: tuple[int, int]) -> None:
+async def test_state_worst_rank_and_keys_are_visible_at_every_size(size: tuple[int, int]) -> None:
     async with showing(FakeSource(FakeRun(8)), size) as pilot:
         await sees(pilot, "RUNNING", "rank 7", "24 % late", "s Stop", "? Help", "data 0.4 s old")
         text = everything(pilot)
@@ -21,14 +21,14 @@ async def test_state_worst_rank_and_next_key_are_seen_at_every_size(size: tuple[
         assert all(len(line) <= size[0] for line in text.splitlines())
 
 
-async def test_every_rank_has_its_figures() -> None:
+async def test_every_rank_shows_its_values() -> None:
     async with showing(FakeSource(FakeRun(4, nodes=2)), (160, 48)) as pilot:
         await sees(pilot, "node-b", "10/45", "941 ms", "1.2 GiB")
         rows = text_of(pilot, "#ranks").splitlines()
         assert [row.split()[0].lstrip("▶!") or row.split()[1] for row in rows[1:]] == list("0123")
 
 
-async def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
+async def test_unknown_values_are_a_dash_never_zero() -> None:
     run = FakeRun(2)
     from dataclasses import replace
 
@@ -77,7 +77,7 @@ async def test_control_characters_and_markup_are_text() -> None:
         assert "\x07" not in everything(pilot)
 
 
-async def test_search_jumps_and_says_when_there_is_no_more() -> None:
+async def test_search_jumps_and_reports_when_there_are_no_more_matches() -> None:
     async with showing(FakeSource(), (160, 48)) as pilot:
         await sees(pilot, "following")
         pilot.app.screen.query_one(LogView).focus()
@@ -107,7 +107,7 @@ async def test_errors_levels_and_filter() -> None:
         assert all("step:[    7/" in line for line in shown)
 
 
-async def test_a_held_log_stays_where_it_is_while_lines_come() -> None:
+async def test_a_held_log_does_not_move_when_lines_arrive() -> None:
     run = FakeRun()
     async with showing(FakeSource(run), (160, 48)) as pilot:
         await sees(pilot, "following")
@@ -156,7 +156,7 @@ async def test_charts_change_field_scale_and_smoothing() -> None:
         await until(pilot, lambda: run.requests[-1].charts[0].field == "loss")
 
 
-async def test_only_what_is_shown_is_computed() -> None:
+async def test_only_shown_panels_are_computed() -> None:
     run = FakeRun(2)
     async with showing(FakeSource(run)) as pilot:
         await until(pilot, lambda: bool(run.requests) and bool(run.requests[-1].charts))
@@ -164,7 +164,7 @@ async def test_only_what_is_shown_is_computed() -> None:
         await until(pilot, lambda: run.requests[-1] == FrameRequest((), 0))
 
 
-async def test_pause_freezes_the_picture_only() -> None:
+async def test_pause_stops_only_the_display() -> None:
     run = FakeRun()
     async with showing(FakeSource(run), (160, 48)) as pilot:
         await sees(pilot, "step 10/45")
@@ -178,7 +178,7 @@ async def test_pause_freezes_the_picture_only() -> None:
         await sees(pilot, "step 15/45")
 
 
-async def test_a_source_that_fails_is_said_and_the_picture_stays() -> None:
+async def test_a_failed_source_is_reported_and_the_picture_stays() -> None:
     run = FakeRun()
     async with showing(FakeSource(run), (120, 36)) as pilot:
         await sees(pilot, "RUNNING")
@@ -188,13 +188,13 @@ async def test_a_source_that_fails_is_said_and_the_picture_stays() -> None:
         await until(pilot, lambda: "disk is gone" not in everything(pilot))
 
 
-async def test_a_run_that_is_not_there_leads_home_and_says_so() -> None:
+async def test_a_missing_run_is_reported_on_the_home_screen() -> None:
     async with showing(FakeSource(), run="nothing") as pilot:
         await sees(pilot, "there is no run nothing")
         await until(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
 
 
-async def test_escape_goes_home_and_enter_comes_back() -> None:
+async def test_escape_opens_home_and_enter_returns() -> None:
     async with showing(FakeSource()) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("escape")
@@ -203,7 +203,7 @@ async def test_escape_goes_home_and_enter_comes_back() -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
 
 
-async def test_leaving_says_how_to_come_back() -> None:
+async def test_quitting_prints_how_to_attach_again() -> None:
     source = FakeSource()
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
@@ -213,7 +213,7 @@ async def test_leaving_says_how_to_come_back() -> None:
     assert source.sent == []
 
 
-async def test_a_terminal_that_is_too_small_says_so_and_recovers() -> None:
+async def test_a_terminal_that_is_too_small_is_reported_and_recovers() -> None:
     async with showing(FakeSource()) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.resize_terminal(40, 10)
@@ -231,7 +231,7 @@ async def test_sixty_four_ranks_scroll_with_the_cursor() -> None:
         await sees(pilot, "▶   63")
 
 
-async def test_a_log_that_nobody_sees_is_not_read_and_is_up_to_date_when_it_is_seen_again() -> None:
+async def test_a_hidden_log_is_not_read_and_catches_up_when_shown() -> None:
     run = FakeRun(2)
     looks = 0
 

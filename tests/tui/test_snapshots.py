@@ -2,7 +2,7 @@
 
 What is kept in ``snapshots/`` is not the SVG, which changes with every version of Rich, but what
 it shows: each line, below it a letter a cell for its style, and in the end what the letters mean.
-``EFFNET_SNAPSHOTS=write`` writes them anew; look at the difference before it is committed.
+``EFFNET_SNAPSHOTS=write`` writes them again; check the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def a_run(state: str) -> FakeRun:
 
 @pytest.mark.parametrize("state", ["running", "failed"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
-async def test_the_run_screen_looks_as_it_did(
+async def test_run_screen_matches_its_snapshots(
     size: tuple[int, int], state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Pace, "record", lambda self, cost_s: None)  # a busy machine is no news
@@ -101,7 +101,7 @@ async def test_the_run_screen_looks_as_it_did(
     assert shown.splitlines() == path.read_text("utf-8").splitlines()
 
 
-def test_the_pictures_of_the_readme_are_there_and_whole() -> None:
+def test_pictures_of_the_readme_exist_and_are_complete() -> None:
     import json
 
     docs = Path(__file__).parents[2] / "docs"
@@ -113,7 +113,7 @@ def test_the_pictures_of_the_readme_are_there_and_whole() -> None:
     assert json.loads(head)["version"] == 2
     times = [json.loads(line)[0] for line in events]
     assert times == sorted(times)
-    said = "".join(json.loads(line)[2] for line in events)
+    drawn = "".join(json.loads(line)[2] for line in events)
     for words in ("RUNNING", "FAILED", "FINISHED", "once more:  effnet-tui --demo"):
-        assert words in said
+        assert words in drawn
     assert (docs / "dashboard.cast").stat().st_size < 1_000_000

@@ -33,7 +33,7 @@ def colours(raw: bytes) -> set[str]:
     return found
 
 
-def test_no_color_sends_no_colour_and_stays_readable(run: MadeRun) -> None:
+def test_no_color_draws_without_colours_and_is_readable(run: MadeRun) -> None:
     with terminal("made-1", NO_COLOR="1", columns=120, rows=36) as shown:
         shown.sees("RUNNING", "rank 3", "late", "? Help")
         assert colours(shown.raw) == set()
@@ -48,20 +48,20 @@ def test_sixteen_colours_are_enough(run: MadeRun) -> None:
         used = colours(shown.raw)
         assert used
         assert not any(";" in colour for colour in used)
-        # Nothing is painted in the colour of its own background.
+        # Nothing is painted in its background colour.
         for row in range(36):
             for cell in shown.screen.buffer[row].values():
                 assert cell.data == " " or cell.fg != cell.bg or cell.fg == "default"
 
 
-def test_without_utf8_only_ascii_is_drawn(run: MadeRun) -> None:
+def test_only_ascii_is_drawn_without_utf8(run: MadeRun) -> None:
     with terminal("made-1", LANG="C", LC_ALL="POSIX", TERM="vt100", columns=100, rows=30) as shown:
         text = shown.sees("RUNNING", "loss")
         drawn = {char for char in text if ord(char) > 126}
         assert drawn <= {"–", "…"}
 
 
-def test_resize_storm_ends_in_a_whole_screen(run: MadeRun) -> None:
+def test_many_resizes_end_with_a_complete_screen(run: MadeRun) -> None:
     with terminal("made-1", columns=80, rows=24) as shown:
         shown.sees("RUNNING")
         for columns, rows in [(40, 10), (160, 48), (61, 17), (30, 5), (200, 50), (90, 28)] * 3:
@@ -103,14 +103,14 @@ def hangup(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hangup")
-def test_a_terminal_that_goes_away_ends_it(run: MadeRun) -> None:
+def test_a_closed_terminal_ends_the_dashboard(run: MadeRun) -> None:
     with terminal("made-1") as shown:
         shown.sees("RUNNING")
         hang_up(shown)
 
 
 @pytest.mark.usefixtures("hangup")
-def test_a_replay_whose_terminal_goes_away_leaves_no_copy(run: MadeRun, tmp_path: Path) -> None:
+def test_a_replay_in_a_closed_terminal_removes_its_copy(run: MadeRun, tmp_path: Path) -> None:
     run.fail(2)
     copies = tmp_path / "copies"
     copies.mkdir()
@@ -121,7 +121,7 @@ def test_a_replay_whose_terminal_goes_away_leaves_no_copy(run: MadeRun, tmp_path
     assert not any(copies.glob("effnet-replay-*"))
 
 
-def test_a_slow_terminal_gets_fewer_frames_and_is_told(run: MadeRun) -> None:
+def test_a_slow_terminal_gets_fewer_frames_and_a_note(run: MadeRun) -> None:
     with terminal("made-1", columns=160, rows=48) as shown:
         shown.sees("RUNNING", "4 Hz")
         # Nobody reads: the terminal's buffer fills, and writing to it blocks.
@@ -134,7 +134,7 @@ def test_a_slow_terminal_gets_fewer_frames_and_is_told(run: MadeRun) -> None:
         assert "Hz (slowed)" in shown.text()
 
 
-def test_first_frame_comes_by_itself(run: MadeRun) -> None:
+def test_first_frame_is_drawn_without_a_key(run: MadeRun) -> None:
     with terminal() as shown:
         shown.wait(lambda text: "effnet-tui" in text)
 
@@ -149,7 +149,7 @@ def test_failure_is_read_and_replayed(run: MadeRun) -> None:
         shown.sees("RUNNING")
 
 
-def test_frames_a_second_can_be_asked_for(run: MadeRun) -> None:
+def test_refresh_rate_can_be_set(run: MadeRun) -> None:
     with terminal("made-1", "--refresh", "0.5") as shown:
         shown.sees("RUNNING", "0.5 Hz")
 

@@ -55,7 +55,7 @@ class Session:
 
 
 class Server:
-    """A tmux server of its own, and all processes that come from it."""
+    """A separate tmux server, and all processes that it started."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self._socket = f"journey-{uuid.uuid4().hex[:12]}"

@@ -1,6 +1,6 @@
 """Make the golden values of the parity tests, from timm itself.
 
-Run it in an environment of its own; neither torch nor timm is a dependency of this project:
+Run it in a separate environment; neither torch nor timm is a dependency of this project:
 
     python3.11 -m venv /tmp/golden
     /tmp/golden/bin/pip install torch==2.13.0 'numpy<2' huggingface_hub safetensors pyyaml pillow

@@ -14,7 +14,7 @@ def failure_of(lab, root):
     return event["failure"]
 
 
-def test_an_agent_that_is_killed_takes_its_ranks_with_it(lab):
+def test_a_killed_agent_ends_its_ranks(lab):
     root = lab.start(
         {"rank": 0, "step": 1, "do": "fork", "ignore_term": True, "session": True},
         {"rank": 1, "step": 1, "do": "ignore_term"},
@@ -31,7 +31,7 @@ def test_an_agent_that_is_killed_takes_its_ranks_with_it(lab):
     assert len(lab.events(root, "rank_exited")) == 2
 
 
-def test_an_agent_that_is_told_to_end_saves_first(lab):
+def test_an_agent_that_gets_sigterm_saves_first(lab):
     """As at a shutdown: SIGTERM to everybody, and then some time."""
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")
@@ -41,7 +41,7 @@ def test_an_agent_that_is_told_to_end_saves_first(lab):
     assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
 
 
-def test_agent_and_guard_killed_together_leave_nothing(lab):
+def test_agent_and_guard_killed_together_leave_no_process(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")
     for pid in lab.agent_pids():

@@ -55,7 +55,7 @@ def test_an_agent_sends_nothing_before_hello(agent, peers):
     assert [message.n for message in supervisor.receive()] == [1, 2]
 
 
-def test_a_leave_counts_when_the_supervisor_closed_and_a_report_can_no_longer_be_sent(agent, peers):
+def test_a_leave_command_is_obeyed_when_reports_cannot_be_sent(agent, peers):
     supervisor, channel = peers
     agent._ranks = ranks(is_over=True)
     agent._obey(channel, Hello(0))
@@ -69,7 +69,7 @@ def test_a_leave_counts_when_the_supervisor_closed_and_a_report_can_no_longer_be
     assert agent._leave
 
 
-def test_a_leave_before_the_ranks_have_ended_counts_afterwards(agent, peers):
+def test_a_leave_command_before_the_ranks_end_is_obeyed_afterwards(agent, peers):
     _, channel = peers
     agent._ranks = ranks(is_over=False)
     agent._obey(channel, Leave())

@@ -15,7 +15,7 @@ def failure_of(lab, root):
     return event["failure"]
 
 
-def test_a_stopped_process_is_named_silent_and_its_peers_are_not(lab):
+def test_a_stopped_process_is_silent_and_its_peers_are_not(lab):
     root = lab.start(ranks=3, epochs=200, silent_min_s=3)
     lab.wait_for(root, "epoch_finished")
     pid = lab.pid_of(root, 1)
@@ -42,7 +42,7 @@ def test_a_process_that_is_stopped_while_it_compiles_is_silent_too(lab):
     assert {event["rank"] for event in lab.events(root, "rank_silent")} == {1}
 
 
-def test_a_hanging_rank_ends_the_attempt_where_the_policy_says_so(lab):
+def test_a_hung_rank_ends_the_attempt_if_the_profile_says_so(lab):
     root = lab.start(
         {"rank": 1, "step": 14, "do": "hang", "attempt": 1}, silent_min_s=1, on_silent="resume"
     )
@@ -51,7 +51,7 @@ def test_a_hanging_rank_ends_the_attempt_where_the_policy_says_so(lab):
     lab.wait_for(root, "attempt_finished", timeout_s=30)
 
 
-def test_a_rank_that_compiles_long_is_not_called_silent(lab):
+def test_a_rank_that_compiles_long_is_not_silent(lab):
     root = lab.start({"rank": 1, "step": 12, "do": "compile", "seconds": 2.5}, silent_min_s=0.5)
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
     assert lab.events(root, "rank_silent") == []

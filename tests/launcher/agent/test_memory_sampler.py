@@ -28,7 +28,7 @@ def npu_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_node_asks_once_for_all_of_its_ranks(npu_smi: Path) -> None:
+def test_a_node_samples_once_for_all_of_its_ranks(npu_smi: Path) -> None:
     sample_of = memory_sampler.for_target("Ascend", period_s=60.0)
     found = [sample_of(device)(os.getpid()) for device in (0, 14, 15, 3)]
     assert [item and item.used_bytes // MEGABYTE for item in found] == [3419, 15503, 15242, None]
@@ -56,5 +56,5 @@ def test_without_npu_smi_there_are_no_samples(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert memory_sampler.ask_npu_smi().devices == ()
     assert memory_sampler.for_target("Ascend", 1.0)(0)(os.getpid()) is None
-    # A rank without a device of its own has its resident memory, and so has one on a CPU.
+    # A rank without a device, or on a CPU, reports its resident memory.
     assert memory_sampler.for_target("CPU", 1.0)(0) is memory_sampler.resident_memory

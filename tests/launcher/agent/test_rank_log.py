@@ -29,7 +29,7 @@ def test_reports_after_garbage_have_their_offsets(tmp_path):
     assert paths.metrics.stat().st_size == 2 * METRIC_BYTES
 
 
-def test_plain_lines_pass_at_100000_a_second(tmp_path):
+def test_plain_lines_are_read_at_100000_a_second(tmp_path):
     paths = RankPaths(tmp_path)
     count = 300_000
     with paths.log.open("wb") as file:

@@ -112,7 +112,7 @@ def test_missing_cudnn(node: FakeNode) -> None:
     assert "nvidia-cudnn-cu11" in red["libcudnn.so.8"].hint
 
 
-def test_all_there(node: FakeNode) -> None:
+def test_nothing_is_missing(node: FakeNode) -> None:
     node.nvcc("11.6")
     node.cuda()
     node.driver()
@@ -124,7 +124,7 @@ def test_all_there(node: FakeNode) -> None:
     assert (row.state, row.text.startswith("release 11.6")) == (RowState.OK, True)
 
 
-def test_an_nvcc_that_says_nothing_and_a_library_that_is_none(node: FakeNode) -> None:
+def test_an_nvcc_without_output_and_a_broken_library(node: FakeNode) -> None:
     node.tool(node.home / "bin/nvcc", "echo hello")
     node.cuda()
     node.driver()
@@ -171,31 +171,31 @@ def test_fix_installs_libraries_and_an_nvcc_into_the_environment(
     seen = [str(Path(client.__file__).parents[1]), *(p for p in sys.path if p)]
     (site / "seen.pth").write_text("\n".join(seen))
     node.driver()
-    told: list[str] = []
-    rows = client.doctor(node.profile(str(python)), fix=True, on_fix=told.append)
-    assert {row.state for row in rows} == {RowState.OK}, (rows, told)
+    fixed: list[str] = []
+    rows = client.doctor(node.profile(str(python)), fix=True, on_fix=fixed.append)
+    assert {row.state for row in rows} == {RowState.OK}, (rows, fixed)
     script = tmp_path / "env/effnet-cuda/env.sh"
-    assert any(f'setup = ["source {script}"]' in line for line in told), told
+    assert any(f'setup = ["source {script}"]' in line for line in fixed), fixed
     command = f'. \'{script}\'; "$CUDA_HOME/bin/nvcc" --version; ls "$CUDA_HOME/lib64"'
-    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    assert "release 11.8" in said
-    assert set(CUDA_LIBRARIES) <= set(said.split())
+    output = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True
+    ).stdout
+    assert "release 11.8" in output
+    assert set(CUDA_LIBRARIES) <= set(output.split())
 
 
-def test_fix_without_an_index_says_what_pip_says(
+def test_fix_without_an_index_shows_the_message_of_pip(
     node: FakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    told: list[str] = []
-    red = node.red(fix=True, on_fix=told.append)
+    fixed: list[str] = []
+    red = node.red(fix=True, on_fix=fixed.append)
     assert "CUDA_HOME" in red
-    assert any("pip of" in line and "nvidia-cuda-runtime-cu11" in line for line in told), told
+    assert any("pip of" in line and "nvidia-cuda-runtime-cu11" in line for line in fixed), fixed
 
 
-def test_a_python_of_the_system_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_systems_python_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
     monkeypatch.setattr(cuda_setup.sysconfig, "get_path", lambda name: str(tmp_path))
     assert cuda_setup.refusal() == ""  # a container's own, say

@@ -73,15 +73,15 @@ def on_path(folder: Path) -> str:
     return f'environment = {{ PATH = "{folder}:{os.environ["PATH"]}" }}'
 
 
-def test_this_machine_is_ready_and_each_row_is_told_once(data: Path) -> None:
-    told: list[Row] = []
-    rows = rows_of(profile(data), on_row=told.append)
+def test_this_machine_is_ready_and_each_row_is_reported_once(data: Path) -> None:
+    reported: list[Row] = []
+    rows = rows_of(profile(data), on_row=reported.append)
     assert {row.state for row in rows.values()} == {RowState.OK}, rows
-    assert sorted(told, key=str) == sorted(rows.values(), key=str)
+    assert sorted(reported, key=str) == sorted(rows.values(), key=str)
     assert "2 classes in train" in rows["data"].text
 
 
-def test_nothing_heavy_is_loaded_for_it(data: Path) -> None:
+def test_the_preflight_loads_nothing_heavy(data: Path) -> None:
     code = (
         "import sys; from launcher import client\n"
         f"client.preflight({str(write(data))!r})\n"
@@ -98,7 +98,7 @@ def write(data: Path, text: str = "") -> Path:
     return path
 
 
-def test_a_port_that_is_taken_names_who_has_it(data: Path) -> None:
+def test_a_port_in_use_names_its_owner(data: Path) -> None:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         sock.bind(("127.0.0.1", 0))
@@ -115,7 +115,7 @@ def test_a_port_that_is_taken_names_who_has_it(data: Path) -> None:
     assert free.state is RowState.OK
 
 
-def test_a_route_is_there_when_the_other_end_refuses() -> None:
+def test_a_refused_connection_proves_a_route() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
@@ -124,7 +124,7 @@ def test_a_route_is_there_when_the_other_end_refuses() -> None:
         assert facts.route("127.0.0.1", port).problem == ""
 
 
-def test_a_route_that_a_firewall_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_route_blocked_by_a_firewall(monkeypatch: pytest.MonkeyPatch) -> None:
     def say(error: OSError) -> None:
         def connect(*arguments: object) -> socket.socket:
             raise error
@@ -160,7 +160,7 @@ def test_setup_is_run_as_for_a_rank_and_a_failing_line_is_named(tmp_path: Path) 
     assert "ends the shell with 3" in environment.after_setup({}, ["exit 3"])[1][0]
 
 
-def test_what_mpirun_says_of_itself(data: Path, tmp_path: Path) -> None:
+def test_the_version_of_mpirun(data: Path, tmp_path: Path) -> None:
     tool(tmp_path / "bin", "mpirun", "echo 'mpirun (Open MPI) 5.0.3'")
     found = profile(data, method="mpirun", node=on_path(tmp_path / "bin"))
     assert "OpenMPI 5.0.3, and the profile says 4" in rows_of(found)["openmpi"].text
@@ -170,8 +170,8 @@ def test_what_mpirun_says_of_itself(data: Path, tmp_path: Path) -> None:
 
 def test_ascend_devices_from_npu_smi_and_hccn_tool(data: Path, tmp_path: Path) -> None:
     text = (FIXTURES / "npu-smi-910B.txt").read_text()
-    (tmp_path / "said").write_text(text)
-    tool(tmp_path / "bin", "npu-smi", f'[ "$1" = info ] && cat "{tmp_path}/said"')
+    (tmp_path / "output").write_text(text)
+    tool(tmp_path / "bin", "npu-smi", f'[ "$1" = info ] && cat "{tmp_path}/output"')
     tool(
         tmp_path / "bin",
         "hccn_tool",
@@ -205,7 +205,7 @@ GPUS = """\
 """
 
 
-def test_gpus_from_nvidia_smi_and_who_holds_them(data: Path, tmp_path: Path) -> None:
+def test_gpus_from_nvidia_smi_and_the_processes_on_them(data: Path, tmp_path: Path) -> None:
     me = os.getpid()
     tool(
         tmp_path / "bin",
@@ -223,11 +223,13 @@ def test_gpus_from_nvidia_smi_and_who_holds_them(data: Path, tmp_path: Path) -> 
     assert "mismatch" in rows["devices"].text
 
 
-def test_another_interpreter_of_this_machine_is_asked_itself(data: Path, tmp_path: Path) -> None:
+def test_another_interpreter_of_this_machine_reports_about_itself(
+    data: Path, tmp_path: Path
+) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env/bin/python"
     rows = rows_of(profile(data, node=f'python = "{python}"'))
-    # It has none of our packages, and says so by its own error.
+    # It has none of our packages, and its own error says so.
     assert rows["effnet-tui"].state is RowState.FAILED
     assert rows["effnet-tui"].fix == "wheel"
     assert rows["data"].state is RowState.SKIPPED
@@ -240,7 +242,7 @@ def test_another_interpreter_of_this_machine_is_asked_itself(data: Path, tmp_pat
     assert "cannot be run" in rows["python"].text
 
 
-def test_the_wheel_is_what_runs_here() -> None:
+def test_the_wheel_has_the_files_that_run_here() -> None:
     name, content = wheel.make_wheel()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(archive.namelist())
@@ -262,14 +264,14 @@ def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path
         node=f'python = "{python}"\nworking_directory = "{working}"',
     )  # fmt: skip
     path = write(data, text)
-    told: list[str] = []
-    rows = client.preflight(str(path), fix=True, on_fix=told.append)
-    assert told
-    assert f"installed effnet_tui-{facts._version('effnet-tui')}" in told[0]
+    fixed: list[str] = []
+    rows = client.preflight(str(path), fix=True, on_fix=fixed.append)
+    assert fixed
+    assert f"installed effnet_tui-{facts._version('effnet-tui')}" in fixed[0]
     after = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
     assert [item for item in after if item["name"] != "effnet-tui"] == before
     found = {row.check: row for row in rows}
-    # Its dependencies are somebody else's packages: they are named, not installed.
+    # Its dependencies are named, not installed.
     assert "without what it needs" in found["effnet-tui"].text
     assert found["effnet-tui"].fix == ""
 
@@ -278,11 +280,11 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
     working = tmp_path / "to be made"
     found = profile(data, node=f'working_directory = "{working}"')
     assert rows_of(found)["folders"].fix == f"folder {working}"
-    told: list[str] = []
-    rows = rows_of(found, fix=True, on_fix=told.append)
+    fixed: list[str] = []
+    rows = rows_of(found, fix=True, on_fix=fixed.append)
     assert working.is_dir()
     assert rows["folders"].state is RowState.OK
-    assert told == [f"127.0.0.1: made {working}"]
+    assert fixed == [f"127.0.0.1: made {working}"]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
         (NotInstalledError("n", "no module pydantic", "", "pydantic"), "effnet-tui", "", "pip"),
     ],
 )  # fmt: skip
-def test_a_node_that_does_not_answer_lacks_something(
+def test_a_node_that_does_not_answer_is_reported(
     error: NodeError, check: str, fix: str, hint: str
 ) -> None:
     row = unanswered_row(Node(address="10.0.0.1", name="n"), error)
@@ -305,7 +307,7 @@ def test_a_node_that_does_not_answer_lacks_something(
     assert hint in row.hint
 
 
-def test_a_login_that_fails_says_how_far_it_came() -> None:
+def test_a_failed_login_reports_the_last_step() -> None:
     node = Node(address="10.0.0.1", name="n")
     for error, red in (
         (HostKeyError("n", "the host key has changed"), "host-key"),
@@ -316,7 +318,7 @@ def test_a_login_that_fails_says_how_far_it_came() -> None:
         assert [row.check for row in rows if row.state is RowState.FAILED] == [red]
 
 
-def test_a_node_of_another_version_is_told_so(
+def test_a_node_of_another_version_is_reported(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, but not what this version understands."""
@@ -327,7 +329,7 @@ def test_a_node_of_another_version_is_told_so(
     assert "does not understand" in rows["effnet-tui"].text
 
 
-def test_this_machine_is_looked_at_without_starting_a_process(
+def test_this_machine_is_checked_without_starting_a_process(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What keeps a start on this machine as quick as it was."""

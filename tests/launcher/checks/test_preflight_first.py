@@ -34,9 +34,9 @@ def test_the_command_and_a_refused_start(lab) -> None:
     assert len(list(lab.runs.iterdir())) == 2
 
 
-def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -> None:
+def test_a_red_check_stops_a_resume_before_it_changes_anything(lab) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1}, step_s=0.2)
-    # Of a run that goes on, its own processes are no news: it is refused as busy.
+    # A live run is refused as busy, without its own processes as a red row.
     looked: list[object] = []
     with pytest.raises(BusyError):
         client.resume(root, on_rows=looked.append)
@@ -57,13 +57,13 @@ def test_a_resume_looks_first_and_nothing_is_touched_where_a_check_is_red(lab) -
 
 
 def data_of(lab, root: Path, attempt: int) -> str:
-    """The folder that the ranks of an attempt were told to read."""
+    """The folder that the ranks of an attempt read."""
     plan = json.loads((root / f"attempts/{attempt:03d}/plan.json").read_text())
     (argv,) = {tuple(one["argv"]) for one in plan["processes"] if one["rank"] == 0}
     return str(argv[argv.index("--dataset_path") + 1])
 
 
-def test_a_resume_goes_on_with_data_that_have_moved(lab) -> None:
+def test_a_resume_continues_with_moved_data(lab) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill"}, epochs=8)
     lab.wait_for(root, "attempt_failed")
     assert data_of(lab, root, 1) == str(lab.folder / "data")
@@ -82,7 +82,7 @@ def test_a_resume_goes_on_with_data_that_have_moved(lab) -> None:
 
 
 @pytest.mark.parametrize("words", [("--ignore", "data"), ("--no-preflight",)])
-def test_a_resume_goes_on_where_what_is_red_is_named(lab, words: tuple[str, ...]) -> None:
+def test_a_resume_continues_when_the_red_check_is_ignored(lab, words: tuple[str, ...]) -> None:
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
     (lab.folder / "data").rename(lab.folder / "away")

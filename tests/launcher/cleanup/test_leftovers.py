@@ -1,4 +1,4 @@
-"""clean ends what nobody watches."""
+"""clean ends processes that have no watcher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from launcher import client
 from launcher.cleanup import leftovers
 
 
-def test_clean_ends_what_nobody_watches(lab):
+def test_clean_ends_processes_without_a_watcher(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")
     rank = lab.pid_of(root, 0)
@@ -35,7 +35,7 @@ def test_clean_ends_what_nobody_watches(lab):
     lab.wait_for(root, "attempt_stopped")
 
 
-def test_a_process_whose_token_is_watched_is_no_leftover(tmp_path, monkeypatch):
+def test_a_process_with_a_watched_token_is_not_a_leftover(tmp_path, monkeypatch):
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path))
     token = f"watched-{os.getpid()}/001"
 

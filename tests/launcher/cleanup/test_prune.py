@@ -8,7 +8,7 @@ from launcher import client
 from launcher.store import run_lock
 
 
-def test_prune_removes_old_runs_and_no_living_one(lab):
+def test_prune_removes_old_runs_but_no_live_one(lab):
     old = lab.start(epochs=1)
     lab.wait_for(old, "attempt_finished")
     lab.until(lambda: not run_lock.is_supervised(old))

@@ -10,7 +10,7 @@ from launcher.cli.output.event_text import event_text
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())
 
 
-def test_an_evaluation_says_what_it_found() -> None:
+def test_an_evaluation_prints_its_result() -> None:
     event = {
         "kind": "eval_finished",
         "top_1_acc": 0.925,
@@ -22,7 +22,7 @@ def test_an_evaluation_says_what_it_found() -> None:
     assert event_text(event) == expected
 
 
-def test_an_unknown_kind_says_all_it_has() -> None:
+def test_an_unknown_kind_prints_all_its_fields() -> None:
     assert event_text({"kind": "moon_rose", "t": 1.0, "phase": "full"}) == "moon rose: phase=full"
 
 
@@ -30,5 +30,5 @@ KINDS = ["attempt_started", "rank_exited", "attempt_failed", "checkpoint_saved",
 
 
 @given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(["rank", "node", "step"]), VALUES))
-def test_events_of_any_shape_are_said(kind: str, fields: dict[str, object]) -> None:
+def test_events_of_any_shape_are_printed(kind: str, fields: dict[str, object]) -> None:
     assert event_text({**fields, "kind": kind}).startswith(kind.replace("_", " "))

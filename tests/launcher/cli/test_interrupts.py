@@ -47,7 +47,7 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_ctrl_c_says_that_the_run_goes_on(lab):
+def test_ctrl_c_prints_that_the_run_continues(lab):
     argv = [
         sys.executable,
         "-m",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 
-def test_errors_of_users_are_no_tracebacks(lab):
+def test_user_errors_print_no_traceback(lab):
     (lab.folder / "bad.toml").write_text("name = 3\n")
     for arguments, code in [
         (("start", str(lab.folder / "bad.toml")), 2),
@@ -25,12 +25,12 @@ def test_errors_of_users_are_no_tracebacks(lab):
 
 
 @pytest.mark.parametrize("profile", ["cpu-2-nodes-ssh", "gpu-2x8-mpirun", "ascend-2x8"])
-def test_a_cluster_that_is_not_there_can_be_planned(lab, profile):
+def test_an_unreachable_cluster_can_be_planned(lab, profile):
     assert json.loads(lab.command("plan", profile, "--json").stdout)["world_size"] > 1
     assert "rank 0" in lab.command("plan", profile).stdout
 
 
-def test_a_node_that_is_not_there_is_named_before_anything_is_written(lab):
+def test_an_unreachable_node_is_named_before_anything_is_written(lab):
     text = (
         lab.profile().read_text().replace('"127.0.0.1"', '"127.0.0.1"\ntransport = "ssh"\nport = 1')
     )

@@ -18,7 +18,7 @@ def facts(step: int, **changes: object) -> CheckpointFacts:
     return CheckpointFacts(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_the_newest_whole_one_is_taken_with_the_reasons_for_the_others() -> None:
+def test_the_newest_complete_checkpoint_is_chosen_with_reasons_for_the_others() -> None:
     found = [
         facts(9),
         facts(90),
@@ -38,18 +38,18 @@ def test_the_newest_whole_one_is_taken_with_the_reasons_for_the_others() -> None
     assert choose([facts(90, sha256="ab")]).verified
 
 
-def test_steps_are_numbers_and_no_texts() -> None:
+def test_steps_are_compared_as_numbers() -> None:
     assert choose([facts(90), facts(450), facts(1000)]).step == 1000
 
 
-def test_another_world_size_needs_an_epochs_end() -> None:
+def test_another_world_size_needs_the_end_of_an_epoch() -> None:
     choice = choose([facts(90), facts(100)], world_size=4)
     assert choice.step == 90
     assert "in the middle of an epoch" in choice.skipped[0].why
     assert choose([facts(90), facts(100)], world_size=2).step == 100
 
 
-def test_nothing_to_take() -> None:
+def test_no_usable_checkpoint() -> None:
     assert choose([]).path is None
     assert choose([facts(1, file_bytes=None)]).why == "no checkpoint is whole"
 
@@ -61,7 +61,7 @@ def test_nothing_to_take() -> None:
         unique_by=lambda item: item[0],
     )
 )
-def test_the_choice_is_the_best_of_the_whole(items: list[tuple[int, str]]) -> None:
+def test_the_choice_is_the_newest_usable_checkpoint(items: list[tuple[int, str]]) -> None:
     changes: dict[str, dict[str, object]] = {
         "ok": {},
         "short": {"file_bytes": 1},

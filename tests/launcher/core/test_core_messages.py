@@ -38,7 +38,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert decode(Family, {"kind": "stop", "by": "me", "later": [1]}) == Stop("me")
 
 
-def test_an_unknown_kind_has_an_error_of_its_own_with_the_protocol_version() -> None:
+def test_an_unknown_kind_is_an_error_with_the_protocol_version() -> None:
     for kind in ("later", "run_created"):
         with pytest.raises(UnknownKindError, match="protocol"):
             decode(Family, {"kind": kind})
@@ -53,7 +53,7 @@ def test_missing_fields_and_wrong_types_are_mismatches(data: object) -> None:
         decode(Family, data)
 
 
-def test_numbers_that_fit_no_register_are_mismatches() -> None:
+def test_numbers_above_64_bits_are_mismatches() -> None:
     line = '{"kind": "rank_exited", "n": 1, "t": 0, "attempt": 1, "node": "a", "rank": %s}'
     assert parse_event(line % 7) is not None
     assert parse_event(line % ("9" * 400)) is None
@@ -63,7 +63,7 @@ def test_numbers_that_fit_no_register_are_mismatches() -> None:
     "line",
     [b"", b"\xff", b"[]", b"{", b"9" * 5000, b"[" * 100_000, b" " * (MAX_FRAME_BYTES + 1)],
 )
-def test_a_line_that_is_no_object_is_a_mismatch(line: bytes) -> None:
+def test_a_line_that_is_not_an_object_is_a_mismatch(line: bytes) -> None:
     with pytest.raises(Mismatch):
         parse_object(line)
 

@@ -62,7 +62,7 @@ def by_check(found: Backend) -> dict[str, Row]:
     return {row.check: row for row in doctor_rows("alpha", found)}
 
 
-def test_the_rows_come_in_the_order_in_which_the_loader_looks() -> None:
+def test_rows_have_the_order_of_the_loader() -> None:
     rows = doctor_rows("alpha", cuda())
     wanted = ["mindspore", "back-end", "CUDA_HOME", "nvcc", *CUDA_LIBRARIES, "driver", "devices"]
     assert [row.check for row in rows] == wanted
@@ -85,7 +85,9 @@ def test_the_rows_come_in_the_order_in_which_the_loader_looks() -> None:
         ({"gpu_count": 0}, "devices", "lists no GPU", ""),
     ],
 )
-def test_what_a_gpu_lacks(changes: dict[str, object], check: str, text: str, fix: str) -> None:
+def test_missing_parts_of_a_gpu(
+    changes: dict[str, object], check: str, text: str, fix: str
+) -> None:
     row = by_check(cuda(**changes))[check]
     assert row.state is RowState.FAILED
     assert text in row.text
@@ -94,7 +96,7 @@ def test_what_a_gpu_lacks(changes: dict[str, object], check: str, text: str, fix
 
 
 @pytest.mark.parametrize("release", ["11.6", "11.7", "11.8"])
-def test_releases_that_do(release: str) -> None:
+def test_supported_releases(release: str) -> None:
     assert by_check(cuda(release=release))["nvcc"].state is RowState.OK
 
 
@@ -109,7 +111,7 @@ def test_a_library_that_is_missing_names_its_package() -> None:
     assert "nvidia-cudnn-cu11==8.9.6.50" in red[0].hint
 
 
-def test_a_newer_gpu_is_told_what_to_expect() -> None:
+def test_a_newer_gpu_is_a_warning() -> None:
     row = by_check(cuda(compute_capabilities=("9.0",)))["devices"]
     assert row.state is RowState.WARNING
     assert "9.0" in row.text
@@ -144,7 +146,7 @@ def test_the_wheel_of_another_architecture_has_no_gpu_back_end() -> None:
         ),
     ],
 )
-def test_what_an_ascend_node_lacks(
+def test_missing_parts_of_an_ascend_node(
     changes: dict[str, object], check: str, text: str, hint: str
 ) -> None:
     row = by_check(cann(**changes))[check]

@@ -44,7 +44,7 @@ def test_the_first_death_by_corrected_time_is_the_cause() -> None:
     assert failure.signal == 9
 
 
-def test_a_follower_is_not_the_cause_though_it_ends_first() -> None:
+def test_a_follower_is_not_the_cause_even_if_it_ends_first() -> None:
     deaths = [
         Death("a", 100.0, 0, exit_code=143, last_lines=("Kill this process with SIGTERM",)),
         Death("a", 100.2, 2, exit_code=1, last_lines=FOLLOWER),
@@ -56,7 +56,7 @@ def test_a_follower_is_not_the_cause_though_it_ends_first() -> None:
     assert failure.followers == (0, 2)
 
 
-def test_a_rank_that_missed_its_peer_in_shared_memory_follows() -> None:
+def test_a_rank_that_lost_its_peer_in_shared_memory_is_a_follower() -> None:
     line = "error: another rank of this machine is gone (its socket is closed)"
     deaths = [
         Death("a", 100.0, 0, exit_code=1, last_lines=(line,)),
@@ -66,7 +66,7 @@ def test_a_rank_that_missed_its_peer_in_shared_memory_follows() -> None:
     assert (failure.rank, failure.followers) == (1, (0,))
 
 
-def test_what_we_ended_is_never_the_cause() -> None:
+def test_a_process_that_we_ended_is_never_the_cause() -> None:
     deaths = [Death("a", 1.0, 0, signal=15, asked=True), Death("a", 2.0, 1, signal=11)]
     failure = name_failure(deaths)
     assert (failure.rank, failure.kind) == (1, FailureKind.CRASH)
@@ -129,7 +129,7 @@ def test_causes(death: Death, kind: str, words: str) -> None:
     assert words in text or signal.Signals(64).name in text
 
 
-def test_the_traceback_is_the_last_one_whole() -> None:
+def test_the_traceback_is_the_last_complete_one() -> None:
     assert explain(Death("n", 0, 0, exit_code=1, last_lines=TRACEBACK)).traceback == TRACEBACK[6:9]
     cut = TRACEBACK[1:3]
     assert explain(Death("n", 0, 0, exit_code=1, last_lines=cut)).traceback == cut
@@ -164,7 +164,7 @@ def test_codes_have_a_meaning() -> None:
         max_size=6,
     )
 )
-def test_any_deaths_have_a_failure(deaths: list[Death]) -> None:
+def test_any_deaths_give_a_failure(deaths: list[Death]) -> None:
     failure = name_failure(deaths, range(6))
     assert failure.meaning
     assert failure.rank not in failure.followers
@@ -172,6 +172,6 @@ def test_any_deaths_have_a_failure(deaths: list[Death]) -> None:
         assert any(death.rank == failure.rank and not death.asked for death in deaths)
 
 
-def test_no_death_is_no_failure() -> None:
+def test_no_death_gives_no_failure() -> None:
     with pytest.raises(ValueError, match="no death"):
         name_failure([])

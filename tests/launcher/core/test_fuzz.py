@@ -140,7 +140,7 @@ def test_rank_tables(data: bytes) -> None:
         assert parse_rank_table(table.to_json()) == table
 
 
-def test_nesting_without_end() -> None:
+def test_endless_nesting() -> None:
     assert lint_text("[" * 100_000) != ()
     with pytest.raises(LaunchError):
         plan_from_json("[" * 100_000)
@@ -193,7 +193,7 @@ def test_small_files(parser: Callable[[bytes], Any], example: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(damaged([HCCN, "ipaddr:192.168.1.1\nnetmask:255.255.0.0\n", "net health status: Success\n"]))
-def test_what_ascend_tools_say(text: str) -> None:
+def test_output_of_ascend_tools(text: str) -> None:
     hccn.parse_hccn_conf(text)
     hccn.parse_tool_ip(text)
     hccn.parse_health(text)
@@ -209,6 +209,6 @@ _JSON = st.recursive(
 @settings(max_examples=40, deadline=None)
 @given(_JSON)
 def test_parts_of_any_shape(data: Any) -> None:
-    """What a node agent is told comes through this."""
+    """Commands to an agent are decoded by this."""
     with pytest.raises(Mismatch):
         from_plain(Plan, data)

@@ -64,14 +64,14 @@ def test_before_the_first_steps_a_step_may_compile() -> None:
     assert silent(sight(0, Phase.REDUCE, 99), sight(1, Phase.COMPUTE, 99), interval_s=None) == []
 
 
-def test_a_rank_that_never_spoke_has_the_launch_limit() -> None:
+def test_a_rank_without_any_sign_has_the_launch_limit() -> None:
     mute = RankSight(1, "n", started_s=1000.0 - 500)
     assert silent(sight(0, Phase.REDUCE, 500), mute) == []
     late = RankSight(1, "n", started_s=1000.0 - 700)
     assert silent(sight(0, Phase.REDUCE, 500), late) == [1]
 
 
-def test_a_stopped_process_explains_all() -> None:
+def test_a_stopped_process_is_the_cause() -> None:
     found = silent(
         sight(0, Phase.REDUCE, 11), sight(1, Phase.REDUCE, 12, state="T"), sight(2, Phase.DATA, 11)
     )
@@ -109,7 +109,7 @@ def test_a_rank_whose_peers_have_just_left_the_reduction_is_not_left_behind() ->
         assert silent(sight(0, phase, 0.1, steps=8), late) == []
 
 
-def test_ranks_whose_last_peer_has_only_just_come_are_not_silent() -> None:
+def test_ranks_are_not_silent_when_their_last_peer_has_just_arrived() -> None:
     """It compiled while the others waited: the reduction starts now."""
     waited = sight(0, Phase.REDUCE, 60)
     assert silent(waited, sight(1, Phase.REDUCE, 0.1)) == []

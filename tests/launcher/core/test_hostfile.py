@@ -73,7 +73,7 @@ def test_the_grammar(line: str, expected: HostLine) -> None:
         ("a/b slots=1", "'/'"),
     ],
 )
-def test_what_openmpi_would_refuse(line: str, expected: str) -> None:
+def test_hosts_that_openmpi_refuses(line: str, expected: str) -> None:
     first, second = lint_hostfile(f"beta slots=2\n{line}\nga!ma\n")[:2]
     assert first.is_error
     assert expected in first.text
@@ -81,7 +81,7 @@ def test_what_openmpi_would_refuse(line: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 5])
-def test_a_host_that_is_there_twice(version: int) -> None:
+def test_a_host_that_is_listed_twice(version: int) -> None:
     for text in ("alpha slots=2\nalpha slots=3\n", "alpha\nalpha slots=2\n"):
         with pytest.raises(RefusedError):
             parse_hostfile(text)
@@ -92,7 +92,7 @@ def test_a_host_that_is_there_twice(version: int) -> None:
     assert "adds one slot" in warning.text
 
 
-def test_names_that_differ_in_their_domain_only() -> None:
+def test_names_that_differ_only_in_their_domain() -> None:
     text = "gpu.rack1.lan slots=2\ngpu.rack2.lan slots=2\n"
     (found,) = lint_hostfile(text, 4)
     assert "are one host, 'gpu'" in found.text

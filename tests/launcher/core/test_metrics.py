@@ -18,7 +18,7 @@ from launcher.core.run.report_types import StepReport
 FLOATS = st.none() | st.floats(allow_nan=False, width=32)
 
 
-def test_the_sizes_are_those_of_the_contract() -> None:
+def test_record_sizes_are_those_of_the_page() -> None:
     assert metrics.METRIC_BYTES == 64
     assert metrics.DEVICE_BYTES == 32
 
@@ -44,7 +44,7 @@ def test_records_come_back(
     assert record.images_per_s is None
 
 
-def test_what_is_too_large_is_still_a_record() -> None:
+def test_too_large_values_still_give_a_record() -> None:
     report = StepReport(2**40, 1, 1, 2**40, loss=1e300, step_time_ms=-1e300, memory_bytes=2**70)
     (record,) = metrics.unpack(metrics.pack(report, 0.0))
     assert record.loss == math.inf
@@ -70,7 +70,7 @@ def test_columns_are_the_records_fields(field: str) -> None:
         assert metrics.column(data, field) == expected
 
 
-def test_a_part_of_a_record_is_ignored() -> None:
+def test_an_incomplete_record_is_ignored() -> None:
     data = metrics.pack(StepReport(0, 0), 1.0)
     assert len(metrics.unpack(data + data[:63])) == 1
     assert metrics.unpack(data[:63]) == ()
@@ -109,5 +109,5 @@ def test_a_heartbeat() -> None:
         b"\xff" * 127 + b"\n",
     ],
 )
-def test_what_is_no_heartbeat(data: bytes) -> None:
+def test_invalid_heartbeats(data: bytes) -> None:
     assert parse_heartbeat(data) is None

@@ -58,7 +58,7 @@ def test_a_server_of_atlas_a3_has_two_chips_a_card() -> None:
     assert found.device(3) is None
 
 
-def test_cards_that_are_not_all_there_keep_their_numbers() -> None:
+def test_cards_keep_their_numbers_when_some_are_missing() -> None:
     text = info("910B").replace("| 0     910B3", "| 12    910B3")
     assert [device.device_id for device in parse_info(text).devices] == [12, 1]
 

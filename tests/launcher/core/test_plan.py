@@ -43,7 +43,7 @@ NODES = ADDRESSES.flatmap(
 
 
 @given(NODES, st.booleans())
-def test_ranks_are_there_once_each_in_order(nodes: tuple[Node, ...], by_server_id: bool) -> None:
+def test_ranks_are_in_order_without_gaps(nodes: tuple[Node, ...], by_server_id: bool) -> None:
     places = place_nodes(nodes, by_server_id=by_server_id)
     assert [item.rank for item in places] == list(range(sum(node.slots for node in nodes)))
     for index, node in enumerate(nodes):
@@ -233,7 +233,7 @@ def test_ranktable_gives_every_rank_the_table_and_no_scheduler() -> None:
     assert {file.node for file in tables} == {"10.0.0.1", "10.0.0.2"}
 
 
-def test_a_device_address_may_come_from_the_node() -> None:
+def test_a_device_address_can_come_from_the_node() -> None:
     devices = tuple(Device(device_id=index) for index in range(2))
     nodes = tuple(Node(address=f"10.0.0.{last}", devices=devices) for last in (1, 2))
     profile = find_profile("ascend-2x8").model_copy(update={"nodes": nodes})
@@ -247,7 +247,7 @@ def test_a_device_address_may_come_from_the_node() -> None:
     assert "192.168.1.2" in plan.files[-1].content
 
 
-def test_mpirun_on_gpu_starts_ranks_by_itself() -> None:
+def test_mpirun_on_gpu_starts_the_ranks() -> None:
     plan = make_plan(find_profile("gpu-2x8-mpirun"), CONTEXT)
     assert [process.role for process in plan.processes[:2]] == [Role.MPIRUN, Role.RANK]
     assert not any(process.is_started for process in plan.ranks)

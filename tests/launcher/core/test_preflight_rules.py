@@ -95,7 +95,7 @@ def together(profile: Profile, ahead_s: float = 0.0, **beta: object) -> dict[str
     return {row.check: row for row in found if row.node == "beta"}
 
 
-def test_a_sound_node_has_green_rows_and_each_once() -> None:
+def test_a_healthy_node_has_each_row_once_and_green() -> None:
     profile = two("mpirun")
     rows = [*alone(profile).values(), *together(profile).values()]
     assert {row.state for row in rows} == {RowState.OK}
@@ -131,7 +131,7 @@ def test_a_sound_node_has_green_rows_and_each_once() -> None:
         ({"openmpi": "HYDRA build details: Version: 4.1"}, "openmpi", "is no OpenMPI"),
     ],
 )
-def test_what_is_wrong_with_a_node_is_red_with_a_hint(
+def test_each_problem_of_a_node_is_red_with_a_hint(
     changes: dict[str, object], check: str, text: str
 ) -> None:
     profile = two("mpirun", alpha='setup = ["source x"]')
@@ -156,7 +156,7 @@ def test_a_master_that_a_node_does_not_reach(route: Route, text: str) -> None:
     assert "route" not in alone(two(), 0, route=route)
 
 
-def test_a_working_directory_that_is_missing_can_be_made() -> None:
+def test_a_missing_working_directory_can_be_created() -> None:
     row = alone(two(), folders={"working": Folder("/work", False, True, 50 << 30)})["folders"]
     assert (row.state, row.fix) == (RowState.FAILED, "folder /work")
 
@@ -225,7 +225,7 @@ def test_clocks(ahead_s: float, state: RowState, text: str) -> None:
     assert text in row.text
 
 
-def test_classes_must_be_as_many_as_the_training_has() -> None:
+def test_the_number_of_classes_must_match_the_training() -> None:
     profile = two().model_copy(update={"trainer": {"class_num": 1000}})
     rows = joint_rows(profile, "0.1.0", {"alpha": machine()}, {})
     row = next(row for row in rows if row.check == "data")
@@ -253,7 +253,7 @@ def eight(**changes: object) -> Devices:
     return Devices("npu-smi", "", "23.0", tuple(devices))
 
 
-def test_sound_devices_are_green() -> None:
+def test_healthy_devices_are_green() -> None:
     rows = list(device_rows(ascend(), 0, eight()))
     assert [row.check for row in rows] == list(CHECKS)[8:12]
     assert {row.state for row in rows} == {RowState.OK}
@@ -275,20 +275,20 @@ def test_sound_devices_are_green() -> None:
         ({"device_id": 9}, "devices", "no device 3; npu-smi lists 0, 1, 2, 4, 5, 6, 7, 9"),
     ],
 )
-def test_what_is_wrong_with_a_device(changes: dict[str, object], check: str, text: str) -> None:
+def test_problems_of_a_device(changes: dict[str, object], check: str, text: str) -> None:
     rows = {row.check: row for row in device_rows(ascend(), 0, eight(**changes))}
     assert rows[check].state is RowState.FAILED
     assert text in rows[check].text
     assert rows[check].hint
 
 
-def test_a_run_of_ours_that_holds_a_device_can_be_stopped() -> None:
+def test_a_device_held_by_our_run_names_how_to_stop_it() -> None:
     held = eight(holders=(Holder(77, "python", "me", "r-1"),))
     rows = {row.check: row for row in device_rows(ascend(), 0, held)}
     assert rows["device-free"].hint == "effnet-launch stop r-1"
 
 
-def test_devices_that_cannot_be_listed_leave_the_rest_open() -> None:
+def test_devices_that_cannot_be_listed_skip_the_other_checks() -> None:
     rows = list(device_rows(ascend(), 0, Devices("npu-smi", "there is no npu-smi")))
     assert [row.state for row in rows] == [RowState.FAILED, *[RowState.SKIPPED] * 3]
 
@@ -305,14 +305,14 @@ def test_the_row_of_mpiruns_ssh() -> None:
 
 
 @pytest.mark.parametrize("entry", list_profiles(), ids=lambda entry: entry.name)
-def test_every_shipped_profile_has_questions_and_rows(entry) -> None:
+def test_every_shipped_profile_has_probes_and_rows(entry) -> None:
     assert entry.profile is not None
     rows = expected(entry.profile)
     assert len(rows) == len(set(rows))
     assert len(questions(entry.profile)) == len(entry.profile.nodes)
 
 
-def test_what_stops_a_start_and_what_was_named() -> None:
+def test_red_rows_stop_a_start_unless_ignored() -> None:
     red = Row("clock", "beta", RowState.FAILED, "late")
     rows = [red, replace(red, node="alpha"), replace(red, check="disk", state=RowState.WARNING)]
     assert len(blocking(rows)) == 2
@@ -325,7 +325,7 @@ def test_what_stops_a_start_and_what_was_named() -> None:
     assert "Did you mean clock?" in caught.value.hint
 
 
-def test_questions_name_each_nodes_own_folders() -> None:
+def test_probes_have_the_folders_of_each_node() -> None:
     profile = two(
         top='[checkpoint]\ndirectory = "/ckpt"',
         alpha='runs_directory = "~/runs"\nworking_directory = "/w"',

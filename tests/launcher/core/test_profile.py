@@ -71,7 +71,7 @@ def test_profiles_come_back_from_the_run_directory() -> None:
     assert profile_from_json(profile.to_json()) == profile
 
 
-def test_all_errors_are_told_at_once_with_key_expectation_and_nearest_name() -> None:
+def test_all_errors_are_reported_at_once_with_key_expectation_and_nearest_name() -> None:
     found = "\n".join(
         problems_of(
             """
@@ -127,11 +127,11 @@ nested = { a = 1 }
         (("slots = 3", 'devices = [{device_id = 0, device_ip = "x"}]'), "an IP address, not 'x'"),
     ],
 )
-def test_what_makes_a_profile_wrong_as_a_whole(change: tuple[str, str], expected: str) -> None:
+def test_errors_of_a_profile_as_a_whole(change: tuple[str, str], expected: str) -> None:
     assert expected in "\n".join(problems_of(GOOD.replace(*change)))
 
 
-def test_no_toml_is_one_error() -> None:
+def test_invalid_toml_is_one_error() -> None:
     (problem,) = problems_of("name = \n[x]\n")
     assert "line 1" in problem
 
@@ -141,7 +141,7 @@ def test_cpu_lists() -> None:
     assert parse_cpus("") == ()
 
 
-def test_profiles_that_ship_are_right_and_can_be_planned_without_a_node() -> None:
+def test_shipped_profiles_are_valid_and_can_be_planned_without_a_node() -> None:
     entries = [entry for entry in list_profiles() if not entry.own]
     assert {entry.name for entry in entries} == {
         "ascend-1x8",

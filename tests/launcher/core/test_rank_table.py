@@ -158,7 +158,7 @@ def device(data: dict[str, Any], index: int, number: int) -> dict[str, Any]:
         (lambda d: server(d, 0).pop("device"), "expected a list of devices"),
     ],
 )
-def test_what_a_lint_sees(change: Callable[[dict[str, Any]], object], expected: str) -> None:
+def test_findings_of_the_lint(change: Callable[[dict[str, Any]], object], expected: str) -> None:
     found = broken(change)
     assert expected in found
     assert "error" in found

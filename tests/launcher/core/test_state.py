@@ -139,7 +139,7 @@ def test_a_run_that_stops_is_stopping_to_its_end() -> None:
     assert run_of(*stopping).status is RunStatus.STOPPING
 
 
-def test_an_event_that_comes_twice_counts_once() -> None:
+def test_a_duplicate_event_counts_once() -> None:
     state = run_of(*RUNNING, e.EpochFinished(1, 1, 2.0))
     again = apply(state, e.EpochFinished(1, 1, 2.0, n=state.last_n, t=1.0))
     assert again.epochs == state.epochs
@@ -155,7 +155,7 @@ def test_silence_and_recovery() -> None:
     assert recovered.attempts[0].rank(1).silent_since_s is None  # type: ignore[union-attr]
 
 
-def test_what_does_not_fit_is_counted_and_changes_nothing() -> None:
+def test_illegal_events_are_counted_and_change_nothing() -> None:
     state = run_of(CREATED, ATTEMPT)
     for event in (
         None,
@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_counted_and_changes_nothing() -> None:
     assert apply(state, e.SupervisorStarted(4, n=9, t=1.0)).gaps == 1
 
 
-def test_states_that_are_over_can_only_start_again() -> None:
+def test_a_run_that_is_over_can_only_start_again() -> None:
     for status, following in LEGAL.items():
         if status.is_over:
             assert following <= {RunStatus.STARTING}
@@ -239,6 +239,6 @@ def test_lines_of_any_content_never_raise(kind: str, fields: dict[str, object]) 
     fold([parse_event(json.dumps({"n": 1, "t": 0, "kind": kind, **fields}))])
 
 
-def test_nesting_without_end_is_no_event() -> None:
+def test_endless_nesting_is_not_an_event() -> None:
     assert parse_event("[" * 100_000) is None
     assert parse_event('{"n": 1, "t": 1, "kind": ["run_created"]}') is None

@@ -1,4 +1,4 @@
-"""A channel whose other side does not read, or sends nonsense."""
+"""A channel whose peer does not read, or sends damaged messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SAMPLES = [
 ]
 
 
-def test_a_channel_gives_up_a_side_that_does_not_read(monkeypatch):
+def test_a_channel_closes_when_the_peer_does_not_read(monkeypatch):
     monkeypatch.setattr("launcher.ipc.channel.MAX_UNSENT_BYTES", 1 << 20)
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
@@ -61,7 +61,7 @@ def test_a_channel_gives_up_a_side_that_does_not_read(monkeypatch):
     theirs.close()
 
 
-def test_a_channel_takes_messages_apart():
+def test_a_channel_splits_messages():
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     theirs.sendall(b'{"kind": "ping"}\n{"kind": "stop", "later": 1}\n{"kind": ')
@@ -74,7 +74,7 @@ def test_a_channel_takes_messages_apart():
     assert channel.problem == ""
 
 
-def test_a_message_of_a_peer_that_has_closed_arrives_when_nothing_can_be_sent_to_it():
+def test_the_last_message_of_a_closed_peer_arrives():
     """A peer that sends its last message and closes: an answer to it fails, the message counts."""
     ours, theirs = socket.socketpair()
     channel, peer = Channel(ours), Channel(theirs)

@@ -30,7 +30,7 @@ def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
     lab.wait_for(root, "attempt_finished")
 
 
-def test_a_job_that_is_stopped_leaves_nothing(lab):
+def test_a_stopped_job_leaves_no_process(lab):
     fork = {"attempt": 0, "do": "fork", "session": True, "ignore_term": True}
     root = lab.start(fork, eval_s=600, epochs=1)
     lab.wait_for(root, "attempt_finished")

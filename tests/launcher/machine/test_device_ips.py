@@ -51,7 +51,7 @@ def profile(text: str = PROFILE) -> Profile:
     return load_profile(text, "a.toml")
 
 
-def test_the_tool_counts_then_the_file_and_only_where_the_profile_is_silent(tools: Path) -> None:
+def test_addresses_come_from_the_profile_then_hccn_tool_then_the_file(tools: Path) -> None:
     known = profile()
     assert device_ips.wanted(known, known.nodes[0]) == (0, 2)
     plan = attempt.plan_attempt(known, "r", tools / "r", 1)
@@ -69,7 +69,7 @@ def test_a_node_reports_the_addresses_of_its_devices(tools: Path) -> None:
     assert found.device_ips == ((0, "192.168.100.101"), (1, "192.168.101.101"))
 
 
-def test_nobody_is_asked_where_no_table_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_node_is_queried_without_a_rank_table(monkeypatch: pytest.MonkeyPatch) -> None:
     one = PROFILE.replace("{ device_id = 0 }, ", "").replace(", { device_id = 2 }", "")
     for text in (PROFILE.replace('"ranktable"', '"cluster"'), one):
         known = profile(text)
@@ -80,7 +80,7 @@ def test_nobody_is_asked_where_no_table_needs_it(monkeypatch: pytest.MonkeyPatch
     assert not attempt.is_plannable_here(profile(far))
 
 
-def test_without_tool_and_file_nothing_is_known(
+def test_without_hccn_tool_and_file_there_are_no_addresses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

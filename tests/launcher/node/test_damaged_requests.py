@@ -63,7 +63,7 @@ def test_100_000_damaged_requests_are_refused_or_read() -> None:
     assert 10_000 < read < 90_000
 
 
-def test_a_request_has_a_largest_size() -> None:
+def test_a_request_has_a_size_limit() -> None:
     with pytest.raises(Mismatch, match="longer than"):
         parse_object(b"x" * (MAX_FRAME_BYTES + 1))
 
@@ -92,7 +92,7 @@ def test_each_operation_has_one_handler() -> None:
         b'{"mark": "m", "kind": "read_file", "path": "a\\u0000b"}\n',
     ],
 )
-def test_a_real_node_answers_and_says_its_protocol(line: bytes) -> None:
+def test_a_real_node_answers_with_its_protocol_version(line: bytes) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "launcher.node"], input=line, capture_output=True, check=False
     )

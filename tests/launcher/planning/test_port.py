@@ -8,7 +8,7 @@ from launcher.errors import BusyError, UsageError
 from launcher.planning import port as planning_port
 
 
-def test_two_port_claims_differ(tmp_path, monkeypatch):
+def test_reserved_ports_differ(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     claims = [planning_port.PortClaim("127.0.0.1") for _ in range(3)]
     assert len({claim.port for claim in claims}) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from launcher.store import run_lock
 
 
-def test_auto_resume_tries_again_and_gives_up_without_progress(lab):
+def test_auto_resume_retries_and_gives_up_without_progress(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill"}, auto_resume=5)
     lab.until(lambda: len(lab.events(root, "attempt_failed")) == 3, 30)
     lab.until(lambda: not run_lock.is_supervised(root))

@@ -30,7 +30,7 @@ def profile(trainer: str = "") -> Profile:
     return load_profile(PROFILE + trainer, "mine.toml")
 
 
-def test_all_that_is_wrong_is_named_with_its_place_and_the_nearest_key() -> None:
+def test_all_errors_have_their_place_and_the_nearest_key() -> None:
     bad = profile("epoch_sise = 3\nbatch_size = 0\nlr_max = [1, 2]\n")
     with pytest.raises(SettingsError) as raised:
         client.plan(
@@ -51,14 +51,14 @@ def test_all_that_is_wrong_is_named_with_its_place_and_the_nearest_key() -> None
     )
 
 
-def test_keys_that_contradict_each_other_and_the_targets_defaults_count() -> None:
+def test_contradictory_keys_are_found_with_the_targets_defaults() -> None:
     # 0.13 on Ascend, 0.002 on a CPU.
     sets = (("lr_init", "0.1"),)
     assert "lr_init (0.1) is above lr_max (0.002)" in settings.problems_of(profile(), sets)[0]
     assert settings.problems_of(profile(), (("lr_init", "0.001"), ("epochs", "3"))) == ()
 
 
-def test_a_trainer_that_does_not_answer_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_that_does_not_answer_reports_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings.sys, "executable", "/bin/true")
     assert settings.problems_of(profile("epoch_sise = 3\n")) == ()
 

@@ -34,13 +34,13 @@ def test_a_token_is_matched_whole_or_by_its_run():
         child.kill()
 
 
-def test_children_do_not_inherit_what_their_parent_watches(monkeypatch):
+def test_children_do_not_inherit_the_watched_token(monkeypatch):
     monkeypatch.setenv("EFFNET_WATCHES", "run-1/002")
     monkeypatch.setenv("EFFNET_TOKEN", "run-0/001")
     assert not {"EFFNET_WATCHES", "EFFNET_TOKEN"} & spawn.base_environment().keys()
 
 
-def test_what_is_started_to_watch_says_so_in_its_environment(tmp_path):
+def test_a_watching_process_has_the_token_in_its_environment(tmp_path):
     pid = spawn.detached(["/bin/sleep", "60"], tmp_path / "log", watches="run-1/002")
     try:
         assert ownership.variable_of(pid, "EFFNET_WATCHES") == "run-1/002"

@@ -38,7 +38,7 @@ def test_segments_of_a_killed_process_are_found_and_removed(tmp_path):
         mapped = shared_memory.mapped_by([process.pid])
         assert {segment.path for segment in mapped} == {path, ""}
         assert [s.number for s in mapped if not s.path] == [number]
-        # Nobody's while it is used, whoever asks.
+        # It is never a leftover while it is used.
         assert shared_memory.left_over(mapped) == []
     finally:
         process.send_signal(signal.SIGKILL)
@@ -56,7 +56,7 @@ def test_segments_of_a_killed_process_are_found_and_removed(tmp_path):
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
     left = shared_memory_watch.left_by(tmp_path, "node")
     assert [(s.path, s.size_bytes) for s in left] == [("", 4096), (path, 4096)]
-    # What was there before the rank began is somebody else's data.
+    # A segment that existed before the rank started belongs to another program.
     line["start_time"] = started + 3600
     (agents / "node.jsonl").write_text(json.dumps(line) + "\n")
     assert shared_memory_watch.left_by(tmp_path, "node") == []

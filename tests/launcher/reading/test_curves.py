@@ -36,7 +36,7 @@ def write(folder: Path, attempt: int, piece: list[Record], start_s: int) -> None
 
 
 def expected(attempts: list[list[Record]], field: int) -> list[tuple[int, float]]:
-    """The newest record of a step counts, and takes back all that was said of later steps."""
+    """The newest record of a step counts, and removes all records of later steps."""
     points: dict[int, float] = {}
     for written in attempts:
         for record in written:
@@ -54,7 +54,7 @@ def points(curves: Curves, field: str, attempts: tuple[int, ...]) -> list[tuple[
 
 
 @given(pieces)
-def test_series_are_what_the_records_say_whenever_one_asks(pieces: list[list[Record]]) -> None:
+def test_series_equal_the_records_after_every_poll(pieces: list[list[Record]]) -> None:
     with TemporaryDirectory() as folder:
         root, written, views = Path(folder), list[Record](), []
         curves = Curves(RunPaths(root))
@@ -73,7 +73,7 @@ def in_order(piece: list[Record]) -> list[Record]:
 
 
 @given(pieces)
-def test_attempts_are_joined_as_they_grow(pieces: list[list[Record]]) -> None:
+def test_attempts_are_joined_while_they_grow(pieces: list[list[Record]]) -> None:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         curves = Curves(RunPaths(root))
@@ -108,7 +108,7 @@ def test_the_same_object_when_nothing_is_new(tmp_path: Path) -> None:
         assert curves.series(0, "loss", attempts) is not first
 
 
-def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_read_from_its_start(tmp_path: Path) -> None:
     curves = Curves(RunPaths(tmp_path))
     write(tmp_path, 1, [(0, 1.0, 2), (1, 2.0, None), (2, 3.0, 2)], 0)
     assert points(curves, "loss", (1,)) == [(0, 1.0), (1, 2.0), (2, 3.0)]

@@ -44,7 +44,7 @@ def test_following_a_run_from_its_first_moment(lab):
     lab.until(lambda: client.list_runs(lab.runs)[0].status is RunStatus.FINISHED)
 
 
-def test_a_failure_is_seen_with_its_rank_and_cause(lab):
+def test_a_failure_has_its_rank_and_cause(lab):
     root = lab.start(step_s=0.05, steps=100)
     reader = client.open_run(root)
     lab.until(lambda: (reader.poll().steps_done or 0) > 2)

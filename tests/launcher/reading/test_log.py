@@ -69,7 +69,7 @@ def test_lines_are_those_of_the_file(
         path.unlink()
 
 
-def test_following_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_following_loses_and_duplicates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log"
     reader = LogReader(path)
     assert reader.read_from(0).lines == ()
@@ -90,7 +90,7 @@ def test_following_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert got == [f"line {number} end" for number in range(300)]
 
 
-def test_a_line_of_ten_megabytes_is_cut_and_says_so(tmp_path: Path) -> None:
+def test_a_line_of_ten_megabytes_is_cut_with_a_note(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"before\n" + b"x" * 10_000_000 + b"\nafter\n")
     reader = LogReader(path)
@@ -108,7 +108,7 @@ def test_a_line_of_ten_megabytes_is_cut_and_says_so(tmp_path: Path) -> None:
     assert time.process_time() - start < 5  # CPU
 
 
-def test_a_line_that_never_ends_is_shown_in_time(tmp_path: Path) -> None:
+def test_a_line_without_an_end_is_shown_in_time(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * 3_000_000)
     page = LogReader(path).read_from(0)
@@ -117,7 +117,7 @@ def test_a_line_that_never_ends_is_shown_in_time(tmp_path: Path) -> None:
     assert page.next_offset == 3_000_000
 
 
-def test_a_file_that_is_cut_off_or_replaced_starts_over(tmp_path: Path) -> None:
+def test_a_truncated_or_replaced_file_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"one\ntwo\nthree\n")
     reader = LogReader(path)

@@ -1,4 +1,4 @@
-"""Runs: polled, incremental, and the same whenever somebody looks."""
+"""Runs: polled, incremental, and equal to a fresh read at any time."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def test_a_run_that_has_just_been_made(run: MadeRun) -> None:
+def test_a_new_run(run: MadeRun) -> None:
     snapshot = client.open_run(run.paths.root).poll(NOW - 99)
     assert snapshot.status is RunStatus.CREATED
     assert (snapshot.world_size, snapshot.ranks, snapshot.attempt) == (2, (), None)
 
 
-def test_what_is_not_known_is_none_and_no_zero(run: MadeRun) -> None:
+def test_unknown_values_are_none_not_zero(run: MadeRun) -> None:
     run.start()
     snapshot = client.open_run(run.paths.root).poll(NOW)
     rank = snapshot.ranks[0]
@@ -113,7 +113,7 @@ def test_progress_throughput_and_lateness(run: MadeRun) -> None:
     assert snapshot.ranks[0].step == 14
 
 
-def test_polling_is_incremental_and_agrees_with_a_fresh_look(run: MadeRun) -> None:
+def test_polling_is_incremental_and_equals_a_fresh_read(run: MadeRun) -> None:
     run.start()
     reader = client.open_run(run.paths.root)
     for step in range(400):
@@ -176,7 +176,7 @@ def test_a_resumed_run_has_one_curve(run: MadeRun) -> None:
     assert reader.poll(NOW).steps_done == 120
 
 
-def test_a_run_is_lost_when_nothing_of_it_is_there(run: MadeRun) -> None:
+def test_a_run_without_processes_is_lost(run: MadeRun) -> None:
     run.start()
     reader = client.open_run(run.paths.root)
     assert reader.poll(NOW).status is RunStatus.RUNNING  # this very process plays the ranks
@@ -211,7 +211,7 @@ def test_runs_are_found_by_id_prefix_path_and_age(run: MadeRun, runs: Path) -> N
     assert set(names) == {run.paths.root.name, other.paths.root.name}
 
 
-def test_the_list_puts_living_runs_first_and_follows_them(run: MadeRun, runs: Path) -> None:
+def test_the_list_has_live_runs_first_and_updates_them(run: MadeRun, runs: Path) -> None:
     newer = MadeRun(runs / "newer")
     newer.start()
     newer.add(e.AttemptFinished(1, 900))
@@ -225,7 +225,7 @@ def test_the_list_puts_living_runs_first_and_follows_them(run: MadeRun, runs: Pa
     assert listing.poll(NOW)[0].steps_done == 10
 
 
-def test_folders_that_are_no_runs_are_left_out(runs: Path) -> None:
+def test_folders_that_are_not_runs_are_skipped(runs: Path) -> None:
     (runs / "nothing").mkdir(parents=True)
     (runs / "file").write_text("x")
     assert client.list_runs() == []
@@ -257,7 +257,7 @@ def test_usage_errors(run: MadeRun) -> None:
         reader.job_log("x")
 
 
-def test_own_profiles_come_first_and_broken_ones_say_why(runs: Path, tmp_path: Path) -> None:
+def test_own_profiles_are_first_and_broken_ones_have_errors(runs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     folder.mkdir()
     shipped = (Path(__file__).parents[3] / "cluster_profiles/local-cpu.toml").read_text()

@@ -60,7 +60,7 @@ def all_of(found):
 
 
 @pytest.mark.parametrize("length", [1, 3, 1000])
-def test_bytes_arrive_as_they_were_whatever_the_pieces(length):
+def test_bytes_arrive_unchanged_in_any_chunks(length):
     reply = {"type": "reply", "ok": True}
     data = frames.encode(FILE) + frames.encode(reply) + frames.encode({**FILE, "data": b""})
     first, second, third = all_of(reader(data, length))
@@ -117,7 +117,7 @@ def test_a_node_writes_only_files_of_its_run(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_is_equal_and_continues_where_it_ended(tmp_path):
+def test_a_copy_is_equal_and_continues_at_its_end(tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     (there / "attempts").mkdir(parents=True)
     (there / "run.json").write_text("{}")
@@ -176,7 +176,7 @@ def ends(sock):
         b"[" * 100_000 + b"\n",
     ],
 )
-def test_a_damaged_line_ends_the_link_and_not_only_its_thread(tmp_path, line):
+def test_a_damaged_line_closes_the_link_not_only_its_thread(tmp_path, line):
     """Before, the reader thread died and the link counted as open."""
     _, ours, stream = wire(tmp_path, b'{"kind":"rank_started"}\n' + line)
     assert ends(ours) == b'{"kind":"rank_started"}\n'
@@ -184,7 +184,7 @@ def test_a_damaged_line_ends_the_link_and_not_only_its_thread(tmp_path, line):
     ours.close()
 
 
-def test_no_damage_leaves_a_link_open(tmp_path):
+def test_a_damaged_frame_always_closes_the_link(tmp_path):
     samples = [
         b'{"type":"file","name":"log.txt","offset":0,"start":0,"body_bytes":3}',
         json.dumps({"kind": "pong", "t": time.time()}).encode(),

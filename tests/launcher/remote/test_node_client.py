@@ -83,7 +83,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeClient]:
     found.close()
 
 
-def test_a_file_goes_to_a_node_and_comes_back(client: NodeClient, tmp_path: Path) -> None:
+def test_a_file_is_copied_to_a_node_and_back(client: NodeClient, tmp_path: Path) -> None:
     here, there, back = tmp_path / "here", tmp_path / "there", tmp_path / "back"
     here.write_bytes(b"x" * 3_000_000 + b"\n")
     node = NodeFiles(client)
@@ -114,7 +114,7 @@ def test_an_error_of_a_node_has_its_kind_and_hint(client: NodeClient, tmp_path: 
     assert "master.address" in raised.value.hint
 
 
-def test_a_dead_agent_is_told_from_one_that_does_not_answer(
+def test_a_dead_agent_differs_from_one_that_does_not_answer(
     client: NodeClient, tmp_path: Path
 ) -> None:
     there, copy = op.AttemptFolder(str(tmp_path), "n", 1, "t"), op.CopyRequest({}, "witness")
@@ -153,7 +153,7 @@ def test_a_damaged_reply_is_a_node_error(
     assert raised.value.node == "n"
 
 
-def test_an_agent_is_reached_through_its_node(client: NodeClient, tmp_path: Path) -> None:
+def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Path) -> None:
     there, here = tmp_path / "there/r", tmp_path / "here"
     whole = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("r", str(there)))
     plan = whole.for_node("beta")

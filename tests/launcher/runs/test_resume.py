@@ -10,7 +10,7 @@ from launcher.store import run as run_files
 from launcher.store import run_lock
 
 
-def test_a_half_written_checkpoint_is_passed_over(lab):
+def test_a_half_written_checkpoint_is_skipped(lab):
     root = lab.start(
         {"rank": 0, "step": 20, "do": "half_checkpoint"},
         {"rank": 1, "step": 24, "do": "kill", "attempt": 1},
@@ -30,7 +30,7 @@ def test_a_half_written_checkpoint_is_passed_over(lab):
     assert lab.check_metrics(root, 0, attempt=2) == list(range(10, 30))
 
 
-def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
+def test_resume_without_a_checkpoint_is_refused_except_from_scratch(lab):
     root = lab.start({"rank": 0, "step": 3, "do": "exit", "code": 7, "attempt": 1})
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
@@ -41,7 +41,7 @@ def test_resume_without_a_checkpoint_is_refused_but_for_scratch(lab):
     lab.wait_for(root, "attempt_finished")
 
 
-def test_settings_that_were_refused_are_not_the_runs(lab):
+def test_refused_settings_are_not_kept(lab):
     root = lab.start(
         {"rank": 1, "step": 14, "do": "kill", "attempt": 1},
         {"step": 0, "do": "exit", "code": 5, "attempt": 2},
@@ -57,7 +57,7 @@ def test_settings_that_were_refused_are_not_the_runs(lab):
     assert ["seed=9" in plan for plan in plans] == [True, False]
 
 
-def test_settings_that_an_attempt_trained_with_stay(lab):
+def test_settings_that_an_attempt_trained_with_are_kept(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1})
     lab.wait_for(root, "attempt_failed")
     lab.until(lambda: not run_lock.is_supervised(root))
@@ -68,7 +68,7 @@ def test_settings_that_an_attempt_trained_with_stay(lab):
     assert not (root / "before-edit.json").exists()
 
 
-def test_a_run_goes_on_from_another_runs_checkpoint(lab, tmp_path):
+def test_a_run_continues_from_the_checkpoint_of_another_run(lab, tmp_path):
     first = lab.start(epochs=2)
     lab.wait_for(first, "attempt_finished", "attempt_failed")
     elsewhere = tmp_path / "a copy"

@@ -37,7 +37,7 @@ def test_the_command_starts_and_follows_to_the_end(lab):
     assert lab.command("logs", "--grep", "^done:").stdout.startswith("done: epochs:[3]")
 
 
-def test_garbage_and_huge_lines_harm_nothing(lab):
+def test_garbage_and_huge_lines_do_no_harm(lab):
     root = lab.start(
         {"rank": 0, "step": 2, "do": "garbage"},
         {"rank": 0, "step": 4, "do": "huge_line", "bytes": 3_000_000},

@@ -10,7 +10,7 @@ from launcher import client
 from launcher.errors import BusyError
 
 
-def test_stop_saves_and_leaves_nothing_and_resume_goes_on_there(lab):
+def test_stop_saves_and_leaves_no_process_and_resume_continues_there(lab):
     root = lab.start(step_s=0.05, epochs=4)
     lab.wait_for(root, "checkpoint_saved")
     done = lab.command("stop", root.name, "--json")
@@ -46,7 +46,7 @@ def test_stop_without_saving_is_quick(lab):
     assert lab.events(root, "stop_requested")[0]["by"] == "a test"
 
 
-def test_stop_ends_what_ignores_sigterm_with_all_its_children(lab):
+def test_stop_ends_processes_that_ignore_sigterm_and_their_children(lab):
     root = lab.start(
         {"rank": 1, "step": 0, "do": "ignore_term"},
         {"rank": 1, "step": 1, "do": "fork", "ignore_term": True},

@@ -10,7 +10,7 @@ from launcher.store.event_log import EventLog
 from launcher.store.journal import Journal, read_lines
 
 
-def test_a_journal_mends_a_torn_line_and_numbers_across_writers(tmp_path):
+def test_a_journal_repairs_a_torn_line_and_numbers_across_writers(tmp_path):
     path = tmp_path / "events.jsonl"
     first, second = Journal(path), Journal(path)
 

@@ -94,7 +94,7 @@ def test_a_log_is_limited_while_it_is_written_and_read(paths, tmp_path):
     assert used(there) < 1_500_000
 
 
-def test_older_attempts_give_first_and_short_logs_keep_all(paths):
+def test_older_attempts_are_cut_first_and_short_logs_are_kept(paths):
     old, new, short = (
         paths.attempt(1).rank(0).log,
         paths.attempt(2).rank(0).log,
@@ -113,9 +113,9 @@ def test_older_attempts_give_first_and_short_logs_keep_all(paths):
     assert MARK not in short.read_bytes()
 
 
-def test_a_disk_that_fills_up_is_told_once_and_again_after_it_had_space(tmp_path):
-    free, told = {tmp_path: 10**9, tmp_path / "c": 10**12}, []
-    watch = DiskWatch(tmp_path, 1, "node-a", told.append, free.get)
+def test_a_full_disk_is_reported_once_and_again_after_it_had_space(tmp_path):
+    free, events = {tmp_path: 10**9, tmp_path / "c": 10**12}, []
+    watch = DiskWatch(tmp_path, 1, "node-a", events.append, free.get)
     watch.saved(str(tmp_path / "c/step-1.ckpt"), 10**9)
     now = 100.0
     for amount, count in ((10**9, 0), (10**8, 1), (10**7, 1), (10**9, 2), (10**8, 3)):
@@ -123,8 +123,8 @@ def test_a_disk_that_fills_up_is_told_once_and_again_after_it_had_space(tmp_path
         watch.look(now)
         watch.look(now + 1)
         now += 20
-        assert len(told) == count, amount
-    assert [event.kind for event in told] == ["disk_low", "disk_recovered", "disk_low"]
+        assert len(events) == count, amount
+    assert [event.kind for event in events] == ["disk_low", "disk_recovered", "disk_low"]
     free[tmp_path / "c"] = 2 * 10**9
     watch.look(now)
-    assert (told[-1].path, told[-1].needed_bytes) == (str(tmp_path / "c"), 3 * 10**9)
+    assert (events[-1].path, events[-1].needed_bytes) == (str(tmp_path / "c"), 3 * 10**9)

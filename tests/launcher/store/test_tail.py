@@ -18,7 +18,7 @@ def lines_of(tail: Tail) -> list[tuple[int, bytes]]:
             return found
 
 
-def test_a_tail_keeps_part_lines_and_survives_rotation(tmp_path):
+def test_a_tail_keeps_partial_lines_and_handles_rotation(tmp_path):
     path = tmp_path / "log.txt"
     tail = Tail(path)
     assert lines_of(tail) == []
@@ -49,7 +49,7 @@ def test_a_tail_finds_the_end_of_a_huge_line(tmp_path):
     tail.close()
 
 
-def test_last_lines_come_with_their_offset(tmp_path):
+def test_last_lines_have_their_offset(tmp_path):
     path = tmp_path / "log.txt"
     path.write_bytes(b"".join(b"line %d\n" % i for i in range(20000)))
     lines, offset = last_lines(path, 3)

@@ -45,7 +45,7 @@ SAMPLES = [
 ]
 
 
-def test_300_damaged_frames_on_both_sockets_do_not_touch_a_run(lab):
+def test_300_damaged_frames_on_both_sockets_do_not_affect_a_run(lab):
     root = lab.start(step_s=0.05, epochs=1000)
     lab.wait_for(root, "training_started")
     agent_file = next(root.glob("attempts/001/agents/*.json"))

@@ -52,7 +52,7 @@ def test_a_killed_rank_fails_the_run_at_once(lab, rank):
         ({"do": "exit", "code": 3}, "data", ""),
     ],
 )
-def test_a_rank_that_ends_by_itself_is_named_with_its_cause(lab, fault, kind, words):
+def test_a_rank_that_exits_with_an_error_is_named_with_its_cause(lab, fault, kind, words):
     root = lab.start({"rank": 1, "step": 5, **fault})
     failure = failure_of(lab, root)
     assert (failure["rank"], failure["kind"]) == (1, kind)
@@ -69,7 +69,7 @@ def test_a_start_that_fails_early_exits_1_with_the_cause(lab):
     assert "Traceback (most recent call last)" not in done.stderr
 
 
-def test_the_scheduler_that_dies_is_named(lab):
+def test_a_dead_scheduler_is_named(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "training_started")
     scheduler = next(p for p in lab.ours() if "effnet.scheduler" in p.cmdline())
@@ -80,7 +80,7 @@ def test_the_scheduler_that_dies_is_named(lab):
     lab.nothing_left()
 
 
-def test_a_full_disk_fails_the_run_and_says_so(lab):
+def test_a_full_disk_fails_the_run_with_that_cause(lab):
     lab.runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(lab.runs)]
     subprocess.run(mount, check=True)  # wants root, as the test hosts do

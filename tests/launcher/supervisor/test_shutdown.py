@@ -1,4 +1,4 @@
-"""How ranks leave whose work is done: what MindSpore does then takes nothing away from the run."""
+"""How ranks exit after their last step: errors of MindSpore's shutdown do not fail the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def finished(lab, root):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_dies_after_its_work_does_not_fail_the_run(lab, rank):
+def test_a_rank_that_dies_after_its_last_step_does_not_fail_the_run(lab, rank):
     root = lab.start({"rank": rank, "step": LAST, "do": "crash_in_leaving"})
     exits = finished(lab, root)
     assert exits[rank]["signal"] == signal.SIGKILL
@@ -31,7 +31,7 @@ def test_a_rank_that_dies_after_its_work_does_not_fail_the_run(lab, rank):
     assert f"rank {rank} on 127.0.0.1 was done" in (root / "supervisor.log").read_text()
 
 
-def test_one_that_dies_on_its_last_step_does(lab):
+def test_a_rank_that_dies_on_its_last_step_fails_the_run(lab):
     root = lab.start({"rank": 1, "step": LAST - 1, "do": "kill"})
     event = lab.wait_for(root, "attempt_failed", "attempt_finished")
     assert event["kind"] == "attempt_failed"
@@ -41,7 +41,7 @@ def test_one_that_dies_on_its_last_step_does(lab):
 
 
 @pytest.mark.parametrize("ranks", [[1], [0, 1]])
-def test_ranks_that_are_done_and_do_not_leave_are_ended(lab, ranks):
+def test_finished_ranks_that_do_not_exit_are_ended(lab, ranks):
     stay = [{"rank": rank, "step": LAST, "do": "linger", "seconds": 3600} for rank in ranks]
     root = lab.start(*stay, spread_s=2)
     exits = finished(lab, root)

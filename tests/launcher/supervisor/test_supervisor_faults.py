@@ -24,7 +24,7 @@ def failure_of(lab, root):
     return event["failure"]
 
 
-def test_a_supervisor_that_is_killed_is_replaced_without_a_lost_or_doubled_line(lab):
+def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
     root = lab.start(step_s=0.05, epochs=6)
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
@@ -43,7 +43,7 @@ def test_a_supervisor_that_is_killed_is_replaced_without_a_lost_or_doubled_line(
     assert [e["replaced"] for e in replaced] == [None, replaced[0]["pid"]]
 
 
-def test_a_run_that_ended_while_nobody_supervised_is_caught_up(lab):
+def test_a_run_that_ended_without_a_supervisor_is_recorded(lab):
     root = lab.start(step_s=0.03)
     lab.wait_for(root, "training_started")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
@@ -54,7 +54,7 @@ def test_a_run_that_ended_while_nobody_supervised_is_caught_up(lab):
     assert len(lab.events(root, "rank_exited")) == 2
 
 
-def test_a_rank_dies_while_nobody_supervises(lab):
+def test_a_rank_that_dies_without_a_supervisor_is_recorded(lab):
     root = lab.start(step_s=0.03, epochs=100)
     lab.wait_for(root, "training_started")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
@@ -65,7 +65,7 @@ def test_a_rank_dies_while_nobody_supervises(lab):
     assert failure_of(lab, root)["rank"] == 1
 
 
-def test_everything_killed_at_once_as_by_a_power_cut(lab):
+def test_everything_killed_at_once(lab):
     root = lab.start(epochs=100)
     lab.wait_for(root, "checkpoint_saved")
     for process in lab.ours():
@@ -81,7 +81,7 @@ def test_everything_killed_at_once_as_by_a_power_cut(lab):
     lab.wait_for(root, "attempt_stopped")
 
 
-def test_the_runtime_folder_goes_away(lab, monkeypatch):
+def test_the_runtime_folder_is_deleted(lab, monkeypatch):
     """As at a logout: clients, and a supervisor that replaces another, still find everybody."""
     root = lab.start(epochs=12, step_s=0.05)
     lab.wait_for(root, "training_started")

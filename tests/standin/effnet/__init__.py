@@ -1,4 +1,4 @@
 """A stand-in for the trainer: same flags, environment, heartbeat, reports, checkpoints and stop
 file, no MindSpore. A test's profile puts this folder's parent into PYTHONPATH, so that
-`python -m effnet` is this. What shall go wrong is told in STANDIN_FAULTS (see `faults.py`).
+`python -m effnet` is this. STANDIN_FAULTS says what goes wrong (see `faults.py`).
 """

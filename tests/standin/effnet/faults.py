@@ -55,7 +55,7 @@ def _exit(fault, step, heartbeat):
 
 
 def _raise(fault, step, heartbeat):
-    raise RuntimeError(fault.get("text", f"the stand-in was told to fail at step {step}"))
+    raise RuntimeError(fault.get("text", f"the stand-in fails at step {step}"))
 
 
 def _fault(fault, step, heartbeat):
@@ -84,7 +84,7 @@ def _ignore_term(fault, step, heartbeat):
 
 
 def _fork(fault, step, heartbeat):
-    """A grandchild that nobody waits for, as leaky as it is told to be."""
+    """A grandchild that no process waits for; options say what it leaves behind."""
     code = "import os,signal,time\n"
     if fault.get("ignore_term"):
         code += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -132,7 +132,7 @@ def _segv(fault, step, heartbeat):
 
 
 def _shm(fault, step, heartbeat):
-    """Mapped by this process, and removed by nobody."""
+    """Mapped by this process and never removed."""
     libc = ctypes.CDLL(None, use_errno=True)
     number = libc.shmget(0, 4096, 0o1600)
     libc.shmat.restype = ctypes.c_void_p

@@ -13,8 +13,9 @@ from textual.binding import Binding
 from written_page import DOCS, table, write_or_check
 
 from tui.app import Dashboard
+from tui.drawing.text import key_name
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.help import HelpScreen, key_name
+from tui.screens.help import HelpScreen
 from tui.screens.home import HomeScreen
 from tui.screens.new_run import NewRunScreen
 from tui.screens.request import RequestScreen

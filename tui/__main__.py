@@ -30,7 +30,6 @@ q quits and never ends a run. s on a run stops it, after a question. ? shows all
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
     made = argparse.ArgumentParser(
         prog="effnet-tui",
         description="Watch, start, resume and end EfficientNet training runs.",
@@ -179,7 +178,7 @@ def _close_at_hangup(replay: ReplaySource) -> None:
 
 
 def _is_profile(name: str) -> bool:
-    """A name that is both is a run's beginning only when no profile has it in full."""
+    """A name that could be both is a profile only when one has exactly this name."""
     if name.endswith(".toml"):
         return True
     if os.sep in name or name == "latest":

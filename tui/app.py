@@ -20,6 +20,7 @@ from launcher.core.run.requests import Request
 from launcher.core.text.terminal import clean, clean_lines
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
 from tui.drawing.glyphs import LEVELS, detect_level, glyphs_for
+from tui.drawing.text import key_name
 from tui.drawing.themes import NAMES, MonoFilter, Palette, SafeFilter, palette_of, themes
 from tui.model.run import HomeView, RunFrame
 from tui.pace import Pace
@@ -155,7 +156,6 @@ class Dashboard(App[str]):
         self.exit(text() if callable(text) else "")
 
     def action_help(self) -> None:
-        """The keys of the focused panel and of the screen."""
         from tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen | CommandPalette):
@@ -186,6 +186,9 @@ class Dashboard(App[str]):
         except OSError as problem:
             self.notify(f"settings not saved: {problem}", severity="warning")
 
+    def get_key_display(self, binding: Binding) -> str:
+        return key_name(binding.key)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen in view, for the command palette."""
         seen: set[str] = set()
@@ -201,8 +204,7 @@ class Dashboard(App[str]):
             async def act(action: str = binding.action, node: object = namespace) -> None:
                 await self.run_action(action, default_namespace=node)  # type: ignore[arg-type]
 
-            keys = self.get_key_display(binding)
-            yield SystemCommand(binding.description, f"key {keys}", act)
+            yield SystemCommand(binding.description, f"key {key_name(binding.key)}", act)
         yield SystemCommand("Next glyphs", "braille, block or ascii", self.action_next_glyphs)
 
     def send(self, target: str, request: Request) -> str:

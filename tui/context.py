@@ -54,5 +54,4 @@ class Context(Protocol):
 
 
 def context_of(node: DOMNode) -> Context:
-    """The app of a screen or widget."""
     return cast(Context, node.app)

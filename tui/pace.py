@@ -36,7 +36,7 @@ class Pace:
         return f"{self.hz:g} Hz" + (" (slowed)" if slow else "")
 
     def choose_next(self) -> None:
-        """The user's choice: the next slower rate, after the slowest the fastest."""
+        """The next slower rate; after the slowest the fastest."""
         self._level = (self._level + 1) % len(self._levels)
         self._seen, self._cheap, self._by_hand = 0, 0, True
 

@@ -37,7 +37,6 @@ class Watchdog(threading.Thread):
         self._ended = threading.Event()
 
     def end(self) -> None:
-        """The app leaves by itself."""
         self._ended.set()
 
     def run(self) -> None:

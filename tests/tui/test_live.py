@@ -79,7 +79,7 @@ def test_a_failure_comes_with_its_restart(made: MadeRun) -> None:
     snapshot = frame.snapshot
     assert (snapshot.status, failure_of(snapshot) is not None) == ("failed", True)
     states = [rank_state(rank, snapshot) for rank in snapshot.ranks]
-    assert states == ["followed", "followed", "failed", "followed"]
+    assert states == ["stopped", "stopped", "failed", "stopped"]
     assert worst(frame) == (None, "")
     choice = run.restart()
     assert (choice.step, choice.steps_lost, choice.verified) == (90, 5, True)

@@ -111,7 +111,7 @@ def axis_end(first: int, last: int) -> int:
 def _spread(
     cells: Sequence[tuple[float, float] | None],
 ) -> tuple[float, float, float] | None:
-    """Lowest, mean and highest over the ranks, of one column."""
+    """Lowest, mean and highest of one column, over the ranks."""
     known = [cell for cell in cells if cell is not None]
     if not known:
         return None

@@ -23,7 +23,6 @@ class Thinned:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
         self.count = 0  # points taken in
         self.base = 0
         self.width = 1
@@ -36,7 +35,7 @@ class Thinned:
         self._known: dict[tuple[int, ...], _Columns] = {}
 
     def update(self, steps: Sequence[int], values: Sequence[float]) -> None:
-        """Take in a series that is the one of the last call, longer; another one starts over."""
+        """Add what is new in a series; a series that does not continue the last one replaces it."""
         is_longer = len(steps) >= self.count and (
             self.count == 0 or (steps[0] == self.base and steps[self.count - 1] == self.last_step)
         )
@@ -122,7 +121,7 @@ class _Columns:
     def take(
         self, base: int, width: int, low: list[float], high: list[float], number: list[int]
     ) -> None:
-        """Take in the buckets that are new, and the last one again."""
+        """Add the new buckets, and the last one again."""
         extents, top = self.extents, len(self.extents) - 1
         at = self._taken
         if at:

@@ -1,20 +1,16 @@
-"""Curves into characters: a grid of cells, each owned by the curve drawn last in it."""
+"""Curves into characters: a grid of cells; in each, the curve that was drawn last is visible."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tui.charts.decimate import Extent
 from tui.drawing.glyphs import Glyphs
 
 # Braille dots by (column, row) within a cell of 2 × 4.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-
-
-MARKS: Final = ("▁", "─", "▔")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +22,7 @@ class Cell:
 
 
 def sub_columns(glyphs: Glyphs) -> int:
-    """How many values side by side one cell of this level can show."""
+    """How many values side by side one cell can show."""
     return 2 if glyphs.level == "braille" else 1
 
 
@@ -55,8 +51,8 @@ class Canvas:
     def show(self, curves: Sequence[Sequence[Extent | None]]) -> set[int]:
         """Show these curves, the first on top, each ``width × sub_columns`` extents.
 
-        -> the rows that look otherwise than before. Only columns that changed are drawn: with each
-        new step that is one of them, and the chart is most of what a frame costs.
+        -> the rows that have changed. Only columns that changed are drawn: each new step changes
+        one, and the charts are most of what a frame costs.
         """
         stale = self._stale(curves)
         self._shown = list(curves)
@@ -77,7 +73,7 @@ class Canvas:
         }
 
     def _stale(self, curves: Sequence[Sequence[Extent | None]]) -> list[int]:
-        """The cells' columns in which any curve differs from the one that is shown."""
+        """The columns of cells in which any curve differs from what is shown."""
         shown, per = self._shown, sub_columns(self._glyphs)
         if len(curves) != len(shown):
             return list(range(self.width))
@@ -93,11 +89,10 @@ class Canvas:
     def _draw_blocks(
         self, columns: Sequence[Extent | None], curve: int, wanted: Sequence[int]
     ) -> None:
-        # One mark a column at the height of the newest extreme, and a bar where values spread
-        # over more than one cell: a spike stays visible however far it is zoomed out.
-        # Written out, since this is most of what a chart costs: nine curves, four times a second.
-        marks = ("*", "*", "*") if self._glyphs.level == "ascii" else MARKS
-        drawn = tuple(Cell(mark, curve) for mark in marks)
+        # One line per column at the highest value, and a bar where values spread over several
+        # cells: a spike stays visible at any zoom. Inlined, since this is most of what a chart
+        # costs: nine curves, four times a second.
+        drawn = tuple(Cell(line, curve) for line in self._glyphs.lines)
         between = Cell(self._glyphs.axis, curve)
         cells, height, last = self.cells, self.height, self.height - 1
         low, scale = self._low, height / self._span

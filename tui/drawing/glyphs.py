@@ -1,7 +1,7 @@
 """What a bar, a chart and a mark are drawn with, by what the terminal can show.
 
-``block`` is the default: eighth blocks are in every UTF-8 font, braille is not, and inside tmux
-or over SSH a font that lacks it turns a chart into stripes.
+``block`` is the default: every UTF-8 font has block characters, but not all have braille, and a
+font without it turns a chart into stripes.
 """
 
 from __future__ import annotations
@@ -21,35 +21,25 @@ class Glyphs:
     """The characters of one level; every one is a single cell wide."""
 
     level: Level
-    eighths: str  # from empty to a full cell, upwards
-    bar_full: str
-    bar_part: str  # partial cells of a horizontal bar, from least to most
-    bar_empty: str
-    cursor: str
-    ok: str
-    bad: str
-    live: str
-    idle: str
-    rule: str
-    axis: str
-    shades: str  # skew strip, from on time to late
-    unknown: str
-    up: str
-    down: str
-    ellipsis: str
+    bar_full: str = "█"
+    bar_empty: str = "░"
+    cursor: str = "▶"
+    ok: str = "✓"
+    bad: str = "✗"
+    live: str = "●"
+    idle: str = "○"
+    axis: str = "│"
+    lines: str = "▁─▔"  # a curve at the bottom, middle or top of a cell
+    shades: str = "·░▒▓█"  # skew strip, from on time to late
+    up: str = "↑"
+    arrow: str = "→"
+    edge: str = "▌"
 
 
-BLOCK: Final = Glyphs(
-    "block", " ▁▂▃▄▅▆▇█", "█", "▏▎▍▌▋▊▉", "░", "▶", "✓", "✗", "●", "○", "─", "│",
-    "·░▒▓█", " ", "↑", "↓", "…",
-)  # fmt: skip
-BRAILLE: Final = Glyphs(
-    "braille", BLOCK.eighths, "█", BLOCK.bar_part, "░", "▶", "✓", "✗", "●", "○", "─", "│",
-    "·░▒▓█", " ", "↑", "↓", "…",
-)  # fmt: skip
+BLOCK: Final = Glyphs("block")
+BRAILLE: Final = Glyphs("braille")
 ASCII: Final = Glyphs(
-    "ascii", " .:-=+*#@", "#", "", ".", ">", "+", "x", "*", "o", "-", "|",
-    ".:+#@", " ", "^", "v", ".",
+    "ascii", "#", ".", ">", "+", "x", "*", "o", "|", "***", ".:+#@", "^", ">", "!"
 )  # fmt: skip
 
 
@@ -59,17 +49,17 @@ def glyphs_for(level: str) -> Glyphs:
 
 
 def detect_level(environ: Mapping[str, str] | None = None, encoding: str | None = None) -> Level:
-    """``block`` where the terminal speaks UTF-8, else ``ascii``; braille is only ever chosen.
+    """``block`` where the terminal uses UTF-8, else ``ascii``; never ``braille``.
 
     ``environ`` and ``encoding`` default to this process's.
     """
     environ = os.environ if environ is None else environ
     if environ.get("TERM") in ("linux", "dumb", "vt100", "vt220"):
         return "ascii"
-    said = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
-    if "utf-8" in said.lower() or "utf8" in said.lower():
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    if "utf-8" in locale.lower() or "utf8" in locale.lower():
         return "block"
-    if said and said not in ("C", "POSIX"):
+    if locale and locale not in ("C", "POSIX"):
         return "ascii"
     stream = encoding or getattr(sys.__stdout__, "encoding", None) or "ascii"
     return "block" if "utf" in stream.lower() else "ascii"

@@ -32,7 +32,7 @@ class Layout:
 
 
 def too_small(width: int, height: int) -> bool:
-    """Whether nothing sensible fits."""
+    """Whether the run screen does not fit."""
     return width < MIN_WIDTH or height < MIN_HEIGHT
 
 

@@ -33,7 +33,7 @@ def higher(layout: Layout, height: int, shares: Shares, panel: str, by: int) -> 
 
 
 def dragged(layout: Layout, height: int, shares: Shares, panel: str, down: int) -> Shares:
-    """The shares after the upper edge of ``panel`` was drawn ``down`` lines down."""
+    """The shares after the upper edge of ``panel`` was dragged ``down`` lines down."""
     if panel == "log":
         return higher(layout, height, shares, "log", -down)
     if not layout.table:

@@ -1,6 +1,6 @@
-"""Figures and strangers' text, made fit for a cell of a terminal.
+"""Figures and text from outside, formatted for the cells of a terminal.
 
-``NOT_KNOWN`` stands wherever a value is not known; a zero is only ever a measured zero.
+``NOT_KNOWN`` is shown for every unknown value; a zero is always a measured zero.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ import math
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
+from textual.keys import format_key
 
 from launcher.core.text.terminal import clean as clean
 
 NOT_KNOWN: Final = "–"
-
-
-def known(value: float | None) -> bool:
-    """True for a value that was measured: neither None nor NaN nor infinite."""
-    return value is not None and math.isfinite(value)
 
 
 def fit(text: str, width: int, align: str = "<") -> str:
@@ -74,7 +70,7 @@ def size_bytes(value: float | None, more: int = 0) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``8 s``, ``12 min``, ``3 h 05``, ``2 d 4 h``: rough on purpose, as an ETA is."""
+    """``8 s``, ``12 min``, ``3 h 05``, ``2 d 4 h``: rounded, as an ETA is."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return NOT_KNOWN
     if seconds < 90:
@@ -98,10 +94,15 @@ def age(seconds: float | None) -> str:
 
 
 def percent(part: float | None, whole: float | None) -> str:
-    """``37 %``; not known when either is not, or the whole is nothing."""
+    """``37 %``; unknown when a value is, or ``whole`` is 0."""
     if part is None or not whole:
         return NOT_KNOWN
     return f"{100 * part / whole:.0f} %"
+
+
+def key_name(key: str) -> str:
+    """Textual's name of a key, but ``enter`` as a word."""
+    return key if key == "enter" else format_key(key)
 
 
 def plural(count: int, noun: str) -> str:

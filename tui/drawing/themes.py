@@ -1,7 +1,7 @@
-"""The dashboard's own themes, and the palette that its line-API widgets draw with.
+"""The dashboard's themes, and the palette that its widgets draw with.
 
-No colour carries a meaning alone: every state has its word and its mark too. Good and bad are
-blue-green and orange-red, which red-green blind readers tell apart.
+No meaning depends on colour alone: every state also has a word and a mark. Good and bad are
+blue-green and orange-red, which red-green colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from textual.theme import Theme
 from launcher.core.text.terminal import clean
 
 NAMES: Final = ("dark", "light", "ansi", "mono")
+TONES: Final = ("good", "busy", "warn", "bad", "idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,18 @@ class Palette:
     accent: Style
     cursor: Style
     match: Style
-    key: Style
-    badge_good: Style
-    badge_busy: Style
-    badge_warn: Style
-    badge_bad: Style
-    badge_idle: Style
+    badges: Mapping[str, Style]  # by tone
     series: tuple[Style, ...]  # one a rank, repeated
     heat: tuple[Style, ...]  # five, from on time to late
 
     def by_tone(self, tone: str) -> Style:
-        """The style of a tone's name: text, muted, good, busy, warn, bad, accent."""
+        """The style of ``text``, ``muted``, ``good``, ``busy``, ``warn``, ``bad`` or ``accent``."""
         style = getattr(self, tone)
         assert isinstance(style, Style)
         return style
 
-    def badge(self, tone: str) -> Style:
-        """The badge style of a tone; anything without one is idle."""
-        style = getattr(self, f"badge_{tone}", self.badge_idle)
-        assert isinstance(style, Style)
-        return style
 
-
-def _s(definition: str) -> Style:
-    return Style.parse(definition)
+_s = Style.parse
 
 
 def _palette(
@@ -69,10 +58,11 @@ def _palette(
     return Palette(
         text=_s(text), muted=_s(muted), title=_s(f"bold {accent}"), bar=_s(bar),
         good=_s(good), busy=_s(busy), warn=_s(warn), bad=_s(f"bold {bad}"), accent=_s(accent),
-        cursor=_s(cursor), match=_s(match), key=_s(f"bold {accent}"),
-        badge_good=_s(f"bold {ink} on {good}"), badge_busy=_s(f"bold {ink} on {busy}"),
-        badge_warn=_s(f"bold {ink} on {warn}"), badge_bad=_s(f"bold {ink} on {bad}"),
-        badge_idle=_s(f"bold {ink} on {muted}"),
+        cursor=_s(cursor), match=_s(match),
+        badges={
+            tone: _s(f"bold {ink} on {colour}")
+            for tone, colour in zip(TONES, (good, busy, warn, bad, muted), strict=True)
+        },
         series=tuple(_s(part) for part in series.split()),
         heat=tuple(_s(part.replace("+", " ")) for part in heat.split()),
     )  # fmt: skip
@@ -102,9 +92,8 @@ ANSI: Final = _palette(
 MONO: Final = Palette(
     text=_s("none"), muted=_s("none"), title=_s("bold"), bar=_s("underline"),
     good=_s("none"), busy=_s("none"), warn=_s("bold"), bad=_s("bold"), accent=_s("bold"),
-    cursor=_s("reverse"), match=_s("reverse bold"), key=_s("bold"),
-    badge_good=_s("bold reverse"), badge_busy=_s("bold reverse"), badge_warn=_s("bold reverse"),
-    badge_bad=_s("bold reverse"), badge_idle=_s("reverse"),
+    cursor=_s("reverse"), match=_s("reverse bold"),
+    badges=dict.fromkeys(TONES, _s("bold reverse")),
     series=(_s("none"),), heat=(_s("none"), _s("none"), _s("none"), _s("bold"), _s("bold")),
 )  # fmt: skip
 
@@ -118,7 +107,7 @@ def palette_of(theme: str) -> Palette:
     return PALETTES.get(theme, DARK)
 
 
-# What Textual's own style sheet asks of every theme that keeps the terminal's colours.
+# What Textual's style sheet needs of every theme that keeps the terminal's colours.
 _PLAIN: Final = {
     "ansi-background": "ansi_black", "ansi-foreground": "ansi_white",
     "input-cursor-background": "ansi_default", "input-cursor-foreground": "ansi_default",
@@ -140,7 +129,7 @@ def _terminal_theme(
 
 
 def themes() -> tuple[Theme, ...]:
-    """The Textual themes that go with the palettes, for everything that is stock."""
+    """The Textual themes that go with the palettes, for Textual's own widgets."""
     return (
         Theme(
             name="dark", primary="#8ab4f8", secondary="#4fc1b0", warning="#e8b339",
@@ -177,10 +166,9 @@ def themes() -> tuple[Theme, ...]:
 
 
 class SafeFilter(LineFilter):
-    """Takes control characters out of everything that is drawn."""
+    """Removes control characters from everything that is drawn."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments, cleaned; ``background`` is not needed."""
         if all(segment.text.isprintable() for segment in segments):
             return segments
         return [
@@ -190,10 +178,10 @@ class SafeFilter(LineFilter):
 
 
 class MonoFilter(LineFilter):
-    """Takes every colour out and keeps what it meant: a painted background becomes reverse video.
+    """Removes every colour; a coloured background becomes reverse video.
 
-    Textual's own answer to ``NO_COLOR`` turns colours to greys, which leaves text on a
-    background of nearly the same grey.
+    For ``NO_COLOR`` Textual itself turns colours to greys, which can leave text on a background
+    of nearly the same grey.
     """
 
     def __init__(self) -> None:
@@ -212,7 +200,6 @@ class MonoFilter(LineFilter):
         return plain
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments without colours; ``background`` is not needed."""
         plain = self._plain
         return [
             segment if segment.style is None else Segment(segment.text, plain(segment.style))

@@ -72,17 +72,17 @@ def worst(frame: RunFrame) -> tuple[int | None, str]:
 
 
 def run_note(snapshot: RunSnapshot) -> str:
-    """Why the run was made; empty when nobody wrote it down."""
+    """Why the run was made; may be empty."""
     return "" if snapshot.info is None else snapshot.info.start.note
 
 
 def without_node(words: str) -> str:
-    """``worst`` in words for narrow places."""
+    """``worst`` in words, for narrow screens."""
     return re.sub(r" on \S+", "", words, count=1)
 
 
 def activity(frame: RunFrame) -> str:
-    """What else to know: who stops it, what a start waits for, a full disk, a job that runs."""
+    """What else to show: who stopped it, what a start waits for, a full disk, a running job."""
     snapshot, state = frame.snapshot, frame.snapshot.state
     if snapshot.status == "starting":
         return _starting(snapshot)
@@ -96,7 +96,7 @@ def activity(frame: RunFrame) -> str:
 
 
 def _starting(snapshot: RunSnapshot) -> str:
-    """What is waited for before the first step."""
+    """What the run waits for before its first step."""
     attempt = snapshot.state.attempt
     there = sum(rank.status == "running" for rank in snapshot.ranks)
     words = f"{there} of {snapshot.world_size} ranks started"

@@ -24,31 +24,26 @@ class LiveLog:
         self.stopped_at: int | None = None
 
     def refresh(self) -> int:
-        """Look for new lines; how many are counted."""
         self._reader.refresh()
         return self._reader.line_count
 
     @property
     def is_counted(self) -> bool:
-        """Whether line numbers reach the end of the file."""
         return self._reader.is_indexed
 
     def lines(self, first: int, count: int) -> Sequence[str]:
-        """Lines by number; a long one ends in how much was cut off."""
         return [text_of(line) for line in self._reader.lines(first, count)]
 
     def tail(self, count: int) -> Sequence[str]:
-        """The last lines, without their numbers."""
         return [text_of(line) for line in self._reader.tail(count).lines]
 
     def line_at(self, offset: int) -> int | None:
-        """The number of the line that holds a byte."""
         return self._reader.line_at(offset)
 
     def matches(
         self, pattern: re.Pattern[str], start: int, step: int, count: int
     ) -> list[tuple[int, str]]:
-        """Matching lines, downwards by the reader's own search, upwards chunk by chunk."""
+        """Downwards by the reader's own search, upwards chunk by chunk."""
         self.stopped_at = None
         if step < 0:
             return self._upwards(pattern, start, count)
@@ -84,5 +79,5 @@ class LiveLog:
 
 
 def text_of(line: LogLine) -> str:
-    """A line as it is shown; a long one ends in how much was cut off."""
+    """A line as it is shown; a long one is cut and ends with how much is missing."""
     return f"{line.text} … {line.cut_bytes} bytes more" if line.cut_bytes else line.text

@@ -51,12 +51,11 @@ class LogWindow:
         self._last_state: tuple[object, ...] = ()
 
     def rename(self, label: str) -> None:
-        """Another label for the same log."""
         self.label = label
         self._last = None
 
     def frame(self) -> LogFrame:
-        """Look for new lines and say what is to be seen; the same object when nothing changed."""
+        """Read new lines. -> what to show; the same object when nothing has changed."""
         self._total = self._source.refresh()
         counted = self._source.is_counted
         state = (
@@ -115,19 +114,16 @@ class LogWindow:
             self._top = found[by][0]
 
     def home(self) -> None:
-        """Hold at the first line."""
         self.follow, self._top, self._note, self._match = False, 0, "", None
 
     def end(self) -> None:
-        """Follow."""
         self.follow, self._note, self._match = True, "", None
 
     def hold(self) -> None:
-        """Stop following, or follow again."""
         self.follow = not self.follow
 
     def search(self, text: str) -> None:
-        """Look for a regular expression, newest match first; empty forgets it."""
+        """Search for a regular expression, newest match first; empty ends the search."""
         self._match, self._note = None, ""
         self._search = compile_pattern(text)
         if self._search is not None:
@@ -151,7 +147,7 @@ class LogWindow:
         self._top = max(0, line - self.height // 3)
 
     def go_offset(self, offset: int) -> None:
-        """As ``go``, for the line that holds a byte offset."""
+        """As ``go``, for the line at a byte offset."""
         self._total = self._source.refresh()
         line = self._source.line_at(offset)
         if line is None:
@@ -249,7 +245,7 @@ def compile_pattern(text: str) -> re.Pattern[str] | None:
 
 
 def describe(frame: LogFrame) -> str:
-    """The log's title line: what is seen of how much."""
+    """The log's title line."""
     parts = [frame.label, "following" if frame.follow else "held", plural(frame.total, "line")]
     if frame.filter_text:
         parts.append(f"filter {frame.filter_text}")

@@ -56,16 +56,13 @@ class MergedLog:
 
     @property
     def prefix(self) -> int:
-        """Characters before the text of each line: ``r3 ``."""
         return self._digits + 2
 
     @property
     def is_counted(self) -> bool:
-        """Whether the lines of all ranks are counted."""
         return self._whole
 
     def refresh(self) -> int:
-        """Look for new lines; how many there are in all."""
         for part in self._parts:
             part.reader.refresh()
             part.times.poll()
@@ -85,7 +82,7 @@ class MergedLog:
         return sum(counts)
 
     def _begin(self, counts: Cut) -> None:
-        """Cuts through what is there already, at times of reports; each looked up when needed."""
+        """Cuts through the existing lines, at times of reports; each is looked up when needed."""
         busiest = max((part.times for part in self._parts), key=len)
         wanted = min(sum(counts) // CUT_LINES, len(busiest), MAX_CUTS // 2)
         at = [len(busiest) * number // wanted for number in range(1, wanted)]
@@ -168,7 +165,6 @@ class MergedLog:
         return f"r{rank:<{self._digits}} {text_of(line)}"
 
     def lines(self, first: int, count: int) -> Sequence[str]:
-        """Lines by their number in the merged order."""
         found: list[str] = []
         total = self._total()
         at = max(first, 0)
@@ -182,7 +178,6 @@ class MergedLog:
         return found
 
     def tail(self, count: int) -> Sequence[str]:
-        """The last lines, before they are counted."""
         keyed: list[tuple[float, int, int, str]] = []
         for index, part in enumerate(self._parts):
             keyed += self._keyed(index, part, part.reader.tail(count).lines)
@@ -190,13 +185,13 @@ class MergedLog:
         return [text for _, _, _, text in keyed][-count:]
 
     def line_at(self, offset: int) -> int | None:
-        """An offset is one of a single log."""
+        """Always ``None``: an offset belongs to one rank's log."""
         return None
 
     def matches(
         self, pattern: re.Pattern[str], start: int, step: int, count: int
     ) -> list[tuple[int, str]]:
-        """Matching lines from ``start`` on, both ways; what names the rank is not looked at."""
+        """Matches from ``start`` on, both ways; the rank's prefix is not searched."""
         self.stopped_at = None
         found: list[tuple[int, str]] = []
         total, looked = self._total(), 0

@@ -44,7 +44,7 @@ class CheckBoard:
         return replace(self, rows={**self.rows, (row.check, row.node): row})
 
     def done(self, problem: str = "") -> CheckBoard:
-        """Nothing more comes. A check without an answer does not apply to this profile."""
+        """No more rows come. A check without an answer does not apply to this profile."""
         answered = tuple(key for key in self.expected if key in self.rows)
         return replace(self, expected=answered, is_done=True, problem=problem)
 
@@ -57,7 +57,7 @@ class CheckBoard:
         return replace(self, ignored=(*self.ignored, name))
 
     def is_ignored(self, row: Row) -> bool:
-        """Whether its name, or that of its check on every node, was typed."""
+        """Whether the user named it, or its check on every node."""
         return bool({row.check, row.name} & set(self.ignored))
 
     @property
@@ -75,7 +75,7 @@ class CheckBoard:
 
     @property
     def words(self) -> str:
-        """The result so far, in one line."""
+        """The result so far."""
         if self.problem:
             return f"not checked: {self.problem}"
         states = [self._state(key) for key in self.expected]

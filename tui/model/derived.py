@@ -47,14 +47,14 @@ def unreachable(snapshot: RunSnapshot) -> Mapping[str, float]:
 
 
 def failure_of(snapshot: RunSnapshot) -> Failure | None:
-    """Why the newest attempt failed, while it is the newest that is known of the run."""
+    """Why the newest attempt failed, unless it was resumed since."""
     return snapshot.failure if snapshot.status in ("failed", "failing") else None
 
 
 def rank_state(rank: RankSnapshot, snapshot: RunSnapshot) -> str:
-    """Its status; ``followed`` when another rank failed first, ``done`` in a finished run."""
+    """Its status; ``stopped`` when another rank failed first, ``done`` in a finished run."""
     if rank.status == "failed" and snapshot.failure is not None and not rank.is_first_failure:
-        return "followed"
+        return "stopped"
     if rank.status == "ended" and snapshot.status == "finished":
         return "done"
     return rank.status.value
@@ -73,7 +73,6 @@ def evaluations(snapshot: RunSnapshot) -> tuple[EvalState, ...]:
 
 
 def job_state(job: JobState) -> str:
-    """``running``, ``done`` or ``failed``."""
     if job.finished_s is None:
         return "running"
     return "done" if job.exit_code == 0 else "failed"

@@ -34,7 +34,7 @@ class FeedScreen(Screen[None]):
             self.feed.start()
 
     def answer_feed(self) -> None:
-        """Let the feed continue once this frame is on the terminal, and record what it cost."""
+        """Let the feed continue once the terminal has this frame, and record what it cost."""
         app, feed = self.dashboard, self.feed
         started = app.clock()
 

@@ -47,7 +47,7 @@ class ConfirmScreen(ModalScreen[str]):
         self._title, self._text, self._answers, self._bad = title, lines, answers, bad
 
     def compose(self) -> ComposeResult:
-        """What is asked, the command, the answers; the safe one first."""
+        """The safe answer is first."""
         with Vertical(id="dialog", classes="-bad" if self._bad else ""):
             yield Static(Content(self._title), classes="title")
             yield Static(Content("\n".join(self._text)))
@@ -63,20 +63,17 @@ class ConfirmScreen(ModalScreen[str]):
                     )  # fmt: skip
 
     def on_mount(self) -> None:
-        """On the frame, where it takes no line from what is asked."""
+        """On the frame, where it takes no line."""
         self.query_one("#dialog").border_subtitle = "c copies the command"
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A button answers by its name."""
         name = event.button.id or ""
         self.dismiss("" if name == "no" else name)
 
     def action_no(self) -> None:
-        """Leave everything as it is."""
         self.dismiss("")
 
     def action_answer(self, index: int) -> None:
-        """The first answer, by key."""
         self.dismiss(self._answers[index].name)
 
     def action_copy(self) -> None:

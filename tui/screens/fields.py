@@ -34,7 +34,7 @@ def fields_of(
     choices: Mapping[str, Choices] | None = None,
     skip: Collection[str] = (),
 ) -> tuple[Field, ...]:
-    """The options of an action, so that a new one has its field without any code here."""
+    """One field for each option of an action."""
     found = choices or {}
     return tuple(
         Field(name, option.flag[2:].replace("-", " "), option.help, found.get(name, ()))
@@ -69,7 +69,7 @@ def filled(form: DOMNode, fields: Sequence[Field], request: R) -> R:
 
 
 def parsed(name: str, text: str, before: Any) -> Any:
-    """What was typed, as the type that the field had ``before``."""
+    """The text as a value of the same type as ``before``."""
     if not isinstance(before, tuple):
         return text.strip()
     words = tuple(shlex.split(text))

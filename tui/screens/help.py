@@ -8,9 +8,10 @@ from rich.table import Table
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
+
+from tui.drawing.text import key_name
 
 
 def key_rows(screen: Screen[object]) -> list[tuple[str, str, str]]:
@@ -21,17 +22,13 @@ def key_rows(screen: Screen[object]) -> list[tuple[str, str, str]]:
         actions: dict[str, tuple[list[str], str]] = {}
         for key, several in bindings.key_to_bindings.items():
             for binding in several:
-                if not binding.description:
+                # Textual's own key for selected text is no news on screens without any.
+                if not binding.description or binding.action == "screen.copy_text":
                     continue
                 keys = actions.setdefault(binding.action, ([], binding.description))[0]
                 keys.append(key_name(key))
         rows.extend((group, " ".join(dict.fromkeys(keys)), what) for keys, what in actions.values())
     return rows
-
-
-def key_name(key: str) -> str:
-    """A key as people write it: Textual's name, except for the sign of enter."""
-    return key if key == "enter" else format_key(key)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -48,7 +45,6 @@ class HelpScreen(ModalScreen[None]):
         self._about = about
 
     def compose(self) -> ComposeResult:
-        """A table of keys under each panel's name."""
         focused = self._about.focused
         text = getattr(focused, "HELP", None) or getattr(self._about, "HELP", None) or ""
         table = Table.grid(padding=(0, 2))

@@ -135,7 +135,7 @@ class HomeScreen(FeedScreen):
         line = [
             Segment(f"{mark} {run.status.value:<9} ", style),
             Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
-            Segment(f" epoch {epoch:>7} {done:>4}", palette.text),
+            Segment(f" epoch {epoch:<7} {done:>4}", palette.text),
         ]
         if wide:
             line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
@@ -153,29 +153,24 @@ class HomeScreen(FeedScreen):
         if entry.profile is None or entry.errors:
             why = entry.errors[0] if entry.errors else "it cannot be read"
             return [Segment(f"{name}cannot be used: {clean(why)}", palette.warn)]
-        ranks = plural(entry.profile.world_size, "rank")
-        return [
-            Segment(name, palette.text),
-            Segment(f"{ranks:<9} {clean(entry.description)}", palette.muted),
-        ]
+        text = f"{plural(entry.profile.world_size, 'rank'):<9} {clean(entry.description)}"
+        room = self.size.width - 2 - len(name)  # 2: the cursor
+        return [Segment(name, palette.text), Segment(fit(text, room), palette.muted)]
 
     @on(PickList.Chosen, "#runs")
     def open_run(self, event: PickList.Chosen) -> None:
-        """``enter`` on a run opens it."""
         self.dashboard.open_run(event.key)
 
     @on(PickList.Chosen, "#profiles")
     def open_profile(self, event: PickList.Chosen) -> None:
-        """``enter`` on a profile prepares a run."""
         self.dashboard.open_profile(event.key)
 
     def action_new_run(self) -> None:
-        """A new run from the profile under the cursor."""
         name = self.query_one("#profiles", PickList).key
         if self.dashboard.read_only:
             self.notify(self.dashboard.read_only, severity="warning")
         elif name is None:
-            self.notify("there is no profile to start", severity="warning")
+            self.notify("no profile is selected", severity="warning")
         else:
             self.dashboard.open_profile(name)
 
@@ -185,7 +180,7 @@ class HomeScreen(FeedScreen):
 
 
 def epoch_of(run: RunSummary) -> str:
-    """The epoch that is trained, of how many."""
+    """The current epoch, of how many."""
     if run.epoch is None:
         return NOT_KNOWN
     if run.epochs is None:

@@ -62,7 +62,7 @@ class NewRunScreen(FeedScreen):
         self._is_starting = False
 
     def compose(self) -> ComposeResult:
-        """Options and picture at the left, the plan at the right, the checks below."""
+        """Options and picture on the left, the plan on the right, the checks below."""
         with Vertical(id="body"):
             yield Static(Content(f"new run from {self._profile}"), classes="head title")
             with Horizontal(id="columns"):
@@ -87,7 +87,6 @@ class NewRunScreen(FeedScreen):
         self.action_check_again()
 
     def on_home_polled(self, message: HomePolled) -> None:
-        """Draw the profile."""
         for entry in message.view.profiles:
             if entry.name == self._profile:
                 lines = [entry.description, "", *profile_lines(entry)]
@@ -96,7 +95,6 @@ class NewRunScreen(FeedScreen):
                 self.query_one("#picture", Static).update(Content(text))
 
     def action_check_again(self) -> None:
-        """Make plan and checks again."""
         self._make_plan()
         self._check_nodes()
 
@@ -109,7 +107,6 @@ class NewRunScreen(FeedScreen):
 
     @property
     def _command(self) -> str:
-        """The command that starts the same run."""
         return shlex.join(self._request.command(self._profile))
 
     def on_plan_made(self, message: PlanMade) -> None:
@@ -175,7 +172,6 @@ class NewRunScreen(FeedScreen):
         return action != "ignore" or bool(self._board.failed)
 
     def action_ignore(self) -> None:
-        """Open the line for the name of a failed check."""
         field = self.query_one("#ignore", Input)
         field.add_class("-open")
         field.focus()
@@ -199,13 +195,11 @@ class NewRunScreen(FeedScreen):
         self.query_one("#right").focus()
 
     def is_typing_name(self) -> bool:
-        """Whether the line for a name is open."""
         return self.query_one("#ignore", Input).has_class("-open")
 
     # -- keys
 
     def action_edit(self) -> None:
-        """Go to the first option."""
         self.query_one(f"#{FIELDS[0].name}").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -243,7 +237,7 @@ class NewRunScreen(FeedScreen):
             self.notify(f"{text}; {board.next_words}", severity="warning", timeout=8)
         elif not self._is_starting:  # one run, however often the key is pressed
             self._is_starting = True
-            self.notify("starting …", timeout=3)
+            self.notify("starting …", timeout=60)
             send, profile, request = self.dashboard.send, self._profile, self._request
             in_background(self, "start", lambda: ActionDone("start", send(profile, request)))
 
@@ -253,8 +247,8 @@ class NewRunScreen(FeedScreen):
             self.action_start()
 
     def on_action_done(self, message: ActionDone) -> None:
-        """Started: show the run."""
         app = self.dashboard
+        self.app.clear_notifications()
         self.dismiss()
         app.open_run(message.answer)
 
@@ -264,10 +258,10 @@ class NewRunScreen(FeedScreen):
             self._show_plan(None, Content(text))
             return
         self._is_starting = False
+        self.app.clear_notifications()
         self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
 
     def action_copy(self) -> None:
-        """Copy the command that starts the same run."""
         self.dashboard.copy_text(self._command, "command")
 
     def action_copy_plan(self) -> None:

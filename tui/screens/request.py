@@ -44,7 +44,6 @@ class RequestScreen(ModalScreen[Request]):
         self._about, self._below = about, below
 
     def compose(self) -> ComposeResult:
-        """Fields, the command as they change, what is known so far."""
         with Vertical(id="dialog"):
             yield Static(Content(self._title), classes="title")
             yield Static(Content(self._about), id="about")
@@ -59,22 +58,21 @@ class RequestScreen(ModalScreen[Request]):
                 yield Static(Content(text), classes="muted")
 
     def on_mount(self) -> None:
-        """The command of the defaults; ``enter`` starts."""
         self.query_one("#about").display = bool(self._about)
-        self.query_one("#start").focus()
+        is_one = len(self._fields) == 1
+        self.query_one(f"#{self._fields[0].name}" if is_one else "#start").focus()
         self._show_command()
 
     def show_about(self, text: str) -> None:
-        """What is known of it now."""
         if self.is_mounted:
             self.query_one("#about", Static).update(Content(text))
 
     def filled(self) -> Request:
-        """What was typed and chosen. Raises ValueError."""
+        """Raises ValueError."""
         return filled(self, self._fields, self.request)
 
     def command(self) -> str:
-        """The command line of what was typed and chosen. Raises ValueError."""
+        """Raises ValueError."""
         return shlex.join(self.filled().command(self.target))
 
     def _show_command(self) -> None:
@@ -85,34 +83,32 @@ class RequestScreen(ModalScreen[Request]):
         self.query_one("#command", Static).update(Content(text))
 
     def on_input_changed(self) -> None:
-        """The command follows."""
         self._show_command()
 
+    def on_input_submitted(self) -> None:
+        if len(self._fields) == 1:
+            self.action_start()
+
     def on_select_changed(self) -> None:
-        """The command follows."""
         if self.is_mounted:
             self._show_command()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Each button has its key."""
         {"start": self.action_start, "copy": self.action_copy}.get(
             event.button.id or "", self.action_cancel
         )()
 
     def action_start(self) -> None:
-        """Start it."""
         try:
             self.dismiss(self.filled())
         except ValueError as problem:
             self.notify(str(problem), severity="error")
 
     def action_copy(self) -> None:
-        """Copy the command."""
         try:
             context_of(self).copy_text(self.command(), "command")
         except ValueError as problem:
             self.notify(str(problem), severity="error")
 
     def action_cancel(self) -> None:
-        """Start nothing."""
         self.dismiss(None)

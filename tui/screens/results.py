@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from launcher.client import CheckpointFacts
     from launcher.core.run.state import EvalState
 
-HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7} "
-IMAGES = f"{'images':>6} "
-HEAD_REST = f"{'size':>9}  saved"
+HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7}"
 NOTHING = ("No checkpoint was saved yet, and nothing was evaluated.",)
 SHOWN_JOBS = 4
 
@@ -42,18 +40,17 @@ class Row:
 
     @property
     def top_1(self) -> float | None:
-        """Its accuracy, where it was evaluated."""
         return None if self.evaluation is None else self.evaluation.top_1_acc
 
     @property
     def step(self) -> int:
-        """Steps done over all epochs; -1 when not known."""
+        """Over all epochs; -1 when not known."""
         one = self.checkpoint.manifest if self.checkpoint is not None else self.evaluation
         return -1 if one is None or one.step is None else one.step
 
     @property
     def epoch(self) -> int | None:
-        """Epochs done."""
+        """Completed epochs."""
         one = self.checkpoint.manifest if self.checkpoint is not None else self.evaluation
         return None if one is None else one.epoch
 
@@ -77,9 +74,20 @@ def rows_of(frame: RunFrame) -> list[Row]:
     return sorted(rows, key=lambda row: -row.step)
 
 
-def share(value: float | None) -> str:
-    """An accuracy."""
-    return NOT_KNOWN if value is None else f"{value:.4f}"
+def figures(row: Row) -> str:
+    """A row of the table under ``HEAD``, without the two cells of the cursor."""
+    rated = row.evaluation
+    top_5 = None if rated is None else rated.top_5_acc
+    shares = [NOT_KNOWN if value is None else f"{value:.4f}" for value in (row.top_1, top_5)]
+    return (
+        f"{'*' if row.best else ' '}{_or_unknown(row.epoch):>4} {row.step:>7} "
+        f"{shares[0]:>7} {shares[1]:>7} {number(rated.loss if rated else None, 4):>7} "
+        f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7}"
+    )
+
+
+def _or_unknown(value: int | None) -> str:
+    return NOT_KNOWN if value is None else str(value)
 
 
 class ResultsScreen(ModalScreen[tuple[str, str]]):
@@ -95,13 +103,13 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         Binding("y", "copy", "Copy path"),
     ]
 
-    def __init__(self, frame: RunFrame, readonly: bool) -> None:
+    def __init__(self, frame: RunFrame, readonly: bool, is_replay: bool) -> None:
         super().__init__()
         self._frame, self._readonly = frame, readonly
+        self._no_file = NOT_KNOWN if is_replay else "removed"
 
     def compose(self) -> ComposeResult:
-        """The table, the path under the cursor, the jobs."""
-        with Vertical(id="dialog", classes="-wide"):
+        with Vertical(id="dialog"):
             yield Static(Content(f"Results of {self._frame.snapshot.run}"), classes="title")
             yield Static("", id="head", classes="muted")
             yield PickList(NOTHING, id="rows")
@@ -109,7 +117,6 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
             yield Static("", id="jobs")
 
     def on_mount(self) -> None:
-        """The keys, on the frame."""
         keys = "y copies the path   esc closes"
         if not self._readonly:
             keys = f"e evaluate   x export   i infer   {keys}"
@@ -122,16 +129,14 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         return self.size.width >= 90
 
     def on_resize(self) -> None:
-        """The table uses the height that is left."""
         self.show(self._frame)
 
     def show(self, frame: RunFrame) -> None:
-        """The newest moment."""
         self._frame = frame
         if not self.is_mounted:
             return
         rows = rows_of(frame)
-        head = HEAD + (IMAGES if self._wide else "") + HEAD_REST
+        head = f"{HEAD}{' images' if self._wide else ''} {'size':>9}  saved"
         self.query_one("#head", Static).update(Content(head))
         table = self.query_one("#rows", PickList)
         jobs = frame.snapshot.state.jobs[-SHOWN_JOBS:]
@@ -147,24 +152,16 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         self.query_one("#jobs", Static).update(Content("\n".join(lines)))
 
     def _line(self, row: Row) -> Line:
-        palette = context_of(self).palette
-        saved, rated = row.checkpoint, row.evaluation
-        figures = (
-            f"{NOT_KNOWN if row.epoch is None else row.epoch:>5} {row.step:>7} "
-            f"{share(row.top_1):>7} {share(rated.top_5_acc if rated else None):>7} "
-            f"{number(rated.loss if rated else None, 4):>7} "
-            f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7} "
-        )
+        palette, saved = context_of(self).palette, row.checkpoint
+        text = figures(row)
         if self._wide:
-            figures += f"{rated.images if rated and rated.images is not None else NOT_KNOWN:>6} "
-        size = "removed" if saved is None else size_bytes(saved.file_bytes)
+            text += f" {_or_unknown(row.evaluation.images if row.evaluation else None):>6}"
+        size = self._no_file if saved is None else size_bytes(saved.file_bytes)
         saved_s = None if saved is None or saved.manifest is None else saved.manifest.created_s
-        when = None if saved_s is None else self._frame.snapshot.polled_s - saved_s
-        style = palette.good if row.best else palette.text
-        mark = "*" if row.best else " "
+        when = "" if saved_s is None else f"{age(self._frame.snapshot.polled_s - saved_s)} ago"
         return [
-            Segment(f"{mark}{figures[1:]}", style),
-            Segment(f"{size:>9}  {age(when) + ' ago' if when is not None else ''}", palette.muted),
+            Segment(text, palette.good if row.best else palette.text),
+            Segment(f" {size:>9}  {when}", palette.muted),
         ]
 
     def _row(self) -> Row | None:
@@ -177,30 +174,24 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         return "" if row is None or row.checkpoint is None else row.checkpoint.path
 
     def _show_path(self) -> None:
-        self.query_one("#path", Static).update(Content(clean(self._path()) or "no such file"))
+        self.query_one("#path", Static).update(Content(clean(self._path()) or "no file"))
 
     def on_pick_list_moved(self) -> None:
-        """The path follows the cursor."""
         self._show_path()
 
     def on_pick_list_chosen(self) -> None:
-        """``enter`` evaluates what is under the cursor."""
         self.action_job("eval")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing is started in a read-only dashboard."""
         return action != "job" or not self._readonly
 
     def action_job(self, kind: str) -> None:
-        """To the dialog of a job, with this checkpoint."""
         if not self._readonly:
             self.dismiss((kind, self._path()))
 
     def action_copy(self) -> None:
-        """The path of the file under the cursor."""
         if path := self._path():
             context_of(self).copy_text(path, "path")
 
     def action_leave(self) -> None:
-        """Back."""
         self.dismiss(None)

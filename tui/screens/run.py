@@ -1,9 +1,9 @@
-"""The run screen: one run, from a glance to its last log line."""
+"""The run screen: one run, from its state to its last log line."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -13,11 +13,9 @@ from tui.model.derived import failure_of, is_live, job_state
 from tui.model.run import RunFrame
 from tui.screens.request import RequestScreen
 from tui.screens.run_actions import RunActions
-from tui.screens.run_log import RunLog
-from tui.screens.run_panels import RunPanels
 from tui.sources.feed import LogFeed, RunFeed
 from tui.sources.messages import RestartChosen, RunPolled, SourceFailed
-from tui.sources.source import Player, RunSource
+from tui.sources.source import Player
 from tui.widgets.chart import Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import Hint
@@ -26,15 +24,12 @@ from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
 
-if TYPE_CHECKING:
-    from launcher.client import ResumeChoice
-
 LOG_PERIOD_S = 0.25
-OVER_PERIOD_S = 2.0  # a run that is over is still looked at: somebody may resume it
+OVER_PERIOD_S = 2.0  # a run that is over is still polled: it may be resumed
 
 
-class RunScreen(RunActions, RunLog, RunPanels):
-    """Everything about one run; what changes it is in :class:`RunActions`."""
+class RunScreen(RunActions):
+    """Everything about one run: what comes from its feeds, and drawing it."""
 
     BINDING_GROUP_TITLE = "Run"
     HELP = "One run. q quits, the run continues; s asks before it stops the run."
@@ -51,7 +46,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run_name = run
-        self.restart: ResumeChoice | None = None
         self._over = False
         self._paused = False
         self._problem = ""
@@ -60,8 +54,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self._jobs: dict[str, str] | None = None  # states, by id; None before the first frame
 
     def on_mount(self) -> None:
-        """Open the run and start looking."""
-        # Threads must not ask a screen for its app: it has none once it is gone.
+        # For the threads: a screen that was removed has no app.
         source, name, pace = self.dashboard.source, self.run_name, self.dashboard.pace
 
         def period_s() -> float:
@@ -76,22 +69,15 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.set_interval(1.0, self._tick)
 
     def on_unmount(self) -> None:
-        """No screen, no reading."""
         if self.log_feed is not None:
             self.log_feed.end()
 
     @property
-    def source(self) -> RunSource | None:
-        """The run, once its feed has opened it."""
-        return self.feed.source if isinstance(self.feed, RunFeed) else None
-
-    @property
     def player(self) -> Player | None:
-        """What plays this run, when it is a replay."""
+        """The controls of a replay."""
         return None if self.source is None else self.source.player
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Seeking is for replays."""
         if action in ("seek", "speed"):
             return self.player is not None
         return super().check_action(action, parameters)
@@ -106,18 +92,17 @@ class RunScreen(RunActions, RunLog, RunPanels):
     # -- what comes from the feeds
 
     def on_run_polled(self, message: RunPolled) -> None:
-        """A new moment."""
         self._polled_at = self.dashboard.clock()
         self._problem = ""
         self._over = not is_live(message.frame.snapshot.status) and self.player is None
         first = self.frame is None
         if not self._paused:
             before, self.frame = self.frame, message.frame
-            if first or before is None or self._shape(before) != self._shape(message.frame):
+            if before is None or self._shape(before) != self._shape(message.frame):
                 self._arrange()
                 self.call_after_refresh(self.show_hints)
             self._draw()
-            # Sizes settle after the layout, at any time; asking costs nothing when none changed.
+            # Sizes may change after each layout; this does nothing when they have not.
             self._ask()
         if first or self.log_rank is None:
             self.open_log()
@@ -131,7 +116,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
-        """Keep the last picture; its age grows and the reason is said."""
+        """Keep the last frame; the header shows its age and the problem."""
         if self.frame is None and self.source is None:
             self.app.notify(message.problem, severity="error", timeout=10)
             self.dismiss()
@@ -143,7 +128,6 @@ class RunScreen(RunActions, RunLog, RunPanels):
             self.log_feed.drawn()
 
     def on_restart_chosen(self, message: RestartChosen) -> None:
-        """Now it is known which checkpoint a resume would use."""
         self.restart = message.restart
         self._draw()
         form = self.app.screen
@@ -160,7 +144,7 @@ class RunScreen(RunActions, RunLog, RunPanels):
         self.restart = None
         if mark is not None:
             self.look_for_restart()
-            # A person who is reading the log keeps their place.
+            # Somebody who is reading the log keeps their place.
             if was_running and not isinstance(self.focused, LogView):
                 self.open_log()
         self.show_hints()
@@ -193,13 +177,12 @@ class RunScreen(RunActions, RunLog, RunPanels):
 
     @property
     def _late_s(self) -> float:
-        """After that time without a frame its age is no longer the usual one."""
+        """After so long without a frame, its age is shown."""
         return OVER_PERIOD_S + 1.0 if self._over else 1.5
 
     # -- drawing
 
     def draw_again(self) -> None:
-        """After a change of size, theme or glyphs."""
         super().draw_again()
         if self.is_mounted:
             self._arrange()
@@ -243,40 +226,31 @@ class RunScreen(RunActions, RunLog, RunPanels):
                 chart.show(data)
 
     def action_back(self) -> None:
-        """To the home screen; the run continues."""
+        """Leave the zoom, else go to the home screen."""
         if self._zoom:
             self.action_zoom()
         else:
             self.dismiss()
 
     def action_pause(self) -> None:
-        """Freeze the picture; reading continues. A replay stops where it is."""
+        """Freeze the screen; polling continues. A replay stops."""
         if self.player is not None:
             self.player.pause()
-            self.look_now()
+            self.poll_now()
             return
         self._paused = not self._paused
         self._draw()
 
     def action_seek(self, by_s: float) -> None:
-        """Another moment of a replay."""
         if self.player is not None:
             self.player.seek(by_s)
-            self.look_now()
+            self.poll_now()
 
     def action_speed(self, by: int) -> None:
-        """Play faster or slower."""
         if self.player is not None:
             self.player.faster(by)
-            self.look_now()
-
-    def look_now(self) -> None:
-        """Poll at once."""
-        if self.feed is not None:
-            self.feed.wake()
-        self._draw_header()
+            self.poll_now()
 
     def action_next_rate(self) -> None:
-        """4, 2, 1 frames a second."""
         self.dashboard.pace.choose_next()
         self._draw_header()

@@ -1,4 +1,4 @@
-"""What the run screen can change, and what it asks before. Each action shows its command."""
+"""What the run screen can change. Each action shows its command before it is sent."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import PROGRAM, Request, ResumeRequest, StopRequest
-from tui.context import Context
 from tui.drawing.text import plural
 from tui.model.derived import is_live, nodes_of
-from tui.model.run import RESUMABLE_STATES, RunFrame
+from tui.model.run import RESUMABLE_STATES
 from tui.screens.confirm import Answer, ConfirmScreen
+from tui.screens.run_log import RunLog
 from tui.sources.feed import in_background
 from tui.sources.messages import ActionDone, ActionFailed, RestartChosen
-from tui.sources.source import RunSource
 
 if TYPE_CHECKING:
     from launcher.client import RunSnapshot
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 JOBS = ("eval", "export", "infer")
 
 
-class RunActions(Screen[None]):
-    """Stop, resume, eval, export, copy: for a screen that has a ``frame``."""
+class RunActions(RunLog):
+    """Stop, resume, eval, export, infer, note, copy."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "resume", "Resume", id="run.resume"),
@@ -40,26 +38,18 @@ class RunActions(Screen[None]):
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
     ]
 
-    frame: RunFrame | None
-    restart: ResumeChoice | None
-    if TYPE_CHECKING:
+    restart: ResumeChoice | None = None
 
-        @property
-        def source(self) -> RunSource | None: ...
-
-        @property
-        def dashboard(self) -> Context: ...
-
-    def look_now(self) -> None:
-        """Something changed: do not wait for the next poll."""
+    def poll_now(self) -> None:
+        if self.feed is not None:
+            self.feed.wake()
 
     @property
     def snapshot(self) -> RunSnapshot | None:
-        """The run as last seen."""
         return None if self.frame is None else self.frame.snapshot
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what makes sense in this state is offered."""
+        """Only what is possible in this state is offered."""
         run = self.snapshot
         if action in ("resume", "stop", "eval", "export", "infer", "note") and (
             run is None or self.dashboard.read_only
@@ -73,7 +63,7 @@ class RunActions(Screen[None]):
             return self.frame is not None and bool(self.frame.checkpoints)
         if action == "results":
             return run is not None
-        return True
+        return super().check_action(action, parameters)
 
     def farewell(self) -> str:
         """What is printed after ``q``."""
@@ -90,7 +80,7 @@ class RunActions(Screen[None]):
         )
 
     def look_for_restart(self) -> None:
-        """Find, in a thread, the checkpoint that a resume would use."""
+        """Find the checkpoint that a resume would use, in a thread."""
         source = self.source
         if source is None:
             return
@@ -98,7 +88,6 @@ class RunActions(Screen[None]):
         in_background(self, "resume-choice", lambda: RestartChosen(source.restart()))
 
     def action_resume(self) -> None:
-        """A new attempt: which checkpoint it would use, and what can be changed."""
         from tui.screens.job import resume_screen
 
         if self.frame is not None:
@@ -108,7 +97,7 @@ class RunActions(Screen[None]):
                 self.look_for_restart()
 
     def _open(self, form: RequestScreen) -> None:
-        """Show a form and do what comes out of it."""
+        """Show a form, then send the request that it returns."""
         run = form.target
 
         def answered(request: Request | None) -> None:
@@ -124,7 +113,6 @@ class RunActions(Screen[None]):
         in_background(self, request.action, lambda: ActionDone(request.action, send(run, request)))
 
     def action_stop(self) -> None:
-        """Confirm first, naming run, nodes and ranks."""
         run = self.snapshot
         if run is None:
             return
@@ -154,26 +142,21 @@ class RunActions(Screen[None]):
         )
 
     def action_eval(self) -> None:
-        """Evaluate a checkpoint."""
         self._job("eval")
 
     def action_export(self) -> None:
-        """Export a checkpoint."""
         self._job("export")
 
     def action_infer(self) -> None:
-        """An exported file over a folder of images."""
         self._job("infer")
 
     def action_note(self) -> None:
-        """Why this run was made."""
         from tui.screens.job import note_screen
 
         if self.snapshot is not None:
             self._open(note_screen(self.snapshot))
 
     def action_results(self) -> None:
-        """Checkpoints, their evaluations, and jobs."""
         from tui.screens.results import ResultsScreen
 
         if self.frame is None:
@@ -184,10 +167,11 @@ class RunActions(Screen[None]):
             if wanted is not None:
                 self._job(*wanted)
 
-        self.app.push_screen(ResultsScreen(self.frame, readonly), answered)
+        is_replay = bool(self.dashboard.again)
+        self.app.push_screen(ResultsScreen(self.frame, readonly, is_replay), answered)
 
     def show_results(self) -> None:
-        """Keep an open table of results up to date."""
+        """Update an open table of results."""
         from tui.screens.results import ResultsScreen
 
         top = self.app.screen
@@ -201,7 +185,7 @@ class RunActions(Screen[None]):
             self._open(job_screen(self.frame, kind, checkpoint))
 
     def action_copy(self) -> None:
-        """The command that shows this run without a screen."""
+        """The command that resumes a failed run, or shows the status of another."""
         run = self.snapshot
         if run is None:
             return
@@ -211,14 +195,12 @@ class RunActions(Screen[None]):
         self.dashboard.copy_text(shlex.join(words), shlex.join(words))
 
     def on_action_done(self, message: ActionDone) -> None:
-        """Show the result."""
         if message.answer:
             job = "; press t for progress and result" if message.action in JOBS else ""
             self.notify(f"{message.action}: {message.answer}{job}", timeout=6)
-        self.look_now()
+        self.poll_now()
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        """Show why not, for longer."""
         if message.action == "resume-choice":
             self.post_message(RestartChosen(ResumeChoice(None, message.problem)))
             return

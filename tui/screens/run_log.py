@@ -1,44 +1,34 @@
-"""The log of the run screen: it follows the cursor of the rank table, in a thread of its own."""
+"""The log of the run screen: it follows the cursor of the rank table, in its own thread."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from tui.drawing.wording import ranks_in_words
 from tui.logs.log_window import LogWindow
 from tui.model.derived import failure_of
 from tui.model.run import RunFrame
-from tui.sources.feed import LogFeed
+from tui.screens.run_panels import RunPanels
 from tui.sources.messages import LogRead
-from tui.sources.source import RunSource
 from tui.widgets.log_view import Command, LogView
 from tui.widgets.rank_table import RankTable
 
 
-class RunLog(Screen[None]):
-    """For a screen that has a ``frame``, a ``source`` and starts ``log_feed``."""
+class RunLog(RunPanels):
+    """The log panel and the marks of the rank table that choose its ranks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "all_logs", "All logs", show=False),
     ]
 
-    log_feed: LogFeed | None = None
     log_ranks: tuple[int, ...] = ()  # marked: their logs as one; none: the rank under the cursor
     log_rank: int | None = None
     log_attempt: int | None = None
     _log_label: str = ""
-    frame: RunFrame | None
-
-    if TYPE_CHECKING:
-
-        @property
-        def source(self) -> RunSource | None: ...
 
     def on_log_read(self, message: LogRead) -> None:
-        """New lines, or another part of the log."""
         self.query_one(LogView).show(message.frame)
         if self.log_feed is not None:
             self.call_after_refresh(self.log_feed.drawn)
@@ -51,21 +41,20 @@ class RunLog(Screen[None]):
             self.open_log(message.rank)
 
     def on_rank_table_ranks_marked(self, message: RankTable.RanksMarked) -> None:
-        """The log shows the marked ranks."""
         ranks = tuple(sorted(message.ranks))
         if ranks != self.log_ranks:
             self.log_ranks = ranks
             self.open_log(self.log_rank)
 
     def action_all_logs(self) -> None:
-        """The logs of all ranks as one; again: of the rank under the cursor."""
+        """The logs of all ranks as one; pressed again, of the rank under the cursor."""
         if self.frame is not None:
             every = frozenset(rank.rank for rank in self.frame.snapshot.ranks)
             some = every if len(self.log_ranks) < len(every) else frozenset()
             self.query_one(RankTable).mark(some)
 
     def on_rank_table_log_wanted(self) -> None:
-        """``enter``: to the log; after a failure, to the line that explains it."""
+        """Focus the log; after a failure, at the line that explains it."""
         run = None if self.frame is None else self.frame.snapshot
         failure = None if run is None else failure_of(run)
         table = self.query_one(RankTable)
@@ -81,16 +70,7 @@ class RunLog(Screen[None]):
             self._give_log(lambda window: window.go_offset(offset))
 
     def on_log_view_command_given(self, message: LogView.CommandGiven) -> None:
-        """Scrolling, searching, filtering: in the log's own thread."""
-        if self.log_feed is not None:
-            self.log_feed.give(message.command)
-
-    def read_log(self, shown: bool) -> None:
-        """A log that nobody sees is not read."""
-        if self.log_feed is not None and shown:
-            self.log_feed.go()
-        elif self.log_feed is not None:
-            self.log_feed.hold()
+        self._give_log(message.command)
 
     def _give_log(self, command: Command) -> None:
         if self.log_feed is not None:
@@ -118,7 +98,7 @@ class RunLog(Screen[None]):
         feed.open(opened)
 
     def name_log(self) -> None:
-        """A log may be open before it is known on which node its rank is."""
+        """A log can be opened before the node of its rank is known."""
         if self.frame is None or self.log_rank is None:
             return
         label = self._label_of(self.frame, self.log_rank)

@@ -1,4 +1,4 @@
-"""The panels of the run screen: which are seen, how high, and what they ask the feed for."""
+"""The panels of the run screen: which are shown, their sizes, and the data they request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.drawing.layout import Layout, arrange
+from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
 from tui.model.derived import failure_of
 from tui.model.run import ChartRequest, FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
-from tui.sources.feed import RunFeed
+from tui.sources.feed import LogFeed, RunFeed
+from tui.sources.source import RunSource
 from tui.widgets.chart import FIELD_NAMES, Chart
 from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted
@@ -27,11 +28,10 @@ from tui.widgets.skew_strip import SkewStrip
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 MAX_CHARTS = 4
-ALL_PANELS = frozenset({"ranks", "charts", "skew", "log"})
 
 
 class RunPanels(FeedScreen):
-    """Lays the panels out; a subclass gives them a ``frame`` to draw."""
+    """Lays the panels out; a subclass draws a ``frame`` in them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next panel", show=False),
@@ -55,13 +55,19 @@ class RunPanels(FeedScreen):
     def __init__(self) -> None:
         super().__init__()
         self.frame: RunFrame | None = None
-        self._shown = ALL_PANELS
+        self.log_feed: LogFeed | None = None
+        self._shown = frozenset(PANELS)
         self._zoom = ""
         self._first_field = 0
-        self._shares: Shares | None = None  # until the settings are asked
+        self._shares: Shares | None = None  # None until they are read from the settings
+
+    @property
+    def source(self) -> RunSource | None:
+        """The run, once its feed has opened it."""
+        return self.feed.source if isinstance(self.feed, RunFeed) else None
 
     def compose(self) -> ComposeResult:
-        """All panels; ``_arrange`` says who is seen."""
+        """All panels; ``_arrange`` shows and hides them."""
         with Vertical(id="body"):
             yield RunHeader(id="header")
             yield FailureCard(id="card")
@@ -109,11 +115,12 @@ class RunPanels(FeedScreen):
             if chart.field.name != wanted:
                 chart.set_field(wanted)
         self.query_one(LogPanel).display = bool(layout.log)
-        self.read_log(bool(layout.log))
+        if self.log_feed is not None:  # a log that is not shown is not read
+            (self.log_feed.go if layout.log else self.log_feed.hold)()
         self.call_after_refresh(self._ask)
 
     def _ask(self) -> None:
-        """Tell the feed what is on the screen now."""
+        """Request from the feed what is on the screen now."""
         feed = self.feed
         if not isinstance(feed, RunFeed):
             return
@@ -133,10 +140,6 @@ class RunPanels(FeedScreen):
     def _draw(self) -> None:
         raise NotImplementedError
 
-    def read_log(self, shown: bool) -> None:
-        """The log has a place on the screen, or none."""
-        raise NotImplementedError
-
     def action_panel(self, name: str) -> None:
         """Show or hide a panel; the last one stays."""
         self._zoom = ""
@@ -147,8 +150,8 @@ class RunPanels(FeedScreen):
         self._draw()
 
     def action_reset_panels(self) -> None:
-        """Everything back, in the sizes that the dashboard thinks best."""
-        self._shown, self._zoom = ALL_PANELS, ""
+        """All panels, in their default sizes."""
+        self._shown, self._zoom = frozenset(PANELS), ""
         self._resize({})
         self.dashboard.keep(panels={})
 
@@ -159,20 +162,19 @@ class RunPanels(FeedScreen):
         self._draw()
 
     def action_resize_panel(self, by: int) -> None:
-        """The focused panel takes a line from its neighbour, or gives one; kept for next time."""
+        """The focused panel takes or gives a line; kept for the next start."""
         if not self._zoom:
             panel = self._focused_panel(False)
             self._resize(higher(self._layout(), self.size.height, self._shares or {}, panel, by))
             self.dashboard.keep(panels=self._shares)
 
     def action_resize_strip(self, by: int) -> None:
-        """The strip beside the ranks, wider or narrower; kept for the next time."""
+        """Kept for the next start."""
         if not self._zoom:
             self._resize(wider(self._layout(), self.size.width, self._shares or {}, by))
             self.dashboard.keep(panels=self._shares)
 
     def on_edge_view_edge_dragged(self, message: EdgeView.EdgeDragged) -> None:
-        """The mouse draws a panel's title line, or the strip's left edge."""
         if self._zoom:
             return
         layout, shares = self._layout(), self._shares or {}
@@ -185,17 +187,17 @@ class RunPanels(FeedScreen):
         self._resize(dragged(layout, self.size.height, shares, panel, message.by))
 
     def on_edge_view_edge_released(self) -> None:
-        """Kept for the next time."""
+        """Kept for the next start."""
         self.dashboard.keep(panels=self._shares)
 
     def action_zoom(self) -> None:
-        """The focused panel takes the whole screen, or gives it back."""
+        """The focused panel fills the screen, or returns to its size."""
         self._zoom = "" if self._zoom else self._focused_panel()
         self._arrange()
         self._draw()
 
     def _focused_panel(self, first: bool = True) -> str:
-        """Its name; ``first``: the focused chart becomes the first one."""
+        """Its name; with ``first`` the focused chart becomes the first one."""
         focused = self.focused
         if isinstance(focused, Chart):
             if first:
@@ -204,12 +206,10 @@ class RunPanels(FeedScreen):
         return "ranks" if isinstance(focused, RankTable) else "log"
 
     def action_next_field(self, by: int) -> None:
-        """The charts show the next fields."""
         self._first_field = (self._first_field + by) % len(FIELD_NAMES)
         self._arrange()
 
     def action_log_scale(self) -> None:
-        """Logarithmic y axes, on or off."""
         for chart in self.query(Chart):
             chart.log_scale = not chart.log_scale
         self._draw()

@@ -128,7 +128,7 @@ class LogFeed(Feed):
         self.wake()
 
     def give(self, command: Callable[[LogWindow], None]) -> None:
-        """Do something to the window, soon."""
+        """Apply a command to the window in this thread, soon."""
         self._commands.append(command)
         self.wake()
 
@@ -165,7 +165,7 @@ def in_background(target: MessagePump, action: str, work: Callable[[], Message])
 
 
 def post(target: MessagePump, message: Message) -> bool:
-    """Post from a worker thread; False when the screen is gone."""
+    """Post from a worker thread. -> False when the screen is gone."""
     try:
         return target.post_message(message)
     except RuntimeError:  # the event loop has closed

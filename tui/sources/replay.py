@@ -56,16 +56,13 @@ class ReplayClock:
         return self._at
 
     def pause(self) -> None:
-        """Pause or continue."""
         self.now()
         self.playing, self._since = not self.playing, self.wall()
 
     def seek(self, by_s: float) -> None:
-        """Forward or back."""
         self._at = min(max(self.now() + by_s, self.start), self.end)
 
     def faster(self, by: int) -> None:
-        """The next speed up or down."""
         self.now()
         at = bisect_right(SPEEDS, self.speed) - 1
         self.speed = SPEEDS[max(0, min(at + by, len(SPEEDS) - 1))]
@@ -272,7 +269,6 @@ class ReplaySource(LiveSource):
         self._copies.remove()
 
     def open(self, name: str) -> ReplayRun:
-        """A run, from its beginning."""
         with launcher_errors():
             root = client.open_run(name).paths.root
         self._count += 1

@@ -1,4 +1,4 @@
-"""A chart of one field: curves over steps, labels at the left, the newest values on top."""
+"""A chart of one field: curves over steps, labels on the left, the newest values on top."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChartField:
     title: str
     text: Callable[[float | None, int], str]  # value, digits more than usual
     mean_only: bool = False  # every rank reports the same value
-    spiky: bool = False  # single values far above all others are let out at the top
+    spiky: bool = False  # the axis ends below single values far above all others
 
 
 def _plain(value: float | None, more: int = 0) -> str:
@@ -36,7 +36,7 @@ def _plain(value: float | None, more: int = 0) -> str:
 
 
 def axis_labels(values: Sequence[float], text: Callable[[float | None, int], str]) -> list[str]:
-    """Labels with as few digits as tell them apart, three more than usual at most."""
+    """Labels with as few digits as make them differ, three more than usual at most."""
     labels: list[str] = []
     for more in range(4):
         labels = [text(value, more) for value in values]
@@ -45,53 +45,50 @@ def axis_labels(values: Sequence[float], text: Callable[[float | None, int], str
     return labels
 
 
-FIELDS: Final = (
-    ChartField("loss", "loss", _plain, mean_only=True),
-    ChartField("step_time_ms", "step time", milliseconds, spiky=True),
-    ChartField("memory_bytes", "memory", size_bytes),
-    ChartField("images_per_s", "images/s", _plain, mean_only=True),
-    ChartField("learning_rate", "learning rate", _plain, mean_only=True),
-    ChartField("wait_ms", "wait", milliseconds, spiky=True),
-)
-FIELD_NAMES: Final = tuple(chart.name for chart in FIELDS)
-
-
-def field_named(name: str) -> ChartField:
-    """The field of a name; raises ``StopIteration`` for another name."""
-    return next(chart for chart in FIELDS if chart.name == name)
+FIELDS: Final = {
+    field.name: field
+    for field in (
+        ChartField("loss", "loss", _plain, mean_only=True),
+        ChartField("step_time_ms", "step time", milliseconds, spiky=True),
+        ChartField("memory_bytes", "memory", size_bytes),
+        ChartField("images_per_s", "images/s", _plain, mean_only=True),
+        ChartField("learning_rate", "learning rate", _plain, mean_only=True),
+        ChartField("wait_ms", "wait", milliseconds, spiky=True),
+    )
+}
+FIELD_NAMES: Final = tuple(FIELDS)
 
 
 class Chart(EdgeView, can_focus=True):
-    """One chart. It is given columns that already fit its width: see ``columns_wanted``."""
+    """One chart. Its data has one value per column: see ``columns_wanted``."""
 
     BINDING_GROUP_TITLE = "Chart"
     HELP = "One field over the steps: per rank and their mean; ^ marks evaluations."
 
     def __init__(self, field: str, *, id: str) -> None:
         super().__init__(id=id)
-        self.field = field_named(field)
+        self.field = FIELDS[field]
         self.log_scale = False
         self.smoothing = 0.0
         self._data: ChartData | None = None
-        # What is drawn stays, as long as size, scale and colours do; only new columns come to it.
+        # Kept while size, scale and colours stay the same; then only new columns are drawn.
         self._look: tuple[object, ...] | None = None
         self._canvas = Canvas(0, 0, 0.0, 1.0, False, ASCII)
         self._rows: list[list[Segment]] = []
 
     @property
     def columns_wanted(self) -> int:
-        """How many columns its data should have; 0 while it has no place."""
+        """How many columns its data should have; 0 while it is hidden."""
         width = self.content_size.width - LABEL_WIDTH - 1
         return max(width, 0) * sub_columns(self.glyphs) if self.display else 0
 
     def set_field(self, name: str) -> None:
-        """Show another field; empty until its data come."""
-        self.field = field_named(name)
+        """Show another field; empty until its data comes."""
+        self.field = FIELDS[name]
         self._data = None
         self.draw()
 
     def show(self, data: ChartData) -> None:
-        """Draw these curves; only lines that changed are painted."""
         self._data = data
         self.draw()
 
@@ -138,12 +135,9 @@ class Chart(EdgeView, can_focus=True):
         return series[curve % len(series)]
 
     def _empty(self, height: int, width: int) -> list[Line]:
-        text = "no data yet" if self._data is None or not self._data.curves else "no figures yet"
         lines: list[Line] = [[Segment(" " * width)] for _ in range(height)]
-        if lines:
-            lines[height // 2] = [
-                Segment(fit(" " * (LABEL_WIDTH + 2) + text, width), self.palette.muted)
-            ]
+        text = f"{'':{LABEL_WIDTH + 2}}no data yet"
+        lines[height // 2] = [Segment(fit(text, width), self.palette.muted)]
         return lines
 
     def _plot(
@@ -181,13 +175,13 @@ class Chart(EdgeView, can_focus=True):
     def _foot(self, data: ChartData | None, width: int) -> Line:
         if data is None:
             return [Segment(" " * width)]
-        # Evaluations are marked on the axis; what the marks are is said where there is room.
+        # Evaluations are marked on the axis, with a legend on the left.
         room = width - LABEL_WIDTH - 1
         cells = [" "] * room
         for at, _ in data.marks:
             cells[max(0, min(int(at * room), room - 1))] = self.glyphs.up
         left, right = f"{data.first_step} ", f" step {data.last_step}"
-        # The newest step's words end below it.
+        # The newest step's label ends below its column.
         span = max(data.end_step - data.first_step, 1)
         until = max(round((data.last_step - data.first_step) / span * room), len(left + right))
         if len(left) + len(right) < room:
@@ -195,7 +189,7 @@ class Chart(EdgeView, can_focus=True):
             cells[until - len(right) : until] = right
         head = f"{self.glyphs.up} eval" if data.marks else ""
         return [
-            Segment(fit(head, LABEL_WIDTH, ">") + " ", self.palette.muted),
+            Segment(fit(head, LABEL_WIDTH + 1), self.palette.muted),
             Segment("".join(cells), self.palette.muted),
         ]
 

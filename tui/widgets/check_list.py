@@ -27,7 +27,7 @@ class CheckList(LineView):
         self._room = self._most = 8
 
     def show(self, board: CheckBoard, room: int, most: int) -> None:
-        """Draw the board in ``room`` lines; what is not green may take up to ``most``."""
+        """``room``: lines for all checks; those that failed or warn may take up to ``most``."""
         self._board, self._room, self._most = board, max(room, 2), max(most, 2)
         self.draw()
 
@@ -77,8 +77,7 @@ class CheckList(LineView):
         lines += [[Segment(indent), Segment(fit(part, room), style)] for part in rest]
         hint = [] if group.is_ignored else textwrap.wrap(clean(group.hint), room - 2)
         for at, part in enumerate(hint):
-            arrow = ">" if self.glyphs.level == "ascii" else "→"
-            lead = f"{arrow} " if at == 0 else "  "
+            lead = f"{self.glyphs.arrow} " if at == 0 else "  "
             lines.append([Segment(indent), Segment(fit(lead + part, room), palette.text)])
         return lines
 
@@ -96,7 +95,7 @@ class CheckList(LineView):
 
 
 def _nodes(group: Group) -> str:
-    """Which nodes, where it matters."""
+    """Which nodes, if that matters."""
     if len(group.nodes) > MANY_NODES:
         if group.state not in (FAILED, WARNING):
             return plural(len(group.nodes), "node")

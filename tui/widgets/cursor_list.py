@@ -39,7 +39,6 @@ class CursorList(LineView, can_focus=True):
         self.cursor += by
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor."""
         if event.y >= self.HEAD_LINES:
             self.cursor = self._top + event.y - self.HEAD_LINES
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lines_wanted(failure: Failure) -> int:
-    """How high the card would be with all of its text; six last lines at most."""
+    """How high the card is with all of its text; six last lines at most."""
     last = len(last_lines(failure))
     return 4 + bool(failure.followers) + bool(failure.try_next) + min(last, 6)
 
@@ -57,12 +57,12 @@ class FailureCard(LineView):
         if failure is None or width < 10 or height < 1:
             return
         palette = self.palette
-        bar = Segment("▌ " if self.glyphs.level != "ascii" else "! ", palette.bad)
+        edge = Segment(f"{self.glyphs.edge} ", palette.bad)
 
         def row(text: str, style: Style, key: str = "") -> Line:
-            line = [bar]
+            line = [edge]
             if key:
-                line.append(Segment(f"{key} ", palette.key))
+                line.append(Segment(f"{key} ", palette.title))
             room = width - 2 - (len(key) + 1 if key else 0)
             return [*line, Segment(fit(clean(text), room), style)]
 
@@ -73,7 +73,7 @@ class FailureCard(LineView):
             lines.append(row(followers_words(failure), palette.muted))
         tail: list[Line] = []
         if failure.try_next:
-            tail.append(row(failure.try_next, palette.text, "try"))
+            tail.append(row(failure.try_next, palette.text, self.glyphs.arrow))
         there = choice is not None and choice.path is not None
         style = palette.good if there else palette.warn
         key = "r" if there and not self._is_replay else ""

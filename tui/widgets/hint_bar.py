@@ -14,7 +14,7 @@ KEPT: Final = 2  # the last hints (help, quit) are shown at every width
 
 
 def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
-    """The hints that fit: the last two always, of the others the first ones."""
+    """The hints that fit: always the last two, then as many of the first ones as possible."""
     kept = list(hints[-KEPT:])
     room = width - sum(_cells(hint) for hint in kept)
     chosen: list[Hint] = []
@@ -46,5 +46,5 @@ class HintBar(LineView):
         palette, width = self.palette, self.content_size.width
         line: list[Segment] = []
         for key, what in fitting(self._hints, width):
-            line += [Segment(f" {key}", palette.key), Segment(f" {what}  ", palette.text)]
+            line += [Segment(f" {key}", palette.title), Segment(f" {what}  ", palette.text)]
         self.set_lines([filled(line, width)])

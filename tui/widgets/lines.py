@@ -24,7 +24,6 @@ def cell(text: str, width: int, style: Style | None = None, align: str = "<") ->
 
 
 def cells(line: Line) -> int:
-    """How wide it is."""
     return sum(part.cell_length for part in line)
 
 
@@ -71,7 +70,7 @@ class LineView(Widget):
         self.draw()
 
     def set_lines(self, lines: Iterable[Line]) -> None:
-        """Show these lines, top to bottom; what does not fit into the height is not painted."""
+        """Show these lines, top to bottom; those below the widget's height are not painted."""
         old = self._lines
         new: list[Strip] = []
         dirty: list[int] = []

@@ -26,18 +26,16 @@ class LogPanel(Vertical):
     _asked = "search"
 
     def compose(self) -> ComposeResult:
-        """The log; the input is there only while it is used."""
         yield LogView(id="log")
         line = Input(id="ask", compact=True)
         line.display = False
         yield line
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """``escape`` is ours only while the line is open."""
+        """``escape`` is bound only while the line is open."""
         return action != "put_away" or bool(self.query_one("#ask").display)
 
     def action_ask(self, what: str) -> None:
-        """Open the line."""
         line = self.query_one("#ask", Input)
         self._asked = what
         line.placeholder = (
@@ -50,13 +48,11 @@ class LogPanel(Vertical):
         line.focus()
 
     def action_put_away(self) -> None:
-        """Close the line."""
         line = self.query_one("#ask", Input)
         line.display = False
         self.query_one(LogView).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Search or filter."""
         event.stop()
         text, searching = event.value, self._asked == "search"
 

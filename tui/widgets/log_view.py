@@ -60,16 +60,14 @@ class LogView(EdgeView, can_focus=True):
 
     @property
     def rows_wanted(self) -> int:
-        """Log lines that fit; 0 while it has no place."""
+        """Log lines that fit; 0 while it is hidden."""
         return max(self.content_size.height - 1, 0) if self.display else 0
 
     @property
     def frame(self) -> LogFrame:
-        """What is drawn now."""
         return self._frame
 
     def show(self, frame: LogFrame) -> None:
-        """Draw this; only lines that changed are painted."""
         if frame.label != self._frame.label:
             self._left = 0
         self._frame = frame
@@ -86,51 +84,40 @@ class LogView(EdgeView, can_focus=True):
             self._give(set_height)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scroll up three lines."""
         self.action_move(-3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scroll down three lines."""
         self.action_move(3)
 
     def _give(self, command: Command) -> None:
         self.post_message(self.CommandGiven(command))
 
     def action_move(self, by: int) -> None:
-        """Scroll by lines."""
         self._give(lambda window: window.move(by))
 
     def action_page(self, by: int) -> None:
-        """Scroll by pages."""
         step = max(self.rows_wanted - 1, 1) * by
         self._give(lambda window: window.move(step))
 
     def action_home(self) -> None:
-        """Hold at the first line."""
         self._give(LogWindow.home)
 
     def action_end(self) -> None:
-        """Follow."""
         self._give(LogWindow.end)
 
     def action_hold(self) -> None:
-        """Hold or follow."""
         self._give(LogWindow.hold)
 
     def action_again(self, step: int) -> None:
-        """The next or previous match."""
         self._give(lambda window: window.again(step))
 
     def action_error(self, step: int) -> None:
-        """The next or previous error."""
         self._give(lambda window: window.error(step))
 
     def action_level(self) -> None:
-        """All, warnings and errors, errors only."""
         self._give(LogWindow.next_level)
 
     def action_sideways(self, by: int) -> None:
-        """Scroll long lines."""
         longest = max((len(text) for _, text in self._frame.lines), default=0)
         self._left = max(0, min(self._left + by, longest - 20))
         self.draw()

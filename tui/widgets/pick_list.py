@@ -48,7 +48,6 @@ class PickList(CursorList):
 
     @property
     def key(self) -> str | None:
-        """The key of the line under the cursor."""
         return self._keys[self.cursor] if self.cursor < len(self._keys) else None
 
     def show(self, keys: Sequence[str], rows: Sequence[Line], empty: Sequence[str] = ()) -> None:
@@ -71,7 +70,6 @@ class PickList(CursorList):
             self.post_message(self.Chosen(self, self.key))
 
     def on_click(self, event: events.Click) -> None:
-        """A double click opens."""
         if event.chain > 1:
             self.action_choose()
 

@@ -31,7 +31,7 @@ STATE_TONES: Final = {
     "silent": "warn",
     "failed": "bad",
     "ended": "muted",
-    "followed": "muted",
+    "stopped": "muted",
     "done": "good",
 }
 
@@ -155,14 +155,13 @@ class RankTable(CursorList):
         self._marked: frozenset[int] = frozenset()
 
     def mark(self, ranks: frozenset[int]) -> None:
-        """Mark these ranks and no other."""
+        """Mark exactly these ranks."""
         if ranks != self._marked:
             self._marked = ranks
             self.post_message(self.RanksMarked(ranks))
             self.draw()
 
     def show(self, frame: RunFrame) -> None:
-        """Draw this moment; only rows that changed are painted."""
         self._run, self._worst = frame.snapshot, worst(frame)[0]
         # A new attempt begins with few rows or none: the cursor returns to its rank with them.
         self._settles = len(frame.snapshot.ranks) <= self._aim
@@ -171,7 +170,6 @@ class RankTable(CursorList):
         self.draw()
 
     def watch_cursor(self, old: int, new: int) -> None:
-        """The log follows."""
         if self._settles:
             return
         self._aim = new
@@ -196,7 +194,6 @@ class RankTable(CursorList):
         self.post_message(self.LogWanted())
 
     def action_mark(self) -> None:
-        """Mark the rank under the cursor, or take its mark away."""
         if self._run is not None and self.cursor < len(self._run.ranks):
             self.mark(self._marked ^ {self._run.ranks[self.cursor].rank})
 
@@ -236,7 +233,7 @@ class RankTable(CursorList):
         palette, glyphs = self.palette, self.glyphs
         away, state, age_s = rank.node in unreachable(run), rank_state(rank, run), rank.age_s
         old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
-        plain = palette.muted if old or state in ("ended", "followed", "waiting") else palette.text
+        plain = palette.muted if old or state in ("ended", "stopped", "waiting") else palette.text
         tone = palette.warn if away else palette.by_tone(STATE_TONES.get(state, "text"))
         is_worst = rank.rank == self._worst
         marked = {"late", "rank"} if is_worst else set()

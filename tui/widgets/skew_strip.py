@@ -34,11 +34,10 @@ class SkewStrip(EdgeView):
 
     @property
     def bins_wanted(self) -> int:
-        """How many time bins fit; 0 while it has no place."""
+        """How many time bins fit; 0 while it is hidden."""
         return max(self.content_size.width - LABEL_WIDTH - 1, 0) if self.display else 0
 
     def show(self, data: SkewData) -> None:
-        """Draw this; only lines that changed are painted."""
         self._data = data
         self.draw()
 
@@ -85,7 +84,7 @@ class SkewStrip(EdgeView):
             if code != level and text:
                 line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))
                 text = ""
-            text += glyphs.unknown if now is None else glyphs.shades[now]
+            text += " " if now is None else glyphs.shades[now]
             level = code
         if text:
             line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))

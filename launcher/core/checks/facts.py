@@ -1,4 +1,4 @@
-"""What a node is asked before a start, and what it says of itself. Travels as JSON."""
+"""The questions to a node before a start, and the facts in its reply. Sent as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGES = ("effnet-tui", "mindspore", "numpy")
 
 @dataclass(frozen=True)
 class Question:
-    """What a node needs to know to answer. Paths are the node's own; a leading ``~`` is expanded.
+    """The paths and addresses to check. Paths are the node's; a leading ``~`` is expanded.
 
     ``bind_address`` and ``bind_port`` are set for the master's node; port 0 is a free one.
     """
@@ -34,7 +34,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that a run writes, or the nearest one above it that is there."""
+    """A folder that a run writes, or the nearest existing one above it."""
 
     path: str
     exists: bool = False
@@ -44,7 +44,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Split:
-    """The class folders of one part of the data; ``name`` is empty where there are no parts."""
+    """The class folders of one part of the data; ``name`` is empty if there are no parts."""
 
     name: str
     class_count: int
@@ -53,7 +53,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """``problem`` says why the folder could not be read."""
+    """The data folder. ``problem``: why it could not be read."""
 
     path: str
     problem: str = ""
@@ -71,7 +71,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Bind:
-    """Whether the master's address and port can be taken; ``holder`` is who has the port."""
+    """Whether the master's address and port can be used; ``holder`` is the process that has it."""
 
     problem: str = ""
     holder: str = ""
@@ -80,7 +80,7 @@ class Bind:
 
 @dataclass(frozen=True)
 class Route:
-    """How a connection to the master's address went; a refusal shows that packets arrive."""
+    """A test connection to the master's address; a refusal shows that packets arrive."""
 
     port: int
     from_address: str = ""
@@ -90,7 +90,7 @@ class Route:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What a node says of itself, its devices left out."""
+    """What a node reports about itself, without its devices."""
 
     host_name: str
     user: str
@@ -106,12 +106,12 @@ class MachineFacts:
     route: Route | None = None
     setup_problems: tuple[str, ...] = ()
     openmpi: str = ""
-    """The first line of ``mpirun --version``; empty where there is no such program."""
+    """The first line of ``mpirun --version``; empty if there is no such program."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How the first node's ssh reached another one: ``problem`` is what ssh said."""
+    """A test of the first node's ssh to another one: ``problem`` is ssh's message."""
 
     node: str
     problem: str = ""

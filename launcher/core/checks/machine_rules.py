@@ -5,57 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.core.checks.facts import Folder, MachineFacts, Question
-from launcher.core.checks.row import Row, RowState, checks_of, master_index
+from launcher.core.checks.row import (
+    Result,
+    Row,
+    checks_of,
+    failed,
+    master_index,
+    ok,
+    skipped,
+    warning,
+)
 from launcher.core.profile.model import Node, Profile, ip_address, is_loopback
 
 LEAST_FREE_BYTES = 1 << 30
-"""Below this no run is started: one checkpoint of B2 with its optimizer is 124 MB."""
+"""With less no run is started: one checkpoint of B2 with its optimizer is 124 MB."""
 LOW_FREE_BYTES = 10 << 30
 
 
 def machine_rows(
     profile: Profile, index: int, question: Question, machine: MachineFacts
 ) -> Iterator[Row]:
-    """The rows of a node that need no other node, in no order."""
+    """The rows of a node that need no other node."""
     node = profile.nodes[index]
-    checks = checks_of(profile, index)
-    if "user" in checks:
-        yield _ok(node, "user", f"{machine.user}, home {machine.home}")
-    if "setup" in checks:
-        yield _setup(node, machine)
-    yield _address(profile, node, index, machine)
-    if "master-port" in checks:
-        yield _port(node, question, machine)
-    if "route" in checks:
-        yield _route(node, question, machine)
-    yield _disk(node, machine)
-    yield _folders(node, machine)
-    if "openmpi" in checks:
-        yield _openmpi(profile, node, machine)
-
-
-def _setup(node: Node, machine: MachineFacts) -> Row:
-    if machine.setup_problems:
-        return _failed(node, "setup", "; ".join(machine.setup_problems), "Fix `setup` of the node.")
-    return _ok(node, "setup", f"{len(node.setup)} of {len(node.setup)} lines run")
-
-
-def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) -> Row:
-    own = {
-        _plain(address): interface
-        for interface in machine.interfaces
-        for address in interface.addresses
+    results = {
+        "user": ok(f"{machine.user}, home {machine.home}"),
+        "setup": _setup(node, machine),
+        "address": _address(profile, node, index, machine),
+        "master-port": _port(question, machine),
+        "route": _route(question, machine),
+        "disk": _disk(machine),
+        "folders": _folders(machine),
+        "openmpi": _openmpi(profile, machine),
     }
+    for check in checks_of(profile, index):
+        if check in results:
+            yield Row(check, node.label, *results[check])
+
+
+def _setup(node: Node, machine: MachineFacts) -> Result:
+    if machine.setup_problems:
+        return failed("; ".join(machine.setup_problems), "Fix `setup` of the node.")
+    return ok(f"{len(node.setup)} of {len(node.setup)} lines run")
+
+
+def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) -> Result:
     names = {interface.name: interface for interface in machine.interfaces}
     if node.interface and node.interface not in names:
         known = ", ".join(sorted(names)) or "none"
-        return _failed(
-            node, "address", f"no interface {node.interface}", f"Set `interface`; there: {known}."
-        )
+        return failed(f"no interface {node.interface}", f"Set `interface` to one of: {known}.")
     if node.interface and not names[node.interface].is_up:
-        return _failed(
-            node,
-            "address",
+        return failed(
             f"the interface {node.interface} is down",
             f"ip link set {node.interface} up, or set another `interface`.",
         )
@@ -63,36 +62,25 @@ def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) ->
     is_master = index == master_index(profile)
     address = profile.master.address if is_master and profile.master.address else node.address
     if many and is_master and is_loopback(address):
-        return _failed(
-            node,
-            "address",
-            f"the master's address {address} is a loopback: no other node reaches it",
+        return failed(
+            f"the master's address {address} is a loopback: other nodes cannot reach it",
             "Set master.address to an address that all nodes reach.",
         )
-    ip = ip_address(address)
-    if ip is None or is_loopback(address):
-        return _ok(node, "address", f"{address}{'' if many else ' (this machine alone)'}")
+    if ip_address(address) is None or is_loopback(address):
+        return ok(f"{address}{'' if many else ' (only this machine)'}")
+    own = {_plain(item): interface for interface in names.values() for item in interface.addresses}
     found = own.get(_plain(address))
     if found is None:
         text = f"{address} is on none of its interfaces"
         if is_master and profile.world_size > 1:
             known = ", ".join(a for a in own if not is_loopback(a)) or "none"
-            return _failed(node, "address", text, f"Set master.address; there: {known}.")
-        return Row(
-            "address",
-            node.label,
-            RowState.WARNING,
-            text,
-            "Fine behind a translated address (NAT), as long as ranks only call the master.",
-        )
+            return failed(text, f"Set master.address to one of: {known}.")
+        return warning(text, "Fine behind NAT, as long as ranks only connect to the master.")
     if not found.is_up:
-        return _failed(
-            node,
-            "address",
-            f"{address} is on {found.name}, which is down",
-            f"ip link set {found.name} up",
+        return failed(
+            f"{address} is on {found.name}, which is down", f"ip link set {found.name} up"
         )
-    return _ok(node, "address", f"{address} on {found.name}")
+    return ok(f"{address} on {found.name}")
 
 
 def _plain(address: str) -> str:
@@ -101,133 +89,94 @@ def _plain(address: str) -> str:
     return address if ip is None else str(ip)
 
 
-def _port(node: Node, question: Question, machine: MachineFacts) -> Row:
+def _port(question: Question, machine: MachineFacts) -> Result:
     bind = machine.bind
     if bind is None:
-        return Row("master-port", node.label, RowState.SKIPPED, "it was not asked")
+        return skipped("not checked")
     where = f"{question.bind_address}:{question.bind_port}"
     if bind.is_foreign_address:
-        return _failed(
-            node,
-            "master-port",
+        return failed(
             f"the master address {question.bind_address} is not one of this machine's",
             "Set master.address to an address of a node.",
         )
     if bind.problem:
-        held = f" by {bind.holder}" if bind.holder else ""
-        return _failed(
-            node,
-            "master-port",
-            f"{where} is taken{held}" if bind.holder else f"{where}: {bind.problem}",
-            "Set master.port = 0 for a free one, or end what has it.",
+        return failed(
+            f"{where} is used by {bind.holder}" if bind.holder else f"{where}: {bind.problem}",
+            "Set master.port = 0 to choose a free port, or end the process that uses it.",
         )
     if question.bind_port == 0:
-        return _ok(node, "master-port", "a free one is taken at the start")
-    return _ok(node, "master-port", f"{where} is free")
+        return ok("a free one is chosen at the start")
+    return ok(f"{where} is free")
 
 
-def _route(node: Node, question: Question, machine: MachineFacts) -> Row:
-    route, address = machine.route, question.reach_address
+def _route(question: Question, machine: MachineFacts) -> Result:
+    route = machine.route
     if route is None:
-        return Row("route", node.label, RowState.SKIPPED, "it was not tried")
-    where = f"{address}:{route.port}"
+        return skipped("not checked")
+    where = f"{question.reach_address}:{route.port}"
     if route.is_dropped:
-        return _failed(
-            node,
-            "route",
-            f"nothing comes back from {where}",
-            "A firewall between drops it: open 20000 to 32000 (or master.port) between the nodes,"
-            " or set master.address to another network.",
+        return failed(
+            f"no answer from {where}",
+            "Check the firewall between the nodes: open 20000 to 32000 (or master.port), or set"
+            " master.address to another network.",
         )
     if route.problem:
-        return _failed(
-            node,
-            "route",
+        return failed(
             f"{where} cannot be reached: {route.problem}",
             "Set master.address to an address that all nodes reach, or open the firewall.",
         )
-    own = f", from {route.from_address}" if route.from_address else ""
-    return _ok(node, "route", f"reaches {where}{own}")
+    return ok(f"reaches {where}{f', from {route.from_address}' if route.from_address else ''}")
 
 
-def _disk(node: Node, machine: MachineFacts) -> Row:
-    known = [folder for folder in machine.folders.values() if folder.free_bytes is not None]
+def _disk(machine: MachineFacts) -> Result:
+    known = [(f.free_bytes, f.path) for f in machine.folders.values() if f.free_bytes is not None]
     if not known:
-        return Row("disk", node.label, RowState.SKIPPED, "free space is not known")
-    least = min(known, key=lambda folder: folder.free_bytes or 0)
-    free = least.free_bytes or 0
-    text = f"{free / 1e9:.3g} GB free at {least.path}"
-    hint = "Make room there, or choose another `runs_directory`."
+        return skipped("free space is not known")
+    free, path = min(known)
+    text = f"{free / 1e9:.3g} GB free at {path}"
+    hint = "Free space there, or set another `runs_directory`."
     if free < LEAST_FREE_BYTES:
-        return _failed(node, "disk", text, hint)
-    if free < LOW_FREE_BYTES:
-        return Row("disk", node.label, RowState.WARNING, text, hint)
-    return _ok(node, "disk", text)
+        return failed(text, hint)
+    return warning(text, hint) if free < LOW_FREE_BYTES else ok(text)
 
 
-def _folders(node: Node, machine: MachineFacts) -> Row:
-    keys = {
-        "run": "`runs_directory`",
-        "checkpoint": "`checkpoint.directory`",
-        "working": "`working_directory`",
-    }
+def _folders(machine: MachineFacts) -> Result:
+    keys = {"run": "`runs_directory`", "checkpoint": "`checkpoint.directory`"}
     for use, folder in machine.folders.items():
         if use == "working":
             if not folder.exists:
-                return _failed(
-                    node,
-                    "folders",
-                    f"the working directory {folder.path} is not there",
-                    f"Make it (--fix does), or change {keys[use]}.",
+                return failed(
+                    f"the working directory {folder.path} does not exist",
+                    "Create it (--fix does), or change `working_directory`.",
                     f"folder {folder.path}",
                 )
         elif not folder.is_writable:
-            return _failed(
-                node,
-                "folders",
-                f"the {use} folder {folder.path} cannot be written by {machine.user}",
+            return failed(
+                f"{machine.user} cannot write the {use} folder {folder.path}",
                 f"chown or chmod it there, or change {keys.get(use, use)}.",
             )
-    return _ok(node, "folders", ", ".join(_where(f) for f in machine.folders.values()))
+    return ok(", ".join(map(_where, machine.folders.values())))
 
 
 def _where(folder: Folder) -> str:
-    return folder.path if folder.exists else f"{folder.path} (to be made)"
+    return folder.path if folder.exists else f"{folder.path} (will be created)"
 
 
-def _openmpi(profile: Profile, node: Node, machine: MachineFacts) -> Row:
+def _openmpi(profile: Profile, machine: MachineFacts) -> Result:
     program, wanted = profile.mpirun.program, profile.mpirun.version
     if not machine.openmpi:
-        return _failed(
-            node,
-            "openmpi",
+        return failed(
             f"there is no {program}, or it does not answer",
             "Install OpenMPI there (Debian: apt install openmpi-bin), or set mpirun.program.",
         )
     if "open mpi" not in machine.openmpi.lower() and "openrte" not in machine.openmpi.lower():
-        return _failed(
-            node,
-            "openmpi",
-            f"{program} is no OpenMPI: {machine.openmpi}",
-            "Set mpirun.program to OpenMPI's.",
-        )
+        text = f"{program} is not OpenMPI: {machine.openmpi}"
+        return failed(text, "Set mpirun.program to OpenMPI's.")
     version = machine.openmpi.split()[-1]
     major = version.partition(".")[0]
     if major != str(wanted):
-        return _failed(
-            node,
-            "openmpi",
-            f"OpenMPI {version}, and the profile says {wanted}",
-            f"Set mpirun.version = {major}, if all nodes have that."
-            if major in ("4", "5")
-            else "Install OpenMPI 4 or 5 there.",
-        )
-    return _ok(node, "openmpi", f"OpenMPI {version}")
-
-
-def _ok(node: Node, check: str, text: str) -> Row:
-    return Row(check, node.label, RowState.OK, text)
-
-
-def _failed(node: Node, check: str, text: str, hint: str, fix: str = "") -> Row:
-    return Row(check, node.label, RowState.FAILED, text, hint, fix)
+        hint = "Install OpenMPI 4 or 5 there."
+        if major in ("4", "5"):
+            hint = f"Set mpirun.version = {major}, if all nodes have that."
+        return failed(f"OpenMPI {version}, but the profile has {wanted}", hint)
+    return ok(f"OpenMPI {version}")

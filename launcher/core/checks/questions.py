@@ -1,4 +1,4 @@
-"""What each node of a profile is asked: from its own and the profile's keys."""
+"""The question to each node of a profile."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""One row of a preflight: a check, a node, what was found, and how to fix it."""
+"""The rows of a preflight and of doctor: a check, a node, what was found, and how to fix it."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from launcher.core.profile.model import DeviceTarget, Profile, StartMethod
+from launcher.core.text.suggest import did_you_mean
 from launcher.errors import PreflightError, UsageError
 
 
 class RowState(str, Enum):
-    """``FAILED`` stops a start; a ``WARNING`` does not; ``SKIPPED`` could not be asked."""
+    """``FAILED`` stops a start; a ``WARNING`` does not; ``SKIPPED`` could not be checked."""
 
     OK = "ok"
     WARNING = "warning"
@@ -21,9 +21,52 @@ class RowState(str, Enum):
     SKIPPED = "skipped"
 
 
+class Result(NamedTuple):
+    """What a check found on one node. ``fix``: what ``--fix`` does about it, if it can."""
+
+    state: RowState
+    text: str
+    hint: str = ""
+    fix: str = ""
+
+    @property
+    def is_failed(self) -> bool:
+        return self.state is RowState.FAILED
+
+
+def ok(text: str) -> Result:
+    return Result(RowState.OK, text)
+
+
+def warning(text: str, hint: str = "", fix: str = "") -> Result:
+    return Result(RowState.WARNING, text, hint, fix)
+
+
+def failed(text: str, hint: str, fix: str = "") -> Result:
+    return Result(RowState.FAILED, text, hint, fix)
+
+
+def skipped(text: str) -> Result:
+    return Result(RowState.SKIPPED, text)
+
+
+MINDSPORE = "2.10"
+
+
+def mindspore_problem(found: str, python: str) -> Result | None:
+    """Why the interpreter's MindSpore (empty: none) cannot be used; None when it can."""
+    if not found:
+        text = f"MindSpore is not installed for {python}"
+        return failed(text, f"In a checkout of effnet-tui: {python} -m pip install -e '.[train]'")
+    if not found.startswith(f"{MINDSPORE}."):
+        text = f"MindSpore {found}; effnet needs {MINDSPORE}"
+        return failed(text, f"{python} -m pip install 'mindspore=={MINDSPORE}.*'")
+    return None
+
+
 @dataclass(frozen=True)
 class Row:
-    """``fix`` is what ``--fix`` would do about it; empty where only a person can."""
+    """The result of one check on one node."""
 
     check: str
     node: str
@@ -34,41 +77,41 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What ``--ignore`` takes for just this row."""
+        """The argument of ``--ignore`` for only this row."""
         return f"{self.check}@{self.node}"
 
 
-NOT_ASKED = "it could not be asked"
+NOT_ASKED = "could not be checked"
 
 CHECKS: Mapping[str, str] = {
     "reachable": "SSH connects",
-    "host-key": "the host's key is the one that is known",
-    "user": "who we are there",
-    "python": "the interpreter is there, of a version that works, the same everywhere",
+    "host-key": "the host's key is the known one",
+    "user": "the user that SSH logs in as",
+    "python": "a supported version of Python, the same everywhere",
     "setup": "the lines of `setup` run",
-    "effnet-tui": "the same version as here, with what it needs",
+    "effnet-tui": "the same version as here, with its dependencies",
     "mindspore": "MindSpore 2.10, the same version everywhere",
-    "toolkit": "CANN or CUDA: there, usable, the same version everywhere",
+    "toolkit": "CANN or CUDA: installed, usable, the same version everywhere",
     "devices": "as many devices as the profile uses",
     "device-health": "no device reports a fault",
-    "device-free": "nobody else computes on them",
+    "device-free": "no other process uses the devices",
     "device-network": "the devices' own network ports: link, health, address",
-    "address": "addresses belong to an interface that is up and not a loopback",
-    "route": "the master's ports can be reached from the other nodes",
-    "host-name": "no two nodes call themselves the same",
+    "address": "addresses belong to an interface that is up; the master's is not a loopback",
+    "route": "the other nodes reach the master's ports",
+    "host-name": "each node has its own host name",
     "master-port": "the port of the scheduler is free",
     "clock": "clocks agree",
     "disk": "space where the run writes",
-    "folders": "run folder, checkpoint folder and working directory can be written",
-    "data": "the data folder is there, with the same classes everywhere",
-    "openmpi": "OpenMPI is there, of the version that the profile says",
-    "mpi-ssh": "the first node reaches the others by its own ssh, as mpirun does",
+    "folders": "the run and checkpoint folders are writable, the working directory exists",
+    "data": "the data folder exists, with the same classes everywhere",
+    "openmpi": "OpenMPI is installed, in the profile's version",
+    "mpi-ssh": "the first node reaches the others with its own ssh, as mpirun does",
 }
-"""Every check in the order in which rows are shown, and what it looks at."""
+"""Every check in the order of the rows, and what passes it."""
 
 
 def expected(profile: Profile) -> tuple[tuple[str, str], ...]:
-    """(check, node) of every row that a preflight of this profile has, in the order of showing."""
+    """(check, node) of every row of this profile's preflight, in order."""
     return tuple(
         (check, node.label)
         for index, node in enumerate(profile.nodes)
@@ -111,7 +154,7 @@ def master_index(profile: Profile) -> int:
 
 
 def sorted_rows(profile: Profile, rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows as a person reads them: node by node, each in the order of `CHECKS`."""
+    """Rows in reading order: node by node, each in the order of `CHECKS`."""
     order = {key: place for place, key in enumerate(expected(profile))}
     return tuple(sorted(rows, key=lambda row: order.get((row.check, row.node), len(order))))
 
@@ -126,14 +169,13 @@ def blocking(rows: Iterable[Row], ignored: Collection[str] = ()) -> tuple[Row, .
 
 
 def checked_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Names for `blocking`. Raises UsageError for one that is no check, with the nearest."""
+    """Names for `blocking`. Raises UsageError for an unknown check, with the nearest name."""
     found = tuple(names)
     for name in found:
         check = name.partition("@")[0]
         if check not in CHECKS:
-            near = difflib.get_close_matches(check, CHECKS, 1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise UsageError(f"no check {check!r}", f"{hint}Known: {', '.join(CHECKS)}.")
+            text = f"no check {check!r}{did_you_mean(check, CHECKS)}"
+            raise UsageError(text, f"Known: {', '.join(CHECKS)}.")
     return found
 
 

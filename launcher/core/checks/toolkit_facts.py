@@ -1,10 +1,10 @@
-"""What an interpreter and its machine say of MindSpore's back ends. Travels as JSON."""
+"""Facts about MindSpore's back ends on one machine. Nodes send them as JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from launcher.core.checks.row import Row, RowState
+from launcher.core.checks.row import Result, failed, ok
 from launcher.core.devices.model import Devices
 
 GPU_PLUGIN = "libmindspore_gpu.so.11.6"
@@ -19,7 +19,7 @@ CUDA_LIBRARIES = {
     "libcusparse.so.11": "nvidia-cusparse-cu11==11.7.5.86",
     "libnvrtc.so.11.2": "nvidia-cuda-nvrtc-cu11==11.8.89",
 }
-"""What the GPU plugin is linked to (``readelf -d``), and the package on PyPI that brings it."""
+"""What the GPU plugin is linked to (``readelf -d``), and the package on PyPI that contains it."""
 DRIVER = "libcuda.so.1"
 ASCEND_LIBRARIES = ("libascendcl.so", "libge_runner.so", "libgraph.so", "libmsprofiler.so")
 CPU_LIBRARIES = ("libgomp.so.1",)
@@ -27,11 +27,14 @@ CPU_LIBRARIES = ("libgomp.so.1",)
 
 @dataclass(frozen=True)
 class Library:
-    """A shared library as the dynamic linker sees it; ``problem`` is what the linker says."""
+    """A shared library; ``problem`` is the dynamic linker's message."""
 
     name: str
     path: str = ""
     problem: str = ""
+
+    def result(self, hint: str, fix: str = "") -> Result:
+        return failed(self.problem, hint, fix) if self.problem else ok(self.path or "loads")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Cuda:
     driver: Library = field(default_factory=lambda: Library(DRIVER))
     init: int | None = None
     driver_cuda: int | None = None
-    """What cuDriverGetVersion says: 12020 is CUDA 12.2."""
+    """The result of cuDriverGetVersion: 12020 is CUDA 12.2."""
     gpu_count: int | None = None
     compute_capabilities: tuple[str, ...] = ()
     devices: Devices = field(default_factory=lambda: Devices("nvidia-smi"))
@@ -72,7 +75,7 @@ class Cann:
 
 @dataclass(frozen=True)
 class Backend:
-    """One interpreter on one node; ``cuda`` or ``cann`` is there when its target was asked for."""
+    """One interpreter on one node; ``cuda`` and ``cann`` are set for their target."""
 
     target: str
     python: str
@@ -85,18 +88,10 @@ class Backend:
     cann: Cann | None = None
     setup_problems: tuple[str, ...] = ()
 
+    @property
+    def reinstall_command(self) -> str:
+        return f"{self.python} -m pip install --force-reinstall --no-deps 'mindspore==2.10.*'"
+
 
 CUDA_FIX = "cuda"
 """The fix that installs CUDA's libraries and the nvcc shim into the environment."""
-
-
-def ok(check: str, node: str, text: str) -> Row:
-    return Row(check, node, RowState.OK, text)
-
-
-def failed(check: str, node: str, text: str, hint: str, fix: str = "") -> Row:
-    return Row(check, node, RowState.FAILED, text, hint, fix)
-
-
-def skipped(check: str, node: str, text: str) -> Row:
-    return Row(check, node, RowState.SKIPPED, text)

@@ -1,33 +1,37 @@
-"""The rows of a doctor's visit, in the order in which MindSpore's loader comes to each thing."""
+"""The rows of doctor, in the order in which MindSpore's loader needs each part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from launcher.core.checks.cann_rules import cann_rows
-from launcher.core.checks.cuda_rules import cuda_rows
-from launcher.core.checks.row import Row, RowState
-from launcher.core.checks.toolkit_facts import Backend, failed, ok
-
-MINDSPORE = "2.10"
+from launcher.core.checks.cann_rules import cann_results
+from launcher.core.checks.cuda_rules import cuda_results
+from launcher.core.checks.row import (
+    Result,
+    Row,
+    RowState,
+    failed,
+    mindspore_problem,
+    ok,
+)
+from launcher.core.checks.toolkit_facts import Backend
 
 
 def doctor_rows(node: str, backend: Backend) -> tuple[Row, ...]:
-    """What is there and what is missing for the target on this node."""
-    return tuple(_rows(node, backend))
+    """What the target's back end has and lacks on this node."""
+    return tuple(Row(check, node, *result) for check, result in _results(backend))
 
 
 def toolkit_rows(profile: str, backends: Mapping[str, Backend]) -> Iterator[Row]:
-    """One row a node, for a preflight; the first node's version is what others are held to."""
+    """One row a node, for a preflight; all need the first node's version."""
     first = next(iter(backends), "")
     for node, backend in backends.items():
-        row = toolkit_row(profile, node, doctor_rows(node, backend))
-        ours, theirs = _version(backend), _version(backends[first])
-        if row.state is RowState.OK and ours != theirs:
-            text = f"{ours}, and {theirs} on {first}"
-            yield failed("toolkit", node, text, "Install the same version on every node.")
-        else:
-            yield row
+        result = _summary(profile, dict(_results(backend)))
+        ours, first_version = _version(backend), _version(backends[first])
+        if result.state is RowState.OK and ours != first_version:
+            text = f"{ours}, but {first_version} on {first}"
+            result = failed(text, "Install the same version on every node.")
+        yield Row("toolkit", node, *result)
 
 
 def _version(backend: Backend) -> str:
@@ -36,61 +40,28 @@ def _version(backend: Backend) -> str:
     return "" if backend.cann is None else f"CANN {backend.cann.version}"
 
 
-def toolkit_row(profile: str, node: str, rows: tuple[Row, ...]) -> Row:
-    """All of a doctor's visit as the one row that a preflight has of it."""
-    red = [row for row in rows if row.state is RowState.FAILED]
+def _summary(profile: str, results: Mapping[str, Result]) -> Result:
+    """All of doctor's results in one."""
+    red = [f"{check}: {item.text}" for check, item in results.items() if item.is_failed]
     if red:
         more = f" (and {len(red) - 1} more)" if len(red) > 1 else ""
-        return Row(
-            "toolkit",
-            node,
-            RowState.FAILED,
-            f"{red[0].check}: {red[0].text}{more}",
-            f"effnet-launch doctor {profile} lists all problems and their fixes.",
-        )
-    versions = [row.text for row in rows if row.check in ("nvcc", "CANN")]
-    return Row("toolkit", node, RowState.OK, versions[0] if versions else "all is there")
+        hint = f"effnet-launch doctor {profile} lists all problems and their fixes."
+        return failed(f"{red[0]}{more}", hint)
+    version = results.get("nvcc") or results.get("CANN")
+    return ok(version.text if version else "complete")
 
 
-def _rows(node: str, backend: Backend) -> Iterator[Row]:
+def _results(backend: Backend) -> Iterator[tuple[str, Result]]:
     if backend.setup_problems:
-        yield failed("setup", node, "; ".join(backend.setup_problems), "Fix `setup` of the node.")
-    yield _mindspore(node, backend)
+        yield "setup", failed("; ".join(backend.setup_problems), "Fix `setup` of the node.")
+    problem = mindspore_problem(backend.mindspore, backend.python)
+    yield "mindspore", problem or ok(f"{backend.mindspore} for {backend.python}")
     if backend.cuda is not None:
-        yield from cuda_rows(node, backend, backend.cuda)
+        yield from cuda_results(backend, backend.cuda)
     elif backend.cann is not None:
-        yield from cann_rows(node, backend, backend.cann)
+        yield from cann_results(backend, backend.cann)
     else:
-        yield from _cpu(node, backend)
-
-
-def _mindspore(node: str, backend: Backend) -> Row:
-    if not backend.mindspore:
-        return failed(
-            "mindspore",
-            node,
-            f"MindSpore is not installed for {backend.python}",
-            f"{backend.python} -m pip install 'effnet-tui[train]'",
-        )
-    if not backend.mindspore.startswith(f"{MINDSPORE}."):
-        return failed(
-            "mindspore",
-            node,
-            f"MindSpore {backend.mindspore}, and effnet wants {MINDSPORE}",
-            f"{backend.python} -m pip install 'mindspore=={MINDSPORE}.*'",
-        )
-    return ok("mindspore", node, f"{backend.mindspore} for {backend.python}")
-
-
-def _cpu(node: str, backend: Backend) -> Iterator[Row]:
-    for library in backend.cpu_libraries:
-        if library.problem:
-            yield failed(
-                library.name,
-                node,
-                library.problem,
-                "Install it there (Debian: apt install libgomp1).",
-            )
-        else:
-            yield ok(library.name, node, library.path or "loads")
-    yield ok("cpus", node, f"{backend.cpu_count} that ranks may use")
+        for library in backend.cpu_libraries:
+            hint = "Install it on the node (Debian: apt install libgomp1)."
+            yield library.name, library.result(hint)
+        yield "cpus", ok(f"ranks may use {backend.cpu_count}")

@@ -43,3 +43,12 @@ class Devices:
     driver: str = ""
     devices: tuple[Device, ...] = ()
     network_problem: str = ""
+
+    def faults(self) -> list[str]:
+        return [f"device {item.device_id}: {item.fault}" for item in self.devices if item.fault]
+
+    @property
+    def summary(self) -> str:
+        """How many there are of which kind."""
+        names = ", ".join(dict.fromkeys(device.name for device in self.devices))
+        return f"{len(self.devices)} × {names}"

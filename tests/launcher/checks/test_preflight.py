@@ -106,7 +106,7 @@ def test_a_port_in_use_names_its_owner(data: Path) -> None:
         port = sock.getsockname()[1]
         row = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
         assert row.state is RowState.FAILED
-        assert f"127.0.0.1:{port} is taken by process {os.getpid()}" in row.text
+        assert f"127.0.0.1:{port} is used by process {os.getpid()}" in row.text
         # The side that closes first keeps its port in TIME_WAIT.
         with socket.create_connection(("127.0.0.1", port)) as other:
             sock.accept()[0].close()
@@ -163,7 +163,7 @@ def test_setup_is_run_as_for_a_rank_and_a_failing_line_is_named(tmp_path: Path) 
 def test_the_version_of_mpirun(data: Path, tmp_path: Path) -> None:
     tool(tmp_path / "bin", "mpirun", "echo 'mpirun (Open MPI) 5.0.3'")
     found = profile(data, method="mpirun", node=on_path(tmp_path / "bin"))
-    assert "OpenMPI 5.0.3, and the profile says 4" in rows_of(found)["openmpi"].text
+    assert "OpenMPI 5.0.3, but the profile has 4" in rows_of(found)["openmpi"].text
     none = profile(data, method="mpirun", top='mpirun = { program = "/none/mpirun" }')
     assert rows_of(none)["openmpi"].state is RowState.FAILED
 

@@ -24,7 +24,7 @@ def test_the_command_and_a_refused_start(lab) -> None:
     assert found["ok"] is False
     assert [row["check"] for row in found["rows"] if row["state"] == "failed"] == ["data"]
     assert lab.command("preflight", path, "--ignore", "data").returncode == 0
-    assert "Did you mean data?" in lab.command("preflight", path, "--ignore", "dta").stderr
+    assert "did you mean 'data'?" in lab.command("preflight", path, "--ignore", "dta").stderr
     done = lab.command("start", path)
     assert done.returncode == 6
     assert "--ignore data" in done.stderr

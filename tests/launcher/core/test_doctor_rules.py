@@ -78,7 +78,7 @@ def test_rows_have_the_order_of_the_loader() -> None:
         ({"nvcc_problem": "there is no /x/bin/nvcc"}, "nvcc", "there is no /x", CUDA_FIX),
         ({"release": "12.4"}, "nvcc", "no back end for CUDA 12", CUDA_FIX),
         ({"release": "13.0"}, "nvcc", "no back end for CUDA 12", CUDA_FIX),
-        ({"release": "11.1"}, "nvcc", "wants 11.6 to 11.8", CUDA_FIX),
+        ({"release": "11.1"}, "nvcc", "needs 11.6 to 11.8", CUDA_FIX),
         ({"driver": Library(DRIVER, "", "libcuda.so.1: cannot open")}, "driver", "cannot", ""),
         ({"init": 803}, "driver", "different versions", ""),
         ({"driver_cuda": 10020}, "driver", "for CUDA 10.2, too old", ""),
@@ -127,10 +127,10 @@ def test_the_wheel_of_another_architecture_has_no_gpu_back_end() -> None:
     ("changes", "check", "text", "hint"),
     [
         ({"manager": "missing"}, "driver", "no /dev/davinci_manager", "driver"),
-        ({"manager": "denied"}, "driver", "not ours to open", "HwHiAiUser"),
+        ({"manager": "denied"}, "driver", "no permission to open", "HwHiAiUser"),
         ({"home": ""}, "set_env.sh", "ASCEND_HOME_PATH", "source /usr/local/Ascend"),
         ({"has_tbe": False, "found_set_env": "/o/set_env.sh"}, "set_env.sh", "tbe", "/o/set_env"),
-        ({"version": "8.0.RC1"}, "CANN", "CANN 8.0.RC1, and MindSpore 2.10 takes 8.2", "beside"),
+        ({"version": "8.0.RC1"}, "CANN", "CANN 8.0.RC1; MindSpore 2.10 supports 8.2", "beside"),
         ({"devices": Devices("npu-smi", "there is no npu-smi")}, "devices", "no npu-smi", "driver"),
         (
             {"devices": Devices("npu-smi", devices=(Device(2, "910", "health Alarm"),))},
@@ -167,7 +167,7 @@ def test_a_cpu_needs_little() -> None:
 def test_a_preflight_has_one_row_of_it_and_holds_nodes_to_the_first() -> None:
     rows = list(toolkit_rows("p", {"alpha": cuda(), "beta": cuda(release="11.8")}))
     assert [row.state for row in rows] == [RowState.OK, RowState.FAILED]
-    assert "CUDA 11.8, and CUDA 11.6 on alpha" in rows[1].text
+    assert "CUDA 11.8, but CUDA 11.6 on alpha" in rows[1].text
     rows = list(toolkit_rows("p", {"alpha": cuda(home="", release="")}))
-    assert "CUDA_HOME: it is not set" in rows[0].text
+    assert "CUDA_HOME: not set" in rows[0].text
     assert "effnet-launch doctor p" in rows[0].hint

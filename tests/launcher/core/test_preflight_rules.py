@@ -114,21 +114,21 @@ def test_a_healthy_node_has_each_row_once_and_green() -> None:
             "address",
             "on eth0, which is down",
         ),
-        ({"bind": Bind("in use", "process 7 (python)")}, "master-port", "taken by process 7"),
+        ({"bind": Bind("in use", "process 7 (python)")}, "master-port", "used by process 7"),
         ({"bind": Bind("x", is_foreign_address=True)}, "master-port", "not one of this machine's"),
         ({"folders": {"run": Folder("/r", True, True, 1 << 20)}}, "disk", "0.00105 GB free at /r"),
         (
             {"folders": {"checkpoint": Folder("/c", True, False, 50 << 30)}},
             "folders",
-            "the checkpoint folder /c cannot be written by train",
+            "cannot write the checkpoint folder /c",
         ),
         ({"openmpi": ""}, "openmpi", "there is no mpirun"),
         (
             {"openmpi": "mpirun (Open MPI) 5.0.3"},
             "openmpi",
-            "OpenMPI 5.0.3, and the profile says 4",
+            "OpenMPI 5.0.3, but the profile has 4",
         ),
-        ({"openmpi": "HYDRA build details: Version: 4.1"}, "openmpi", "is no OpenMPI"),
+        ({"openmpi": "HYDRA build details: Version: 4.1"}, "openmpi", "is not OpenMPI"),
     ],
 )
 def test_each_problem_of_a_node_is_red_with_a_hint(
@@ -144,7 +144,7 @@ def test_each_problem_of_a_node_is_red_with_a_hint(
 @pytest.mark.parametrize(
     ("route", "text"),
     [
-        (Route(20001, problem="no answer", is_dropped=True), "nothing comes back from 10.0.0.1"),
+        (Route(20001, problem="no answer", is_dropped=True), "no answer from 10.0.0.1"),
         (Route(20001, problem="Network is unreachable"), "10.0.0.1:20001 cannot be reached: Netw"),
     ],
 )
@@ -173,12 +173,12 @@ def test_little_space_is_a_warning_and_an_interface_must_be_there() -> None:
 @pytest.mark.parametrize(
     ("changes", "check", "text", "fix"),
     [
-        ({"python_version": "3.12.1"}, "python", "3.12.1, and 3.11.7 on alpha", ""),
+        ({"python_version": "3.12.1"}, "python", "3.12.1, but 3.11.7 on alpha", ""),
         ({"python_version": "3.9.1"}, "python", "3.9.1", ""),
         ({"packages": {"effnet-tui": "0.0.9"}}, "effnet-tui", "0.0.9 there, 0.1.0 here", "wheel"),
         ({"packages": {"effnet-tui": "0.1.0"}}, "mindspore", "is not installed", ""),
-        ({"packages": {"mindspore": "2.7.1"}}, "mindspore", "2.7.1, and effnet wants 2.10", ""),
-        ({"packages": {"mindspore": "2.10.1"}}, "mindspore", "2.10.1, and 2.10.0 on alpha", ""),
+        ({"packages": {"mindspore": "2.7.1"}}, "mindspore", "2.7.1; effnet needs 2.10", ""),
+        ({"packages": {"mindspore": "2.10.1"}}, "mindspore", "2.10.1, but 2.10.0 on alpha", ""),
         ({"data": None}, "data", "no data folder", ""),
         ({"data": Data("/data", "/data: No such file")}, "data", "No such file", ""),
         (
@@ -190,7 +190,7 @@ def test_little_space_is_a_warning_and_an_interface_must_be_there() -> None:
         (
             {"data": Data("/data", splits=(Split("train", 10, "bb"), Split("val", 10, "bb")))},
             "data",
-            "of other names",
+            "with other names",
             "",
         ),
     ],
@@ -270,7 +270,11 @@ def test_healthy_devices_are_green() -> None:
         ),
         ({"link": "DOWN"}, "device-network", "device 3: link DOWN"),
         ({"net_health": "Fault"}, "device-network", "device 3: net health Fault"),
-        ({"ip": "192.168.9.9"}, "device-network", "device_ip is 192.168.9.9, the profile says"),
+        (
+            {"ip": "192.168.9.9"},
+            "device-network",
+            "device_ip is 192.168.9.9, but 192.168.103.101 in",
+        ),
         ({"ip": ""}, "device-network", "device 3 has no address"),
         ({"device_id": 9}, "devices", "no device 3; npu-smi lists 0, 1, 2, 4, 5, 6, 7, 9"),
     ],
@@ -301,7 +305,7 @@ def test_the_row_of_mpiruns_ssh() -> None:
     assert "ssh-copy-id" in denied.hint
     lacking = peer_row(profile, [Peer("beta", lacks_daemon=True)])
     assert lacking.state is RowState.FAILED
-    assert "no orted" in lacking.text
+    assert "orted is not on the PATH" in lacking.text
 
 
 @pytest.mark.parametrize("entry", list_profiles(), ids=lambda entry: entry.name)
@@ -320,9 +324,8 @@ def test_red_rows_stop_a_start_unless_ignored() -> None:
     assert blocking(rows, ["clock"]) == ()
     assert [row.node for row in sorted_rows(two(), rows[:2])] == ["alpha", "beta"]
     assert checked_names(["clock", "disk@alpha"]) == ("clock", "disk@alpha")
-    with pytest.raises(UsageError, match="no check 'clok'") as caught:
+    with pytest.raises(UsageError, match="no check 'clok'; did you mean 'clock'"):
         checked_names(["clok@beta"])
-    assert "Did you mean clock?" in caught.value.hint
 
 
 def test_probes_have_the_folders_of_each_node() -> None:

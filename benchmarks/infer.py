@@ -56,7 +56,7 @@ def write_files(folder: Path, variant: str, size: int) -> None:
     from effnet.data import Preprocessing
     from effnet.export import mindir, onnx_file
     from effnet.export.record import Record
-    from effnet.model import use_plain_depthwise
+    from effnet.model.depthwise import use_plain_depthwise
 
     preprocessing = Preprocessing(size, size, size)
     record = Record(
@@ -74,7 +74,7 @@ def write_files(folder: Path, variant: str, size: int) -> None:
 
 
 def network(variant: str) -> Any:
-    from effnet.model import create
+    from effnet.model.efficientnet import create
 
     net = create(variant, CLASSES)
     net.set_train(False)

@@ -74,7 +74,7 @@ def bare_step() -> Callable[[], float]:
     import mindspore as ms
     from mindspore import Tensor, nn, ops
 
-    from effnet.model import create
+    from effnet.model.efficientnet import create
 
     net = create("b2", 10, dropout=0.3, drop_path=0.2)
     draw = np.random.default_rng(1)

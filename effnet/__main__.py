@@ -10,7 +10,7 @@ import sys
 
 from effnet import __version__, flags
 from effnet.contract import exit_codes
-from effnet.errors import EffnetError
+from effnet.errors import INSTALL, EffnetError
 
 # A module is imported only when its command runs, or for the list of all commands.
 COMMANDS = {
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return exit_codes.of(error)
     except ModuleNotFoundError as error:
         print(f"error: this command {_not_installed(error)}", file=sys.stderr)
-        print(f"  hint: {sys.executable} -m pip install 'effnet-tui[train]'", file=sys.stderr)
+        print(f"  hint: {INSTALL}", file=sys.stderr)
         return exit_codes.DEVICE
     except BrokenPipeError:
         # The reader closed the pipe, as `| head` does.

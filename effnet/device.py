@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 
-from effnet.errors import EffnetError
+from effnet.errors import INSTALL, EffnetError, first_line
 
 
 class DeviceMissing(EffnetError):
     """The device, or the library that drives it, is not here."""
+
+    kind = "device"
 
 
 def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
@@ -22,10 +24,7 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
     try:
         import mindspore as ms
     except ImportError as error:
-        raise DeviceMissing(
-            f"MindSpore cannot be imported: {error}",
-            hint="pip install 'effnet-tui[train]' in the environment of this Python",
-        ) from error
+        raise DeviceMissing(f"MindSpore cannot be imported: {error}", hint=INSTALL) from error
     if device_id is None:
         device_id = int(os.environ.get("DEVICE_ID", "0"))
     ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
@@ -37,9 +36,8 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
         else:
             ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
-        first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise DeviceMissing(
-            f"device target {target} {device_id} is not usable here: {first}",
+            f"device target {target} {device_id} is not usable here: {first_line(error)}",
             hint=_HINTS.get(target, ""),
         ) from error
 

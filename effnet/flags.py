@@ -6,7 +6,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 
@@ -44,16 +44,21 @@ def _nearest(unknown: str, known: Iterable[str]) -> str:
 
 
 def command(
-    commands: Any, name: str, about: str, examples: str, description: str = ""
+    commands: Any, name: str, about: str, examples: str, run: Callable[[Any], int] | None = None
 ) -> argparse.ArgumentParser:
-    """Add a command whose `--help` ends with `examples`, printed as they are."""
+    """Add a command whose `--help` ends with `examples`, printed as they are.
+
+    `effnet.__main__` calls `run` with the parsed arguments; `--json`'s answer is for `args.give`.
+    """
     made: argparse.ArgumentParser = commands.add_parser(
         name,
         help=about,
-        description=description or f"{about[0].upper()}{about[1:]}.",
+        description=f"{about[0].upper()}{about[1:]}.",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if run is not None:
+        made.set_defaults(run=run)
     return made
 
 
@@ -66,37 +71,36 @@ def actions(
     return [command(commands, name, text, examples) for name, text in about.items()]
 
 
-def add(parser: argparse._ActionsContainer, name: str, help: str, **known: Any) -> None:
-    """Add `--some_flag`, also spelt `--some-flag`; the value is stored under `some_flag`."""
-    spellings = [f"--{name}"]
-    if "_" in name:
-        spellings.append(f"--{name.replace('_', '-')}")
+def add(parser: argparse._ActionsContainer, spec: str, help: str, **known: Any) -> None:
+    """Add `--some_flag`, also spelt `--some-flag`; the value is stored under `some_flag`.
+
+    `spec` is the name and, after a space, the metavar; the values of N and PX are whole numbers.
+    `help` ends with the default, if there is one.
+    """
+    name, _, metavar = spec.partition(" ")
+    if metavar:
+        known = {"metavar": metavar, "type": int if metavar in ("N", "PX") else None, **known}
+    if known.get("default") not in (None, "", []):
+        help += f" (default: {known['default']})"
+    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
     parser.add_argument(*spellings, dest=name, help=help, **known)
 
 
 def add_truth(parser: argparse._ActionsContainer, name: str, help: str) -> None:
     """Add a flag that is off by default: `--flag`, `--flag True`, `--flag=False`."""
-    known = {"nargs": "?", "const": True, "default": False, "metavar": "True|False"}
-    add(parser, name, f"{help} (default: False)", type=truth, **known)
+    add(parser, f"{name} True|False", help, nargs="?", const=True, default=False, type=truth)
 
 
 def add_config(parser: argparse._ActionsContainer) -> None:
     """Add `--config` and `--set`."""
-    add(parser, "config", "TOML file of configuration keys", metavar="FILE")
-    add(
-        parser,
-        "set",
-        "set one configuration key; can be repeated",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-    )
+    add(parser, "config FILE", "TOML file of configuration keys")
+    once = "set one configuration key; can be repeated"
+    add(parser, "set KEY=VALUE", once, action="append", default=[])
 
 
 def add_device_id(parser: argparse._ActionsContainer) -> None:
     """Add `--device_id`."""
-    help = "device number (default: the environment variable DEVICE_ID, or 0)"
-    add(parser, "device_id", help, type=int, metavar="N")
+    add(parser, "device_id N", "device number (default: the environment variable DEVICE_ID, or 0)")
 
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
@@ -110,11 +114,13 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     add(parser, "json", "print one JSON object instead of text", action="store_true")
 
 
+TRUTHS = {"true": True, "1": True, "yes": True, "on": True}
+TRUTHS |= {"false": False, "0": False, "no": False, "off": False}
+
+
 def truth(text: str) -> bool:
     """`True`, `false`, `1`, `no`…: the reference writes `--run_distribute=True`."""
-    known = {"true": True, "1": True, "yes": True, "on": True}
-    known |= {"false": False, "0": False, "no": False, "off": False}
     try:
-        return known[text.lower()]
+        return TRUTHS[text.lower()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"expected True or False, not {text!r}") from None

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from effnet import flags
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, UsageError
 
 FAST_DISK = Path("/cache")
 """ModelArts' local disk."""
@@ -23,16 +23,12 @@ FAST_DISK = Path("/cache")
 _HINT = "mount it, or copy it with the vendor's own tool (obsutil, moxing), and use --dataset_path"
 
 
-class UsageError(EffnetError):
-    """The flags contradict each other, or name what is no folder."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("mounted folders (the reference's ModelArts flags)")
     run = "copy data_url to a local disk before, and the checkpoints to train_url at the end"
     flags.add_truth(group, "run_modelarts", run)
     for name, what in (("data_url", "images"), ("train_url", "checkpoints")):
-        flags.add(group, name, f"mounted folder for {what}", default="", metavar="DIR")
+        flags.add(group, f"{name} DIR", f"mounted folder for {what}", default="")
 
 
 def local_data(args: argparse.Namespace) -> str | None:

@@ -16,21 +16,14 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
     def at(*names: str) -> str:
         return " and ".join(dict.fromkeys(sources[name] for name in names))
 
-    if c.lr_init > c.lr_max:
-        yield Problem(
-            at("lr_init", "lr_max"),
-            f"lr_init ({c.lr_init:g}) is above lr_max ({c.lr_max:g})",
-        )
-    if c.lr_end > c.lr_max:
-        yield Problem(
-            at("lr_end", "lr_max"), f"lr_end ({c.lr_end:g}) is above lr_max ({c.lr_max:g})"
-        )
     if c.warmup_epochs > c.epoch_size:
         yield Problem(
             at("warmup_epochs", "epoch_size"),
             f"warmup_epochs ({c.warmup_epochs:g}) is more than epoch_size ({c.epoch_size})",
         )
     for least, greatest in (
+        ("lr_init", "lr_max"),
+        ("lr_end", "lr_max"),
         ("crop_scale_min", "crop_scale_max"),
         ("crop_ratio_min", "crop_ratio_max"),
     ):

@@ -17,7 +17,7 @@ from effnet.config.load import Resolved, resolve
 from effnet.config.schema import TARGETS
 from effnet.config.values import ConfigError
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT, INPUT_NAME = "-", "standard input"
 
 _EXAMPLES = """\
 examples:
@@ -31,23 +31,15 @@ python -m effnet train --print_config
 """
 
 
-def add_arguments(subparsers: Any) -> None:
-    """Add the `config` command to the trainer's commands."""
-    about, examples = "check a configuration without training", _EXAMPLES
-    config = flags.command(subparsers, "config", about, examples)
-    config.set_defaults(run=run)
+def add_arguments(commands: Any) -> None:
+    about = "check a configuration without training"
+    config = flags.command(commands, "config", about, _EXAMPLES, run)
     what = "list every error of a configuration; exit code 2 if there is one"
-    (check,) = flags.actions(config, examples, {"check": what})
+    (check,) = flags.actions(config, _EXAMPLES, {"check": what})
     flags.add_config(check)
-    flags.add(
-        check,
-        "config_name",
-        "name for standard input in messages (default: standard input)",
-        metavar="TEXT",
-        default="standard input",
-    )
+    flags.add(check, "config_name TEXT", "name for standard input in messages", default=INPUT_NAME)
     target = "device whose defaults apply (default: the configuration's, or CPU)"
-    flags.add(check, "device_target", target, metavar="|".join(TARGETS))
+    flags.add(check, f"device_target {'|'.join(TARGETS)}", target)
     flags.add_json(check)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from effnet.config.schema import TrainConfig, as_dict
+from effnet.model.scaling import BN_EPS, VARIANTS
 
 # What a target changes of the dataclass's own values, which are the reference's for Ascend.
 CHANGES: Mapping[str, Mapping[str, Any]] = {
@@ -29,21 +30,6 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
-# Paper, table of coefficients in TF's efficientnet_builder.py: resolution and dropout.
-OF_VARIANT: Mapping[str, tuple[int, float]] = {
-    "b0": (224, 0.2),
-    "b1": (240, 0.2),
-    "b2": (260, 0.3),
-    "b3": (300, 0.3),
-    "b4": (380, 0.4),
-    "b5": (456, 0.4),
-    "b6": (528, 0.5),
-    "b7": (600, 0.5),
-}
-
-# timm's and torchvision's symmetric nets have PyTorch's epsilon, TF's have its own.
-BN_EPS: Mapping[str, float] = {"symmetric": 1e-5, "same": 1e-3}
-
 
 def defaults_for(target: str) -> dict[str, Any]:
     """Every key's value on ``target`` before anything is set."""
@@ -57,28 +43,27 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
 
     ``values`` are valid one by one; ``chosen`` names the keys that were set.
     """
-    found: dict[str, tuple[Any, str]] = {}
-    size, dropout = OF_VARIANT[values["variant"]]
-    variant = f"variant {values['variant']}"
-    if "warmup_epochs" not in chosen and values["warmup_epochs"] > values["epoch_size"]:
-        found["warmup_epochs"] = (float(values["epoch_size"]), "epoch_size")
-    if "dropout" not in chosen:
-        found["dropout"] = (dropout, variant)
-    if "bn_eps" not in chosen:
-        found["bn_eps"] = (BN_EPS[values["padding"]], f"padding {values['padding']}")
-    if "image_size" not in chosen:
-        target = values["device_target"]
-        own = "image_size" in CHANGES[target]
-        found["image_size"] = (
-            (CHANGES[target]["image_size"], f"default of {target}") if own else (size, variant)
-        )
-    train_size = found.get("image_size", (values["image_size"], ""))[0]
-    if "eval_image_size" not in chosen:
-        found["eval_image_size"] = (train_size, "image_size")
-    eval_size = found.get("eval_image_size", (values["eval_image_size"], ""))[0]
-    if "eval_resize" not in chosen:
-        if values["crop_pct"] > 0:
-            found["eval_resize"] = (math.floor(eval_size / values["crop_pct"]), "crop_pct")
-        else:
-            found["eval_resize"] = (round(eval_size * 280 / 260), "eval_image_size x 280/260")
+    values, found = dict(values), dict[str, tuple[Any, str]]()
+
+    def follow(name: str, value: Any, reason: str) -> None:
+        if name not in chosen:
+            values[name] = value
+            found[name] = (value, reason)
+
+    if values["warmup_epochs"] > values["epoch_size"]:
+        follow("warmup_epochs", float(values["epoch_size"]), "epoch_size")
+    scale, target = VARIANTS[values["variant"]], values["device_target"]
+    variant = f"variant {scale.name}"
+    follow("dropout", scale.dropout, variant)
+    follow("bn_eps", BN_EPS[values["padding"]], f"padding {values['padding']}")
+    if "image_size" in CHANGES[target]:
+        follow("image_size", CHANGES[target]["image_size"], f"default of {target}")
+    else:
+        follow("image_size", scale.resolution_px, variant)
+    follow("eval_image_size", values["image_size"], "image_size")
+    size_px = values["eval_image_size"]
+    if values["crop_pct"] > 0:
+        follow("eval_resize", math.floor(size_px / values["crop_pct"]), "crop_pct")
+    else:
+        follow("eval_resize", round(size_px * 280 / 260), "eval_image_size x 280/260")
     return found

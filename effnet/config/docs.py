@@ -7,7 +7,7 @@ from typing import Any
 
 from effnet.config.keys import Key
 from effnet.config.load import resolve
-from effnet.config.schema import TARGETS, as_dict, keys, types
+from effnet.config.schema import TARGETS, as_dict, keys
 
 
 def table() -> str:
@@ -18,22 +18,24 @@ def table() -> str:
     ]
     for name, key in keys().items():
         defaults = (
-            f"`{v}`" if types()[name] is str and v != "empty" else v
+            f"`{v}`" if key.kind is str and v != "empty" else v
             for v in shown_defaults(name).values()
         )
-        kind = ", ".join(f"`{c}`" for c in key.choices) or allowed(key, types()[name])
+        kind = ", ".join(f"`{c}`" for c in key.choices) or allowed(key)
         cells = (f"`{name}`", kind, key.unit, *defaults, key.origin, key.resume.value, key.doc)
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def allowed(key: Key, kind: type) -> str:
+def allowed(key: Key) -> str:
     """The choices, or the type with its range."""
     if key.choices:
         return "|".join(key.choices)
-    if key.low is None or kind is bool:
-        return kind.__name__
-    return f"{kind.__name__}, {key.low:g} {'or more' if key.high is None else f'to {key.high:g}'}"
+    if key.low is None or key.kind is bool:
+        return key.kind.__name__
+    return (
+        f"{key.kind.__name__}, {key.low:g} {'or more' if key.high is None else f'to {key.high:g}'}"
+    )
 
 
 def shown_defaults(name: str) -> dict[str, str]:

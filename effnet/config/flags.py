@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from effnet import flags
 from effnet.config.docs import allowed, shown_defaults
-from effnet.config.schema import keys, types
+from effnet.config.schema import keys
 
 _METAVARS = {int: "N", float: "NUMBER", bool: "True|False", str: "TEXT"}
 
@@ -22,14 +22,14 @@ def add_keys(
     """Add a group of flags named `title` for the keys in `names`, by default all of them."""
     group = parser.add_argument_group(title)
     for name in names or keys():
-        key, kind = keys()[name], types()[name]
-        facts = [allowed(key, kind)] if key.choices or key.low is not None else []
+        key = keys()[name]
+        facts = [allowed(key)] if key.choices or key.low is not None else []
         if key.unit:
             facts.append(key.unit)
         if with_defaults:
             facts.append(_default(name))
         text = key.doc + (f" [{'; '.join(facts)}]" if facts else "")
-        flags.add(group, name, text.replace("%", "%%"), metavar=_METAVARS[kind])
+        flags.add(group, f"{name} {_METAVARS[key.kind]}", text.replace("%", "%%"), type=str)
 
 
 def _default(name: str) -> str:

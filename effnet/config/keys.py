@@ -18,19 +18,27 @@ class Resume(Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One key: its text, unit, allowed values (ends included) and where it comes from."""
+    """One key: its type and text, allowed values (ends included), unit and where it comes from."""
 
+    kind: type
+    """``int``, ``float``, ``bool`` or ``str``."""
     doc: str
+    resume: Resume = Resume.CURVE
     unit: str = ""
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
-    origin: str = "ours"
-    resume: Resume = Resume.CURVE
     pattern: str = ""
     """Texts that are allowed beside ``choices``."""
+    origin: str = "ours"
 
 
-def key(default: Any, doc: str, **known: Any) -> Any:
+def key(default: Any, doc: str, *known: Any, **named: Any) -> Any:
     """A dataclass field with its :class:`Key`."""
-    return dataclasses.field(default=default, metadata={"key": Key(doc=doc, **known)})
+    made = Key(type(default), doc, *known, **named)
+    return dataclasses.field(default=default, metadata={"key": made})
+
+
+def ref(default: Any, doc: str, *known: Any, **named: Any) -> Any:
+    """The same for a key of the reference."""
+    return key(default, doc, *known, origin="reference", **named)

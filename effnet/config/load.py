@@ -111,16 +111,6 @@ def resolve(
     return Resolved(config, sources, (*notes, *remarks_on(config, sources)))
 
 
-def from_toml(path: str | os.PathLike[str]) -> TrainConfig:
-    """The configuration that :meth:`Resolved.to_toml` or ``to_toml`` wrote."""
-    return resolve(toml_path=path).config
-
-
-def to_toml(config: TrainConfig) -> str:
-    """A file that resolves to ``config`` again."""
-    return toml.write(config)
-
-
 def _from_recipe(given: list[_Given]) -> list[_Given]:
     """The values of the recipe that the strongest of ``given`` names."""
     names = [item.raw for item in given if item.name == "recipe"]

@@ -70,11 +70,3 @@ def differences(
             Difference("world size", old_world_size, new_world_size, not same_batches, why)
         )
     return tuple(found)
-
-
-def compatible_for_resume(
-    old: TrainConfig, new: TrainConfig, *, old_world_size: int = 1, new_world_size: int = 1
-) -> list[Difference]:
-    """The differences that make a resume impossible; empty if it is possible."""
-    every = differences(old, new, old_world_size=old_world_size, new_world_size=new_world_size)
-    return [difference for difference in every if difference.refused]

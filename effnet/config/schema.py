@@ -7,54 +7,42 @@ The reference's keys have its names and the values of its README (Ascend, 8 devi
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import Any
 
-from effnet.config.keys import Key, Resume, key
+from effnet.config.keys import Key, Resume, key, ref
+from effnet.model.scaling import BN_EPS, VARIANTS
 from effnet.recipes import NONE, RECIPES
 
-REF = "reference"
 FIXED, ORDER, CURVE, FREE = Resume.FIXED, Resume.ORDER, Resume.CURVE, Resume.FREE
 
 TARGETS = ("Ascend", "GPU", "CPU")
-VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
-LR_DECAY_MODES = ("linear", "steps", "poly", "cosine", "exponential")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The whole configuration of one run; :func:`effnet.config.resolve` makes a checked one."""
 
-    class_num: int = key(1000, "classes", low=1, origin=REF, resume=FIXED)
-    batch_size: int = key(
-        256, "images per rank and step", unit="images", low=1, origin=REF, resume=ORDER
+    class_num: int = ref(1000, "classes", FIXED, low=1)
+    batch_size: int = ref(256, "images per rank and step", ORDER, unit="images", low=1)
+    loss_scale: float = ref(1024.0, "fixed loss scale", low=1)
+    momentum: float = ref(0.9, "momentum of the optimizer", low=0, high=1)
+    weight_decay: float = ref(1e-5, "L2 weight decay", low=0)
+    epoch_size: int = ref(350, "length of the run", unit="epochs", low=1)
+    save_checkpoint: bool = ref(True, "save checkpoints", FREE)
+    save_checkpoint_epochs: int = ref(
+        1, "time between checkpoints at the end of epochs", FREE, unit="epochs", low=1
     )
-    loss_scale: float = key(1024.0, "fixed loss scale", low=1, origin=REF)
-    momentum: float = key(0.9, "momentum of the optimizer", low=0, high=1, origin=REF)
-    weight_decay: float = key(1e-5, "L2 weight decay", low=0, origin=REF)
-    epoch_size: int = key(350, "length of the run", unit="epochs", low=1, origin=REF)
-    save_checkpoint: bool = key(True, "save checkpoints", origin=REF, resume=FREE)
-    save_checkpoint_epochs: int = key(
-        1,
-        "time between checkpoints at the end of epochs",
-        unit="epochs",
-        low=1,
-        origin=REF,
-        resume=FREE,
+    keep_checkpoint_max: int = ref(
+        5, "newest checkpoints to keep; the best one is kept too", FREE, low=1
     )
-    keep_checkpoint_max: int = key(
-        5, "newest checkpoints to keep; the best one is kept too", low=1, origin=REF, resume=FREE
-    )
-    save_checkpoint_path: str = key(
-        "./checkpoint", "folder for checkpoints", origin=REF, resume=FREE
-    )
-    opt: str = key("rmsprop", "optimizer", choices=("rmsprop",), origin=REF, resume=FIXED)
-    opt_eps: float = key(1e-3, "epsilon inside RMSProp's root", low=0, origin=REF)
-    warmup_epochs: float = key(2.0, "linear warm-up", unit="epochs", low=0, origin=REF)
-    lr_decay_mode: str = key(
+    save_checkpoint_path: str = ref("./checkpoint", "folder for checkpoints", FREE)
+    opt: str = ref("rmsprop", "optimizer", FIXED, choices=("rmsprop",))
+    opt_eps: float = ref(1e-3, "epsilon inside RMSProp's root", low=0)
+    warmup_epochs: float = ref(2.0, "linear warm-up", unit="epochs", low=0)
+    lr_decay_mode: str = ref(
         "linear",
         "shape of the learning rate after the warm-up (`steps` has no warm-up, as the reference)",
-        choices=LR_DECAY_MODES,
-        origin=REF,
+        choices=("linear", "steps", "poly", "cosine", "exponential"),
     )
     lr_decay_epochs: float = key(
         2.4, "length of a stair of lr_decay_mode exponential", unit="epochs", low=0.001
@@ -62,40 +50,31 @@ class TrainConfig:
     lr_decay_rate: float = key(
         0.97, "factor of the rate at each stair of lr_decay_mode exponential", low=0.0001, high=1
     )
-    use_label_smooth: bool = key(True, "smooth the labels", origin=REF)
-    label_smooth_factor: float = key(
-        0.1, "share of the target given to the other classes", low=0, high=1, origin=REF
+    use_label_smooth: bool = ref(True, "smooth the labels")
+    label_smooth_factor: float = ref(
+        0.1, "share of the target given to the other classes", low=0, high=1
     )
-    lr_init: float = key(1e-4, "learning rate at step 0", low=0, origin=REF)
-    lr_max: float = key(0.13, "learning rate after the warm-up", low=0, origin=REF)
-    lr_end: float = key(1e-5, "learning rate after the last step", low=0, origin=REF)
-    interval: int = key(
-        1,
-        "time between evaluations; 0: no evaluation",
-        unit="epochs",
-        low=0,
-        origin=REF,
-        resume=FREE,
+    lr_init: float = ref(1e-4, "learning rate at step 0", low=0)
+    lr_max: float = ref(0.13, "learning rate after the warm-up", low=0)
+    lr_end: float = ref(1e-5, "learning rate after the last step", low=0)
+    interval: int = ref(1, "time between evaluations; 0: no evaluation", FREE, unit="epochs", low=0)
+    eval_start_epoch: int = ref(
+        1, "first epoch that is evaluated, from 1", FREE, unit="epochs", low=1
     )
-    eval_start_epoch: int = key(
-        1, "first epoch that is evaluated, from 1", unit="epochs", low=1, origin=REF, resume=FREE
-    )
-    save_best_ckpt: bool = key(
-        True, "keep the checkpoint with the best top-1 too", origin=REF, resume=FREE
-    )
+    save_best_ckpt: bool = ref(True, "keep the checkpoint with the best top-1 too", FREE)
 
     recipe: str = key(
         NONE,
         "named set of values; every other setting overrides it",
+        FREE,
         choices=(NONE, *RECIPES),
-        resume=FREE,
     )
-    variant: str = key("b2", "which EfficientNet", choices=VARIANTS, resume=FIXED)
+    variant: str = key("b2", "which EfficientNet", FIXED, choices=tuple(VARIANTS))
     padding: str = key(
         "symmetric",
         "padding of strided convolutions: `symmetric` as timm and torchvision, `same` as TF",
-        choices=("symmetric", "same"),
-        resume=FIXED,
+        FIXED,
+        choices=tuple(BN_EPS),
     )
     dropout: float = key(0.3, "dropout before the classifier", low=0, high=0.999)
     drop_path: float = key(
@@ -104,7 +83,7 @@ class TrainConfig:
     bn_momentum: float = key(
         0.99, "share of the old batch-norm statistics that a step keeps", low=0, high=1
     )
-    bn_eps: float = key(1e-5, "batch-norm epsilon", low=0, resume=FIXED)
+    bn_eps: float = key(1e-5, "batch-norm epsilon", FIXED, low=0)
     label_smooth_mode: str = key(
         "reference",
         "target of a wrong class: `reference` is factor/(classes-1), `uniform` is factor/classes"
@@ -124,8 +103,8 @@ class TrainConfig:
     amp_level: str = key(
         "O2",
         "mixed precision: O0 float32, O2 float16 with float32 batch norm, O3 all float16",
+        FIXED,
         choices=("O0", "O2", "O3"),
-        resume=FIXED,
     )
     mode: str = key(
         "graph",
@@ -139,24 +118,22 @@ class TrainConfig:
         " one machine, `collective` through MindSpore's library (`graph` always does)",
         choices=("auto", "collective"),
     )
-    seed: int = key(1, "seed of everything random", low=0, high=2**63 - 1, resume=ORDER)
+    seed: int = key(1, "seed of everything random", ORDER, low=0, high=2**63 - 1)
 
     image_size: int = key(260, "side of a training image", unit="px", low=8, high=2048)
-    eval_image_size: int = key(
-        260, "side of an evaluated image", unit="px", low=8, high=2048, resume=FREE
-    )
+    eval_image_size: int = key(260, "side of an evaluated image", FREE, unit="px", low=8, high=2048)
     eval_resize: int = key(
-        280, "shorter side before the centre crop", unit="px", low=8, high=4096, resume=FREE
+        280, "shorter side before the centre crop", FREE, unit="px", low=8, high=4096
     )
     crop_pct: float = key(
         0.0,
         "eval_image_size / eval_resize, another way to set eval_resize (timm: 0.89); 0: not set",
+        FREE,
         low=0,
         high=1,
-        resume=FREE,
     )
     interpolation: str = key(
-        "bilinear", "resizing for evaluation", choices=("bilinear", "bicubic"), resume=FREE
+        "bilinear", "resizing for evaluation", FREE, choices=("bilinear", "bicubic")
     )
     train_interpolation: str = key(
         "bilinear",
@@ -192,41 +169,28 @@ class TrainConfig:
     hflip: float = key(0.5, "probability of a left-right flip", low=0, high=1)
 
     device_target: str = key("Ascend", "device that computes", choices=TARGETS)
-    dataset_path: str = key("", "folder of class folders, or of `train/` and `val/`", resume=FREE)
-    eval_dataset_path: str = key(
-        "", "folder to evaluate on; empty: `val/` next to `train/`", resume=FREE
-    )
-    max_bad_images: int = key(
-        100, "unreadable images per rank before the run stops", low=0, resume=FREE
-    )
+    dataset_path: str = key("", "folder of class folders, or of `train/` and `val/`", FREE)
+    eval_dataset_path: str = key("", "folder to evaluate on; empty: `val/` next to `train/`", FREE)
+    max_bad_images: int = key(100, "unreadable images per rank before the run stops", FREE, low=0)
     num_workers: int = key(
         0,
         "threads that prepare images for one rank; 0: one for each of the rank's cores",
+        FREE,
         low=0,
-        resume=FREE,
     )
     image_cache_mb: int = key(
         256,
         "memory limit for keeping all decoded images; none are kept if they need more",
+        FREE,
         unit="MB",
         low=0,
-        resume=FREE,
     )
     report_steps: int = key(
-        25,
-        "time between report lines; the sink size in graph mode",
-        unit="steps",
-        low=1,
-        resume=FREE,
+        25, "time between report lines; the sink size in graph mode", FREE, unit="steps", low=1
     )
     save_checkpoint_steps: int = key(
-        0, "time between checkpoints within an epoch; 0: none", unit="steps", low=0, resume=FREE
+        0, "time between checkpoints within an epoch; 0: none", FREE, unit="steps", low=0
     )
-
-    @property
-    def eval_every_epochs(self) -> int:
-        """``interval`` under a name that says its unit."""
-        return self.interval
 
     @property
     def smoothing(self) -> float:
@@ -237,12 +201,6 @@ class TrainConfig:
 def keys() -> dict[str, Key]:
     """Every key's :class:`Key`, in the order of the class."""
     return {field.name: field.metadata["key"] for field in dataclasses.fields(TrainConfig)}
-
-
-def types() -> dict[str, type]:
-    """Every key's Python type: ``int``, ``float``, ``bool`` or ``str``."""
-    hints = get_type_hints(TrainConfig)
-    return {name: hints[name] for name in keys()}
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:

@@ -9,14 +9,13 @@ import os
 import re
 from typing import Any
 
-from effnet.config.schema import keys, types
+from effnet.config.schema import keys
 from effnet.errors import EffnetError
+from effnet.flags import TRUTHS
 
 # Other names people bring along, and values that mean one of ours.
 ALIASES = {"eval_every_epochs": "interval", "num_classes": "class_num", "epochs": "epoch_size"}
 MEANT = {("lr_decay_mode", "liner"): "linear"}
-
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Problem:
 
 class ConfigError(EffnetError):
     """Everything that is wrong with a configuration, in ``problems``."""
+
+    kind = "config"
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
@@ -59,9 +60,9 @@ def checked(name: str, raw: Any) -> Any:
 
     Text is read as the key's type, so that ``--set`` and flags need no quotes.
     """
-    key, kind = keys()[name], types()[name]
-    value = _typed(kind, raw)
-    if kind in (int, float):
+    key = keys()[name]
+    value = _typed(key.kind, raw)
+    if key.kind in (int, float):
         if not math.isfinite(value):
             raise BadValue(f"expected a finite number, got {raw!r}")
         if (key.low is not None and value < key.low) or (key.high is not None and value > key.high):
@@ -94,8 +95,8 @@ def _typed(kind: type, raw: Any) -> Any:
 def _read(kind: type, text: str) -> Any:
     word = text.strip().lower()
     if kind is bool:
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
+        if word in TRUTHS:
+            return TRUTHS[word]
     else:
         try:
             return kind(word)

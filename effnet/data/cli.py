@@ -27,18 +27,16 @@ examples:
 """
 
 
-def add_arguments(subparsers: Any) -> None:
-    """Add the ``data`` command to the trainer's commands."""
+def add_arguments(commands: Any) -> None:
     about = "write the digits data set, or check a folder of images"
-    data = flags.command(subparsers, "data", about, _EXAMPLES)
-    data.set_defaults(run=run)
+    data = flags.command(commands, "data", about, _EXAMPLES, run)
     kinds = {
         "digits": "write scikit-learn's handwritten digits as folders of PNG files",
         "check": "decode every image; report classes, sizes and unreadable images",
     }
     for action in flags.actions(data, _EXAMPLES, kinds):
         action.add_argument("folder", metavar="DIR", nargs="?", help="the data folder")
-        flags.add(action, "dataset_path", "the same as DIR", metavar="DIR")
+        flags.add(action, "dataset_path DIR", "the same as DIR")
         flags.add_json(action)
 
 

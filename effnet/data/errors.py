@@ -11,6 +11,8 @@ from effnet.errors import EffnetError
 class DataError(EffnetError):
     """The folder, its classes or its images are not what a run needs."""
 
+    kind = "data"
+
 
 class UnreadableImage(DataError):
     """One image could not be decoded; the message is the reason."""

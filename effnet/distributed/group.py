@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from effnet.arrays import aligned
 from effnet.distributed.meeting import orderly_threads
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, first_line
 
 _STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 
@@ -91,9 +91,8 @@ def join(distributed: bool) -> Group:
         with orderly_threads(int(number) if number.isdecimal() else 0):
             communication.init()
     except (RuntimeError, ValueError) as error:
-        first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise GroupError(
-            f"the ranks could not connect: {first}",
+            f"the ranks could not connect: {first_line(error)}",
             hint="read the scheduler's log; check that MS_SCHED_HOST:MS_SCHED_PORT is reachable",
         ) from error
     return Group(communication.get_rank(), communication.get_group_size())

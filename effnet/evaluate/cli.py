@@ -11,6 +11,7 @@ from effnet import config as configuration
 from effnet import flags, modelarts
 from effnet.answer import Give, answering
 from effnet.config.flags import add_keys
+from effnet.errors import UsageError
 
 EXAMPLES = """\
 examples:
@@ -40,11 +41,11 @@ _KEYS = (
 
 def add_arguments(commands: Any) -> None:
     about = "loss and accuracy of a checkpoint on a folder of images"
-    parser = flags.command(commands, "eval", about, EXAMPLES)
+    parser = flags.command(commands, "eval", about, EXAMPLES, run)
     # The reference's README: eval.py [DEVICE_ID] [PATH_CHECKPOINT] [DATA_DIR] [DEVICE_TARGET].
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    flags.add(parser, "dataset_path", "the images", metavar="DIR")
-    flags.add(parser, "checkpoint_path", "the checkpoint", metavar="FILE")
+    flags.add(parser, "dataset_path DIR", "the images")
+    flags.add(parser, "checkpoint_path FILE", "the checkpoint")
     flags.add_config(parser)
     flags.add_truth(parser, "run_distribute", "share the images among all ranks of the run")
     flags.add_device_id(parser)
@@ -54,7 +55,6 @@ def add_arguments(commands: Any) -> None:
     flags.add_json(parser)
     title = "configuration keys (default: the checkpoint's values)"
     add_keys(parser, title, _KEYS, with_defaults=False)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def _complete(args: argparse.Namespace) -> None:
     """Fill missing flags from the positional words and data_url. Raises `UsageError`."""
     if args.words:
         if not 3 <= len(args.words) <= 4:
-            raise modelarts.UsageError(
+            raise UsageError(
                 f"{len(args.words)} positional arguments, expected DEVICE_ID PATH_CHECKPOINT"
                 " DATA_DIR [DEVICE_TARGET]",
                 hint="use --device_id, --checkpoint_path and --dataset_path instead",
@@ -81,7 +81,7 @@ def _complete(args: argparse.Namespace) -> None:
                 f"note: {checkpoint} is the checkpoint and {data} the images, as they are on disk"
             )
         if not device_id.isdigit():
-            raise modelarts.UsageError(f"DEVICE_ID is {device_id!r}, expected a number")
+            raise UsageError(f"DEVICE_ID is {device_id!r}, expected a number")
         words = {"device_id": int(device_id), "checkpoint_path": checkpoint, "dataset_path": data}
         words |= {"device_target": target[0]} if target else {}
         for name, value in words.items():
@@ -92,7 +92,7 @@ def _complete(args: argparse.Namespace) -> None:
     args.dataset_path = modelarts.local_data(args) or args.dataset_path
     missing = [f"--{n}" for n in ("dataset_path", "checkpoint_path") if not getattr(args, n)]
     if missing:
-        raise modelarts.UsageError(
+        raise UsageError(
             f"missing {', '.join(missing)}", hint="python -m effnet eval --help has examples"
         )
 

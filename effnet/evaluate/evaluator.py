@@ -15,7 +15,7 @@ from effnet.config import TrainConfig
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.evaluate.accuracy import places
-from effnet.model import EfficientNet
+from effnet.model.efficientnet import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
 
 _LOSS_UNIT = 2.0**-20

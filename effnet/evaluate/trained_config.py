@@ -7,7 +7,7 @@ from typing import Any
 
 from effnet import config as configuration
 from effnet.config import ConfigError, Problem, Resolved
-from effnet.config.defaults import OF_VARIANT
+from effnet.model.scaling import VARIANTS
 from effnet.weights.manifest import Manifest
 
 # They follow from the weights and cannot be changed.
@@ -36,7 +36,7 @@ _SOURCE = "the checkpoint"
 
 # timm's default_cfgs of tf_efficientnet_b0 to b7: eval_image_size as a share of eval_resize.
 _CROP_PCT = dict(
-    zip(OF_VARIANT, (0.875, 0.882, 0.890, 0.904, 0.922, 0.934, 0.942, 0.949), strict=True)
+    zip(VARIANTS, (0.875, 0.882, 0.890, 0.904, 0.922, 0.934, 0.942, 0.949), strict=True)
 )
 
 
@@ -94,9 +94,9 @@ def _base(manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
         kept = {k: v for k, v in trained.items() if k in known and k not in _OF_THE_RUN}
         return {**kept, **own}, ()
     if manifest.source not in ("timm", "torchvision"):
-        return {**own, "eval_image_size": OF_VARIANT[manifest.variant][0]}, ()
+        return {**own, "eval_image_size": VARIANTS[manifest.variant].resolution_px}, ()
     assumed = {
-        "eval_image_size": OF_VARIANT[manifest.variant][0],
+        "eval_image_size": VARIANTS[manifest.variant].resolution_px,
         "crop_pct": _CROP_PCT[manifest.variant],
         "interpolation": "bicubic",
         "normalization": "imagenet",

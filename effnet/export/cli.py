@@ -9,7 +9,7 @@ from effnet import flags
 from effnet.answer import Give, answering
 from effnet.config import TARGETS
 from effnet.device import DeviceMissing
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, UsageError
 
 EXAMPLES = """\
 examples:
@@ -23,34 +23,23 @@ FORMATS = ("ONNX", "MINDIR", "AIR")
 _AIR = "only MindSpore on Ascend can write AIR"
 
 
-class UsageError(EffnetError):
-    """The flags contradict each other or a value is out of range."""
-
-
 def add_arguments(commands: Any) -> None:
     about = "write a checkpoint's network as ONNX, MINDIR or AIR, and compare it with the network"
-    parser = flags.command(commands, "export", about, EXAMPLES)
-    flags.add(parser, "checkpoint_path", "the checkpoint", metavar="FILE", required=True)
-    flags.add(
-        parser,
-        "file_name",
-        "file to write, without its extension (default: efficientnet-b2)",
-        metavar="NAME",
-        default="efficientnet-b2",
-    )
+    parser = flags.command(commands, "export", about, EXAMPLES, run)
+    flags.add(parser, "checkpoint_path FILE", "the checkpoint", required=True)
+    name = "file to write, without its extension"
+    flags.add(parser, "file_name NAME", name, default="efficientnet-b2")
     known = {"type": str.upper, "choices": FORMATS, "default": "MINDIR"}
-    flags.add(parser, "file_format", "format to write (default: MINDIR)", **known)
+    flags.add(parser, "file_format", "format to write", **known)
     for side in ("width", "height"):
-        text = f"image {side} in pixels (default: the checkpoint's)"
-        flags.add(parser, side, text, type=int, metavar="PX")
+        flags.add(parser, f"{side} PX", f"image {side} in pixels (default: the checkpoint's)")
     batch = "fixed number of images at once (default: any number; 1 for AIR)"
-    flags.add(parser, "batch_size", batch, type=int, metavar="N")
+    flags.add(parser, "batch_size N", batch)
     flags.add_weights(parser)
     where = "device that exports and compares; the file works on every device (default: CPU; Ascend"
     flags.add(parser, "device_target", f"{where} for AIR)", choices=TARGETS)
     flags.add_device_id(parser)
     flags.add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,10 +15,12 @@ import numpy as np
 from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
+from effnet.errors import first_line
 from effnet.export import air, mindir, onnx_file
 from effnet.export.compare import Compute, Difference, ExportRefused, compare
 from effnet.export.record import Record
-from effnet.model import EfficientNet, use_plain_depthwise
+from effnet.model.depthwise import use_plain_depthwise
+from effnet.model.efficientnet import EfficientNet
 from effnet.weights.files import publish
 from effnet.weights.manifest import sha256_of
 
@@ -68,7 +70,7 @@ def export(
             else:
                 air.write(net, made, size_px, batch_size)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise ExportRefused(f"MindSpore cannot export this: {_first_line(error)}") from error
+            raise ExportRefused(f"MindSpore cannot export this: {first_line(error)}") from error
         difference = None
         if file_format != "AIR":
             batches = (batch_size,) if batch_size else (1, 3)
@@ -83,7 +85,7 @@ def _loaded(made: Path, file_format: str) -> Compute:
     try:
         return load(made)
     except Exception as error:
-        raise ExportRefused(f"the exported file cannot be loaded: {_first_line(error)}") from error
+        raise ExportRefused(f"the exported file cannot be loaded: {first_line(error)}") from error
 
 
 def _computed_by(net: nn.Cell) -> Compute:
@@ -119,7 +121,3 @@ def _put(
         aside.unlink(missing_ok=True)
         about_aside.unlink(missing_ok=True)
     return done
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

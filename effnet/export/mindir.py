@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from effnet.export.mindir_v1 import rewrite
 from effnet.export.narrow import narrow_depthwise
-from effnet.model import EfficientNet
+from effnet.model.efficientnet import EfficientNet
 
 
 def write(net: EfficientNet, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Parameter, ops
 
-from effnet.model import EfficientNet
 from effnet.model.depthwise import DepthwiseConv, output_size
+from effnet.model.efficientnet import EfficientNet
 
 _KERNEL = 5
 """Of the kernels that these networks have, the one that reaches past a neighbour."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from effnet import flags
 from effnet.answer import Give, answering
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, UsageError
 
 EXAMPLES = """\
 examples:
@@ -23,31 +23,25 @@ if it holds images, the predictions. MindSpore is not needed.
 
 def add_arguments(commands: Any) -> None:
     about = "run an exported ONNX file on a folder of images, with onnxruntime"
-    parser = flags.command(commands, "infer", about, EXAMPLES)
-    flags.add(parser, "onnx_path", "file that `export` wrote", metavar="FILE", required=True)
-    flags.add(parser, "dataset_path", "the images", metavar="DIR", required=True)
-    device = "GPU needs onnxruntime's CUDAExecutionProvider (default: CPU)"
+    parser = flags.command(commands, "infer", about, EXAMPLES, run)
+    flags.add(parser, "onnx_path FILE", "file that `export` wrote", required=True)
+    flags.add(parser, "dataset_path DIR", "the images", required=True)
+    device = "GPU needs onnxruntime's CUDAExecutionProvider"
     flags.add(parser, "device_target", device, choices=("CPU", "GPU"), default="CPU")
-    flags.add(parser, "device_id", "GPU number (default: 0)", type=int, default=0, metavar="N")
-    batch = "images at once (default: the file's, or 32)"
-    flags.add(parser, "batch_size", batch, type=int, metavar="N")
-    threads = "threads that decode images; 0 is one for each core (default: 0)"
-    flags.add(parser, "num_workers", threads, type=int, default=0, metavar="N")
-    table = "write a row for each image to this file"
-    flags.add(parser, "predictions", table, type=Path, metavar="FILE.csv")
+    flags.add(parser, "device_id N", "GPU number", default=0)
+    flags.add(parser, "batch_size N", "images at once (default: the file's, or 32)")
+    flags.add(
+        parser, "num_workers N", "threads that decode images; 0 is one for each core", default=0
+    )
+    flags.add(parser, "predictions FILE.csv", "write a row for each image to this file", type=Path)
     flags.add_json(parser)
     group = parser.add_argument_group("preprocessing (default: what the ONNX file says)")
-    for name, text in (
-        ("width", "width of the crop in pixels"),
-        ("height", "height of the crop in pixels"),
-        ("resize", "shorter side before the crop, in pixels"),
-    ):
-        flags.add(group, name, text, type=int, metavar="PX")
-    resizing = "how images are resized"
-    flags.add(group, "interpolation", resizing, choices=("bilinear", "bicubic"))
+    flags.add(group, "width PX", "width of the crop in pixels")
+    flags.add(group, "height PX", "height of the crop in pixels")
+    flags.add(group, "resize PX", "shorter side before the crop, in pixels")
+    flags.add(group, "interpolation", "how images are resized", choices=("bilinear", "bicubic"))
     range_ = "half: to [-1, 1], as the reference; imagenet: ImageNet's mean and deviation"
     flags.add(group, "normalization", range_, choices=("half", "imagenet"))
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,14 +63,14 @@ def _infer(args: argparse.Namespace, give: Give) -> None:
     for name, least in (("batch_size", 1), ("num_workers", 0), ("device_id", 0)):
         value = getattr(args, name)
         if value is not None and value < least:
-            raise facts.UsageError(f"--{name} is {value}, must be at least {least}")
+            raise UsageError(f"--{name} is {value}, must be at least {least}")
     images, has_classes = find_images(args.dataset_path)
     model = open_model(Path(args.onnx_path), args.device_target, args.device_id)
     names = facts.class_names(model)
     if has_classes:
         require_classes(images, names, model.classes, args.onnx_path)
     if model.batch_size is not None and args.batch_size not in (None, model.batch_size):
-        raise facts.UsageError(
+        raise UsageError(
             f"batch_size {args.batch_size} does not fit {model.path}: its batch is fixed at"
             f" {model.batch_size}"
         )

@@ -9,15 +9,11 @@ from typing import Any
 
 from effnet.data import Preprocessing
 from effnet.data.preprocess import NORMALIZATION
-from effnet.errors import EffnetError
+from effnet.errors import UsageError
 from effnet.infer.session import Model, UnreadableModel
 
 RESIZE_SHARE = 280 / 260
 """The reference's, for files that do not say theirs."""
-
-
-class UsageError(EffnetError):
-    """The flags do not say enough, or not what the file can do."""
 
 
 def class_names(model: Model) -> tuple[str, ...] | None:

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effnet import missing, onnx_runtime
-from effnet.errors import EffnetError
+from effnet.errors import INSTALL, EffnetError, first_line
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 
 
 class ProviderMissing(EffnetError):
     """onnxruntime, or the part of it that drives the device, is not here."""
+
+    kind = "device"
 
 
 class UnreadableModel(EffnetError):
@@ -62,7 +64,7 @@ def open_model(path: Path, target: str, device_id: int = 0) -> Model:
     except Exception as error:  # onnxruntime's errors have no common class of their own
         if target == "GPU" and (reason := _why_cuda_does_not_load(runtime)):
             raise ProviderMissing(_CUDA_FAILED.format(reason), hint=_HINT) from error
-        raise UnreadableModel(f"{path}: cannot be loaded: {_first_line(error)}") from error
+        raise UnreadableModel(f"{path}: cannot be loaded: {first_line(error)}") from error
     used = session.get_providers()[0]
     if used != PROVIDERS[target]:
         reason = _why_cuda_does_not_load(runtime) or f"onnxruntime took {used} instead"
@@ -107,10 +109,7 @@ def _runtime() -> ModuleType:
     try:
         return onnx_runtime.load()
     except ImportError as error:
-        raise ProviderMissing(
-            f"onnxruntime cannot be imported: {error}",
-            hint="pip install 'effnet-tui[train]' in the environment of this Python",
-        ) from error
+        raise ProviderMissing(f"onnxruntime cannot be imported: {error}", hint=INSTALL) from error
 
 
 _CUDA_FAILED = "--device_target GPU: onnxruntime cannot load CUDAExecutionProvider: {}"
@@ -151,7 +150,3 @@ def _why_cuda_does_not_load(runtime: ModuleType) -> str | None:
     except OSError as error:
         return "; ".join(filter(None, (str(error), driver)))
     return driver or None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,13 +10,11 @@ from effnet.model.depthwise import DepthwiseConv
 from effnet.model.initialise import initialise
 from effnet.model.scaling import BlockSpec
 
-PADDINGS = ("symmetric", "same")
-BN_EPS = {"symmetric": 1e-5, "same": 1e-3}
-"""Each padding's own: PyTorch's default (timm, torchvision), and TensorFlow's."""
-
 
 class InvalidModel(EffnetError):
     """The network cannot be built from these values."""
+
+    kind = "config"
 
 
 class _SqueezeExcite(nn.Cell):
@@ -173,12 +171,14 @@ def create(
     TensorFlow's: the share of the old moving statistic that stays. Raises `UnknownVariant`,
     `InvalidModel`.
     """
-    if padding not in PADDINGS:
-        raise InvalidModel(f"unknown padding {padding!r}", hint=f"one of {', '.join(PADDINGS)}")
+    if padding not in scaling.BN_EPS:
+        raise InvalidModel(
+            f"unknown padding {padding!r}", hint=f"one of {', '.join(scaling.BN_EPS)}"
+        )
     if num_classes < 1:
         raise InvalidModel(f"num_classes is {num_classes}, must be at least 1")
     dropout = scaling.variant(variant).dropout if dropout is None else dropout
-    bn_eps = BN_EPS[padding] if bn_eps is None else bn_eps
+    bn_eps = scaling.BN_EPS[padding] if bn_eps is None else bn_eps
     for name, value in (("dropout", dropout), ("drop_path", drop_path)):
         if not 0.0 <= value < 1.0:
             raise InvalidModel(f"{name} is {value}, must be at least 0 and below 1")

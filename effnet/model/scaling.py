@@ -17,6 +17,9 @@ DEFAULT_VARIANT = "b2"
 DEFAULT_DROP_PATH = 0.2
 """Greatest stochastic-depth rate: the reference's `drop_connect_rate`."""
 
+BN_EPS = {"symmetric": 1e-5, "same": 1e-3}
+"""By padding: PyTorch's default (timm, torchvision), and TensorFlow's."""
+
 _CHANNEL_DIVISOR = 8
 _SQUEEZE_RATIO = 0.25
 _STEM_CHANNELS = 32
@@ -25,6 +28,8 @@ _HEAD_CHANNELS = 1280
 
 class UnknownVariant(EffnetError):
     """The name is not one of b0 to b7."""
+
+    kind = "config"
 
 
 @dataclass(frozen=True)

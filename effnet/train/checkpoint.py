@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, first_line
 from effnet.train.state.host import State
 from effnet.weights.files import publish, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
@@ -22,6 +22,8 @@ BEST = "best.json"
 
 class CheckpointFailed(EffnetError):
     """A checkpoint could not be written, or the state is not finite."""
+
+    kind = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,8 @@ class CheckpointFolder:
             self._link(path, epoch, step, steps_per_epoch)
             self._prune()
         except (OSError, RuntimeError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CheckpointFailed(
-                f"{path}: cannot be written: {first}",
+                f"{path}: cannot be written: {first_line(error)}",
                 hint="free disk space or fix permissions, then resume; older files are intact",
             ) from error
         time_ms = (time.perf_counter() - start_s) * 1e3

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from effnet import config as configuration
 from effnet import flags, modelarts
 from effnet.config.flags import add_keys
-from effnet.contract import exit_codes
 from effnet.errors import EffnetError
 
 if TYPE_CHECKING:
@@ -28,26 +27,22 @@ For several ranks use effnet-launch, msrun or mpirun, with --run_distribute True
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = flags.command(commands, "train", "train one rank of a run, or the only one", EXAMPLES)
+    about = "train one rank of a run, or the only one"
+    parser = flags.command(commands, "train", about, EXAMPLES, run)
     flags.add_config(parser)
     flags.add_truth(parser, "run_distribute", "train together with the other ranks of the run")
     flags.add_device_id(parser)
-    flags.add(
-        parser,
-        "resume",
+    resume = (
         "resume from the newest good checkpoint in save_checkpoint_path (auto), or from this file"
-        " (default: start at step 0)",
-        default="",
-        metavar="auto|FILE",
     )
+    flags.add(parser, "resume auto|FILE", f"{resume} (default: start at step 0)", default="")
     weights = "initial weights instead of random ones (see `weights import`)"
-    flags.add(parser, "weights", weights, metavar="FILE.ckpt")
+    flags.add(parser, "weights FILE.ckpt", weights)
     flags.add(parser, "print_config", "print the configuration and exit", action="store_true")
     modelarts.add_arguments(parser)
     # The reference's README spells --device_target like this.
     flags.add(parser, "dataset_target", argparse.SUPPRESS)
     add_keys(parser, "configuration keys (docs/configuration.md)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0
         if not isinstance(error, PeerGone):  # the fault is another rank's
-            report.say(report.fault_line(exit_codes.kind_of(error), epoch, step, error.message))
+            report.say(report.fault_line(error.kind, epoch, step, error.message))
         raise
     finally:
         if is_first and args.train_url:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from effnet import model
 from effnet.config import TrainConfig, as_dict
 from effnet.contract import report
 from effnet.contract.heartbeat import Heartbeat
@@ -30,6 +29,7 @@ from effnet.data.folders import find_split
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError
 from effnet.evaluate.evaluator import Evaluation, Evaluator
+from effnet.model.efficientnet import create
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision, resume
 from effnet.train.checkpoint import CheckpointFolder
@@ -44,6 +44,8 @@ from effnet.weights.transfer import load_into
 
 class LossFault(EffnetError):
     """The loss is not finite: at which step, for which images, and the last good checkpoint."""
+
+    kind = "loss"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Trainer:
         self._memory = report.Memory(config.device_target)
         self._started_s = time.perf_counter()
 
-        self.net = model.create(
+        self.net = create(
             config.variant,
             config.class_num,
             config.padding,

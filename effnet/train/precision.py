@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mindspore as ms
 
-from effnet.model import EfficientNet
 from effnet.model.depthwise import use_plain_depthwise
+from effnet.model.efficientnet import EfficientNet
 
 
 def apply(net: EfficientNet, amp_level: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from effnet.config import ConfigError, TrainConfig, as_dict, compatible_for_resume, resolve
+from effnet.config import ConfigError, TrainConfig, as_dict, resolve
 from effnet.config.resume import Difference, differences
 from effnet.errors import EffnetError
 from effnet.train.checkpoint import CheckpointFolder
@@ -17,6 +17,8 @@ from effnet.weights.manifest import Manifest, verify
 
 class CannotResume(EffnetError):
     """No checkpoint is valid, or the given one cannot continue this run."""
+
+    kind = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def _check(
     before = _config_of(path, extra)
     step, old_steps_per_epoch = int(extra["step"]), int(extra["steps_per_epoch"])
     worlds = {"old_world_size": int(extra["world_size"]), "new_world_size": world_size}
-    refused = compatible_for_resume(before, config, **worlds)
+    changed = differences(before, config, **worlds)
+    refused = [d for d in changed if d.refused]
     at_boundary = step % old_steps_per_epoch == 0
     if at_boundary:
         # Between two epochs there is no position in the data that could be lost.
@@ -104,7 +107,7 @@ def _check(
         )
     notes = [
         f"changed since the checkpoint: {d}"
-        for d in differences(before, config, **worlds)
+        for d in changed
         if d.why != "changes nothing that is computed"
     ]
     epoch = step // old_steps_per_epoch

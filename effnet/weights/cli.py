@@ -26,11 +26,9 @@ examples:
 """
 
 
-def add_arguments(subparsers: Any) -> None:
-    """Add the `weights` command to the trainer's commands."""
+def add_arguments(commands: Any) -> None:
     about = "import weights from other projects, and export them"
-    weights = flags.command(subparsers, "weights", about, _EXAMPLES)
-    weights.set_defaults(run=run)
+    weights = flags.command(commands, "weights", about, _EXAMPLES, run)
     kinds = {
         "import": "write a checkpoint from another project's file",
         "export": "write a file for another project from a checkpoint",
@@ -39,36 +37,25 @@ def add_arguments(subparsers: Any) -> None:
     importing, exporting, showing = flags.actions(weights, _EXAMPLES, kinds)
 
     importing.add_argument("file", type=Path, metavar="FILE", help=".safetensors or .ckpt")
-    flags.add(
-        importing, "source", "whose tensor names the file has", required=True, choices=SOURCES
-    )
-    flags.add(
-        importing,
-        "variant",
-        f"which EfficientNet (default: {DEFAULT_VARIANT})",
-        default=DEFAULT_VARIANT,
-        choices=list(VARIANTS),
-    )
-    flags.add(
-        importing,
-        "padding",
-        "`same` is TensorFlow's: timm's tf_ networks and the reference (default: `same` for"
-        " --source reference, else `symmetric`)",
-        choices=("symmetric", "same"),
-    )
-    classes = "number of classes in the file (default: 1000)"
-    flags.add(importing, "num_classes", classes, type=int, default=1000, metavar="N")
+    source = "whose tensor names the file has"
+    flags.add(importing, "source", source, required=True, choices=SOURCES)
+    variants = {"choices": list(VARIANTS), "default": DEFAULT_VARIANT}
+    flags.add(importing, "variant", "which EfficientNet", **variants)
+    padding = "`same` is TensorFlow's: timm's tf_ networks and the reference"
+    padding += " (default: `same` for --source reference, else `symmetric`)"
+    flags.add(importing, "padding", padding, choices=("symmetric", "same"))
+    flags.add(importing, "num_classes N", "number of classes in the file", default=1000)
     prefix = "take the tensors whose names begin so, without it: module. (DataParallel), _orig_mod."
-    flags.add(importing, "strip_prefix", prefix, metavar="PREFIX")
+    flags.add(importing, "strip_prefix PREFIX", prefix)
     ema = "take the moving average (EMA) where the file holds it beside the weights"
     flags.add_truth(importing, "ema", ema)
-    flags.add(importing, "out", "file to write", required=True, type=Path, metavar="FILE.ckpt")
+    flags.add(importing, "out FILE.ckpt", "file to write", required=True, type=Path)
 
     for action in (exporting, showing):
         action.add_argument("checkpoint", type=Path, metavar="FILE.ckpt", help="the checkpoint")
     flags.add(exporting, "target", "whose tensor names to write", required=True, choices=SOURCES)
     out = "file to write: .safetensors, or .ckpt for --target reference"
-    flags.add(exporting, "out", out, required=True, type=Path, metavar="FILE")
+    flags.add(exporting, "out FILE", out, required=True, type=Path)
     flags.add_weights(exporting)
     flags.add_json(showing)
 

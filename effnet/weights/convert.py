@@ -21,6 +21,8 @@ Weights = dict[str, NDArray[np.float32]]
 class WeightsMismatch(EffnetError):
     """Tensors are missing, unexpected, misshapen or unusable; `problems` names each."""
 
+    kind = "checkpoint"
+
     def __init__(self, what: str, problems: list[str], hint: str | None = None) -> None:
         self.problems = problems
         lines = "".join(f"\n  {problem}" for problem in problems)

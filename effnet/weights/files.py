@@ -13,13 +13,15 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import load_file, save_file
 
 from effnet import missing
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, first_line
 
 _MODE = 0o644
 
 
 class UnreadableWeights(EffnetError):
     """The file is absent, of a kind that is not read here, or damaged."""
+
+    kind = "checkpoint"
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -36,8 +38,7 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return read(path)
     except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UnreadableWeights(f"{path}: cannot be read: {first}") from error
+        raise UnreadableWeights(f"{path}: cannot be read: {first_line(error)}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:

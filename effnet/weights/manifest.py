@@ -22,13 +22,19 @@ FORMAT = 1
 class ManifestMissing(EffnetError):
     """There is no manifest, so for us there is no checkpoint."""
 
+    kind = "checkpoint"
+
 
 class ManifestInvalid(EffnetError):
     """The manifest cannot be read, or a key is missing or of the wrong kind."""
 
+    kind = "checkpoint"
+
 
 class CheckpointCorrupt(EffnetError):
     """The file is not the one that its manifest describes."""
+
+    kind = "checkpoint"
 
 
 @dataclass(frozen=True)

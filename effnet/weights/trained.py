@@ -16,7 +16,7 @@ from effnet.weights.files import UnreadableWeights
 from effnet.weights.manifest import Manifest, verify
 
 if TYPE_CHECKING:
-    from effnet.model import EfficientNet
+    from effnet.model.efficientnet import EfficientNet
 
 
 def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, Manifest]:
@@ -56,7 +56,7 @@ class Trained:
 
     def network(self) -> EfficientNet:
         """A fresh network in evaluation mode; raises `WeightsMismatch`."""
-        from effnet.model import create
+        from effnet.model.efficientnet import create
         from effnet.weights.transfer import load_into
 
         manifest = self.manifest

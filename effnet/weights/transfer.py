@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import nn
 from numpy.typing import NDArray
 
-from effnet.model.efficientnet import BN_EPS
+from effnet.model.scaling import BN_EPS
 from effnet.weights import convert
 from effnet.weights.files import UnreadableWeights, read_tensors, write_tensors
 from effnet.weights.manifest import Manifest, manifest_path, verify, write_manifest

@@ -254,12 +254,12 @@ def unanswered_row(node: Node, error: NodeError) -> Row:
         return Row("python", node.label, RowState.FAILED, text, hint)
     python = node.python or "python3"
     if error.module.partition(".")[0] == "launcher":
-        hint = f"--fix installs this very version; else {python} -m pip install effnet-tui there."
+        hint = f"Use --fix, or in its checkout there: {python} -m pip install -e ."
         return Row("effnet-tui", node.label, RowState.FAILED, text, hint, "wheel")
     return Row(
         "effnet-tui",
         node.label,
         RowState.FAILED,
         f"effnet-tui is there without what it needs: {text}",
-        f"{python} -m pip install 'effnet-tui[train]' there.",
+        f"In its checkout there: {python} -m pip install -e '.[train]'",
     )

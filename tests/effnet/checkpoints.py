@@ -17,7 +17,7 @@ from effnet.weights.files import read_tensors, write_tensors
 from effnet.weights.manifest import write_manifest
 
 if TYPE_CHECKING:
-    from effnet.model import EfficientNet
+    from effnet.model.efficientnet import EfficientNet
 
 GOLDEN = Path(__file__).parent / "golden"
 CLASSES = 10
@@ -70,7 +70,7 @@ def taught(imported: Path, digits: Path, out: Path, *, average: bool = False) ->
 
     from effnet.data import Preprocessing, index_folder
     from effnet.data.decode import decode
-    from effnet.model import create
+    from effnet.model.efficientnet import create
     from effnet.weights.transfer import load_into
 
     tensors = {name: np.array(value) for name, value in read_tensors(imported).items()}

@@ -14,12 +14,12 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from effnet import model
 from effnet.config import TrainConfig, resolve
 from effnet.contract.heartbeat import Heartbeat
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.model import scaling
+from effnet.model.efficientnet import create
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision
 from effnet.train.steps import make
@@ -62,7 +62,7 @@ class Run:
         self.enter()
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(scaling.VARIANTS, "b0", b0)
-            self.net = model.create(
+            self.net = create(
                 config.variant,
                 config.class_num,
                 dropout=config.dropout,

@@ -94,7 +94,7 @@ def test_help_without_the_extra_train_lists_every_command_and_what_is_missing() 
     called = call("data", "check", "DIR")
     assert called.returncode == exit_codes.DEVICE
     assert "needs numpy, which is not installed" in called.stderr
-    assert "pip install 'effnet-tui[train]'" in called.stderr
+    assert "pip install -e '.[train]'" in called.stderr
 
 
 def test_help_of_train_shows_default_unit_and_range_of_every_key(

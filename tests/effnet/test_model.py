@@ -6,9 +6,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from effnet.model import batch_norm_buffers, create, scaling, use_plain_depthwise
-from effnet.model.depthwise import DepthwiseConv, whole_map_pays
-from effnet.model.efficientnet import InvalidModel
+from effnet.model import scaling
+from effnet.model.depthwise import DepthwiseConv, use_plain_depthwise, whole_map_pays
+from effnet.model.efficientnet import InvalidModel, batch_norm_buffers, create
 from tests.effnet.graph_runs import SMALL
 
 pytestmark = pytest.mark.mindspore

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from effnet.model import EfficientNet, create
+from effnet.model.efficientnet import EfficientNet, create
 from effnet.weights import convert, names
 from effnet.weights.transfer import load_into
 

@@ -11,6 +11,7 @@ import pytest
 
 from effnet import modelarts
 from effnet.__main__ import main
+from effnet.errors import UsageError
 
 
 def parsed(*words: object) -> argparse.Namespace:
@@ -80,7 +81,7 @@ def test_checkpoints_are_copied_out_with_links_as_files(tmp_path: Path) -> None:
     ],
 )
 def test_refusals_name_the_alternative(words: list[str], message: str) -> None:
-    with pytest.raises(modelarts.UsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         modelarts.local_data(parsed(*words))
     assert modelarts.local_data(parsed()) is None
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from effnet import recipes
-from effnet.config import ConfigError, from_toml, resolve, to_toml
+from effnet.config import ConfigError, resolve, toml
 from effnet.data.augment import transforms
 from effnet.data.augment.augmentation import Augmentation, fill_of
 from effnet.data.augment.randaugment import OPERATIONS, Draw, RandAugment
@@ -46,7 +46,7 @@ def test_a_recipe_is_a_configuration_file_and_a_key(name: str, target: str, tmp_
     assert by_key.sources["drop_path"] == f"recipe {name}"
     copy = tmp_path / "config.toml"
     copy.write_text(by_key.to_toml())
-    assert from_toml(copy) == by_key.config
+    assert resolve(toml_path=copy).config == by_key.config
 
 
 def test_every_other_setting_overrides_a_recipe(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_every_other_setting_overrides_a_recipe(tmp_path: Path) -> None:
     assert resolve("Ascend", file, ["recipe=none"]).config.ema_decay == 0.0
     assert resolve("Ascend", file, ["recipe=ra"]).config.random_erasing == 0.2
     copy = tmp_path / "copy.toml"
-    copy.write_text(to_toml(found.config))
-    assert from_toml(copy) == found.config
+    copy.write_text(toml.write(found.config))
+    assert resolve(toml_path=copy).config == found.config
     with pytest.raises(ConfigError, match="recipe: expected one of none, reference, tf, ra"):
         resolve("Ascend", sets=["recipe=tff"])
 

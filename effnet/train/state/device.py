@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, ops
 
-from effnet.model import EfficientNet, batch_norm_buffers
+from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
 from effnet.train.state.host import Floats, has_decay, require_fitting
 
 

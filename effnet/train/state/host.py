@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from effnet.arrays import aligned
 from effnet.errors import EffnetError
-from effnet.model import EfficientNet, batch_norm_buffers
+from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
 
 Floats = NDArray[np.float32]
 
 
 class StateMismatch(EffnetError):
     """A checkpoint's tensors do not fit this run."""
+
+    kind = "checkpoint"
 
 
 class State(Protocol):

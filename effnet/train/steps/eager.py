@@ -21,7 +21,7 @@ from effnet.data import Batch
 from effnet.distributed import shared_memory
 from effnet.distributed.group import CollectiveSum, Group, Sum
 from effnet.errors import EffnetError
-from effnet.model import EfficientNet
+from effnet.model.efficientnet import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
 from effnet.optim.pieces import Pieces
 from effnet.optim.rmsprop import RmsProp, Slots, average

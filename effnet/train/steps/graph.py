@@ -14,7 +14,7 @@ from effnet.contract.heartbeat import Heartbeat
 from effnet.contract.stop import StopRequest
 from effnet.data import Batch
 from effnet.distributed.group import Group
-from effnet.model import EfficientNet
+from effnet.model.efficientnet import EfficientNet
 from effnet.optim.loss import SmoothedCrossEntropy
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState

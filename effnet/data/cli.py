@@ -61,7 +61,7 @@ def _check(folder: str, as_json: bool) -> int:
     indices = {split or "all": index_folder(folder, split) for split in splits(folder)}
     reports = {name: check_images(index) for name, index in indices.items()}
     if "train" in indices and "val" in indices:
-        require_same_classes(indices["train"], indices["val"])
+        require_same_classes(indices["val"], indices["train"].classes, indices["train"].root)
     if as_json:
         print(json.dumps({name: dataclasses.asdict(report) for name, report in reports.items()}))
     else:

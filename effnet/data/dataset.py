@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,13 @@ def train_dataset(
     *,
     epoch: int = 0,
     start_step: int = 0,
-    end_epoch: int | None = None,
     rank: int = 0,
     world_size: int = 1,
     noise_width: int = 0,
     bad_images: BadImages | None = None,
     rates: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> ds.Dataset:
-    """All steps from (``epoch``, ``start_step``) up to ``end_epoch`` (``epoch_size``), once.
+    """All steps from (``epoch``, ``start_step``) up to ``epoch_size``, once.
 
     A row is a whole batch of :func:`effnet.data.train_batches`: ``image`` float32 (N, 3, S, S),
     ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``), and ``rates`` where a function of
@@ -50,8 +50,8 @@ def train_dataset(
         "noise_width": noise_width,
         "bad_images": BadImages(config.max_bad_images) if bad_images is None else bad_images,
     }
-    end = config.epoch_size if end_epoch is None else end_epoch
-    steps = _Steps(index, config, epoch, start_step, end, share, rates)
+    rows = train_rows(index, config, epoch, rank, world_size)
+    steps = _Steps(index, config, epoch, start_step, len(rows), share, rates)
     ds.config.set_prefetch_size(QUEUED)
     columns = COLUMNS if rates is None else [*COLUMNS, RATES]
     return ds.GeneratorDataset(
@@ -59,37 +59,30 @@ def train_dataset(
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class _Steps:
     """What MindSpore iterates over: every epoch's batches, one after the other."""
 
-    def __init__(
-        self,
-        index: ImageIndex,
-        config: TrainConfig,
-        epoch: int,
-        start_step: int,
-        end_epoch: int,
-        share: dict[str, Any],
-        rates: Callable[[int], NDArray[np.float32]] | None,
-    ) -> None:
-        self._index, self._config, self._share, self._rates = index, config, share, rates
-        self._epoch, self._start_step, self._end_epoch = epoch, start_step, end_epoch
-        rows = train_rows(index, config, epoch, share["rank"], share["world_size"])
-        self._steps_per_epoch = len(rows)
-        self._length = (end_epoch - epoch) * len(rows) - start_step
+    index: ImageIndex
+    config: TrainConfig
+    epoch: int
+    start_step: int
+    steps_per_epoch: int
+    share: dict[str, Any]
+    rates: Callable[[int], NDArray[np.float32]] | None
 
     def __len__(self) -> int:
-        return self._length
+        return (self.config.epoch_size - self.epoch) * self.steps_per_epoch - self.start_step
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        for epoch in range(self._epoch, self._end_epoch):
-            start = self._start_step if epoch == self._epoch else 0
+        for epoch in range(self.epoch, self.config.epoch_size):
+            start = self.start_step if epoch == self.epoch else 0
             batches = train_batches(
-                self._index, self._config, epoch=epoch, start_step=start, **self._share
+                self.index, self.config, epoch=epoch, start_step=start, **self.share
             )
             with contextlib.closing(batches):
                 for batch in batches:
                     columns: tuple[Any, ...] = (batch.images, batch.labels, batch.noise)
-                    if self._rates is not None:
-                        columns += (self._rates(epoch * self._steps_per_epoch + batch.step),)
+                    if self.rates is not None:
+                        columns += (self.rates(epoch * self.steps_per_epoch + batch.step),)
                     yield columns

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from effnet.data.errors import DataError
 
 SPLITS = ("train", "val")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
+WHICH = f"images end in {' '.join(EXTENSIONS)}, in any case"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +35,15 @@ class ImageIndex:
     offsets: NDArray[np.int64]
     decoded: dict[int, Any] = dataclasses.field(default_factory=dict, repr=False)
     """Decoded images by index, where the whole set is small enough to keep."""
+
+    @classmethod
+    def of(
+        cls, root: str, classes: Iterable[str], labels: list[int], names: list[bytes]
+    ) -> ImageIndex:
+        offsets = np.zeros(len(names) + 1, dtype=np.int64)
+        np.cumsum([len(name) for name in names], out=offsets[1:])
+        every = np.asarray(labels, dtype=np.int32)
+        return cls(root, tuple(classes), every, b"".join(names), offsets)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,7 +81,7 @@ def index_folder(
     for a number of classes other than ``class_num``.
     """
     folder = find_split(root, split)
-    classes = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    classes = sorted(entry.name for entry in entries_of(folder) if entry.is_dir())
     if not classes:
         raise DataError(
             f"{folder} has no class folders", hint="expected FOLDER/CLASS/IMAGE.jpg, as ImageNet"
@@ -93,23 +104,19 @@ def index_folder(
     if not names:
         raise DataError(
             f"{folder} has {len(classes)} class folders but no images",
-            hint=f"images end in {' '.join(EXTENSIONS)}, in any case",
+            hint=WHICH,
         )
     if empty:
         raise DataError(
             f"{len(empty)} of {len(classes)} classes in {folder} have no images: {_some(empty)}",
-            hint=f"images end in {' '.join(EXTENSIONS)}, in any case",
+            hint=WHICH,
         )
     if class_num is not None and len(classes) != class_num:
         raise DataError(
             f"{folder} has {len(classes)} classes, class_num is {class_num}",
             hint=f"set class_num = {len(classes)}, or check that {folder} is the right folder",
         )
-    offsets = np.zeros(len(names) + 1, dtype=np.int64)
-    np.cumsum([len(name) for name in names], out=offsets[1:])
-    return ImageIndex(
-        folder, tuple(classes), np.asarray(labels, dtype=np.int32), b"".join(names), offsets
-    )
+    return ImageIndex.of(folder, classes, labels, names)
 
 
 def find_split(root: str | os.PathLike[str], split: str | None) -> str:
@@ -138,7 +145,7 @@ def splits(root: str | os.PathLike[str]) -> tuple[str | None, ...]:
     for name in SPLITS:
         folder = os.path.join(root, name)
         if found and name not in found and os.path.isdir(folder):
-            images = sum(entry.name.lower().endswith(EXTENSIONS) for entry in _entries(folder))
+            images = sum(entry.name.lower().endswith(EXTENSIONS) for entry in entries_of(folder))
             if images:
                 raise DataError(
                     f"{folder} has {images} images and no class folders",
@@ -154,7 +161,7 @@ def _with_classes(root: str) -> tuple[str, ...]:
     return tuple(
         name
         for name, folder in folders.items()
-        if os.path.isdir(folder) and any(entry.is_dir() for entry in _entries(folder))
+        if os.path.isdir(folder) and any(entry.is_dir() for entry in entries_of(folder))
     )
 
 
@@ -174,27 +181,41 @@ def _data_set_below(folder: str, classes: list[str]) -> str | None:
         place, depth = pending.pop(0)
         if _with_classes(place):
             return place
-        below = [entry for entry in _entries(place) if entry.is_dir(follow_symlinks=False)]
+        below = [entry for entry in entries_of(place) if entry.is_dir(follow_symlinks=False)]
         if depth < MAX_DEPTH and len(below) <= MAX_BREADTH:
             pending += [(entry.path, depth + 1) for entry in below]
     return None
 
 
-def require_same_classes(train: ImageIndex, val: ImageIndex) -> None:
-    """Raises :class:`DataError` that names what only one of the two has."""
-    if train.classes == val.classes:
+def require_same_classes(
+    images: ImageIndex, names: Sequence[str] | None, source: str, count: int | None = None
+) -> None:
+    """Raises :class:`DataError` unless ``images`` have the classes of ``source``, in their order.
+
+    Where ``names`` of those are not known, only the number of classes is compared.
+    """
+    if names is None:
+        if count is not None and len(images.classes) != count:
+            raise DataError(
+                f"{images.root} has {len(images.classes)} classes, {source} {count}, so labels"
+                " would not mean the same"
+            )
         return
-    only_train = sorted(set(train.classes) - set(val.classes))
-    only_val = sorted(set(val.classes) - set(train.classes))
+    if tuple(names) == images.classes:
+        return
+    only_source = [name for name in names if name not in set(images.classes)]
+    only_images = [name for name in images.classes if name not in set(names)]
+    if not only_source and not only_images:
+        raise DataError(f"{source} has the classes of {images.root} in another order")
     raise DataError(
-        f"the classes of {train.root} ({len(train.classes)}) and {val.root}"
-        f" ({len(val.classes)}) differ, so labels would not mean the same\n"
-        f"  only in training: {_some(only_train) or 'none'}\n"
-        f"  only in evaluation: {_some(only_val) or 'none'}"
+        f"the classes of {source} ({len(names)}) and {images.root} ({len(images.classes)}) differ,"
+        " so labels would not mean the same\n"
+        f"  only in {source}: {_some(only_source) or 'none'}\n"
+        f"  only in {images.root}: {_some(only_images) or 'none'}"
     )
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
     """What is in ``folder``, hidden names left out."""
     try:
         with os.scandir(folder) as entries:
@@ -212,7 +233,7 @@ def _images(folder: str) -> list[bytes]:
     pending = [""]
     while pending:
         below = pending.pop()
-        for entry in _entries(os.path.join(folder, below)):
+        for entry in entries_of(os.path.join(folder, below)):
             name = os.path.join(below, entry.name)
             if entry.name.lower().endswith(EXTENSIONS):
                 found.append(os.fsencode(name))
@@ -221,6 +242,6 @@ def _images(folder: str) -> list[bytes]:
     return found
 
 
-def _some(names: list[str], first: int = 10) -> str:
+def _some(names: Sequence[str], first: int = 10) -> str:
     more = f" and {len(names) - first} more" if len(names) > first else ""
     return ", ".join(names[:first]) + more

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from effnet.errors import EffnetError
+
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -20,19 +23,6 @@ NORMALIZATION: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-class EvalKeys(Protocol):
-    """The keys of a configuration that evaluation needs."""
-
-    @property
-    def eval_image_size(self) -> int: ...
-    @property
-    def eval_resize(self) -> int: ...
-    @property
-    def interpolation(self) -> str: ...
-    @property
-    def normalization(self) -> str: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Preprocessing:
     std: tuple[float, ...] = NORMALIZATION["half"][1]
 
     @classmethod
-    def from_config(cls, config: EvalKeys) -> Preprocessing:
+    def from_config(cls, config: TrainConfig) -> Preprocessing:
         mean, std = NORMALIZATION[config.normalization]
         size = config.eval_image_size
         return cls(config.eval_resize, size, size, config.interpolation, mean, std)
@@ -66,6 +56,14 @@ class Preprocessing:
         except (KeyError, TypeError) as error:
             raise EffnetError(f"not a record of preprocessing: {error} in {values}") from error
         return made
+
+    def at_size(self, width_px: int, height_px: int) -> Preprocessing:
+        """The same for another size: as much around the crop, in proportion."""
+        share = self.resize_px / max(self.width_px, self.height_px)
+        resize_px = round(max(width_px, height_px) * share)
+        return dataclasses.replace(
+            self, resize_px=resize_px, width_px=width_px, height_px=height_px
+        )
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """uint8 (height, width, 3) of an RGB image."""

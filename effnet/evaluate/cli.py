@@ -103,8 +103,8 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract.heartbeat import Heartbeat
     from effnet.contract.progress import bar
     from effnet.data import BadImages, Preprocessing, eval_batches, index_folder
+    from effnet.data.folders import require_same_classes
     from effnet.distributed.group import join
-    from effnet.evaluate.class_names import require_classes
     from effnet.evaluate.trained_config import config_for
     from effnet.weights import trained
 
@@ -116,7 +116,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     config = resolved.config
     images = index_folder(args.dataset_path, "val")
     names = manifest.extra.get("class_names")
-    require_classes(images, names, manifest.num_classes, args.checkpoint_path)
+    require_same_classes(images, names, args.checkpoint_path, manifest.num_classes)
 
     compiles = _compiles(resolved)
     graph = compiles and config.mode == "graph"

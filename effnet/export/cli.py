@@ -54,7 +54,7 @@ def _export(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract.heartbeat import Heartbeat
     from effnet.data import Preprocessing
     from effnet.evaluate.trained_config import config_for
-    from effnet.export.record import INPUT, OUTPUT, Record, preprocessing_at
+    from effnet.export.record import INPUT, OUTPUT, Record
     from effnet.weights import trained
 
     heartbeat = Heartbeat.from_environment()
@@ -71,7 +71,7 @@ def _export(args: argparse.Namespace, give: Give) -> None:
     path, manifest = trained.find(args.checkpoint_path)
     resolved = config_for(manifest)
     own = Preprocessing.from_config(resolved.config)
-    preprocessing = preprocessing_at(own, args.width or own.width_px, args.height or own.height_px)
+    preprocessing = own.at_size(args.width or own.width_px, args.height or own.height_px)
     try:
         device.set_up(target, args.device_id, graph=args.file_format == "AIR")
     except DeviceMissing as error:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from mindspore import Tensor, nn
-from numpy.typing import NDArray
 
 from effnet.errors import first_line
-from effnet.export import air, mindir, onnx_file
+from effnet.export import mindir, onnx_file
 from effnet.export.compare import Compute, Difference, ExportRefused, compare
 from effnet.export.record import Record
 from effnet.model.depthwise import use_plain_depthwise
 from effnet.model.efficientnet import EfficientNet
-from effnet.weights.files import publish
+from effnet.weights.files import replacing
 from effnet.weights.manifest import sha256_of
 
 SUFFIXES = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air"}
@@ -68,14 +62,14 @@ def export(
             elif file_format == "MINDIR":
                 mindir.write(net, made, size_px, batch_size)
             else:
-                air.write(net, made, size_px, batch_size)
+                mindir.write_air(net, made, size_px, batch_size)
         except (RuntimeError, ValueError, TypeError) as error:
             raise ExportRefused(f"MindSpore cannot export this: {first_line(error)}") from error
         difference = None
         if file_format != "AIR":
             batches = (batch_size,) if batch_size else (1, 3)
             difference = compare(
-                _loaded(made, file_format), _computed_by(network()), (3, *size_px), batches
+                _loaded(made, file_format), mindir.computed_by(network()), (3, *size_px), batches
             )
         return _put(made, path, record, difference, sidecar=file_format != "ONNX")
 
@@ -88,36 +82,19 @@ def _loaded(made: Path, file_format: str) -> Compute:
         raise ExportRefused(f"the exported file cannot be loaded: {first_line(error)}") from error
 
 
-def _computed_by(net: nn.Cell) -> Compute:
-    def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = net(Tensor(images)).asnumpy()
-        return logits
-
-    return compute
-
-
 def _put(
     made: Path, path: Path, record: Record, difference: Difference | None, *, sidecar: bool
 ) -> Exported:
-    """Copy beside `path`, then rename; where the file cannot hold the record, in a file beside."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replace `path` by a copy; where the file cannot hold the record, write it to `path`.json."""
     about = path.with_name(path.name + ".json")
-    about_aside = about.with_name(f".{about.name}.{os.getpid()}")
-    try:
+    with replacing(path) as aside:
         shutil.copyfile(made, aside)
         done = Exported(path, aside.stat().st_size, sha256_of(aside), difference)
         if sidecar:
+            # It describes the older file of this name.
             about.unlink(missing_ok=True)
-        publish(aside, path)
-        if sidecar:
-            values: dict[str, Any] = {
-                **record.to_dict(),
-                "bytes": done.bytes,
-                "sha256": done.sha256,
-            }
-            about_aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-            publish(about_aside, about)
-    finally:
-        aside.unlink(missing_ok=True)
-        about_aside.unlink(missing_ok=True)
+    if sidecar:
+        values = {**record.to_dict(), "bytes": done.bytes, "sha256": done.sha256}
+        with replacing(about) as aside:
+            aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     return done

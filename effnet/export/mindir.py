@@ -1,8 +1,7 @@
-"""A network as MindIR."""
+"""A network as MindIR or AIR, the formats of MindSpore itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import mindspore as ms
@@ -10,6 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
+from effnet.export.compare import Compute
 from effnet.export.mindir_v1 import rewrite
 from effnet.export.narrow import narrow_depthwise
 from effnet.model.efficientnet import EfficientNet
@@ -25,10 +25,21 @@ def write(net: EfficientNet, path: Path, size_px: tuple[int, int], batch_size: i
     ms.export(net, image, file_name=str(path), file_format="MINDIR", custom_func=rewrite)
 
 
-def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """The file in MindSpore; raises what that raises."""
-    net = nn.GraphCell(ms.load(str(path)))
+def write_air(net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None) -> None:
+    """Write `net` for (`batch_size` or 1, 3, height, width): AIR has no free dimensions.
 
+    Only MindSpore on Ascend can do it.
+    """
+    image = Tensor(np.zeros((batch_size or 1, 3, *size_px), np.float32))
+    ms.export(net, image, file_name=str(path), file_format="AIR")
+
+
+def load(path: Path) -> Compute:
+    """The file in MindSpore; raises what that raises."""
+    return computed_by(nn.GraphCell(ms.load(str(path))))
+
+
+def computed_by(net: nn.Cell) -> Compute:
     def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = net(Tensor(images)).asnumpy()
         return logits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from effnet import onnx_runtime
 from effnet.export import wire
+from effnet.export.compare import Compute
 from effnet.export.record import INPUT, OUTPUT, Record
 
 
@@ -39,7 +39,7 @@ def write(
     path.write_bytes(wire.with_metadata(model, record.to_metadata()))
 
 
-def load(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def load(path: Path) -> Compute:
     """The file in onnxruntime, on the CPU; raises what that raises."""
     session: Any = onnx_runtime.load().InferenceSession(
         str(path), providers=["CPUExecutionProvider"]

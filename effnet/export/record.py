@@ -54,10 +54,3 @@ class Record:
             key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             for key, value in self.to_dict().items()
         }
-
-
-def preprocessing_at(trained: Preprocessing, width_px: int, height_px: int) -> Preprocessing:
-    """The same for another size: as much around the crop, in proportion."""
-    share = trained.resize_px / max(trained.width_px, trained.height_px)
-    resize_px = round(max(width_px, height_px) * share)
-    return dataclasses.replace(trained, resize_px=resize_px, width_px=width_px, height_px=height_px)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def _infer(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract.progress import bar
     from effnet.data import BadImages
-    from effnet.evaluate.class_names import require_classes
+    from effnet.data.folders import require_same_classes
     from effnet.infer import facts, table
     from effnet.infer.images import find_images
     from effnet.infer.predict import predict, thread_count
@@ -68,7 +68,7 @@ def _infer(args: argparse.Namespace, give: Give) -> None:
     model = open_model(Path(args.onnx_path), args.device_target, args.device_id)
     names = facts.class_names(model)
     if has_classes:
-        require_classes(images, names, model.classes, args.onnx_path)
+        require_same_classes(images, names, args.onnx_path, model.classes)
     if model.batch_size is not None and args.batch_size not in (None, model.batch_size):
         raise UsageError(
             f"batch_size {args.batch_size} does not fit {model.path}: its batch is fixed at"

@@ -48,17 +48,15 @@ def preprocessing(model: Model, given: Mapping[str, Any]) -> Preprocessing:
             raise UsageError(f"{name} {wanted} does not fit {model.path}, whose input has {own}")
     if base is None:
         base = Preprocessing(round(max(width, height) * RESIZE_SHARE), width, height)
-    share = base.resize_px / max(base.width_px, base.height_px)
-    resize = given["resize"] or round(max(width, height) * share)
+    sized = base.at_size(width, height)
+    resize = given["resize"] or sized.resize_px
     if resize < max(width, height):
         raise UsageError(f"resize {resize} is less than {width} x {height}: nothing to crop")
-    made = dataclasses.replace(base, width_px=width, height_px=height, resize_px=resize)
-    if given["interpolation"]:
-        made = dataclasses.replace(made, interpolation=given["interpolation"])
-    if given["normalization"]:
-        mean, std = NORMALIZATION[given["normalization"]]
-        made = dataclasses.replace(made, mean=mean, std=std)
-    return made
+    mean, std = NORMALIZATION.get(given["normalization"], (base.mean, base.std))
+    interpolation = given["interpolation"] or base.interpolation
+    return dataclasses.replace(
+        sized, resize_px=resize, interpolation=interpolation, mean=mean, std=std
+    )
 
 
 def _json(model: Model, key: str) -> Any:

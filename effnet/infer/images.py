@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from effnet.data import DataError, ImageIndex, index_folder
-from effnet.data.folders import EXTENSIONS, find_split
+from effnet.data.folders import EXTENSIONS, WHICH, entries_of, find_split
 
 
 def find_images(root: str) -> tuple[ImageIndex, bool]:
@@ -16,11 +14,7 @@ def find_images(root: str) -> tuple[ImageIndex, bool]:
     Raises `DataError` where there are none.
     """
     folder = find_split(root, "val")
-    try:
-        with os.scandir(folder) as entries:
-            listed = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
+    listed = entries_of(folder)
     plain = sorted(entry.name for entry in listed if entry.name.lower().endswith(EXTENSIONS))
     if any(entry.is_dir() for entry in listed):
         if plain:
@@ -30,12 +24,7 @@ def find_images(root: str) -> tuple[ImageIndex, bool]:
             )
         return index_folder(folder), True
     if not plain:
-        raise DataError(
-            f"{folder} has no images", hint=f"images end in {' '.join(EXTENSIONS)}, in any case"
-        )
+        raise DataError(f"{folder} has no images", hint=WHICH)
     names = [os.fsencode(name) for name in plain]
-    offsets = np.zeros(len(names) + 1, np.int64)
-    np.cumsum([len(name) for name in names], out=offsets[1:])
-    labels = np.zeros(len(names), np.int32)
     # A class without a name: its folder is `root` itself.
-    return ImageIndex(folder, ("",), labels, b"".join(names), offsets), False
+    return ImageIndex.of(folder, ("",), [0] * len(names), names), False

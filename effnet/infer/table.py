@@ -9,7 +9,7 @@ from pathlib import Path
 
 from effnet.data import BadImages, ImageIndex
 from effnet.infer.predict import Predictions
-from effnet.weights.files import publish
+from effnet.weights.files import replacing
 
 COLUMNS = ("image", "label", "predicted", "probability", "unreadable")
 
@@ -40,13 +40,10 @@ def rows(
 
 def write(path: Path, lines: Iterator[tuple[str, str, str, str, str]]) -> None:
     """A CSV file with a header, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            table.writerows(lines)
-        publish(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        replacing(path) as aside,
+        aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        table.writerows(lines)

@@ -13,31 +13,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class ScheduleKeys(Protocol):
-    """The keys of a configuration that make a schedule."""
-
-    @property
-    def lr_decay_mode(self) -> str: ...
-    @property
-    def lr_init(self) -> float: ...
-    @property
-    def lr_max(self) -> float: ...
-    @property
-    def lr_end(self) -> float: ...
-    @property
-    def warmup_epochs(self) -> float: ...
-    @property
-    def epoch_size(self) -> int: ...
-    @property
-    def lr_decay_epochs(self) -> float: ...
-    @property
-    def lr_decay_rate(self) -> float: ...
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +47,7 @@ class LrSchedule:
             raise ValueError(f"{self.warmup_steps} warm-up steps of {self.total_steps}")
 
     @classmethod
-    def from_config(cls, config: ScheduleKeys, steps_per_epoch: int) -> LrSchedule:
+    def from_config(cls, config: TrainConfig, steps_per_epoch: int) -> LrSchedule:
         """The schedule of a run whose epochs have ``steps_per_epoch`` steps."""
         return cls(
             config.lr_decay_mode,

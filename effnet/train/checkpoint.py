@@ -13,7 +13,7 @@ from typing import Any
 
 from effnet.errors import EffnetError, first_line
 from effnet.train.state.host import State
-from effnet.weights.files import publish, write_tensors
+from effnet.weights.files import replacing, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
 
 _NAME = re.compile(r"step-(\d{8,})\.ckpt")
@@ -120,9 +120,8 @@ class CheckpointFolder:
             "top_1_acc": top_1_acc,
             "loss": loss,
         }
-        aside = self.folder / f".{BEST}.{os.getpid()}"
-        aside.write_text(json.dumps(values) + "\n")
-        publish(aside, self.folder / BEST)
+        with replacing(self.folder / BEST) as aside:
+            aside.write_text(json.dumps(values) + "\n")
         self._prune()
         return True
 

@@ -377,5 +377,5 @@ def _eval_index(config: TrainConfig, train: ImageIndex) -> ImageIndex | None:
         images = index_folder(config.dataset_path, "val", config.class_num)
     else:
         return None
-    require_same_classes(train, images)
+    require_same_classes(images, train.classes, train.root)
     return images

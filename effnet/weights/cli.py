@@ -81,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
         )
         print(f"{args.out}: {_network(manifest)}, from {args.source}")
         return 0
-    average = None if args.weights is None else args.weights == "ema"
-    manifest = transfer.export_weights(args.checkpoint, args.target, args.out, average)
+    manifest = transfer.export_weights(args.checkpoint, args.target, args.out, args.weights)
     print(f"{args.out}: {_network(manifest)}, with {args.target}'s names")
     return 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from effnet import missing
 from effnet.errors import EffnetError, first_line
 
-_MODE = 0o644
+_NAME_HINT = "name a file that ends in .safetensors or .ckpt"
 
 
 class UnreadableWeights(EffnetError):
@@ -26,53 +27,54 @@ class UnreadableWeights(EffnetError):
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """All tensors of a .safetensors or .ckpt file by name; raises `UnreadableWeights`."""
-    read = _readers().get(path.suffix.lower())
-    if not path.is_file() and (read is not None or not path.exists()):
+    known = path.suffix.lower() in _FORMATS
+    if not path.is_file() and (known or not path.exists()):
         raise UnreadableWeights(f"{path}: no such file", hint=missing.hint(path))
-    if read is None:
+    if not known:
         raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_hint(path))
     with path.open("rb") as file:
         if file.read(len(_LFS)) == _LFS:
             what = f"{path}: a Git LFS pointer, not the file itself"
             raise UnreadableWeights(what, hint="run `git lfs pull` in its repository")
     try:
-        return read(path)
+        return _FORMATS[path.suffix.lower()][0](path)
     except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:
         raise UnreadableWeights(f"{path}: cannot be read: {first_line(error)}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write a .safetensors or .ckpt file, readable by all, whole or not at all.
+    """Write a .safetensors or .ckpt file as `replacing` does; raises `UnreadableWeights`."""
+    if path.suffix.lower() not in _FORMATS:
+        raise UnreadableWeights(f"{path}: not a .safetensors or .ckpt file", hint=_NAME_HINT)
+    with replacing(path) as aside:
+        _FORMATS[path.suffix.lower()][1](aside, tensors)
 
-    It is written aside, synced and renamed, so a file of that name is never half a file.
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path to write to; that file then replaces `path`, synced and readable by all.
+
+    So a file called `path` is never half a file. When the block raises, `path` is as before.
     """
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise UnreadableWeights(
-            f"{path}: not a .safetensors or .ckpt file",
-            hint="name a file that ends in .safetensors or .ckpt",
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        write(aside, tensors)
-        publish(aside, path)
+        yield aside
+        # MindSpore writes its files 0400, which their owner cannot overwrite or others read.
+        aside.chmod(0o644)
+        _sync(aside)
+        aside.replace(path)
+        _sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def publish(aside: Path, path: Path) -> None:
-    """Sync `aside`, make it readable by all, and rename it to `path`, which it replaces."""
-    # MindSpore writes its files 0400, which their owner cannot overwrite or others read.
-    aside.chmod(_MODE)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(fd)
     finally:
-        os.close(folder)
+        os.close(fd)
 
 
 _LFS = b"version https://git-lfs"
@@ -82,7 +84,7 @@ _PICKLES = (".pth", ".pt", ".bin", ".tar", ".pkl", ".pickle", ".t7")
 def _hint(path: Path) -> str:
     """How to make a file that can be read of one that is a pickle."""
     if path.suffix.lower() not in _PICKLES:
-        return "name a file that ends in .safetensors or .ckpt"
+        return _NAME_HINT
     out = path.name.split(".")[0] + ".safetensors"
     return (
         f"a {path.suffix} file is a pickle, which can run code when it is read; where PyTorch and"
@@ -112,20 +114,9 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
-_DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BOOL": "?",
-    "U8": "u1",
-    "I8": "i1",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-}
+_DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1"}
+_DTYPES |= {f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)}
+_DTYPES |= {f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)}
 
 
 def _read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
@@ -146,11 +137,9 @@ def _write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -
     save_file(dict(tensors), path, metadata={"format": "pt"})
 
 
-def _readers() -> dict[str, Callable[[Path], dict[str, NDArray[Any]]]]:
-    return {".safetensors": _read_safetensors, ".ckpt": _read_ckpt}
-
-
-_WRITERS: dict[str, Callable[[Path, Mapping[str, NDArray[np.float32]]], None]] = {
-    ".safetensors": _write_safetensors,
-    ".ckpt": _write_ckpt,
+_Reader = Callable[[Path], dict[str, NDArray[Any]]]
+_Writer = Callable[[Path, Mapping[str, NDArray[np.float32]]], None]
+_FORMATS: dict[str, tuple[_Reader, _Writer]] = {
+    ".safetensors": (_read_safetensors, _write_safetensors),
+    ".ckpt": (_read_ckpt, _write_ckpt),
 }

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from effnet.errors import EffnetError
-from effnet.weights.files import publish
+from effnet.weights.files import replacing
 
 FORMAT = 1
 
@@ -39,7 +38,10 @@ class CheckpointCorrupt(EffnetError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """`sha256` and `bytes` are of the checkpoint file; `extra` is what its writer added."""
+    """`sha256` and `bytes` are of the checkpoint file; `extra` is what its writer added.
+
+    `source` says where the weights are from: `train`, or one of `names.SOURCES`.
+    """
 
     variant: str
     padding: str
@@ -68,41 +70,21 @@ def manifest_path(checkpoint: Path) -> Path:
 
 
 def write_manifest(
-    checkpoint: Path,
-    *,
-    variant: str,
-    padding: str,
-    num_classes: int,
-    bn_eps: float,
-    source: str,
-    extra: Mapping[str, Any] | None = None,
+    checkpoint: Path, *, extra: Mapping[str, Any] | None = None, **network: Any
 ) -> Manifest:
     """Describe a checkpoint file that is already in place; `extra` must be JSON.
 
-    `source` says where the weights are from: `train`, or one of `names.SOURCES`.
+    `network` has the other fields of `Manifest`; those of the file are computed.
     """
     extra = dict(extra or {})
     taken = sorted({"format", *_KINDS} & extra.keys())
     if taken:
         raise ManifestInvalid(f"extra keys {', '.join(taken)} are the manifest's own")
-    manifest = Manifest(
-        variant=variant,
-        padding=padding,
-        num_classes=num_classes,
-        bn_eps=bn_eps,
-        sha256=sha256_of(checkpoint),
-        bytes=checkpoint.stat().st_size,
-        source=source,
-        extra=extra,
-    )
+    size_bytes, digest = checkpoint.stat().st_size, sha256_of(checkpoint)
+    manifest = Manifest(**network, bytes=size_bytes, sha256=digest, extra=extra)
     own = {key: getattr(manifest, key) for key in _KINDS}
-    path = manifest_path(checkpoint)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(manifest_path(checkpoint)) as aside:
         aside.write_text(json.dumps({"format": FORMAT, **own, **extra}, indent=1) + "\n")
-        publish(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return manifest
 
 

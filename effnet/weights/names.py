@@ -33,19 +33,6 @@ class TensorName:
     their_shape: Shape
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """Names of one layer: ours, timm's, torchvision's, the reference's."""
-
-    ours: str
-    timm: str
-    torchvision: str
-    reference: str
-
-    def of(self, source: str) -> str:
-        return str(getattr(self, source))
-
-
 _NORM_SHARED = ("gamma", "beta", "moving_mean", "moving_variance")
 _NORM_TORCH = ("weight", "bias", "running_mean", "running_var")
 
@@ -54,7 +41,7 @@ def tensor_names(source: str, variant: str, num_classes: int) -> list[TensorName
     """Every tensor of a variant; raises `UnknownSource`, `UnknownVariant`."""
     if source not in SOURCES:
         raise UnknownSource(f"unknown source {source!r}", hint=f"one of {', '.join(SOURCES)}")
-    return list(_tensors(source, variant, num_classes))
+    return list(_tensors(SOURCES.index(source), variant, num_classes))
 
 
 def unused_shapes(source: str, variant: str) -> dict[str, Shape]:
@@ -95,83 +82,78 @@ _REFERENCE_BOOKKEEPING = frozenset(
 _REFERENCE_OPTIMIZER = ("mean_square.", "mean_grad.", "moment.", "moments.")
 
 
-def _tensors(source: str, variant: str, num_classes: int) -> Iterator[TensorName]:
+Layer = tuple[str, str]
+"""Our name and the foreign one of one layer."""
+_REFERENCE = SOURCES.index("reference")
+
+
+def _tensors(source: int, variant: str, num_classes: int) -> Iterator[TensorName]:
+    def layer(ours: str, *theirs: str) -> Layer:
+        """The foreign names are in the order of `SOURCES`."""
+        return ours, theirs[source]
+
     stem, features = scaling.stem_channels(variant), scaling.feature_channels(variant)
     specs = scaling.blocks(variant)
-    yield _conv(_Layer("stem", "conv_stem", "features.0.0", "stem.0"), (stem, 3, 3, 3), source)
-    yield from _norm(_Layer("stem_norm", "bn1", "features.0.1", "stem.1"), stem, source)
+    yield _conv(layer("stem", "conv_stem", "features.0.0", "stem.0"), (stem, 3, 3, 3), source)
+    yield from _norm(layer("stem_norm", "bn1", "features.0.1", "stem.1"), stem, source)
     for index, spec in enumerate(specs):
         yield from _block(f"blocks.{index}", spec, source)
-    last = specs[-1].out_channels
-    yield _conv(
-        _Layer("head", "conv_head", "features.8.0", "head.0"), (features, last, 1, 1), source
-    )
-    yield from _norm(_Layer("head_norm", "bn2", "features.8.1", "head.1"), features, source)
-    dense = _Layer("classifier", "classifier", "classifier.1", "head.6")
+    head = layer("head", "conv_head", "features.8.0", "head.0")
+    yield _conv(head, (features, specs[-1].out_channels, 1, 1), source)
+    yield from _norm(layer("head_norm", "bn2", "features.8.1", "head.1"), features, source)
+    ours, theirs = layer("classifier", "classifier", "classifier.1", "head.6")
     for suffix, shape in (("weight", (num_classes, features)), ("bias", (num_classes,))):
-        yield TensorName(f"{dense.ours}.{suffix}", shape, f"{dense.of(source)}.{suffix}", shape)
+        yield TensorName(f"{ours}.{suffix}", shape, f"{theirs}.{suffix}", shape)
 
 
-def _block(ours: str, spec: BlockSpec, source: str) -> Iterator[TensorName]:
-    timm = f"blocks.{spec.stage}.{spec.position}"
-    torchvision = f"features.{spec.stage + 1}.{spec.position}.block"
-    reference = f"blocks.{spec.stage}.layers.{spec.position}"
-    channels = spec.expanded_channels
+def _block(ours: str, spec: BlockSpec, source: int) -> Iterator[TensorName]:
+    stage, position, channels = spec.stage, spec.position, spec.expanded_channels
+    prefix = (
+        f"blocks.{stage}.{position}",
+        f"features.{stage + 1}.{position}.block",
+        f"blocks.{stage}.layers.{position}",
+    )[source]
     expands = spec.expand_ratio != 1
     # timm and torchvision number what is there, so all after the expansion moves by one.
     first = 1 if expands else 0
 
-    def layer(our: str, timm_name: str, torchvision_name: str, reference_name: str) -> _Layer:
-        return _Layer(
-            f"{ours}.{our}",
-            f"{timm}.{timm_name}",
-            f"{torchvision}.{torchvision_name}",
-            f"{reference}.{reference_name}",
-        )
+    def layer(own: str, *theirs: str) -> Layer:
+        return f"{ours}.{own}", f"{prefix}.{theirs[source]}"
 
     if expands:
-        shape = (channels, spec.in_channels, 1, 1)
-        yield _conv(layer("expand", "conv_pw", "0.0", "expand_conv.0"), shape, source)
+        expand = layer("expand", "conv_pw", "0.0", "expand_conv.0")
+        yield _conv(expand, (channels, spec.in_channels, 1, 1), source)
         yield from _norm(layer("expand_norm", "bn1", "0.1", "expand_conv.1"), channels, source)
-    yield _conv(
-        layer("depthwise", "conv_dw", f"{first}.0", "depth_wise_conv.0"),
-        (channels, 1, spec.kernel, spec.kernel),
-        source,
-    )
-    yield from _norm(
-        layer("depthwise_norm", f"bn{first + 1}", f"{first}.1", "depth_wise_conv.1"),
-        channels,
-        source,
-    )
+    depthwise = layer("depthwise", "conv_dw", f"{first}.0", "depth_wise_conv.0")
+    yield _conv(depthwise, (channels, 1, spec.kernel, spec.kernel), source)
+    norm = layer("depthwise_norm", f"bn{first + 1}", f"{first}.1", "depth_wise_conv.1")
+    yield from _norm(norm, channels, source)
     se, squeezed = f"{first + 1}", spec.se_channels
     reduce = layer("se.reduce", "se.conv_reduce", f"{se}.fc1", "se.se.1")
-    expand = layer("se.expand", "se.conv_expand", f"{se}.fc2", "se.se.3")
     yield _conv(reduce, (squeezed, channels, 1, 1), source)
     yield _bias(reduce, squeezed, source)
+    expand = layer("se.expand", "se.conv_expand", f"{se}.fc2", "se.se.3")
     yield _conv(expand, (channels, squeezed, 1, 1), source)
     yield _bias(expand, channels, source)
     last, out = f"{first + 2}", spec.out_channels
     # The reference's last convolution is a bare nn.Conv2d, the others are wrapped in a cell.
     project = layer("project", "conv_pwl" if expands else "conv_pw", f"{last}.0", "project_conv.0")
     yield _conv(project, (out, channels, 1, 1), source, wrapped=False)
-    yield from _norm(
-        layer("project_norm", f"bn{first + 2}", f"{last}.1", "project_conv.1"), out, source
-    )
+    norm = layer("project_norm", f"bn{first + 2}", f"{last}.1", "project_conv.1")
+    yield from _norm(norm, out, source)
 
 
-def _conv(layer: _Layer, shape: Shape, source: str, wrapped: bool = True) -> TensorName:
-    suffix = "conv.weight" if source == "reference" and wrapped else "weight"
-    return TensorName(f"{layer.ours}.weight", shape, f"{layer.of(source)}.{suffix}", shape)
+def _conv(layer: Layer, shape: Shape, source: int, wrapped: bool = True) -> TensorName:
+    suffix = "conv.weight" if source == _REFERENCE and wrapped else "weight"
+    return TensorName(f"{layer[0]}.weight", shape, f"{layer[1]}.{suffix}", shape)
 
 
-def _bias(layer: _Layer, channels: int, source: str) -> TensorName:
-    shape = (1, channels, 1, 1) if source == "reference" else (channels,)
-    return TensorName(f"{layer.ours}.bias", (channels,), f"{layer.of(source)}.bias", shape)
+def _bias(layer: Layer, channels: int, source: int) -> TensorName:
+    shape = (1, channels, 1, 1) if source == _REFERENCE else (channels,)
+    return TensorName(f"{layer[0]}.bias", (channels,), f"{layer[1]}.bias", shape)
 
 
-def _norm(layer: _Layer, channels: int, source: str) -> Iterator[TensorName]:
-    theirs = _NORM_SHARED if source == "reference" else _NORM_TORCH
-    for our_suffix, suffix in zip(_NORM_SHARED, theirs, strict=True):
-        yield TensorName(
-            f"{layer.ours}.{our_suffix}", (channels,), f"{layer.of(source)}.{suffix}", (channels,)
-        )
+def _norm(layer: Layer, channels: int, source: int) -> Iterator[TensorName]:
+    theirs, shape = _NORM_SHARED if source == _REFERENCE else _NORM_TORCH, (channels,)
+    for own, their in zip(_NORM_SHARED, theirs, strict=True):
+        yield TensorName(f"{layer[0]}.{own}", shape, f"{layer[1]}.{their}", shape)

@@ -47,12 +47,9 @@ class Trained:
         Raises `UnreadableWeights`, also if `weights` is `ema` and there is none.
         """
         from effnet.weights.files import read_tensors
-        from effnet.weights.transfer import AVERAGE_PREFIX, choose
+        from effnet.weights.transfer import choose
 
-        tensors = read_tensors(path)
-        chosen = choose(path, tensors, None if weights is None else weights == "ema")
-        averaged = weights != "model" and any(name.startswith(AVERAGE_PREFIX) for name in tensors)
-        return cls(manifest, chosen, "ema" if averaged else "model")
+        return cls(manifest, *choose(path, read_tensors(path), weights))
 
     def network(self) -> EfficientNet:
         """A fresh network in evaluation mode; raises `WeightsMismatch`."""

@@ -56,37 +56,36 @@ def import_weights(
     )
 
 
-def export_weights(ckpt: Path, target: str, out: Path, average: bool | None = None) -> Manifest:
+def export_weights(ckpt: Path, target: str, out: Path, weights: str | None = None) -> Manifest:
     """A checkpoint into a file with the names of `target`; returns the checkpoint's manifest.
 
-    `average` takes the moving average of the weights, and is on where there is one. Raises
-    `ManifestMissing`, `ManifestInvalid`, `CheckpointCorrupt`, `UnreadableWeights`,
-    `WeightsMismatch`, `UnknownSource`.
+    `weights` is as for `choose`. Raises `ManifestMissing`, `ManifestInvalid`, `CheckpointCorrupt`,
+    `UnreadableWeights`, `WeightsMismatch`, `UnknownSource`.
     """
     _require_suffix(out, ".ckpt" if target == "reference" else ".safetensors")
     manifest = verify(ckpt)
-    tensors = choose(ckpt, read_tensors(ckpt), average)
+    tensors, _ = choose(ckpt, read_tensors(ckpt), weights)
     write_tensors(out, convert.from_ours(tensors, target, manifest.variant, manifest.num_classes))
     return manifest
 
 
 def choose(
-    ckpt: Path, tensors: Mapping[str, NDArray[Any]], average: bool | None = None
-) -> dict[str, NDArray[Any]]:
-    """The weights of a checkpoint's tensors, or their moving average; None: that if it is there.
+    ckpt: Path, tensors: Mapping[str, NDArray[Any]], weights: str | None
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """A checkpoint's weights (`model`) or their moving average (`ema`), and which of the two.
 
-    Raises `UnreadableWeights` if `average` is true and there is none.
+    None: the moving average if it is there. Raises `UnreadableWeights` for `ema` without one.
     """
     averaged = {
         name.removeprefix(AVERAGE_PREFIX): value
         for name, value in tensors.items()
         if name.startswith(AVERAGE_PREFIX)
     }
-    if average and not averaged:
+    if weights == "ema" and not averaged:
         raise UnreadableWeights(
             f"{ckpt}: has no moving average of the weights", hint="use --weights model"
         )
-    return averaged if averaged and average is not False else dict(tensors)
+    return (averaged, "ema") if averaged and weights != "model" else (dict(tensors), "model")
 
 
 def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -76,11 +76,11 @@ def test_errors_are_named(tmp_path: Path) -> None:
 def test_differing_classes_are_named_on_both_sides(tmp_path: Path) -> None:
     train = index_folder(put(tmp_path / "train", "a/1.png", "b/1.png"))
     val = index_folder(put(tmp_path / "val", "b/1.png", "c/1.png", "d/1.png"))
-    require_same_classes(train, train)
+    require_same_classes(train, train.classes, train.root)
     with pytest.raises(DataError) as caught:
-        require_same_classes(train, val)
-    assert "only in training: a\n" in str(caught.value)
-    assert "only in evaluation: c, d" in str(caught.value)
+        require_same_classes(val, train.classes, train.root)
+    assert f"only in {train.root}: a\n" in str(caught.value)
+    assert f"only in {val.root}: c, d" in str(caught.value)
 
 
 def test_circular_links_end(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_fingerprint_changes_with_any_name_and_no_content(tmp_path: Path) -> Non
 def test_digits_are_written_completely_once_and_always_equal(tmp_path: Path) -> None:
     folder = write_digits(tmp_path / "my digits")
     train, val = index_folder(folder, "train", 10), index_folder(folder, "val", 10)
-    require_same_classes(train, val)
+    require_same_classes(val, train.classes, train.root)
     assert (len(train), len(val)) == (1437, 360)
     assert max(val.counts().values()) - min(val.counts().values()) <= 2
     names = {(index.labels[i], index.name(i)) for index in (train, val) for i in range(len(index))}

@@ -220,15 +220,15 @@ def test_the_moving_average_is_exported_by_default(tmp_path):
         out, variant="b0", padding="same", num_classes=CLASSES, bn_eps=1e-3, source="train"
     )
     found = {}
-    for average in (None, True, False):
-        transfer.export_weights(out, "timm", tmp_path / "x.safetensors", average)
-        found[average] = load_file(tmp_path / "x.safetensors")["conv_stem.weight"]
-    assert np.array_equal(found[False], ours["stem.weight"])
-    assert np.array_equal(found[True], ours["stem.weight"] + 1)
-    assert np.array_equal(found[None], found[True])
+    for weights in (None, "ema", "model"):
+        transfer.export_weights(out, "timm", tmp_path / "x.safetensors", weights)
+        found[weights] = load_file(tmp_path / "x.safetensors")["conv_stem.weight"]
+    assert np.array_equal(found["model"], ours["stem.weight"])
+    assert np.array_equal(found["ema"], ours["stem.weight"] + 1)
+    assert np.array_equal(found[None], found["ema"])
     plain, _ = imported(tmp_path)
     with pytest.raises(files.UnreadableWeights, match="no moving average"):
-        transfer.export_weights(plain, "timm", tmp_path / "y.safetensors", average=True)
+        transfer.export_weights(plain, "timm", tmp_path / "y.safetensors", "ema")
 
 
 @pytest.mark.parametrize("name", ["a.ckpt", "a.safetensors"])

@@ -41,30 +41,6 @@ def _solarize(image: Image.Image, level: int, rng: np.random.Generator) -> Image
     return transforms.solarize_between(image, low, high)
 
 
-def _colour(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.saturation(image, _factor(level))
-
-
-def _contrast(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.contrast(image, _factor(level))
-
-
-def _sharpness(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.sharpness(image, _factor(level))
-
-
-def _equalize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.equalize(image)
-
-
-def _autocontrast(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.autocontrast(image)
-
-
-def _invert(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.invert(image)
-
-
 def _factor(level: int) -> float:
     return level * 1.8 / 10 + 0.1
 
@@ -74,12 +50,12 @@ OPERATIONS: dict[str, Operation] = {
     "rotate": _rotate,
     "shear_x": _shear_x,
     "solarize": _solarize,
-    "colour": _colour,
-    "contrast": _contrast,
-    "sharpness": _sharpness,
-    "equalize": _equalize,
-    "autocontrast": _autocontrast,
-    "invert": _invert,
+    "colour": lambda image, level, rng: transforms.saturation(image, _factor(level)),
+    "contrast": lambda image, level, rng: transforms.contrast(image, _factor(level)),
+    "sharpness": lambda image, level, rng: transforms.sharpness(image, _factor(level)),
+    "equalize": lambda image, level, rng: transforms.equalize(image),
+    "autocontrast": lambda image, level, rng: transforms.autocontrast(image),
+    "invert": lambda image, level, rng: transforms.invert(image),
 }
 
 Step = tuple[str, int, float]

@@ -57,6 +57,11 @@ def test_every_example_of_the_page_is_a_report(line: str) -> None:
 
 def test_the_writer_prints_the_pages_own_lines() -> None:
     ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
+    first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0)
+    whole = writer.Window(45, 1.5, 1.872, 43360.5, None, 33.2)
+    saved = writer.SavedCheckpoint(Path(ckpt), 45, 1, 110100480, "0f3c2a9b0f3c2a9b00", 212.5)
+    accuracies = (0.7979567307692308, 0.9468549679487179)
+    evaluation = writer.Evaluation(1.7495090191180889, *accuracies, 360, 0, 4210.0)
     printed = [
         writer.start_line(
             rank=0,
@@ -70,29 +75,12 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
             images=1437,
             seed=1,
         ),
-        writer.StepReport(
-            epoch=0,
-            epochs=20,
-            step=3,
-            steps_per_epoch=45,
-            loss=2.30259,
-            mean_loss=2.31011,
-            step_time_ms=941.315,
-            wait_ms=12.101,
-            images_per_s=34.0,
-            lr=0.01,
-            memory_bytes=1288490188,
-        ).line(),
-        writer.epoch_line(1, 43360.5, 963.567, 1.872, 33.2),
-        writer.checkpoint_line(1, 45, 110100480, 212.5, "0f3c2a9b0f3c2a9b00", ckpt),
+        writer.step_line(0, 20, 3, 45, first, 0.01, 1288490188),
+        writer.epoch_line(1, whole),
+        writer.checkpoint_line(saved),
         writer.resume_line(1, 45, ckpt),
-        writer.eval_line(1, 45, 360, 4210.0, 85.5, "ema"),
-        writer.result_line(
-            1.7495090191180889,
-            0.7979567307692308,
-            0.9468549679487179,
-            "./checkpoint/model_0/Efficientnet_b2-rank0-350_625.ckpt",
-        ),
+        writer.eval_line(1, 45, evaluation, "ema"),
+        writer.result_line(evaluation, "./checkpoint/model_0/Efficientnet_b2-rank0-350_625.ckpt"),
         writer.stop_line(3, 151, "stop file", "5d41402abc4b2a76"),
         writer.fault_line(
             "loss",
@@ -125,21 +113,8 @@ def test_step_lines_come_back(
     lr: float,
     steps: int,
 ) -> None:
-    line = writer.StepReport(
-        epoch=epoch,
-        epochs=350,
-        step=step,
-        steps_per_epoch=625,
-        loss=loss,
-        mean_loss=1.5,
-        step_time_ms=12.5,
-        wait_ms=wait,
-        images_per_s=34.0,
-        lr=lr,
-        memory_bytes=memory,
-        steps=steps,
-    ).line()
-    found = parser.parse(line)
+    window = writer.Window(steps, loss, 1.5, 12.5 * steps, wait, 34.0)
+    found = parser.parse(writer.step_line(epoch, 350, step, 625, window, lr, memory))
     if not isinstance(found, parser.StepReport):
         # A loss of more than 50 digits is no number that training makes.
         assert abs(loss) > 1e50
@@ -156,13 +131,15 @@ def test_step_lines_come_back(
 
 @given(epoch=COUNTS, step=COUNTS, path=PATHS, text=PATHS)
 def test_paths_and_texts_of_any_kind_come_back(epoch: int, step: int, path: str, text: str) -> None:
-    saved = parser.parse(writer.checkpoint_line(epoch, step, 5, 1.0, "ab" * 32, path))
-    assert saved == parser.CheckpointSaved(epoch, step, path, 5, 1.0, "ab" * 8)
+    file = writer.SavedCheckpoint(Path(path), step, epoch, 5, "ab" * 32, 1.0)
+    saved = parser.parse(writer.checkpoint_line(file))
+    assert saved == parser.CheckpointSaved(epoch, step, str(Path(path)), 5, 1.0, "ab" * 8)
     assert parser.parse(writer.resume_line(epoch, step, path)) == parser.Resumed(epoch, step, path)
     one_line = " ".join(text.split())
     fault = parser.parse(writer.fault_line("data", epoch, step, text))
     assert fault == parser.Fault("data", one_line, epoch, step)
-    result = parser.parse(writer.result_line(math.inf, 0.5, 1.0, path))
+    evaluation = writer.Evaluation(math.inf, 0.5, 1.0, 1, 0, 1.0)
+    result = parser.parse(writer.result_line(evaluation, path))
     assert result == parser.EvalResult(math.inf, 0.5, 1.0, path)
 
 

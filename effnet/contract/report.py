@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """One report: `steps` steps up to `step`; times are of one step, throughput of all ranks."""
+class Window:
+    """Means over `steps` steps of `time_ms` in all; throughput is of all ranks.
 
-    epoch: int
-    epochs: int
-    step: int
-    steps_per_epoch: int
+    `mean_loss` is over the epoch so far.
+    """
+
+    steps: int
     loss: float
     mean_loss: float
-    step_time_ms: float
+    time_ms: float
     wait_ms: float | None
     images_per_s: float
-    lr: float
-    memory_bytes: int | None
-    steps: int = 1
 
-    def line(self) -> str:
-        wide_epoch, wide_step = (
-            max(3, len(str(self.epochs))),
-            max(5, len(str(self.steps_per_epoch))),
-        )
-        parts = [
-            f"epoch: [{self.epoch:{wide_epoch}d}/{self.epochs:{wide_epoch}d}]",
-            f"step:[{self.step:{wide_step}d}/{self.steps_per_epoch:{wide_step}d}]",
-            f"loss:[{self.loss:.5f}/{self.mean_loss:.5f}]",
-            f"time:[{self.step_time_ms:.3f}]",
-        ]
-        if self.wait_ms is not None:
-            parts.append(f"wait:[{self.wait_ms:.3f}]")
-        parts += [f"images/s:[{self.images_per_s:.1f}]", f"lr:[{self.lr:.7f}]"]
-        if self.memory_bytes is not None:
-            parts.append(f"memory:[{self.memory_bytes}]")
-        if self.steps > 1:
-            parts.append(f"steps:[{self.steps}]")
-        return ", ".join(parts)
+    @property
+    def step_time_ms(self) -> float:
+        return self.time_ms / max(1, self.steps)
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """One checkpoint on disk; `step` and `epoch` are done."""
+
+    path: Path
+    step: int
+    epoch: int
+    bytes: int
+    sha256: str
+    time_ms: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over `images` images; `unreadable` images are not counted."""
+
+    loss: float
+    top_1_acc: float
+    top_5_acc: float
+    images: int
+    unreadable: int
+    time_ms: float
+
+    @property
+    def images_per_s(self) -> float:
+        return self.images / (self.time_ms / 1e3)
 
 
 def start_line(
@@ -66,22 +75,45 @@ def start_line(
     )
 
 
-def epoch_line(
-    epoch: int, epoch_time_ms: float, step_time_ms: float, mean_loss: float, images_per_s: float
+def step_line(
+    epoch: int,
+    epochs: int,
+    step: int,
+    steps_per_epoch: int,
+    window: Window,
+    lr: float,
+    memory_bytes: int | None,
 ) -> str:
+    """The steps of `window`, of which `step` is the last; `epoch` and `step` count from 0."""
+    wide, wide_step = max(3, len(str(epochs))), max(5, len(str(steps_per_epoch)))
+    parts = [
+        f"epoch: [{epoch:{wide}d}/{epochs:{wide}d}]",
+        f"step:[{step:{wide_step}d}/{steps_per_epoch:{wide_step}d}]",
+        f"loss:[{window.loss:.5f}/{window.mean_loss:.5f}]",
+        f"time:[{window.step_time_ms:.3f}]",
+    ]
+    if window.wait_ms is not None:
+        parts.append(f"wait:[{window.wait_ms:.3f}]")
+    parts += [f"images/s:[{window.images_per_s:.1f}]", f"lr:[{lr:.7f}]"]
+    if memory_bytes is not None:
+        parts.append(f"memory:[{memory_bytes}]")
+    if window.steps > 1:
+        parts.append(f"steps:[{window.steps}]")
+    return ", ".join(parts)
+
+
+def epoch_line(epoch: int, whole: Window) -> str:
     """`epoch` counts from 1, as the reference's README shows it."""
     return (
-        f"epoch {epoch}: epoch time: {epoch_time_ms:.3f}, per step time: {step_time_ms:.3f},"
-        f" avg loss: {mean_loss:.3f}, images/s:[{images_per_s:.1f}]"
+        f"epoch {epoch}: epoch time: {whole.time_ms:.3f}, per step time: {whole.step_time_ms:.3f},"
+        f" avg loss: {whole.mean_loss:.3f}, images/s:[{whole.images_per_s:.1f}]"
     )
 
 
-def checkpoint_line(
-    epoch: int, step: int, size_bytes: int, time_ms: float, sha256: str, path: str
-) -> str:
+def checkpoint_line(saved: SavedCheckpoint) -> str:
     return (
-        f"checkpoint: epoch:[{epoch}], step:[{step}], bytes:[{size_bytes}],"
-        f" time:[{time_ms:.3f}], sha256:[{sha256[:16]}], path:[{path}]"
+        f"checkpoint: epoch:[{saved.epoch}], step:[{saved.step}], bytes:[{saved.bytes}],"
+        f" time:[{saved.time_ms:.3f}], sha256:[{saved.sha256[:16]}], path:[{saved.path}]"
     )
 
 
@@ -89,23 +121,16 @@ def resume_line(epoch: int, step: int, path: str) -> str:
     return f"resume: epoch:[{epoch}], step:[{step}], path:[{path}]"
 
 
-def eval_line(
-    epoch: int | None,
-    step: int | None,
-    images: int,
-    time_ms: float,
-    images_per_s: float,
-    weights: str,
-) -> str:
+def eval_line(epoch: int | None, step: int | None, found: Evaluation, weights: str) -> str:
     """`epoch` and `step` are `None` for weights that were not trained here."""
     place = [f"{k}:[{v}]" for k, v in (("epoch", epoch), ("step", step)) if v is not None]
-    parts = [*place, f"images:[{images}]", f"time:[{time_ms:.3f}]"]
-    return f"eval: {', '.join(parts)}, images/s:[{images_per_s:.1f}], weights:[{weights}]"
+    parts = [*place, f"images:[{found.images}]", f"time:[{found.time_ms:.3f}]"]
+    return f"eval: {', '.join(parts)}, images/s:[{found.images_per_s:.1f}], weights:[{weights}]"
 
 
-def result_line(loss: float, top_1_acc: float, top_5_acc: float, checkpoint: str) -> str:
+def result_line(found: Evaluation, checkpoint: str) -> str:
     """The reference's, character for character."""
-    values = {"Loss": float(loss), "Top_1_Acc": float(top_1_acc), "Top_5_Acc": float(top_5_acc)}
+    values = {"Loss": found.loss, "Top_1_Acc": found.top_1_acc, "Top_5_Acc": found.top_5_acc}
     return f"result: {values} ckpt = {checkpoint}"
 
 
@@ -129,9 +154,8 @@ def progress_line(job: str, done: int, total: int) -> str:
 
 
 def say(line: str) -> None:
-    """Print one line at once: a rank that dies next must not take it along."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Print one line and flush it, because the rank may die next."""
+    print(line, flush=True)
 
 
 class Memory:

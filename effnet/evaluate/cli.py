@@ -151,14 +151,8 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     if not first:
         return
     step, epoch = manifest.extra.get("step"), manifest.extra.get("epoch")
-    report.say(
-        report.eval_line(
-            epoch, step, found.images, found.time_ms, found.images_per_s, source.weights
-        )
-    )
-    report.say(
-        report.result_line(found.loss, found.top_1_acc, found.top_5_acc, args.checkpoint_path)
-    )
+    report.say(report.eval_line(epoch, step, found, source.weights))
+    report.say(report.result_line(found, args.checkpoint_path))
     give(
         {
             "loss": found.loss,

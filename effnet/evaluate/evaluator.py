@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
@@ -12,7 +11,8 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 
 from effnet.config import TrainConfig
-from effnet.data import Batch
+from effnet.contract.report import Evaluation
+from effnet.data import Batch, DataError
 from effnet.distributed.group import Group
 from effnet.evaluate.accuracy import places
 from effnet.model.efficientnet import EfficientNet
@@ -20,22 +20,6 @@ from effnet.optim.loss import SmoothedCrossEntropy
 
 _LOSS_UNIT = 2.0**-20
 _DIGIT = 2**16
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Means over `images` images; `unreadable` images are not counted."""
-
-    loss: float
-    top_1_acc: float
-    top_5_acc: float
-    images: int
-    unreadable: int
-    time_ms: float
-
-    @property
-    def images_per_s(self) -> float:
-        return self.images / (self.time_ms / 1e3)
 
 
 class Evaluator:
@@ -74,8 +58,6 @@ class Evaluator:
             self._net.set_train(trained)
         loss_units, top_1, top_5, images, unreadable = sum_exactly(totals, group).tolist()
         if images == 0:
-            from effnet.data import DataError
-
             raise DataError(
                 f"all {unreadable} images are unreadable",
                 hint="`python -m effnet data check DIR` lists each with its reason",

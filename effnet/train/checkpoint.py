@@ -7,10 +7,10 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from effnet.contract.report import SavedCheckpoint
 from effnet.errors import EffnetError, first_line
 from effnet.train.state.host import State
 from effnet.weights.files import replacing, write_tensors
@@ -24,18 +24,6 @@ class CheckpointFailed(EffnetError):
     """A checkpoint could not be written, or the state is not finite."""
 
     kind = "checkpoint"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """One checkpoint on disk; `step` and `epoch` are done."""
-
-    path: Path
-    step: int
-    epoch: int
-    bytes: int
-    sha256: str
-    time_ms: float
 
 
 class CheckpointFolder:
@@ -68,7 +56,7 @@ class CheckpointFolder:
         steps_per_epoch: int,
         network: Mapping[str, Any],
         extra: Mapping[str, Any],
-    ) -> Saved:
+    ) -> SavedCheckpoint:
         """Write the state after `step` global steps; raises `CheckpointFailed`.
 
         `network` has the arguments of `write_manifest` that describe the network.
@@ -85,19 +73,10 @@ class CheckpointFolder:
             # The manifest of an older file of this name is not valid for the new one.
             manifest_path(path).unlink(missing_ok=True)
             write_tensors(path, state.tensors())
-            manifest = write_manifest(
-                path,
-                **network,
-                source="train",
-                extra={
-                    "step": step,
-                    "epoch": epoch,
-                    "steps_per_epoch": steps_per_epoch,
-                    "created": time.time(),
-                    **extra,
-                },
-            )
-            self._link(path, epoch, step, steps_per_epoch)
+            own = {"step": step, "epoch": epoch, "steps_per_epoch": steps_per_epoch}
+            extra = {**own, "created": time.time(), **extra}
+            manifest = write_manifest(path, **network, source="train", extra=extra)
+            self._link(path, manifest.variant, step, steps_per_epoch)
             self._prune()
         except (OSError, RuntimeError) as error:
             raise CheckpointFailed(
@@ -105,21 +84,14 @@ class CheckpointFolder:
                 hint="free disk space or fix permissions, then resume; older files are intact",
             ) from error
         time_ms = (time.perf_counter() - start_s) * 1e3
-        return Saved(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
+        return SavedCheckpoint(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
 
     def mark_best(self, step: int, top_1_acc: float, loss: float) -> bool:
         """Record the checkpoint of `step` if it has the best top-1 so far; -> whether it has."""
-        best = self.best()
-        if best is not None and best["top_1_acc"] >= top_1_acc:
+        best, path = self.best(), self.path(step)
+        if (best is not None and best["top_1_acc"] >= top_1_acc) or not path.exists():
             return False
-        if not self.path(step).exists():
-            return False
-        values = {
-            "checkpoint": self.path(step).name,
-            "step": step,
-            "top_1_acc": top_1_acc,
-            "loss": loss,
-        }
+        values = {"checkpoint": path.name, "step": step, "top_1_acc": top_1_acc, "loss": loss}
         with replacing(self.folder / BEST) as aside:
             aside.write_text(json.dumps(values) + "\n")
         self._prune()
@@ -145,12 +117,11 @@ class CheckpointFolder:
                 manifest_path(path).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
-    def _link(self, path: Path, epoch: int, step: int, steps_per_epoch: int) -> None:
+    def _link(self, path: Path, variant: str, step: int, steps_per_epoch: int) -> None:
         """The newest checkpoint as `model_<rank>/Efficientnet_b2-rank0-<epoch>_<step>.ckpt`."""
-        manifest = json.loads(manifest_path(path).read_text())
-        within = step % steps_per_epoch
+        epoch, within = divmod(step, steps_per_epoch)
         number = f"{epoch}_{steps_per_epoch}" if within == 0 else f"{epoch + 1}_{within}"
-        name = f"Efficientnet_{manifest['variant']}-rank0-{number}.ckpt"
+        name = f"Efficientnet_{variant}-rank0-{number}.ckpt"
         folder = self._reference_folder
         folder.mkdir(parents=True, exist_ok=True)
         aside = folder / f".link.{os.getpid()}"

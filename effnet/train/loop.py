@@ -28,7 +28,7 @@ from effnet.data import (
 from effnet.data.folders import find_split
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError
-from effnet.evaluate.evaluator import Evaluation, Evaluator
+from effnet.evaluate.evaluator import Evaluator
 from effnet.model.efficientnet import create
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision, resume
@@ -204,10 +204,9 @@ class Trainer:
 
     def _begin(self, resume_from: str) -> None:
         """Load the checkpoint to resume from. Rank 0 reads it and sends its state to the others."""
-        point: resume.ResumePoint | None = None
-        notes: tuple[str, ...] = ()
-        if self.group.rank == 0 or self.group.size == 1:
-            point, notes = resume.find(
+        position: resume.StartPosition | None = None
+        if self.group.rank == 0:
+            position, notes = resume.find(
                 resume_from,
                 self._folder,
                 self.config,
@@ -215,12 +214,11 @@ class Trainer:
                 world_size=self.group.size,
                 fingerprint=self._images.fingerprint,
             )
-            if point is not None:
-                notes = point.notes
-                self.state.load(read_tensors(point.path))
-        for note in notes:
-            report.say(f"note: {note}")
-        self._share(point)
+            if position is not None:
+                self.state.load(read_tensors(position.path))
+            for note in notes:
+                report.say(f"note: {note}")
+        self._share(position)
         config, group = self.config, self.group
         report.say(
             report.start_line(
@@ -237,13 +235,13 @@ class Trainer:
             )
         )
         if self.step:
-            path = str(point.path) if point else "rank 0's"
+            path = str(position.path) if position else "rank 0's"
             report.say(report.resume_line(self._epochs_done, self.step, path))
 
-    def _share(self, point: resume.ResumePoint | None) -> None:
+    def _share(self, position: resume.StartPosition | None) -> None:
         """Rank 0's position and state on every rank, so that only it needs the file."""
-        if point is not None:
-            self.step, self._loss_sum = point.step, point.mean_loss_sum
+        if position is not None:
+            self.step, self._loss_sum = position.step, position.loss_sum
         if self.group.size > 1:
             place = np.array([self.step & 0xFFFF, self.step >> 16], np.float32)
             low, high = self.group.from_first(place).tolist()
@@ -279,11 +277,7 @@ class Trainer:
             },
             extra=self._facts(),
         )
-        report.say(
-            report.checkpoint_line(
-                saved.epoch, saved.step, saved.bytes, saved.time_ms, saved.sha256, str(saved.path)
-            )
-        )
+        report.say(report.checkpoint_line(saved))
 
     def _facts(self) -> dict[str, Any]:
         """What a manifest has beside the network."""
@@ -300,52 +294,26 @@ class Trainer:
     # -- reports ---------------------------------------------------------------------------------
 
     def _report(self, epoch: int, step: int, meter: Meter) -> None:
-        window = meter.take()
-        report.say(
-            report.StepReport(
-                epoch=epoch,
-                epochs=self.config.epoch_size,
-                step=step,
-                steps_per_epoch=self.steps_per_epoch,
-                loss=window.loss,
-                mean_loss=window.mean_loss,
-                step_time_ms=window.step_time_ms,
-                wait_ms=window.wait_ms,
-                images_per_s=window.images_per_s,
-                lr=self._schedule.lr(self.step - 1),
-                memory_bytes=self._memory.bytes(),
-                steps=window.steps,
-            ).line()
+        line = report.step_line(
+            epoch,
+            self.config.epoch_size,
+            step,
+            self.steps_per_epoch,
+            meter.take(),
+            self._schedule.lr(self.step - 1),
+            self._memory.bytes(),
         )
+        report.say(line)
 
     def _report_epoch(self, epoch: int, meter: Meter) -> None:
-        whole = meter.whole()
-        report.say(
-            report.epoch_line(
-                epoch + 1, whole.time_ms, whole.step_time_ms, whole.mean_loss, whole.images_per_s
-            )
-        )
+        report.say(report.epoch_line(epoch + 1, meter.whole()))
         if len(self._bad_images):
             report.say(self._bad_images.summary())
 
-    def _report_evaluation(self, evaluation: Evaluation, bad_images: BadImages) -> None:
+    def _report_evaluation(self, evaluation: report.Evaluation, bad_images: BadImages) -> None:
         weights = "ema" if self.state.has_average else "model"
-        path = self._folder.path(self.step)
-        report.say(
-            report.eval_line(
-                self._epochs_done,
-                self.step,
-                evaluation.images,
-                evaluation.time_ms,
-                evaluation.images_per_s,
-                weights,
-            )
-        )
-        report.say(
-            report.result_line(
-                evaluation.loss, evaluation.top_1_acc, evaluation.top_5_acc, str(path)
-            )
-        )
+        report.say(report.eval_line(self._epochs_done, self.step, evaluation, weights))
+        report.say(report.result_line(evaluation, str(self._folder.path(self.step))))
         if len(bad_images):
             report.say(bad_images.summary())
         if self.config.save_best_ckpt:

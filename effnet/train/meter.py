@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Window:
-    """Means over `steps` steps; throughput is of all ranks."""
-
-    steps: int
-    loss: float
-    mean_loss: float
-    time_ms: float
-    step_time_ms: float
-    wait_ms: float | None
-    images_per_s: float
+from effnet.contract.report import Window
 
 
 class Meter:
@@ -63,7 +51,6 @@ class Meter:
             loss=loss / max(1, steps),
             mean_loss=self._loss_sum / max(1, self._steps_before + self._steps),
             time_ms=elapsed_s * 1e3,
-            step_time_ms=elapsed_s * 1e3 / max(1, steps),
             wait_ms=wait_ms,
             images_per_s=steps * self._images_per_step / max(elapsed_s, 1e-9),
         )

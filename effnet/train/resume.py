@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from effnet.config import ConfigError, TrainConfig, as_dict, resolve
-from effnet.config.resume import Difference, differences
+from effnet.config.resume import differences
 from effnet.errors import EffnetError
 from effnet.train.checkpoint import CheckpointFolder
 from effnet.weights.manifest import Manifest, verify
@@ -22,17 +21,15 @@ class CannotResume(EffnetError):
 
 
 @dataclass(frozen=True)
-class ResumePoint:
+class StartPosition:
     """A verified checkpoint; `step` global steps of the *present* run are done.
 
-    `notes` are for the user: skipped checkpoints, changed settings.
+    `loss_sum` is over the steps of the epoch that has begun.
     """
 
     path: Path
     step: int
-    epoch: int
-    mean_loss_sum: float
-    notes: tuple[str, ...] = field(default=())
+    loss_sum: float
 
 
 def find(
@@ -43,8 +40,8 @@ def find(
     steps_per_epoch: int,
     world_size: int,
     fingerprint: str,
-) -> tuple[ResumePoint | None, tuple[str, ...]]:
-    """The point to resume from, or `None` to start at step 0, and notes.
+) -> tuple[StartPosition | None, tuple[str, ...]]:
+    """Where to resume from, or `None` to start at step 0; and notes for the user.
 
     `resume_from` is "" (start at step 0), "auto" (the newest valid one in `folder`, if any) or a
     path. Raises `CannotResume` with every reason if no checkpoint can continue this run.
@@ -64,8 +61,8 @@ def find(
                 raise CannotResume(error.message, hint=error.hint) from error
             skipped.append(f"skipped a checkpoint: {error.message}")
             continue
-        point = _check(path, manifest, config, steps_per_epoch, world_size, fingerprint)
-        return dataclasses.replace(point, notes=(*skipped, *point.notes)), ()
+        position, notes = _check(path, manifest, config, steps_per_epoch, world_size, fingerprint)
+        return position, (*skipped, *notes)
     if skipped:
         raise CannotResume(
             "all checkpoints are damaged:\n  " + "\n  ".join(skipped),
@@ -81,10 +78,10 @@ def _check(
     steps_per_epoch: int,
     world_size: int,
     fingerprint: str,
-) -> ResumePoint:
+) -> tuple[StartPosition, list[str]]:
     extra = manifest.extra
-    for key, kind in (("step", int), ("steps_per_epoch", int), ("world_size", int)):
-        if not isinstance(extra.get(key), kind):
+    for key in ("step", "steps_per_epoch", "world_size"):
+        if not isinstance(extra.get(key), int):
             raise CannotResume(
                 f"{path}: has weights but no training state ({key} is missing)",
                 hint="to start with these weights: --weights instead of --resume",
@@ -99,7 +96,12 @@ def _check(
         # Between two epochs there is no position in the data that could be lost.
         refused = [d for d in refused if d.key not in ("batch_size", "world size")]
     if refused:
-        raise CannotResume(_refusal(path, refused), hint=_hint(refused))
+        lines = "\n  ".join(map(str, refused))
+        names = ", ".join(d.key for d in refused)
+        raise CannotResume(
+            f"{path} can't continue this configuration:\n  {lines}",
+            hint=f"set {names} as in the checkpoint, or start again without --resume",
+        )
     if extra.get("images") != fingerprint and not at_boundary:
         raise CannotResume(
             f"{path}: was written in the middle of an epoch, and dataset_path has other images now",
@@ -110,14 +112,9 @@ def _check(
         for d in changed
         if d.why != "changes nothing that is computed"
     ]
-    epoch = step // old_steps_per_epoch
-    return ResumePoint(
-        path,
-        step=epoch * steps_per_epoch if at_boundary else step,
-        epoch=epoch,
-        mean_loss_sum=0.0 if at_boundary else float(extra.get("loss_sum", 0.0)),
-        notes=tuple(notes),
-    )
+    if at_boundary:
+        return StartPosition(path, step // old_steps_per_epoch * steps_per_epoch, 0.0), notes
+    return StartPosition(path, step, float(extra.get("loss_sum", 0.0))), notes
 
 
 def _config_of(path: Path, extra: Mapping[str, Any]) -> TrainConfig:
@@ -130,13 +127,3 @@ def _config_of(path: Path, extra: Mapping[str, Any]) -> TrainConfig:
         return resolve(flags={k: v for k, v in values.items() if k in own}).config
     except ConfigError as error:
         raise CannotResume(f"{path}: its configuration is not valid here: {error}") from error
-
-
-def _refusal(path: Path, refused: list[Difference]) -> str:
-    lines = "\n  ".join(str(d) for d in refused)
-    return f"{path} can't continue this configuration:\n  {lines}"
-
-
-def _hint(refused: list[Difference]) -> str:
-    keys = ", ".join(d.key for d in refused)
-    return f"set {keys} as in the checkpoint, or start again without --resume"

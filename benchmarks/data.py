@@ -91,7 +91,7 @@ def ours(index: ImageIndex, config: TrainConfig) -> Callable[[int], Iterator[int
 
 def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Callable[[int], Iterator[int]]:
     def passes(n: int) -> Iterator[int]:
-        data = train_dataset(index, config, epoch=n, end_epoch=n + 1)
+        data = train_dataset(index, dataclasses.replace(config, epoch_size=n + 1), epoch=n)
         for row in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
             yield len(row[1])
 

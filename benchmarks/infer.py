@@ -55,19 +55,17 @@ def write_files(folder: Path, variant: str, size: int) -> None:
     """net.onnx, free.mindir and fixed.mindir (batch 1), with a record beside each."""
     from effnet.data import Preprocessing
     from effnet.export import mindir, onnx_file
-    from effnet.export.record import Record
     from effnet.model.depthwise import use_plain_depthwise
 
     preprocessing = Preprocessing(size, size, size)
-    record = Record(
-        variant, "symmetric", CLASSES, None, preprocessing, "", "model", step=None, epoch=None
-    )
+    record = {"variant": variant, "padding": "symmetric", "num_classes": CLASSES}
+    record["preprocessing"] = preprocessing.to_dict()
     for name, batch in (("free", None), ("fixed", 1)):
         net = network(variant)
         use_plain_depthwise(net)
         path = folder / f"{name}.mindir"
         mindir.write(net, path, (size, size), batch)
-        path.with_name(f"{name}.mindir.json").write_text(json.dumps(record.to_dict()))
+        path.with_name(f"{name}.mindir.json").write_text(json.dumps(record))
     net = network(variant)
     use_plain_depthwise(net)
     onnx_file.write(net, folder / "net.onnx", (size, size), None, record)

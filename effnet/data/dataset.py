@@ -30,28 +30,21 @@ def train_dataset(
     *,
     epoch: int = 0,
     start_step: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    noise_width: int = 0,
-    bad_images: BadImages | None = None,
     rates: Callable[[int], NDArray[np.float32]] | None = None,
+    bad_images: BadImages | None = None,
+    **share: int,
 ) -> ds.Dataset:
     """All steps from (``epoch``, ``start_step``) up to ``epoch_size``, once.
 
-    A row is a whole batch of :func:`effnet.data.train_batches`: ``image`` float32 (N, 3, S, S),
-    ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``), and ``rates`` where a function of
-    the global step is given for it. Its size is the number of steps that are left. Sets MindSpore's
-    process-wide prefetch size to :data:`QUEUED`. What goes wrong while it runs arrives as
-    MindSpore's RuntimeError with our message in it.
+    A row is a whole batch of :func:`effnet.data.train_batches`, which also takes ``bad_images``
+    and ``share``: ``image`` float32 (N, 3, S, S), ``label`` int32 (N,), ``noise`` float32
+    (N, ``noise_width``), and ``rates`` where a function of the global step is given for it. Its
+    size is the number of steps that are left. Sets MindSpore's process-wide prefetch size to
+    :data:`QUEUED`. Errors arrive as MindSpore's RuntimeError with our message in it.
     """
-    share = {
-        "rank": rank,
-        "world_size": world_size,
-        "noise_width": noise_width,
-        "bad_images": BadImages(config.max_bad_images) if bad_images is None else bad_images,
-    }
-    rows = train_rows(index, config, epoch, rank, world_size)
-    steps = _Steps(index, config, epoch, start_step, len(rows), share, rates)
+    rows = train_rows(index, config, epoch, share.get("rank", 0), share.get("world_size", 1))
+    bad = BadImages(config.max_bad_images) if bad_images is None else bad_images
+    steps = _Steps(index, config, epoch, start_step, len(rows), {**share, "bad_images": bad}, rates)
     ds.config.set_prefetch_size(QUEUED)
     columns = COLUMNS if rates is None else [*COLUMNS, RATES]
     return ds.GeneratorDataset(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -38,17 +39,24 @@ warnings.filterwarnings("ignore", module=r"PIL\b")
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Raises :class:`UnreadableImage`, also for what fails in the block."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except _BROKEN as error:
+        raise UnreadableImage(_reason(error)) from error
+
+
 def decode(path: str) -> Image.Image:
     """The whole image as RGB, in the orientation of the stored pixels.
 
     The orientation in a photo's EXIF data is not applied: timm, torchvision, TF and MindSpore do
     not either, and published accuracies are measured so. Raises :class:`UnreadableImage`.
     """
-    try:
-        with Image.open(path) as image:
-            return to_rgb(image)
-    except _BROKEN as error:
-        raise UnreadableImage(_reason(error)) from error
+    with _opened(path) as image:
+        return to_rgb(image)
 
 
 class Part(NamedTuple):
@@ -66,44 +74,36 @@ def decode_part(path: str, choose: Callable[[int, int], Box], size_px: int) -> P
     its size: libjpeg then averages whole blocks of pixels, as resizing would have, in a fraction
     of the time. Raises :class:`UnreadableImage`.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            left, top, right, bottom = choose(width, height)
-            least = (
-                -(-width * size_px // (right - left)),
-                -(-height * size_px // (bottom - top)),
-            )
-            image.draft(None, least)
-            x, y = image.width / width, image.height / height
-            box = (
-                left * x,
-                top * y,
-                min(right * x, image.width),
-                min(bottom * y, image.height),
-            )
-            return Part(to_rgb(image), box, (width, height))
-    except _BROKEN as error:
-        raise UnreadableImage(_reason(error)) from error
+    with _opened(path) as image:
+        width, height = image.size
+        left, top, right, bottom = choose(width, height)
+        least = (
+            -(-width * size_px // (right - left)),
+            -(-height * size_px // (bottom - top)),
+        )
+        image.draft(None, least)
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        return Part(to_rgb(image), box, (width, height))
 
 
 def header(path: str) -> tuple[int, int] | None:
     """Width and height from the file's header, or ``None`` where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.size
-    except _BROKEN:
+    except UnreadableImage:
         return None
 
 
 def inspect(path: str) -> tuple[tuple[int, int], bool]:
-    """Width and height of an image that can be decoded, and whether its EXIF data turns it."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-            return to_rgb(image).size, turned
-    except _BROKEN as error:
-        raise UnreadableImage(_reason(error)) from error
+    """Width and height of an image that can be decoded, and whether its EXIF data turns it.
+
+    Raises :class:`UnreadableImage`.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+        return to_rgb(image).size, turned
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -75,8 +75,6 @@ def eval_batches(
     *,
     rank: int = 0,
     world_size: int = 1,
-    batch_size: int | None = None,
-    preprocessing: Preprocessing | None = None,
     bad_images: BadImages | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image exactly once over all ranks, in batches of one size and equally many a rank.
@@ -85,12 +83,12 @@ def eval_batches(
     """
     source = EvalSource(
         index,
-        preprocessing or Preprocessing.from_config(config),
+        Preprocessing.from_config(config),
         BadImages(config.max_bad_images) if bad_images is None else bad_images,
         fits(index, config.image_cache_mb),
     )
     every = np.arange(len(index), dtype=np.int64)
-    rows = shard(every, batch_size or config.batch_size, rank, world_size, drop_remainder=False)
+    rows = shard(every, config.batch_size, rank, world_size, drop_remainder=False)
     return batches(source, rows, workers(config, world_size, source))
 
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from effnet.arrays import aligned
 from effnet.distributed.meeting import orderly_threads
 from effnet.errors import EffnetError, first_line
+from effnet.optim.pieces import aligned
 
 _STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 

@@ -23,11 +23,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from effnet.distributed.group import Group, PeerGone
-
-Floats = NDArray[np.float32]
+from effnet.optim.pieces import Floats
 
 JOIN_LIMIT_S = 60.0
 GONE_LIMIT_S = 30.0

@@ -102,7 +102,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract import report
     from effnet.contract.heartbeat import Heartbeat
     from effnet.contract.progress import bar
-    from effnet.data import BadImages, Preprocessing, eval_batches, index_folder
+    from effnet.data import BadImages, eval_batches, index_folder
     from effnet.data.folders import require_same_classes
     from effnet.distributed.group import join
     from effnet.evaluate.trained_config import config_for
@@ -139,7 +139,6 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
         config,
         rank=group.rank,
         world_size=group.size,
-        preprocessing=Preprocessing.from_config(config),
         bad_images=bad_images,
     )
     own_share = -(-len(images) // group.size)

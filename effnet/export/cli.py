@@ -54,7 +54,7 @@ def _export(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract.heartbeat import Heartbeat
     from effnet.data import Preprocessing
     from effnet.evaluate.trained_config import config_for
-    from effnet.export.record import INPUT, OUTPUT, Record
+    from effnet.export.record import INPUT, OUTPUT, record_of
     from effnet.weights import trained
 
     heartbeat = Heartbeat.from_environment()
@@ -85,15 +85,18 @@ def _export(args: argparse.Namespace, give: Give) -> None:
         print(f"note: {note}")
     heartbeat.phase("export")
     source = trained.Trained.read(path, manifest, args.weights)
-    record = Record.of(manifest, preprocessing, source.weights)
+    record = record_of(manifest, preprocessing, source.weights)
+    size_px = preprocessing.height_px, preprocessing.width_px
     destination = job.target(args.file_name, args.file_format)
     try:
-        done = job.export(source.network, record, destination, args.file_format, args.batch_size)
+        done = job.export(
+            source.network, size_px, record, destination, args.file_format, args.batch_size
+        )
     except OSError as error:
         raise EffnetError(f"{destination}: cannot be written: {error}") from error
     heartbeat.close()
     batch = args.batch_size or (1 if args.file_format == "AIR" else None)
-    shape = (batch, 3, preprocessing.height_px, preprocessing.width_px)
+    shape = (batch, 3, *size_px)
     sizes = "x".join("N" if side is None else str(side) for side in shape)
     print(f"{done.path}: {args.file_format}, {done.bytes} bytes, input {INPUT} float32 {sizes}")
     print(done.difference.text() if done.difference else "not compared: AIR cannot be loaded here")
@@ -104,11 +107,7 @@ def _export(args: argparse.Namespace, give: Give) -> None:
             "bytes": done.bytes,
             "sha256": done.sha256,
             "input": {"name": INPUT, "type": "float32", "shape": shape},
-            "output": {
-                "name": OUTPUT,
-                "type": "float32",
-                "shape": (batch, manifest.num_classes),
-            },
+            "output": {"name": OUTPUT, "type": "float32", "shape": (batch, manifest.num_classes)},
             "max_abs_difference": done.difference.max_abs if done.difference else None,
             "relative_difference": done.difference.relative if done.difference else None,
             "checkpoint": args.checkpoint_path,

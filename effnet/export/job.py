@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from effnet.errors import first_line
 from effnet.export import mindir, onnx_file
 from effnet.export.compare import Compute, Difference, ExportRefused, compare
-from effnet.export.record import Record
 from effnet.model.depthwise import use_plain_depthwise
 from effnet.model.efficientnet import EfficientNet
 from effnet.weights.files import replacing
@@ -39,18 +39,20 @@ def target(file_name: str, file_format: str) -> Path:
 
 def export(
     network: Callable[[], EfficientNet],
-    record: Record,
+    size_px: tuple[int, int],
+    record: Mapping[str, Any],
     path: Path,
     file_format: str,
     batch_size: int | None,
 ) -> Exported:
     """Write what `network` makes, a fresh one at each call, to `path`.
 
+    `size_px` is (height, width).
+
     Raises `ExportRefused`, and then `path` is as it was before; `OSError` for a folder or disk
     that cannot take the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    size_px = record.preprocessing.height_px, record.preprocessing.width_px
     # MindSpore refuses paths with spaces and most other characters, so not beside the target.
     with tempfile.TemporaryDirectory(prefix="effnet-export-") as folder:
         made = Path(folder) / f"model{SUFFIXES[file_format]}"
@@ -83,7 +85,12 @@ def _loaded(made: Path, file_format: str) -> Compute:
 
 
 def _put(
-    made: Path, path: Path, record: Record, difference: Difference | None, *, sidecar: bool
+    made: Path,
+    path: Path,
+    record: Mapping[str, Any],
+    difference: Difference | None,
+    *,
+    sidecar: bool,
 ) -> Exported:
     """Replace `path` by a copy; where the file cannot hold the record, write it to `path`.json."""
     about = path.with_name(path.name + ".json")
@@ -94,7 +101,7 @@ def _put(
             # It describes the older file of this name.
             about.unlink(missing_ok=True)
     if sidecar:
-        values = {**record.to_dict(), "bytes": done.bytes, "sha256": done.sha256}
+        values = {**record, "bytes": done.bytes, "sha256": done.sha256}
         with replacing(about) as aside:
             aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 from effnet import onnx_runtime
 from effnet.export import wire
 from effnet.export.compare import Compute
-from effnet.export.record import INPUT, OUTPUT, Record
+from effnet.export.record import INPUT, OUTPUT, metadata_of
 
 
 def write(
-    net: nn.Cell, path: Path, size_px: tuple[int, int], batch_size: int | None, record: Record
+    net: nn.Cell,
+    path: Path,
+    size_px: tuple[int, int],
+    batch_size: int | None,
+    record: Mapping[str, Any],
 ) -> None:
     """Write `net` for (`batch_size` or any, 3, height, width), with `record` as metadata.
 
@@ -36,7 +41,7 @@ def write(
     model = path.read_bytes()
     if batch_size is None:
         model = wire.with_free_batch(model)
-    path.write_bytes(wire.with_metadata(model, record.to_metadata()))
+    path.write_bytes(wire.with_metadata(model, metadata_of(record)))
 
 
 def load(path: Path) -> Compute:

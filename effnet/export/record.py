@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from effnet import __version__
@@ -13,44 +13,30 @@ from effnet.weights.manifest import Manifest
 INPUT, OUTPUT = "image", "logits"
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """The network's origin, and what must be done to an image before it."""
+def record_of(manifest: Manifest, preprocessing: Preprocessing, weights: str) -> dict[str, Any]:
+    """The network's origin, and what must be done to an image before it, as values for JSON.
 
-    variant: str
-    padding: str
-    num_classes: int
-    class_names: tuple[str, ...] | None
-    preprocessing: Preprocessing
-    checkpoint_sha256: str
-    weights: str
-    step: int | None
-    epoch: int | None
+    What is not known is left out.
+    """
+    names = manifest.extra.get("class_names")
+    values = {
+        "producer": f"effnet {__version__}",
+        "variant": manifest.variant,
+        "padding": manifest.padding,
+        "num_classes": manifest.num_classes,
+        "class_names": None if names is None else [str(name) for name in names],
+        "preprocessing": preprocessing.to_dict(),
+        "checkpoint_sha256": manifest.sha256,
+        "weights": weights,
+        "step": manifest.extra.get("step"),
+        "epoch": manifest.extra.get("epoch"),
+    }
+    return {key: value for key, value in values.items() if value is not None}
 
-    @classmethod
-    def of(cls, manifest: Manifest, preprocessing: Preprocessing, weights: str) -> Record:
-        names = manifest.extra.get("class_names")
-        return cls(
-            manifest.variant,
-            manifest.padding,
-            manifest.num_classes,
-            None if names is None else tuple(map(str, names)),
-            preprocessing,
-            manifest.sha256,
-            weights,
-            manifest.extra.get("step"),
-            manifest.extra.get("epoch"),
-        )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON; what is not known is left out."""
-        values = dataclasses.asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
-        known = {key: value for key, value in values.items() if value is not None}
-        return {"producer": f"effnet {__version__}", **known}
-
-    def to_metadata(self) -> dict[str, str]:
-        """The same for ONNX, whose values are texts: JSON, except where it is a text already."""
-        return {
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in self.to_dict().items()
-        }
+def metadata_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """`record` for ONNX, whose values are texts: JSON, except where it is a text already."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in record.items()
+    }

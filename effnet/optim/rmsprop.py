@@ -12,11 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from effnet.optim.pieces import Pieces
-
-Floats = NDArray[np.float32]
+from effnet.optim.pieces import Floats, Pieces
 
 _CHUNK = 32_768
 """Numbers handled at a time, so that all operands of the operations stay in a core's cache: 22 ms

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,6 @@ from effnet.contract.heartbeat import Heartbeat
 from effnet.contract.stop import StopRequest
 from effnet.data import (
     BadImages,
-    Batch,
     ImageIndex,
     Preprocessing,
     eval_batches,
@@ -128,7 +125,17 @@ class Trainer:
         """Train the rest of one epoch; returns why to stop, or `None`."""
         config, first = self.config, epoch * self.steps_per_epoch
         meter = Meter(config.batch_size * self.group.size, self._loss_sum, self.step - first)
-        with closing(self._batches(epoch, self.step - first)) as batches:
+        prepared = self._train.batches(
+            self._images,
+            config,
+            epoch=epoch,
+            start_step=self.step - first,
+            rank=self.group.rank,
+            world_size=self.group.size,
+            noise_width=self.net.noise_width,
+            bad_images=self._bad_images,
+        )
+        with closing(prepared) as batches:
             for batch in batches:
                 lr = self._schedule.lr(self.step)
                 try:
@@ -164,37 +171,13 @@ class Trainer:
 
     def _evaluate(self, images: ImageIndex) -> None:
         self._heartbeat.phase("eval")
-        bad_images = BadImages(self.config.max_bad_images)
-        with self.state.averaged(), closing(self._eval_batches(images, bad_images)) as batches:
-            evaluation = self._evaluator(batches, self.group)
+        group, bad_images = self.group, BadImages(self.config.max_bad_images)
+        place = {"rank": group.rank, "world_size": group.size}
+        prepared = eval_batches(images, self.config, **place, bad_images=bad_images)
+        with self.state.averaged(), closing(prepared) as batches:
+            evaluation = self._evaluator(batches, group)
         if self.group.rank == 0:
             self._report_evaluation(evaluation, bad_images)
-
-    # -- data ------------------------------------------------------------------------------------
-
-    def _batches(self, epoch: int, start_step: int) -> Generator[Any, None, None]:
-        """What the step takes: batches, or sinks of many."""
-        return self._train.batches(
-            self._images,
-            self.config,
-            epoch=epoch,
-            start_step=start_step,
-            rank=self.group.rank,
-            world_size=self.group.size,
-            noise_width=self.net.noise_width,
-            bad_images=self._bad_images,
-        )
-
-    def _eval_batches(
-        self, images: ImageIndex, bad_images: BadImages
-    ) -> Generator[Batch, None, None]:
-        return eval_batches(
-            images,
-            self.config,
-            rank=self.group.rank,
-            world_size=self.group.size,
-            bad_images=bad_images,
-        )
 
     # -- checkpoints -----------------------------------------------------------------------------
 
@@ -275,21 +258,17 @@ class Trainer:
                 "num_classes": config.class_num,
                 "bn_eps": config.bn_eps,
             },
-            extra=self._facts(),
+            extra={
+                "world_size": self.group.size,
+                "config": as_dict(config),
+                "class_names": list(self._images.classes),
+                "preprocessing": Preprocessing.from_config(config).to_dict(),
+                "images": self._images.fingerprint,
+                "loss_sum": self._loss_sum,
+                "ema": self.state.has_average,
+            },
         )
         report.say(report.checkpoint_line(saved))
-
-    def _facts(self) -> dict[str, Any]:
-        """What a manifest has beside the network."""
-        return {
-            "world_size": self.group.size,
-            "config": as_dict(self.config),
-            "class_names": list(self._images.classes),
-            "preprocessing": Preprocessing.from_config(self.config).to_dict(),
-            "images": self._images.fingerprint,
-            "loss_sum": self._loss_sum,
-            "ema": self.state.has_average,
-        }
 
     # -- reports ---------------------------------------------------------------------------------
 

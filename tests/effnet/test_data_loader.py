@@ -299,7 +299,7 @@ def test_mindspore_dataset_has_the_same_batches(train: ImageIndex) -> None:
     from effnet.data.dataset import COLUMNS, train_dataset
 
     share = {"rank": 1, "world_size": 2, "noise_width": 6}
-    data = train_dataset(train, config(), epoch=2, start_step=15, end_epoch=4, **share)
+    data = train_dataset(train, config("epoch_size=4"), epoch=2, start_step=15, **share)
     want = [
         *train_batches(train, config(), epoch=2, start_step=15, **share),
         *train_batches(train, config(), epoch=3, **share),

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effnet.arrays import aligned
 from effnet.config import ConfigError
 from effnet.contract import exit_codes
 from effnet.contract.heartbeat import RECORD_BYTES, Heartbeat
@@ -18,7 +17,7 @@ from effnet.data import Batch, DataError
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError
 from effnet.evaluate.evaluator import count, sum_exactly
-from effnet.optim.pieces import Pieces
+from effnet.optim.pieces import Pieces, aligned
 from effnet.optim.rmsprop import RmsProp, Slots
 from effnet.train.meter import Meter
 from effnet.train.state.host import digest

@@ -33,7 +33,9 @@ class Draw:
     fill: tuple[int, ...]
     is_negative: bool
 
-    def signed(self, value: float) -> float:
+    def signed(self, most: float) -> float:
+        """The magnitude, of which the greatest is ``most``, to the drawn side."""
+        value = self.level / MAX_LEVEL * most
         return -value if self.is_negative else value
 
 
@@ -50,8 +52,7 @@ def _factor(draw: Draw) -> float:
 
 
 def _rotate(image: Image.Image, draw: Draw) -> Image.Image:
-    degrees = draw.signed(draw.level / MAX_LEVEL * 30)
-    return image.rotate(degrees, resample=draw.resample, fillcolor=draw.fill)
+    return image.rotate(draw.signed(30), resample=draw.resample, fillcolor=draw.fill)
 
 
 def _posterize(image: Image.Image, draw: Draw) -> Image.Image:
@@ -66,24 +67,8 @@ def _solarize_add(image: Image.Image, draw: Draw) -> Image.Image:
     return transforms.solarize_add(image, min(128, int(draw.level / MAX_LEVEL * 110)))
 
 
-def _shear_x(image: Image.Image, draw: Draw) -> Image.Image:
-    slope = draw.signed(draw.level / MAX_LEVEL * 0.3)
-    return transforms.affine(image, (1, slope, 0, 0, 1, 0), draw.resample, draw.fill)
-
-
-def _shear_y(image: Image.Image, draw: Draw) -> Image.Image:
-    slope = draw.signed(draw.level / MAX_LEVEL * 0.3)
-    return transforms.affine(image, (1, 0, 0, slope, 1, 0), draw.resample, draw.fill)
-
-
-def _translate_x(image: Image.Image, draw: Draw) -> Image.Image:
-    shift = draw.signed(draw.level / MAX_LEVEL * TRANSLATE_SHARE) * image.width
-    return transforms.affine(image, (1, 0, shift, 0, 1, 0), draw.resample, draw.fill)
-
-
-def _translate_y(image: Image.Image, draw: Draw) -> Image.Image:
-    shift = draw.signed(draw.level / MAX_LEVEL * TRANSLATE_SHARE) * image.height
-    return transforms.affine(image, (1, 0, 0, 0, 1, shift), draw.resample, draw.fill)
+def _affine(image: Image.Image, draw: Draw, *rows: float) -> Image.Image:
+    return transforms.affine(image, rows, draw.resample, draw.fill)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -98,10 +83,14 @@ OPERATIONS: dict[str, Operation] = {
     "contrast": lambda image, draw: transforms.contrast(image, _factor(draw)),
     "brightness": lambda image, draw: transforms.brightness(image, _factor(draw)),
     "sharpness": lambda image, draw: transforms.sharpness(image, _factor(draw)),
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "translate_x": _translate_x,
-    "translate_y": _translate_y,
+    "shear_x": lambda image, draw: _affine(image, draw, 1, draw.signed(0.3), 0, 0, 1, 0),
+    "shear_y": lambda image, draw: _affine(image, draw, 1, 0, 0, draw.signed(0.3), 1, 0),
+    "translate_x": lambda image, draw: _affine(
+        image, draw, 1, 0, draw.signed(TRANSLATE_SHARE) * image.width, 0, 1, 0
+    ),
+    "translate_y": lambda image, draw: _affine(
+        image, draw, 1, 0, 0, 0, 1, draw.signed(TRANSLATE_SHARE) * image.height
+    ),
 }
 
 

@@ -32,7 +32,7 @@ def shear_x(image: Image.Image, degrees: float) -> Image.Image:
 
 def affine(
     image: Image.Image,
-    rows: tuple[float, float, float, float, float, float],
+    rows: tuple[float, ...],
     resample: Image.Resampling,
     fill: tuple[int, ...],
 ) -> Image.Image:

@@ -9,7 +9,8 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
-from effnet.train.state.host import Floats, has_decay, require_fitting
+from effnet.optim.pieces import Floats
+from effnet.train.state.host import has_decay, require_fitting
 
 
 class GraphState:

@@ -16,13 +16,10 @@ from typing import Protocol
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter
-from numpy.typing import NDArray
 
-from effnet.arrays import aligned
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
-
-Floats = NDArray[np.float32]
+from effnet.optim.pieces import Floats, aligned
 
 
 class StateMismatch(EffnetError):
@@ -200,7 +197,7 @@ def _adopt(parameters: list[Parameter], spans: list[Span]) -> Floats:
     return flat
 
 
-def digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+def digest(tensors: Mapping[str, Floats]) -> str:
     """The first 16 hex digits of the sha256 over names and bits; equal for equal bits only."""
     found = hashlib.sha256()
     for name in sorted(tensors):

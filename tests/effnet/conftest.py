@@ -20,6 +20,7 @@ import checkpoints
 
 from effnet import device
 from effnet.__main__ import main
+from tests import small
 
 if TYPE_CHECKING:
     from tests.effnet.graph_runs import Taken
@@ -89,18 +90,27 @@ def digits_359(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def small_b0() -> Iterator[None]:
+    """B0 is a small network in this module's tests, and in the processes that they start."""
+    with small.small_b0():
+        yield
+
+
 @pytest.fixture(scope="session")
 def drawn_b0(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """B0 with weights and statistics drawn from their names, 10 classes."""
-    return checkpoints.imported(tmp_path_factory.mktemp("drawn"), "b0")
+    """The small B0 with weights and statistics drawn from their names, 10 classes."""
+    with small.small_b0():
+        return checkpoints.imported(tmp_path_factory.mktemp("drawn"), "b0")
 
 
 @pytest.fixture(scope="session")
 def taught(drawn_b0: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """B0 that knows digits, in its moving average alone; under the reference's name, a link."""
+    """The small B0 that knows digits, in its average alone; a link with the reference's name."""
     folder = tmp_path_factory.mktemp("a run") / "checkpoint"
     (folder / "model_0").mkdir(parents=True)
-    out = checkpoints.taught(drawn_b0, digits, folder / "step-00000045.ckpt", average=True)
+    with small.small_b0():
+        out = checkpoints.taught(drawn_b0, digits, folder / "step-00000045.ckpt", average=True)
     link = folder / "model_0" / "Efficientnet_b0-rank0-1_45.ckpt"
     link.symlink_to(f"../{out.name}")
     return link
@@ -111,7 +121,8 @@ def taught_onnx(taught: Path, one_process: None, tmp_path_factory: pytest.TempPa
     """`taught` as `export` writes it."""
     path = tmp_path_factory.mktemp("exported") / "b0.onnx"
     args = ("export", "--checkpoint_path", taught, "--file_name", path, "--file_format", "ONNX")
-    assert main(list(map(str, args))) == 0
+    with small.small_b0():
+        assert main(list(map(str, args))) == 0
     return path
 
 

@@ -86,7 +86,8 @@ def started(
     """
     folder.mkdir(parents=True, exist_ok=True)
     common = {k: v for k, v in os.environ.items() if not k.startswith(("MS_", "RANK_", "EFFNET_"))}
-    common |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **FAST, **(environment or {})}
+    paths = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
+    common |= {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **FAST, **(environment or {})}
     with contextlib.ExitStack() as stack:
 
         def start(name: str, words: Sequence[object], place: dict[str, str]) -> _Process:

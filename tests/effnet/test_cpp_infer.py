@@ -22,7 +22,7 @@ from effnet.data import Preprocessing  # noqa: E402
 from effnet.data.decode import decode  # noqa: E402
 from effnet.weights import trained  # noqa: E402
 
-pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
+pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("small_b0")]
 
 SCRIPT = cpp.PROJECT / "scripts" / "run_infer_cpp.sh"
 
@@ -48,7 +48,7 @@ def export(checkpoint: Path, name: Path, *args: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mindir(taught, one_process, tmp_path_factory) -> Path:
+def mindir(taught, small_b0, one_process, tmp_path_factory) -> Path:
     """`taught` with a free batch, below a path with a space."""
     return export(taught, tmp_path_factory.mktemp("a model") / "b0")
 

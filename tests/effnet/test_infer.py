@@ -16,7 +16,7 @@ import pytest
 from effnet import onnx_runtime
 from effnet.infer import session
 
-pytestmark = pytest.mark.mindspore
+pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("small_b0")]
 
 onnxruntime = onnx_runtime.load()
 

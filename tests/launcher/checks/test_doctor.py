@@ -164,9 +164,9 @@ def test_fix_installs_libraries_and_an_nvcc_into_the_environment(
         fake_wheel(wheels, requirement, library)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env")
     python = tmp_path / "env/bin/python"
-    # It sees this environment's packages too, as one with MindSpore in it would.
+    # It sees this environment's packages too, pip and, as one with it would, MindSpore.
     site = next((tmp_path / "env/lib").glob("python*")) / "site-packages"
     seen = [str(Path(client.__file__).parents[1]), *(p for p in sys.path if p)]
     (site / "seen.pth").write_text("\n".join(seen))

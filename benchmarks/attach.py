@@ -1,6 +1,6 @@
 """How long it takes to attach to a recorded run of 65 hours: 8 ranks, 220,000 steps each.
 
-    python benchmarks/attach.py [--ranks 8] [--steps 220000] [--log-mb 64] [--json]
+    python benchmarks/attach.py [--ranks 8] [--steps 220000] [--log-mb 64]
 
 Makes the run itself, in a temporary folder, then reads it as the dashboard does when it opens:
 the snapshot, the loss of all ranks, the end of a log; and after that one more poll, a step later.
@@ -10,7 +10,6 @@ Each line is the best of three. The goal is 2 s for all that an opening reads.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,16 +31,12 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=8)
     parser.add_argument("--steps", type=int, default=220_000)
     parser.add_argument("--log-mb", type=int, default=64, help="size of rank 0's log")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="attach-") as folder:
         root = Path(folder) / "recorded"
         made_s = timed(lambda: make_run(root, options.ranks, options.steps, options.log_mb))
         found = measure(root, options.ranks)
     opening_s = sum(found[name] for name in OPENING)
-    if options.json:
-        print(json.dumps({"made_s": made_s, **found, "opening_s": opening_s, "goal_s": GOAL_S}))
-        return
     print(f"{options.ranks} ranks x {options.steps} reports (made in {made_s:.1f} s)")
     for name, seconds in found.items():
         print(f"  {name:<42} {seconds * 1000:9.1f} ms")

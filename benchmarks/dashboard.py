@@ -3,7 +3,7 @@
     python benchmarks/dashboard.py [--seconds 10]
     python benchmarks/dashboard.py --hour-only
 
-Each program runs in a pseudo-terminal of its own while eight made-up ranks report four steps a
+Each program runs in its own pseudo-terminal while eight made-up ranks report four steps a
 second. CPU is the process's own time in percent of one core; bytes are those sent to the terminal.
 """
 
@@ -95,7 +95,7 @@ class Child:
         self.tail = b""
         pid, self.fd = pty.fork()
         if pid == 0:
-            # Users have compiled modules; whoever develops may have switched that off.
+            # Users have compiled modules; a developer may have switched that off.
             known = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
             os.execvpe(argv[0], argv, {**known, "TERM": "xterm-256color", **environ})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -117,7 +117,7 @@ class Child:
                 self.first_frame_s = time.monotonic() - self.started
 
     def key_to_paint_s(self) -> float:
-        """From a key to the words that it brings; 2 s when they never come."""
+        """From a key to the words that it shows; 2 s when they do not appear."""
         self.tail = b""
         started = time.perf_counter()
         os.write(self.fd, b"p")
@@ -142,7 +142,7 @@ def measure(
     child = Child(argv, *size, environ)
     child.drain(4)
     # On a busy machine the start takes longer, and is no part of what is measured.
-    while "tui" in argv and b"Leave" not in child.tail and time.monotonic() - child.started < 20:
+    while "tui" in argv and b"Quit" not in child.tail and time.monotonic() - child.started < 20:
         child.drain(1)
     for key in keys:
         os.write(child.fd, key.encode())
@@ -176,7 +176,7 @@ def measure_answer(name: str, run: str, seconds: float, **environ: str) -> None:
         child.end()
         words = Path(lags.name).read_text().split()
     if not words:
-        print(f"{name:<44} did not leave")
+        print(f"{name:<44} did not exit")
         return
     middle, p95, worst = (float(word) * 1000 for word in words)
     print(
@@ -204,9 +204,7 @@ def write_run(folder: str, pid: int, name: str, ranks: int, steps_hz: float, lin
         due = int((time.monotonic() - started) * lines_hz)
         if number < due:
             with log.open("a") as file:
-                file.writelines(
-                    f"line {at}: a worker says what it does\n" for at in range(number, due)
-                )
+                file.writelines(f"line {at}: a line of a worker\n" for at in range(number, due))
             number = due
         time.sleep(0.05)
 
@@ -214,7 +212,7 @@ def write_run(folder: str, pid: int, name: str, ranks: int, steps_hz: float, lin
 def start_writer(
     folder: str, name: str, ranks: int, steps_hz: float, lines_hz: int
 ) -> multiprocessing.Process:
-    """A made-up run in a process of its own, once it is under way."""
+    """A made-up run in a separate process; returns once it runs."""
     args = (folder, os.getpid(), name, ranks, steps_hz, lines_hz)
     writer = multiprocessing.Process(target=write_run, args=args, daemon=True)
     writer.start()
@@ -222,13 +220,13 @@ def start_writer(
     return writer
 
 
-def write_ended(folder: str) -> None:
-    """A run that is over."""
+def write_ended(folder: str, name: str, steps: int) -> None:
+    """A run of 8 ranks that is over, with a step a second."""
     from made_run import MadeRun
 
-    run = MadeRun(Path(folder), "ended", ranks=8, time_s=time.time() - 5000)
+    run = MadeRun(Path(folder), name, ranks=8, late=5, time_s=time.time() - 5000)
     run.start()
-    run.steps(900)
+    run.steps(steps)
     run.finish()
 
 
@@ -257,18 +255,8 @@ def costs(seconds: float, **environ: str) -> None:
     print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
 
 
-def write_hour(folder: str) -> None:
-    """A run of an hour that is over: 8 ranks, a step a second."""
-    from made_run import MadeRun
-
-    run = MadeRun(Path(folder), "hour", ranks=8, late=5, time_s=time.time() - 5000)
-    run.start()
-    run.steps(3600)
-    run.finish()
-
-
 def replay_memory(minutes: float, **environ: str) -> None:
-    """Play an hour in ``minutes`` at 10 frames a second, and print how memory goes on.
+    """Play an hour in ``minutes`` at 10 frames a second, and print how memory grows.
 
     All of an hour's data, and so many frames as ``minutes`` have; an hour at 4 Hz has 14,400.
     """
@@ -298,22 +286,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
     parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
-    parser.add_argument("--hour-minutes", type=float, default=2.0, help="that it is played in")
+    parser.add_argument("--hour-minutes", type=float, default=2.0, help="of the replay")
     given = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="effnet-bench-")
     environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "COLORTERM": "truecolor"}
     environ["TMPDIR"] = folder  # a replay that is killed leaves its copy there
     if given.hour_only:
-        try:
-            write_hour(folder)
-            replay_memory(given.hour_minutes, **environ)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        write_ended(folder, "hour", 3600)
+        replay_memory(given.hour_minutes, **environ)
+        shutil.rmtree(folder, ignore_errors=True)
         return
     writer = start_writer(folder, "bench", 8, 4, 0)
     try:
         if not given.answers_only:
-            write_ended(folder)
+            write_ended(folder, "ended", 900)
             costs(given.seconds, **environ)
         print(
             f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"

@@ -1,6 +1,6 @@
 """Images a second and CPU time an image: ours against MindSpore's C++ pipeline, in one run.
 
-    python benchmarks/data.py [--images 400] [--threads N] [--json]
+    python benchmarks/data.py [--images 400] [--threads N]
 
 JPEGs of 500 x 375 px are made on the spot (about 90 kB each, smooth noise), and scikit-learn's
 digits. Needs the extra `train`. Run it on an otherwise idle machine; every line is the better of
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +27,6 @@ from effnet.config import TrainConfig, resolve
 from effnet.data import ImageIndex, eval_batches, index_folder, train_batches
 from effnet.data.dataset import train_dataset
 from effnet.data.digits import write_digits
-from effnet.data.source import TrainSource
 
 BATCH = 32
 
@@ -67,22 +63,15 @@ def measured(work: str, by: str, passes: Callable[[int], Iterator[int]]) -> Line
     """``passes(n)`` yields the images of each batch of pass n."""
     best: Line | None = None
     for n in range(2):
-        cpu, start, images = _cpu_s(), time.perf_counter(), 0
+        cpu, start, images = time.process_time(), time.perf_counter(), 0
         for count in passes(n):
             images += count
         seconds = time.perf_counter() - start
-        line = Line(work, by, images / seconds, (_cpu_s() - cpu) / images * 1e3)
+        line = Line(work, by, images / seconds, (time.process_time() - cpu) / images * 1e3)
         if best is None or line.images_per_s > best.images_per_s:
             best = line
     assert best is not None
     return best
-
-
-def _cpu_s() -> float:
-    own, children = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def ours(index: ImageIndex, config: TrainConfig) -> Callable[[int], Iterator[int]]:
@@ -96,31 +85,6 @@ def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Callable[[int], I
             yield len(row[1])
 
     return passes
-
-
-def processes(index: ImageIndex, config: TrainConfig, count: int) -> Callable[[int], Iterator[int]]:
-    """The same work in worker processes that send each image back."""
-
-    def passes(n: int) -> Iterator[int]:
-        global _source
-        _source = TrainSource.from_config(index, config, n)
-        with multiprocessing.get_context("fork").Pool(count) as pool:
-            for _ in pool.imap(_one, range(len(index)), chunksize=8):
-                yield 1
-            pool.close()
-            pool.join()
-
-    return passes
-
-
-_source: TrainSource | None = None
-
-
-def _one(i: int) -> np.ndarray:
-    assert _source is not None
-    out = np.empty(_source.shape, dtype=np.float32)
-    _source.fill(out, i)
-    return out
 
 
 def minddata(folder: str, steps: list[object], threads: int) -> Callable[[int], Iterator[int]]:
@@ -188,7 +152,6 @@ def lines(folder: Path, images: int, threads: int) -> Iterator[Line]:
     work = "260 px, reference policy"
     yield mindspore(work, minddata_train(260, reference=True))
     yield measured(work, f"{threads} threads", ours(photos, full))
-    yield measured(work, f"{threads} processes", processes(photos, full, threads))
     yield measured(work, "threads, as a MindSpore dataset", ours_as_dataset(photos, full))
     for resize, how, name in ((280, Inter.BILINEAR, "bilinear"), (292, Inter.BICUBIC, "bicubic")):
         work = f"eval {resize} {name}, crop 260"
@@ -218,20 +181,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if not args.json:
-            print(f"{'':34} {'':32} {'images/s':>9} {'CPU ms/image':>13}")
+        print(f"{'':34} {'':32} {'images/s':>9} {'CPU ms/image':>13}")
         for line in lines(Path(folder), args.images, args.threads):
-            if args.json:
-                print(json.dumps(dataclasses.asdict(line)))
-            else:
-                print(
-                    f"{line.work:34} {line.by:32} {line.images_per_s:9.0f}"
-                    f" {line.cpu_ms_per_image:13.2f}",
-                    flush=True,
-                )
+            rates = f"{line.images_per_s:9.0f} {line.cpu_ms_per_image:13.2f}"
+            print(f"{line.work:34} {line.by:32} {rates}", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument(
         "--collective", action="store_true", help="ranks also without shared memory"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -60,15 +59,12 @@ def main() -> None:
             found["loop"] = loop_against_bare(work, args.rounds)
         found["ranks"] = [of_ranks(work, int(n)) for n in args.ranks.split(",") if n]
         if args.collective:
-            collective = ("reduction=collective",)
+            collective = ("--set=reduction=collective",)
             found["collective"] = [
                 of_ranks(work, int(n), *collective) for n in args.ranks.split(",") if int(n) > 1
             ]
         found["load_after"] = os.getloadavg()[0]
-    if args.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
+    show(found)
 
 
 def loop_against_bare(work: Path, rounds: int) -> dict[str, float]:
@@ -87,15 +83,8 @@ def of_ranks(work: Path, ranks: int, *more: str) -> dict[str, float]:
         f'[[nodes]]\naddress = "127.0.0.1"\nslots = {ranks}\n[limits]\nlaunch_s = 900\n'
     )
     environment = {**os.environ, "EFFNET_RUNS_DIR": str(work / "runs")}
-    words = [
-        str(Path(sys.executable).with_name("effnet-launch")),
-        "start",
-        str(profile),
-        "--follow",
-    ]
-    words += ["--name", name, "--data", str(work / "digits")]
-    for setting in (*recipe(ranks), *more):
-        words += ["--set", setting.removeprefix("--set=")]
+    words = [str(Path(sys.executable).with_name("effnet-launch")), "start", str(profile)]
+    words += ["--follow", "--name", name, "--data", str(work / "digits"), *recipe(ranks), *more]
     run(words, work, environment)
     attempt = work / "runs" / name / "attempts" / "001"
     steps = step_lines((attempt / "ranks" / "0000" / "log.txt").read_text())

@@ -1,4 +1,4 @@
-"""Prints how the code is divided: modules, folders, import cycles, upward imports, lines.
+"""Prints how the code is divided: modules, folders, import cycles, lines.
 
     python scripts/structure.py               this checkout
     python scripts/structure.py --root DIR    another one, to compare
@@ -16,11 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PROJECT = Path(__file__).resolve().parent.parent
 PRODUCT = ("launcher", "tui", "effnet")
@@ -118,27 +113,6 @@ class Structure:
             found += cycles(graph)
         return found
 
-    def upward_imports(self) -> list[tuple[str, str]] | None:
-        """(importer, imported) against the layers in pyproject.toml; None where it has none."""
-        config = tomllib.loads((self.root / "pyproject.toml").read_text("utf-8"))
-        contracts = config.get("tool", {}).get("importlinter", {}).get("contracts", ())
-        layered = [contract for contract in contracts if contract["type"] == "layers"]
-        found = set()
-        for contract in layered:
-            rank = {
-                f"{container}.{name.strip()}": (level, name.strip())
-                for container in contract["containers"]
-                for level, names in enumerate(contract["layers"])
-                for name in names.split("|")
-            }
-            for name, imported in self.imports.items():
-                here = _layer(name, rank)
-                for other in imported:
-                    there = _layer(other, rank)
-                    if here and there and here != there and there[0] <= here[0]:
-                        found.add((name, other))
-        return sorted(found) if layered else None
-
     def lines_of(self, package: str) -> int:
         return sum(
             module.lines
@@ -165,50 +139,24 @@ def _member(name: str, prefix: str) -> str:
     return prefix + name[len(prefix) :].partition(".")[0]
 
 
-def _layer(name: str, rank: Mapping[str, tuple[int, str]]) -> tuple[int, str] | None:
-    while name:
-        if name in rank:
-            return rank[name]
-        name = name.rpartition(".")[0]
-    return None
-
-
 def cycles(graph: Graph) -> list[list[str]]:
-    """Groups of nodes that reach each other (Tarjan's algorithm, iterative), the largest first."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    on_stack: set[str] = set()
-    found: list[list[str]] = []
-    for start in graph:
-        if start in index:
-            continue
-        work = [(start, iter(sorted(graph[start])))]
-        index[start] = low[start] = len(index)
-        stack.append(start)
-        on_stack.add(start)
-        while work:
-            node, others = work[-1]
-            for other in others:
-                if other not in index:
-                    index[other] = low[other] = len(index)
-                    stack.append(other)
-                    on_stack.add(other)
-                    work.append((other, iter(sorted(graph.get(other, ())))))
-                    break
-                if other in on_stack:
-                    low[node] = min(low[node], index[other])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == index[node]:
-                    at = stack.index(node)
-                    group, stack[at:] = stack[at:], []
-                    on_stack.difference_update(group)
-                    if len(group) > 1:
-                        found.append(sorted(group))
-    return sorted(found, key=lambda group: (-len(group), group))
+    """Groups of nodes that reach each other, the largest first."""
+    reached = {node: _reached(graph, node) for node in graph}
+    groups = {
+        tuple(sorted(other for other in found if node in reached.get(other, ())))
+        for node, found in reached.items()
+    }
+    return sorted((list(group) for group in groups if len(group) > 1), key=lambda g: (-len(g), g))
+
+
+def _reached(graph: Graph, start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def code_lines(root: Path, folder: str) -> int:
@@ -229,11 +177,6 @@ def report(structure: Structure) -> Iterator[str]:
     yield f"longest module       {longest.name}: {longest.lines} lines"
     yield from _listed("import cycles", map(", ".join, structure.module_cycles()))
     yield from _listed("cycles of packages", map(", ".join, structure.package_cycles()))
-    upward = structure.upward_imports()
-    if upward is None:
-        yield "upward imports       unknown: pyproject.toml has no layers"
-    else:
-        yield from _listed("upward imports", (f"{name} -> {other}" for name, other in upward))
     yield "lines"
     for top in PRODUCT:
         yield f"  {top:<24} {structure.lines_of(top):6}"

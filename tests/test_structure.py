@@ -41,10 +41,6 @@ def test_no_import_cycles_between_modules_or_packages() -> None:
     assert HERE.package_cycles() == []
 
 
-def test_no_upward_imports() -> None:
-    assert HERE.upward_imports() == []
-
-
 def test_no_folder_has_too_many_modules() -> None:
     sizes = {folder: len(modules) for folder, modules in HERE.folders().items()}
     assert {folder: size for folder, size in sizes.items() if size > MAX_MODULES} == {}
@@ -107,7 +103,7 @@ def test_texts_name_programs_that_exist() -> None:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A checkout with a cycle under TYPE_CHECKING, one in a function, and an upward import."""
+    """A checkout with a cycle under TYPE_CHECKING, and one in a function."""
     files = {
         "launcher/__init__.py": "",
         "launcher/low/__init__.py": "",
@@ -118,8 +114,6 @@ def made(tmp_path: Path) -> Path:
         "launcher/high/d.py": "import launcher.low.c\n",
         "tui/__init__.py": "",
         "effnet/__init__.py": "",
-        "pyproject.toml": '[[tool.importlinter.contracts]]\nname = "layers"\ntype = "layers"\n'
-        'containers = ["launcher"]\nlayers = ["high", "low"]\n',
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +121,7 @@ def made(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_cycles_and_upward_imports_are_found(made: Path) -> None:
+def test_cycles_are_found(made: Path) -> None:
     found = structure.Structure(made)
     assert found.module_cycles() == [
         ["launcher.high.d", "launcher.low.c"],
@@ -137,5 +131,4 @@ def test_cycles_and_upward_imports_are_found(made: Path) -> None:
         ["launcher.high", "launcher.low"],
         ["launcher.low.a", "launcher.low.b"],
     ]
-    assert found.upward_imports() == [("launcher.low.c", "launcher.high.d")]
     assert "import cycles        2" in list(structure.report(found))

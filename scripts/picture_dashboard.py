@@ -2,10 +2,10 @@
 
 python scripts/picture_dashboard.py            docs/dashboard.svg and docs/dashboard.cast
 python scripts/picture_dashboard.py --svg      only the picture: the demo's failure at 120 x 36
-python scripts/picture_dashboard.py --cast     only the cast: a real terminal of 80 x 24, by keys
+python scripts/picture_dashboard.py --cast     only the cast: keys in a real terminal of 80 x 24
 
-The cast is asciicast v2, as `asciinema play docs/dashboard.cast` takes it. Its output is what
-effnet-tui wrote to its pseudo-terminal; only pauses of more than two seconds are shortened.
+The cast is asciicast v2, for `asciinema play docs/dashboard.cast`. It has what effnet-tui wrote to
+its pseudo-terminal; only pauses of more than two seconds are shortened.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-FAILED_AT_S = 135.5  # of the recorded run: rank 5 is dead, and nothing was resumed yet
+FAILED_AT_S = 135.5  # of the recorded run: rank 5 has died, and the run is not yet resumed
 SIZE = (120, 36)
 CAST_SIZE = (80, 24)
 LONGEST_PAUSE_S = 2.0
 SPEED, REFRESH_HZ = 10, 2  # the run's four minutes in 24 s, at half the usual frames
-# How long to wait, or for which words, and the key that is pressed then: charts, ranks, all logs,
-# the failure, on it goes, help.
+# How long to wait, or for which text, and the key that is pressed then: charts, ranks, all logs,
+# the failure, play on, help.
 KEYS: tuple[tuple[float | str, str], ...] = (
     (5.0, "c"), (1.5, "C"), (1.5, "j"), (1.0, "j"), (1.5, "a"), (2.0, "a"), (0.5, "<"),
     ("FAILED", "p"), (4.0, ">"), (0.5, "p"), (5.0, "?"), (2.0, "\x1b"),
@@ -63,7 +63,7 @@ async def picture() -> str:
                 player = getattr(app.screen, "player", None)
             player.pause()
             player.seek(FAILED_AT_S)
-            await pilot.press("full_stop", "comma")  # looks at once
+            await pilot.press("full_stop", "comma")  # poll now
             await pilot.pause(2)
             player.seek(FAILED_AT_S - 1000)
             player.seek(FAILED_AT_S)
@@ -74,13 +74,13 @@ async def picture() -> str:
 
 
 def unnamed(svg: str) -> str:
-    """Rich numbers its classes by chance: the same picture is the same file."""
+    """Replaces the random number in Rich's class names: the same picture is the same file."""
     found = re.search(r"terminal-(\d+)-", svg)
     return svg if found is None else svg.replace(f"terminal-{found[1]}", "terminal")
 
 
 class Recording:
-    """effnet-tui in a terminal of its own, and what it wrote when."""
+    """effnet-tui in its own terminal, and what it wrote when."""
 
     def __init__(self, argv: list[str], columns: int, rows: int, folder: str) -> None:
         self.events: list[tuple[float, str]] = []
@@ -98,7 +98,7 @@ class Recording:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def run(self, seconds: float) -> None:
-        """Take in what it writes for so long."""
+        """Record what it writes in the next ``seconds``."""
         end = last = time.monotonic()
         end += seconds
         while (left := end - time.monotonic()) > 0:
@@ -106,7 +106,7 @@ class Recording:
                 break
             try:
                 data = os.read(self._fd, 65536)
-            except OSError:  # it left
+            except OSError:  # it has exited
                 return
             now = time.monotonic()
             self._time_s += min(now - last, LONGEST_PAUSE_S)
@@ -116,7 +116,7 @@ class Recording:
         self._time_s += min(max(time.monotonic() - last, 0.0), LONGEST_PAUSE_S)
 
     def run_until(self, words: str) -> None:
-        """Until it wrote these words."""
+        """Record until it has written this text."""
         end, first = time.monotonic() + WAIT_LIMIT_S, len(self.events)
         while not any(words in text for _, text in self.events[first:]):
             if time.monotonic() > end:
@@ -124,11 +124,11 @@ class Recording:
             self.run(0.1)
 
     def press(self, key: str) -> None:
-        """A key, as a person presses it."""
+        """Press a key."""
         os.write(self._fd, key.encode())
 
     def end(self) -> None:
-        """It is gone in the end."""
+        """Wait for its exit, or kill it."""
         done, _ = os.waitpid(self.pid, os.WNOHANG)
         if not done:
             os.kill(self.pid, signal.SIGKILL)
@@ -137,7 +137,7 @@ class Recording:
 
 
 def cast() -> str:
-    """The whole demo, ten times as fast as it was, as asciicast v2."""
+    """The whole demo at ten times its speed, as asciicast v2."""
     columns, rows = CAST_SIZE
     with tempfile.TemporaryDirectory(prefix="effnet-cast-") as folder:
         options = ["--demo", "--speed", str(SPEED), "--refresh", str(REFRESH_HZ)]
@@ -157,7 +157,6 @@ def cast() -> str:
         "env": {"TERM": "xterm-256color", "SHELL": "/bin/sh"},
     }  # fmt: skip
     lines = [json.dumps(head)]
-    # tmp folders of this machine are nobody's business, and a terminal asks things at its start.
     for time_s, text in shown.events:
         lines.append(json.dumps([round(time_s, 3), "o", text], ensure_ascii=False))
     return "\n".join(lines) + "\n"

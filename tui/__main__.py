@@ -172,7 +172,7 @@ def _close_at_hangup(replay: ReplaySource) -> None:
         replay.close()
         os._exit(128 + number)
 
-    # Where somebody ignores it (nohup), the watchdog sees the terminal go.
+    # Where SIGHUP is ignored (nohup), the watchdog notices that the terminal is gone.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, hung_up)
 

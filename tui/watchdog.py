@@ -1,6 +1,6 @@
 """Ends the dashboard when its terminal is gone, also where SIGHUP is ignored.
 
-Textual's input loop reads an end of file again and again then, at a full core, for ever.
+Textual's input loop would read the end of file again and again and use a full core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def terminal_gone(fd: int) -> bool:
 
 
 class Watchdog(threading.Thread):
-    """Looks once a second; a daemon thread, so that it never keeps us alive itself."""
+    """Checks once a second; a daemon thread, so that it does not keep the process alive."""
 
     def __init__(self, fd: int, at_vanished: Callable[[], None] | None = None) -> None:
         super().__init__(name="effnet-tui-watchdog", daemon=True)

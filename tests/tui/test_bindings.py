@@ -161,7 +161,7 @@ async def log(keys: Keys) -> None:
         view = keys.one(LogView)
         assert isinstance(view, LogView)
         view.focus()
-        asked = keys.pilot.app.screen.query_one("#ask", Input)
+        asked = keys.pilot.app.screen.query_one("#prompt", Input)
 
         def top() -> int:
             return view.frame.lines[0][0] if view.frame.lines else -1

@@ -114,6 +114,6 @@ def test_pictures_of_the_readme_exist_and_are_complete() -> None:
     times = [json.loads(line)[0] for line in events]
     assert times == sorted(times)
     drawn = "".join(json.loads(line)[2] for line in events)
-    for words in ("RUNNING", "FAILED", "FINISHED", "once more:  effnet-tui --demo"):
+    for words in ("RUNNING", "FAILED", "FINISHED", "play again:  effnet-tui --demo"):
         assert words in drawn
     assert (docs / "dashboard.cast").stat().st_size < 1_000_000

@@ -1,4 +1,4 @@
-"""From a long series to a chart's columns: extremes are kept, never averaged away."""
+"""A chart's columns: their bounds, gaps and smoothing."""
 
 from __future__ import annotations
 
@@ -9,39 +9,11 @@ from itertools import pairwise
 Extent = tuple[float, float]
 
 
-def columns(
-    steps: Sequence[float], values: Sequence[float], first: float, last: float, count: int
-) -> tuple[Extent | None, ...]:
-    """``(low, high)`` of each of ``count`` columns over steps ``first … last``.
-
-    A column without a finite value is ``None``. ``steps`` must not decrease; O(len(steps)).
-    """
-    if count <= 0:
-        return ()
-    result: list[Extent | None] = [None] * count
-    span = max(last - first, 1e-12)
-    scale = (count - 1e-9) / span if last > first else 0.0
-    for step, value in zip(steps, values, strict=True):
-        if step < first or step > last or not math.isfinite(value):
-            continue
-        at = min(int((step - first) * scale), count - 1)
-        have = result[at]
-        if have is None:
-            result[at] = (value, value)
-        elif value < have[0]:
-            result[at] = (value, have[1])
-        elif value > have[1]:
-            result[at] = (have[0], value)
-    return tuple(result)
-
-
 def smooth(values: Sequence[float], weight: float) -> list[float]:
     """Exponential moving average without start bias; gaps (NaN) stay gaps.
 
-    ``weight`` is the share of the past, 0 (off) … below 1.
+    ``weight`` is the share of the past, above 0 and below 1.
     """
-    if weight <= 0:
-        return list(values)
     result: list[float] = []
     mean, norm = 0.0, 0.0
     for value in values:
@@ -73,9 +45,9 @@ def bounds(extents: Sequence[Sequence[Extent | None]], log: bool) -> Extent | No
 
 
 def bridged(cells: Sequence[Extent | None]) -> tuple[Extent | None, ...]:
-    """Columns that lie between two points of a sparse series get a value on the line between them.
+    """Empty columns between two points of a sparse series get a value on the line between them.
 
-    A gap much wider than the usual distance of points stays a gap: reports are missing there.
+    A gap much wider than the usual distance stays a gap: reports are missing there.
     """
     known = [at for at, extent in enumerate(cells) if extent is not None]
     if len(known) < 2 or len(known) == len(cells):
@@ -95,10 +67,10 @@ def bridged(cells: Sequence[Extent | None]) -> tuple[Extent | None, ...]:
 
 
 def without_spikes(extents: Sequence[Sequence[Extent | None]], span: Extent) -> Extent:
-    """``span`` with its top lowered when few columns stand far above all others.
+    """``span`` with its top lowered when a few columns are far above all others.
 
-    A first step that compiles takes twenty times as long, and would press all others to the floor.
-    The new top has two digits, so that it stands still while values come.
+    A first step that compiles takes twenty times as long, and would flatten all others. The new
+    top is rounded to two digits, so that it does not move with every value.
     """
     tops = sorted(extent[1] for curve in extents for extent in curve if extent is not None)
     if len(tops) < 20:

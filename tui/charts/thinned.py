@@ -1,29 +1,31 @@
-"""A series of any length in a bounded number of buckets: new points cost only themselves."""
+"""A series of any length in a bounded number of buckets; adding a point does not read old ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Final, TypeVar
 
-from tui.charts.decimate import Extent, columns, smooth
+from tui.charts.decimate import Extent, smooth
 
+N = TypeVar("N", int, float)
 LIMIT: Final = 2048
-KEPT_COLUMNS: Final = 4  # sizes of one series that are on the screen at once
+KEPT_COLUMNS: Final = 4  # sizes in which a series is on the screen
 
 
 class Thinned:
     """Buckets of equal width in steps, each with its lowest, highest and mean value.
 
-    When a series outgrows ``LIMIT`` buckets, neighbours are merged and buckets become twice as
-    wide, so that a run of 65 h costs what one of an hour costs.
+    When a series needs more than ``LIMIT`` buckets, neighbours are merged and buckets become twice
+    as wide, so that a run of 65 h costs as much as one of an hour.
     """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        self.count = 0  # points taken in
+        self.count = 0  # points of the series so far
         self.base = 0
         self.width = 1
         self.last_step = 0
@@ -42,13 +44,13 @@ class Thinned:
         if not is_longer:
             self.clear()
         for at in range(self.count, len(steps)):
-            self._take(steps[at], values[at])
+            self._add(steps[at], values[at])
         self.count = len(steps)
         if steps:
             self.last_step = steps[-1]
             self.last = values[-1]
 
-    def _take(self, step: int, value: float) -> None:
+    def _add(self, step: int, value: float) -> None:
         if not self._low and self.count == 0 and not self._number:
             self.base = step
         if not math.isfinite(value):
@@ -69,44 +71,44 @@ class Thinned:
         self._number[at] += 1
 
     def _merge(self) -> None:
-        if len(self._low) % 2:
-            self._low.append(math.inf)
-            self._high.append(-math.inf)
-            self._sum.append(0.0)
-            self._number.append(0)
-        self._low = [min(pair) for pair in zip(self._low[::2], self._low[1::2], strict=True)]
-        self._high = [max(pair) for pair in zip(self._high[::2], self._high[1::2], strict=True)]
-        self._sum = [a + b for a, b in zip(self._sum[::2], self._sum[1::2], strict=True)]
-        self._number = [a + b for a, b in zip(self._number[::2], self._number[1::2], strict=True)]
+        self._low = _merged(self._low, math.inf, min)
+        self._high = _merged(self._high, -math.inf, max)
+        self._sum = _merged(self._sum, 0.0, sum)
+        self._number = _merged(self._number, 0, sum)
         self.width *= 2
         self._known.clear()
 
-    def means(self) -> tuple[list[int], list[float]]:
-        """The first step and the mean value of each bucket that has one."""
-        steps = [self.base + at * self.width for at, number in enumerate(self._number) if number]
-        values = [
-            total / number for total, number in zip(self._sum, self._number, strict=True) if number
-        ]
-        return steps, values
+    def means(self) -> list[float]:
+        """The mean of each bucket; NaN where nothing was reported."""
+        pairs = zip(self._sum, self._number, strict=True)
+        return [total / number if number else math.nan for total, number in pairs]
 
     def columns(
         self, first: int, last: int, count: int, smoothing: float = 0.0
     ) -> tuple[Extent | None, ...]:
-        """Lowest and highest per column; with ``smoothing``, of the smoothed means."""
+        """Lowest and highest of each of ``count`` columns over steps ``first … last``.
+
+        ``None`` where nothing was reported. With ``smoothing``: of the smoothed means.
+        """
         if smoothing > 0:
-            steps, values = self.means()
-            return columns(steps, smooth(values, smoothing), first, last, count)
-        if count <= 0:
-            return ()
+            smoothed = _Columns(first, last, count)
+            means = smooth(self.means(), smoothing)
+            smoothed.add(self.base, self.width, means, means, self._number)
+            return tuple(smoothed.extents)
         key = (first, last, count, self.width, self.base)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= KEPT_COLUMNS:
                 self._known.clear()
             known = self._known[key] = _Columns(first, last, count)
-        # The newest bucket may have changed since: its column is made again.
-        known.take(self.base, self.width, self._low, self._high, self._number)
+        # The newest bucket may have changed, so its column is made again.
+        known.add(self.base, self.width, self._low, self._high, self._number)
         return tuple(known.extents)
+
+
+def _merged(values: Sequence[N], empty: N, join: Callable[[tuple[N, N]], N]) -> list[N]:
+    """Each pair of neighbours as one; a last one without a neighbour is joined with ``empty``."""
+    return [join(pair) for pair in zip_longest(values[::2], values[1::2], fillvalue=empty)]
 
 
 class _Columns:
@@ -116,14 +118,14 @@ class _Columns:
         self.extents: list[Extent | None] = [None] * count
         self._first, self._last = first, last
         self._scale = (count - 1e-9) / (last - first) if last > first else 0.0
-        self._taken = 0  # buckets before this one are in, and will not change
+        self._added = 0  # buckets before this one are in, and do not change
 
-    def take(
+    def add(
         self, base: int, width: int, low: list[float], high: list[float], number: list[int]
     ) -> None:
         """Add the new buckets, and the last one again."""
         extents, top = self.extents, len(self.extents) - 1
-        at = self._taken
+        at = self._added
         if at:
             # All buckets of the last one's column, which is emptied first.
             edge = self._column(base + (at - 1) * width, top)
@@ -140,7 +142,7 @@ class _Columns:
             if have is not None:
                 bottom, peak = min(bottom, have[0]), max(peak, have[1])
             extents[column] = (bottom, peak)
-        self._taken = len(number)
+        self._added = len(number)
 
     def _column(self, step: int, top: int) -> int:
         return max(min(int((step - self._first) * self._scale), top), 0)

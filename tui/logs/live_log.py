@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from launcher.client import LogLine, LogReader
 
 CHUNK_LINES: Final = 4000
-UPWARD_LIMIT: Final = 200_000  # lines that one step towards the top looks at: about a second
+UPWARD_LIMIT: Final = 200_000  # lines that one search upwards reads: about a second
 DOWNWARD_BYTES: Final = 32 << 20
 
 
 class LiveLog:
-    """One log file; nothing of it is kept."""
+    """One log file."""
 
     prefix: Final = 0
 

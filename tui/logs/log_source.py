@@ -1,4 +1,4 @@
-"""What the log panel reads from: numbered lines, whole or as a filter leaves them."""
+"""What the log panel reads from: numbered lines, all of them or those that match."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class LogSource(Protocol):
 
     @property
     def prefix(self) -> int:
-        """How many characters name a line's rank before its text; 0 in the log of one rank."""
+        """Width of the rank's name before each line; 0 in the log of one rank."""
 
     def refresh(self) -> int:
-        """Look for new lines; how many there are now."""
+        """Read new lines. -> how many there are now."""
 
     def lines(self, first: int, count: int) -> Sequence[str]:
         """``count`` lines from ``first``, fewer at the end; long ones may be cut."""
@@ -47,12 +47,12 @@ class LogSource(Protocol):
     ) -> list[tuple[int, str]]:
         """Up to ``count`` matching lines from ``start`` on (towards the top, when ``step`` is -1).
 
-        In the order in which they are met. May give up early on a huge log: see ``stopped_at``.
+        In the order of the search. It may stop early in a huge log: see ``stopped_at``.
         """
 
     @property
     def stopped_at(self) -> int | None:
-        """The line at which the last ``matches`` gave up; ``None``: it came to the end."""
+        """The line at which the last ``matches`` stopped early; ``None``: it came to the end."""
 
     def tail(self, count: int) -> Sequence[str]:
         """The last lines, whether or not they have been counted yet."""

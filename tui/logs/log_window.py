@@ -1,4 +1,4 @@
-"""The part of a log that is on the screen: where it stands, what it follows, what it leaves out."""
+"""The part of a log that is on the screen: position, following, search and filter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LogFrame:
 
 
 class LogWindow:
-    """Pure state over a :class:`LogSource`; every method leaves it ready for ``frame``."""
+    """The state of the panel over a :class:`LogSource`; ``frame`` is what to draw."""
 
     def __init__(self, source: LogSource, label: str) -> None:
         self._source = source
@@ -155,15 +155,11 @@ class LogWindow:
         else:
             self.go(line)
 
-    def set_level(self, level: str) -> None:
-        """Show only lines of a level or worse; ``all`` shows everything."""
-        self._level = level if level in LEVELS else "all"
+    def next_level(self) -> None:
+        """all → warnings and errors → errors → all."""
+        self._level = LEVELS[(LEVELS.index(self._level) + 1) % len(LEVELS)]
         self._filter, self._filter_text, self._note = None, "", ""
         self._settle()
-
-    def next_level(self) -> None:
-        """all → warning → error → all."""
-        self.set_level(LEVELS[(LEVELS.index(self._level) + 1) % len(LEVELS)])
 
     def set_filter(self, text: str) -> None:
         """Show only lines that match a regular expression; empty shows everything."""
@@ -178,10 +174,8 @@ class LogWindow:
 
     def _jump(self, pattern: re.Pattern[str], step: int, start: int | None, what: str) -> None:
         if start is None:
-            at = self._match if self._match is not None else None
-            if at is None:
-                at = self._total if step < 0 else -1
-            start = at + step
+            at = self._match
+            start = step + (at if at is not None else self._total if step < 0 else -1)
         if self._paused_search is not None and self._paused_search[:2] == (pattern, step):
             start = self._paused_search[2]
         self._paused_search = None
@@ -199,12 +193,12 @@ class LogWindow:
             self._note = f"no {what} up to line {stopped + 1}; the same key continues"
 
     def _follow_filtered(self, keep: re.Pattern[str]) -> list[tuple[int, str]]:
-        # Only new lines are looked at: the whole way up again, four times a second, is a core.
+        # Only new lines are searched: the whole log, four times a second, would use a core.
         before = self._followed
         if before is None or before[0] is not keep or before[1] > self._total:
             found = self._backward(self._total - 1, FOLLOWED_LINES, keep)
         else:
-            # The last line may have been half there.
+            # The last line may have been incomplete.
             first = max(before[1] - 1, 0)
             new = self._source.matches(keep, first, 1, max(self._total - first, 1))
             found = [line for line in before[2] if line[0] < first] + new
@@ -231,7 +225,7 @@ _WARNING_OR_ERROR: Final = re.compile(f"{ERROR.pattern}|{WARNING.pattern}", re.I
 
 
 def compile_pattern(text: str) -> re.Pattern[str] | None:
-    """A regular expression, or the text itself where it is none; ``None`` when empty.
+    """A regular expression; invalid ones are searched as text. ``None`` when empty.
 
     Upper-case letters in ``text`` make it case-sensitive.
     """

@@ -1,9 +1,9 @@
 """The logs of several ranks as one, by time: what the log window reads when it shows many ranks.
 
-Only reports have a time. A line between two reports of its rank stands right after the first of
-them; a line that comes while somebody looks stands where it came. Within a rank no line is ever
-moved. Nothing is copied: the order is a list of cuts (how many lines of each rank came before), and
-the few lines between two cuts are put in order when they are looked at.
+Only reports have a time. A line between two reports of its rank follows the first of them; lines
+that come while the log is shown are appended. The lines of a rank keep their order. Nothing is
+copied: the order is a list of cuts (how many lines of each rank came before), and the few lines
+between two cuts are sorted when they are shown.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from launcher.client import LogLine, LogReader, LogTimes
 
 Cut = tuple[int, ...]  # lines of each rank
-CUT_LINES: Final = 2_000  # about so many lines of a log that was there already lie between cuts
-MAX_SLICE: Final = 8_000  # lines that are put in order at once
-KEPT_LINES: Final = 20_000  # of slices that were put in order
-SEARCH_LINES: Final = 200_000  # that one search looks at before it gives the screen back
+CUT_LINES: Final = 2_000  # about so many lines of an existing log are between two cuts
+MAX_SLICE: Final = 8_000  # lines that are sorted in one step
+KEPT_LINES: Final = 20_000  # sorted lines that are cached
+SEARCH_LINES: Final = 200_000  # that one search reads before it returns
 MAX_CUTS: Final = 16_384
 
 
@@ -48,7 +48,7 @@ class MergedLog:
 
     def _clear(self) -> None:
         self._generations = tuple(part.reader.generation for part in self._parts)
-        self._cuts: list[Cut | None] = []  # None: not looked up yet, see ``_moments``
+        self._cuts: list[Cut | None] = []  # None: not computed yet, see ``_moments``
         self._moments: list[float] = []
         self._whole = False
         self._cache: OrderedDict[tuple[Cut, Cut], list[str]] = OrderedDict()
@@ -82,7 +82,7 @@ class MergedLog:
         return sum(counts)
 
     def _begin(self, counts: Cut) -> None:
-        """Cuts through the existing lines, at times of reports; each is looked up when needed."""
+        """Cuts through the existing lines, at times of reports; each is computed when needed."""
         busiest = max((part.times for part in self._parts), key=len)
         wanted = min(sum(counts) // CUT_LINES, len(busiest), MAX_CUTS // 2)
         at = [len(busiest) * number // wanted for number in range(1, wanted)]
@@ -117,7 +117,7 @@ class MergedLog:
         pieces = -(-size // MAX_SLICE)
         if pieces <= 1:
             return sum(before), before, after
-        # Between two reports so many lines apart their order is not known: they are shared out.
+        # So many lines without a report have no known order: each rank gives its share.
         low, high = 0, pieces
         while high - low > 1:
             middle = (low + high) // 2
@@ -194,10 +194,10 @@ class MergedLog:
         """Matches from ``start`` on, both ways; the rank's prefix is not searched."""
         self.stopped_at = None
         found: list[tuple[int, str]] = []
-        total, looked = self._total(), 0
+        total, read = self._total(), 0
         at = min(start, total - 1) if step < 0 else start
         while 0 <= at < total and len(found) < count:
-            if looked >= SEARCH_LINES:
+            if read >= SEARCH_LINES:
                 self.stopped_at = at
                 break
             first, before, after = self._slice(at)
@@ -210,7 +210,7 @@ class MergedLog:
                     found.append((number, lines[number - first]))
                     if len(found) == count:
                         break
-            looked += abs(stop - at)
+            read += abs(stop - at)
             at = stop
         return found
 

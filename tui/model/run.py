@@ -1,4 +1,4 @@
-"""What one poll brings: the client's snapshots as they are, and charts of what they say.
+"""What one poll brings: the client's snapshots, and charts made of their values.
 
 ``None`` means not known, everywhere. Times are Unix seconds; a snapshot's ``polled_s`` is the
 reader's clock, which in a replay is the replay's.

@@ -29,10 +29,6 @@ class FeedScreen(Screen[None]):
     def dashboard(self) -> Context:
         return context_of(self)
 
-    def start_feed(self) -> None:
-        if self.feed is not None and not self.feed.is_alive():
-            self.feed.start()
-
     def answer_feed(self) -> None:
         """Let the feed continue once the terminal has this frame, and record what it cost."""
         app, feed = self.dashboard, self.feed

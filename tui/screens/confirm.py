@@ -1,4 +1,4 @@
-"""Asks before something ends: names what, shows the command that does the same."""
+"""The question before a run is stopped, with the commands that do the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.context import context_of
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way to say yes: what it is called, and the command that does the same."""
+    """One way to confirm: its name, its label, and the command that does the same."""
 
     name: str
     label: str

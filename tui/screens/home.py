@@ -15,7 +15,7 @@ from tui.drawing.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, n
 from tui.model.derived import is_live
 from tui.model.run import HomeView, tone_of
 from tui.screens.base import FeedScreen
-from tui.sources.feed import HomeFeed
+from tui.sources.feed import Feed
 from tui.sources.messages import HomePolled, SourceFailed
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.lines import Line
@@ -61,9 +61,10 @@ class HomeScreen(FeedScreen):
         yield HintBar(id="hints")
 
     def on_mount(self) -> None:
-        self.feed = HomeFeed(self, self.dashboard.source, lambda: POLL_S)
+        source = self.dashboard.source
+        self.feed = Feed(self, lambda: POLL_S, "home", lambda: HomePolled(source.home()))
         self.query_one("#runs").focus()
-        self.start_feed()
+        self.feed.start()
 
     def on_screen_suspend(self) -> None:
         """While it is covered, a change here would repaint the screen above."""

@@ -32,7 +32,7 @@ class RunScreen(RunActions):
     """Everything about one run: what comes from its feeds, and drawing it."""
 
     BINDING_GROUP_TITLE = "Run"
-    HELP = "One run. q quits, the run continues; s asks before it stops the run."
+    HELP = "One run. q quits, the run continues; s stops the run after a question."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Runs"),
         Binding("p", "pause", "Pause display", show=False),
@@ -64,7 +64,7 @@ class RunScreen(RunActions):
         self.log_feed = LogFeed(self, lambda: max(LOG_PERIOD_S, period_s()))
         self.query_one(RankTable).focus()
         self._arrange()
-        self.start_feed()
+        self.feed.start()
         self.log_feed.start()
         self.set_interval(1.0, self._tick)
 

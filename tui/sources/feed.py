@@ -16,18 +16,28 @@ from textual.message_pump import MessagePump
 
 from tui.logs.log_window import LogFrame, LogWindow
 from tui.model.run import FrameRequest
-from tui.sources.messages import ActionFailed, HomePolled, LogRead, RunPolled, SourceFailed
-from tui.sources.source import RunSource, Source, SourceError
+from tui.sources.messages import ActionFailed, LogRead, RunPolled, SourceFailed
+from tui.sources.source import RunSource, SourceError
 
-ANSWER_LIMIT_S: Final = 5.0  # a screen that did not draw for so long is polled for anyway
+ANSWER_LIMIT_S: Final = 5.0  # without an answer for so long, the next poll does not wait
 PROBLEMS: Final = (SourceError, OSError, ValueError)
 
 
 class Feed(threading.Thread):
-    """Polls every ``period_s()`` seconds, or at once after ``wake``; a daemon thread."""
+    """Polls every ``period_s()`` seconds, or right after ``wake``; a daemon thread.
 
-    def __init__(self, target: MessagePump, period_s: Callable[[], float], name: str) -> None:
-        super().__init__(name=name, daemon=True)
+    ``poll`` returns ``None`` when nothing is new.
+    """
+
+    def __init__(
+        self,
+        target: MessagePump,
+        period_s: Callable[[], float],
+        name: str,
+        poll: Callable[[], Message | None],
+    ) -> None:
+        super().__init__(name=f"effnet-tui-{name}", daemon=True)
+        self._poll = poll
         self._target = target
         self._period_s = period_s
         self._wake = threading.Event()
@@ -35,10 +45,6 @@ class Feed(threading.Thread):
         self._ended = threading.Event()
         self._may_poll = threading.Event()
         self._may_poll.set()
-
-    def poll(self) -> Message | None:
-        """What is new; ``None`` when nothing is."""
-        raise NotImplementedError
 
     def wake(self) -> None:
         self._wake.set()
@@ -48,7 +54,7 @@ class Feed(threading.Thread):
         self._may_poll.clear()
 
     def go(self) -> None:
-        """Poll again, at once."""
+        """Poll again, now."""
         self._may_poll.set()
         self.wake()
 
@@ -57,7 +63,7 @@ class Feed(threading.Thread):
         self._drawn.set()
 
     def end(self) -> None:
-        """Stop; returns at once, the thread ends later."""
+        """Stop; does not wait for the thread."""
         self._ended.set()
         self._may_poll.set()
         self._wake.set()
@@ -67,7 +73,7 @@ class Feed(threading.Thread):
         while not self._ended.is_set():
             self._may_poll.wait()
             try:
-                message = self.poll()
+                message = self._poll()
             except PROBLEMS as problem:
                 message = SourceFailed(str(problem) or type(problem).__name__)
             # Without this the thread would die and the screen would show old figures.
@@ -82,24 +88,13 @@ class Feed(threading.Thread):
             self._wake.clear()
 
 
-class HomeFeed(Feed):
-    """Runs and profiles, for the home screen."""
-
-    def __init__(self, target: MessagePump, source: Source, period_s: Callable[[], float]) -> None:
-        super().__init__(target, period_s, "effnet-tui-home")
-        self._source = source
-
-    def poll(self) -> Message | None:
-        return HomePolled(self._source.home())
-
-
 class RunFeed(Feed):
     """One run, for its screen; ``request`` says what the screen shows."""
 
     def __init__(
         self, target: MessagePump, opener: Callable[[], RunSource], period_s: Callable[[], float]
     ) -> None:
-        super().__init__(target, period_s, "effnet-tui-run")
+        super().__init__(target, period_s, "run", self.poll)
         self._opener = opener
         self.source: RunSource | None = None
         self.request = FrameRequest()
@@ -115,7 +110,7 @@ class LogFeed(Feed):
     """One log window; commands are carried out here, since a search may read gigabytes."""
 
     def __init__(self, target: MessagePump, period_s: Callable[[], float]) -> None:
-        super().__init__(target, period_s, "effnet-tui-log")
+        super().__init__(target, period_s, "log", self.poll)
         self._commands: deque[Callable[[LogWindow], None]] = deque()
         self._opener: Callable[[], LogWindow] | None = None
         self._window: LogWindow | None = None

@@ -71,15 +71,15 @@ class CheckList(LineView):
         if group.state not in (FAILED, WARNING):
             tone = palette.muted if group.state in (PENDING, SKIPPED) else palette.text
             return [[Segment(f"{mark} {name}", style), Segment(fit(words, room), tone)]]
-        first, *rest = textwrap.wrap(words, room) or [""]
-        lines: list[Line] = [[Segment(f"{mark} {name}", style), Segment(fit(first, room), style)]]
-        indent = " " * (MARK_WIDTH + NAME_WIDTH)
-        lines += [[Segment(indent), Segment(fit(part, room), style)] for part in rest]
+        texts = [(part, style) for part in textwrap.wrap(words, room) or [""]]
         hint = [] if group.is_ignored else textwrap.wrap(clean(group.hint), room - 2)
-        for at, part in enumerate(hint):
-            lead = f"{self.glyphs.arrow} " if at == 0 else "  "
-            lines.append([Segment(indent), Segment(fit(lead + part, room), palette.text)])
-        return lines
+        leads = [self.glyphs.arrow, *" " * len(hint)]
+        texts += [(f"{lead} {part}", palette.text) for lead, part in zip(leads, hint, strict=False)]
+        heads = [f"{mark} {name}", *[" " * (MARK_WIDTH + NAME_WIDTH)] * len(texts)]
+        return [
+            [Segment(head, style), Segment(fit(text, room), tone)]
+            for head, (text, tone) in zip(heads, texts, strict=False)
+        ]
 
     def _mark(self, group: Group) -> tuple[str, Style]:
         palette, glyphs = self.palette, self.glyphs

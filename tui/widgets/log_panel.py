@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,55 +13,49 @@ from textual.widgets import Input
 from tui.logs.log_window import LogWindow
 from tui.widgets.log_view import LogView
 
+PROMPTS: Final[Mapping[str, tuple[Callable[[LogWindow, str], None], str]]] = {
+    "search": (LogWindow.search, "search, a regular expression; n and N: next and previous"),
+    "filter": (LogWindow.set_filter, "show only lines that match; empty shows all"),
+}
+
 
 class LogPanel(Vertical):
-    """``/`` searches, ``f`` filters; ``escape`` puts the line away."""
+    """``/`` searches, ``f`` filters; ``escape`` closes the line."""
 
     BINDING_GROUP_TITLE = "Log"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "ask('search')", "Search"),
-        Binding("f", "ask('filter')", "Filter", show=False),
-        Binding("escape", "put_away", "Close", show=False),
+        Binding("slash", "prompt('search')", "Search"),
+        Binding("f", "prompt('filter')", "Filter", show=False),
+        Binding("escape", "close", "Close", show=False),
     ]
 
-    _asked = "search"
+    _purpose = "search"
 
     def compose(self) -> ComposeResult:
         yield LogView(id="log")
-        line = Input(id="ask", compact=True)
+        line = Input(id="prompt", compact=True)
         line.display = False
         yield line
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """``escape`` is bound only while the line is open."""
-        return action != "put_away" or bool(self.query_one("#ask").display)
+        return action != "close" or bool(self.query_one("#prompt").display)
 
-    def action_ask(self, what: str) -> None:
-        line = self.query_one("#ask", Input)
-        self._asked = what
-        line.placeholder = (
-            "search, a regular expression; n and N: next and previous"
-            if what == "search"
-            else "show only lines that match; empty shows all"
-        )
+    def action_prompt(self, what: str) -> None:
+        line = self.query_one("#prompt", Input)
+        self._purpose = what
+        _, line.placeholder = PROMPTS[what]
         line.value = ""
         line.display = True
         line.focus()
 
-    def action_put_away(self) -> None:
-        line = self.query_one("#ask", Input)
+    def action_close(self) -> None:
+        line = self.query_one("#prompt", Input)
         line.display = False
         self.query_one(LogView).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        text, searching = event.value, self._asked == "search"
-
-        def command(window: LogWindow) -> None:
-            if searching:
-                window.search(text)
-            else:
-                window.set_filter(text)
-
-        self.action_put_away()
-        self.post_message(LogView.CommandGiven(command))
+        text, (apply, _) = event.value, PROMPTS[self._purpose]
+        self.action_close()
+        self.post_message(LogView.CommandGiven(lambda window: apply(window, text)))

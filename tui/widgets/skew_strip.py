@@ -1,7 +1,8 @@
-"""Rank × time: who keeps the others waiting, and for how long already."""
+"""Rank × time: which ranks are late to the all-reduce, and since when."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Final
 
 from rich.segment import Segment
@@ -77,17 +78,10 @@ class SkewStrip(EdgeView):
     def _row(self, rank: int, bins: tuple[float | None, ...]) -> Line:
         palette, glyphs, typical = self.palette, self.glyphs, self._data.typical_ms
         line = [Segment(f"{rank:>{LABEL_WIDTH}} ", palette.muted)]
-        text, level = "", -2
-        for value in bins:
-            now = heat(value, typical)
-            code = -1 if now is None else now
-            if code != level and text:
-                line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))
-                text = ""
-            text += " " if now is None else glyphs.shades[now]
-            level = code
-        if text:
-            line.append(Segment(text, palette.muted if level < 0 else palette.heat[level]))
+        for level, same in groupby(heat(value, typical) for value in bins):
+            mark = " " if level is None else glyphs.shades[level]
+            style = palette.muted if level is None else palette.heat[level]
+            line.append(Segment(mark * len(list(same)), style))
         return line
 
     def _legend(self, width: int) -> Line:

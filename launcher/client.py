@@ -13,8 +13,10 @@ reader, its id or the start of it, ``latest``, or its path. `start` and `resume`
 unless the request says not to, and raise PreflightError when a check failed that the request does
 not ignore.
 
+Calls on a run raise what the methods of `launcher.runs.base.Run` raise, and RunNotFoundError.
+
 Reading needs only files. The modules that change something are imported when they are called, so
-that a client that only watches loads neither processes nor SSH.
+that a client that only watches loads no SSH.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS
 from launcher.reading.folders import runs_directory, user_profiles_directory
 from launcher.reading.growing import GrowingLines
-from launcher.reading.log import LogLine, LogMatches, LogPage, LogReader
+from launcher.reading.log import LogLine, LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles, read_profile
 from launcher.reading.run import RunReader
@@ -56,7 +58,6 @@ from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Ser
 if TYPE_CHECKING:
     from launcher.cleanup.nodes import Found as Leftovers
     from launcher.remote.node_client import NodePool
-    from launcher.runs.base import Preflight
     from launcher.runs.base import Run as Handle
 
 __all__ = [
@@ -67,8 +68,6 @@ __all__ = [
     "JobState",
     "Leftovers",
     "LogLine",
-    "LogMatches",
-    "LogPage",
     "LogReader",
     "LogTimes",
     "Plan",
@@ -139,10 +138,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
-    """The checkpoints of a run, newest first, damaged ones among them. Their content is not read.
-
-    Raises RunNotFoundError.
-    """
+    """The checkpoints of a run, newest first, with damaged ones. Their content is not read."""
     return checkpoint_files.find(checkpoint_files.folder_of(_reader(run).paths))
 
 
@@ -237,32 +233,28 @@ def start(
     ``command`` is what a person typed for it, unless that is the request's own command.
     Raises ProfileError, PlanError, PreflightError, NodeError, LaunchError.
     """
-    from launcher.runs.start import start_run
+    from launcher.runs.start import checked, start_run
 
-    name = profile if isinstance(profile, str) else profile.name
+    command = command or request.command(profile if isinstance(profile, str) else profile.name)
+    profile = _profile(profile)
+    request = checked(profile, request)
     with _nodes(confirm_host) as nodes:
-        return start_run(
-            _profile(profile),
-            request,
-            nodes,
-            command=command or request.command(name),
-            preflight=_preflight_of(request, "start", nodes, on_rows),
-        )
+        if request.preflight:
+            _check_nodes(profile, request, "start", request.ignore, nodes, on_rows)
+        return start_run(profile, request, nodes, command)
 
 
 def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> None:
-    """Asks a run to end; its supervisor ends it and verifies. Raises BusyError, LaunchError."""
+    """Asks the run's supervisor to end it. Raises BusyError when it is over."""
     _handle(run).stop(request, by)
 
 
 def resume_choice(
     run: Run, request: ResumeRequest = ResumeRequest(), *, profile: Profile | None = None
 ) -> ResumeChoice:
-    """The checkpoint that :func:`resume` would use, and why. Reads the file: 0.3 s for 110 MB.
-
-    Raises RunNotFoundError, ProfileError, NodeError.
-    """
-    return _handle(run).resume_choice(request, _edited(request, profile))
+    """The checkpoint that :func:`resume` would use, and why. Reads the file: 0.3 s for 110 MB."""
+    handle = _handle(run)
+    return handle.resume_choice(handle.next_attempt(request, _edited(request, profile)))
 
 
 def resume(
@@ -274,54 +266,49 @@ def resume(
     on_rows: OnRows = lambda rows: None,
     on_progress: OnProgress | None = None,
 ) -> ResumeChoice:
-    """Starts a new attempt. A checkpoint on another node than rank 0's is copied there.
+    """Starts a new attempt. ``profile``: an edited one, instead of the one that the request names.
 
-    ``profile``: an edited profile, instead of the one that the request names.
     Raises BusyError, CheckpointError, PlanError, PreflightError, NodeError.
     """
+    handle = _handle(run)
+    attempt = handle.next_attempt(request, _edited(request, profile))
+    handle.check_may_resume()
+    start = attempt.run.request
     with _nodes(confirm_host) as nodes:
-        hook = _preflight_of(request, "resume", nodes, on_rows)
-        return _handle(run).resume(request, _edited(request, profile), nodes, on_progress, hook)
+        if request.preflight:
+            _check_nodes(attempt.run.profile, start, "resume", request.ignore, nodes, on_rows)
+        return handle.resume(attempt, nodes, on_progress)
 
 
 def connect(run: Run) -> None:
-    """Brings the copy of a run on another machine up to date and keeps it so.
-
-    Nothing happens for other runs. Raises LaunchError when the node can't be reached.
-    """
+    """Brings the copy of a delegated run up to date and keeps it so. Raises LaunchError."""
     reader = _reader(run)
     if reader.link() is not None:
         _handle(reader).connect()
 
 
 def ensure_supervised(run: Run) -> bool:
-    """Replaces a supervisor that died before its run was over. -> whether it did.
-
-    Raises LaunchError when this user can't own the run.
-    """
+    """Replaces a supervisor that died before its run was over. -> whether it did."""
     return _handle(run).ensure_supervised()
 
 
 def start_job(run: Run, request: JobRequest, *, on_progress: OnProgress | None = None) -> str:
-    """Starts an ``eval``, ``export`` or ``infer`` job; returns its id.
-
-    Raises UsageError, CheckpointError, BusyError (a rank uses the device), NodeError, LaunchError.
-    """
+    """Starts an ``eval``, ``export`` or ``infer`` job; returns its id."""
     return _handle(run).start_job(request, on_progress)
 
 
 def stop_job(run: Run, job: str) -> None:
-    """Ends a job. Raises RunNotFoundError, BusyError when it is over."""
+    """Ends all processes of a job."""
     _handle(run).stop_job(job)
 
 
 def wait_for_job(run: Run, job: str) -> JobState:
-    """Returns when the job is over. Raises LaunchError when its end will never be known."""
+    """Returns when the job is over."""
     return _handle(run).wait_for_job(job)
 
 
 def set_note(run: Run, note: str) -> None:
-    """Changes why the run was made (``snapshot.info.start.note``). Raises LaunchError."""
+    """Changes why the run was made (``snapshot.note``)."""
     _handle(run).set_note(note)
 
 
@@ -361,25 +348,22 @@ def _nodes(confirm_host: Confirm | None) -> NodePool:
     return NodePool(confirm_host)
 
 
-def _preflight_of(
-    request: StartRequest | ResumeRequest,
+def _check_nodes(
+    profile: Profile,
+    request: StartRequest,
     action: Action,
+    ignore: Sequence[str],
     nodes: NodePool,
     on_rows: OnRows,
-) -> Preflight | None:
-    """Raises UsageError when the request ignores a check that does not exist."""
-    ignored = checked_names(request.ignore)
-    if not request.preflight:
-        return None
-
-    def check(profile: Profile, settings: Settings, data_path: str) -> None:
-        rows = preflight(profile, settings=settings, data_path=data_path, nodes=nodes)
-        on_rows(rows)
-        refused = refusal(rows, profile.name, ignored, action)
-        if refused is not None:
-            raise refused
-
-    return check
+) -> None:
+    """Raises PreflightError, and UsageError for an ignored check that does not exist."""
+    ignored = checked_names(ignore)
+    settings, data_path = request.settings, request.data_path
+    rows = preflight(profile, settings=settings, data_path=data_path, nodes=nodes)
+    on_rows(rows)
+    refused = refusal(rows, profile.name, ignored, action)
+    if refused is not None:
+        raise refused
 
 
 def _reader(run: Run) -> RunReader:

@@ -104,6 +104,7 @@ class NotInstalledError(NodeError):
 
 
 class PreflightError(InvalidError):
-    """Checks that failed before a start; ``problems`` are their rows."""
+    """Checks that failed before a start: ``checks`` are their names, ``problems`` their rows."""
 
     exit_code = 6
+    checks: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
-from launcher.process import ownership, spawn
+from launcher.process import ownership, spawn, termination
 from launcher.process.log import log_line
 from launcher.store.journal import read_lines
 
@@ -127,4 +127,4 @@ class LocalTransport:
         return events
 
     def sweep(self) -> tuple[int, ...]:
-        return ownership.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)
+        return termination.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)

@@ -24,8 +24,9 @@ from launcher.core.run.report_types import (
     Stopped,
     TrainingHeader,
 )
+from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.record_file import RecordFile
-from launcher.store.tail import READ_BYTES, Tail, last_raw_lines
+from launcher.store.tail import READ_BYTES, Tail
 
 LAST_LINES = 200
 BEFORE_LAST_REPORT = 8
@@ -102,14 +103,13 @@ class RankLog:
         From a little before the last report on: what a rank said while it was connecting (it missed
         its peers for a while, as all do) must not be taken for why it died.
         """
-        lines, offset = last_raw_lines(self._path, LAST_LINES)
+        lines = LogReader(self._path).tail(LAST_LINES, LAST_BYTES).lines
         first = 0
         for index, line in enumerate(lines):
-            report = parse(line)
+            report = parse(line.text)
             if report is not None and not isinstance(report, Fault):
                 first = max(0, index - BEFORE_LAST_REPORT)
-        words = (line.decode("utf-8", "replace") for line in lines[first:])
-        return tuple(words), offset + sum(len(line) + 1 for line in lines[:first])
+        return tuple(line.text for line in lines[first:]), lines[first].offset if lines else 0
 
     def close(self) -> None:
         self._tail.close()

@@ -30,8 +30,8 @@ from launcher.process import ownership, shared_memory, spawn
 from launcher.process.ownership import Claim
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
+from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.log_limit import LogLimit
-from launcher.store.tail import last_lines
 
 READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
@@ -246,7 +246,7 @@ class RankGroup:
     def _look_at_disks(self, now: float) -> None:
         self._disks.look(now)
         read_to = {self._paths.rank(rank).log: log.read_to for rank, log in self._logs.items()}
-        trouble = self._limit.look(now, read_to)
+        trouble = self._limit.poll(now, read_to)
         if trouble is not None:
             text = f"the limit of logs cannot be kept: {trouble.strerror or trouble}"
             self._emit(Trouble(text))
@@ -269,8 +269,9 @@ class RankGroup:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
-        lines, offset = last_lines(Path(started.process.log), LAST_LINES)
-        self._emit(Died(self._death(started, ended, lines, offset)))
+        lines = LogReader(Path(started.process.log)).tail(LAST_LINES, LAST_BYTES).lines
+        offset = lines[0].offset if lines else 0
+        self._emit(Died(self._death(started, ended, (line.text for line in lines), offset)))
         self.end(f"the {started.process.role.value} ended")
 
     def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:

@@ -20,7 +20,7 @@ from launcher.ipc import socket_folder
 from launcher.ipc.channel import connect
 from launcher.ipc.endpoint import EndpointAddress, read_address
 from launcher.ipc.operations import KnownRun, Leftover
-from launcher.process import file_lock, ownership, shared_memory
+from launcher.process import file_lock, ownership, shared_memory, termination
 from launcher.process.ownership import Claim
 from launcher.rank import TOKEN
 from launcher.reading.folders import runs_directory
@@ -47,7 +47,7 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
         time.sleep(0.05)
     left += [stray for stray in agents if _is_alive(stray)]
     for token in sorted({stray.token for stray in strays if stray.kind == "process"}):
-        pids = ownership.end_all(Claim(token), TERM_S, KILL_S)
+        pids = termination.end_all(Claim(token), TERM_S, KILL_S)
         left += [Leftover("process", _command(pid), token, pid=pid, token=token) for pid in pids]
     for stray in strays:
         if stray.segment is not None:

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from launcher.ipc.channel import Channel, connect, listen
 from launcher.ipc.socket_folder import socket_path
-from launcher.process.ownership import is_alive, read_process
-from launcher.process.spawn import unix_time_of
+from launcher.process.ownership import is_alive, read_process, unix_time_of
 from launcher.store.atomic import write_file
 
 CHECK_S = 1.0

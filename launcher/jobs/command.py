@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import programs
@@ -20,8 +20,9 @@ from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy, run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles, Progress
-from launcher.remote.node_client import NodeClient, NodePool
+from launcher.remote.node_client import NodePool
 from launcher.store.event_log import read_state
+from launcher.store.job import Job
 from launcher.store.run import StoredRun
 
 FORMATS = ("ONNX", "MINDIR", "AIR")
@@ -30,28 +31,17 @@ WEIGHTS = ("model", "ema")
 
 @dataclass(frozen=True)
 class Site:
-    """The machine that a job runs on. `client` is None for this one; `root`: the run there."""
+    """The machine that a job runs on. `root`: the run directory there."""
 
     node: Node
     machine: FileHost
     root: str
     cpus: int
     nodes: NodePool
-    client: NodeClient | None = None
 
     @property
     def is_here(self) -> bool:
-        return self.client is None
-
-
-@dataclass(frozen=True)
-class Command:
-    """See `launcher.store.job.Job` for the last two fields."""
-
-    argv: tuple[str, ...]
-    checkpoint: str = ""
-    export_to: str = ""
-    renamed: Mapping[str, str] = field(default_factory=dict)
+        return not self.machine.label
 
 
 @contextlib.contextmanager
@@ -71,35 +61,40 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
         client = nodes.client(node)
         cpus = max(1, len(client.call(GetFacts()).cpus))
         root = run_folders.root_on(run, client)
-        yield Site(node, NodeFiles(client), root, cpus, nodes, client)
+        yield Site(node, NodeFiles(client), root, cpus, nodes)
 
 
-def command_of(
-    run: StoredRun, request: JobRequest, site: Site, folder: str, progress: Progress | None
-) -> Command:
-    """Copies to the job's `folder` on its node what the node does not have.
+def complete(
+    job: Job, run: StoredRun, request: JobRequest, site: Site, progress: Progress | None
+) -> Job:
+    """The job with its command. Copies to its folder on its node what the node does not have.
 
     Raises `UsageError`, `CheckpointError`, `LaunchError`.
     """
-    return _COMMANDS[request.kind](_Builder(run, request, site, folder, progress))
+    return _BUILDERS[request.kind](_Builder(job, run, request, site, progress))
 
 
 @dataclass(frozen=True)
 class _Builder:
+    job: Job
     run: StoredRun
     request: JobRequest
     site: Site
-    folder: str
     progress: Progress | None
 
-    def eval(self) -> Command:
+    @property
+    def folder(self) -> str:
+        """That of the job on its node."""
+        return self.job.folder or str(self.run.paths.job(self.job.id).root)
+
+    def eval(self) -> Job:
         target = self.request.device_target or self.run.profile.device_target.value
         options = ["--dataset_path", self._data(), "--device_target", target]
         for key, value in self.request.settings:
             options += ["--set", f"{key}={value}"]
         return self._of_checkpoint(tuple(options))
 
-    def export(self) -> Command:
+    def export(self) -> Job:
         request, variant = self.request, str(self.run.profile.trainer.get("variant", "b2"))
         file = Path(request.file_name or self.run.paths.export / f"efficientnet_{variant}")
         file = file.expanduser().absolute()
@@ -114,15 +109,15 @@ class _Builder:
         renamed = {f"{there}/": f"{file.parent}/", **made.renamed}
         return replace(made, export_to=str(file.parent), renamed=renamed)
 
-    def infer(self) -> Command:
+    def infer(self) -> Job:
         model = there = _model(self.run, self.request.model)
         # The result has counts; these are the predictions of each image.
-        predictions, export_to, renamed = self.folder, "", {}
+        predictions, export_to, renamed = self.folder, "", dict[str, str]()
         if not self.site.is_here:
             there = f"{self.folder}/model/{os.path.basename(model)}"
             file_copy.bring(LocalFiles(), model, self.site.machine, there, self.progress)
             predictions = f"{self.folder}/export"
-            export_to = str(self.run.paths.job(os.path.basename(self.folder)).root)
+            export_to = str(self.run.paths.job(self.job.id).root)
             renamed = {f"{predictions}/": f"{export_to}/"}
         target = self.request.device_target
         argv = self._argv(
@@ -131,16 +126,17 @@ class _Builder:
             self._device(),
             ("--predictions", f"{predictions}/predictions.csv"),
         )
-        return Command(argv, export_to=export_to, renamed={**renamed, there: model})
+        renamed[there] = model
+        return replace(self.job, argv=argv, export_to=export_to, renamed=renamed)
 
-    def _of_checkpoint(self, options: tuple[str, ...]) -> Command:
+    def _of_checkpoint(self, options: tuple[str, ...]) -> Job:
         weights = self.request.weights
         if weights:
             _check_known("weights", weights, WEIGHTS)
             options += ("--weights", weights)
         given, path = self._checkpoint()
         argv = self._argv(("--checkpoint_path", path), options, self._device())
-        return Command(argv, given, renamed={path: given})
+        return replace(self.job, argv=argv, checkpoint=given, renamed={path: given})
 
     def _argv(self, *options: tuple[str, ...]) -> tuple[str, ...]:
         node = self.site.node
@@ -173,7 +169,7 @@ class _Builder:
         return path, there
 
 
-_COMMANDS = {EVAL: _Builder.eval, EXPORT: _Builder.export, INFER: _Builder.infer}
+_BUILDERS = {EVAL: _Builder.eval, EXPORT: _Builder.export, INFER: _Builder.infer}
 
 
 def environment_of(run: StoredRun, site: Site) -> dict[str, str]:

@@ -8,8 +8,7 @@ import time
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest
 from launcher.errors import BusyError
-from launcher.jobs import command as job_plan
-from launcher.jobs import runner
+from launcher.jobs import command, runner
 from launcher.remote.file_copy import Progress
 from launcher.store import job as job_files
 from launcher.store.job import Job, new_folder, read_job
@@ -19,33 +18,28 @@ END_LIMIT_S = 30.0
 
 
 def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = None) -> str:
-    """Starts a job and returns its id when it runs. `progress` gets what is copied to its node.
+    """Starts a job and returns its id when it runs. `progress`: of files that its node needs.
 
     Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `NodeError`,
     `LaunchError`.
     """
-    with job_plan.site_of(run, request) as site:
+    with command.site_of(run, request) as site:
         name = new_folder(run.paths, request.kind)
-        here = run.paths.job(name).root
-        folder = str(here) if site.is_here else f"{site.root}/jobs/{name}"
-        try:
-            command = job_plan.command_of(run, request, site, folder, progress)
-        except BaseException:
-            shutil.rmtree(here, ignore_errors=True)  # it never began
-            raise
         job = Job(
             id=name,
             type=request.kind,
             node=site.node.label,
-            argv=command.argv,
-            environment=job_plan.environment_of(run, site),
+            argv=(),
+            environment=command.environment_of(run, site),
             token=f"{run.info.id}/job-{name}",
             created=time.time(),
-            checkpoint=command.checkpoint,
-            folder="" if site.is_here else folder,
-            export_to=command.export_to,
-            renamed=command.renamed,
+            folder="" if site.is_here else f"{site.root}/jobs/{name}",
         )
+        try:
+            job = command.complete(job, run, request, site, progress)
+        except BaseException:
+            shutil.rmtree(run.paths.job(name).root, ignore_errors=True)  # it never began
+            raise
     job_file = run.paths.job(name).job
     job_files.write(job_file, job)
     runner.start(job_file, job.token)

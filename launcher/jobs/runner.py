@@ -24,10 +24,10 @@ from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
 from launcher.errors import LaunchError
 from launcher.jobs import follower
-from launcher.process import guard, ownership, spawn
+from launcher.process import guard, ownership, spawn, termination
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit
-from launcher.reading.log import LogReader
+from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store import atomic
 from launcher.store import job as job_files
 from launcher.store.event_log import EventLog
@@ -88,7 +88,7 @@ def run_process(folder: Path, job: Job) -> int | None:
         time.sleep(POLL_S)
         reap()
     claim = ownership.Claim(job.token, ((started.pid, started.start_ticks),), os.getpid())
-    left = ownership.end_all(claim, TERM_S, KILL_S, reap)
+    left = termination.end_all(claim, TERM_S, KILL_S, reap)
     reap()
     if left:
         log_line(f"processes that SIGKILL did not end: {left}")
@@ -115,7 +115,7 @@ def _record(paths: RunPaths, job: Job, code: int | None) -> None:
 
 def _result_of(log: LogReader) -> dict[str, Any] | None:
     """The last line that is a JSON object."""
-    for line in reversed(log.tail(RESULT_LINES).lines):
+    for line in reversed(log.tail(RESULT_LINES, LAST_BYTES).lines):
         with contextlib.suppress(ValueError):
             value = json.loads(line.text)
             if isinstance(value, dict):

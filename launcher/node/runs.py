@@ -31,7 +31,7 @@ from launcher.reading.folders import RUNS_VARIABLE, runs_directory
 from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
 from launcher.runs.local import LocalRun
-from launcher.runs.start import start_run
+from launcher.runs.start import checked, start_run
 from launcher.store import job as job_files
 
 QUIET_LIMIT_S = 30
@@ -61,7 +61,7 @@ def start(request: op.StartRun) -> None:
     profile = _profile(request.profile)
     asked = replace(request.request, name=request.run)
     with _from_here(profile), NodePool() as nodes:
-        start_run(profile, asked, nodes, command=list(request.command))
+        start_run(profile, checked(profile, asked), nodes, request.command)
 
 
 def send(request: op.SendToRun) -> dict[str, Any]:
@@ -72,12 +72,14 @@ def send(request: op.SendToRun) -> dict[str, Any]:
 
 
 def choose_checkpoint(request: op.ChooseCheckpoint) -> ResumeChoice:
-    return LocalRun(Path(request.root)).resume_choice(*_resume(request))
+    run = LocalRun(Path(request.root))
+    return run.resume_choice(run.next_attempt(*_resume(request)))
 
 
 def resume(request: op.ResumeRun) -> ResumeChoice:
+    run = LocalRun(Path(request.root))
     with NodePool() as nodes:
-        return LocalRun(Path(request.root)).resume(*_resume(request), nodes, _progress)
+        return run.resume(run.next_attempt(*_resume(request)), nodes, _progress)
 
 
 def start_job(request: op.StartRunJob) -> str:

@@ -33,7 +33,7 @@ class PortClaim:
             self._fd = os.open(
                 folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
-            if file_lock.take(self._fd) and not _bind_error(address, port):
+            if file_lock.try_lock(self._fd) and not _bind_error(address, port):
                 self.port = port
                 return
             os.close(self._fd)

@@ -1,4 +1,4 @@
-"""Locks on files, which the kernel takes back when their holder has ended."""
+"""Locks on files. The kernel releases them when their holder ends."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 
 
-def take(fd: int) -> bool:
-    """Whether this process holds the file's lock now; it never waits."""
+def try_lock(fd: int) -> bool:
+    """Whether this process holds the file's lock now; never waits."""
     return _try(fd, fcntl.LOCK_EX)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the file's lock. Raises `OSError`, also for no file."""
+    """Whether a process holds the file's lock. Raises `OSError`, also when there is no file."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        # Shared, so that two who look at the same time do not see each other.
+        # Shared: two processes that check at the same time do not see each other.
         return not _try(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)

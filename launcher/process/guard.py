@@ -1,7 +1,7 @@
-"""The parent of a node agent: when the agent dies, however, its ranks end.
+"""The parent of an agent or a job's runner: when that dies in any way, its processes are ended.
 
-The guard does nothing but wait for its one child. It is a subreaper, so what an agent leaves
-behind at its death becomes the guard's own child and is found even without token and session.
+The guard only waits for its child. It is a subreaper: processes of a dead agent become children of
+the guard and are found even without token and session.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import traceback
 from collections.abc import Callable
 
-from launcher.process import ownership
+from launcher.process import ownership, spawn, termination
 
 PR_SET_CHILD_SUBREAPER = 36
 TERM_S = 1.5
@@ -32,7 +32,7 @@ def run_guarded(
 ) -> int:
     """Runs `agent` in a child process and waits for it. -> exit code for the guard's process.
 
-    When the child ends in any way but exit code 0: ends every process of `token`, then calls
+    Unless its exit code is 0: ends every process of `token`, then calls
     `died(wait status, pids still there)`.
     """
     child = os.fork()
@@ -54,7 +54,7 @@ def run_guarded(
     if status == 0:
         return 0
     claim = ownership.Claim(token=token, root=os.getpid())
-    left = ownership.end_all(claim, TERM_S, KILL_S, _reap)
+    left = termination.end_all(claim, TERM_S, KILL_S, spawn.reap)
     died(status, left)
     return 1
 
@@ -70,9 +70,3 @@ def _wait(child: int) -> int:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
             return status
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

@@ -1,8 +1,8 @@
 """Which processes of this machine belong to a run: never by name, never by a pattern.
 
-A process is ours when its environment carries the run's token, or when it is in the session of a
-process that we started, and that start is not older than the session's leader. A process is
-signalled through a pidfd, after a second look, so that a reused pid is never hit.
+A process is ours when its environment has the run's token, or when it is in the session of a
+process that we started and is not older than that. A process is signalled through a pidfd, after
+its start time was compared, so that a reused pid is never hit.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from launcher.rank import TOKEN
 
 WATCHES = "EFFNET_WATCHES"
-"""In the environment of an agent, its guard or a job's runner: the token of what it ends."""
+"""In the environment of an agent, its guard or a job's runner: the token of what it will end."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A living process. `start_time` is in clock ticks since boot, as in /proc/PID/stat."""
+    """A process. `start_time` is in clock ticks since boot, as in /proc/PID/stat."""
 
     pid: int
     start_time: int
@@ -30,15 +30,24 @@ class Process:
     session: int
     state: str
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is no zombie."""
+        return self.state not in "ZX"
+
+    @property
+    def start_time_s(self) -> float:
+        """Unix seconds."""
+        return unix_time_of(self.start_time)
+
 
 @dataclass(frozen=True)
 class Claim:
     """What is ours on this machine.
 
-    `token`: exact value of EFFNET_TOKEN, or a value that ends in `/`, which stands for all tokens
-    below it. `sessions`: pid -> start time of processes that we started as session leaders.
-    `root`: pid whose descendants are ours (the subreaper), None when there is none.
-    `spare`: pids that are never ours (agent, guard).
+    `token`: exact value of EFFNET_TOKEN, or a prefix that ends in `/`. `sessions`: pid and start
+    time of processes that we started as session leaders. `root`: pid whose descendants are ours
+    (the subreaper). `spare`: pids that are never ours (agent, guard).
     """
 
     token: str
@@ -70,7 +79,7 @@ def is_alive(pid: int, start_time: int | None) -> bool:
     process = read_process(pid)
     return (
         process is not None
-        and process.state not in "ZX"
+        and process.is_alive
         and (start_time is None or process.start_time == start_time)
     )
 
@@ -89,9 +98,15 @@ def variable_of(pid: int, name: str) -> str | None:
     return None
 
 
+def unix_time_of(ticks: int) -> float:
+    """Unix seconds of a start time in clock ticks since boot."""
+    since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot_s
+
+
 def all_processes() -> list[Process]:
     found = (read_process(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return [process for process in found if process is not None and process.state not in "ZX"]
+    return [process for process in found if process is not None and process.is_alive]
 
 
 def owned(claim: Claim) -> list[Process]:
@@ -154,33 +169,10 @@ def send_signal(process: Process, number: signal.Signals) -> bool:
         os.close(pidfd)
 
 
-def end_all(
-    claim: Claim, term_s: float, kill_s: float, reap: Callable[[], None] = lambda: None
-) -> tuple[int, ...]:
-    """SIGTERM, up to `term_s`, SIGKILL until nothing is left, up to `kill_s`. -> pids still there.
-
-    `reap` is called between looks, for a caller whose own children are among them.
-    """
-    signalled: set[Process] = set()
-    deadline = time.monotonic() + term_s
-    while (left := owned(claim)) and time.monotonic() < deadline:
-        signal_new(left, signalled, signal.SIGTERM)
-        time.sleep(0.02)
-        reap()
-    deadline = time.monotonic() + kill_s
-    while left and time.monotonic() < deadline:
-        for process in left:
-            send_signal(process, signal.SIGKILL)
-        time.sleep(0.02)
-        reap()
-        left = owned(claim)
-    return tuple(process.pid for process in left)
-
-
 def signal_new(
     processes: Collection[Process], signalled: set[Process], number: signal.Signals
 ) -> None:
-    """Signals each process once: `signalled` remembers. A stopped one is continued, to hear it."""
+    """Signals those that are not in `signalled`, and adds them. A stopped one is continued."""
     known = {(process.pid, process.start_time) for process in signalled}
     for process in processes:
         if (process.pid, process.start_time) in known:

@@ -1,9 +1,9 @@
-"""Shared memory segments, System V's and those of /dev/shm: whose they are, and their end.
+"""Shared memory segments of System V and /dev/shm: which are ours, and their removal.
 
-A segment outlives its processes when these are killed. It is ours when one of our processes was
-seen to have it mapped and it was made after our ranks began, or when our rank's pid created it
-(System V keeps that), and when it belongs to our user. Files in folders of /dev/shm are never ours:
-somebody may keep his data there. Only what nobody has mapped or open any more is removed.
+A segment outlives killed processes. It is ours when it belongs to our user, and was mapped by one
+of our processes and made after our ranks began, or was created by our rank's pid (System V keeps
+that). Files in folders of /dev/shm are never ours: people keep data there. A segment that a process
+has mapped or open is never removed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 SHM = "/dev/shm/"
@@ -24,8 +24,8 @@ IPC_RMID = 0
 class Segment:
     """`path` is empty for System V, whose `number` is its shmid; else `number` is the inode.
 
-    `made`: its ctime, Unix seconds, against a number that is used again; 0 is any. A file's is
-    when it was last written to with `write`, or changed in length: not when memory was written.
+    `made`: its ctime, Unix seconds, because numbers are reused; 0: any. That of a file is when it
+    was last written with `write` or resized, not when its memory was written.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Creator:
-    """A process of ours that may have made segments; it started then, Unix seconds."""
+    """A process of ours that may have made segments. `started`: Unix seconds."""
 
     pid: int
     started: float
@@ -63,7 +63,7 @@ def mapped_by(pids: Iterable[int]) -> set[Segment]:
 
 
 def made_by(creators: Collection[Creator]) -> set[Segment]:
-    """System V segments that were created by these processes, and not before they began."""
+    """System V segments that these processes created."""
     started = {creator.pid: creator.started for creator in creators}
     return {
         segment
@@ -73,7 +73,7 @@ def made_by(creators: Collection[Creator]) -> set[Segment]:
 
 
 def left_over(segments: Iterable[Segment]) -> list[Segment]:
-    """Those that are still there, are our user's, and that nobody uses."""
+    """Those of our user that still exist and that no process uses."""
     table = {segment.number: (segment, uses) for segment, _, uses in _table()}
     files: list[Segment] = []
     found: list[Segment] = []
@@ -90,7 +90,7 @@ def left_over(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def remove(segment: Segment) -> bool:
-    """-> whether it is gone."""
+    """-> whether it was removed."""
     if segment.path:
         with contextlib.suppress(OSError):
             os.unlink(segment.path)
@@ -110,7 +110,7 @@ def _mappings(pid: int) -> list[tuple[int, str]]:
         return []
     found = []
     for line in data.splitlines():
-        # address perms offset device inode path; what was unlinked already ends by itself.
+        # address perms offset device inode path; an unlinked file disappears without us.
         parts = line.split(None, 5)
         if len(parts) < 6:
             continue
@@ -153,20 +153,13 @@ def _same_file(segment: Segment) -> list[Segment]:
 
 
 def _open_inodes() -> set[int]:
-    """Inodes of /dev/shm that any process whom we may look at has mapped or open."""
+    """Inodes of /dev/shm that a process has mapped or open, as far as we may read that."""
     found: set[int] = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            found |= {number for number, path in _mappings(int(name)) if path}
-            found |= _opened(f"/proc/{name}/fd", lambda path: path.startswith(SHM))
-    return found
-
-
-def _opened(folder: str, is_wanted: Callable[[str], bool]) -> set[int]:
-    found = set()
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            with contextlib.suppress(OSError):
-                if is_wanted(os.readlink(entry.path)):
-                    found.add(os.stat(entry.path).st_ino)
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        found |= {number for number, path in _mappings(int(name)) if path}
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{name}/fd"):
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry.path).startswith(SHM):
+                        found.add(os.stat(entry.path).st_ino)
     return found

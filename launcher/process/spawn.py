@@ -1,4 +1,4 @@
-"""Starting the processes of a node and learning how they ended."""
+"""Starts the processes of a node, and reads how they ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INHERITED_FD = 3
 
 @dataclass(frozen=True)
 class SpawnedProcess:
-    """A process that was started here. `start_ticks` as in /proc; `start_time_s` is Unix time."""
+    """A process that was started here. `start_ticks`: as in /proc; `start_time_s`: Unix time."""
 
     process: PlannedProcess
     pid: int
@@ -56,7 +56,7 @@ def start(process: PlannedProcess, token: str) -> SpawnedProcess:
     argv += ["--", *with_setup(process.setup, process.argv)]
     os.makedirs(folder, exist_ok=True)
     environment = {**base_environment(), **process.environment, TOKEN: token}
-    environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
+    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
     pid = os.posix_spawn(
         sys.executable,
         argv,
@@ -67,23 +67,23 @@ def start(process: PlannedProcess, token: str) -> SpawnedProcess:
     )
     living = ownership.read_process(pid)
     ticks = living.start_time if living else 0
-    return SpawnedProcess(process, pid, ticks, unix_time_of(ticks))
+    return SpawnedProcess(process, pid, ticks, ownership.unix_time_of(ticks))
 
 
 def base_environment() -> dict[str, str]:
-    """This process's environment without what belongs to us, and with this very launcher in reach.
+    """This process's environment without our variables, and with this launcher on PYTHONPATH.
 
-    A rank must not inherit an outer run's token, else the outer run would take it for its own, nor
-    its agent's mark, else the rank would seem to watch itself.
+    With the token of an outer run a rank would belong to that run, with the mark of its agent it
+    would count as an agent.
     """
     ours = (TOKEN, ownership.WATCHES, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
     environment = {key: value for key, value in os.environ.items() if key not in ours}
-    environment["PYTHONPATH"] = _in_reach(environment.get("PYTHONPATH", ""))
+    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
     return environment
 
 
-def _in_reach(python_path: str) -> str:
-    """`python_path` and, behind all else, the folder that this launcher was imported from."""
+def _with_launcher(python_path: str) -> str:
+    """`python_path`, and last the folder that this launcher was imported from."""
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     paths = list(filter(None, python_path.split(os.pathsep)))
     return os.pathsep.join(paths if here in paths else [*paths, here])
@@ -102,7 +102,7 @@ def reap() -> list[Exit]:
 
 
 def reap_one(pid: int) -> Exit | None:
-    """How this child ended; None when it has not, or was reaped already."""
+    """How this child ended; None when it has not, or was reaped."""
     with contextlib.suppress(ChildProcessError):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -111,11 +111,11 @@ def reap_one(pid: int) -> Exit | None:
 
 
 def reap_others(but: Collection[int]) -> None:
-    """Reaps children that ended and are not in `but`: orphans of our processes, taken in by us."""
+    """Reaps ended children that are not in `but`: orphans of our processes."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if found.si_pid in but:
-                return  # its pidfd tells; an orphan behind it waits for the next turn
+                return  # its pidfd reports it; orphans after it are reaped in the next turn
             os.waitpid(found.si_pid, os.WNOHANG)
 
 
@@ -126,14 +126,8 @@ def exit_of(pid: int, status: int) -> Exit:
     return Exit(pid, code, None, time.time())
 
 
-def unix_time_of(ticks: int) -> float:
-    """Unix seconds of a start time in clock ticks since boot."""
-    since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot_s
-
-
 def oom_kills() -> int:
-    """How many processes the kernel's OOM killer ended since boot, on this machine or cgroup."""
+    """Number of processes that the OOM killer ended since boot, on this machine or cgroup."""
     total = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
@@ -168,7 +162,7 @@ def detached(
 
 
 def detach() -> None:
-    """Into the background: the caller's child ends here, its grandchild continues."""
+    """Continues in the background: this process exits, and its child returns."""
     if os.fork():
         os._exit(0)
     if os.getsid(0) != os.getpid():
@@ -176,11 +170,3 @@ def detach() -> None:
             os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-
-
-def report_ready(fd: int | None, text: str) -> None:
-    """Says `ok`, or why not, to the client that started this process; it waits for the end."""
-    if fd is not None:
-        with contextlib.suppress(OSError):
-            os.write(fd, text.encode())
-            os.close(fd)

@@ -1,14 +1,17 @@
-"""Termination everything of one attempt on one node, step by step, without blocking the agent."""
+"""Ends every process of one attempt on one node, step by step, without blocking the agent."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from launcher.process import ownership
 from launcher.process.ownership import Claim, Process
+
+POLL_S = 0.02
 
 
 class Stage(str, Enum):
@@ -28,9 +31,9 @@ class GracePeriods:
 
 
 class Termination:
-    """WAIT (they leave by themselves) → SIGTERM → SIGKILL → a last look: `leftover`.
+    """WAIT (they exit by themselves) → SIGTERM → SIGKILL → OVER, with what is `leftover`.
 
-    `claim` is asked for at each look, because ranks may still be forking.
+    `claim` is called in each step, because ranks may still be forking.
     """
 
     def __init__(self, claim: Callable[[], Claim], grace: GracePeriods, now: float) -> None:
@@ -40,11 +43,9 @@ class Termination:
         self._deadline = now + grace.wait_s
         self.stage = Stage.WAIT
         self.leftover: tuple[int, ...] = ()
-        self.was_forced = False
-        """Whether anything had to be killed."""
 
     def shorten(self, grace: GracePeriods, now: float) -> None:
-        """Takes the earlier of the old deadline and the new one; never goes back a stage."""
+        """The deadline becomes the earlier of the two; the stage stays."""
         self._grace = grace
         limits = {Stage.WAIT: grace.wait_s, Stage.TERM: grace.term_s}
         if self.stage in limits:
@@ -66,7 +67,6 @@ class Termination:
         if self.stage is Stage.TERM:
             ownership.signal_new(left, self._signalled, signal.SIGTERM)
         elif self.stage is Stage.KILL:
-            self.was_forced = True
             for process in left:
                 ownership.send_signal(process, signal.SIGKILL)
         return self.stage is Stage.OVER
@@ -74,3 +74,18 @@ class Termination:
     def _finish(self, leftover: tuple[int, ...]) -> None:
         self.stage = Stage.OVER
         self.leftover = leftover
+
+
+def end_all(
+    claim: Claim, term_s: float, kill_s: float, reap: Callable[[], object] = lambda: None
+) -> tuple[int, ...]:
+    """SIGTERM, and after `term_s` SIGKILL for up to `kill_s`. -> pids that are still there.
+
+    `reap` is called in each step, for a caller whose own children are among them.
+    """
+    grace = GracePeriods(0.0, term_s, kill_s)
+    termination = Termination(lambda: claim, grace, time.monotonic())
+    while not termination.step(time.monotonic()):
+        time.sleep(POLL_S)
+        reap()
+    return termination.leftover

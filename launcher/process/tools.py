@@ -1,4 +1,4 @@
-"""Programs that only report, such as npu-smi: where they are and what they print."""
+"""Programs that only report, such as npu-smi: their paths and output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ELSEWHERE = (
     "/usr/sbin",
     "/usr/local/Ascend/driver/tools",
 )
-"""Where drivers put their tools without putting them on everybody's PATH."""
+"""Where drivers put their tools, which may not be on PATH."""
 
 
 def program(name: str, environment: Mapping[str, str]) -> str | None:
@@ -39,10 +39,10 @@ def output(
     except OSError as error:
         return "", f"{argv[0]}: {error.strerror or error}"
     except subprocess.TimeoutExpired:
-        return "", f"{argv[0]} does not answer within {timeout_s:g} s"
+        return "", f"{argv[0]} did not answer within {timeout_s:g} s"
     text = done.stdout.decode("utf-8", "replace")
     if done.returncode:
         errors = (done.stderr.decode("utf-8", "replace").strip() or text.strip()).splitlines()
-        why = errors[-1] if errors else "it says nothing"
-        return text, f"{os.path.basename(argv[0])} ends with {done.returncode}: {why}"
+        why = errors[-1] if errors else "no output"
+        return text, f"{os.path.basename(argv[0])} exited with {done.returncode}: {why}"
     return text, ""

@@ -1,4 +1,4 @@
-"""Series for charts, read once and then only what is new."""
+"""Series for charts; each poll reads only what is new."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from launcher.core.run import metrics
-from launcher.core.run.metrics import DEVICE_BYTES, FIELDS, METRIC_BYTES
+from launcher.core.run.metrics import FIELDS, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.errors import UsageError
 from launcher.reading.growing import GrowingFile
@@ -21,11 +21,11 @@ SERIES_FIELDS = (*(name for name in FIELDS if name != "global_step"), *DERIVED)
 """What can be charted: the fields of ``metrics.bin``, and ``busy_ms``, step time − wait."""
 
 _TOGETHER = ("loss", "step_time_ms", "busy_ms", "images_per_s", "learning_rate", "memory_bytes")
-"""Who asks for one of these asks for most of them: they are read at once, beside one axis."""
+"""A chart of one of these is soon followed by the others: they are read together."""
 
 
 class _Axis:
-    """At which steps, and when: one for several lines of values."""
+    """Steps and times, shared by several fields."""
 
     def __init__(self) -> None:
         self.steps = Column("q")
@@ -54,7 +54,7 @@ class _Axis:
 
 
 class _Line:
-    """The known values of one field. They lie on the common axis until one is not known."""
+    """The known values of one field, on the common axis as long as every value is known."""
 
     def __init__(self, rank: int, field: str, axis: _Axis) -> None:
         self._rank, self._field = rank, field
@@ -67,7 +67,7 @@ class _Line:
     def extend(
         self, steps: Sequence[float], times: Sequence[float], values: Sequence[float]
     ) -> None:
-        """Takes points which the common axis has already."""
+        """Appends points that the common axis already has."""
         if self._axis is self._common:
             if self._are_known(values):
                 self._values.extend(values)
@@ -110,18 +110,18 @@ class _Records:
 
     def poll(self, field: str) -> Series:
         """The whole series of one field; the same object when nothing is new."""
-        is_changed = self._file.look()
+        is_changed = self._file.refresh()
         if is_changed:
             self._clear()
         while data := self._file.read(multiple_of=METRIC_BYTES):
-            self._take(data)
+            self._append(data)
             is_changed = True
         if is_changed:
             for line in self._lines.values():
                 line.publish()
         return self._lines[field].series
 
-    def _take(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
         steps = metrics.column(data, "global_step")
         times = metrics.column(data, "time_s")
         values = {field: _values(field, data) for field in self._fields}
@@ -131,7 +131,7 @@ class _Records:
         for at, step in enumerate(steps):
             one = slice(at, at + 1)
             if step <= self._axis.last:
-                # A log was read again, by another agent: the newer report counts.
+                # Another agent has read the log again: its report replaces this one.
                 self._cut(int(step))
             self._extend(steps[one], times[one], {name: all_[one] for name, all_ in values.items()})
 
@@ -164,10 +164,10 @@ class _Joined:
         self.series = Series(rank, field)
 
     def join(self, parts: tuple[Series, ...]) -> Series:
-        """Steps that a later attempt took again are the later one's."""
+        """Of steps that were trained again the later attempt counts."""
         if _are_same(parts, self._parts):
             return self.series
-        if _are_same(parts[:-1], self._parts[:-1]) and _goes_on(self._parts[-1], parts[-1]):
+        if _are_same(parts[:-1], self._parts[:-1]) and _is_continued(self._parts[-1], parts[-1]):
             self._append(parts[-1], len(self._parts[-1].steps))
         else:
             self._start(parts)
@@ -197,8 +197,8 @@ def _are_same(some: tuple[Series, ...], others: tuple[Series, ...]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
-def _goes_on(before: Series, now: Series) -> bool:
-    """Whether `now` has all points of `before`, and more behind them."""
+def _is_continued(before: Series, now: Series) -> bool:
+    """Whether `now` has all points of `before`, then more."""
     last = len(before.steps) - 1
     return (
         0 <= last < len(now.steps)
@@ -208,7 +208,7 @@ def _goes_on(before: Series, now: Series) -> bool:
 
 
 class Curves:
-    """All series of a run that were asked for."""
+    """All series of a run that were requested."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
@@ -218,8 +218,8 @@ class Curves:
     def series(self, rank: int, field: str, attempts: tuple[int, ...]) -> Series:
         """One field of one rank over ``attempts``, oldest first.
 
-        Steps that a later attempt took again are the later one's. Raises UsageError for a field
-        that is not there.
+        Of steps that were trained again the later attempt counts. Raises UsageError for an unknown
+        field.
         """
         if field not in SERIES_FIELDS:
             raise UsageError(f"no field {field!r}", f"known: {', '.join(SERIES_FIELDS)}")
@@ -228,15 +228,6 @@ class Curves:
             return parts[0]
         joined = self._joined.setdefault((rank, field), _Joined(rank, field))
         return joined.join(parts)
-
-    def device_samples(self, rank: int, attempt: int) -> tuple[metrics.DeviceRecord, ...]:
-        """All device samples of a rank in one attempt."""
-        file = GrowingFile(self._paths.attempt(attempt).rank(rank).device)
-        file.look()
-        found: list[metrics.DeviceRecord] = []
-        while data := file.read(multiple_of=DEVICE_BYTES):
-            found += metrics.unpack_devices(data)
-        return tuple(found)
 
     def _of(self, attempt: int, rank: int, field: str) -> _Records:
         fields = _TOGETHER if field in _TOGETHER else (field,)
@@ -250,9 +241,8 @@ class Curves:
 class Column:
     """Numbers of one of `array`'s type codes.
 
-    A view stays as it is whatever comes after it: room is made in advance, and numbers that were
-    given out are never written again. Of 220,000 numbers a view costs a microsecond; a copy would
-    be made of all of them at each step of the training.
+    A view never changes: space is allocated in advance, and its numbers are never overwritten. A
+    view of 220,000 numbers takes a microsecond; without views each training step would copy them.
     """
 
     def __init__(self, code: str) -> None:
@@ -263,7 +253,7 @@ class Column:
         return self._length
 
     def extend(self, numbers: Sequence[float]) -> None:
-        """Appends `numbers`; those of a view of the same code are copied at once."""
+        """Appends `numbers`; a view of the same code is copied in one piece."""
         more = numbers if isinstance(numbers, memoryview) else array(self.code, numbers)
         end = self._length + len(more)
         if end > len(self._numbers):
@@ -288,7 +278,7 @@ class Column:
         return memoryview(self._numbers)[: self._length].toreadonly()
 
     def _move(self, room: int) -> None:
-        # Into another array, since the old one is seen through views.
+        # Views still use the old array.
         moved = array(self.code, bytes(self._numbers.itemsize * room))
         memoryview(moved)[: self._length] = memoryview(self._numbers)[: self._length]
         self._numbers = moved

@@ -1,4 +1,4 @@
-"""Where runs and profiles live on this machine."""
+"""Where runs and profiles are on this machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PROFILES_VARIABLE = "EFFNET_PROFILES_DIR"
 
 def runs_directory() -> Path:
     """``$EFFNET_RUNS_DIR``, else the ``runs`` folder of the user's data folder."""
-    chosen = os.environ.get(RUNS_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return platformdirs.user_data_path(APP, appauthor=False) / "runs"
+    return _folder(RUNS_VARIABLE, platformdirs.user_data_path(APP, appauthor=False) / "runs")
 
 
 def user_profiles_directory() -> Path:
     """``$EFFNET_PROFILES_DIR``, else the ``profiles`` folder of the user's settings folder."""
-    chosen = os.environ.get(PROFILES_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return platformdirs.user_config_path(APP, appauthor=False) / "profiles"
+    default = platformdirs.user_config_path(APP, appauthor=False) / "profiles"
+    return _folder(PROFILES_VARIABLE, default)
+
+
+def _folder(variable: str, default: Path) -> Path:
+    chosen = os.environ.get(variable)
+    return Path(chosen).expanduser().absolute() if chosen else default

@@ -1,4 +1,4 @@
-"""Files that grow while they are read: offsets, missing files, truncation, rotation."""
+"""Files that grow while they are read, and may be missing, truncated or replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FileMark:
 
 
 def mark(path: Path) -> FileMark | None:
-    """The file at ``path``; ``None`` when there is none or it can't be looked at."""
+    """The file at ``path``; ``None`` when there is none or no permission."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -46,7 +46,7 @@ def read_range(path: Path, offset: int, length: int) -> bytes:
 
 
 def data_offset(fd: int, offset: int) -> int:
-    """Where data continues after `offset`: behind what a log's limit has dropped there.
+    """Where data continues at or after `offset`: behind what a log's limit dropped.
 
     Raises `OSError`.
     """
@@ -56,12 +56,12 @@ def data_offset(fd: int, offset: int) -> int:
     try:
         return os.lseek(fd, offset, os.SEEK_DATA)
     except OSError as error:
-        # ENXIO: nothing but a hole. Else the file system knows of no holes.
+        # ENXIO: only a hole is left. Otherwise the file system has no holes.
         return size if error.errno == errno.ENXIO else offset
 
 
 def data_from(path: Path, offset: int) -> int:
-    """The same by a file's name; ``offset`` itself when nobody knows."""
+    """The same by a file's name; ``offset`` itself when that is unknown."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -75,7 +75,7 @@ def data_from(path: Path, offset: int) -> int:
 
 
 class GrowingFile:
-    """Reads what was appended since the last time; starts over when the file is another one."""
+    """Reads what was appended; starts over when the file was replaced or truncated."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -83,8 +83,8 @@ class GrowingFile:
         self.mark: FileMark | None = None
         self.generation = 0
 
-    def look(self) -> bool:
-        """Looks at the file. True when it was replaced or cut off, and is read from its start."""
+    def refresh(self) -> bool:
+        """Updates `mark`. True when the file was replaced or truncated: reading starts over."""
         now = mark(self.path)
         if now is None:
             return False
@@ -98,11 +98,11 @@ class GrowingFile:
 
     @property
     def size_bytes(self) -> int:
-        """The length at the last look; 0 when there is no file."""
+        """The length at the last refresh; 0 when there is no file."""
         return 0 if self.mark is None else self.mark.size_bytes
 
     def read(self, limit_bytes: int = CHUNK_BYTES, multiple_of: int = 1) -> bytes:
-        """The next bytes, at most ``limit_bytes``, in whole multiples (records); moves on."""
+        """The next bytes, at most ``limit_bytes``, in whole records of ``multiple_of`` bytes."""
         available = min(self.size_bytes - self.offset, limit_bytes)
         available -= available % multiple_of
         data = read_range(self.path, self.offset, available)
@@ -112,19 +112,15 @@ class GrowingFile:
 
 
 class GrowingLines:
-    """Whole lines as they come; a last line without its end waits."""
+    """New whole lines. A last line without its end is left for later: its writer may cut it off."""
 
     def __init__(self, path: Path) -> None:
         self.file = GrowingFile(path)
-        self._rest = b""
 
     def poll(self) -> tuple[bool, list[bytes]]:
         """Whether reading started over, and all new whole lines without their ends."""
-        is_new = self.file.look()
-        if is_new:
-            self._rest = b""
-        lines: list[bytes] = []
-        while data := self.file.read():
-            *whole, self._rest = (self._rest + data).split(b"\n")
-            lines += whole
-        return is_new, lines
+        is_new = self.file.refresh()
+        data = b"".join(iter(self.file.read, b""))
+        end = data.rfind(b"\n") + 1
+        self.file.offset -= len(data) - end
+        return is_new, data[:end].split(b"\n")[:-1]

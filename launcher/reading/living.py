@@ -1,4 +1,4 @@
-"""Whether the processes that a run wrote down are still there."""
+"""Whether the processes of a run are still there."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from launcher.core.profile.model import is_loopback
 from launcher.core.run.state import RunState
+from launcher.process import ownership
 from launcher.reading.growing import read_range
 
 START_TIME_SLACK_S = 2.0
-"""The kernel's ticks and the clock differ by some rounding, and by a leap of the clock."""
+"""The kernel's ticks are rounded, and the clock may have been adjusted."""
 
 LIMIT_BYTES = 64 * 1024
 
 
 def is_process(pid: int, start_time_s: float | None) -> bool:
-    """Whether a process is there, and is the one that started then (``None``: any)."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return False
-        created_s = process.create_time()
-    except (psutil.Error, ValueError, OverflowError):
+    """Whether the process that started then (``None``: any) is there."""
+    process = ownership.read_process(pid)
+    if process is None or not process.is_alive:
         return False
-    return start_time_s is None or abs(created_s - start_time_s) <= START_TIME_SLACK_S
+    return start_time_s is None or abs(process.start_time_s - start_time_s) <= START_TIME_SLACK_S
 
 
 def is_supervised(supervisor: Path) -> bool:
@@ -45,9 +40,9 @@ def is_supervised(supervisor: Path) -> bool:
 
 @dataclass(frozen=True)
 class Link:
-    """Whether the node that a run lives on can be reached; `trouble` is empty when it can.
+    """Whether the node that a run is on can be reached; `trouble` is empty when it can.
 
-    `time_s`: Unix seconds, since when.
+    `time_s`: when this was written, Unix seconds.
     """
 
     node: str
@@ -56,16 +51,16 @@ class Link:
 
 
 def link_of(file: Path) -> Link:
-    """What ``link.json`` says; a damaged one says that nothing is known."""
+    """From ``link.json``; a damaged one is as if the node was not reached yet."""
     try:
         data = json.loads(read_range(file, 0, LIMIT_BYTES))
         return Link(str(data["node"]), float(data["time"]), str(data["trouble"]))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Link("its first node", 0.0, "it was not asked yet")
+        return Link("its first node", 0.0, "not reached yet")
 
 
 def has_ranks(state: RunState) -> bool:
-    """Whether a rank of the newest attempt is there, of those that run on this machine."""
+    """Whether a rank of the newest attempt is there, of those on this machine."""
     attempt = state.attempt
     if attempt is None:
         return False

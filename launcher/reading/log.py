@@ -1,7 +1,7 @@
 """Logs of any size: lines by number, from the end, from an offset, and by search.
 
-Nothing here holds more than a few chunks of a file. The index has one number for each block of
-1 MiB, so that of a log of 10 GB it takes 80 kB; it grows a chunk at a time, between frames.
+At most a few chunks of a file are in memory. The index has one number per block of 1 MiB (80 kB for
+a log of 10 GB) and grows a chunk at a time, between frames.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from launcher.reading.growing import GrowingFile, data_from, read_range
 BLOCK_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 """What is shown of one line; the rest is counted in ``LogLine.cut_bytes``."""
+LAST_BYTES = 64 * 1024
+"""Of a log's end, for why its process ended."""
 DROPPED_BYTES = 4096
-"""So many zero bytes and more are what a log's limit has dropped (``launcher.store.log_limit``)."""
+"""At least so many zero bytes are what a log's limit dropped (``launcher.store.log_limit``)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class LogPage:
 
 @dataclass(frozen=True)
 class LogMatches:
-    """What a search found so far; ``next_offset`` is ``None`` when it came to the end."""
+    """What a search found so far; ``next_offset`` is ``None`` at the end."""
 
     lines: tuple[LogLine, ...]
     next_offset: int | None
@@ -66,7 +68,7 @@ class LogReader:
 
     @property
     def size_bytes(self) -> int:
-        """The file's length when it was last looked at."""
+        """The file's length at the last refresh."""
         return self._file.size_bytes
 
     @property
@@ -89,8 +91,8 @@ class LogReader:
         return ends + (last != b"\n")
 
     def refresh(self, budget_bytes: int = 64 * BLOCK_BYTES) -> bool:
-        """Looks at the file and indexes up to ``budget_bytes`` more. True when all is indexed."""
-        if self._file.look():
+        """Indexes up to ``budget_bytes`` more. True when all is indexed."""
+        if self._file.refresh():
             self._ends_before = array("Q", [0])
             self._ends_in_rest = 0
         while budget_bytes > 0:
@@ -120,8 +122,8 @@ class LogReader:
     def tail(self, count: int, max_bytes: int = 8 * BLOCK_BYTES) -> LogPage:
         """The last lines, without an index; ``next_offset`` is where to follow from.
 
-        Reads at most ``max_bytes``, so that fewer lines come where they are very long. A last line
-        without its end is among them, and is read again from ``next_offset``.
+        Reads at most ``max_bytes``: fewer lines when they are very long. A last line without its
+        end is included, and read again from ``next_offset``.
         """
         self.refresh(0)
         end = self.size_bytes
@@ -131,7 +133,7 @@ class LogReader:
             start -= step
             data = read_range(self.path, start, step) + data
         if start > 0:
-            # What stands before the first line end is a part of a line.
+            # Before the first line end is a part of a line.
             cut = data.find(b"\n") + 1
             start += cut
         lines = tuple(self._walk(start, end, None))[-count:] if count > 0 else ()
@@ -139,9 +141,9 @@ class LogReader:
         return LogPage(lines, lines[-1].offset if is_open else end)
 
     def read_from(self, offset: int, count: int = 10_000, max_bytes: int = BLOCK_BYTES) -> LogPage:
-        """New whole lines from ``offset`` on: for following. Call again with ``next_offset``.
+        """New whole lines from ``offset``. To follow a log, call again with ``next_offset``.
 
-        A line without its end waits, unless it has outgrown ``max_bytes``.
+        A line without its end is left for later, unless it is longer than ``max_bytes``.
         """
         self.refresh(0)
         found: list[LogLine] = []
@@ -177,12 +179,12 @@ class LogReader:
         """Lines that match a regular expression, from the line at ``offset`` on.
 
         Stops after ``limit`` matches or ``budget_bytes``; call again with ``next_offset``. Only the
-        first 16 KiB of a line are looked at. Raises UsageError for a wrong expression.
+        first 16 KiB of a line are searched. Raises UsageError for an invalid expression.
         """
         try:
             regex = re.compile(pattern.encode(), re.IGNORECASE if ignore_case else 0)
         except (re.error, RecursionError, OverflowError) as error:
-            raise UsageError(f"no regular expression: {error}") from None
+            raise UsageError(f"invalid regular expression: {error}") from None
         self.refresh(0)
         found: list[LogLine] = []
         for start, data, is_whole, cut in self._raw(offset, self.size_bytes):
@@ -230,7 +232,7 @@ class LogReader:
                 return
             position += len(data)
             if not data[-1] and not data.strip(b"\0"):
-                # Of what was dropped only its length matters, and that costs nothing to learn.
+                # Dropped lines: their length is known without reading them.
                 after = min(data_from(self.path, position), end)
                 length += len(data) + after - position
                 shown = (shown + data[:MAX_LINE_BYTES])[:MAX_LINE_BYTES]

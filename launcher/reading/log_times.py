@@ -1,4 +1,4 @@
-"""When the lines of a rank's log were written, as far as its reports tell."""
+"""When the lines of a rank's log were written, from its reports."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LogTimes:
         self._offsets = array("q")
 
     def poll(self) -> None:
-        """Takes in what is new."""
-        if self._file.look():
+        """Reads what is new."""
+        if self._file.refresh():
             del self._times[:], self._offsets[:]
         while data := self._file.read(multiple_of=METRIC_BYTES):
             times = metrics.column(data, "time_s")

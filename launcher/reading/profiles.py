@@ -1,10 +1,10 @@
-"""The profiles that there are: those that ship and the user's own."""
+"""Profiles: those that ship with the package and the user's own."""
 
 from __future__ import annotations
 
 import importlib.resources
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.core.profile.load import load_profile
@@ -20,7 +20,7 @@ SUFFIX = ".toml"
 class ProfileEntry:
     """One profile file. ``profile`` is ``None`` when it has ``errors``; ``own`` is the user's.
 
-    ``is_hidden``: a profile of the same name comes before it.
+    ``is_hidden``: the user has a profile with the same name.
     """
 
     name: str
@@ -41,19 +41,13 @@ def shipped_profiles_directory() -> Path:
 
 
 def list_profiles() -> list[ProfileEntry]:
-    """The user's own profiles, then those that ship; broken ones with their errors.
-
-    Those that ship: first what this machine can run by itself.
-    """
+    """The user's own profiles, then those that ship, what this machine can run alone first."""
     entries: list[ProfileEntry] = []
     for folder, own in ((user_profiles_directory(), True), (shipped_profiles_directory(), False)):
         names = {entry.name for entry in entries}
         found = [read_profile(path, own=own) for path in _files_of(folder)]
-        for entry in found if own else sorted(found, key=_how_far):
-            hidden = entry.name in names
-            entries.append(
-                ProfileEntry(entry.name, entry.path, own, entry.profile, entry.errors, hidden)
-            )
+        found = found if own else sorted(found, key=_how_far)
+        entries += [replace(entry, is_hidden=entry.name in names) for entry in found]
     return entries
 
 
@@ -95,7 +89,7 @@ def find_profile(name_or_path: str | Path) -> Profile:
 
 
 def read_profile(path: Path, *, own: bool) -> ProfileEntry:
-    """One profile file; what is wrong with it stands in the entry."""
+    """One profile file; the entry has its errors."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -18,7 +18,7 @@ LATENESS_REPORTS = 20
 
 
 class RankFiles:
-    """The newest of each kind of data of a rank. Attaching reads a window, never the whole."""
+    """The newest data of a rank. Only the end of long files is read."""
 
     def __init__(self, paths: RankPaths) -> None:
         self.paths = paths
@@ -31,12 +31,12 @@ class RankFiles:
         self._device = GrowingFile(paths.device)
 
     def poll(self) -> None:
-        """Takes in what is new."""
-        if self._metrics.look():
+        """Reads what is new."""
+        if self._metrics.refresh():
             self.recent.clear()
         if data := _newest(self._metrics, RECENT, METRIC_BYTES):
             self.recent.extend(metrics.unpack(data))
-        self._device.look()
+        self._device.refresh()
         if data := _newest(self._device, 1, DEVICE_BYTES):
             self.device = metrics.unpack_devices(data)[-1]
         if beat := parse_heartbeat(read_range(self.paths.heartbeat, 0, HEARTBEAT_BYTES + 1)):
@@ -79,14 +79,12 @@ class RankFiles:
             steps = last.global_step - first.global_step
             if steps > 0 and last.time_s > first.time_s:
                 return (last.time_s - first.time_s) / steps
-        last_record = self.last
-        if last_record is None or last_record.step_time_ms is None:
-            return None
-        return last_record.step_time_ms / 1000
+        newest = self.last
+        return None if newest is None or newest.step_time_ms is None else newest.step_time_ms / 1000
 
 
 def _newest(file: GrowingFile, records: int, record_bytes: int) -> bytes:
-    """What is new in a file of records, or its last ``records`` when more than these are."""
+    """The new records of a file, at most its last ``records``."""
     start, _ = metrics.window(file.size_bytes, records, record_bytes)
     file.offset = max(file.offset, start)
     return file.read(records * record_bytes, record_bytes)

@@ -1,17 +1,18 @@
-"""One run, read again and again: attach, replay and post-mortem are the same reading."""
+"""One run, polled: a live run, a replay and a finished run are read in the same way."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 from launcher.core.run.events import parse_event
 from launcher.core.run.fold import apply
 from launcher.core.run.info import RunInfo, parse_run_info
-from launcher.core.run.metrics import DeviceRecord
-from launcher.core.run.paths import RunPaths
+from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus
@@ -30,9 +31,16 @@ START_GRACE_S = 15.0
 
 LIVING_EVERY_S = 1.0
 
+OF_STATE = (
+    *("node", "local_rank", "device", "pid"),
+    *("silent_since_s", "exit_code", "signal", "exited_s"),
+)
+OF_REPORT = ("loss", "mean_loss", "step_time_ms", "wait_ms", "images_per_s", "learning_rate")
+"""Fields that a snapshot has from a rank's state, and from its newest report."""
+
 
 class RunReader:
-    """A run directory. ``poll`` reads what is new; all else answers from what is known."""
+    """A run directory. ``poll`` reads what is new."""
 
     def __init__(self, root: Path) -> None:
         self.paths = RunPaths(root)
@@ -54,7 +62,7 @@ class RunReader:
         return self.state.run or (self.info.id if self.info else self.paths.root.name)
 
     def poll(self, now_s: float | None = None) -> RunSnapshot:
-        """What is known now. ``now_s`` is the reader's clock, which in a replay is another."""
+        """``now_s`` is the reader's clock; in a replay that of the recording."""
         now_s = time.time() if now_s is None else now_s
         self.poll_state()
         attempt = self.state.attempt
@@ -77,7 +85,7 @@ class RunReader:
         return self.state
 
     def status(self, now_s: float | None = None) -> RunStatus:
-        """The state's status, or ``lost``; asks for processes once a second at most."""
+        """The state's status, or ``lost``; checks processes once a second at most."""
         now_s = time.time() if now_s is None else now_s
         if self.state.status.is_over:
             self._is_supervised = self._has_ranks = False
@@ -89,12 +97,12 @@ class RunReader:
         changed_s = self.state.changed_s
         is_fresh = changed_s is not None and now_s - changed_s < START_GRACE_S
         if self._is_supervised or self._has_ranks or is_fresh or self.link() is not None:
-            # A run that lives on its first node does so whether this machine looks or not.
+            # A run on its first node does not need a process here.
             return self.state.status
         return RunStatus.LOST
 
     def link(self) -> Link | None:
-        """For a run that lives on its first node: whether that was reached; None for others."""
+        """For a run that is on its first node: whether that was reached; None for others."""
         return living.link_of(self.paths.link) if self.paths.home.is_file() else None
 
     def series(self, rank: int, field: str, attempt: int | None = None) -> Series:
@@ -104,21 +112,17 @@ class RunReader:
         """
         return self._curves.series(rank, field, self._attempts(attempt))
 
-    def device_samples(self, rank: int, attempt: int | None = None) -> tuple[DeviceRecord, ...]:
-        """Memory and use of a rank's device over one attempt (the newest)."""
-        return self._curves.device_samples(rank, self._attempts(attempt)[-1])
-
     def log(self, rank: int, attempt: int | None = None) -> LogReader:
         """A rank's log in an attempt (the newest)."""
-        return LogReader(self.paths.attempt(self._attempts(attempt)[-1]).rank(rank).log)
+        return LogReader(self._attempt_paths(attempt).rank(rank).log)
 
     def log_times(self, rank: int, attempt: int | None = None) -> LogTimes:
         """When the reports in that log were written."""
-        return LogTimes(self.paths.attempt(self._attempts(attempt)[-1]).rank(rank).metrics)
+        return LogTimes(self._attempt_paths(attempt).rank(rank).metrics)
 
     def scheduler_log(self, attempt: int | None = None) -> LogReader:
         """The log of the cluster's scheduler in an attempt (the newest)."""
-        return LogReader(self.paths.attempt(self._attempts(attempt)[-1]).scheduler_log)
+        return LogReader(self._attempt_paths(attempt).scheduler_log)
 
     def supervisor_log(self) -> LogReader:
         """The supervisor's own log."""
@@ -132,12 +136,15 @@ class RunReader:
         return LogReader(self.paths.job(job).log)
 
     def job_progress(self, job: str) -> Progress | None:
-        """How far a job is, as its log says last; ``None`` when it does not."""
+        """The newest progress in a job's log."""
         for line in reversed(self.job_log(job).tail(20, max_bytes=16 * 1024).lines):
             report = parse(line.text)
             if isinstance(report, Progress):
                 return report
         return None
+
+    def _attempt_paths(self, attempt: int | None) -> AttemptPaths:
+        return self.paths.attempt(self._attempts(attempt)[-1])
 
     def _attempts(self, attempt: int | None) -> tuple[int, ...]:
         if attempt is not None:
@@ -178,9 +185,9 @@ class RunReader:
     def _with_attempt(
         self, known: RunSnapshot, attempt: AttemptState, ranks: tuple[RankSnapshot, ...]
     ) -> RunSnapshot:
-        # Rank 0 speaks for all: its loss and throughput are the whole run's.
+        # Loss and throughput of rank 0 are those of the run.
         files = self._files.get(0)
-        speaker = ranks[0] if ranks else RankSnapshot(0)
+        first = ranks[0] if ranks else RankSnapshot(0)
         done = _first(
             attempt.step,
             max((rank.steps_done for rank in ranks if rank.steps_done is not None), default=None),
@@ -197,27 +204,22 @@ class RunReader:
             ranks=ranks,
             started_s=attempt.started_s,
             ended_s=attempt.ended_s,
-            epoch=done // length if done is not None and length else speaker.epoch,
+            epoch=done // length if done is not None and length else first.epoch,
             epochs=epochs,
-            step=done % length if done is not None and length else speaker.step,
+            step=done % length if done is not None and length else first.step,
             steps_per_epoch=length,
             steps_done=done,
             steps_total=total,
             progress=done / total if total and done is not None else None,
             eta_s=left * per_step_s if is_running and left is not None and per_step_s else None,
-            loss=speaker.loss,
-            mean_loss=speaker.mean_loss,
-            step_time_ms=speaker.step_time_ms,
-            wait_ms=speaker.wait_ms,
-            images_per_s=speaker.images_per_s,
-            learning_rate=speaker.learning_rate,
+            **_values(first, OF_REPORT),
             data_s=max((rank.data_s for rank in ranks if rank.data_s is not None), default=None),
         )
 
     def _ranks(self, attempt: AttemptState) -> tuple[RankSnapshot, ...]:
         busy = {rank: files.busy_ms for rank, files in self._files.items()}
         known = [value for value in busy.values() if value is not None]
-        # Of two ranks the faster one: against their mean, each would be half as late.
+        # Of two ranks the faster one: compared to the mean, the other would be half as late.
         typical = median_low(known) if len(known) > 1 else None
         return tuple(
             self._rank(attempt, rank, files, busy[rank], typical)
@@ -249,33 +251,20 @@ class RunReader:
         return RankSnapshot(
             rank=rank,
             status=_rank_status(state),
-            node=state.node if state else None,
-            local_rank=state.local_rank if state else None,
-            device=state.device if state else None,
-            pid=state.pid if state else None,
             phase=beat.phase if beat else None,
             phase_since_s=since_s,
-            epoch=last.epoch if last else None,
             step=in_epoch,
             steps_done=max(steps, default=None),
-            loss=last.loss if last else None,
-            mean_loss=last.mean_loss if last else None,
-            step_time_ms=last.step_time_ms if last else None,
-            wait_ms=last.wait_ms if last else None,
             busy_ms=busy_ms,
             lateness_ms=late,
-            images_per_s=last.images_per_s if last else None,
-            learning_rate=last.learning_rate if last else None,
             memory_bytes=device.used_bytes if device else (last.memory_bytes if last else None),
             memory_limit_bytes=device.limit_bytes if device else None,
             device_use_percent=device.use_percent if device else None,
             log_bytes=files.log_bytes,
             data_s=files.data_s,
-            silent_since_s=state.silent_since_s if state else None,
-            exit_code=state.exit_code if state else None,
-            signal=state.signal if state else None,
-            exited_s=state.exited_s if state else None,
             is_first_failure=failure is not None and failure.rank == rank,
+            **_values(state, OF_STATE),
+            **_values(last, ("epoch", *OF_REPORT)),
         )
 
 
@@ -286,6 +275,10 @@ def _rank_status(state: RankState | None) -> RankStatus:
         is_clean = state.was_done or (state.signal is None and state.exit_code == 0)
         return RankStatus.ENDED if is_clean else RankStatus.FAILED
     return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
+
+
+def _values(source: object | None, names: Iterable[str]) -> dict[str, Any]:
+    return {name: None if source is None else getattr(source, name) for name in names}
 
 
 def _first(*values: int | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from launcher.core.run.paths import RunPaths
@@ -18,7 +18,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run in a list; ``epoch`` and ``steps_done`` count what is done."""
+    """One run in a list: fields of its `RunSnapshot`."""
 
     run: str
     path: str
@@ -39,12 +39,12 @@ class RunSummary:
 
     @property
     def is_living(self) -> bool:
-        """Whether it trains, or may."""
+        """Whether its processes are there, or may be."""
         return not self.status.is_over and self.status is not RunStatus.LOST
 
 
 class RunList:
-    """The runs of a folder, read again and again: a run that is over is read once."""
+    """The runs of a folder, polled: a run that is over is read once."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = runs_directory() if folder is None else folder
@@ -74,7 +74,7 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
 
 
 def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
-    """A run by its id, a unique beginning of it, ``latest``, or its path.
+    """A run by its id, a unique prefix of it, ``latest``, or its path.
 
     Raises RunNotFoundError when there is none, or more than one.
     """
@@ -82,23 +82,25 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
     if os.sep in text or isinstance(name_or_path, Path):
         root = Path(text).expanduser().absolute()
         if not is_run(root):
-            raise RunNotFoundError(f"{text} is no run directory")
+            raise RunNotFoundError(f"{text} is not a run directory")
         return RunReader(root)
     folder = runs_directory() if folder is None else folder
     roots = run_roots(folder)
     if text == LATEST:
         if not roots:
-            raise RunNotFoundError("there is no run yet", f"runs are kept in {folder}")
+            raise RunNotFoundError("there are no runs yet", f"Runs are kept in {folder}.")
         return RunReader(max(roots, key=_created_s))
     found = [root for root in roots if root.name == text]
     found = found or [root for root in roots if text and root.name.startswith(text)]
     if len(found) == 1:
         return RunReader(found[0])
     if not found:
-        hint = f"runs are kept in {folder}; `effnet-launch runs` lists them"
-        raise RunNotFoundError(f"no run begins with {text!r}", hint)
+        hint = f"Runs are kept in {folder}; `effnet-launch runs` lists them."
+        raise RunNotFoundError(f"no run's id starts with {text!r}", hint)
     names = ", ".join(sorted(root.name for root in found)[:8])
-    raise RunNotFoundError(f"{len(found)} runs begin with {text!r}", f"they are: {names}")
+    raise RunNotFoundError(
+        f"the ids of {len(found)} runs start with {text!r}", f"They are: {names}"
+    )
 
 
 def run_roots(folder: Path) -> list[Path]:
@@ -119,24 +121,7 @@ def is_run(root: Path) -> bool:
 
 def summary_of(snapshot: RunSnapshot) -> RunSummary:
     """A snapshot's line in a list."""
-    return RunSummary(
-        run=snapshot.run,
-        path=snapshot.path,
-        profile=snapshot.profile,
-        status=snapshot.status,
-        created_s=snapshot.created_s,
-        changed_s=snapshot.state.changed_s,
-        world_size=snapshot.world_size,
-        attempt=snapshot.attempt,
-        epoch=snapshot.epoch,
-        epochs=snapshot.epochs,
-        steps_done=snapshot.steps_done,
-        progress=snapshot.progress,
-        eta_s=snapshot.eta_s,
-        loss=snapshot.loss,
-        data_s=snapshot.data_s,
-        note="" if snapshot.info is None else snapshot.info.start.note,
-    )
+    return RunSummary(**{item.name: getattr(snapshot, item.name) for item in fields(RunSummary)})
 
 
 def _newest_first(summary: RunSummary) -> tuple[bool, float, str]:

@@ -1,4 +1,4 @@
-"""What a client knows of a run at one moment: frozen, with ``None`` for what is not known."""
+"""What a client knows about a run at one moment; ``None`` is unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from launcher.core.run.state import RunState, RunStatus
 
 
 class RankStatus(str, Enum):
-    """What became of a rank in its attempt."""
+    """The state of a rank in its attempt."""
 
     WAITING = "waiting"
     """Not started yet."""
@@ -114,6 +114,16 @@ class RunSnapshot:
     def failure(self) -> Failure | None:
         """Why the newest attempt failed."""
         return self.state.failure
+
+    @property
+    def changed_s(self) -> float | None:
+        """When the newest event was written."""
+        return self.state.changed_s
+
+    @property
+    def note(self) -> str:
+        """Why the run was made."""
+        return "" if self.info is None else self.info.start.note
 
     @property
     def elapsed_s(self) -> float | None:

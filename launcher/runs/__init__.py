@@ -1,1 +1,1 @@
-"""Start, stop and resume, called by clients; runs whose supervisor is on another machine."""
+"""Start, stop and resume runs, and follow those whose supervisor is on another machine."""

@@ -1,4 +1,4 @@
-"""What local and delegated runs share: state, supervisor process, requests to it."""
+"""A run, local or delegated: what both share, and what each implements."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +19,8 @@ from launcher.core.messages import Error, Message, Stop
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.requests import JobRequest, ResumeRequest, Settings, StopRequest
-from launcher.core.run.state import JobState, RunState
+from launcher.core.run.requests import JobRequest, ResumeRequest, StopRequest
+from launcher.core.run.state import JobState, RunState, RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.ipc.channel import AnyMessage, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
@@ -38,12 +37,20 @@ ANSWER_LIMIT_S = 10.0
 LEAVE_LIMIT_S = 20.0
 POLL_S = 0.1
 
-Preflight = Callable[[Profile, Settings, str], object]
-"""Gets profile, settings and data path of a new attempt; it raises to refuse it."""
+
+@dataclass(frozen=True)
+class NextAttempt:
+    """What a resume is about to do. ``profile``: the edited one, if there is one."""
+
+    request: ResumeRequest
+    profile: Profile | None
+    before: StoredRun
+    run: StoredRun
+    """The run as the attempt has it."""
 
 
 class Run(ABC):
-    """A run directory on this machine, opened by `launcher.runs.handle.open_run`."""
+    """A run directory on this machine, from `launcher.runs.handle.open_run`."""
 
     program: ClassVar[str]
     """The module of the process that holds the run's lock here."""
@@ -58,7 +65,7 @@ class Run(ABC):
         return self.root.name
 
     def load(self) -> StoredRun:
-        """Raises `RunNotFoundError`, `LaunchError` when it is damaged."""
+        """Raises `RunNotFoundError`, and `LaunchError` when it is damaged."""
         return run_files.load(self.root)
 
     def state(self) -> RunState:
@@ -70,34 +77,51 @@ class Run(ABC):
         return run_lock.is_supervised(self.root)
 
     def stop(self, request: StopRequest, by: str = "") -> None:
-        """Asks the supervisor (a new one if it died) to end the run. Raises `BusyError`."""
+        """Asks the supervisor (a new one if it died) to end the run, which verifies the end.
+
+        Raises `BusyError` when the run is over, `LaunchError`.
+        """
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
         self.ensure_supervised()
         self.request(Stop(request.save, by or _caller()))
 
+    def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
+        """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""
+        before = self.load()
+        now = profile or before.profile
+        changes = request
+        if request.data_path or now.data_path != before.profile.data_path:
+            changes = replace(request, data_path=data_path_of(now, request.data_path))
+        return NextAttempt(request, profile, before, run_files.edited(before, changes, profile))
+
+    def check_may_resume(self) -> None:
+        """Raises `BusyError` for a run that is not over, or has finished."""
+        status = self.state().status
+        if not status.is_over:
+            hint = f"Stop it first: effnet-launch stop {self.id}"
+            raise BusyError(f"{self.id} is {status.value}", hint)
+        if status is RunStatus.FINISHED:
+            raise BusyError(
+                f"{self.id} has finished: nothing is left to train",
+                f"For more epochs start a new run: effnet-launch start {self.load().info.profile}",
+            )
+
     @abstractmethod
-    def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
+    def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
         """The checkpoint that `resume` would use, and why. Verifies sha256, and copies nothing.
 
-        `profile` is the edited one of the request. Raises `SettingsError`, `NodeError`.
+        Raises `NodeError`.
         """
 
     @abstractmethod
     def resume(
-        self,
-        request: ResumeRequest,
-        profile: Profile | None,
-        nodes: NodePool,
-        progress: Progress | None = None,
-        preflight: Preflight | None = None,
+        self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        """Starts a new attempt from a checkpoint, with what the request changes.
+        """Starts the attempt. A checkpoint on another machine than rank 0's is copied there.
 
-        A checkpoint on another machine than rank 0's is copied there. `preflight` is called before
-        any node is asked. Raises `BusyError`, `CheckpointError`, `PlanError`, `SettingsError`,
-        `NodeError`.
+        Raises `BusyError`, `CheckpointError`, `PlanError`, `NodeError`.
         """
 
     @abstractmethod
@@ -114,14 +138,14 @@ class Run(ABC):
 
     @abstractmethod
     def is_job_followed(self, job: str) -> bool:
-        """Whether a process here will write down how the job ended."""
+        """Whether a process here will record how the job ends."""
 
     def job_result(self, state: JobState) -> JobState:
         """The job with paths as they are on this machine."""
         return state
 
     def wait_for_job(self, job: str) -> JobState:
-        """Until the job is over. Raises `LaunchError` when its end will never be known."""
+        """Until the job is over. Raises `LaunchError` when its runner died."""
         while True:
             is_followed = self.is_job_followed(job)
             state = next((item for item in self.state().jobs if item.job == job), None)
@@ -129,15 +153,15 @@ class Run(ABC):
                 return self.job_result(state)
             if not is_followed:
                 log = self.paths.job(job).log
-                raise LaunchError(f"the process of job {job} is gone", f"Its log: {log}")
+                raise LaunchError(f"the runner of job {job} died", f"Its log: {log}")
             time.sleep(POLL_S)
 
     @abstractmethod
     def delete(self, *, here_only: bool = False) -> None:
         """Removes the run directory with its checkpoints, on its nodes first.
 
-        Raises `BusyError` while a process of it lives, `NodeError` when a node can't be reached;
-        then the folder here stays, so that it can be tried again.
+        Raises `BusyError` while a process of it lives, `NodeError` when a node can't be reached:
+        then the folder here stays, so that the user can try again.
         """
 
     @abstractmethod
@@ -147,11 +171,14 @@ class Run(ABC):
     def connect(self, *, is_new: bool = False) -> None:  # noqa: B027 nothing to do for a local run
         """Brings the copy of a delegated run up to date and keeps it so. Raises `LaunchError`.
 
-        `is_new`: something was started on its node, even if the run was over here.
+        `is_new`: something was just started on the node of a run that is over in the copy.
         """
 
     def ensure_supervised(self) -> bool:
-        """Replaces a supervisor that died before its run was over. -> whether it did."""
+        """Replaces a supervisor that died before its run was over. -> whether it did.
+
+        Raises `LaunchError` when this user cannot own the run.
+        """
         if self.state().status.is_over or self.is_supervised:
             return False
         try:
@@ -179,7 +206,7 @@ class Run(ABC):
         finally:
             os.close(read_end)
         if answer != "ok":
-            message = answer or f"the supervisor ended at once; its log: {log_file}"
+            message = answer or f"the supervisor exited at once; its log: {log_file}"
             raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
 
     def request(self, message: Message) -> AnyMessage:
@@ -198,16 +225,8 @@ class Run(ABC):
         return reply
 
 
-def edited(run: StoredRun, request: ResumeRequest, profile: Profile | None) -> StoredRun:
-    """The run as its next attempt has it; the data folder of an edited profile counts, too."""
-    now = profile or run.profile
-    if request.data_path or now.data_path != run.profile.data_path:
-        request = replace(request, data_path=data_path_of(now, request.data_path))
-    return run_files.edited(run, request, profile)
-
-
 def _caller() -> str:
-    """Who asks, for the event: user, machine and program."""
+    """User, machine and program, for the event."""
     program = os.path.basename(sys.argv[0] or "python")
     try:
         user = getpass.getuser()
@@ -219,9 +238,7 @@ def _caller() -> str:
 def _read_answer(fd: int) -> str:
     deadline = time.monotonic() + READY_LIMIT_S
     data = b""
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([fd], [], [], left)[0]:
-            break
+    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
         block = os.read(fd, 1 << 16)
         if not block:
             break

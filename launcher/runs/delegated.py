@@ -1,4 +1,4 @@
-"""Runs whose supervisor is on their first node: here is a copy, and that node is asked."""
+"""Runs whose supervisor is on their first node: the run directory here is a copy."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from launcher.ipc import operations as op
 from launcher.ipc.channel import Message
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodeClient, NodePool, RefusedError
-from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
+from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
 from launcher.store import atomic
 from launcher.store import run as run_files
 
 R = TypeVar("R")
 
 SILENT_S = 180.0
-"""More than a start or a resume takes until it says something."""
+"""A start or a resume sends its first message earlier."""
 
 LOGIN = frozenset({"reachable", "host-key", "user"})
-"""Checks that depend on who asks."""
+"""Checks that depend on the machine that runs them."""
 
 ERRORS = {
     name: kind
@@ -55,7 +55,7 @@ class Home:
 
 
 def home_of(root: Path) -> Home | None:
-    """None for a run whose supervisor is here."""
+    """None for a local run."""
     try:
         return from_plain(Home, json.loads(RunPaths(root).home.read_text()))
     except (OSError, ValueError, Mismatch):
@@ -63,7 +63,7 @@ def home_of(root: Path) -> Home | None:
 
 
 def call(client: NodeClient, operation: op.Operation[R], progress: Progress | None = None) -> R:
-    """The reply. Raises an error of the node as if it were from here."""
+    """The reply. Raises the node's error as its own class."""
 
     def on_message(message: Message) -> None:
         if progress is not None and message.get("type") == "progress":
@@ -83,7 +83,7 @@ def original(error: RefusedError) -> LaunchError:
     refusal = error.refusal
     found = ERRORS.get(refusal.kind)
     if found is None:
-        # It may be of another node, which the first one has called.
+        # It may be of another node, which the first one had called.
         return NodeError(refusal.node or error.node, refusal.error, refusal.hint)
     if issubclass(found, InvalidError):
         return found(refusal.error, refusal.problems, refusal.hint)
@@ -91,7 +91,7 @@ def original(error: RefusedError) -> LaunchError:
 
 
 def introduce(profile: Profile, nodes: NodePool) -> str:
-    """Connects to the first node, and from there to the others. -> the runs folder there.
+    """Connects to the first node, and from there to the others. -> its runs folder.
 
     Raises `NodeError`.
     """
@@ -102,27 +102,27 @@ def introduce(profile: Profile, nodes: NodePool) -> str:
 def preflight(
     profile: Profile, settings: Settings, data_path: str, nodes: NodePool
 ) -> tuple[Row, ...]:
-    """What the first node sees of itself and of the others. Raises `NodeError`."""
+    """The rows that the first node finds. Raises `NodeError`."""
     first = profile.nodes[0].label
     client = nodes.client(profile.nodes[0])
     rows = call(client, op.CheckNodes(profile.to_json(), data_path, tuple(settings)))
-    text = "SSH connects; the supervisor will be there, so the others were asked from there"
+    text = "SSH connects. The supervisor will be here, so this node checked the others."
     reached = Row("reachable", first, RowState.OK, text)
     return (reached, *(_seen_from(first, row) for row in rows))
 
 
 def _seen_from(first: str, row: Row) -> Row:
-    """A login that fails fails from there: what works from here is no help."""
+    """A failed login was from the first node, where a login from here does not help."""
     if row.node == first or row.check not in LOGIN or row.state is not RowState.FAILED:
         return row
-    hint = f"That is from {first}, where the supervisor will be: log in from {first} to it once."
+    hint = f"The supervisor will be on {first}: log in from {first} to this node once."
     return replace(row, hint=f"{row.hint} {hint}".strip())
 
 
 def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePool) -> None:
     """Makes the run on its first node, below `runs`, and the folder here that becomes its copy.
 
-    Raises `LaunchError`; there is no folder here then, unless nobody knows whether it began there.
+    Raises `LaunchError`; the folder here stays only if the run may have started there.
     """
     paths = run_files.create(root, info, profile)
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
@@ -140,10 +140,7 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePoo
 
 
 class DelegatedRun(Run):
-    """A run whose supervisor is on its first node; the folder here is a copy.
-
-    `launcher.runs.follower` holds its lock here.
-    """
+    """`launcher.runs.follower` holds the lock of the copy."""
 
     program: ClassVar[str] = programs.FOLLOWER
     program_log: ClassVar[str] = "follower.log"  # supervisor.log is that of the supervisor there
@@ -154,25 +151,32 @@ class DelegatedRun(Run):
 
     @property
     def node(self) -> Node:
-        """The node of the supervisor, as it is reached from here. Raises `LaunchError`."""
+        """The node of the supervisor. Raises `LaunchError`."""
         return self.load().profile.nodes[0]
 
-    def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
-        return self.call(op.ChooseCheckpoint(self.home.root, request, self._edited(profile)))
+    def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
+        old = self.node
+        if profile is not None:
+            new = profile.nodes[0]
+            is_same = (old.address, old.port) == (new.address, new.port)
+            if not (model.is_elsewhere(profile) and is_same):
+                raise UsageError(
+                    f"{self.id} is supervised on {old.label}, which must stay the first node",
+                    f'Keep supervisor = "first-node" and {old.address} as the first of [[nodes]].',
+                )
+        return super().next_attempt(request, profile)
+
+    def check_may_resume(self) -> None:
+        self.connect()  # the copy may be old
+        super().check_may_resume()
+
+    def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
+        return self.call(op.ChooseCheckpoint(self.home.root, attempt.request, _json(attempt)))
 
     def resume(
-        self,
-        request: ResumeRequest,
-        profile: Profile | None,
-        nodes: NodePool,
-        progress: Progress | None = None,
-        preflight: Preflight | None = None,
+        self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        # A run that still trains is refused by its node.
-        if preflight is not None and self.state().status.is_over:
-            run = edited(self.load(), request, profile)
-            preflight(run.profile, run.request.settings, run.request.data_path)
-        operation = op.ResumeRun(self.home.root, request, self._edited(profile))
+        operation = op.ResumeRun(self.home.root, attempt.request, _json(attempt))
         choice = self.call(operation, progress, nodes)
         self.connect(is_new=True)
         return choice
@@ -224,12 +228,12 @@ class DelegatedRun(Run):
                 return
             if not is_new or time.monotonic() > deadline:
                 return
-            # It may be about to leave, as all was over before.
+            # It may be about to exit because the run was over.
             time.sleep(0.2)
 
     def ensure_supervised(self) -> bool:
         super().ensure_supervised()
-        return False  # the supervisor has not died: only this machine was away from it
+        return False  # the supervisor had not died: only the copy was not followed
 
     def call(
         self,
@@ -237,22 +241,10 @@ class DelegatedRun(Run):
         progress: Progress | None = None,
         nodes: NodePool | None = None,
     ) -> R:
-        """One request about the run, on its node. Raises what was raised there."""
+        """One operation on the run's node. Raises what was raised there."""
         with contextlib.nullcontext(nodes) if nodes is not None else NodePool() as pool:
             return call(pool.client(self.node), operation, progress)
 
-    def _edited(self, profile: Profile | None) -> str | None:
-        """As JSON. Raises `UsageError` for a profile with another first node."""
-        if profile is None:
-            return None
-        self._refuse_other_first_node(profile)
-        return profile.to_json()
 
-    def _refuse_other_first_node(self, profile: Profile) -> None:
-        old, new = self.node, profile.nodes[0]
-        if model.is_elsewhere(profile) and (old.address, old.port) == (new.address, new.port):
-            return
-        raise UsageError(
-            f"the supervisor of {self.id} is on {old.label}, which must stay the first node",
-            f'Keep supervisor = "first-node" and {old.address} as the first of [[nodes]].',
-        )
+def _json(attempt: NextAttempt) -> str | None:
+    return None if attempt.profile is None else attempt.profile.to_json()

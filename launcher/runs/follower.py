@@ -1,8 +1,8 @@
-"""`python -m launcher.runs.follower RUN`: the copy of a run that lives on its first node.
+"""`python -m launcher.runs.follower RUN`: the copy of a run that is on its first node.
 
-It stands here for the supervisor that is there: it holds the run's lock, copies the run directory
-as it grows, and passes on what clients ask. When the node cannot be reached it tries on and says so
-in link.json; when the run is over and all is copied it ends. On `--ready` it writes `ok` when
+It takes the place of the supervisor here: it holds the run's lock, copies the run directory as it
+grows, and forwards requests of clients. When the node cannot be reached it writes the reason to
+link.json and retries; it exits when the run is over and copied. On `--ready` it writes `ok` when
 everything was copied once, or the reason why not.
 """
 
@@ -27,7 +27,7 @@ from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.ipc.operations import FollowRun, SendToRun
-from launcher.process.daemon import ReportReady, run_daemon
+from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
@@ -47,7 +47,7 @@ class Copying(NodeFollower):
     def __init__(self, paths: RunPaths, client: NodeClient, home: delegated.Home) -> None:
         super().__init__(client)
         self.is_whole = threading.Event()
-        """Set when all that was there at the beginning is here."""
+        """Set when everything was copied once."""
         self.trouble = ""
         self._paths = paths
         self._home = home
@@ -103,7 +103,7 @@ class Copying(NodeFollower):
 
 
 class Follower:
-    """The loop: clients here, the run there."""
+    """The loop that serves clients."""
 
     def __init__(self, root: Path, home: delegated.Home) -> None:
         self._root = root
@@ -130,8 +130,8 @@ class Follower:
         for key, _ in self._selector.select(TICK_S):
             self._ready(key.fileobj)
         self._endpoint.reopen_if_gone(time.monotonic())
-        if trouble := self._limit.look(time.monotonic()):
-            log_line(f"the limit of logs cannot be kept: {trouble}")
+        if trouble := self._limit.poll(time.monotonic()):
+            log_line(f"logs cannot be limited: {trouble}")
         self.copying.ping()
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class Follower:
                         self._selector.unregister(source)
 
     def _answer(self, client: Channel, message: AnyMessage) -> None:
-        """In a thread of its own: it waits for the network."""
+        """In its own thread, because it waits for the network."""
         try:
             operation = SendToRun(self._home.root, encode(message))
             reply = decode_message(delegated.call(self._client, operation))
@@ -167,7 +167,7 @@ class Follower:
 
 
 def _profile_from_there(data: bytes) -> bytes:
-    """The first node is another machine, seen from here."""
+    """The profile with the first node as another machine, which it is from here."""
     try:
         profile = profile_from_json(data.decode("utf-8"))
     except (LaunchError, UnicodeDecodeError):
@@ -178,7 +178,7 @@ def _profile_from_there(data: bytes) -> bytes:
 def follow(root: Path, report_ready: ReportReady) -> int:
     home = delegated.home_of(root)
     if home is None:
-        raise LaunchError(f"{root} is no copy of a run elsewhere")
+        raise LaunchError(f"{root} is not a copy of a delegated run")
     acquire(root)
     with contextlib.closing(Follower(root, home)) as follower:
         follower.open()
@@ -191,10 +191,10 @@ def follow(root: Path, report_ready: ReportReady) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.runs.follower", allow_abbrev=False)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
+    parser.add_argument("--ready", type=int, help="file descriptor to write `ok` or the error to")
     arguments = parser.parse_args(argv)
-    root = arguments.run.resolve()
-    return run_daemon(lambda tell: follow(root, tell), arguments.ready)
+    with daemon(arguments.ready) as report_ready:
+        return follow(arguments.run.resolve(), report_ready)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ from launcher.cleanup import prune
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import JobRequest, ResumeRequest
-from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, CheckpointError
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings
+from launcher.planning.checkpoint_choice import CheckpointQuery
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodePool
-from launcher.runs.base import LEAVE_LIMIT_S, Preflight, Run, edited
+from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
 from launcher.store import job as job_files
 from launcher.store import run as run_files
-from launcher.store.run import StoredRun
 
 
 class LocalRun(Run):
@@ -28,43 +27,39 @@ class LocalRun(Run):
     program: ClassVar[str] = programs.SUPERVISOR
     program_log: ClassVar[str] = "supervisor.log"
 
-    def resume_choice(self, request: ResumeRequest, profile: Profile | None) -> ResumeChoice:
-        stored, run = self._edited(request, profile)
-        wanted = restart.wanted_of(run, self.state(), request.checkpoint, before=stored.profile)
+    def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
+        attempt = super().next_attempt(request, profile)
+        if profile is not None or request.settings:
+            # A run as it was started was checked then.
+            settings.check(attempt.run.profile, attempt.run.request.settings)
+        return attempt
+
+    def check_may_resume(self) -> None:
+        # After a run has ended its supervisor still cleans up.
+        deadline = time.monotonic() + LEAVE_LIMIT_S
+        while self.is_supervised and self.state().status.is_over and time.monotonic() < deadline:
+            time.sleep(0.05)
+        super().check_may_resume()
+        if self.is_supervised:
+            raise BusyError(f"the supervisor of {self.id} is still cleaning up", "Try again.")
+
+    def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
         with NodePool() as nodes:
-            return checkpoint_choice.choose(run, wanted, nodes)
+            return checkpoint_choice.choose(attempt.run, self._query(attempt), nodes)
 
     def resume(
-        self,
-        request: ResumeRequest,
-        profile: Profile | None,
-        nodes: NodePool,
-        progress: Progress | None = None,
-        preflight: Preflight | None = None,
+        self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        stored, run = self._edited(request, profile)
-        self._wait_for_supervisor_to_leave()
-        state = self.state()
-        if self.is_supervised or not state.status.is_over:
-            hint = f"Stop it first: effnet-launch stop {self.id}"
-            raise BusyError(f"{self.id} is {state.status.value}", hint)
-        if state.status is RunStatus.FINISHED:
-            raise BusyError(
-                f"{self.id} has finished: nothing is left to train",
-                f"For more epochs start a new run: effnet-launch start {stored.info.profile}",
-            )
-        if preflight is not None:
-            preflight(run.profile, run.request.settings, run.request.data_path)
-        if request.checkpoint == restart.SCRATCH:
+        self.check_may_resume()
+        if attempt.request.checkpoint == restart.SCRATCH:
             choice = ResumeChoice(None, "from the beginning, as requested")
         else:
-            wanted = restart.wanted_of(run, state, request.checkpoint, before=stored.profile)
-            choice = checkpoint_choice.fetch(run, wanted, nodes, progress)
+            choice = checkpoint_choice.fetch(attempt.run, self._query(attempt), nodes, progress)
             if choice.path is None:
                 hint = "To start from the beginning: --checkpoint scratch"
                 raise CheckpointError(f"{self.id}: {choice.why}", hint)
-        if run != stored:
-            run_files.write_edited(run)
+        if attempt.run != attempt.before:
+            run_files.write_edited(attempt.run)
         self.spawn(resume=restart.verified(choice))
         return choice
 
@@ -83,19 +78,6 @@ class LocalRun(Run):
     def set_note(self, note: str) -> None:
         run_files.write_note(self.root, note)
 
-    def _edited(
-        self, request: ResumeRequest, profile: Profile | None
-    ) -> tuple[StoredRun, StoredRun]:
-        """(the run as it is, as its next attempt has it). Raises `SettingsError`."""
-        stored = self.load()
-        run = edited(stored, request, profile)
-        if profile is not None or request.settings:
-            # A run as it was started was checked then.
-            settings.check(run.profile, run.request.settings)
-        return stored, run
-
-    def _wait_for_supervisor_to_leave(self) -> None:
-        """After a run has ended its supervisor still cleans up: a resume waits for it."""
-        deadline = time.monotonic() + LEAVE_LIMIT_S
-        while self.is_supervised and self.state().status.is_over and time.monotonic() < deadline:
-            time.sleep(0.05)
+    def _query(self, attempt: NextAttempt) -> CheckpointQuery:
+        name, before = attempt.request.checkpoint, attempt.before.profile
+        return restart.wanted_of(attempt.run, self.state(), name, before=before)

@@ -21,7 +21,6 @@ from launcher.planning.attempt import data_path_of, run_id
 from launcher.reading.folders import runs_directory
 from launcher.remote.node_client import NodePool
 from launcher.runs import delegated
-from launcher.runs.base import Preflight
 from launcher.runs.handle import open_run
 from launcher.store import run as run_files
 
@@ -29,7 +28,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def plan_run(profile: Profile, request: StartRequest) -> Plan:
-    """What `start_run` would write and run; port 0 is chosen at the start.
+    """What `start_run` would write and run; port 0: chosen at the start.
 
     Raises `PlanError` and `SettingsError`.
     """
@@ -45,34 +44,31 @@ def plan_run(profile: Profile, request: StartRequest) -> Plan:
     )
 
 
-def start_run(
-    profile: Profile,
-    request: StartRequest,
-    nodes: NodePool,
-    *,
-    command: Sequence[str] = (),
-    preflight: Preflight | None = None,
-) -> str:
-    """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
-
-    `command` is what a person would type for it. `preflight` is called when the plan is made and
-    before any node is asked. Raises `PlanError`, `SettingsError` and `NodeError` before anything
-    is written, `LaunchError` when it cannot be started.
-    """
+def checked(profile: Profile, request: StartRequest) -> StartRequest:
+    """The request with the run's id. Raises `UsageError`, `BusyError`, and what `plan_run` does."""
     run = request.name or run_id(profile.name, time.time())
     if not RUN_NAME.fullmatch(run):
         raise UsageError(
             f"{run!r} cannot be a run's id",
             "Use letters, digits, dots, dashes and underscores; at most 100.",
         )
-    root = runs_directory() / run
-    if root.exists():
+    if (runs_directory() / run).exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     request = replace(request, name=run)
     if attempt.is_plannable_here(profile):
         plan_run(profile, request)
-    if preflight is not None:
-        preflight(profile, request.settings, request.data_path)
+    return request
+
+
+def start_run(
+    profile: Profile, request: StartRequest, nodes: NodePool, command: Sequence[str] = ()
+) -> str:
+    """Makes a run directory and a supervisor for it. -> the run's id, when the supervisor owns it.
+
+    `request` is from `checked`; `command` is what a person would type for it. Raises `NodeError`
+    before anything is written, `LaunchError` when it cannot be started.
+    """
+    run, root = request.name, runs_directory() / request.name
     is_elsewhere = model.is_elsewhere(profile)
     runs_there = delegated.introduce(profile, nodes) if is_elsewhere else ""
     resume = request.resume
@@ -91,7 +87,7 @@ def start_run(
     if is_elsewhere:
         delegated.start(root, runs_there, info, profile, nodes)
         with contextlib.suppress(LaunchError):
-            # It runs there whatever happens to the copy; `status` says why there is none.
+            # It runs without a copy, too; `status` shows why there is none.
             open_run(root).spawn()
         return run
     run_files.create(root, info, profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -56,18 +57,15 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
 
     Raises `LaunchError` when they are not `content`, and `OSError`; then nothing is changed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0
-    try:
-        with aside.open("wb", buffering=0) as file:
-            for block in blocks:
-                view = memoryview(block)
-                while view:
-                    view = view[file.write(view) or 0 :]
-                digest.update(block)
-                size += len(block)
-            os.fsync(file.fileno())
+    with _replacing(path) as aside, aside.open("wb", buffering=0) as file:
+        for block in blocks:
+            view = memoryview(block)
+            while view:
+                view = view[file.write(view) or 0 :]
+            digest.update(block)
+            size += len(block)
+        os.fsync(file.fileno())
         if Content(size, digest.hexdigest()) != content:
             why = "its sha256 differs"
             if size != content.size_bytes:
@@ -76,22 +74,25 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
                 f"{path} did not arrive as it was sent: {why}",
                 "Try again. If it happens again, check the disks and network cards.",
             )
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Replaces a file; it is on disk when this returns. Raises `OSError`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with _replacing(path) as aside, open(os.open(aside, flags, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which then replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield aside
         os.replace(aside, path)
-    except OSError:
+    except BaseException:
         aside.unlink(missing_ok=True)
         raise

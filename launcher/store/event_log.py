@@ -1,4 +1,4 @@
-"""events.jsonl: written here, folded at once."""
+"""events.jsonl: written, and folded to a state at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from launcher.core.run.events import Event, parse_event, to_json
 from launcher.core.run.fold import apply
 from launcher.core.run.state import RunState
 from launcher.process.log import log_line
+from launcher.reading.growing import GrowingLines
+from launcher.reading.run import RunReader
 from launcher.store.journal import Journal
 
 RESERVE_BYTES = 128 * 1024
@@ -24,21 +26,20 @@ Source = tuple[str, int]
 
 
 class EventLog:
-    """The run's events. Other writers (jobs) may append too; `state` is of all that was written.
+    """The run's events. Job runners append to them, too; `state` is that of all events.
 
-    An event that cannot be written (disk full) waits and is tried again at the next `flush`;
-    until then no later one is written either, so the order stays.
+    An event that cannot be written (disk full) is written at the next `flush` that can, before
+    later ones.
     """
 
     def __init__(self, path: Path) -> None:
         self.state = RunState()
         self.trouble: OSError | None = None
         self.seen: dict[tuple[int, str], int] = {}
-        """(attempt, node) -> number of the newest agent's message that is in the events."""
+        """(attempt, node) -> number of the newest message of the agent that is in the events."""
         self._journal = Journal(path)
-        self._path = path
         self._reserve = path.with_name(".reserve")
-        self._offset = 0
+        self._lines = GrowingLines(path)
         self._waiting: deque[Callable[[int], str]] = deque()
         self._read_new()
 
@@ -60,7 +61,7 @@ class EventLog:
             try:
                 self._journal.append(self._waiting[0])
             except OSError as error:
-                if self._give_up_reserve():
+                if self._release_reserve():
                     continue
                 if self.trouble is None:
                     log_line(f"events cannot be written: {error}")
@@ -76,7 +77,7 @@ class EventLog:
         return bool(self._waiting)
 
     def keep_reserve(self) -> None:
-        """Holds some disk space, for the events that tell of a full disk."""
+        """Reserves disk space for the events of a full disk."""
         with contextlib.suppress(OSError):
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
 
@@ -84,7 +85,7 @@ class EventLog:
         self._reserve.unlink(missing_ok=True)
         self._journal.close()
 
-    def _give_up_reserve(self) -> bool:
+    def _release_reserve(self) -> bool:
         try:
             self._reserve.unlink()
         except OSError:
@@ -92,12 +93,10 @@ class EventLog:
         return True
 
     def _read_new(self) -> None:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        data = data[: data.rfind(b"\n") + 1]
-        self._offset += len(data)
-        for line in data.splitlines():
+        is_new, lines = self._lines.poll()
+        if is_new:
+            self.state = RunState()
+        for line in lines:
             event = parse_event(line)
             self.state = apply(self.state, event)
             if event is not None and b'"source": [' in line:
@@ -111,12 +110,5 @@ class EventLog:
 
 
 def read_state(root: Path) -> RunState:
-    """The state that a run's events say now; a run without events was only created."""
-    state = RunState()
-    try:
-        data = (root / "events.jsonl").read_bytes()
-    except FileNotFoundError:
-        return state
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        state = apply(state, parse_event(line))
-    return state
+    """The state that a run's events give now."""
+    return RunReader(root).poll_state()

@@ -1,4 +1,4 @@
-"""job.json: what a job runs, and the process that runs it."""
+"""job.json: the command of a job, and its runner."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from launcher.store import atomic
 
 @dataclass(frozen=True)
 class Job:
-    """`pid` and `start_ticks` are those of the process that runs the job, on the machine of the
-    file. `folder` is the job's folder on a node that SSH reaches, empty for a job on this machine;
-    files that the job wrote below `folder`/export are brought to `export_to` here. `renamed`: names
-    in the job's result, and what they are for those who read it here.
+    """`pid` and `start_ticks`: the job's runner on the machine of the file. `folder`: the job's
+    folder on a node that SSH reaches, empty for a job on this machine; files in `folder`/export are
+    copied to `export_to` here. `renamed`: paths in the job's result -> paths on this machine.
     """
 
     id: str
@@ -40,11 +39,11 @@ class Job:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process that runs it is there."""
+        """Whether its runner is there."""
         return ownership.is_alive(self.pid, self.start_ticks)
 
     def terminate(self) -> bool:
-        """Asks the process that runs it to end it. -> whether that process is there."""
+        """Asks its runner to end it. -> whether that is there."""
         runner = ownership.read_process(self.pid)
         if runner is None or runner.start_time != self.start_ticks:
             return False

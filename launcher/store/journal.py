@@ -1,7 +1,7 @@
 """Append-only, numbered JSON lines that survive a kill and a power cut.
 
-Several processes may append to one journal: each append takes a lock and first learns what the
-others wrote. A last line that is not whole is cut off by the next writer.
+Several processes may append to one journal: each append locks it and first reads the numbers that
+others wrote. The next writer cuts off an incomplete last line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Journal:
     def append(self, make_line: Callable[[int], str], *, sync: bool = True) -> int:
         """Writes `make_line(n)` and returns n. Raises `OSError`, and then nothing was added."""
         with self._locked():
-            self._learn()
+            self._update()
             n = self.last_n + 1
             data = make_line(n).encode() + b"\n"
             written = 0
@@ -58,7 +58,7 @@ class Journal:
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def _learn(self) -> None:
+    def _update(self) -> None:
         """Brings `last_n` up to date and cuts off a torn last line."""
         size = os.fstat(self._fd).st_size
         if size == self._seen_bytes:
@@ -75,42 +75,27 @@ class Journal:
         if whole < len(tail):
             os.ftruncate(self._fd, size - (len(tail) - whole))
         self._seen_bytes = size - (len(tail) - whole)
-        self.last_n = _last_number(tail[:whole])
+        self.last_n = next((n for n, _ in _parsed(reversed(tail[:whole].splitlines()))), 0)
         if self.last_n == 0 and self._seen_bytes:
-            # No number near the end: damage. Counting is slow and always right.
+            # No number near the end: damage. Reading all of it is slow and always right.
             self.last_n = max((n for n, _ in read_lines(self.path)), default=0)
 
 
-def _last_number(data: bytes) -> int:
-    for line in reversed(data.splitlines()):
-        number = _number(line)
-        if number:
-            return number
-    return 0
-
-
-def _number(line: bytes) -> int:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return 0
-    number = value.get("n") if isinstance(value, dict) else None
-    return number if type(number) is int and number > 0 else 0
-
-
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(n, object) of every whole, numbered line; what is damaged is left out."""
+    """(n, object) of every whole, numbered line; damaged lines are left out."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    found = []
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
+    return list(_parsed(data[: data.rfind(b"\n") + 1].splitlines()))
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line in lines:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue
         number = value.get("n") if isinstance(value, dict) else None
         if type(number) is int and number > 0:
-            found.append((number, value))
-    return found
+            yield number, value

@@ -1,9 +1,9 @@
-"""The limit of a run's logs, by dropping their older parts in place.
+"""The limit of a run's logs: older parts are dropped in place.
 
-A hole is punched into the file (fallocate): its blocks are free again, while every offset stays
-what it was, for the rank that appends, for metrics that point into the log, and for readers. The
-first lines are kept, for they say what was started; then a line tells that something is missing,
-and then come the newest lines. Of a log nothing is dropped that its agent has not read.
+A hole is punched into the file (fallocate). That frees its blocks and keeps all offsets, for the
+rank that appends, for metrics with offsets of lines, and for readers. The first lines, which name
+what was started, are kept; then comes a line with the number of dropped bytes, then the newest
+lines. What the agent has not read yet is never dropped.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOK_S = 2.0
+POLL_S = 2.0
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
 HEAD_BYTES = 64 << 10
 TAIL_BYTES = 64 << 10
-"""What is kept of each log whatever the limit says."""
+"""Kept of each log in any case."""
 LINE_BYTES = 1 << 20
 DOWN_TO = 0.9
-"""Of the limit: to drop a little at every look would cost more than it frees."""
+"""Of the limit: dropping a little at every poll costs more than it frees."""
 MARK = b"effnet-launch: [logs] limit_mb: older lines were dropped here, bytes: "
 MARK_BYTES = len(MARK) + 16
 
 
 @dataclass(frozen=True)
 class Log:
-    """`used_bytes` is what it takes on the disk, `size_bytes` its length with holes."""
+    """`used_bytes`: on the disk. `size_bytes`: length with holes."""
 
     path: Path
     attempt: str
@@ -44,21 +44,20 @@ class LogLimit:
         self.trouble: OSError | None = None
         self._root = root
         self._limit_bytes = limit_bytes
-        self._look_at = 0.0
+        self._poll_at = 0.0
 
-    def look(self, now: float, read_to: Mapping[Path, int] | None = None) -> OSError | None:
-        """Enforces it now and then. -> why it cannot be, once. `now`: monotonic seconds."""
-        if now < self._look_at or self.trouble is not None or not self._limit_bytes:
+    def poll(self, now: float, read_to: Mapping[Path, int] | None = None) -> OSError | None:
+        """Enforces it every `POLL_S`. -> why it cannot, once. `now`: monotonic seconds."""
+        if now < self._poll_at or self.trouble is not None or not self._limit_bytes:
             return None
-        self._look_at = now + LOOK_S
+        self._poll_at = now + POLL_S
         self.enforce(read_to)
         return self.trouble
 
     def enforce(self, read_to: Mapping[Path, int] | None = None) -> int:
-        """Looks, and drops what is too much. -> bytes freed.
+        """Drops what is above the limit. -> bytes freed.
 
-        `read_to`: how far logs are read by who needs all of them; a log that is not in it may be
-        dropped up to its tail.
+        `read_to`: how far the agent has read its logs; others may be dropped up to their tails.
         """
         logs = list(_logs(self._root))
         excess = sum(log.used_bytes for log in logs) - self._limit_bytes
@@ -87,7 +86,7 @@ def drop(path: Path, end: int) -> int:
         if head == 0 or end <= start + TAIL_BYTES:
             return 0
         before = os.fstat(fd).st_blocks
-        # The line end before `end` stays: lines that are kept are whole.
+        # The line end before `end` stays, so the kept lines are whole.
         _punch(fd, start, end - 1 - start)
         os.pwrite(fd, MARK + b"%15d\n" % (end - head), head)
         return (before - os.fstat(fd).st_blocks) * 512
@@ -96,7 +95,7 @@ def drop(path: Path, end: int) -> int:
 
 
 def _line_end(fd: int, position: int) -> int:
-    """The offset behind the last line end before `position`; 0 when there is none near."""
+    """The offset after the last line end before `position`; 0 when none is near."""
     begin = max(0, position - LINE_BYTES)
     found = os.pread(fd, max(0, position - begin), begin).rfind(b"\n") + 1
     return begin + found if found else 0
@@ -107,7 +106,7 @@ def _punch(fd: int, offset: int, length: int) -> None:
     arguments = (ctypes.c_int64(offset), ctypes.c_int64(length))
     if libc.fallocate(fd, KEEP_SIZE | PUNCH_HOLE, *arguments) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"no hole can be punched: {os.strerror(number)}")
+        raise OSError(number, f"cannot punch a hole: {os.strerror(number)}")
 
 
 def _logs(root: Path) -> Iterator[Log]:
@@ -121,10 +120,9 @@ def _logs(root: Path) -> Iterator[Log]:
 
 
 def _kept(logs: Sequence[Log], excess: int) -> Iterator[tuple[Log, int]]:
-    """Which logs give, and how much of their end each keeps; `excess` is to be freed.
+    """(log, bytes to keep of its end), to free `excess` bytes.
 
-    Attempts that are over give first, the oldest before the others; within an attempt the longest
-    logs give down to a common length.
+    The oldest attempt first; within an attempt the longest logs are cut to a common length.
     """
     for attempt in sorted({log.attempt for log in logs}):
         if excess <= 0:
@@ -139,7 +137,7 @@ def _kept(logs: Sequence[Log], excess: int) -> Iterator[tuple[Log, int]]:
 
 
 def _level(used: Sequence[int], wanted: int) -> int:
-    """The length down to which logs are cut so that together they take `wanted` bytes."""
+    """The length to cut logs to, so that together they use `wanted` bytes."""
     left = max(0, wanted)
     for number, size in enumerate(sorted(used)):
         share = left // (len(used) - number)

@@ -9,7 +9,7 @@ MAX_PENDING_BYTES = 8 << 20
 
 
 class RecordFile:
-    """Appends whole records. When the disk is full they wait in memory, and `trouble` says why."""
+    """Appends whole records. On a full disk they are kept in memory; `trouble` is the reason."""
 
     def __init__(self, path: Path, record_bytes: int) -> None:
         self.trouble: OSError | None = None
@@ -29,7 +29,7 @@ class RecordFile:
     def append(self, data: bytes) -> None:
         self._pending += data
         if len(self._pending) > MAX_PENDING_BYTES:
-            # A disk that stays full: the newest records are worth more than the oldest.
+            # The disk stays full: keep the newest records.
             surplus = len(self._pending) - MAX_PENDING_BYTES
             del self._pending[: surplus + -surplus % self._record_bytes]
 

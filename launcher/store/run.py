@@ -1,4 +1,4 @@
-"""Making a run directory, and reading what its supervisor needs from it."""
+"""Makes a run directory, and reads and edits its fixed part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,35 +53,29 @@ def write_edited(run: StoredRun) -> None:
     Raises `LaunchError`.
     """
     paths = run.paths
-    try:
+    with _writing():
         before = {"profile": paths.profile.read_text(), "run": paths.run.read_text()}
         write_file(paths.before_edit, json.dumps(before) + "\n")
         write_file(paths.profile, run.profile.to_json() + "\n")
         write_file(paths.run, run.info.to_json())
-    except (OSError, UnicodeDecodeError) as error:
-        raise LaunchError(f"the run directory cannot be written: {error}") from error
 
 
 def write_note(root: Path, note: str) -> None:
     """Changes why the run was made. Raises `LaunchError`."""
     run = load(root)
-    try:
+    with _writing(), contextlib.suppress(FileNotFoundError):  # no resume has edited the run
         write_file(run.paths.run, run.info.with_note(note).to_json())
         before = json.loads(run.paths.before_edit.read_text())
         info = parse_run_info(before["run"])
         if info is not None:
             edited = {**before, "run": info.with_note(note).to_json()}
             write_file(run.paths.before_edit, json.dumps(edited) + "\n")
-    except FileNotFoundError:
-        return  # no resume has edited the run
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LaunchError(f"the run directory cannot be written: {error}") from error
 
 
 def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
-    """After an attempt with edited settings: they stay, or the run is again what it was before.
+    """After an attempt with edited settings: keeps them, or restores the run as it was before.
 
-    -> whether it was put back. Settings that the trainer refused would fail every later resume.
+    -> whether it was restored. Settings that the trainer refused would fail every later resume.
     """
     try:
         before = json.loads(paths.before_edit.read_text())
@@ -99,30 +93,33 @@ def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
 def create(root: Path, info: RunInfo, profile: Profile) -> RunPaths:
     """A new run directory. Raises `LaunchError`, naming what cannot be written."""
     paths = RunPaths(root)
-    try:
+    with _writing():
         root.parent.mkdir(parents=True, exist_ok=True)
-        root.mkdir()
-    except FileExistsError as error:
-        # Somebody else's: nothing of it may be touched.
-        raise BusyError(f"there is a run {root.name} already") from error
-    except OSError as error:
-        raise _unwritable(error) from error
+        try:
+            root.mkdir()
+        except FileExistsError as error:
+            raise BusyError(f"there is a run {root.name} already") from error
     try:
-        paths.attempts.mkdir()
-        paths.checkpoint.mkdir()
-        write_file(paths.profile, profile.to_json() + "\n")
-        write_file(paths.run, info.to_json())
-    except OSError as error:
+        with _writing():
+            paths.attempts.mkdir()
+            paths.checkpoint.mkdir()
+            write_file(paths.profile, profile.to_json() + "\n")
+            write_file(paths.run, info.to_json())
+    except LaunchError:
         shutil.rmtree(root, ignore_errors=True)
-        raise _unwritable(error) from error
+        raise
     return paths
 
 
-def _unwritable(error: OSError) -> LaunchError:
-    return LaunchError(
-        f"the run directory cannot be written: {error}",
-        "Set EFFNET_RUNS_DIR to a folder with space that you may write.",
-    )
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LaunchError(
+            f"the run directory cannot be written: {error}",
+            "Set EFFNET_RUNS_DIR to a writable folder with free space.",
+        ) from error
 
 
 def load(root: Path) -> StoredRun:
@@ -132,7 +129,7 @@ def load(root: Path) -> StoredRun:
         text = paths.run.read_bytes()
         profile_text = paths.profile.read_bytes()
     except OSError as error:
-        raise RunNotFoundError(f"{root} is no run directory: {error}") from error
+        raise RunNotFoundError(f"{root} is not a run directory: {error}") from error
     info = parse_run_info(text)
     if info is None:
         raise LaunchError(f"{paths.run} is damaged")
@@ -152,7 +149,7 @@ def write_planned(files: tuple[PlannedFile, ...]) -> None:
 
 
 def versions() -> Mapping[str, str]:
-    """Versions of what a run's result depends on; what is not installed is left out."""
+    """Versions of what a run's result depends on, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": sys.version.split()[0]}

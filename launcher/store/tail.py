@@ -1,4 +1,4 @@
-"""Following a growing file: whole lines with their offsets, whatever a process writes into it."""
+"""Follows a growing file: whole lines with their offsets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ READ_BYTES = 1 << 20
 
 @dataclass
 class Tail:
-    """Reads `path` from `offset` on.
+    """Reads `path` from `offset`.
 
-    The file may not exist yet, may be cut or replaced (rotation: the old one is read to its end
-    first), and may hold lines of any length: of a line longer than `MAX_LINE_BYTES` nothing is
-    kept, because no report is that long; its end is still found.
+    The file may not exist yet, and may be truncated or replaced (rotation: the old one is read to
+    its end first). A line longer than `MAX_LINE_BYTES` is left out: no report is that long.
     """
 
     path: Path
     offset: int = 0
-    """Offset of the first byte that is not yet handed out in a whole line."""
+    """Offset of the first byte that was not returned in a whole line yet."""
 
     def __post_init__(self) -> None:
         self._fd = -1
@@ -32,9 +31,9 @@ class Tail:
         self._in_huge_line = False
 
     def read(self, limit_bytes: int = READ_BYTES) -> tuple[int, list[bytes]]:
-        """(offset of the first line, whole lines without line ends); `([])` when nothing is new.
+        """(offset of the first line, whole lines without line ends).
 
-        The offset of each line is that of the one before plus its length plus 1.
+        The offset of a line is that of the previous one plus its length plus 1.
         """
         if self._fd < 0 and not self._open():
             return self.offset, []
@@ -63,7 +62,7 @@ class Tail:
         return first, lines
 
     def at_end(self) -> bool:
-        """Whether everything that is in the file now was read."""
+        """Whether all of the file was read."""
         if self._fd < 0 and not self._open():
             return True
         return os.fstat(self._fd).st_size <= self._read_to
@@ -99,30 +98,3 @@ class Tail:
         self.offset = self._read_to = 0
         self._rest = b""
         self._in_huge_line = False
-
-
-def last_lines(path: Path, count: int, block_bytes: int = 1 << 16) -> tuple[list[str], int]:
-    """(the last `count` lines, offset of the first of them), from the last `block_bytes` only."""
-    lines, offset = last_raw_lines(path, count, block_bytes)
-    return [line.decode("utf-8", "replace") for line in lines], offset
-
-
-def last_raw_lines(path: Path, count: int, block_bytes: int = 1 << 16) -> tuple[list[bytes], int]:
-    """As `last_lines`, in bytes. No file is no lines."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(0, size - block_bytes)
-            file.seek(start)
-            data = file.read()
-    except OSError:
-        return [], 0
-    lines = data.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    if start > 0 and len(lines) > 1:
-        start += len(lines[0]) + 1
-        lines = lines[1:]
-    dropped = lines[: max(0, len(lines) - count)]
-    offset = start + sum(len(line) + 1 for line in dropped)
-    return lines[len(dropped) :], offset

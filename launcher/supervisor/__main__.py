@@ -28,7 +28,8 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
 from launcher.planning import restart
-from launcher.process.daemon import ReportReady, run_daemon
+from launcher.process import spawn
+from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
 from launcher.remote.node_client import NodePool
@@ -96,10 +97,10 @@ class Supervisor:
         while self._attempt is not None or self._may_still_write():
             for key, _ in self._selector.select(TICK_S):
                 self._ready(key.fileobj)
-            self._reap()
+            spawn.reap()
             self._log.flush()
             self._endpoint.reopen_if_gone(time.monotonic())
-            if trouble := self._limit.look(time.monotonic()):
+            if trouble := self._limit.poll(time.monotonic()):
                 log_line(f"the limit of logs cannot be kept: {trouble}")
             if self._attempt is not None:
                 self._attempt.turn()
@@ -251,11 +252,6 @@ class Supervisor:
             if key.fileobj is client:
                 self._selector.unregister(client)
 
-    def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
 
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     run = run_files.load(root)
@@ -276,8 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", default="", help=RESUME_HELP)
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
-    root = arguments.run.resolve()
-    return run_daemon(lambda tell: supervise(root, arguments.resume, tell), arguments.ready)
+    with daemon(arguments.ready) as report_ready:
+        return supervise(arguments.run.resolve(), arguments.resume, report_ready)
 
 
 if __name__ == "__main__":

@@ -160,15 +160,10 @@ class LiveSource:
 
 def _resume(run: str, request: ResumeRequest) -> str:
     """A new attempt, if the preflight finds no problem."""
-    failed: list[str] = []
-
-    def on_rows(rows: Sequence[client.Row]) -> None:
-        failed[:] = dict.fromkeys(row.check for row in client.blocking(rows, request.ignore))
-
     try:
-        choice = client.resume(run, request, on_rows=on_rows)
+        choice = client.resume(run, request)
     except PreflightError as error:
-        anyway = replace(request, ignore=(*request.ignore, *failed))
+        anyway = replace(request, ignore=(*request.ignore, *error.checks))
         words = f"To resume anyway: {shlex.join(anyway.command(run))}"
         raise SourceError("\n".join((error.message, *error.problems, words))) from None
     if choice.path is None:

@@ -194,8 +194,9 @@ def refusal(
     if not red:
         return None
     count = f"{len(red)} check{'s' if len(red) != 1 else ''} of the preflight"
-    names = " ".join(dict.fromkeys(f"--ignore {row.check}" for row in red))
-    return PreflightError(
+    checks = tuple(dict.fromkeys(row.check for row in red))
+    names = " ".join(f"--ignore {check}" for check in checks)
+    error = PreflightError(
         f"nothing was {_DONE[action]}: {count} failed",
         tuple(
             f"{row.check} on {row.node}: {_one_line(row.text)}"
@@ -204,6 +205,8 @@ def refusal(
         ),
         f"Fix them (effnet-launch preflight {profile}), or {action} anyway: {names}",
     )
+    error.checks = checks
+    return error
 
 
 def _one_line(text: str) -> str:

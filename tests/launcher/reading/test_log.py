@@ -65,6 +65,8 @@ def test_lines_are_those_of_the_file(
         assert [line.text for line in page.lines] == plain_lines(data[:whole])
         tail = reader.tail(count)
         assert [line.text for line in tail.lines] == expected[-count:]
+        indexed = reader.lines(max(0, len(expected) - count), count)
+        assert [line.offset for line in tail.lines] == [line.offset for line in indexed]
         assert tail.next_offset == whole
         path.unlink()
 
@@ -159,7 +161,7 @@ def test_search(tmp_path: Path) -> None:
     budget = reader.search("nothing", budget_bytes=1000)
     assert budget.lines == ()
     assert budget.next_offset is not None
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="invalid regular expression"):
         reader.search("(")
 
 

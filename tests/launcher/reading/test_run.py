@@ -201,11 +201,11 @@ def test_runs_are_found_by_id_prefix_path_and_age(run: MadeRun, runs: Path) -> N
     assert client.open_run(run.paths.root.name).paths.root == run.paths.root
     assert client.open_run("local-cpu-20260101-000000").paths.root == run.paths.root
     assert client.open_run(str(run.paths.root)).run == run.paths.root.name
-    with pytest.raises(RunNotFoundError, match="2 runs begin"):
+    with pytest.raises(RunNotFoundError, match="ids of 2 runs start"):
         client.open_run("local-cpu")
-    with pytest.raises(RunNotFoundError, match="no run begins"):
+    with pytest.raises(RunNotFoundError, match="no run's id starts"):
         client.open_run("x")
-    with pytest.raises(RunNotFoundError, match="no run directory"):
+    with pytest.raises(RunNotFoundError, match="is not a run directory"):
         client.open_run(runs)
     names = [summary.run for summary in client.list_runs()]
     assert set(names) == {run.paths.root.name, other.paths.root.name}
@@ -229,7 +229,7 @@ def test_folders_that_are_not_runs_are_skipped(runs: Path) -> None:
     (runs / "nothing").mkdir(parents=True)
     (runs / "file").write_text("x")
     assert client.list_runs() == []
-    with pytest.raises(RunNotFoundError, match="no run yet"):
+    with pytest.raises(RunNotFoundError, match="no runs yet"):
         client.open_run("latest")
 
 
@@ -349,8 +349,18 @@ def test_a_client_that_only_reads_loads_neither_processes_nor_ssh() -> None:
 
 def test_lines_of_a_replaced_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    path.write_bytes(b"a\nb")
+    path.write_bytes(b"one\ntw")
     lines = GrowingLines(path)
-    assert lines.poll() == (False, [b"a"])
+    assert lines.poll() == (False, [b"one"])
     path.write_bytes(b"c\n")
     assert lines.poll() == (True, [b"c"])
+
+
+def test_a_torn_line_that_its_writer_cuts_off_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one\nto")
+    lines = GrowingLines(path)
+    assert lines.poll() == (False, [b"one"])
+    path.write_bytes(b"one\nwhole\n")
+    assert lines.poll() == (False, [b"whole"])
+    assert lines.poll() == (False, [])

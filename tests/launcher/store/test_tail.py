@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.core.run.report import MAX_LINE_BYTES
-from launcher.store.tail import Tail, last_lines
+from launcher.store.tail import Tail
 
 
 def lines_of(tail: Tail) -> list[tuple[int, bytes]]:
@@ -47,12 +47,3 @@ def test_a_tail_finds_the_end_of_a_huge_line(tmp_path):
     tail = Tail(path)
     assert lines_of(tail)[-1] == (size + 1, b"after")
     tail.close()
-
-
-def test_last_lines_have_their_offset(tmp_path):
-    path = tmp_path / "log.txt"
-    path.write_bytes(b"".join(b"line %d\n" % i for i in range(20000)))
-    lines, offset = last_lines(path, 3)
-    assert lines == ["line 19997", "line 19998", "line 19999"]
-    assert path.read_bytes()[offset:].startswith(b"line 19997\n")
-    assert last_lines(tmp_path / "none", 3) == ([], 0)

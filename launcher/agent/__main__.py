@@ -287,14 +287,16 @@ def serve(arguments: argparse.Namespace) -> int:
         finally:
             endpoint.close()
 
-    def died(status: int, left: tuple[int, ...]) -> None:
-        ended = spawn.exit_of(0, status)
-        report = messages.AgentDied(ended.exit_code, ended.signal, left)
-        # The agent may have died in the middle of a line: the journal cuts that off.
-        journal.append(lambda n: json.dumps(encode(replace(report, n=n, t=time.time()))))
-        endpoint_file(journal_path).unlink(missing_ok=True)
-
-    return guard.run_guarded(arguments.token, agent, died)
+    death = guard.run_guarded(arguments.token, agent)
+    if death is None:
+        return 0
+    status, left = death
+    ended = spawn.exit_of(0, status)
+    report = messages.AgentDied(ended.exit_code, ended.signal, left)
+    # The agent may have died in the middle of a line: the journal cuts that off.
+    journal.append(lambda n: json.dumps(encode(replace(report, n=n, t=time.time()))))
+    endpoint_file(journal_path).unlink(missing_ok=True)
+    return 1
 
 
 def main(argv: list[str] | None = None) -> int:

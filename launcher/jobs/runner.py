@@ -149,18 +149,18 @@ def main(argv: list[str] | None = None) -> int:
         finish(follower.run(paths, job) if is_followed else run_process(path.parent, job))
         return 0
 
-    def died(_status: int, _left: tuple[int, ...]) -> None:
-        if is_followed:
-            follower.stop(paths, job)
-        finish(None)
-
     def finish(code: int | None) -> None:
         if is_there:
             atomic.write_file(path.parent / DONE_FILE, json.dumps({"exit_code": code}) + "\n")
         else:
             _record(paths, job, code)
 
-    return guard.run_guarded(job.token, run, died)
+    if guard.run_guarded(job.token, run) is None:
+        return 0
+    if is_followed:
+        follower.stop(paths, job)
+    finish(None)
+    return 1
 
 
 if __name__ == "__main__":

@@ -25,15 +25,10 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def run_guarded(
-    token: str,
-    agent: Callable[[], int],
-    died: Callable[[int, tuple[int, ...]], None],
-) -> int:
-    """Runs `agent` in a child process and waits for it. -> exit code for the guard's process.
+def run_guarded(token: str, agent: Callable[[], int]) -> tuple[int, tuple[int, ...]] | None:
+    """Runs `agent` in a child process and waits for it; None when its exit code is 0.
 
-    Unless its exit code is 0: ends every process of `token`, then calls
-    `died(wait status, pids still there)`.
+    Else ends every process of `token`. -> (wait status of the child, pids still there).
     """
     child = os.fork()
     if child == 0:
@@ -52,11 +47,9 @@ def run_guarded(
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(child))
     status = _wait(child)
     if status == 0:
-        return 0
+        return None
     claim = ownership.Claim(token=token, root=os.getpid())
-    left = termination.end_all(claim, TERM_S, KILL_S, spawn.reap)
-    died(status, left)
-    return 1
+    return status, termination.end_all(claim, TERM_S, KILL_S, spawn.reap)
 
 
 def _pass_on(child: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.events import FailureKind, ResumePoint
+from launcher.core.run.events import FailureKind, StartCheckpoint
 from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.core.run.state import RunState
 from launcher.core.text.codec import from_plain, to_plain
@@ -31,7 +31,7 @@ class Again:
     """A new attempt; `resume` is None where it starts from the beginning."""
 
     why: str
-    resume: ResumePoint | None
+    resume: StartCheckpoint | None
 
 
 def wanted_of(
@@ -52,7 +52,7 @@ def wanted_of(
 
 def resume_point(
     run: StoredRun, state: RunState, resume: str, nodes: NodePool
-) -> ResumePoint | None:
+) -> StartCheckpoint | None:
     """The point to continue from; None for `scratch`.
 
     `resume` is what the supervisor was started with: a checkpoint's name or path, or what
@@ -61,7 +61,7 @@ def resume_point(
     if resume == SCRATCH:
         return None
     if resume.startswith("{"):
-        return from_plain(ResumePoint, json.loads(resume))
+        return from_plain(StartCheckpoint, json.loads(resume))
     choice = checkpoint_choice.fetch(run, wanted_of(run, state, resume), nodes)
     point = _point_of(choice, choice.why)
     if point is None:
@@ -78,10 +78,10 @@ def verified(choice: ResumeChoice) -> str:
     return SCRATCH if point is None else json.dumps(to_plain(point))
 
 
-def _point_of(choice: ResumeChoice, why: str) -> ResumePoint | None:
+def _point_of(choice: ResumeChoice, why: str) -> StartCheckpoint | None:
     if choice.path is None or choice.epoch is None or choice.step is None:
         return None
-    return ResumePoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
+    return StartCheckpoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
 
 
 def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | None:

@@ -80,7 +80,7 @@ class Supervisor:
             )
         self._log.add(events.SupervisorStarted(pid=os.getpid(), replaced=before))
 
-    def begin(self, resume: events.ResumePoint | None, is_new: bool) -> None:
+    def begin(self, resume: events.StartCheckpoint | None, is_new: bool) -> None:
         """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
         state = self._log.state
         living = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.STOPPING, RunStatus.FAILING)
@@ -123,7 +123,7 @@ class Supervisor:
 
     # -- attempts
 
-    def _start_attempt(self, resume: events.ResumePoint | None) -> None:
+    def _start_attempt(self, resume: events.StartCheckpoint | None) -> None:
         newest = self._log.state.attempt
         number = 1 if newest is None else newest.attempt + 1
         self._log.add(
@@ -150,7 +150,7 @@ class Supervisor:
     def _make_attempt(self, plan: Plan, links: tuple[AgentLink, ...]) -> Attempt:
         return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
-    def _plan(self, number: int, resume: events.ResumePoint | None) -> Plan:
+    def _plan(self, number: int, resume: events.StartCheckpoint | None) -> Plan:
         run = self._run
         facts, port = prepare.facts(run.profile, run.info.id, self._nodes)
         if port == 0:

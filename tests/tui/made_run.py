@@ -56,7 +56,7 @@ class MadeRun:
             else f"node-{'abcdefgh'[rank * self.nodes // self.ranks]}"
         )
 
-    def start(self, resume: events.ResumePoint | None = None) -> None:
+    def start(self, resume: events.StartCheckpoint | None = None) -> None:
         """A new attempt, with its ranks started and training."""
         self.attempt += 1
         if resume is not None:

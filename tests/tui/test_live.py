@@ -11,7 +11,7 @@ import pytest
 from made_run import MadeRun
 
 from launcher import client
-from launcher.core.run.events import AttemptStarted, RankStarted, ResumePoint
+from launcher.core.run.events import AttemptStarted, RankStarted, StartCheckpoint
 from launcher.core.run.requests import ResumeRequest, StartRequest
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, position, rank_state
@@ -53,7 +53,7 @@ def test_live_source_of_a_live_run(made: MadeRun) -> None:
 def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-2", ranks=2, time_s=time.time() - 2)
     made.attempt = 1
-    made.event(AttemptStarted(1, 2, ResumePoint("/x.ckpt", 5, 50)))
+    made.event(AttemptStarted(1, 2, StartCheckpoint("/x.ckpt", 5, 50)))
     run = LiveSource().open("made-2")
     frame = run.frame(ASKED)
     assert frame.snapshot.status == "starting"

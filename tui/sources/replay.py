@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from launcher import client
-from launcher.core.run.events import AttemptStarted, ResumePoint, parse_event
+from launcher.core.run.events import AttemptStarted, StartCheckpoint, parse_event
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.core.run.state import RunStatus
@@ -216,7 +216,7 @@ def _events(source: Path, copy: Path) -> _Growing:
     return _Growing(source, copy, tuple(times), tuple(lengths))
 
 
-def _resumes(events: Path) -> Iterator[tuple[float, ResumePoint]]:
+def _resumes(events: Path) -> Iterator[tuple[float, StartCheckpoint]]:
     """When an attempt began that resumed from a checkpoint, and from which."""
     for line in events.read_bytes().splitlines():
         event = parse_event(line)

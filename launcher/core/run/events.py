@@ -48,7 +48,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class ResumePoint:
+class StartCheckpoint:
     """The checkpoint that an attempt continues from; ``epoch`` and ``step`` are done."""
 
     path: str
@@ -87,7 +87,7 @@ class SupervisorStarted(Event, kind="supervisor_started"):
 class AttemptStarted(Event, kind="attempt_started"):
     attempt: int
     world_size: int
-    resume: ResumePoint | None = None
+    resume: StartCheckpoint | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from launcher.core.run.events import Failure, ResumePoint
+from launcher.core.run.events import Failure, StartCheckpoint
 
 
 class RunStatus(str, Enum):
@@ -136,7 +136,7 @@ class AttemptState:
     world_size: int
     started_s: float
     status: RunStatus = RunStatus.STARTING
-    resume: ResumePoint | None = None
+    resume: StartCheckpoint | None = None
     training_s: float | None = None
     ended_s: float | None = None
     epochs: int | None = None

@@ -52,7 +52,9 @@ EVENTS = [
     events.to_json(event)
     for event in (
         events.RunCreated("r", "p", 2, n=1, t=0.5),
-        events.AttemptStarted(1, 2, events.ResumePoint("/a.ckpt", 1, 45, "newest", 3), n=2, t=1.5),
+        events.AttemptStarted(
+            1, 2, events.StartCheckpoint("/a.ckpt", 1, 45, "newest", 3), n=2, t=1.5
+        ),
         events.RankStarted(1, 0, "n", 0, 0, 10, n=3, t=1.6),
         events.TrainingStarted(1, 20, 45, n=4, t=2.0),
         events.CheckpointWritten(1, 1, 45, "/x", 5, "ab", n=5, t=2.5),

@@ -57,7 +57,7 @@ def row_of(name: str) -> set[str]:
 def test_every_field_of_every_event_is_on_its_page(kind: str) -> None:
     fields = {field.name for field in dataclasses.fields(Event.kinds[kind])} - {"n", "t"}
     if kind == "attempt_started":
-        fields |= {field.name for field in dataclasses.fields(e.ResumePoint)}
+        fields |= {field.name for field in dataclasses.fields(e.StartCheckpoint)}
     assert row_of(kind) == fields
 
 
@@ -69,7 +69,7 @@ def test_every_field_of_a_failure_is_on_the_page() -> None:
 
 
 def test_events_come_back_from_their_lines() -> None:
-    resume = e.ResumePoint("/a b.ckpt", 1, 45, "newest", 3)
+    resume = e.StartCheckpoint("/a b.ckpt", 1, 45, "newest", 3)
     bodies: tuple[Event, ...] = (
         *RUNNING,
         e.AttemptStarted(2, 2, resume),
@@ -114,7 +114,7 @@ def test_a_run_that_fails_and_is_resumed() -> None:
         exited(1, signal=9),
         exited(0, signal=15),
         e.AttemptFailed(1, FAILURE),
-        e.AttemptStarted(2, 2, e.ResumePoint("/c", 1, 45)),
+        e.AttemptStarted(2, 2, e.StartCheckpoint("/c", 1, 45)),
     )
     assert state.status is RunStatus.STARTING
     assert [attempt.status for attempt in state.attempts] == [RunStatus.FAILED, RunStatus.STARTING]

@@ -45,7 +45,7 @@ class MadeRun:
         with self.paths.events.open("a") as file:
             file.write(to_json(numbered) + "\n")
 
-    def start(self, attempt: int = 1, resume: e.ResumePoint | None = None) -> None:
+    def start(self, attempt: int = 1, resume: e.StartCheckpoint | None = None) -> None:
         self.add(e.AttemptStarted(attempt, self.world_size, resume), NOW - 90)
         for rank in range(self.world_size):
             self.rank(rank, attempt).root.mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_a_resumed_run_has_one_curve(run: MadeRun) -> None:
     assert failed.failure == failure
     assert failed.ranks[1].status is RankStatus.FAILED
     assert failed.ranks[1].is_first_failure
-    run.start(2, e.ResumePoint("/c", 2, 90))
+    run.start(2, e.StartCheckpoint("/c", 2, 90))
     resumed = reader.poll(NOW)
     assert (resumed.attempt, resumed.steps_done, resumed.epoch) == (2, 90, 2)
     for step in range(90, 120):

@@ -329,7 +329,7 @@ def clean(found: Mapping[str, Leftovers], nodes: Sequence[str] = ()) -> dict[str
 def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], list[str]]:
     """Removes runs. -> (ids of what was removed, why others stay: a node can't be reached).
 
-    Raises BusyError while one of them lives.
+    Raises BusyError while a process of one of them is there.
     """
     removed, problems = [], []
     for run in map(_handle, runs):

@@ -218,10 +218,10 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
             raise UsageError(f"no checkpoint {name}", f"Looked for on {where} and here.")
         return found[0], found[1].path
     wanted = restart.wanted_of(run, read_state(run.paths.root), world_size=None)
-    taken = checkpoint_choice.select(stores, wanted)
-    if taken.store is None or taken.choice.path is None:
-        raise CheckpointError(f"{run.info.id}: {taken.choice.why}")
-    return taken.store, taken.choice.path
+    selected = checkpoint_choice.select(stores, wanted)
+    if selected.store is None or selected.choice.path is None:
+        raise CheckpointError(f"{run.info.id}: {selected.choice.why}")
+    return selected.store, selected.choice.path
 
 
 def _model(run: StoredRun, wanted: str) -> str:

@@ -76,7 +76,7 @@ class RunSnapshot:
 
     ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
-    machine is there; ``status`` is ``lost`` when the events say that the run lives, and neither
+    machine is there; ``status`` is ``lost`` when the run is not over by its events, and neither
     its supervisor nor any of its processes is there.
     """
 
@@ -127,7 +127,7 @@ class RunSnapshot:
 
     @property
     def elapsed_s(self) -> float | None:
-        """How long the newest attempt took, or takes."""
+        """The duration of the newest attempt, so far."""
         if self.started_s is None:
             return None
         return max(0.0, (self.polled_s if self.ended_s is None else self.ended_s) - self.started_s)

@@ -1,4 +1,4 @@
-"""Opens a run: `home.json` says whether its supervisor is here or on its first node."""
+"""Opens a run: one with `home.json` has its supervisor on its first node."""
 
 from __future__ import annotations
 

@@ -72,9 +72,9 @@ def write_files(folder: Path, variant: str, size: int) -> None:
 
 
 def network(variant: str) -> Any:
-    from effnet.model.efficientnet import create
+    from effnet.model.efficientnet import EfficientNet
 
-    net = create(variant, CLASSES)
+    net = EfficientNet(variant, CLASSES)
     net.set_train(False)
     return net
 

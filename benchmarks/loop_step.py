@@ -74,9 +74,9 @@ def bare_step() -> Callable[[], float]:
     import mindspore as ms
     from mindspore import Tensor, nn, ops
 
-    from effnet.model.efficientnet import create
+    from effnet.model.efficientnet import EfficientNet
 
-    net = create("b2", 10, dropout=0.3, drop_path=0.2)
+    net = EfficientNet("b2", 10, dropout=0.3, drop_path=0.2)
     draw = np.random.default_rng(1)
     images = Tensor(draw.standard_normal((BATCH_SIZE, 3, 32, 32), np.float32))
     labels = Tensor(draw.integers(0, 10, BATCH_SIZE).astype(np.int32))

@@ -1,4 +1,4 @@
-"""What to say of a file or folder that is not there."""
+"""A hint for a file or folder that does not exist."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from effnet.config import resolve
 from effnet.contract import exit_codes
 from effnet.contract import heartbeat as written_heartbeat
 from effnet.contract import report as writer
@@ -63,18 +64,7 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
     accuracies = (0.7979567307692308, 0.9468549679487179)
     evaluation = writer.Evaluation(1.7495090191180889, *accuracies, 360, 0, 4210.0)
     printed = [
-        writer.start_line(
-            rank=0,
-            world_size=2,
-            target="CPU",
-            variant="b2",
-            parameters=9109994,
-            epochs=20,
-            steps_per_epoch=45,
-            batch_size=16,
-            images=1437,
-            seed=1,
-        ),
+        writer.start_line(resolve("CPU").config, 0, 2, 9109994, 45, 1437),
         writer.step_line(0, 20, 3, 45, first, 0.01, 1288490188),
         writer.epoch_line(1, whole),
         writer.checkpoint_line(saved),

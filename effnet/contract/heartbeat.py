@@ -25,11 +25,11 @@ class Heartbeat:
 
     @classmethod
     def from_environment(cls) -> Heartbeat:
-        """The path is the launcher's to say, in `EFFNET_HEARTBEAT`."""
+        """The launcher sets the path in `EFFNET_HEARTBEAT`."""
         return cls(os.environ.get("EFFNET_HEARTBEAT"))
 
     def phase(self, phase: str) -> None:
-        """Say what begins now; `step` and `epoch` are what is done."""
+        """Record what begins now, beside the steps and epochs that are done."""
         self._phase = phase
         if self._fd is None:
             return
@@ -41,7 +41,7 @@ class Heartbeat:
         self.step, self.epoch = step, epoch
 
     def close(self) -> None:
-        """Say `done` and let the file go."""
+        """Record `done` and close the file."""
         if self._fd is not None:
             self.phase("done")
             os.close(self._fd)

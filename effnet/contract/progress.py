@@ -16,7 +16,7 @@ LINE_EVERY_S = 1.0
 
 @contextlib.contextmanager
 def bar(title: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes how many of `total` are done.
+    """Yields a function to call with how many of `total` are done.
 
     On standard error: a bar in a terminal, `progress:` lines in a launcher's job, else nothing.
     """
@@ -38,11 +38,11 @@ def _lines(title: str, total: int) -> Callable[[int], None]:
 
     last_s = time.monotonic()
 
-    def say(done: int) -> None:
+    def print_line(done: int) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s >= LINE_EVERY_S:
             last_s = now_s
             print(progress_line(title, done, total), file=sys.stderr, flush=True)
 
-    return say
+    return print_line

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -56,22 +61,18 @@ class Evaluation:
 
 
 def start_line(
-    *,
+    config: TrainConfig,
     rank: int,
     world_size: int,
-    target: str,
-    variant: str,
     parameters: int,
-    epochs: int,
     steps_per_epoch: int,
-    batch_size: int,
     images: int,
-    seed: int,
 ) -> str:
     return (
-        f"start: rank:[{rank}/{world_size}], target:[{target}], variant:[{variant}],"
-        f" parameters:[{parameters}], epochs:[{epochs}], steps per epoch:[{steps_per_epoch}],"
-        f" batch:[{batch_size}x{world_size}], images:[{images}], seed:[{seed}]"
+        f"start: rank:[{rank}/{world_size}], target:[{config.device_target}],"
+        f" variant:[{config.variant}], parameters:[{parameters}], epochs:[{config.epoch_size}],"
+        f" steps per epoch:[{steps_per_epoch}], batch:[{config.batch_size}x{world_size}],"
+        f" images:[{images}], seed:[{config.seed}]"
     )
 
 
@@ -153,7 +154,12 @@ def progress_line(job: str, done: int, total: int) -> str:
     return f"progress: {job}:[{done}/{total}]"
 
 
-def say(line: str) -> None:
+def emit_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        emit(f"note: {note}")
+
+
+def emit(line: str) -> None:
     """Print one line and flush it, because the rank may die next."""
     print(line, flush=True)
 

@@ -1,4 +1,4 @@
-"""Asking a run to save and end: a file, or a signal."""
+"""Requests to save and stop: a file, or a signal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether this rank was asked to stop, and by what.
+    """Whether this rank has a stop request, and from where.
 
-    The first signal asks; the handlers that were there before are then back, so the second one
-    ends the process as ever. The file is the launcher's to name, in `EFFNET_STOP_FILE`.
+    The first signal is a request and restores the earlier handlers, so the second one ends the
+    process. The launcher sets the file's path in `EFFNET_STOP_FILE`.
     """
 
     def __init__(self, path: str | None = None) -> None:

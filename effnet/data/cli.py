@@ -112,7 +112,7 @@ class Report:
 def check_images(index: ImageIndex) -> Report:
     """Decode every image of ``index``."""
 
-    def look(i: int) -> tuple[str, tuple[int, int] | str, bool]:
+    def examine(i: int) -> tuple[str, tuple[int, int] | str, bool]:
         path = index.path(i)
         try:
             size, turned = inspect(path)
@@ -126,7 +126,9 @@ def check_images(index: ImageIndex) -> Report:
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         # In rounds, since every image of ImageNet as a pending call would fill the memory.
         for start in range(0, len(index), 4096):
-            for path, found, turned in pool.map(look, range(start, min(start + 4096, len(index)))):
+            for path, found, turned in pool.map(
+                examine, range(start, min(start + 4096, len(index)))
+            ):
                 if isinstance(found, str):
                     unreadable.append((path, found))
                     continue

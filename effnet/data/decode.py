@@ -77,10 +77,7 @@ def decode_part(path: str, choose: Callable[[int, int], Box], size_px: int) -> P
     with _opened(path) as image:
         width, height = image.size
         left, top, right, bottom = choose(width, height)
-        least = (
-            -(-width * size_px // (right - left)),
-            -(-height * size_px // (bottom - top)),
-        )
+        least = (-(-width * size_px // (right - left)), -(-height * size_px // (bottom - top)))
         image.draft(None, least)
         x, y = image.width / width, image.height / height
         box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))

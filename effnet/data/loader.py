@@ -92,15 +92,21 @@ def eval_batches(
     return batches(source, rows, workers(config, world_size, source))
 
 
+def thread_count(wanted: int) -> int:
+    """``wanted``, but at most one for each core; 0: one for each core."""
+    cores = len(os.sched_getaffinity(0))
+    return min(wanted, cores) if wanted else cores
+
+
 def workers(config: TrainConfig, world_size: int, source: TrainSource | EvalSource) -> int:
     """Threads of one rank: num_workers, at most one a core; by default one for each of its cores.
 
     One for small images in memory: there the interpreter's lock is most of the work, and two
     threads are slower than one.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = thread_count(0)
     if config.num_workers:
-        return min(config.num_workers, cores)
+        return thread_count(config.num_workers)
     if source.keep and max(source.shape) <= SMALL_PX:
         return 1
     if BOUND in os.environ:

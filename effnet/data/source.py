@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSource:
-    """Training images of one epoch; what comes out is a function of seed, epoch and index alone."""
+    """Training images of one epoch; the result depends on seed, epoch and index alone."""
 
     index: ImageIndex
     seed: int

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from effnet.distributed.meeting import orderly_threads
+from effnet.distributed.init_threads import orderly_threads
 from effnet.errors import EffnetError, first_line
 from effnet.optim.pieces import aligned
 
@@ -41,7 +41,7 @@ class Group:
         result: NDArray[np.float32] = reduced.asnumpy()
         return result
 
-    def from_first(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def broadcast(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rank 0's values on every rank; the others only give the shape."""
         return self.sum(values if self.rank == 0 else np.zeros_like(values))
 

@@ -29,7 +29,7 @@ from effnet.optim.pieces import Floats
 
 JOIN_LIMIT_S = 60.0
 GONE_LIMIT_S = 30.0
-"""How long a rank whose peer died waits for the launcher to end it, which knows the cause: as long
+"""How long a rank whose peer died waits for the launcher, which knows the cause, to end it: as long
 as MindSpore's own collectives do."""
 
 _CHUNK = 65_536
@@ -60,7 +60,7 @@ class SharedSum:
 
     def reduce(self) -> Floats:
         """The sums, until the next call; waits for the slowest. Raises `PeerGone`."""
-        self._meet()
+        self._barrier()
         # The step reports a loss that is not finite.
         with np.errstate(all="ignore"):
             for start in range(self._first, self._last, _CHUNK):
@@ -70,11 +70,11 @@ class SharedSum:
                 for part in self._parts[2:]:
                     total += part[here]
         # Nobody fills a bucket that is still read, or overwrites a result that is still used: both
-        # come after this meeting, or after the next step's first.
-        self._meet()
+        # happen after this barrier, or after the next step's first.
+        self._barrier()
         return self._result
 
-    def _meet(self) -> None:
+    def _barrier(self) -> None:
         """A barrier: each rank signals rank 0, which then signals each."""
         try:
             if self._rank == 0:
@@ -104,7 +104,7 @@ def join(group: Group, size: int) -> SharedSum | None:
     if group.rank == 0:
         with suppress(OSError):
             listener, token = _listen(group.size)
-    token = _from_words(group.from_first(_words(token)))
+    token = _from_words(group.broadcast(_words(token)))
     found = None
     with suppress(OSError, ValueError):
         if listener is not None:
@@ -139,7 +139,7 @@ def _listen(ranks: int) -> tuple[socket.socket, int]:
 
 
 def _serve(listener: socket.socket, ranks: int, size: int) -> SharedSum:
-    """Rank 0: makes the segment and hands it to each rank that comes."""
+    """Rank 0: makes the segment and sends it to each rank that connects."""
     fd = os.memfd_create("effnet-sum")
     try:
         os.ftruncate(fd, 4 * _stride(size) * (ranks + 1))

@@ -124,8 +124,7 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
     group = join(args.run_distribute)
     first = group.rank == 0
     if first:
-        for note in resolved.notes:
-            report.say(f"note: {note}")
+        report.emit_notes(resolved.notes)
     # MindSpore is slow to import; the checks above fail fast.
     from effnet.evaluate.evaluator import Evaluator
 
@@ -146,12 +145,12 @@ def _evaluate(args: argparse.Namespace, give: Give) -> None:
         found = evaluator(batches, group, progress)
     heartbeat.close()
     if len(bad_images):
-        report.say(bad_images.summary())
+        report.emit(bad_images.summary())
     if not first:
         return
     step, epoch = manifest.extra.get("step"), manifest.extra.get("epoch")
-    report.say(report.eval_line(epoch, step, found, source.weights))
-    report.say(report.result_line(found, args.checkpoint_path))
+    report.emit(report.eval_line(epoch, step, found, source.weights))
+    report.emit(report.result_line(found, args.checkpoint_path))
     give(
         {
             "loss": found.loss,

@@ -27,7 +27,7 @@ class Evaluator:
 
     def __init__(self, net: EfficientNet, config: TrainConfig, jit: bool = False) -> None:
         self._net = net
-        loss_of = SmoothedCrossEntropy.from_config(config, reduction="none")
+        loss_of = SmoothedCrossEntropy.from_config(config, averaged=False)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             logits = net(images)

@@ -48,7 +48,7 @@ def config_for(
 ) -> Resolved:
     """The manifest's configuration with a file, `key=value` texts and flags laid over it.
 
-    Another `eval_image_size` takes `eval_resize` along in proportion. Raises `ConfigError`, also
+    Another `eval_image_size` changes `eval_resize` in proportion. Raises `ConfigError`, also
     for a value that the weights cannot have.
     """
     base, notes = _base(manifest)
@@ -86,7 +86,7 @@ def _left_open(resolved: Resolved, key: str) -> bool:
 
 
 def _base(manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Keys that the manifest says, or that follow from where the weights came from."""
+    """Keys that the manifest has, or that follow from where the weights came from."""
     own = {key: getattr(manifest, attribute) for key, attribute in _FIXED.items()}
     known = configuration.keys()
     trained = manifest.extra.get("config")
@@ -101,8 +101,8 @@ def _base(manifest: Manifest) -> tuple[dict[str, Any], tuple[str, ...]]:
         "interpolation": "bicubic",
         "normalization": "imagenet",
     }
-    said = ", ".join(f"{key} {value}" for key, value in assumed.items())
+    texts = ", ".join(f"{key} {value}" for key, value in assumed.items())
     return {**own, **assumed}, (
         f"the checkpoint was imported from {manifest.source} and does not say its preprocessing;"
-        f" taken, unless told otherwise: {said}",
+        f" assumed unless set: {texts}",
     )

@@ -55,9 +55,10 @@ def _infer(args: argparse.Namespace, give: Give) -> None:
     from effnet.contract.progress import bar
     from effnet.data import BadImages
     from effnet.data.folders import require_same_classes
+    from effnet.data.loader import thread_count
     from effnet.infer import facts, table
     from effnet.infer.images import find_images
-    from effnet.infer.predict import predict, thread_count
+    from effnet.infer.predict import predict
     from effnet.infer.session import open_model
 
     for name, least in (("batch_size", 1), ("num_workers", 0), ("device_id", 0)):

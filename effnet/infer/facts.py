@@ -13,7 +13,7 @@ from effnet.errors import UsageError
 from effnet.infer.session import Model, UnreadableModel
 
 RESIZE_SHARE = 280 / 260
-"""The reference's, for files that do not say theirs."""
+"""The reference's, for files without their own."""
 
 
 def class_names(model: Model) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -50,7 +49,7 @@ def predict(
 ) -> Predictions:
     """Every image once; raises `DataError` when not one could be read.
 
-    A model whose batch is free gets a shorter last batch, another one a batch filled up.
+    A model with a free batch size gets a shorter last batch, another one a padded batch.
     """
     start_s = time.perf_counter()
     predicted = np.full(len(images), -1, np.int64)
@@ -85,12 +84,6 @@ def predict(
         len(images) - read,
         (time.perf_counter() - start_s) * 1e3,
     )
-
-
-def thread_count(wanted: int) -> int:
-    """`wanted`, but at most one for each core; 0: one for each core."""
-    cores = len(os.sched_getaffinity(0))
-    return min(wanted, cores) if wanted else cores
 
 
 def _logits(model: Model, batch: Batch) -> NDArray[np.float32]:

@@ -68,19 +68,38 @@ class EfficientNet(nn.Cell):
     (N, noise_width) float32, uniform in [0, 1), one column for each block with a skip
     connection, in order, then one for each channel that the classifier sees. Without noise,
     or outside training, neither is applied.
+
+    A new network is in training mode, with first values drawn from `seed`. `dropout` and `bn_eps`
+    default to the variant's and the padding's own. `bn_momentum` is TensorFlow's: the share of the
+    old moving statistic that stays. Raises `UnknownVariant`, `InvalidModel`.
     """
 
     def __init__(
         self,
-        variant: str,
-        num_classes: int,
-        padding: str,
-        dropout: float,
-        drop_path: float,
-        bn_momentum: float,
-        bn_eps: float,
+        variant: str = scaling.DEFAULT_VARIANT,
+        num_classes: int = 1000,
+        padding: str = "symmetric",
+        dropout: float | None = None,
+        drop_path: float = scaling.DEFAULT_DROP_PATH,
+        bn_momentum: float = 0.99,
+        bn_eps: float | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        if padding not in scaling.BN_EPS:
+            known = ", ".join(scaling.BN_EPS)
+            raise InvalidModel(f"unknown padding {padding!r}", hint=f"one of {known}")
+        if num_classes < 1:
+            raise InvalidModel(f"num_classes is {num_classes}, must be at least 1")
+        dropout = scaling.variant(variant).dropout if dropout is None else dropout
+        bn_eps = scaling.BN_EPS[padding] if bn_eps is None else bn_eps
+        for name, value in (("dropout", dropout), ("drop_path", drop_path)):
+            if not 0.0 <= value < 1.0:
+                raise InvalidModel(f"{name} is {value}, must be at least 0 and below 1")
+        if not 0.0 <= bn_momentum <= 1.0:
+            raise InvalidModel(f"bn_momentum is {bn_momentum}, must be from 0 to 1")
+        if bn_eps <= 0.0:
+            raise InvalidModel(f"bn_eps is {bn_eps}, must be above 0")
         specs = scaling.blocks(variant, drop_path)
         stem_channels = scaling.stem_channels(variant)
         self.variant = variant
@@ -105,6 +124,8 @@ class EfficientNet(nn.Cell):
         self.drops_paths = drop_path > 0.0
         self.drops_features = dropout > 0.0
         self.feature_keep = 1.0 - dropout
+        initialise(self, seed)
+        self.set_train(True)
 
     @property
     def noise_width(self) -> int:
@@ -153,43 +174,6 @@ def _conv(
         weight_init="zeros",
         bias_init="zeros",
     )
-
-
-def create(
-    variant: str = scaling.DEFAULT_VARIANT,
-    num_classes: int = 1000,
-    padding: str = "symmetric",
-    dropout: float | None = None,
-    drop_path: float = scaling.DEFAULT_DROP_PATH,
-    bn_momentum: float = 0.99,
-    bn_eps: float | None = None,
-    seed: int = 0,
-) -> EfficientNet:
-    """A network with first values drawn from `seed`, in training mode.
-
-    `dropout` and `bn_eps` default to the variant's and the padding's own. `bn_momentum` is
-    TensorFlow's: the share of the old moving statistic that stays. Raises `UnknownVariant`,
-    `InvalidModel`.
-    """
-    if padding not in scaling.BN_EPS:
-        raise InvalidModel(
-            f"unknown padding {padding!r}", hint=f"one of {', '.join(scaling.BN_EPS)}"
-        )
-    if num_classes < 1:
-        raise InvalidModel(f"num_classes is {num_classes}, must be at least 1")
-    dropout = scaling.variant(variant).dropout if dropout is None else dropout
-    bn_eps = scaling.BN_EPS[padding] if bn_eps is None else bn_eps
-    for name, value in (("dropout", dropout), ("drop_path", drop_path)):
-        if not 0.0 <= value < 1.0:
-            raise InvalidModel(f"{name} is {value}, must be at least 0 and below 1")
-    if not 0.0 <= bn_momentum <= 1.0:
-        raise InvalidModel(f"bn_momentum is {bn_momentum}, must be from 0 to 1")
-    if bn_eps <= 0.0:
-        raise InvalidModel(f"bn_eps is {bn_eps}, must be above 0")
-    net = EfficientNet(variant, num_classes, padding, dropout, drop_path, bn_momentum, bn_eps)
-    initialise(net, seed)
-    net.set_train(True)
-    return net
 
 
 def batch_norm_buffers(net: nn.Cell) -> list[Parameter]:

@@ -32,7 +32,7 @@ class SmoothedCrossEntropy(nn.Cell):
     """float32 loss of logits (N, C) of any float type and int32 labels (N,).
 
     Rows labelled -1 count for nothing: their loss is 0 and the mean is over the others.
-    ``reduction`` is ``mean``, a scalar, or ``none``, (N,).
+    ``averaged``: the mean, a scalar; else the loss of each row, (N,).
     """
 
     def __init__(
@@ -40,21 +40,19 @@ class SmoothedCrossEntropy(nn.Cell):
         num_classes: int,
         smoothing: float = 0.0,
         mode: str = "reference",
-        reduction: str = "mean",
+        averaged: bool = True,
     ) -> None:
         super().__init__()
-        if reduction not in ("mean", "none"):
-            raise ValueError(f"reduction {reduction!r} is neither mean nor none")
         on, off = targets(smoothing, num_classes, mode)
         self.depth = num_classes
         self.on = Tensor(on, ms.float32)
         self.off = Tensor(off, ms.float32)
-        self.averaged = reduction == "mean"
+        self.averaged = averaged
         self.cross_entropy = nn.SoftmaxCrossEntropyWithLogits(reduction="none")
 
     @classmethod
-    def from_config(cls, config: TrainConfig, reduction: str = "mean") -> SmoothedCrossEntropy:
-        return cls(config.class_num, config.smoothing, config.label_smooth_mode, reduction)
+    def from_config(cls, config: TrainConfig, averaged: bool = True) -> SmoothedCrossEntropy:
+        return cls(config.class_num, config.smoothing, config.label_smooth_mode, averaged)
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         valid = ops.cast(labels >= 0, ms.float32)

@@ -13,9 +13,9 @@ Floats = NDArray[np.float32]
 
 def aligned(size: int) -> Floats:
     """An array that begins at a cache line, for vector instructions."""
-    room = np.empty(size + 16, np.float32)
-    skip = (-room.ctypes.data % 64) // 4
-    return room[skip : skip + size]
+    buffer = np.empty(size + 16, np.float32)
+    skip = (-buffer.ctypes.data % 64) // 4
+    return buffer[skip : skip + size]
 
 
 class Pieces:

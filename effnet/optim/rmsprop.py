@@ -20,7 +20,7 @@ _CHUNK = 32_768
 of one core for 7.7 million numbers; 25 ms with half as many, 49 ms for whole arrays."""
 _APART = 528
 """Numbers between two arrays of scratch: at the same place in two pages they cost half as much
-again (36 ms), since a core takes a read of one for a read of what it just wrote into the other."""
+again (36 ms), since a core confuses a read of one with what it just wrote into the other."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Slots:
     """What an update changes, all flat and of one size.
 
     `mean_square` begins at ones and `moment` at zeros; `average` is the moving average of the
-    weights, where there is one.
+    weights, if there is one.
     """
 
     weights: Floats
@@ -71,19 +71,20 @@ class RmsProp:
         """One step, in place.
 
         The gradient is multiplied by `gradient_scale` first; weight decay, as L2 in the gradient,
-        is for the first `decayed` numbers (all by default). The average takes the new weights in.
+        is for the first `decayed` numbers (all by default). The average
+        moves towards the new weights.
         """
         size = slots.weights.size
         decayed = size if decayed is None else decayed
 
         def part(bounds: tuple[int, int]) -> None:
-            room = np.empty(2 * _CHUNK + _APART, np.float32)
+            scratch = np.empty(2 * _CHUNK + _APART, np.float32)
             second = _CHUNK + _APART
-            # A loss that leaves the numbers' range is the caller's to see and to say.
+            # The caller reports a loss that is not finite.
             with np.errstate(all="ignore"):
                 for start in range(bounds[0], bounds[1], _CHUNK):
                     stop = min(start + _CHUNK, bounds[1])
-                    g, t = room[: stop - start], room[second : second + stop - start]
+                    g, t = scratch[: stop - start], scratch[second : second + stop - start]
                     self._gather(slots, gradient, start, stop, g, t, gradient_scale, decayed)
                     self._step(slots, slice(start, stop), g, t, lr, average_decay)
 
@@ -126,7 +127,7 @@ class RmsProp:
         lr: float,
         average_decay: float,
     ) -> None:
-        """One chunk; `g` and `t` are spent."""
+        """One chunk; it overwrites `g` and `t`."""
         w, ms, m = slots.weights[here], slots.mean_square[here], slots.moment[here]
         np.multiply(g, g, out=t)
         t -= ms
@@ -143,8 +144,8 @@ class RmsProp:
             average(slots.average[here], w, average_decay, t)
 
 
-def average(average: Floats, values: Floats, decay: float, room: Floats) -> None:
-    """`average` takes in `values`, in place; `room` is spent."""
+def average(average: Floats, values: Floats, decay: float, scratch: Floats) -> None:
+    """Move `average` towards `values`, in place; it overwrites `scratch`."""
     average *= np.float32(decay)
-    np.multiply(values, np.float32(1 - decay), out=room)
-    average += room
+    np.multiply(values, np.float32(1 - decay), out=scratch)
+    average += scratch

@@ -73,9 +73,8 @@ def run(args: argparse.Namespace) -> int:
         group = join(args.run_distribute)
         is_first = group.rank == 0
         if is_first:
-            for note in resolved.notes:
-                report.say(f"note: {note}")
-        # MindSpore sets handlers of its own in `join`; from here a signal asks to save and stop.
+            report.emit_notes(resolved.notes)
+        # After `join`, in which MindSpore sets handlers: a signal requests a stop.
         with StopRequest.from_environment() as stop:
             # Slow to import, so errors of the configuration and the device come first.
             from effnet.train.loop import Trainer
@@ -93,12 +92,12 @@ def run(args: argparse.Namespace) -> int:
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0
         if not isinstance(error, PeerGone):  # the fault is another rank's
-            report.say(report.fault_line(error.kind, epoch, step, error.message))
+            report.emit(report.fault_line(error.kind, epoch, step, error.message))
         raise
     finally:
         if is_first and args.train_url:
             kept = modelarts.copy_out(Path(config.save_checkpoint_path), args.train_url)
-            report.say(
+            report.emit(
                 f"note: checkpoints were copied to {kept}"
                 if kept
                 else "note: no checkpoints to copy"

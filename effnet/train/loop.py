@@ -26,7 +26,7 @@ from effnet.data.folders import find_split
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError
 from effnet.evaluate.evaluator import Evaluator
-from effnet.model.efficientnet import create
+from effnet.model.efficientnet import EfficientNet
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision, resume
 from effnet.train.checkpoint import CheckpointFolder
@@ -80,7 +80,7 @@ class Trainer:
         self._memory = report.Memory(config.device_target)
         self._started_s = time.perf_counter()
 
-        self.net = create(
+        self.net = EfficientNet(
             config.variant,
             config.class_num,
             config.padding,
@@ -113,12 +113,12 @@ class Trainer:
             if stopped is not None:
                 self._save_unless_saved()
                 state = digest(self.state.tensors())
-                report.say(report.stop_line(self._epochs_done, self.step, stopped, state))
+                report.emit(report.stop_line(self._epochs_done, self.step, stopped, state))
                 return Outcome(self.step, self._epochs_done, stopped)
             self._end_epoch(epoch)
         took_ms = (time.perf_counter() - self._started_s) * 1e3
         state = digest(self.state.tensors())
-        report.say(report.done_line(config.epoch_size, self.step, took_ms, state))
+        report.emit(report.done_line(config.epoch_size, self.step, took_ms, state))
         return Outcome(self.step, config.epoch_size, None)
 
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
@@ -199,27 +199,14 @@ class Trainer:
             )
             if position is not None:
                 self.state.load(read_tensors(position.path))
-            for note in notes:
-                report.say(f"note: {note}")
+            report.emit_notes(notes)
         self._share(position)
-        config, group = self.config, self.group
-        report.say(
-            report.start_line(
-                rank=group.rank,
-                world_size=group.size,
-                target=config.device_target,
-                variant=config.variant,
-                parameters=self.state.parameter_count,
-                epochs=config.epoch_size,
-                steps_per_epoch=self.steps_per_epoch,
-                batch_size=config.batch_size,
-                images=len(self._images),
-                seed=config.seed,
-            )
-        )
+        group, images = self.group, len(self._images)
+        counts = (self.state.parameter_count, self.steps_per_epoch, images)
+        report.emit(report.start_line(self.config, group.rank, group.size, *counts))
         if self.step:
             path = str(position.path) if position else "rank 0's"
-            report.say(report.resume_line(self._epochs_done, self.step, path))
+            report.emit(report.resume_line(self._epochs_done, self.step, path))
 
     def _share(self, position: resume.StartPosition | None) -> None:
         """Rank 0's position and state on every rank, so that only it needs the file."""
@@ -227,10 +214,10 @@ class Trainer:
             self.step, self._loss_sum = position.step, position.loss_sum
         if self.group.size > 1:
             place = np.array([self.step & 0xFFFF, self.step >> 16], np.float32)
-            low, high = self.group.from_first(place).tolist()
+            low, high = self.group.broadcast(place).tolist()
             self.step = int(low) + (int(high) << 16)
             if self.step:
-                self.state.replace(self.group.from_first)
+                self.state.replace(self.group.broadcast)
         self._heartbeat.done(self.step, self._epochs_done)
 
     def _due_within_epoch(self, steps: int, last: bool) -> bool:
@@ -268,7 +255,7 @@ class Trainer:
                 "ema": self.state.has_average,
             },
         )
-        report.say(report.checkpoint_line(saved))
+        report.emit(report.checkpoint_line(saved))
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -278,23 +265,23 @@ class Trainer:
             self.config.epoch_size,
             step,
             self.steps_per_epoch,
-            meter.take(),
+            meter.pop_window(),
             self._schedule.lr(self.step - 1),
             self._memory.bytes(),
         )
-        report.say(line)
+        report.emit(line)
 
     def _report_epoch(self, epoch: int, meter: Meter) -> None:
-        report.say(report.epoch_line(epoch + 1, meter.whole()))
+        report.emit(report.epoch_line(epoch + 1, meter.whole()))
         if len(self._bad_images):
-            report.say(self._bad_images.summary())
+            report.emit(self._bad_images.summary())
 
     def _report_evaluation(self, evaluation: report.Evaluation, bad_images: BadImages) -> None:
         weights = "ema" if self.state.has_average else "model"
-        report.say(report.eval_line(self._epochs_done, self.step, evaluation, weights))
-        report.say(report.result_line(evaluation, str(self._folder.path(self.step))))
+        report.emit(report.eval_line(self._epochs_done, self.step, evaluation, weights))
+        report.emit(report.result_line(evaluation, str(self._folder.path(self.step))))
         if len(bad_images):
-            report.say(bad_images.summary())
+            report.emit(bad_images.summary())
         if self.config.save_best_ckpt:
             self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
 

@@ -31,7 +31,7 @@ class Meter:
             self._window_wait_ms += wait_ms * steps
             self._waited = True
 
-    def take(self) -> Window:
+    def pop_window(self) -> Window:
         """The steps since the last call."""
         now_s = time.perf_counter()
         wait_ms = self._window_wait_ms / self.steps if self._waited else None

@@ -41,8 +41,8 @@ def to_ours(
 ) -> Weights:
     """Foreign names -> ours, as float32; raises `WeightsMismatch` with all that is wrong.
 
-    `strip_prefix` takes the tensors whose names begin so (empty: those without a prefix), `ema`
-    those of the moving average beside the weights.
+    `strip_prefix` selects the tensors whose names start with it (empty: those without a prefix),
+    `ema` those of the moving average beside the weights.
     """
     table = names.tensor_names(source, variant, num_classes)
     expected = {t.theirs: t.their_shape for t in table}
@@ -92,12 +92,12 @@ def one_copy(
         }
     if copies and copies != [""]:
         hint = " or ".join(f"--strip-prefix '{prefix}'" for prefix in copies)
-        problem = f"all names begin with {copies[0]!r}"
+        problem = f"all names start with {copies[0]!r}"
         if len(copies) > 1:
             problem = f"it holds the weights {len(copies)} times, with the prefixes "
             problem += ", ".join(map(repr, copies))
         if averages:
-            hint = f"--ema takes the moving average; {hint}"
+            hint = f"--ema selects the moving average; {hint}"
         raise WeightsMismatch("the file needs a choice", [problem], f"add {hint}")
     return tensors
 

@@ -77,9 +77,9 @@ def write_manifest(
     `network` has the other fields of `Manifest`; those of the file are computed.
     """
     extra = dict(extra or {})
-    taken = sorted({"format", *_KINDS} & extra.keys())
-    if taken:
-        raise ManifestInvalid(f"extra keys {', '.join(taken)} are the manifest's own")
+    reserved = sorted({"format", *_KINDS} & extra.keys())
+    if reserved:
+        raise ManifestInvalid(f"extra keys {', '.join(reserved)} are reserved for the manifest")
     size_bytes, digest = checkpoint.stat().st_size, sha256_of(checkpoint)
     manifest = Manifest(**network, bytes=size_bytes, sha256=digest, extra=extra)
     own = {key: getattr(manifest, key) for key in _KINDS}

@@ -67,7 +67,7 @@ def unused_shapes(source: str, variant: str) -> dict[str, Shape]:
 
 
 def is_bookkeeping(source: str, name: str) -> bool:
-    """Whether a tensor of a foreign file is known to say nothing about the network.
+    """Whether a tensor of a foreign file is known not to belong to the network.
 
     PyTorch's counters of batch norm; MindSpore's optimizer state and step numbers.
     """

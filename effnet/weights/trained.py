@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,11 @@ class Trained:
 
     def network(self) -> EfficientNet:
         """A fresh network in evaluation mode; raises `WeightsMismatch`."""
-        from effnet.model.efficientnet import create
+        from effnet.model.efficientnet import EfficientNet
         from effnet.weights.transfer import load_into
 
         manifest = self.manifest
-        net: Any = create(
+        net = EfficientNet(
             manifest.variant, manifest.num_classes, manifest.padding, bn_eps=manifest.bn_eps
         )
         load_into(net, self.tensors)

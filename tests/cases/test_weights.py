@@ -72,7 +72,7 @@ def test_024_weights_prefixes(base: Tensors, prefix: str) -> None:
     tensors = {prefix + name: values for name, values in base.items()}
     with pytest.raises(WeightsMismatch) as caught:
         to_ours(tensors, "timm", "b0", 10)
-    assert caught.value.problems == [f"all names begin with {prefix!r}"]
+    assert caught.value.problems == [f"all names start with {prefix!r}"]
     assert f"--strip-prefix '{prefix}'" in str(caught.value.hint)
     taken = to_ours(tensors, "timm", "b0", 10, strip_prefix=prefix)
     plain = to_ours(base, "timm", "b0", 10)

@@ -70,7 +70,7 @@ def taught(imported: Path, digits: Path, out: Path, *, average: bool = False) ->
 
     from effnet.data import Preprocessing, index_folder
     from effnet.data.decode import decode
-    from effnet.model.efficientnet import create
+    from effnet.model.efficientnet import EfficientNet
     from effnet.weights.transfer import load_into
 
     tensors = {name: np.array(value) for name, value in read_tensors(imported).items()}
@@ -88,7 +88,7 @@ def taught(imported: Path, digits: Path, out: Path, *, average: bool = False) ->
         "classifier.weight": np.eye(width, dtype=np.float32),
         "classifier.bias": np.zeros(width, np.float32),
     }
-    net = create("b0", width)
+    net = EfficientNet("b0", width)
     load_into(net, tensors | through)
     net.set_train(False)
     features = net(ms.Tensor(images)).asnumpy().astype(np.float64)

@@ -19,7 +19,7 @@ from effnet.contract.heartbeat import Heartbeat
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.model import scaling
-from effnet.model.efficientnet import create
+from effnet.model.efficientnet import EfficientNet
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision
 from effnet.train.steps import make
@@ -62,7 +62,7 @@ class Run:
         self.enter()
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(scaling.VARIANTS, "b0", b0)
-            self.net = create(
+            self.net = EfficientNet(
                 config.variant,
                 config.class_num,
                 dropout=config.dropout,

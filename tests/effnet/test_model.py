@@ -8,7 +8,7 @@ import pytest
 
 from effnet.model import scaling
 from effnet.model.depthwise import DepthwiseConv, use_plain_depthwise, whole_map_pays
-from effnet.model.efficientnet import InvalidModel, batch_norm_buffers, create
+from effnet.model.efficientnet import EfficientNet, InvalidModel, batch_norm_buffers
 from tests.effnet.graph_runs import SMALL
 
 pytestmark = pytest.mark.mindspore
@@ -20,30 +20,30 @@ def normal(shape, seed=0):
 
 @pytest.fixture(scope="module")
 def b0():
-    return create("b0", num_classes=10, seed=1)
+    return EfficientNet("b0", num_classes=10, seed=1)
 
 
 def test_b2_has_exactly_the_parameters_of_the_paper():
-    net = create()
+    net = EfficientNet()
     assert sum(p.size for p in net.trainable_params()) == 9_109_994
     buffers = batch_norm_buffers(net)
     assert sum(p.size for p in buffers) == 67_568
     assert not any(p.requires_grad for p in buffers)
     assert net.noise_width == 16 + 1408
     # The order that gradients, buckets and checkpoints rely on.
-    again = create()
+    again = EfficientNet()
     assert [p.name for p in again.trainable_params()] == [p.name for p in net.trainable_params()]
 
 
 def test_first_values_follow_from_seed_and_name():
     np.random.seed(3)
     ms.set_seed(3)
-    one = {p.name: p.asnumpy().copy() for p in create("b0", 10, seed=7).get_parameters()}
+    one = {p.name: p.asnumpy().copy() for p in EfficientNet("b0", 10, seed=7).get_parameters()}
     np.random.seed(4)
     ms.set_seed(4)
-    two = {p.name: p.asnumpy() for p in create("b0", 10, seed=7).get_parameters()}
+    two = {p.name: p.asnumpy() for p in EfficientNet("b0", 10, seed=7).get_parameters()}
     assert all(np.array_equal(one[name], two[name]) for name in one)
-    other = {p.name: p.asnumpy() for p in create("b0", 10, seed=8).get_parameters()}
+    other = {p.name: p.asnumpy() for p in EfficientNet("b0", 10, seed=8).get_parameters()}
     assert not np.array_equal(one["stem.weight"], other["stem.weight"])
     assert not np.array_equal(
         one["blocks.3.expand.weight"][:90], one["blocks.4.expand.weight"][:90, :24]
@@ -78,7 +78,7 @@ def test_noise_is_the_only_randomness(b0):
 
 def test_each_column_drops_its_block_for_its_image_only():
     """Noise 0 drops wherever a rate is above 0: what is left is the input of the block."""
-    net = create("b0", num_classes=10, dropout=0.5, drop_path=0.5, bn_momentum=1.0)
+    net = EfficientNet("b0", num_classes=10, dropout=0.5, drop_path=0.5, bn_momentum=1.0)
     skips = [i for i, keeps in enumerate(net.block_has_skip) if keeps]
     column = len(skips) // 2
     block = net.blocks[skips[column]]
@@ -103,7 +103,7 @@ def test_each_column_drops_its_block_for_its_image_only():
 
 
 def test_dropped_features_leave_the_bias():
-    net = create("b0", num_classes=10, dropout=0.5, drop_path=0.0)
+    net = EfficientNet("b0", num_classes=10, dropout=0.5, drop_path=0.0)
     noise = np.full((2, net.noise_width), 0.999999, np.float32)
     noise[0, -net.feature_channels :] = 0.0
     logits = net(normal((2, 3, 32, 32)), ms.Tensor(noise)).asnumpy()
@@ -114,7 +114,7 @@ def test_dropped_features_leave_the_bias():
 def test_compiled_equals_pynative(monkeypatch):
     """On a B0 of a quarter of the channels and half of the blocks: compiling takes the time."""
     monkeypatch.setitem(scaling.VARIANTS, "b0", SMALL)
-    net = create("b0", num_classes=10)
+    net = EfficientNet("b0", num_classes=10)
     x, noise = normal((2, 3, 32, 32)), ms.ops.zeros((2, net.noise_width), ms.float32) + 0.9
 
     def loss(x, noise):
@@ -173,7 +173,7 @@ def test_export_has_ordinary_convolutions_and_a_free_batch(tmp_path):
 
     onnxruntime = load()
 
-    net = create("b0", num_classes=10, padding="same")
+    net = EfficientNet("b0", num_classes=10, padding="same")
     use_plain_depthwise(net)
     net.set_train(False)
     x = normal((3, 3, 40, 36))
@@ -207,4 +207,4 @@ def test_export_has_ordinary_convolutions_and_a_free_batch(tmp_path):
 )
 def test_invalid_networks_are_refused(wrong):
     with pytest.raises(InvalidModel, match=next(iter(wrong))):
-        create("b0", **wrong)
+        EfficientNet("b0", **wrong)

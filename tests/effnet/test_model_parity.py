@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from effnet.model.efficientnet import EfficientNet, create
+from effnet.model.efficientnet import EfficientNet
 from effnet.weights import convert, names
 from effnet.weights.transfer import load_into
 
@@ -51,7 +51,7 @@ def drawn_weights(variant: str) -> dict[str, np.ndarray]:
 
 def drawn_network(network: str, drawn: dict[str, np.ndarray]) -> EfficientNet:
     variant, padding = NETWORKS[network]
-    net = create(variant, drawing.NUM_CLASSES, padding)
+    net = EfficientNet(variant, drawing.NUM_CLASSES, padding)
     load_into(net, drawn)
     return net
 

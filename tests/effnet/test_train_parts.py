@@ -162,7 +162,7 @@ def test_the_meter_continues_from_the_part_of_an_epoch_before_a_resume() -> None
     meter = Meter(images_per_step=32, loss_sum=6.0, steps=2)
     meter.add(1.0, 4.0)
     meter.add(2.0, 8.0)
-    window = meter.take()
+    window = meter.pop_window()
     assert (window.steps, window.loss, window.wait_ms) == (2, 1.5, 6.0)
     assert window.mean_loss == pytest.approx(9.0 / 4)
     assert meter.steps == 0

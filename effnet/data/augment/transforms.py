@@ -57,7 +57,7 @@ def invert(image: Image.Image) -> Image.Image:
 def equalize(image: Image.Image) -> Image.Image:
     """Spread each channel's values evenly, as Pillow's ``ImageOps.equalize``.
 
-    Its tables are made here at once, since its loops take longer than a small image does.
+    NumPy makes its tables, since its Python loops take longer than a small image does.
     """
     counts = np.array(image.histogram()).reshape(3, 256)
     last = counts[np.arange(3), 255 - (counts[:, ::-1] > 0).argmax(axis=1)]

@@ -10,10 +10,10 @@ from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
 from effnet.optim.pieces import Floats
-from effnet.train.state.host import has_decay, require_fitting
+from effnet.train.state.host import State, has_decay
 
 
-class GraphState:
+class GraphState(State):
     """A parameter for each tensor of `TrainState`, under the same name.
 
     Values are written by assignment: a compiled graph does not see `Parameter.set_data`.
@@ -29,27 +29,16 @@ class GraphState:
         averages = _twins("ema.", weights + buffers, np.copy) if ema else ()
         self.ema_weights = averages[: len(weights)]
         self.ema_buffers = averages[len(weights) :]
-
-    @property
-    def parameter_count(self) -> int:
-        return sum(p.size for p in self.weights)
-
-    @property
-    def has_average(self) -> bool:
-        return bool(self.ema_weights)
+        self.parameter_count, self.has_average = sum(p.size for p in weights), ema
 
     def tensors(self) -> dict[str, Floats]:
-        """All of it by name, as it is now; on a CPU these may be views."""
         return {p.name: p.asnumpy() for part in self._parts() for p in part}
 
-    def load(self, tensors: Mapping[str, Floats]) -> None:
-        """Take every tensor from `tensors`; raises `StateMismatch` before any is changed."""
-        require_fitting(self.tensors(), tensors)
+    def _set(self, tensors: Mapping[str, Floats]) -> None:
         for part in self._parts():
             _write(part, [tensors[p.name] for p in part])
 
     def replace(self, function: Callable[[Floats], Floats]) -> None:
-        """Put each kind of parameter, as one flat array, through `function`."""
         for part in self._parts():
             flat = function(np.concatenate([p.asnumpy().ravel() for p in part]))
             ends = np.cumsum([p.size for p in part])[:-1]
@@ -58,7 +47,6 @@ class GraphState:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The network has the moving averages within this block, where there are any."""
         if not self.has_average:
             yield
             return
@@ -69,10 +57,6 @@ class GraphState:
             yield
         finally:
             _write(own, kept)
-
-    def finite(self) -> bool:
-        """Whether every number of it is one."""
-        return all(bool(np.isfinite(tensor).all()) for tensor in self.tensors().values())
 
     def _parts(self) -> list[Sequence[Parameter]]:
         parts = [self.weights, self.buffers, self.mean_square, self.moment]

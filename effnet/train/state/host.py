@@ -8,10 +8,10 @@ network's parameters are views into the same memory.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import mindspore as ms
 import numpy as np
@@ -28,34 +28,44 @@ class StateMismatch(EffnetError):
     kind = "checkpoint"
 
 
-class State(Protocol):
-    """What checkpoints and the loop ask of a state, wherever its numbers are kept.
+class State(ABC):
+    """Everything that the next step depends on, except the data.
 
-    `TrainState` has them in host memory, `GraphState` in the device's; their tensors have the same
-    names and shapes, so a checkpoint of one continues in the other.
+    `TrainState` has the numbers in host memory, `GraphState` in the device's; their tensors have
+    the same names and shapes, so a checkpoint of one continues in the other.
     """
 
-    @property
-    def parameter_count(self) -> int:
-        """Trainable numbers."""
-        ...
+    parameter_count: int
+    """Trainable numbers."""
+    has_average: bool
+    """Whether there is a moving average."""
 
-    @property
-    def has_average(self) -> bool:
-        """Whether there is a moving average."""
-        ...
+    @abstractmethod
+    def tensors(self) -> dict[str, Floats]:
+        """All of it by name: weights and statistics under their own, the rest under a prefix.
 
-    def tensors(self) -> dict[str, Floats]: ...
+        These may be views.
+        """
 
-    def load(self, tensors: Mapping[str, Floats]) -> None: ...
+    @abstractmethod
+    def _set(self, tensors: Mapping[str, Floats]) -> None: ...
 
+    def load(self, tensors: Mapping[str, Floats]) -> None:
+        """Copy every tensor from `tensors`; raises `StateMismatch` before any is changed."""
+        require_fitting(self.tensors(), tensors)
+        self._set(tensors)
+
+    @abstractmethod
     def replace(self, function: Callable[[Floats], Floats]) -> None:
         """Put every number through `function`, which is given flat arrays, in a fixed order."""
-        ...
 
-    def finite(self) -> bool: ...
+    @abstractmethod
+    def averaged(self) -> AbstractContextManager[None]:
+        """The network has the moving averages within this block, where there are any."""
 
-    def averaged(self) -> AbstractContextManager[None]: ...
+    def finite(self) -> bool:
+        """Whether every number is finite."""
+        return all(bool(np.isfinite(tensor).all()) for tensor in self.tensors().values())
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Span:
         return flat[self.start : self.stop].reshape(self.shape)
 
 
-class TrainState:
+class TrainState(State):
     """Weights, batch-norm statistics, optimizer slots and moving average of one network.
 
     `decayed` is how many of the first numbers of `weights` have weight decay: where batch norm
@@ -92,41 +102,24 @@ class TrainState:
         self.moment = np.zeros_like(self.weights)
         self.ema_weights = self.weights.copy() if ema else None
         self.ema_buffers = self.buffers.copy() if ema else None
+        self.parameter_count, self.has_average = len(self.weights), ema
 
     def tensors(self) -> dict[str, Floats]:
-        """All of it by name: weights and statistics under their own, the rest under a prefix."""
         found: dict[str, Floats] = {}
         for prefix, spans, flat in self._parts():
             found.update({prefix + span.name: span.of(flat) for span in spans})
         return found
 
-    def load(self, tensors: Mapping[str, Floats]) -> None:
-        """Take every tensor from `tensors`; raises `StateMismatch` before any is changed."""
-        require_fitting(self.tensors(), tensors)
-        for prefix, spans, flat in self._parts():
-            for span in spans:
-                span.of(flat)[...] = tensors[prefix + span.name]
-
-    @property
-    def parameter_count(self) -> int:
-        return len(self.weights)
-
-    @property
-    def has_average(self) -> bool:
-        return self.ema_weights is not None
-
-    def flat(self) -> list[Floats]:
-        """The flat arrays themselves, in a fixed order."""
-        return [flat for _, _, flat in self._parts()]
+    def _set(self, tensors: Mapping[str, Floats]) -> None:
+        for name, own in self.tensors().items():
+            own[...] = tensors[name]
 
     def replace(self, function: Callable[[Floats], Floats]) -> None:
-        """Put each flat array through `function`."""
-        for flat in self.flat():
+        for _, _, flat in self._parts():
             flat[...] = function(flat)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The network has the moving averages within this block, where there are any."""
         if self.ema_weights is None or self.ema_buffers is None:
             yield
             return
@@ -136,10 +129,6 @@ class TrainState:
             yield
         finally:
             self.weights[...], self.buffers[...] = weights, buffers
-
-    def finite(self) -> bool:
-        """Whether every number of it is one."""
-        return all(bool(np.isfinite(flat).all()) for flat in self.flat())
 
     def _parts(self) -> list[tuple[str, list[Span], Floats]]:
         parts = [

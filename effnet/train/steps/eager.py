@@ -160,7 +160,7 @@ def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
     shared = shared_memory.join(group, size) if config.reduction == "auto" else None
     if group.rank == 0:
         how = "MindSpore's collective library" if shared is None else "shared memory"
-        report.say(f"note: gradients are all-reduced through {how}")
+        report.emit(f"note: gradients are all-reduced through {how}")
     return shared or CollectiveSum(group, size)
 
 

@@ -142,7 +142,7 @@ class GraphStep(nn.Cell):
         ops.assign(weight, weight - change)
         return True
 
-    def take_progress(self) -> tuple[float, int, int]:
+    def pop_progress(self) -> tuple[float, int, int]:
         """Of the steps since the last call: the sum of losses, how many of them were finite, and
         how many of this rank's own. Waits for the device.
         """
@@ -227,7 +227,7 @@ class GraphSteps:
         columns = (batch.images, batch.labels, batch.noise, rates)
         self._heartbeat.phase(next(self._phases))
         self._cell(*map(Tensor.from_numpy, columns))
-        loss, finite, own_finite = self._cell.take_progress()
+        loss, finite, own_finite = self._cell.pop_progress()
         if not finite:
             raise LossNotFinite(loss, not own_finite, batch.indices)
         return StepOutcome(loss, None, any_stop(stop, self._group, self._heartbeat))

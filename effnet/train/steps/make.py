@@ -1,4 +1,4 @@
-"""Chooses the training step, and the batches it takes, by the configuration's `mode`."""
+"""Selects the training step and its batches by the configuration's `mode`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Step(Protocol):
 
 
 class Stepping(NamedTuple):
-    """A step, and the function that makes its batches: it takes what `train_batches` takes."""
+    """A step, and the function that makes its batches, with the arguments of `train_batches`."""
 
     step: Step
     batches: Callable[..., Generator[Any, None, None]]

@@ -37,8 +37,8 @@ class Feed:
 
     def __init__(self, cell: nn.Cell, dataset: ds.Dataset) -> None:
         self._dataset = dataset
-        # Told the shapes, MindSpore does not ask for them at every step. A sink of one step, run
-        # K times, is what it does itself for K, and lets an epoch's last sink be shorter.
+        # With the shapes given, MindSpore does not query them at every step. For K steps it runs a
+        # sink of one step K times, as here; so an epoch's last sink can be shorter.
         shapes = zip(dataset.output_shapes(), dataset.output_types(), strict=True)
         signature = [Tensor(np.zeros(shape, kind)) for shape, kind in shapes]
         self._step: Callable[[], Tensor] = ms.data_sink(
@@ -75,7 +75,7 @@ class SunkSteps:
         self._next = (-1, -1)
         self._phases = itertools.chain(("compile",), itertools.repeat("compute"))
         if config.save_checkpoint_steps % config.report_steps and group.rank == 0:
-            report.say(
+            report.emit(
                 f"note: save_checkpoint_steps {config.save_checkpoint_steps} is rounded up to where"
                 f" a sink of report_steps {config.report_steps} ends"
             )
@@ -126,7 +126,7 @@ class SunkSteps:
         self._heartbeat.phase(next(self._phases))
         for _ in range(steps):
             self._feed.step()
-        loss_sum, finite, own_finite = self._cell.take_progress()
+        loss_sum, finite, own_finite = self._cell.pop_progress()
         if finite < steps:
             raise LossNotFinite(loss_sum, own_finite <= finite, sink.indices[finite], finite)
         stopping = any_stop(stop, self._group, self._heartbeat)

@@ -22,13 +22,18 @@ _SCHEDULE = (
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One key with another value than the checkpoint's; ``refused`` if it can't continue."""
+    """One key with another value than the checkpoint's, and what that means."""
 
     key: str
     old: Any
     new: Any
-    refused: bool
+    verdict: Resume
     why: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the run can't continue with it."""
+        return self.verdict in (Resume.FIXED, Resume.ORDER)
 
     def __str__(self) -> str:
         return f"{self.key}: {self.old!r} in the checkpoint, {self.new!r} now: {self.why}"
@@ -44,29 +49,24 @@ def differences(
     """
     found = []
     same_batches = old.batch_size * old_world_size == new.batch_size * new_world_size
+    other_parts = "the global batch is the same; batch norm sees other parts of it"
     for name, key in keys().items():
         before, now = getattr(old, name), getattr(new, name)
         if before == now:
             continue
         verdict, why = key.resume, _WHY[key.resume]
         if name == "batch_size" and same_batches:
-            verdict, why = (
-                Resume.CURVE,
-                "the global batch is the same; batch norm sees other parts of it",
-            )
+            verdict, why = Resume.CURVE, other_parts
         elif name == "ema_decay" and 0 in (before, now):
             verdict, why = Resume.FIXED, "only one of the two has a moving average"
         elif name in _SCHEDULE:
             why = "the learning rate follows the new schedule from here on"
-        found.append(Difference(name, before, now, verdict in (Resume.FIXED, Resume.ORDER), why))
+        found.append(Difference(name, before, now, verdict, why))
     if old_world_size != new_world_size:
-        why = (
-            "the global batch is the same; batch norm sees other parts of it"
-            if same_batches
-            else f"{old.batch_size} x {old_world_size} images a step, now"
-            f" {new.batch_size} x {new_world_size}: {_WHY[Resume.ORDER]}"
-        )
-        found.append(
-            Difference("world size", old_world_size, new_world_size, not same_batches, why)
-        )
+        verdict, why = Resume.CURVE, other_parts
+        if not same_batches:
+            before = f"{old.batch_size} x {old_world_size} images a step"
+            now = f"{new.batch_size} x {new_world_size}"
+            verdict, why = Resume.ORDER, f"{before}, now {now}: {_WHY[Resume.ORDER]}"
+        found.append(Difference("world size", old_world_size, new_world_size, verdict, why))
     return tuple(found)

@@ -108,13 +108,10 @@ def _infer(args: argparse.Namespace, give: Give) -> None:
         "provider": model.provider,
     }
     if has_classes:
-        top_1_acc, top_5_acc = (
-            right / found.images for right in (found.right_at_1, found.right_at_5)
-        )
         # The reference's lines, character for character.
-        print(f"top-1 accuracy: {top_1_acc:.5f}")
-        print(f"top-5 accuracy: {top_5_acc:.5f}")
-        answer = {"top_1_acc": top_1_acc, "top_5_acc": top_5_acc, **answer}
+        print(f"top-1 accuracy: {found.top_1_acc:.5f}")
+        print(f"top-5 accuracy: {found.top_5_acc:.5f}")
+        answer = {"top_1_acc": found.top_1_acc, "top_5_acc": found.top_5_acc, **answer}
     if args.predictions is not None:
         answer["predictions"] = str(args.predictions)
     print(f"images: {found.images}, images/s: {found.images_per_s:.1f}, {model.provider}")

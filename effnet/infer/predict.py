@@ -21,14 +21,14 @@ from effnet.infer.session import Model
 class Predictions:
     """By image: `predicted` class, -1 where it could not be read, and its `probability`.
 
-    `right_at_1` and `right_at_5` count over the `images` that could be read, and are 0 for images
-    of no known class.
+    The accuracies are over the `images` that could be read; they mean nothing for images of no
+    known class.
     """
 
     predicted: NDArray[np.int64]
     probability: NDArray[np.float32]
-    right_at_1: int
-    right_at_5: int
+    top_1_acc: float
+    top_5_acc: float
     images: int
     unreadable: int
     time_ms: float
@@ -78,8 +78,8 @@ def predict(
     return Predictions(
         predicted,
         probability,
-        int(right[0]),
-        int(right[1]),
+        int(right[0]) / read,
+        int(right[1]) / read,
         read,
         len(images) - read,
         (time.perf_counter() - start_s) * 1e3,

@@ -54,7 +54,11 @@ def open_model(path: Path, target: str, device_id: int = 0) -> Model:
     """Raises `ProviderMissing`, `UnreadableModel`."""
     if not path.is_file():
         raise UnreadableModel(f"{path}: no such file", hint=missing.hint(path))
-    runtime = _runtime()
+    try:
+        runtime = onnx_runtime.load()
+    except ImportError as error:
+        text = f"onnxruntime cannot be imported: {error}"
+        raise ProviderMissing(text, hint=INSTALL) from error
     provider: Any = PROVIDERS[target]
     if target == "GPU":
         _require_cuda(runtime)
@@ -103,13 +107,6 @@ def _described(path: Path, session: Any, provider: str) -> Model:
 
 def _known(size: Any) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
-
-
-def _runtime() -> ModuleType:
-    try:
-        return onnx_runtime.load()
-    except ImportError as error:
-        raise ProviderMissing(f"onnxruntime cannot be imported: {error}", hint=INSTALL) from error
 
 
 _CUDA_FAILED = "--device_target GPU: onnxruntime cannot load CUDAExecutionProvider: {}"

@@ -10,9 +10,6 @@ from mindspore import Tensor, nn, ops
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
-IGNORED = -1
-"""The label of a row that is padding."""
-
 
 def targets(smoothing: float, num_classes: int, mode: str = "reference") -> tuple[float, float]:
     """Target of the right class and of each other one; they sum to 1.

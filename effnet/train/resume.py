@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet.config import ConfigError, TrainConfig, as_dict, resolve
+from effnet.config.keys import Resume
 from effnet.config.resume import differences
 from effnet.errors import EffnetError
 from effnet.train.checkpoint import CheckpointFolder
@@ -107,11 +108,7 @@ def _check(
             f"{path}: was written in the middle of an epoch, and dataset_path has other images now",
             hint="set dataset_path to the same images, or use a checkpoint of an epoch's end",
         )
-    notes = [
-        f"changed since the checkpoint: {d}"
-        for d in changed
-        if d.why != "changes nothing that is computed"
-    ]
+    notes = [f"changed since the checkpoint: {d}" for d in changed if d.verdict is not Resume.FREE]
     if at_boundary:
         return StartPosition(path, step // old_steps_per_epoch * steps_per_epoch, 0.0), notes
     return StartPosition(path, step, float(extra.get("loss_sum", 0.0))), notes

@@ -37,7 +37,9 @@ def test_equals_numpy_and_ignores_padding(case, mode: str, on: float, off: float
 
     logits, labels = case
     want = numpy_losses(logits, labels, on, off)
-    each = SmoothedCrossEntropy(7, 0.1, mode, averaged=False)(Tensor(logits), Tensor(labels)).asnumpy()
+    each = SmoothedCrossEntropy(7, 0.1, mode, averaged=False)(
+        Tensor(logits), Tensor(labels)
+    ).asnumpy()
     np.testing.assert_allclose(each, want, rtol=1e-5)
     assert each[3] == 0.0
     assert each[6] == 0.0

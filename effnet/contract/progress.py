@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from effnet.contract.report import progress_line
+
 LINE_EVERY_S = 1.0
 
 
@@ -34,8 +36,6 @@ def bar(title: str, total: int, show: bool = True) -> Iterator[Callable[[int], N
 
 
 def _lines(title: str, total: int) -> Callable[[int], None]:
-    from effnet.contract.report import progress_line
-
     last_s = time.monotonic()
 
     def print_line(done: int) -> None:

@@ -15,9 +15,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
@@ -40,9 +37,8 @@ class LrSchedule:
 
     def __post_init__(self) -> None:
         if self.mode not in _SHAPES:
-            raise ValueError(
-                f"unknown lr_decay_mode {self.mode!r}: use one of {', '.join(_SHAPES)}"
-            )
+            known = ", ".join(_SHAPES)
+            raise ValueError(f"unknown lr_decay_mode {self.mode!r}: use one of {known}")
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ValueError(f"{self.warmup_steps} warm-up steps of {self.total_steps}")
 
@@ -64,20 +60,15 @@ class LrSchedule:
         """The rate of step ``step``, from 0; ``lr_end`` from ``total_steps`` on."""
         if step < 0:
             raise ValueError(f"step {step}")
-        return self.lr_end if step >= self.total_steps else _SHAPES[self.mode](self, step)
-
-    def table(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """float32 rates of the steps from ``start`` up to ``stop`` (the last one by default)."""
-        stop = self.total_steps if stop is None else stop
-        return np.array([self.lr(step) for step in range(start, stop)], dtype=np.float32)
-
-    def _warm(self, done: int) -> float:
-        return self.lr_init + (self.lr_max - self.lr_init) * done / self.warmup_steps
+        if step >= self.total_steps:
+            return self.lr_end
+        if step < self.warmup_steps and self.mode != "steps":
+            done = step + 1 if self.mode == "cosine" else step
+            return self.lr_init + (self.lr_max - self.lr_init) * done / self.warmup_steps
+        return _SHAPES[self.mode](self, step)
 
 
 def _linear(s: LrSchedule, step: int) -> float:
-    if step < s.warmup_steps:
-        return s._warm(step)
     done = (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
     return s.lr_max - (s.lr_max - s.lr_end) * done
 
@@ -88,15 +79,11 @@ def _steps(s: LrSchedule, step: int) -> float:
 
 
 def _poly(s: LrSchedule, step: int) -> float:
-    if step < s.warmup_steps:
-        return s._warm(step)
     left = 1 - (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
     return s.lr_max * left * left
 
 
 def _cosine(s: LrSchedule, step: int) -> float:
-    if step < s.warmup_steps:
-        return s._warm(step + 1)
     decay_steps = s.total_steps - s.warmup_steps
     left = (s.total_steps - step) / decay_steps
     wave = 0.5 * (1 + math.cos(math.pi * 2 * 0.47 * step / decay_steps))
@@ -104,8 +91,6 @@ def _cosine(s: LrSchedule, step: int) -> float:
 
 
 def _exponential(s: LrSchedule, step: int) -> float:
-    if step < s.warmup_steps:
-        return s._warm(step)
     return max(s.lr_max * s.decay_rate ** math.floor(step / s.decay_steps), s.lr_end)
 
 

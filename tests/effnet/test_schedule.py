@@ -17,6 +17,11 @@ MODES = ("linear", "steps", "poly", "cosine")
 EVERY = (*MODES, "exponential")
 
 
+def table(schedule: LrSchedule, start: int = 0, stop: int | None = None) -> np.ndarray:
+    steps = range(start, schedule.total_steps if stop is None else stop)
+    return np.array([schedule.lr(step) for step in steps], np.float32)
+
+
 def reference_value(mode: str, i: int, warmup: int, total: int) -> float:
     """What lr_generator.py computes for step i with 1e-4, 0.13, 1e-5."""
     first, top, end = 1e-4, 0.13, 1e-5
@@ -37,7 +42,7 @@ def test_equals_the_reference_in_every_step(mode: str) -> None:
     config = resolve("Ascend", sets=[f"lr_decay_mode={mode}", "epoch_size=11"]).config
     schedule = LrSchedule.from_config(config, steps_per_epoch=7)
     want = [reference_value(mode, i, 14, 77) for i in range(77)]
-    np.testing.assert_allclose(schedule.table(), np.float32(want), rtol=1e-6)
+    np.testing.assert_allclose(table(schedule), np.float32(want), rtol=1e-6)
 
 
 def test_readme_schedule_at_its_corners() -> None:
@@ -83,8 +88,8 @@ def test_rises_through_the_warm_up_and_falls_after_it(schedule: LrSchedule) -> N
 
 def test_part_of_the_table_is_a_slice_of_the_whole() -> None:
     schedule = LrSchedule("cosine", 0.0, 1.0, 0.1, 5, 50)
-    np.testing.assert_array_equal(schedule.table(13, 29), schedule.table()[13:29])
-    np.testing.assert_array_equal(schedule.table(49, 52)[1:], np.float32([0.1, 0.1]))
+    np.testing.assert_array_equal(table(schedule, 13, 29), table(schedule)[13:29])
+    np.testing.assert_array_equal(table(schedule, 49, 52)[1:], np.float32([0.1, 0.1]))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def train_dataset(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Steps:
     """What MindSpore iterates over: every epoch's batches, one after the other."""
 

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Give = Callable[[Mapping[str, Any]], None]
 
 
-@contextlib.contextmanager
-def answering(as_json: bool) -> Iterator[Give]:
-    """Yields a function that prints the answer; without `as_json` it does nothing.
+def answers(run: Callable[[Namespace, Give], None]) -> Callable[[Namespace], int]:
+    """A command that calls `run` with a function that prints its answer; the exit code is 0.
 
-    With it, all other output, that of libraries too, goes to standard error.
+    Without `--json` that function does nothing. With it, all other output, that of libraries too,
+    goes to standard error.
     """
-    if not as_json:
-        yield lambda answer: None
-        return
-    sys.stdout.flush()
-    out = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        # print() may not write to descriptor 1.
-        with contextlib.redirect_stdout(sys.stderr):
-            yield lambda answer: _write(out, json.dumps(answer) + "\n")
-    finally:
+
+    @functools.wraps(run)
+    def command(args: Namespace) -> int:
+        if not args.json:
+            run(args, lambda answer: None)
+            return 0
         sys.stdout.flush()
-        os.dup2(out, 1)
-        os.close(out)
+        out = os.dup(1)
+        os.dup2(2, 1)
+        try:
+            # print() may not write to descriptor 1.
+            with contextlib.redirect_stdout(sys.stderr):
+                run(args, lambda answer: _write(out, json.dumps(answer) + "\n"))
+        finally:
+            sys.stdout.flush()
+            os.dup2(out, 1)
+            os.close(out)
+        return 0
+
+    return command
 
 
 def _write(fd: int, text: str) -> None:

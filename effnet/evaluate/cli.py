@@ -9,7 +9,7 @@ from typing import Any
 
 from effnet import config as configuration
 from effnet import flags, modelarts
-from effnet.answer import Give, answering
+from effnet.answer import Give, answers
 from effnet.config.flags import add_keys
 from effnet.errors import UsageError
 
@@ -57,14 +57,6 @@ def add_arguments(commands: Any) -> None:
     add_keys(parser, title, _KEYS, with_defaults=False)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Returns 0; raises `EffnetError`."""
-    with answering(args.json) as give:
-        _complete(args)
-        _evaluate(args, give)
-    return 0
-
-
 def _complete(args: argparse.Namespace) -> None:
     """Fill missing flags from the positional words and data_url. Raises `UsageError`."""
     if args.words:
@@ -97,7 +89,10 @@ def _complete(args: argparse.Namespace) -> None:
         )
 
 
-def _evaluate(args: argparse.Namespace, give: Give) -> None:
+@answers
+def run(args: argparse.Namespace, give: Give) -> None:
+    """Raises `EffnetError`."""
+    _complete(args)
     from effnet import device
     from effnet.contract import report
     from effnet.contract.heartbeat import Heartbeat

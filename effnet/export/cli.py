@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from effnet import flags
-from effnet.answer import Give, answering
+from effnet.answer import Give, answers
 from effnet.config import TARGETS
 from effnet.device import DeviceMissing
 from effnet.errors import EffnetError, UsageError
@@ -42,14 +42,9 @@ def add_arguments(commands: Any) -> None:
     flags.add_json(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Returns 0; raises `EffnetError`."""
-    with answering(args.json) as give:
-        _export(args, give)
-    return 0
-
-
-def _export(args: argparse.Namespace, give: Give) -> None:
+@answers
+def run(args: argparse.Namespace, give: Give) -> None:
+    """Raises `EffnetError`."""
     from effnet import device
     from effnet.contract.heartbeat import Heartbeat
     from effnet.data import Preprocessing

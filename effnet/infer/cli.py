@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet import flags
-from effnet.answer import Give, answering
+from effnet.answer import Give, answers
 from effnet.errors import EffnetError, UsageError
 
 EXAMPLES = """\
@@ -44,14 +44,9 @@ def add_arguments(commands: Any) -> None:
     flags.add(group, "normalization", range_, choices=("half", "imagenet"))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Returns 0; raises `EffnetError`."""
-    with answering(args.json) as give:
-        _infer(args, give)
-    return 0
-
-
-def _infer(args: argparse.Namespace, give: Give) -> None:
+@answers
+def run(args: argparse.Namespace, give: Give) -> None:
+    """Raises `EffnetError`."""
     from effnet.contract.progress import bar
     from effnet.data import BadImages
     from effnet.data.folders import require_same_classes

@@ -175,14 +175,13 @@ def test_a_resume_goes_along_the_path_to_its_supervisor(
     )
 
 
-def test_the_preflight_of_a_resume_returns_only_where_the_page_says_so(
+def test_the_preflight_of_a_resume_returns_to_no_file(
     failed_run: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stacks = resumed(ResumeRequest(), monkeypatch, "launcher/checks/preflight.py")
-    stacks |= resumed(ResumeRequest(), monkeypatch, "tui/sources/live.py")
+    stacks |= resumed(ResumeRequest(), monkeypatch, "launcher/client.py")
     assert any(stack[-1] == "launcher/checks/preflight.py" for stack in stacks)
-    twice = {file for stack in stacks for file in stack if stack.count(file) > 1}
-    assert twice <= set(re.findall(r"`([\w/]+\.py)`", PAGE.partition("## Where a path")[2]))
+    assert returned_to(stacks) == []
 
 
 def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> set[Stack]:
@@ -224,3 +223,12 @@ def test_a_supervisor_starts_an_agent_along_the_path(
     stacks = supervised(tmp_path, monkeypatch, "launcher/process/spawn.py")
     assert returned_to(stacks) == []
     assert all(in_order(stack[:-1], RESUME) for stack in stacks)
+
+
+def test_a_supervisor_returns_only_to_the_files_that_the_page_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks = supervised(tmp_path, monkeypatch, "launcher/supervisor/attempt.py")
+    assert stacks
+    twice = {file for stack in stacks for file in stack if stack.count(file) > 1}
+    assert twice <= set(re.findall(r"`([\w/]+\.py)`", PAGE.partition("## Where a path")[2]))

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def orderly_threads(rank: int) -> Iterator[None]:
-    """This thread, and those that it starts, one after the other on one core of those allowed.
+    """Run this thread, and those that it starts, one after the other on one of the allowed cores.
 
     Afterwards all of them run as this thread did before. Does nothing where the system or a policy
     that was set explicitly does not allow it.

@@ -5,8 +5,8 @@ ranks. Here each rank fills its own part of one shared segment, adds up its shar
 over all parts, in the order of the ranks, and reads the whole result: every number is added by
 one rank alone, so all ranks have the same bits.
 
-The segment has no name in any file system and the sockets are abstract, so however ranks end,
-nothing is left to clean up. A rank waits by sleeping in `recv`: one that died closes its socket,
+The segment has no name in any file system and the sockets are abstract, so nothing is left to
+clean up after a crash. A rank waits by sleeping in `recv`: one that died closes its socket,
 and the others know at once.
 """
 
@@ -170,7 +170,7 @@ def _connect(token: int, rank: int, ranks: int, size: int) -> SharedSum:
     link.sendall(bytes([rank]))
     _, fds, _, _ = socket.recv_fds(link, 1, 1)
     if not fds:
-        raise ConnectionError("rank 0 is gone")
+        raise ConnectionError("rank 0 ended")
     try:
         memory = mmap.mmap(fds[0], 0)
     finally:

@@ -8,7 +8,7 @@ forms gain.
     batch are one matrix product. The matrix is the kernel times a constant 0/1 tensor.
 `tiles`: a larger map is cut into overlapping tiles, and the same is done to each tile.
 
-The parameter is the plain kernel whatever the form, so checkpoints do not depend on it, and the
+The parameter is the plain kernel in every form, so checkpoints do not depend on it, and the
 form depends on the shape of one image only, so a batch's size does not change the rounding.
 """
 

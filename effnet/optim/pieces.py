@@ -30,7 +30,7 @@ class Pieces:
         return int(self._ends[-1])
 
     def between(self, start: int, stop: int) -> Iterator[tuple[slice, Floats]]:
-        """The parts from `start` up to `stop`: where each lies, counted from `start`; and it."""
+        """The parts from `start` up to `stop`: its place, from `start` on, and the part."""
         number = bisect.bisect_right(self._ends, start)
         at = start
         while at < stop:

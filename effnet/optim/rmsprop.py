@@ -1,9 +1,8 @@
 """RMSProp as TensorFlow has it, on flat arrays.
 
-In NumPy and not MindSpore's ApplyRMSProp: that operator's result depends, in the last bit, on how
-the array lies in memory and on how many threads it tries, so a resumed run would drift from one
-never broken. Here each operation is IEEE's own, correctly rounded wherever a number lies and
-whichever thread does it.
+In NumPy, because the last bit of the result of MindSpore's ApplyRMSProp depends on the array's
+alignment and the number of threads: a resumed run would drift from an uninterrupted one. NumPy's
+operations are IEEE's, correctly rounded for any alignment and thread.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def to_ours(
 def one_copy(
     tensors: Tensors, expected: Mapping[str, Shape], strip_prefix: str | None, ema: bool
 ) -> Tensors:
-    """One copy of the weights, without its prefix. Raises `WeightsMismatch` where one is to choose.
+    """One copy of the weights, without its prefix. Raises `WeightsMismatch` if a flag must choose.
 
     A copy is there when most of the expected names are, each behind the same prefix (``module.``
     of DataParallel, ``_orig_mod.`` of torch.compile, ``state_dict_ema.``).

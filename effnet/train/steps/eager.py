@@ -99,8 +99,8 @@ class TrainStep:
     def __call__(
         self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
     ) -> StepOutcome:
-        """`step` is the global one, from 0. Raises `LossNotFinite` before anything is changed,
-        batch-norm statistics apart.
+        """`step` is the global one, from 0. Raises `LossNotFinite` before anything but the
+        batch-norm statistics is changed.
         """
         self._heartbeat.phase("compute")
         loss, gradients = self._gradients(

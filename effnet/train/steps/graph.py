@@ -44,7 +44,7 @@ class GraphStep(nn.Cell):
     learning rate, and the share that the moving average takes from this step's values. Both are
     functions of the step, so nothing has to be counted here. Returns the mean loss over the ranks.
 
-    Unlike `TrainStep` it updates the state whatever the loss is; `progress` shows it afterwards.
+    Unlike `TrainStep` it updates the state even if the loss is not finite; see `progress`.
     """
 
     def __init__(

@@ -195,14 +195,11 @@ def test_start_kill_resume_leave_attach_eval_export_end(
 
 
 @pytest.mark.mindspore
-@pytest.mark.parametrize(
-    ("shipped", "ranks", "batch"), [("local-cpu", 2, 8), ("local-cpu-8p", 8, 4)]
-)
 def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
-    folder: Path, place: Server, shipped: str, ranks: int, batch: int
+    folder: Path, place: Server
 ) -> None:
     """EfficientNet-B0 on few images; MindSpore's own processes, the last rank of them killed."""
-    last = ranks - 1
+    shipped, last = "local-cpu", 1
     data = folder / "digits"
     argv = [sys.executable, "-m", "effnet", "data", "digits", str(data)]
     subprocess.run(argv, check=True, capture_output=True, timeout=60, cwd=ROOT)
@@ -211,7 +208,7 @@ def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
             image.unlink()
     profile = (ROOT / "cluster_profiles" / f"{shipped}.toml").read_text()
     changes = {
-        "variant": '"b0"', "batch_size": str(batch), "epoch_size": "40", "data_path": f'"{data}"'
+        "variant": '"b0"', "batch_size": "8", "epoch_size": "40", "data_path": f'"{data}"'
     }  # fmt: skip
     for key, value in changes.items():
         profile = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", profile)

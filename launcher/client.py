@@ -26,103 +26,51 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.core.checks.row import Action, Row, RowState, blocking, checked_names, expected
-from launcher.core.checks.row import refusal as refusal
-from launcher.core.plan.make import make_plan
-from launcher.core.plan.model import Plan, RunContext
+from launcher.core.checks.row import Action, checked_names, refusal
+from launcher.core.checks.row import Row as Row
+from launcher.core.checks.row import RowState as RowState
+from launcher.core.checks.row import blocking as blocking
+from launcher.core.checks.row import expected as expected
+from launcher.core.plan.model import Plan as Plan
 from launcher.core.profile import model
-from launcher.core.profile.model import Profile
-from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
-from launcher.core.run.requests import (
-    JobRequest,
-    Request,
-    ResumeRequest,
-    Settings,
-    StartRequest,
-    StopJobRequest,
-    StopRequest,
-)
-from launcher.core.run.state import JobState, RunStatus
+from launcher.core.profile.model import Profile as Profile
+from launcher.core.run.checkpoints import CheckpointFacts as CheckpointFacts
+from launcher.core.run.checkpoints import ResumeChoice as ResumeChoice
+from launcher.core.run.requests import JobRequest as JobRequest
+from launcher.core.run.requests import ResumeRequest as ResumeRequest
+from launcher.core.run.requests import Settings as Settings
+from launcher.core.run.requests import StartRequest as StartRequest
+from launcher.core.run.requests import StopJobRequest as StopJobRequest
+from launcher.core.run.requests import StopRequest as StopRequest
+from launcher.core.run.state import JobState as JobState
+from launcher.core.run.state import RunStatus as RunStatus
 from launcher.errors import NodeError
 from launcher.reading import checkpoints as checkpoint_files
-from launcher.reading.curves import SERIES_FIELDS
-from launcher.reading.folders import runs_directory, user_profiles_directory
-from launcher.reading.growing import GrowingLines
-from launcher.reading.log import LogLine, LogReader
-from launcher.reading.log_times import LogTimes
-from launcher.reading.profiles import ProfileEntry, find_profile, list_profiles, read_profile
-from launcher.reading.run import RunReader
-from launcher.reading.runs import RunList, RunSummary, is_run, list_runs, open_run
-from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
+from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
+from launcher.reading.folders import user_profiles_directory as user_profiles_directory
+from launcher.reading.growing import GrowingLines as GrowingLines
+from launcher.reading.log import LogLine as LogLine
+from launcher.reading.log import LogReader as LogReader
+from launcher.reading.log_times import LogTimes as LogTimes
+from launcher.reading.profiles import ProfileEntry as ProfileEntry
+from launcher.reading.profiles import find_profile as find_profile
+from launcher.reading.profiles import list_profiles as list_profiles
+from launcher.reading.profiles import read_profile as read_profile
+from launcher.reading.run import RunReader as RunReader
+from launcher.reading.runs import RunList as RunList
+from launcher.reading.runs import RunSummary as RunSummary
+from launcher.reading.runs import is_run as is_run
+from launcher.reading.runs import list_runs as list_runs
+from launcher.reading.runs import open_run as open_run
+from launcher.reading.snapshot import RankSnapshot as RankSnapshot
+from launcher.reading.snapshot import RankStatus as RankStatus
+from launcher.reading.snapshot import RunSnapshot as RunSnapshot
+from launcher.reading.snapshot import Series as Series
 
 if TYPE_CHECKING:
-    from launcher.cleanup.nodes import Found as Leftovers
+    from launcher.cleanup.nodes import Leftovers as Leftovers
     from launcher.remote.node_client import NodePool
     from launcher.runs.base import Run as Handle
-
-__all__ = [
-    "SERIES_FIELDS",
-    "CheckpointFacts",
-    "GrowingLines",
-    "JobRequest",
-    "JobState",
-    "Leftovers",
-    "LogLine",
-    "LogReader",
-    "LogTimes",
-    "Plan",
-    "Profile",
-    "ProfileEntry",
-    "RankSnapshot",
-    "RankStatus",
-    "Request",
-    "ResumeChoice",
-    "ResumeRequest",
-    "Row",
-    "RowState",
-    "RunContext",
-    "RunList",
-    "RunReader",
-    "RunSnapshot",
-    "RunStatus",
-    "RunSummary",
-    "Series",
-    "Settings",
-    "StartRequest",
-    "StopJobRequest",
-    "StopRequest",
-    "blocking",
-    "check_settings",
-    "checkpoints",
-    "clean",
-    "connect",
-    "doctor",
-    "ensure_supervised",
-    "expected",
-    "find_leftovers",
-    "find_profile",
-    "is_run",
-    "list_profiles",
-    "list_runs",
-    "make_plan",
-    "open_run",
-    "plan",
-    "preflight",
-    "profile_of",
-    "prune",
-    "read_profile",
-    "refusal",
-    "resume",
-    "resume_choice",
-    "runs_directory",
-    "set_note",
-    "start",
-    "start_job",
-    "stop",
-    "stop_job",
-    "user_profiles_directory",
-    "wait_for_job",
-]
 
 Run = RunReader | str | Path
 """A run: its reader, its id or the start of it, ``latest``, or its path."""

@@ -56,7 +56,9 @@ class PlanError(UsageError):
 
 
 class RunNotFoundError(UsageError):
-    """No run, or more than one, of the name that was asked for."""
+    """No run, or more than one, of the given name."""
+
+    exit_code = 3
 
 
 class CheckpointError(LaunchError):
@@ -66,7 +68,9 @@ class CheckpointError(LaunchError):
 
 
 class BusyError(LaunchError):
-    """The run, the device or the port belongs to somebody else right now."""
+    """The run, the device or the port is in use."""
+
+    exit_code = 4
 
 
 class NoAgentError(LaunchError):

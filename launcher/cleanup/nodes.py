@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
+class Leftovers:
     """What a machine has, or why it could not be asked."""
 
     strays: tuple[op.Leftover, ...] = ()
@@ -52,28 +52,28 @@ def places(only: Collection[str] = ()) -> dict[str, Place]:
     return found
 
 
-def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Found]:
+def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
     """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
     known = {place.node.label for place in places().values()}
     if unknown := [name for name in only if name not in known]:
         names = ", ".join(sorted(known)) or "none"
         raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
-    found = {HERE: Found(leftovers.find_all(_here(), only_these=False))} if not only else {}
+    found = {HERE: Leftovers(leftovers.find_all(_here(), only_these=False))} if not only else {}
     return found if here_only else {**found, **_of_nodes(only, {})}
 
 
-def end(found: Mapping[str, Found], only: Collection[str] = ()) -> dict[str, Found]:
+def end(found: Mapping[str, Leftovers], only: Collection[str] = ()) -> dict[str, Leftovers]:
     """Ends what was found. -> what is still there."""
-    left: dict[str, Found] = {}
+    left: dict[str, Leftovers] = {}
     if HERE in found:
-        left[HERE] = Found(leftovers.end_all(found[HERE].strays))
+        left[HERE] = Leftovers(leftovers.end_all(found[HERE].strays))
     wanted = {label: item.strays for label, item in found.items() if label and item.strays}
     return {**left, **_of_nodes(only, wanted)} if wanted else left
 
 
 def _of_nodes(
     only: Collection[str], wanted: Mapping[str, tuple[op.Leftover, ...]]
-) -> dict[str, Found]:
+) -> dict[str, Leftovers]:
     """Ends what is `wanted`; without that only finds what is there."""
     asked = [p for p in places(only).values() if not wanted or p.node.label in wanted]
     if not asked:
@@ -83,7 +83,7 @@ def _of_nodes(
         return dict(zip((place.node.label for place in asked), answers, strict=True))
 
 
-def _ask(place: Place, strays: tuple[op.Leftover, ...]) -> Found:
+def _ask(place: Place, strays: tuple[op.Leftover, ...]) -> Leftovers:
     with NodePool() as nodes:
         client = nodes.client(place.node)
         try:
@@ -92,10 +92,10 @@ def _ask(place: Place, strays: tuple[op.Leftover, ...]) -> Found:
                 for name, run in place.runs.items()
             )
             if strays:
-                return Found(client.call(op.EndLeftovers(runs, strays)))
-            return Found(client.call(op.FindLeftovers(runs)))
+                return Leftovers(client.call(op.EndLeftovers(runs, strays)))
+            return Leftovers(client.call(op.FindLeftovers(runs)))
         except NodeError as error:
-            return Found(trouble=str(error))
+            return Leftovers(trouble=str(error))
 
 
 def _ours() -> list[StoredRun]:

@@ -1,6 +1,6 @@
 """`effnet-launch`: the entry point. Exit codes: docs/reference/exit-codes.md.
 
-Commands import what they need when they run: `--help` and completion shall not wait for it.
+Commands import what they need when they run, so that `--help` and completion are fast.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from launcher.cli.commands import (
     reading,
     tables,
 )
-from launcher.errors import BusyError, InvalidError, LaunchError, RunNotFoundError
+from launcher.errors import InvalidError, LaunchError
 
-OK, FAILED, USAGE, NOT_FOUND, REFUSED = 0, 1, 2, 3, 4
 INTERRUPTED = 130
 
 app = typer.Typer(
@@ -37,18 +36,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-actions.register(app)
-preflight.register(app)
-doctor.register(app)
-reading.register(app)
-jobs.register(app)
-cleanup.register(app)
-profiles.register(app)
-tables.register(app)
+for command in (
+    *(actions.start, actions.plan, actions.stop, actions.resume, actions.note),
+    *(preflight.preflight, doctor.doctor),
+    *(reading.runs, reading.status, reading.attach, reading.logs, reading.events),
+    *(jobs.eval_, jobs.export, jobs.infer),
+    *(cleanup.clean, cleanup.prune),
+):
+    app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(tables.rank_tables, name="ranktable")
+app.add_typer(tables.hostfiles, name="hostfile")
 
 
-def _version(is_asked: bool) -> None:
-    if is_asked:
+def _version(is_given: bool) -> None:
+    if is_given:
         from importlib.metadata import version
 
         print(f"effnet-launch {version('effnet-tui')}")
@@ -65,16 +67,8 @@ def options(
     """Start, watch, stop and resume distributed EfficientNet training."""
 
 
-def exit_code_of(error: LaunchError) -> int:
-    if isinstance(error, RunNotFoundError):
-        return NOT_FOUND
-    if isinstance(error, BusyError):
-        return REFUSED
-    return error.exit_code
-
-
 def report(error: LaunchError) -> None:
-    """What is wrong and what to do, on stderr."""
+    """Prints the error and its hint on stderr."""
     from launcher.cli.output.console import errors
 
     console = errors()
@@ -90,16 +84,16 @@ def main() -> None:
         app()
     except LaunchError as error:
         report(error)
-        sys.exit(exit_code_of(error))
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # `effnet-launch logs … | head`: the reader has enough. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(OK)
+        sys.exit(0)
     except OSError as error:
         report(LaunchError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
-        sys.exit(FAILED)
+        sys.exit(LaunchError.exit_code)
 
 
 if __name__ == "__main__":

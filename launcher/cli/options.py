@@ -21,6 +21,8 @@ FOLLOW = typer.Option("--follow", "-f", help="show progress to the end")
 SETTINGS = typer.Option("--set", metavar="KEY=VALUE", help=SET)
 DATA = typer.Option("--data", *DATA_ALIASES, help="data folder, instead of the profile's")
 IGNORED = typer.Option("--ignore", metavar="CHECK", help=IGNORE)
+QUIET = typer.Option("--quiet", "-q", help="print only warnings and failed checks")
+YES = typer.Option("--yes", "-y", help="do not ask for confirmation")
 
 
 def with_request(
@@ -85,7 +87,7 @@ def pairs(settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def confirm_on_terminal() -> Callable[[str], bool] | None:
-    """Asks a yes-or-no question; None when there is no terminal."""
+    """A function that asks a yes-or-no question; None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     return lambda question: typer.confirm(question, err=True)

@@ -7,12 +7,12 @@ import os
 import sys
 from typing import NoReturn
 
-from launcher.cli.app import INTERRUPTED, exit_code_of, report
+from launcher.cli.app import INTERRUPTED, report
 from launcher.cli.options import pairs
 from launcher.core.checks.row import checked_names
 from launcher.errors import LaunchError, UsageError
-from launcher.reference.arguments import SCRIPTS, Script, read
-from launcher.reference.training import Options, say
+from launcher.reference.arguments import SCRIPTS, Script, parse
+from launcher.reference.training import Options, show
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
             usage=script.usage.removeprefix("usage: ") + " [options]",
             description=script.text,
             epilog=f"example:\n  bash scripts/{script.name}.sh {script.example}\n\n"
-            "With DEVICE_TARGET=CPU before it: on this machine's CPU.\n"
+            "Put DEVICE_TARGET=CPU before it to use this machine's CPU.\n"
             "More: docs/how-to/from-the-reference.md",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run(script, words)
     except LaunchError as error:
         report(error)
-        return exit_code_of(error)
+        return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -51,33 +51,30 @@ def main(argv: list[str] | None = None) -> int:
 def _run(script: Script, words: list[str]) -> int:
     parser = Parser(script)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--detach", action="store_true", help="return when it runs; it continues")
+    parser.add_argument(
+        "--detach", action="store_true", help="return when it runs, do not wait for the end"
+    )
     if script.name != "run_infer_onnx":
         text = "a key of the configuration; may be repeated"
-        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=text
+        )
     if script.trains:
         parser.add_argument("--config", default="", metavar="FILE", help="TOML file of such keys")
         parser.add_argument(
             "--recipe", default="", help="reference, tf or ra (docs/reference/recipes.md)"
         )
-        text = "start although this check of the preflight is red; may be repeated"
+        text = "start although this check of the preflight failed; may be repeated"
         parser.add_argument("--ignore", action="append", default=[], metavar="CHECK", help=text)
-        parser.add_argument("--no-preflight", action="store_true", help="do not look first")
-        parser.add_argument("--name", default="", help="id of the run, instead of a made one")
-    given = parser.parse_intermixed_args(words)
-    arguments = read(script, given.words, os.environ)
+        parser.add_argument("--no-preflight", action="store_true", help="do not check first")
+        parser.add_argument("--name", default="", help="id of the run, instead of a generated one")
+    given = vars(parser.parse_intermixed_args(words))
+    arguments = parse(script, given.pop("words"), os.environ)
     if arguments.note:
-        say(f"note: {arguments.note}")
-    options = Options(
-        detach=given.detach,
-        sets=pairs(getattr(given, "set", ())),
-        config=getattr(given, "config", ""),
-        recipe=getattr(given, "recipe", ""),
-        name=getattr(given, "name", ""),
-        ignore=checked_names(getattr(given, "ignore", ())),
-        no_preflight=getattr(given, "no_preflight", False),
-        command=(f"scripts/{script.name}.sh", *words),
-    )
+        show(f"note: {arguments.note}")
+    given["settings"] = pairs(given.get("settings", ()))
+    given["ignore"] = checked_names(given.get("ignore", ()))
+    options = Options(command=(f"scripts/{script.name}.sh", *words), **given)
     if not script.trains:
         from launcher.reference import evaluating
 

@@ -1,17 +1,17 @@
-"""The arguments of each of the reference's scripts, in the order of its README or of the script.
+"""The arguments of the reference's scripts, in the order of its README or of the script.
 
-Where README and script contradict each other, what the paths are tells which order was meant.
+Where README and script contradict each other, the order follows from which path is a file.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.profile.model import DeviceTarget
+from launcher.core.text.suggest import did_you_mean
 from launcher.errors import UsageError
 
 FOLDER, FILE, CHECKPOINT, NUMBER, IDS, TARGET = (
@@ -58,7 +58,7 @@ PATH_CHECKPOINT = Parameter("PATH_CHECKPOINT", FILE)
 DEVICE_NUM = Parameter("DEVICE_NUM", NUMBER)
 DEVICE_IDS = Parameter("DEVICE_ID(0,1,2,3,4,5,6,7)", IDS)
 DEVICE_TARGET = Parameter("DEVICE_TARGET", TARGET)
-ASCEND, GPU, CPU = DeviceTarget.ASCEND, DeviceTarget.GPU, DeviceTarget.CPU
+ASCEND, GPU = DeviceTarget.ASCEND, DeviceTarget.GPU
 
 SCRIPTS: Mapping[str, Script] = {
     script.name: script
@@ -109,7 +109,7 @@ SCRIPTS: Mapping[str, Script] = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """What was asked for; paths are absolute, ``path`` is the argument that is no data folder."""
+    """The parsed arguments; paths are absolute, ``path`` is the one that is not the data folder."""
 
     script: Script
     target: DeviceTarget
@@ -120,7 +120,7 @@ class Arguments:
     note: str = ""
 
 
-def read(script: Script, words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
+def parse(script: Script, words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
     """The arguments of one call. Raises UsageError, with usage and an example.
 
     The device is the argument DEVICE_TARGET, else the variable of that name, else the script's.
@@ -156,7 +156,7 @@ def read(script: Script, words: Sequence[str], environment: Mapping[str, str]) -
 
 
 def _in_order(script: Script, words: list[str]) -> tuple[list[str], str]:
-    """File and folder in this module's order, and what to say when they came in the other one."""
+    """File and folder in this module's order, and a note if they came in the other order."""
     kinds = [parameter.kind for parameter in script.parameters]
     if FILE not in kinds:
         return words, ""
@@ -168,7 +168,7 @@ def _in_order(script: Script, words: list[str]) -> tuple[list[str], str]:
     names = [parameter.name for parameter in script.parameters]
     names[file], names[folder] = names[folder], names[file]
     return words, (
-        f"taken as {' '.join(names[: len(words)])}, for {words[file]} is a file"
+        f"read as {' '.join(names[: len(words)])}, because {words[file]} is a file"
         f" and {words[folder]} a folder"
     )
 
@@ -196,8 +196,7 @@ def _near(path: Path) -> str:
         known = os.listdir(path.parent)
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, known, 1, 0.6)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""
+    return did_you_mean(path.name, known, 0.6)
 
 
 def _target(script: Script, given: str | None, environment: Mapping[str, str]) -> DeviceTarget:
@@ -205,8 +204,7 @@ def _target(script: Script, given: str | None, environment: Mapping[str, str]) -
     for target in DeviceTarget:
         if target.value.lower() == chosen.lower():
             return target
-    known = ", ".join(target.value for target in DeviceTarget)
-    near = difflib.get_close_matches(chosen.lower(), ("cpu", "gpu", "ascend"), 1, 0.4)
-    meant = {"cpu": CPU, "gpu": GPU, "ascend": ASCEND}
-    hint = f"; did you mean {meant[near[0]].value}?" if near else ""
-    raise UsageError(f"DEVICE_TARGET is {chosen!r}, expected one of {known}{hint}", script.hint)
+    known = [target.value for target in DeviceTarget]
+    meant = did_you_mean(chosen, known, 0.4)
+    message = f"DEVICE_TARGET is {chosen!r}, expected one of {', '.join(known)}{meant}"
+    raise UsageError(message, script.hint)

@@ -1,4 +1,4 @@
-"""`run_eval.sh`, `run_eval_gpu.sh` and `run_infer_onnx.sh`: a job of a run, or one by itself."""
+"""`run_eval.sh`, `run_eval_gpu.sh`, `run_infer_onnx.sh`: a job of a run, or a lone process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launcher.core.run.paths import RunPaths
 from launcher.errors import UsageError
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, set_aside
-from launcher.reference.training import Options, run_of, say
+from launcher.reference.training import Options, run_of, show
 
 LAST_LINES = 15
 
@@ -34,7 +34,7 @@ def run(arguments: Arguments, options: Options) -> int:
 
 
 def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: Path) -> int:
-    """A job of the run that the file came from; its log is in the run directory."""
+    """A job of the file's run; its log is in the run directory."""
     from launcher import client
 
     request = client.JobRequest(
@@ -44,33 +44,33 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
         device_id=arguments.devices[0],
         checkpoint=arguments.path if kind == "eval" else "",
         model=arguments.path if kind == "infer" else "",
-        settings=options.sets,
+        settings=options.settings,
     )
     job = client.start_job(root, request)
     target = RunPaths(root).job(job).log
-    _make_room(log)
+    _keep_earlier(log)
     link(log, target)
-    say(f"job {job} of {root.name}; {log} -> {target}")
+    show(f"job {job} of {root.name}; {log} -> {target}")
     if options.detach:
         return 0
     try:
         code = client.wait_for_job(root, job).exit_code
     except KeyboardInterrupt:
-        say(f"the job continues; stop it with: effnet-launch stop {root.name} --job {job}")
+        show(f"the job continues; stop it with: effnet-launch stop {root.name} --job {job}")
         return 130
-    return _told(log, 1 if code is None else code)
+    return _show_end(log, 1 if code is None else code)
 
 
 def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
-    """A checkpoint or ONNX file from elsewhere: `python -m effnet` writes the log itself."""
+    """A checkpoint or ONNX file from elsewhere: `python -m effnet` writes to the log."""
     name = "--onnx_path" if kind == "infer" else "--checkpoint_path"
     argv = [sys.executable, "-m", programs.TRAINER, kind, name, arguments.path_as_given]
     argv += ["--dataset_path", arguments.data_path]
     argv += ["--device_target", arguments.target.value, "--device_id", str(arguments.devices[0])]
-    argv += [word for key, value in options.sets for word in ("--set", f"{key}={value}")]
+    argv += [word for key, value in options.settings for word in ("--set", f"{key}={value}")]
     cpus = len(os.sched_getaffinity(0))
     tuned = cpu.rank_environment(arguments.target, cpus)
-    _make_room(log)
+    _keep_earlier(log)
     with log.open("wb") as file:
         process = subprocess.Popen(
             argv,
@@ -81,28 +81,28 @@ def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
             start_new_session=options.detach,
         )
     if options.detach:
-        say(f"process {process.pid} continues; its log: {log}")
+        show(f"process {process.pid} continues; its log: {log}")
         return 0
     try:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()
         return 130
-    return _told(log, code if code >= 0 else 128 - code)
+    return _show_end(log, code if code >= 0 else 128 - code)
 
 
-def _make_room(log: Path) -> None:
-    """The log of an earlier call stays, under another name; a link is only a link."""
+def _keep_earlier(log: Path) -> None:
+    """Keeps the log of an earlier call under another name; an old link is removed."""
     aside = set_aside(log)
     if aside is not None:
-        say(f"the earlier {log} is {aside} now")
+        show(f"the earlier {log} was renamed to {aside}")
 
 
-def _told(log: Path, code: int) -> int:
-    """Prints what came out, which is the log's last word; -> `code`."""
+def _show_end(log: Path, code: int) -> int:
+    """Prints the result from the end of the log; -> `code`."""
     lines = [line.text for line in LogReader(log).tail(LAST_LINES).lines]
     if code:
-        say(f"failed, exit code {code}; the end of {log}:")
+        show(f"failed, exit code {code}; the end of {log}:")
     for line in lines if code else [item for item in lines if item.startswith(("result", "top-"))]:
-        say(line)
+        show(line)
     return code

@@ -1,4 +1,4 @@
-"""The cluster profile that a script's arguments mean."""
+"""Cluster profiles from the arguments of a script."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ COMPILE_S = 1800.0
 
 
 @dataclass(frozen=True)
-class Here:
-    """What is known of this machine: its addresses, programs and variables."""
+class Machine:
+    """This machine: its addresses, programs and variables."""
 
     addresses: Collection[str]
     has_mpirun: bool
     environment: Mapping[str, str]
     set_env: str = ""
-    """CANN's set_env.sh, where it is installed."""
+    """CANN's set_env.sh, if it is installed."""
 
 
 def profile_of(
-    arguments: Arguments, here: Here, trainer: Mapping[str, Any]
+    arguments: Arguments, machine: Machine, trainer: Mapping[str, Any]
 ) -> tuple[Profile, tuple[str, ...]]:
     """The profile and notes. Raises RankTableError where the rank table can't be used."""
     notes: tuple[str, ...] = ()
     if arguments.script.name == "run_distribute_train":
-        nodes, chip, notes = _of_rank_table(arguments, here)
+        nodes, chip, notes = _of_rank_table(arguments, machine)
     else:
         nodes, chip = [_node("127.0.0.1", arguments)], Chip.C910
     count = sum(len(node.get("devices", ())) or node.get("slots", 0) for node in nodes)
-    method = _method(arguments, here, count)
+    method = _method(arguments, machine, count)
     if method is not StartMethod.MPIRUN and arguments.script.name == "run_train_gpu":
         notes = (
             *notes,
-            "no mpirun here: MindSpore's own cluster brings the ranks together",
+            "no mpirun here: the ranks start with MindSpore's dynamic cluster",
         )
     for node in nodes:
-        if _wants_set_env(arguments, here):
-            node["setup"] = (f"source {here.set_env}",)
+        if _needs_set_env(arguments, machine):
+            node["setup"] = (f"source {machine.set_env}",)
     profile = Profile.model_validate(
         {
             "name": arguments.script.name.replace("run_", "").replace("_", "-"),
-            "description": f"what scripts/{arguments.script.name}.sh was asked for",
+            "description": f"from the arguments of scripts/{arguments.script.name}.sh",
             "device_target": arguments.target,
             "start_method": method,
             "chip": chip,
@@ -64,13 +64,13 @@ def profile_of(
     return profile, notes
 
 
-def _method(arguments: Arguments, here: Here, count: int) -> StartMethod:
-    """As the reference: rank table on Ascend, mpirun on GPUs; a resume has no table to go by."""
+def _method(arguments: Arguments, machine: Machine, count: int) -> StartMethod:
+    """As in the reference: rank table on Ascend, mpirun on GPUs. A resume gets no rank table."""
     if arguments.target is DeviceTarget.ASCEND:
         has_table = arguments.script.name == "run_distribute_train"
         return StartMethod.RANKTABLE if has_table else StartMethod.CLUSTER
     wants_mpirun = arguments.script.name in ("run_train_gpu", "run_distribute_resume")
-    if wants_mpirun and here.has_mpirun and count > 1:
+    if wants_mpirun and machine.has_mpirun and count > 1:
         return StartMethod.MPIRUN
     return StartMethod.CLUSTER
 
@@ -82,39 +82,39 @@ def _node(address: str, arguments: Arguments) -> dict[str, Any]:
     return {"address": address, "devices": devices}
 
 
-def _wants_set_env(arguments: Arguments, here: Here) -> bool:
-    """CANN's variables come with this shell where its set_env.sh was sourced already."""
-    is_sourced = "ASCEND_TOOLKIT_HOME" in here.environment
-    return arguments.target is DeviceTarget.ASCEND and bool(here.set_env) and not is_sourced
+def _needs_set_env(arguments: Arguments, machine: Machine) -> bool:
+    """Not needed if this shell has sourced CANN's set_env.sh already."""
+    is_sourced = "ASCEND_TOOLKIT_HOME" in machine.environment
+    return arguments.target is DeviceTarget.ASCEND and bool(machine.set_env) and not is_sourced
 
 
 def _of_rank_table(
-    arguments: Arguments, here: Here
+    arguments: Arguments, machine: Machine
 ) -> tuple[list[dict[str, Any]], Chip, tuple[str, ...]]:
-    """The nodes of a rank table that somebody made, after it was looked over."""
+    """The nodes of a rank table, after the lint. Raises RankTableError."""
     try:
         text = Path(arguments.path).read_bytes()
     except OSError as error:
         raise RankTableError(f"{arguments.path} can't be read", (str(error),)) from None
     found = lint_text(text)
     if errors(found):
-        hint = f"look it over with: effnet-launch ranktable lint {arguments.path_as_given}"
-        message = f"{arguments.path_as_given} is no rank table to train with"
+        hint = f"check it: effnet-launch ranktable lint {arguments.path_as_given}"
+        message = f"{arguments.path_as_given} cannot be used as rank table"
         raise RankTableError(message, errors(found), hint)
     table = parse_rank_table(text)
-    notes = (f"{table.world_size} ranks on {len(table.servers)} server(s): the rank table's",)
+    notes = (f"the rank table has {table.world_size} ranks on {len(table.servers)} server(s)",)
     if arguments.target is DeviceTarget.CPU:
         return [{"address": "127.0.0.1", "slots": table.world_size}], Chip.C910, notes
     alone = len(table.servers) == 1
     if arguments.target is DeviceTarget.GPU and alone:
-        # No HCCL, so nothing but the devices is of use; its server_id need not be an address here.
+        # Without HCCL only the devices matter; server_id need not be an address here.
         ids = [{"device_id": int(device.device_id)} for device in table.servers[0].devices]
         return [{"address": "127.0.0.1", "devices": ids}], Chip.C910, notes
-    nodes = [_table_node(server, here, alone) for server in table.servers]
+    nodes = [_table_node(server, machine, alone) for server in table.servers]
     return nodes, _chip(table), notes
 
 
-def _table_node(server: TableServer, here: Here, alone: bool) -> dict[str, Any]:
+def _table_node(server: TableServer, machine: Machine, alone: bool) -> dict[str, Any]:
     address = server.server_id
     node: dict[str, Any] = {
         "address": address,
@@ -127,8 +127,8 @@ def _table_node(server: TableServer, here: Here, alone: bool) -> dict[str, Any]:
             for device in server.devices
         ],
     }
-    if alone or address in here.addresses:
-        # HCCL compares the addresses of a table, and never connects to a single server's.
+    if alone or address in machine.addresses:
+        # HCCL compares the addresses, but does not connect to that of a single server.
         node["transport"] = "local"
     return node
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +14,21 @@ import psutil
 from launcher.client import RunReader, is_run
 from launcher.core.profile.check import SET_BY_THE_LAUNCHER
 from launcher.core.profile.model import Profile
-from launcher.core.run.paths import RunPaths
+from launcher.core.text.toml import parse_toml
 from launcher.errors import InvalidError, PreflightError, UsageError
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, refuse_files_of_others
-from launcher.reference.profiles import SET_ENV, Here, profile_of
-
-_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+from launcher.reference.profiles import SET_ENV, Machine, profile_of
 
 LOG, CHECKPOINT = Path("log.txt"), Path("checkpoint")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What our scripts take beside the reference's arguments."""
+    """Options of our scripts beside the reference's arguments."""
 
     detach: bool = False
-    sets: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     config: str = ""
     recipe: str = ""
     name: str = ""
@@ -42,15 +38,14 @@ class Options:
 
 
 def start(arguments: Arguments, options: Options) -> int:
-    """A new run; -> exit code."""
-
+    """Starts a new run; -> exit code."""
     refuse_files_of_others((LOG, CHECKPOINT))
     profile = _profile(arguments, options, {})
     return _watch(_start(profile, options), options)
 
 
 def resume(arguments: Arguments, options: Options) -> int:
-    """A new attempt of the run that the checkpoint is of, else a new run from it; -> exit code."""
+    """Starts an attempt of the checkpoint's run, else a new run from it; -> exit code."""
     from launcher import client
 
     refuse_files_of_others((LOG, CHECKPOINT))
@@ -59,33 +54,35 @@ def resume(arguments: Arguments, options: Options) -> int:
     if root is None:
         if place.is_dir():
             raise UsageError(
-                f"{arguments.path_as_given} belongs to no run, so there is no newest checkpoint",
-                "Name the checkpoint's file.",
+                f"{arguments.path_as_given} is not in a run, so its newest checkpoint is not known",
+                "Give the checkpoint's file.",
             )
         profile = _profile(arguments, options, {})
-        say(f"{arguments.path_as_given} is of no run of this machine: a new run starts from it")
+        show(
+            f"{arguments.path_as_given} is not from a run of this machine: a new run starts from it"
+        )
         return _watch(_start(profile, options, str(place)), options)
     before = client.profile_of(root)
     wanted = _profile(arguments, options, before.trainer)
     request = client.ResumeRequest(
         checkpoint="auto" if place.is_dir() else str(place),
-        settings=options.sets,
+        settings=options.settings,
         preflight=False,
     )
     edited = None if _same_ranks(before, wanted) else wanted
     choice = client.resume(root, request, profile=edited)
     for skipped in choice.skipped:
-        say(f"skipped {skipped.path}: {skipped.why}")
-    say(f"continuing from {choice.path}, step {choice.step}: {choice.why}")
+        show(f"skipped {skipped.path}: {skipped.why}")
+    show(f"resumed from {choice.path}, step {choice.step}: {choice.why}")
     return _watch(str(root), options)
 
 
 def run_of(path: Path) -> Path | None:
-    """The run directory that a checkpoint, an exported file or their folder lies in."""
+    """The run directory of a checkpoint, an exported file, or their folder."""
     return next((folder for folder in (path, *path.parents[:2]) if is_run(folder)), None)
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     print(text, flush=True)
 
 
@@ -93,9 +90,9 @@ def _profile(arguments: Arguments, options: Options, trainer: Mapping[str, Any])
     settings = {**trainer, **(_config(options.config) if options.config else {})}
     if options.recipe:
         settings["recipe"] = options.recipe
-    profile, notes = profile_of(arguments, _here(), settings)
+    profile, notes = profile_of(arguments, _this_machine(), settings)
     for note in notes:
-        say(f"note: {note}")
+        show(f"note: {note}")
     return profile
 
 
@@ -106,7 +103,7 @@ def _start(profile: Profile, options: Options, checkpoint: str = "") -> str:
     from launcher.cli.options import confirm_on_terminal
 
     request = client.StartRequest(
-        settings=options.sets,
+        settings=options.settings,
         name=options.name,
         resume=checkpoint,
         ignore=options.ignore,
@@ -121,7 +118,7 @@ def _start(profile: Profile, options: Options, checkpoint: str = "") -> str:
             on_rows=print_warnings(profile, options.ignore),
         )
     except PreflightError as error:
-        # The profile is this script's: `effnet-launch` can't find it by name.
+        # The profile is this script's own: `effnet-launch` cannot find it by name.
         named = f"effnet-launch doctor {profile.name}"
         here = f"effnet-launch doctor --target {profile.device_target.value}"
         problems = tuple(problem.replace(named, here) for problem in error.problems)
@@ -131,17 +128,17 @@ def _start(profile: Profile, options: Options, checkpoint: str = "") -> str:
 
 
 def _config(file: str) -> dict[str, Any]:
-    """A configuration file's keys, but for those that the launcher sets itself."""
+    """A configuration file's keys, without those that the launcher sets itself."""
     try:
-        values = _toml.loads(Path(file).read_text(encoding="utf-8"))
+        values = parse_toml(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidError(f"--config {file} can't be read", (str(error),)) from None
     return {key: value for key, value in values.items() if key not in SET_BY_THE_LAUNCHER}
 
 
-def _here() -> Here:
+def _this_machine() -> Machine:
     interfaces = psutil.net_if_addrs().values()
-    return Here(
+    return Machine(
         addresses={item.address for addresses in interfaces for item in addresses},
         has_mpirun=shutil.which("mpirun") is not None,
         environment=os.environ,
@@ -149,47 +146,45 @@ def _here() -> Here:
     )
 
 
-def _same_ranks(before: Profile, asked: Profile) -> bool:
+def _same_ranks(before: Profile, wanted: Profile) -> bool:
     """Whether the run can continue with its own profile: ranks, devices and data are the same."""
 
     def key(profile: Profile) -> Sequence[object]:
         devices = [[item.device_id for item in node.devices] for node in profile.nodes]
         return profile.device_target, profile.world_size, devices, profile.data_path
 
-    return key(before) == key(asked) and before.trainer == asked.trainer
+    return key(before) == key(wanted) and before.trainer == wanted.trainer
 
 
 def _watch(run: str, options: Options) -> int:
-    """Makes the links, then waits until the run trains (`--detach`) or is over."""
+    """Creates the links, then waits until the run trains (`--detach`) or is over."""
     from launcher import client
     from launcher.cli.output import follow
     from launcher.cli.output.console import screen
 
     reader = client.open_run(run)
     _link(reader)
-    say(f"run {reader.run}; watch it with: effnet-tui {reader.run}")
+    show(f"run {reader.run}; watch it with: effnet-tui {reader.run}")
     if options.detach:
         code = follow.wait_until_up(reader, screen())
-        say(f"the run continues; end it with: effnet-launch stop {reader.run}")
+        show(f"the run continues; stop it with: effnet-launch stop {reader.run}")
     else:
         code = follow.follow(reader, screen())
-    return _own_code(reader) if code == 1 else code
+    return _rank_code(reader) if code == 1 else code
 
 
 def _link(reader: RunReader) -> None:
     """`./log.txt` and `./checkpoint` into the run directory."""
-    reader.poll_state()
-    state = reader.state
+    state = reader.poll_state()
     attempt = state.attempt.attempt if state.attempt is not None else 1
-    paths = RunPaths(reader.paths.root)
-    link(LOG, paths.attempt(attempt).rank(0).log)
-    link(CHECKPOINT, paths.checkpoint)
-    say(f"{LOG} -> {paths.attempt(attempt).rank(0).log}")
-    say(f"{CHECKPOINT} -> {paths.checkpoint}")
+    log = reader.paths.attempt(attempt).rank(0).log
+    for path, target in ((LOG, log), (CHECKPOINT, reader.paths.checkpoint)):
+        link(path, target)
+        show(f"{path} -> {target}")
 
 
-def _own_code(reader: RunReader) -> int:
-    """How the first rank that failed ended."""
+def _rank_code(reader: RunReader) -> int:
+    """The exit code of the first rank that failed."""
     failure = reader.poll().failure
     if failure is None:
         return 1

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.core.profile.model import DeviceTarget
 from launcher.errors import UsageError
-from launcher.reference.arguments import SCRIPTS, Arguments, read
+from launcher.reference.arguments import SCRIPTS, Arguments, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def arguments(script: str, *words: str, **environment: str) -> Arguments:
-    return read(SCRIPTS[script], words, environment)
+    return parse(SCRIPTS[script], words, environment)
 
 
 def refused(script: str, *words: str, **environment: str) -> str:
@@ -57,7 +57,7 @@ def test_evaluation_accepts_the_orders_of_the_readme_and_the_script(place: Path)
         assert found.target is DeviceTarget.ASCEND
     assert readme.note == ""
     assert script.note == (
-        "taken as DEVICE_ID PATH_CHECKPOINT DATA_DIR, for b2.ckpt is a file and data a folder"
+        "read as DEVICE_ID PATH_CHECKPOINT DATA_DIR, because b2.ckpt is a file and data a folder"
     )
 
 
@@ -92,12 +92,12 @@ def test_devices() -> None:
 
 def test_errors_of_paths() -> None:
     assert refused("run_standalone_train", "0", "dat") == (
-        "DATA_DIR: no folder dat; did you mean data?"
+        "DATA_DIR: no folder dat; did you mean 'data'?"
     )
     assert refused("run_standalone_train", "0", "b2.ckpt") == (
         "DATA_DIR: b2.ckpt is a file, expected a folder"
     )
-    assert "PATH_CHECKPOINT: no file b3.ckpt; did you mean b2.ckpt?" in refused(
+    assert "PATH_CHECKPOINT: no file b3.ckpt; did you mean 'b2.ckpt'?" in refused(
         "run_eval", "0", "data", "b3.ckpt"
     )
-    assert "did you mean Ascend?" in refused("run_infer_onnx", "b2.ckpt", "data", "Asend")
+    assert "did you mean 'Ascend'?" in refused("run_infer_onnx", "b2.ckpt", "data", "Asend")

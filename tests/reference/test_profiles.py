@@ -12,15 +12,15 @@ from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import Plan, Role, RunContext
 from launcher.core.profile.model import Profile, StartMethod
 from launcher.errors import RankTableError
-from launcher.reference.arguments import SCRIPTS, read
-from launcher.reference.profiles import Here, profile_of
+from launcher.reference.arguments import SCRIPTS, parse
+from launcher.reference.profiles import Machine, profile_of
 
 GOLDEN = Path(__file__).parents[1] / "launcher" / "golden"
-HERE = Here(addresses={"127.0.0.1", "10.0.0.1"}, has_mpirun=True, environment={})
+HERE = Machine(addresses={"127.0.0.1", "10.0.0.1"}, has_mpirun=True, environment={})
 
 
-def profile(script: str, *words: object, here: Here = HERE, **trainer: Any) -> Profile:
-    arguments = read(SCRIPTS[script], [str(word) for word in words], {})
+def profile(script: str, *words: object, here: Machine = HERE, **trainer: Any) -> Profile:
+    arguments = parse(SCRIPTS[script], [str(word) for word in words], {})
     return profile_of(arguments, here, trainer)[0]
 
 
@@ -40,10 +40,10 @@ def test_a_single_ascend_device_is_the_requested_one(tmp_path: Path) -> None:
 
 def test_cann_is_set_up_unless_the_shell_has_done_it(tmp_path: Path) -> None:
     set_env = "/usr/local/Ascend/ascend-toolkit/set_env.sh"
-    fresh = Here(addresses=(), has_mpirun=False, environment={}, set_env=set_env)
+    fresh = Machine(addresses=(), has_mpirun=False, environment={}, set_env=set_env)
     (rank,) = plan(profile("run_standalone_train", 0, tmp_path, here=fresh)).processes
     assert rank.setup == (f"source {set_env}",)
-    sourced = Here((), False, {"ASCEND_TOOLKIT_HOME": "/usr/local/Ascend"}, set_env)
+    sourced = Machine((), False, {"ASCEND_TOOLKIT_HOME": "/usr/local/Ascend"}, set_env)
     (rank,) = plan(profile("run_standalone_train", 0, tmp_path, here=sourced)).processes
     assert rank.setup == ()
     (rank,) = plan(profile("run_standalone_train_gpu", 0, tmp_path, here=fresh)).processes
@@ -74,13 +74,13 @@ def test_a_rank_table_that_hccl_would_refuse_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint.endswith(f"effnet-launch ranktable lint {bad}")
     assert any("rank" in problem for problem in caught.value.problems)
     bad.write_text("{}")
-    with pytest.raises(RankTableError, match="no rank table to train with"):
+    with pytest.raises(RankTableError, match="cannot be used as rank table"):
         profile("run_distribute_train", bad, tmp_path)
 
 
 def test_a_rank_table_names_the_devices_on_a_gpu_server_too(tmp_path: Path) -> None:
     words = [str(GOLDEN / "ranktable-910-1x8.json"), str(tmp_path)]
-    arguments = read(SCRIPTS["run_distribute_train"], words, {"DEVICE_TARGET": "GPU"})
+    arguments = parse(SCRIPTS["run_distribute_train"], words, {"DEVICE_TARGET": "GPU"})
     found, _ = profile_of(arguments, HERE, {})
     assert found.start_method is StartMethod.CLUSTER
     assert found.nodes[0].address == "127.0.0.1"
@@ -94,11 +94,11 @@ def test_gpus_are_started_by_mpirun_and_without_it_by_the_cluster(tmp_path: Path
     made = plan(found)
     assert [rank.environment["DEVICE_ID"] for rank in made.ranks] == ["1", "4", "7"]
     assert [process.role for process in made.processes if process.is_started] == [Role.MPIRUN]
-    without = Here((), has_mpirun=False, environment={})
-    arguments = read(SCRIPTS["run_train_gpu"], [str(word) for word in words[1:]], {})
+    without = Machine((), has_mpirun=False, environment={})
+    arguments = parse(SCRIPTS["run_train_gpu"], [str(word) for word in words[1:]], {})
     found, notes = profile_of(arguments, without, {})
     assert found.start_method is StartMethod.CLUSTER
-    assert notes == ("no mpirun here: MindSpore's own cluster brings the ranks together",)
+    assert notes == ("no mpirun here: the ranks start with MindSpore's dynamic cluster",)
 
 
 def test_a_resume_on_ascend_needs_no_rank_table(tmp_path: Path) -> None:

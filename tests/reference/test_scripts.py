@@ -29,7 +29,7 @@ def test_a_run_its_files_its_end_and_its_evaluation(desk: Desk) -> None:
         "run_distribute_train", "data", "hccl_2p_01_10.0.0.1.json", "--set", "epoch_size=2"
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "taken as DATA_DIR RANK_TABLE_FILE" in done.stdout
+    assert "read as DATA_DIR RANK_TABLE_FILE" in done.stdout
     assert "finished" in done.stdout
     (run,) = desk.runs.iterdir()
     assert os.readlink(desk.folder / "log.txt") == f"{run}/attempts/001/ranks/0000/log.txt"

@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from launcher.core.plan.model import Plan
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(start)
-    app.command()(plan)
-    app.command()(stop)
-    app.command()(resume)
-    app.command()(note)
-
-
 @options.with_request(StartRequest)
 def start(
     profile: Annotated[str, options.PROFILE],

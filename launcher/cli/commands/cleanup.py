@@ -14,13 +14,8 @@ if TYPE_CHECKING:
     from launcher.client import Leftovers
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(clean)
-    app.command()(prune)
-
-
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
+    yes: Annotated[bool, options.YES] = False,
     node: Annotated[list[str], typer.Option(help="only this node; repeatable")] = [],  # noqa: B006
     here: Annotated[bool, typer.Option("--here", help="only this machine")] = False,
     as_json: Annotated[bool, options.JSON] = False,
@@ -62,7 +57,7 @@ def prune(
     keep: Annotated[int, typer.Option(help="how many of the newest to keep", min=0)] = 20,
     run: Annotated[list[str], typer.Option("--run", help="remove only this one; repeatable")] = [],  # noqa: B006
     here: Annotated[bool, typer.Option("--here", help="keep what is on its nodes")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")] = False,
+    yes: Annotated[bool, options.YES] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Remove old runs with their logs and checkpoints, here and on their nodes. Live runs stay.

@@ -9,31 +9,27 @@ import typer
 from launcher.cli import options
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(doctor)
-
-
 def doctor(
     profile: Annotated[
-        str, typer.Argument(help="look at the nodes of this profile; none: at this machine")
+        str, typer.Argument(help="check the nodes of this profile; default: this machine")
     ] = "",
     target: Annotated[
         str,
-        typer.Option(help="GPU, Ascend or CPU; else the profile's, or what this machine has"),
+        typer.Option(help="GPU, Ascend or CPU; default: the profile's, or what this machine has"),
     ] = "",
     fix: Annotated[
         bool,
         typer.Option("--fix", help="GPU: install CUDA 11.8's libraries into the environment"),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
+    quiet: Annotated[bool, options.QUIET] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Find out why MindSpore does not see a GPU or an Ascend device, and how to fix it.
 
-    Looks at everything in the order in which MindSpore's loader does. For a GPU that is CUDA_HOME,
-    the release that nvcc prints, eight libraries, the driver; --fix installs the libraries from
-    PyPI and an nvcc that answers into the environment of the interpreter (3 GB), and says the line
-    for the profile.
+    Checks each part in the order in which MindSpore's loader needs it. For a GPU that is CUDA_HOME,
+    the release that nvcc prints, eight libraries, the driver. --fix installs the libraries from
+    PyPI and an nvcc that prints its release into the environment of the interpreter (3 GB), and
+    prints the line for the profile.
 
     effnet-launch doctor --target GPU
 
@@ -70,8 +66,8 @@ def doctor(
     elif red:
         names = list(dict.fromkeys(row.check for row in red))
         can_fix = "; --fix fixes some" if any(row.fix for row in red) and not fix else ""
-        text = f"{len(red)} of {len(rows)} are missing: {', '.join(names)}{can_fix}"
+        text = f"{len(red)} of {len(rows)} checks failed: {', '.join(names)}{can_fix}"
         console.print(text, style="red")
     else:
-        console.print(f"all is there: {len(rows)} looked at", style="green")
+        console.print(f"complete: {len(rows)} checks passed", style="green")
     raise typer.Exit(CANNOT_BE_USED if red else 0)

@@ -13,14 +13,8 @@ LAST_LINES = 15
 DETACH = typer.Option("--detach", help="return when the job has started")
 
 
-def register(app: typer.Typer) -> None:
-    app.command("eval")(evaluate)
-    app.command()(export)
-    app.command()(infer)
-
-
 @options.with_request(JobRequest, kind=EVAL)
-def evaluate(
+def eval_(
     request: JobRequest,
     run: Annotated[str, options.RUN] = "latest",
     detach: Annotated[bool, DETACH] = False,

@@ -26,10 +26,10 @@ def write_new(name: str, like: str, ranks: int, data: str) -> Path:
     text = Path(entries[0].path).read_text(encoding="utf-8")
     path = user_profiles_directory() / f"{name}.toml"
     if path.exists():
-        raise BusyError(f"{path} is there already", "Choose another name, or edit it.")
+        raise BusyError(f"{path} exists already", "Choose another name, or edit it.")
     if sys.stdin.isatty():
-        ranks = ranks or typer.prompt("ranks on each node (0: as it is)", default=0, type=int)
-        data = data or typer.prompt("data folder (empty: as it is)", default="")
+        ranks = ranks or typer.prompt("ranks on each node (0: unchanged)", default=0, type=int)
+        data = data or typer.prompt("data folder (empty: unchanged)", default="")
     text = _set(text, "name", name)
     if data:
         text = _set(text, "data_path", str(Path(data).expanduser().absolute()))

@@ -20,10 +20,6 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "
 CANNOT_BE_USED = 6
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(preflight)
-
-
 def preflight(
     profile: Annotated[str, options.PROFILE],
     settings: Annotated[list[str], options.SETTINGS] = [],  # noqa: B006 typer copies it
@@ -32,14 +28,14 @@ def preflight(
         bool, typer.Option("--fix", help="fix what is safe to fix, then check again")
     ] = False,
     ignore: Annotated[list[str], options.IGNORED] = [],  # noqa: B006
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only what is not green")] = False,
+    quiet: Annotated[bool, options.QUIET] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
     """Check all nodes of a profile at once: can it be started, and what prevents it?
 
-    One row for each check and node; a failed one has a hint. Nothing is changed, except by
-    --fix: it installs this very version of effnet-tui where there is another or none, leaves all
-    other packages alone, and makes working directories.
+    One row for each check and node; a failed one has a hint. Only --fix changes something: it
+    installs the same version of effnet-tui as here, no other packages, and creates working
+    directories.
 
     effnet-launch preflight local-cpu
 
@@ -79,7 +75,7 @@ def preflight(
 
 
 def printer(console: Console, profile: Profile, *, quiet: bool) -> Callable[[Row], None]:
-    """Prints each row as it comes; in columns, which need not wait for the longest."""
+    """Prints each row as it comes, in columns of fixed width."""
     from launcher.core.checks.row import CHECKS
 
     longest = max(CHECKS, key=len)
@@ -90,6 +86,7 @@ def columns(
     console: Console, longest_check: str, labels: Sequence[str], *, quiet: bool
 ) -> Callable[[Row], None]:
     """Prints a row with its mark, check, node (where there are several) and hint."""
+    from launcher.cli.output.console import printable
     from launcher.core.checks.row import NOT_ASKED, RowState
 
     checks, nodes = len(longest_check), max(map(len, labels))
@@ -100,29 +97,29 @@ def columns(
             return
         place = f"{row.node:<{nodes}}  " if named else ""
         style = STYLES[row.state.value]
-        line = f"{MARKS[row.state.value]} {row.check:<{checks}}  {place}{_printable(row.text)}"
+        line = f"{MARKS[row.state.value]} {row.check:<{checks}}  {place}{printable(row.text)}"
         console.print(line, style=style, soft_wrap=True)
         if row.hint and row.state in (RowState.FAILED, RowState.WARNING):
-            console.print(f"  → {_printable(row.hint)}", soft_wrap=True)
+            console.print(f"  → {printable(row.hint)}", soft_wrap=True)
 
     return show
 
 
 def summary(rows: Sequence[Row], red: Sequence[Row], profile: str) -> str:
-    """The last line: what stands in the way, and the next command."""
+    """The last line: what prevents a start, and the next command."""
     from launcher.core.checks.row import NOT_ASKED
 
     if not red:
-        return f"ready: {len(rows)} checks, nothing in the way; effnet-launch start {profile}"
+        return f"ready: {len(rows)} checks, none failed; effnet-launch start {profile}"
     can_fix = "; effnet-launch preflight --fix fixes some" if any(row.fix for row in red) else ""
     names = ", ".join(dict.fromkeys(row.check for row in red))
-    unasked = sum(row.text == NOT_ASKED for row in rows)
-    unasked_text = f", {unasked} could not be asked" if unasked else ""
-    return f"not ready: {len(red)} of {len(rows)} checks are red ({names}){unasked_text}{can_fix}"
+    unchecked = sum(row.text == NOT_ASKED for row in rows)
+    more = f", {unchecked} could not be checked" if unchecked else ""
+    return f"not ready: {len(red)} of {len(rows)} checks failed ({names}){more}{can_fix}"
 
 
 def print_warnings(profile: Profile, ignored: Sequence[str]) -> Callable[[Sequence[Row]], None]:
-    """For `client.start` and `client.resume`: what does not stop them goes to stderr."""
+    """For `client.start` and `client.resume`: prints what does not stop them on stderr."""
 
     def show(rows: Sequence[Row]) -> None:
         from launcher import client
@@ -135,9 +132,3 @@ def print_warnings(profile: Profile, ignored: Sequence[str]) -> Callable[[Sequen
                 print_row(row)
 
     return show
-
-
-def _printable(text: str) -> str:
-    from launcher.cli.output.console import printable
-
-    return printable(text.replace("\n", " / "))

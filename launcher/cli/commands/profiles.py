@@ -10,16 +10,12 @@ import typer
 
 from launcher.cli import options
 
-app = typer.Typer(help="Cluster profiles: list, show, check, make.", no_args_is_help=True)
-
-
-def register(parent: typer.Typer) -> None:
-    parent.add_typer(app, name="profiles")
+app = typer.Typer(help="Cluster profiles: list, show, check, create.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(as_json: Annotated[bool, options.JSON] = False) -> None:
-    """List the profiles that ship and your own; broken ones with their errors.
+    """List the included profiles and your own; broken ones with their errors.
 
     effnet-launch profiles list
     """
@@ -41,7 +37,7 @@ def list_(as_json: Annotated[bool, options.JSON] = False) -> None:
             ranks = str(profile.world_size)
             table.add_row(entry.name, ranks, target, method, entry.description)
     screen().print(table)
-    screen().print(f"your own belong in {client.user_profiles_directory()}", style="dim")
+    screen().print(f"put your own profiles into {client.user_profiles_directory()}", style="dim")
 
 
 @app.command()
@@ -67,7 +63,7 @@ def show(
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="TOML files; none: all of your own")] = [],  # noqa: B006
+    files: Annotated[list[Path], typer.Argument(help="TOML files; default: all of your own")] = [],  # noqa: B006
 ) -> None:
     """Check profiles and print every error with its file, key and what was expected.
 
@@ -82,8 +78,8 @@ def check(
         entries = [entry for entry in client.list_profiles() if entry.own]
     if not entries:
         where = client.user_profiles_directory()
-        screen().print(f"there is no profile of your own in {where}", soft_wrap=True)
-        screen().print("`effnet-launch profiles new NAME` makes one")
+        screen().print(f"no profile of your own in {where}", soft_wrap=True)
+        screen().print("create one: effnet-launch profiles new NAME")
     wrong = False
     for entry in entries:
         problems = entry.errors
@@ -102,10 +98,10 @@ def check(
 def new(
     name: Annotated[str, typer.Argument(help="name of the new profile")],
     copy_of: Annotated[str, typer.Option("--like", help="profile to begin with")] = "local-cpu",
-    ranks: Annotated[int, typer.Option(help="ranks on each node; 0: as in --like, or asked")] = 0,
+    ranks: Annotated[int, typer.Option(help="ranks on each node; 0: ask, or as in --like")] = 0,
     data: Annotated[str, options.DATA] = "",
 ) -> None:
-    """Make a profile of your own from another one; what is not given is asked on a terminal.
+    """Create a profile from another one; on a terminal it asks for missing values.
 
     effnet-launch profiles new my-box --like local-cpu --ranks 4 --data ~/data/digits
     """

@@ -17,16 +17,11 @@ if TYPE_CHECKING:
 FOLLOW_S = 0.1
 
 
-def register(app: typer.Typer) -> None:
-    for command in (runs, status, attach, logs, events):
-        app.command()(command)
-
-
 def runs(
     limit: Annotated[int, typer.Option(help="how many, newest first; 0: all", min=0)] = 20,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """List the runs of this machine, living ones first.
+    """List the runs of this machine, live ones first.
 
     effnet-launch runs
 
@@ -155,7 +150,7 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="print new events as they come")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="as they are in the file")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the lines of the file")] = False,
 ) -> None:
     """Print the events of a run: every change of its state, and who asked for it.
 
@@ -185,7 +180,7 @@ def events(
 
 
 def open_supervised(run: str) -> RunReader:
-    """The run; a supervisor that died over it is replaced first."""
+    """The run; a supervisor that died is replaced first."""
     from launcher import client
     from launcher.cli.output.console import errors
     from launcher.errors import LaunchError
@@ -193,15 +188,15 @@ def open_supervised(run: str) -> RunReader:
     reader = client.open_run(run)
     try:
         if client.ensure_supervised(reader):
-            errors().print("its supervisor had died and was replaced", style="yellow")
+            errors().print("its supervisor had died; a new one was started", style="yellow")
     except LaunchError as error:
-        # To look at a run must work even where it cannot be owned (another user's, a full disk).
+        # Reading a run must work even if we cannot own it (another user's, a full disk).
         if reader.link() is None:
-            errors().print(f"nobody supervises it: {error.summary}", style="yellow")
+            errors().print(f"it has no supervisor: {error.summary}", style="yellow")
     link = reader.link()
     if link is not None and link.trouble:
         since = time.strftime("%H:%M:%S", time.localtime(link.time_s))
-        text = f"{link.node} can't be reached since {since}, what is here is older: {link.trouble}"
+        text = f"{link.node} can't be reached since {since}; the data here is older: {link.trouble}"
         errors().print(text, style="yellow")
     return reader
 

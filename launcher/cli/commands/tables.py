@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from launcher.core.profile.model import Chip
     from launcher.core.tables.finding import Finding
 
-OUTPUT = typer.Option("--output", "-o", help="write it there, instead of printing it")
-FILE = typer.Argument(help="the file to look at", exists=True, dir_okay=False, readable=True)
+OUTPUT = typer.Option("--output", "-o", help="write it to this file, instead of printing it")
+FILE = typer.Argument(help="the file to check", exists=True, dir_okay=False, readable=True)
 
 rank_tables = typer.Typer(help="Rank tables, as HCCL reads them.", no_args_is_help=True)
 hostfiles = typer.Typer(help="Hostfiles, as OpenMPI reads them.", no_args_is_help=True)
-
-
-def register(parent: typer.Typer) -> None:
-    parent.add_typer(rank_tables, name="ranktable")
-    parent.add_typer(hostfiles, name="hostfile")
 
 
 @rank_tables.command("make")
@@ -46,10 +41,10 @@ def make_rank_table(
 @rank_tables.command("lint")
 def lint_rank_table(
     file: Annotated[Path, FILE],
-    chip: Annotated[str, typer.Option(help="what it is for: 910, 910B, A3")] = "",
+    chip: Annotated[str, typer.Option(help="the chip that it is for: 910, 910B, A3")] = "",
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Look for everything that HCCL would refuse or misread in a rank table, ours or anybody's.
+    """Find everything in a rank table that HCCL would refuse or misread.
 
     effnet-launch ranktable lint hccl_8p.json
     """
@@ -78,13 +73,13 @@ def make_hostfile(
 def lint_hostfile(
     file: Annotated[Path, FILE],
     openmpi: Annotated[int, typer.Option(help="major version of OpenMPI", min=4, max=5)] = 5,
-    ranks: Annotated[int, typer.Option(help="how many ranks shall run; 0: not known")] = 0,
+    ranks: Annotated[int, typer.Option(help="number of ranks; 0: not known")] = 0,
     keep_fqdn: Annotated[
-        bool, typer.Option("--keep-fqdn", help="mpirun runs with …_keep_fqdn_hostnames")
+        bool, typer.Option("--keep-fqdn", help="mpirun is run with …_keep_fqdn_hostnames")
     ] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Look for everything that OpenMPI would refuse or misread in a hostfile.
+    """Find everything in a hostfile that OpenMPI would refuse or misread.
 
     effnet-launch hostfile lint hosts --openmpi 4 --ranks 16
     """

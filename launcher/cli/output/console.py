@@ -1,4 +1,4 @@
-"""How the command line shows things: consoles, JSON, cards."""
+"""Consoles, JSON, tables and cards of the command line."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ STYLES = {
 
 
 PIPE_COLUMNS = 240
+MAX_WIDTH = 400
+"""Characters of one text from outside."""
 
 
 class SafeConsole(Console):
@@ -52,7 +54,7 @@ class SafeConsole(Console):
 
 
 def screen() -> Console:
-    """stdout; rich honours NO_COLOR and terminals that can't. A pipe has room for long lines."""
+    """stdout; rich honours NO_COLOR. A pipe gets long lines."""
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal or "COLUMNS" in os.environ else PIPE_COLUMNS
     return SafeConsole(soft_wrap=not is_terminal, width=width)
@@ -82,7 +84,7 @@ def status_text(status: RunStatus) -> Text:
 
 
 def failure_card(failure: Failure, run: str) -> RenderableType:
-    """The cause of a failed attempt: who was first, what it means, what to try, its last words."""
+    """The cause of a failed attempt: the first rank, what it means, what to try, its last lines."""
     lines: list[RenderableType] = [Text(failure.meaning, style="bold")]
     if failure.try_next:
         lines.append(Text(failure.try_next))
@@ -95,7 +97,7 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
     lines.append(Text(", ".join(where), style="dim"))
     last = failure.traceback or failure.last_lines[-12:]
     if last:
-        lines.append(Text("\n" + "\n".join(_printable(line) for line in last)))
+        lines.append(Text("\n" + "\n".join(printable(line) for line in last)))
     if failure.log:
         lines.append(Text(f"\nlog: {failure.log}", style="dim", overflow="fold"))
     if failure.followers:
@@ -106,13 +108,10 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
     return Panel(Group(*lines), title=title, border_style="red", title_align="left")
 
 
-def _printable(line: str, width: int = 400) -> str:
-    """Without control characters: a log must not drive the terminal."""
-    kept = clean(line)
-    return kept if len(kept) <= width else f"{kept[:width]} …"
-
-
-printable = _printable
+def printable(text: str) -> str:
+    """On one line, without control characters: text from outside must not control the terminal."""
+    kept = clean(text.replace("\n", " / "))
+    return kept if len(kept) <= MAX_WIDTH else f"{kept[:MAX_WIDTH]} …"
 
 
 def duration(seconds: float | None) -> str:
@@ -143,7 +142,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """With its unit: seconds from ten on."""
+    """With its unit: from 10 s on in seconds."""
     if value is None:
         return "–"
     return f"{number(value)} ms" if value < 10_000 else f"{value / 1000:.1f} s"

@@ -1,4 +1,4 @@
-"""How far the copying of a file between machines is, for people."""
+"""The progress of file copies between machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 
 @contextlib.contextmanager
 def copying() -> Iterator[Callable[[str, int, int], None]]:
-    """On a terminal a bar on stderr, which leaves nothing behind; elsewhere nothing."""
+    """Shows a bar on stderr while files are copied; nothing without a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from launcher.cli.output.console import errors
@@ -33,14 +33,14 @@ def copying() -> Iterator[Callable[[str, int, int], None]]:
     )
     tasks: dict[str, TaskID] = {}
 
-    def told(name: str, done: int, size: int) -> None:
+    def update(name: str, done: int, size: int) -> None:
         if name not in tasks:
             bar.start()
             tasks[name] = bar.add_task(name, total=size)
         bar.update(tasks[name], completed=done)
 
     try:
-        yield told
+        yield update
     finally:
         bar.stop()
 
@@ -49,7 +49,7 @@ def copied_text(choice: ResumeChoice, is_dry_run: bool = False) -> str:
     """What was copied (or would be) for a resume."""
     where = f"from {choice.copied_from} to {choice.copied_to}"
     if is_dry_run:
-        return f"it would be copied {where}, where rank 0 reads it"
+        return f"it would be copied {where}, where rank 0 needs it"
     if not choice.copied_bytes:
         return f"{choice.copied_to} has a copy of it already, sha256 compared"
     return f"copied {where}: {choice.copied_bytes / MEGABYTE:.1f} MB, sha256 compared"

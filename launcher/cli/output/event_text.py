@@ -12,7 +12,7 @@ Event = Mapping[str, Any]
 MAX_VALUE = 200
 """Characters of a value of an event that this version does not know."""
 
-_SAID_ELSEWHERE = {"n", "t", "kind", "source"}
+_SHOWN_ELSEWHERE = {"n", "t", "kind", "source"}
 
 
 def event_text(event: Event) -> str:
@@ -27,7 +27,7 @@ def event_text(event: Event) -> str:
 
 def _plain(event: Event) -> str:
     """Everything, for what this version does not know."""
-    items = ((key, value) for key, value in event.items() if key not in _SAID_ELSEWHERE)
+    items = ((key, value) for key, value in event.items() if key not in _SHOWN_ELSEWHERE)
     return " ".join(f"{key}={value_text(value)}" for key, value in items if value is not None)
 
 
@@ -90,7 +90,7 @@ _WORDS: dict[str, Callable[[Event], str]] = {
         f"{size(event['free_bytes'])} free on {event['node']} under {event['path']},"
         f" {size(event['needed_bytes'])} may be needed"
     ),
-    "disk_recovered": lambda event: f"there is space again on {event['node']}: {event['path']}",
+    "disk_recovered": lambda event: f"enough space again on {event['node']}: {event['path']}",
     "rank_silent": lambda event: f"{_rank(event)}, in {event['phase']}",
     "report_skipped": lambda event: (
         f"report {event['number']} of the agent on {event['node']} was damaged: {event['why']}"

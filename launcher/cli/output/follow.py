@@ -38,7 +38,7 @@ def wait_until_up(reader: RunReader, console: Console | None = None) -> int:
 
 
 def wait_until_over(reader: RunReader, console: Console | None = None) -> int:
-    """Until nothing of it runs any more. -> 0 unless processes are left."""
+    """Until no process of it runs. -> 0 unless processes are left."""
     code = _wait(reader, console, OVER, "ending")
     attempt = reader.poll_state().attempt
     if attempt is not None and attempt.leftover:
@@ -59,12 +59,12 @@ def follow(reader: RunReader, console: Console) -> int:
         else:
             _print_lines(reader, console)
     except KeyboardInterrupt:
-        goes_on(reader, console)
+        print_how_to_attach(reader, console)
         return INTERRUPTED
     return _verdict(reader, console)
 
 
-def goes_on(reader: RunReader, console: Console) -> None:
+def print_how_to_attach(reader: RunReader, console: Console) -> None:
     console.print(f"\nthe run continues; follow it again with: effnet-launch attach {reader.run}")
 
 
@@ -92,7 +92,7 @@ def _wait(
             _wait_for(reader, until)
     except KeyboardInterrupt:
         if console is not None:
-            goes_on(reader, console)
+            print_how_to_attach(reader, console)
         return INTERRUPTED
     return _verdict(reader, console)
 
@@ -130,13 +130,13 @@ def _draw(reader: RunReader, console: Console) -> None:
         while True:
             snapshot = reader.poll()
             live.update(picture(snapshot), refresh=True)
-            if snapshot.status in (*OVER, RunStatus.LOST) and not _goes_on(snapshot):
+            if snapshot.status in (*OVER, RunStatus.LOST) and not _may_resume(snapshot):
                 return
             time.sleep(DRAW_S)
 
 
-def _goes_on(snapshot: RunSnapshot) -> bool:
-    """A failed attempt whose supervisor is there may be resumed by it."""
+def _may_resume(snapshot: RunSnapshot) -> bool:
+    """A supervisor that is still there may resume a failed attempt."""
     return snapshot.status is RunStatus.FAILED and snapshot.is_supervised
 
 
@@ -149,7 +149,7 @@ def _print_lines(reader: RunReader, console: Console) -> None:
         snapshot = reader.poll()
         for line in lines.poll()[1]:
             print_event(line, console)
-        if snapshot.status in (*OVER, RunStatus.LOST) and not _goes_on(snapshot):
+        if snapshot.status in (*OVER, RunStatus.LOST) and not _may_resume(snapshot):
             return
         time.sleep(DRAW_S)
 
@@ -167,7 +167,7 @@ def print_event(line: bytes, console: Console) -> None:
 
 
 def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
-    """A line, a bar, the ranks; `is_live` says how to leave."""
+    """A line, a bar, the ranks; with `is_live` also how to quit."""
     parts: list[RenderableType] = [headline(snapshot)]
     if snapshot.progress is not None:
         grid = Table.grid(padding=(0, 1))

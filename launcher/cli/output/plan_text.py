@@ -1,4 +1,4 @@
-"""A plan, to read."""
+"""A plan as text for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher.core.plan.model import Plan
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Files, then each process with its command and environment; what all share comes once."""
+    """Files, then each process with its command and environment; shared variables once."""
     head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
     console.print(Text(head, style="bold"))
     if plan.master_address:

@@ -1,7 +1,7 @@
-"""What makes a profile wrong as a whole, told from its raw values.
+"""Checks of a profile as a whole, on its raw values.
 
-Raw, because these checks must still speak when single values are wrong: a person gets all errors
-at once. A value of the wrong type is skipped here, for the model has named it already.
+Raw, because these checks also run when single values are wrong, so that all errors are reported at
+once. A value of the wrong type is skipped here: the model has reported it already.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _check_unique(nodes: list[dict[str, Any]]) -> Iterator[Problem]:
         counts = Counter(value for value in values if isinstance(value, str) and value)
         for index, value in enumerate(values):
             if isinstance(value, str) and counts[value] > 1 and values.index(value) != index:
-                yield f"nodes[{index}].{key}", f"{value!r} is a node already; each node once"
+                yield f"nodes[{index}].{key}", f"{value!r} is repeated; list each node once"
 
 
 def _check_node(
@@ -60,13 +60,13 @@ def _check_node(
     if isinstance(slots, int) and slots and devices and slots != len(devices):
         yield f"{place}.slots", f"{len(devices)}, one for each device, or leave it out"
     if not devices and not slots:
-        yield f"{place}.slots", "how many ranks run on this node, or a list of devices"
+        yield f"{place}.slots", "the number of ranks on this node, or a list of devices"
     seen: set[Any] = set()
     for index, device in enumerate(devices):
         device_id = device.get("device_id")
         if isinstance(device_id, int):
             if device_id in seen:
-                yield f"{place}.devices[{index}].device_id", f"{device_id} is there twice"
+                yield f"{place}.devices[{index}].device_id", f"{device_id} is repeated"
             seen.add(device_id)
         ip = device.get("device_ip")
         if isinstance(ip, str) and ip and ip_address(ip) is None:
@@ -79,18 +79,18 @@ def _check_node(
     environment = node.get("environment")
     for key in environment if isinstance(environment, dict) else ():
         if not key or "=" in key or "\0" in key:
-            yield f"{place}.environment", f"{key!r} is no name of a variable"
+            yield f"{place}.environment", f"{key!r} cannot be the name of a variable"
 
 
 def _check_cpus(place: str, text: str) -> Iterator[Problem]:
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
         if re.fullmatch(r"[0-9]+(-[0-9]+)?", part) is None:
-            continue  # the model's pattern has named it
+            continue  # the model's pattern reports it
         if len(first) > 4 or len(last) > 4 or int(last or first) > MAX_CPU:
             yield place, f"CPU numbers up to {MAX_CPU}, not {part!r}"
         elif last and int(last) < int(first):
-            yield place, f"a range that grows, not {part!r}"
+            yield place, f"a range from low to high, not {part!r}"
 
 
 def _check_method(nodes: list[dict[str, Any]], target: object, method: object) -> Iterator[Problem]:

@@ -1,10 +1,8 @@
-"""Profiles from TOML text, with every error at once."""
+"""Profiles from TOML text; all errors are reported at once."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,15 +10,13 @@ from pydantic import BaseModel, ValidationError
 from launcher.core.profile import check
 from launcher.core.profile.model import NodeDefaults, Profile
 from launcher.core.text.suggest import did_you_mean
+from launcher.core.text.toml import parse_toml
 from launcher.errors import ProfileError
 
-# By name: mypy knows only one of the two, for any target version.
-_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-
 _EXPECTED = {
-    "missing": "a value; the key is needed",
+    "missing": "missing required key",
     "extra_forbidden": "no such key",
-    "string_type": "a text in quotes",
+    "string_type": "a string in quotes",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
@@ -35,15 +31,15 @@ _EXPECTED = {
 def load_profile(text: str, file: str, default_name: str = "") -> Profile:
     """The profile in a TOML text. ``file`` is for messages. Raises :class:`ProfileError`."""
     try:
-        raw = _toml.loads(text)
+        raw = parse_toml(text)
     except (ValueError, RecursionError) as error:
-        raise ProfileError(f"{file} is no TOML", (f"{file}: {error}",)) from None
+        raise ProfileError(f"{file} is not TOML", (f"{file}: {error}",)) from None
     if default_name:
         raw.setdefault("name", default_name)
     problems = _merge_defaults(raw)
     profile: Profile | None = None
     try:
-        # Strict JSON mode: no text that is taken for a number, but lists for tuples.
+        # Strict JSON mode: strings are not numbers, but lists may be tuples.
         profile = Profile.model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
         problems += _explain_all(error, raw)
@@ -104,8 +100,8 @@ def _explain_all(error: ValidationError, raw: dict[str, Any]) -> list[check.Prob
         if item["type"] == "json_invalid":
             problems.append((key, str(item["msg"])))
         elif item["loc"][:1] == ("trainer",) and len(item["loc"]) > 1:
-            # One branch of a union each, and none of them was meant more than the others.
-            problems.append((key, "a text, a number, true, false, or a list of these"))
+            # One error for each branch of a union: none says more than the others.
+            problems.append((key, "a string, a number, true, false, or a list of these"))
         else:
             problems.append(_explain(dict(item)))
     return problems
@@ -135,7 +131,7 @@ def _key(location: tuple[str | int, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             key += f"[{part}]"
-        # A union names the branch that it tried; a person wrote no such key.
+        # A union adds the branch that it tried, which is not a key of the file.
         elif part not in ("bool", "int", "float", "str") and not str(part).startswith("tuple["):
             key += f".{part}" if key else str(part)
     return key

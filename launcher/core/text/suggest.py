@@ -1,4 +1,4 @@
-"""The known name that somebody may have meant."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ LIKENESS = 0.5
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = LIKENESS) -> str:
-    """``; did you mean 'x'?``, to stand behind what is wrong; empty when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), 1, likeness)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """``; did you mean 'x'?`` for the end of an error; empty when no name is similar."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), names, 1, likeness)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""

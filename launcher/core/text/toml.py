@@ -1,11 +1,20 @@
-"""TOML from flat tables; the standard library only reads it."""
+"""TOML: read by the standard library, written from flat tables."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+# By name: mypy knows only one of the two, for any target version.
+parse_toml: Callable[[str], dict[str, Any]] = importlib.import_module(
+    "tomllib" if sys.version_info >= (3, 11) else "tomli"
+).loads
+"""Raises ValueError, and RecursionError for deep nesting."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

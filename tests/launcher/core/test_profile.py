@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -101,17 +100,17 @@ nested = { a = 1 }
         "p.toml: name: ",
         "p.toml: device_target: 'CPU', 'GPU' or 'Ascend', not 'Asend'; did you mean 'Ascend'?",
         "p.toml: launch: no such key",
-        "p.toml: nodes[0].address: a value; the key is needed",
+        "p.toml: nodes[0].address: missing required key",
         "p.toml: nodes[0].adress: no such key; did you mean 'address'?",
         "p.toml: nodes[0].slots: a whole number, not '2'",
-        "p.toml: nodes[0].cpus: a range that grows",
+        "p.toml: nodes[0].cpus: a range from low to high",
         "p.toml: node_defaults.usr: no such key; did you mean 'user'?",
         "p.toml: limits.term: no such key; did you mean 'term_s'?",
         "p.toml: limits.launch_s: a number, not 'long'",
         "p.toml: master.address: an IP address, not the name 'host'",
         "p.toml: master.port: 1024 to 65535",
         "p.toml: trainer.resume: set by the launcher",
-        "p.toml: trainer.nested: a text, a number",
+        "p.toml: trainer.nested: a string, a number",
     ):
         assert part in found
 
@@ -119,11 +118,11 @@ nested = { a = 1 }
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (('"10.0.0.2"', '"10.0.0.1"'), "is a node already"),
+        (('"10.0.0.2"', '"10.0.0.1"'), "is repeated"),
         (('"10.0.0.2"', '"localhost"'), "an address that the other nodes reach"),
         (('"cluster"', '"ranktable"'), "cluster or mpirun: a rank table is for Ascend"),
-        (("slots = 3", "slots = 3\ndevices = [{device_id = 1}, {device_id = 1}]"), "there twice"),
-        (("slots = 3", "slots = 0"), "how many ranks run on this node"),
+        (("slots = 3", "slots = 3\ndevices = [{device_id = 1}, {device_id = 1}]"), "is repeated"),
+        (("slots = 3", "slots = 0"), "the number of ranks on this node"),
         (("slots = 3", 'devices = [{device_id = 0, device_ip = "x"}]'), "an IP address, not 'x'"),
     ],
 )
@@ -178,8 +177,8 @@ def test_values_of_any_kind_raise_nothing_else(
     top: dict[str, object], node: dict[str, object]
 ) -> None:
     raw = {**top, "nodes": [node, top.get("nodes")]} if "nodes" in top else dict(top)
-    stand_in = SimpleNamespace(loads=lambda _: raw)
-    with mock.patch.object(load, "_toml", stand_in), contextlib.suppress(LaunchError):
+    stand_in = mock.patch.object(load, "parse_toml", return_value=raw)
+    with stand_in, contextlib.suppress(LaunchError):
         load_profile("", "p.toml")
 
 

@@ -7,19 +7,8 @@ from typing import Any
 
 from launcher.core.diagnosis.failure import Death
 from launcher.core.plan.model import Plan, PlannedProcess
-from launcher.core.run.events import (
-    CheckpointWritten,
-    DiskLow,
-    DiskRecovered,
-    EpochFinished,
-    EvalFinished,
-    Event,
-    RankExited,
-    RankRecovered,
-    RankSilent,
-    RankStarted,
-    TrainingStarted,
-)
+from launcher.core.run import events
+from launcher.core.run.events import Event
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import PROTOCOL_VERSION, Record, decode
 
@@ -150,7 +139,7 @@ class Pong(Report, kind="pong"):
 
 @dataclass(frozen=True)
 class Died(Report, kind="died"):
-    """A process ended, or something else happened, because of which the attempt fails."""
+    """Something that makes the attempt fail: a process that ended, a hang, a failed start."""
 
     death: Death
 
@@ -180,16 +169,16 @@ class AgentDied(Report, kind="agent_died"):
 
 
 AGENT_EVENTS = (
-    RankStarted,
-    TrainingStarted,
-    EpochFinished,
-    CheckpointWritten,
-    EvalFinished,
-    RankSilent,
-    RankRecovered,
-    RankExited,
-    DiskLow,
-    DiskRecovered,
+    events.RankStarted,
+    events.TrainingStarted,
+    events.EpochFinished,
+    events.CheckpointWritten,
+    events.EvalFinished,
+    events.RankSilent,
+    events.RankRecovered,
+    events.RankExited,
+    events.DiskLow,
+    events.DiskRecovered,
 )
 """The events that an agent sends; the supervisor gives them the run's numbers and its own time."""
 

@@ -1,7 +1,7 @@
-"""The hang rule: which rank is silent, told from heartbeats.
+"""The hang rule: find the silent rank from heartbeats.
 
 In synchronous training one stuck rank stalls all of them, and then all look stuck. The silent rank
-is the one that has not come to the reduction in which its peers wait.
+is the one that has not reached the all-reduce in which its peers wait.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STOPPED_STATES = frozenset("Tt")
 
 @dataclass(frozen=True)
 class RankSight:
-    """What a node sees of one living rank.
+    """One live rank as its node sees it.
 
     ``heartbeat`` is its newest, ``None`` before the first; ``started_s`` is when the process
     started, ``state`` its letter in proc(5), ``stopped_s`` since when it has been seen stopped.
@@ -48,12 +48,12 @@ class RankSight:
         return 0 if self.heartbeat is None else self.heartbeat.steps_done
 
     def quiet_s(self, now_s: float) -> float:
-        """Since its last sign of life."""
+        """Since its last heartbeat."""
         last_s = self.started_s if self.heartbeat is None else self.heartbeat.time_s
         return max(0.0, now_s - (last_s - self.clock_ahead_s))
 
     def stopped_for_s(self, now_s: float) -> float:
-        """How long a signal or a debugger has held it; 0 when none does."""
+        """How long a signal or a debugger has stopped it; 0 if it runs."""
         if self.stopped_s is None or self.phase is Phase.DONE:
             return 0.0
         return max(0.0, now_s - (self.stopped_s - self.clock_ahead_s))
@@ -61,7 +61,7 @@ class RankSight:
 
 @dataclass(frozen=True)
 class SilentRank:
-    """A rank that is silent. ``is_sure`` is false where no peer is seen waiting for it."""
+    """A rank that is silent."""
 
     rank: int
     node: str
@@ -69,7 +69,6 @@ class SilentRank:
     silent_s: float
     limit_s: float
     why: str
-    is_sure: bool
 
 
 def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
@@ -86,7 +85,7 @@ def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
 
 
 def limit_s(phase: Phase, limits: Limits, interval_s: float | None) -> float | None:
-    """How long a rank may stay in a phase without a sign; ``None`` is for ever."""
+    """How long a rank may stay in a phase without a heartbeat; ``None``: no limit."""
     if phase is Phase.DONE:
         return None
     if phase is Phase.INIT:
@@ -117,8 +116,8 @@ def silent_ranks(
     """The ranks that are silent now.
 
     ``interval_s`` is the usual time between two reports. ``sees_all`` is false for a node that does
-    not see the ranks of others: when all of its own wait in the reduction, the silent one is
-    elsewhere.
+    not see the ranks of others: when all of its own wait in the all-reduce, the silent one is on
+    another node.
     """
     waiting = [sight for sight in sights if sight.phase is Phase.REDUCE]
     found = []
@@ -127,18 +126,17 @@ def silent_ranks(
         quiet_s = sight.quiet_s(now_s)
         held_s = sight.stopped_for_s(now_s)
         if held_s > step_limit_s(limits, interval_s):
-            # What is stopped neither compiles nor evaluates, whatever it did last.
+            # A stopped process neither compiles nor evaluates, whatever its last phase was.
             allowed_s, quiet_s = step_limit_s(limits, interval_s), max(held_s, quiet_s)
         if allowed_s is None or quiet_s <= allowed_s:
             continue
-        # Peers that have only just come or left are no sign: it may leave in the next moment too.
+        # Ignore peers that have just come or left: this rank may leave in the next moment too.
         settled = [other for other in sights if other.quiet_s(now_s) > allowed_s]
         ahead = any(other.steps_done > sight.steps_done for other in settled)
         together = sees_all and len(sights) > 1 and settled == list(sights) == waiting
         together = together and all(other.steps_done == sight.steps_done for other in sights)
         why = _why(sight, waiting, ahead, together)
         if why is not None:
-            text, is_sure = why
             found.append(
                 SilentRank(
                     rank=sight.rank,
@@ -146,8 +144,7 @@ def silent_ranks(
                     phase=sight.phase,
                     silent_s=quiet_s,
                     limit_s=allowed_s,
-                    why=text,
-                    is_sure=is_sure,
+                    why=why,
                 )
             )
     stopped = tuple(item for item in found if "is stopped" in item.why)
@@ -157,17 +154,17 @@ def silent_ranks(
 
 def _why(
     sight: RankSight, waiting: Sequence[RankSight], are_others_ahead: bool, are_all_together: bool
-) -> tuple[str, bool] | None:
+) -> str | None:
     if sight.state and sight.state in STOPPED_STATES:
-        return "its process is stopped (SIGSTOP or a debugger)", True
+        return "its process is stopped (SIGSTOP or a debugger)"
     if sight.phase is not Phase.REDUCE:
         peers = [other for other in waiting if other.steps_done >= sight.steps_done]
         if peers:
             who = "its peer waits" if len(peers) == 1 else f"{len(peers)} peers wait"
-            return f"{who} for it in the reduction", True
-        return f"no sign of life in {sight.phase.value}, and no peer is seen waiting", False
+            return f"{who} for it in the all-reduce"
+        return f"no heartbeat in {sight.phase.value}, and no peer waits for it"
     if are_others_ahead:
-        return "it waits in a reduction that its peers have left", True
+        return "it waits in an all-reduce that its peers have left"
     if are_all_together:
-        return "all ranks wait in the same reduction: look at the network between them", False
+        return "all ranks wait in the same all-reduce: check the network between them"
     return None

@@ -1,7 +1,7 @@
 """Start method ``cluster``: MindSpore's dynamic cluster, with the environment that msrun sets.
 
-Source: MindSpore's msrun_launcher.md and dynamic_cluster.md. The scheduler is a process of ours
-that imports as little as can be; msrun's imports the whole training script.
+Source: MindSpore's msrun_launcher.md and dynamic_cluster.md. Our scheduler imports as little as
+possible; msrun's imports the whole training script.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher import programs
-from launcher.core.plan import cluster
 from launcher.core.plan.command import (
     config_files,
     node_environment,
     planned_nodes,
     python_of,
     rank_process,
+    rank_variables,
     run_paths,
 )
 from launcher.core.plan.model import Plan, PlannedProcess, Role, RunContext
@@ -32,7 +32,7 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     address, port = master(profile, context)
     shared = cluster_environment(profile, world_size, address, port) if world_size > 1 else {}
     is_ascend = profile.device_target is DeviceTarget.ASCEND
-    hccl_limits = cluster.time_limits(profile) if is_ascend else {}
+    hccl_limits = time_limits(profile) if is_ascend else {}
     processes: list[PlannedProcess] = []
     if world_size > 1:
         processes.append(scheduler_process(profile, context, shared))
@@ -51,7 +51,7 @@ def assemble(
     address: str,
     port: int,
 ) -> Plan:
-    """The plan around its processes."""
+    """The plan with these processes."""
     root = RunPaths(Path(context.run_directory))
     return Plan(
         run=context.run,
@@ -104,9 +104,9 @@ def cluster_environment(
 ) -> dict[str, str]:
     """Variables that scheduler and ranks share.
 
-    MindSpore's own limits are high: the launcher sees deaths at once, and a rank that compiles for
-    40 s must not end the run. A rank that asks for what its peer has not said yet asks again after
-    1 s, not after 3 to 5; how long a lost scheduler is looked for stays as it is (21 s seen).
+    MindSpore's limits are set high: the launcher notices deaths at once, and a rank that compiles
+    for 40 s must not end the run. A rank that waits for a peer's data retries after 1 s, not after
+    3 to 5; the time to find a lost scheduler again is unchanged (21 s measured).
     """
     node_timeout_s = str(int(profile.limits.node_timeout_s))
     return {
@@ -123,13 +123,11 @@ def cluster_environment(
 
 
 def rank_identity(item: RankPlace, world_size: int) -> dict[str, str]:
-    """What tells one rank from the others; an integer node id fixes the rank."""
+    """Variables that differ between ranks; an integer node id fixes the rank."""
     return {
         "MS_ROLE": "MS_WORKER",
         "MS_NODE_ID": str(item.rank),
-        "RANK_ID": str(item.rank),
-        "RANK_SIZE": str(world_size),
-        "DEVICE_ID": str(item.device_id),
+        **rank_variables(item, world_size),
     }
 
 
@@ -157,10 +155,10 @@ def scheduler_process(
 
 
 CONNECT_LIMITS_S = (120, 7200)
-"""What HCCL_CONNECT_TIMEOUT accepts."""
+"""The range of HCCL_CONNECT_TIMEOUT."""
 
 MAX_EXEC_S = 17_340
-"""The most that HCCL_EXEC_TIMEOUT accepts on 910: 255 × 68 s."""
+"""The maximum of HCCL_EXEC_TIMEOUT on 910: 255 × 68 s."""
 
 
 def time_limits(profile: Profile) -> dict[str, str]:

@@ -22,7 +22,7 @@ from launcher.core.text.toml import to_toml
 
 
 def facts_of(context: RunContext, node: Node) -> NodeFacts:
-    """What is known of a node; nothing, when it was not asked."""
+    """What is known of a node; empty for a node that was not queried."""
     return context.facts.get(node.label, NodeFacts())
 
 
@@ -90,6 +90,15 @@ def trainer_argv(
     for key, value in context.settings:
         argv += ["--set", f"{key}={value}"]
     return tuple(argv)
+
+
+def rank_variables(item: RankPlace, world_size: int) -> dict[str, str]:
+    """The variables of a rank under every start method."""
+    return {
+        "RANK_ID": str(item.rank),
+        "RANK_SIZE": str(world_size),
+        "DEVICE_ID": str(item.device_id),
+    }
 
 
 def rank_process(

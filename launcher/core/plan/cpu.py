@@ -1,6 +1,6 @@
-"""What makes ranks fast that share a machine's cores.
+"""Environment and cores of ranks that share a machine.
 
-benchmarks/train.py measures what they and the trainer gain (docs/benchmarks.md).
+benchmarks/train.py measures the effect (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ def rank_environment(target: DeviceTarget, threads: int = 1) -> Mapping[str, str
         return {}
     return {
         "OMP_NUM_THREADS": str(max(1, threads)),
-        # Runs MindSpore's task queues inline: their threads wait by spinning.
+        # Runs MindSpore's task queues inline: their threads would spin while they wait.
         "MS_DEV_HOST_BLOCKING_RUN": "1",
     }
 
 
 def cpu_share(local_rank: int, local_world_size: int, cpus: Sequence[int]) -> tuple[int, ...]:
-    """The cores that a local rank is bound to: neighbours, in fair parts; none when not known.
+    """The cores of a local rank: neighbours, in equal parts; none when not known.
 
     With fewer cores than ranks, ranks share cores in turn.
     """

@@ -1,4 +1,4 @@
-"""The plan: everything that a start writes and runs, as a value that prints itself."""
+"""The plan: everything that a start writes and runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Role(str, Enum):
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What only the node itself knows; every field may be left open.
+    """Facts that only the node knows; any may be empty.
 
     ``run_directory`` is where the run's folder is on that node, ``cpus`` are the cores that its
     ranks may use.
@@ -39,7 +39,7 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What is known at a start and does not stand in the profile.
+    """What a start needs beside the profile.
 
     ``resume`` is ``""``, ``"auto"`` or a checkpoint's path; ``settings`` are ``--set`` pairs;
     ``python`` is the interpreter of local nodes; ``ssh_config`` is the file that mpirun's ssh is to

@@ -1,7 +1,7 @@
 """Start method ``mpirun``: OpenMPI starts the ranks on the hosts of a generated hostfile.
 
 On GPU the ranks find each other through OpenMPI itself (MindSpore's mpirun.md). On CPU MindSpore
-has no such way: there each rank's plan translates OpenMPI's rank into the dynamic cluster's
+cannot do that: there each rank's plan translates OpenMPI's rank into the dynamic cluster's
 variables, and a scheduler runs beside mpirun, which works (measured, OpenMPI 4.1.4).
 """
 
@@ -18,10 +18,16 @@ from launcher.core.plan.cluster import (
     rank_identity,
     scheduler_process,
 )
-from launcher.core.plan.command import node_environment, python_of, rank_process, run_paths
+from launcher.core.plan.command import (
+    node_environment,
+    python_of,
+    rank_process,
+    rank_variables,
+    run_paths,
+)
 from launcher.core.plan.model import Plan, PlannedFile, PlannedProcess, Role, RunContext
 from launcher.core.profile.model import DeviceTarget, Profile
-from launcher.core.profile.placement import RankPlace, place
+from launcher.core.profile.placement import place
 from launcher.core.tables.hostfile import make_hostfile
 from launcher.errors import PlanError
 
@@ -47,7 +53,7 @@ def plan(profile: Profile, context: RunContext) -> Plan:
                 world_size,
                 {**shared, **rank_identity(item, world_size)}
                 if is_cluster
-                else native_identity(item, world_size),
+                else rank_variables(item, world_size),
             ),
             is_started=False,
         )
@@ -63,15 +69,6 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     return replace(bare, files=(*bare.files, hostfile))
 
 
-def native_identity(item: RankPlace, world_size: int) -> dict[str, str]:
-    """GPU: OpenMPI's own variables tell the rank; these are for the trainer's data and logs."""
-    return {
-        "RANK_ID": str(item.rank),
-        "RANK_SIZE": str(world_size),
-        "DEVICE_ID": str(item.device_id),
-    }
-
-
 def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> PlannedProcess:
     """mpirun on the first node. Raises PlanError when nodes have different interpreters."""
     first = profile.nodes[0]
@@ -80,14 +77,14 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
         roots = {str(run_paths(context, node).root) for node in profile.nodes}
         if len(roots) > 1:
             raise PlanError(
-                f"mpirun's ranks look for their agent in one folder, and these differ:"
+                f"mpirun's ranks need the run in the same folder on all nodes, but these differ:"
                 f" {sorted(roots)}",
                 "give all nodes the same `runs_directory` in the profile",
             )
         pythons = {python_of(context, node) for node in profile.nodes}
         if len(pythons) > 1:
             raise PlanError(
-                f"mpirun starts one program on all nodes, and these differ: {sorted(pythons)}",
+                f"mpirun starts the same program on all nodes, but these differ: {sorted(pythons)}",
                 "give all nodes the same `python` in the profile",
             )
     attempt = run_paths(context, first).attempt(context.attempt)

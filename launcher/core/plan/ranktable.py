@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.core.plan import cluster
-from launcher.core.plan.cluster import assemble
-from launcher.core.plan.command import facts_of, rank_process, run_paths
+from launcher.core.plan.cluster import assemble, time_limits
+from launcher.core.plan.command import facts_of, rank_process, rank_variables, run_paths
 from launcher.core.plan.model import Plan, PlannedFile, RunContext
 from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.core.profile.placement import RankPlace, place_nodes
@@ -40,11 +39,11 @@ def plan(profile: Profile, context: RunContext) -> Plan:
 
 
 def rank_table(profile: Profile, context: RunContext) -> RankTable:
-    """The profile's rank table, whatever its start method. Raises RankTableError."""
+    """The profile's rank table, for any start method. Raises RankTableError."""
     if profile.device_target is not DeviceTarget.ASCEND:
         raise RankTableError(
             f"no rank table for {profile.device_target.value}",
-            ("a rank table is what HCCL reads, and HCCL is for Ascend",),
+            ("only HCCL reads rank tables, and HCCL is for Ascend",),
         )
     places = located(profile, context)
     ids = {
@@ -58,7 +57,7 @@ def rank_table(profile: Profile, context: RunContext) -> RankTable:
 
 
 def located(profile: Profile, context: RunContext) -> tuple[RankPlace, ...]:
-    """The ranks, with the device addresses that the nodes told where the profile has none."""
+    """The ranks; device addresses that the profile lacks come from the nodes."""
     return tuple(
         item
         if item.device_ip
@@ -76,17 +75,13 @@ def environment(
     profile: Profile, context: RunContext, item: RankPlace, world_size: int
 ) -> dict[str, str]:
     """Variables of one rank."""
-    own = {
-        "RANK_ID": str(item.rank),
-        "RANK_SIZE": str(world_size),
-        "DEVICE_ID": str(item.device_id),
-    }
+    own = rank_variables(item, world_size)
     if world_size == 1:
         return own
     return {
         **own,
         "RANK_TABLE_FILE": _table_path(profile, context, item.node_index),
-        **cluster.time_limits(profile),
+        **time_limits(profile),
     }
 
 

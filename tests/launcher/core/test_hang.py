@@ -42,7 +42,7 @@ def test_the_silent_rank_is_the_one_its_peers_wait_for() -> None:
         1.0,
     )
     (rank,) = found
-    assert (rank.rank, rank.node, rank.phase, rank.is_sure) == (1, "n1", Phase.COMPUTE, True)
+    assert (rank.rank, rank.node, rank.phase) == (1, "n1", Phase.COMPUTE)
     assert "2 peers wait" in rank.why
 
 
@@ -117,9 +117,9 @@ def test_ranks_are_not_silent_when_their_last_peer_has_just_arrived() -> None:
     assert silent(waited, sight(1, Phase.REDUCE, 11)) == [0, 1]
 
 
-def test_without_a_waiting_peer_the_rule_is_not_sure() -> None:
+def test_a_rank_for_which_no_peer_waits_is_silent_too() -> None:
     (rank,) = silent_ranks([sight(0, Phase.COMPUTE, 60)], 1000.0, LIMITS, 1.0)
-    assert not rank.is_sure
+    assert "no peer waits for it" in rank.why
 
 
 def test_clocks_are_corrected() -> None:

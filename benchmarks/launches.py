@@ -90,7 +90,7 @@ def until(limit_s: float, count: int) -> Iterator[int]:
         yield number
 
 
-def tell(name: str, values: Sequence[float], unit: str = "s") -> None:
+def show(name: str, values: Sequence[float], unit: str = "s") -> None:
     p95 = (
         statistics.quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
     )
@@ -117,8 +117,8 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
             argv = [sys.executable, "-m", "launcher.cli.app", "start", profile, "--follow"]
             argv += ["--no-preflight"]
             ours.append(timed(argv))
-        tell(f"msrun, {ranks} ranks", theirs)
-        tell(f"effnet-launch, {ranks} ranks", ours)
+        show(f"msrun, {ranks} ranks", theirs)
+        show(f"effnet-launch, {ranks} ranks", ours)
         ratio = statistics.median(ours) / statistics.median(theirs)
         print(f"{'':34} ratio {ratio:.2f}")
 
@@ -155,7 +155,7 @@ def kill(folder: Path, options: argparse.Namespace) -> None:
         figures = [kill_once(profile) for _ in until(options.limit_s, options.runs or 50)]
         names = ("start → training", "kill → failed", "kill → last process gone")
         for name, values in zip(names, zip(*figures, strict=True), strict=True):
-            tell(f"{name}, {ranks} ranks", values)
+            show(f"{name}, {ranks} ranks", values)
 
 
 def kill_once(profile: str) -> tuple[float, float, float]:
@@ -211,19 +211,19 @@ def lines(folder: Path, options: argparse.Namespace) -> None:
     profile = write_profile(folder, "chatty", 1, environment=environment)
     runs = options.runs or 5
     rates = [lines_once(profile, options.lines) for _ in until(options.limit_s, runs)]
-    tell("log lines to a client, local", rates, "lines/s")
+    show("log lines to a client, local", rates, "lines/s")
     with far_node() as node:
         if node is None:
             print("log lines to a client, SSH: not measured, test hosts need root and sshd")
             return
         profile = write_profile(folder, "far", 1, node=node, environment=environment, data="/tmp")
         rates = [lines_once(profile, options.lines) for _ in until(options.limit_s, runs)]
-        tell("log lines to a client, SSH", rates, "lines/s")
+        show("log lines to a client, SSH", rates, "lines/s")
 
 
 @contextlib.contextmanager
 def far_node() -> Iterator[str | None]:
-    """A node of a profile: a host of its own on this machine, as tests/cluster makes them."""
+    """A node of a profile: a separate host on this machine, as tests/cluster makes them."""
     from tests.cluster.hosts import ClusterError, cluster
 
     try:
@@ -291,7 +291,7 @@ def resume(folder: Path, options: argparse.Namespace) -> None:
     profile = write_profile(folder, "resume", 2, trainer=TRAINER, data=folder / "images")
     figures = [resume_once(profile) for _ in until(options.limit_s, options.runs or 3)]
     for name, values in zip(("cold start", "resume"), zip(*figures, strict=True), strict=True):
-        tell(f"{name} → first step reported", values)
+        show(f"{name} → first step reported", values)
 
 
 def resume_once(profile: str) -> tuple[float, float]:

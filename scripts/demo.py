@@ -112,8 +112,8 @@ def pairs(sets: list[str]) -> list[tuple[str, str]]:
 
 
 def show(command: list[Any]) -> None:
-    """Run a command in this terminal, after saying it."""
-    say(command)
+    """Print a command, then run it in this terminal."""
+    print_command(command)
     if subprocess.run(command, check=False).returncode:
         raise DemoFailed(shlex.join(map(str, command)))
 
@@ -121,7 +121,7 @@ def show(command: list[Any]) -> None:
 def answer(arguments: list[str]) -> dict[str, Any]:
     """What an `effnet-launch` command answers in JSON."""
     command = [str(BIN / "effnet-launch"), *arguments, "--json"]
-    say(command)
+    print_command(command)
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise DemoFailed(f"{shlex.join(command)}\n{done.stdout}")
@@ -129,7 +129,7 @@ def answer(arguments: list[str]) -> dict[str, Any]:
     return found
 
 
-def say(command: list[Any]) -> None:
+def print_command(command: list[Any]) -> None:
     words = [Path(str(command[0])).name, *map(str, command[1:])]
     console.print(f"[dim]$ {shlex.join(words)}[/]", soft_wrap=True)
 

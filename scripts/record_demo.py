@@ -74,7 +74,7 @@ def record(folder: Path) -> Path:
 
     def step() -> int:
         snapshot = reader.poll()
-        say(f"{snapshot.status.value}, epoch {snapshot.epoch}, step {snapshot.step}")
+        show(f"{snapshot.status.value}, epoch {snapshot.epoch}, step {snapshot.step}")
         if snapshot.status.is_over:
             raise SystemExit(f"the run is {snapshot.status.value}: {snapshot.failure}")
         return (snapshot.epoch or 0) * (snapshot.steps_per_epoch or 0) + (snapshot.step or 0)
@@ -118,12 +118,12 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     print(f"\r{text:<60}", end="", flush=True)
 
 
 class Mask:
-    """Replaces what tells of the machine; never a number."""
+    """Replaces names of the machine and its user; never a number."""
 
     def __init__(self, root: Path) -> None:
         words = [
@@ -167,7 +167,7 @@ def write_recording(root: Path, out: Path) -> None:
         for path in sorted(there.rglob("*")):
             if path.is_file():
                 tar.add(path, arcname=str(path.relative_to(folder)), filter=_nobody)
-    say("")
+    show("")
     print(f"{out}: {out.stat().st_size} bytes")
 
 

@@ -161,6 +161,25 @@ def test_files_of_the_project_that_a_page_names_exist(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_names_that_a_page_mentions_exist(page: Path) -> None:
+    """`launcher.core.run.state.LEGAL` is a module, or a name that a module defines."""
+    text = page.read_text(encoding="utf-8")
+    wrong = []
+    for dotted in re.findall(r"`((?:launcher|tui|effnet)(?:\.\w+)+)(?:\(\))?`", text):
+        path = ROOT.joinpath(*dotted.split("."))
+        owner, name = path.parent, path.name
+        files = [owner.with_suffix(".py"), owner / "__init__.py"]
+        is_defined = any(
+            re.search(rf"^(?:def |class |)\b{name}\b|import .*\b{name}\b", file.read_text(), re.M)
+            for file in files
+            if file.is_file()
+        )
+        if not (path.is_dir() or path.with_suffix(".py").is_file() or is_defined):
+            wrong.append(dotted)
+    assert wrong == []
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", site, re.MULTILINE)

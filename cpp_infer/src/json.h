@@ -18,7 +18,7 @@ class Json {
     explicit Json(std::variant<std::nullptr_t, bool, double, std::string, List, Map> value)
         : value_(std::move(value)) {}
 
-    /// Throws `std::invalid_argument` that says where.
+    /// Throws `std::invalid_argument` with the place.
     static Json parse(std::string_view text);
 
     /// The member of that name, or `nullptr` where there is none.

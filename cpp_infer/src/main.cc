@@ -57,7 +57,7 @@ std::optional<Record> find_record(const std::string& model) {
     return found;
 }
 
-/// The record's, or, for a file without one, the reference's for the size that the file says.
+/// The record's; for a file without one, the reference's at the size of the file.
 Preprocessing preprocessing_for(const Network& network, const std::optional<Record>& record,
                                 const std::string& model) {
     Preprocessing made = record ? record->preprocessing : Preprocessing();

@@ -50,7 +50,7 @@ std::string why_missing(const Device& device) {
         }
         const char* said = dlerror();
         const std::string text = said == nullptr ? name : said;
-        // A library that is there and misses another one tells more than one that is not.
+        // A library that misses another one explains more than a missing library.
         if (reason.empty() || text.find(name) == std::string::npos) reason = text;
         if (text.find(name) == std::string::npos) break;
     }

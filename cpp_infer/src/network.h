@@ -34,8 +34,8 @@ class Network {
     std::optional<int> height_px() const { return side(2); }
     std::optional<int> width_px() const { return side(3); }
 
-    /// Sets what a prediction takes, and computes one of zeros: the first is slow, and says how
-    /// many classes there are. Throws `Failure`.
+    /// Sets the input shape and predicts zeros once: the first prediction is slow, and its output
+    /// has the number of classes. Throws `Failure`.
     void prepare(int batch, int height_px, int width_px);
     std::size_t classes() const { return classes_; }
 

@@ -9,7 +9,7 @@
 
 namespace effnet {
 
-/// What NAME.mindir.json, which `python -m effnet export` writes beside NAME.mindir, says.
+/// The content of NAME.mindir.json, which `python -m effnet export` writes beside NAME.mindir.
 struct Record {
     Preprocessing preprocessing;
     /// In the order of the logits.

@@ -9,7 +9,7 @@
 
 namespace effnet {
 
-/// What the network says of one image.
+/// The result of the network for one image.
 struct Prediction {
     std::size_t predicted = 0;
     /// Of `predicted`.

@@ -91,6 +91,10 @@ class NodeError(LaunchError):
         return f"{self.node}: {self.message}" if self.node else self.message
 
 
+class ConnectingError(NodeError):
+    """There is no connection yet; one is being made."""
+
+
 class HostKeyError(NodeError):
     """A host that is not known, or is not the one that it was."""
 

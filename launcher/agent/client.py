@@ -21,6 +21,8 @@ from launcher.process.log import log_line
 from launcher.store.journal import read_lines
 
 CONNECT_LIMIT_S = 15.0
+TERM_S = 1.5
+KILL_S = 5.0
 
 
 class Transport(Protocol):
@@ -56,7 +58,10 @@ class Transport(Protocol):
         ...
 
     def sweep(self) -> tuple[int, ...]:
-        """Ends whatever of the attempt is still on the node, without an agent. -> pids left."""
+        """Ends whatever of the attempt is still on the node, and an agent that does not answer.
+
+        -> pids left. Raises `NodeError`.
+        """
         ...
 
 
@@ -127,4 +132,8 @@ class LocalTransport:
         return events
 
     def sweep(self) -> tuple[int, ...]:
-        return termination.end_all(ownership.Claim(self._token), term_s=1.5, kill_s=5.0)
+        left = termination.end_all(ownership.Claim(self._token), TERM_S, KILL_S)
+        if self.is_agent_alive():
+            # Neither it nor a guard that is stopped, too, can follow a request.
+            left += termination.end_all(ownership.Claim(self._token, of_watchers=True), 0.0, KILL_S)
+        return left

@@ -47,13 +47,15 @@ class Claim:
 
     `token`: exact value of EFFNET_TOKEN, or a prefix that ends in `/`. `sessions`: pid and start
     time of processes that we started as session leaders. `root`: pid whose descendants are ours
-    (the subreaper). `spare`: pids that are never ours (agent, guard).
+    (the subreaper). `spare`: pids that are never ours (agent, guard). `of_watchers`: not the
+    processes with the token but their agent and its guard.
     """
 
     token: str
     sessions: tuple[tuple[int, int], ...] = ()
     root: int | None = None
     spare: frozenset[int] = frozenset()
+    of_watchers: bool = False
 
 
 def read_process(pid: int) -> Process | None:
@@ -114,6 +116,7 @@ def owned(claim: Claim) -> list[Process]:
     processes = all_processes()
     descendants = _descendants(processes, claim.root)
     sessions = dict(claim.sessions)
+    variable = WATCHES if claim.of_watchers else TOKEN
     mine = []
     for process in processes:
         if process.pid in claim.spare or process.pid == os.getpid():
@@ -122,7 +125,7 @@ def owned(claim: Claim) -> list[Process]:
         if (
             process.pid in descendants
             or (leader_start is not None and process.start_time >= leader_start)
-            or _matches(variable_of(process.pid, TOKEN), claim.token)
+            or _matches(variable_of(process.pid, variable), claim.token)
         ):
             mine.append(process)
     return sorted(mine, key=lambda process: process.pid)

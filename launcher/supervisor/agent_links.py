@@ -18,16 +18,20 @@ from launcher.core.run.events import Event
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
-from launcher.errors import NodeError
+from launcher.errors import ConnectingError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.process.log import log_line
 from launcher.remote.node_client import NodeClient
-from launcher.supervisor.ssh_transport import SshTransport
+from launcher.supervisor.ssh_transport import SshTransport, in_thread
 
 RECONNECT_S = 3.0
 """An agent that does not answer for this long is taken for dead, where its node says so."""
 AWAY_S = 1.0
 """A connection that is back sooner was never gone, as far as people care."""
+PING_S = 1.0
+SILENT_S = 5.0
+"""An agent that answers no ping for this long does not answer, whatever else its node sends."""
+REPEAT_S = 2.0
 MAX_LAUNCHING = 32
 
 
@@ -46,9 +50,16 @@ class AgentLink:
     alone_since: float | None = None
     is_launching: bool = False
     is_away: bool = False
-    """Whether its absence was told."""
+    """Whether its absence was reported."""
     is_given_up: bool = False
-    """Whether its absence was taken for a failure."""
+    """Whether its absence failed the attempt."""
+    must_end: bool = False
+    """Whether its ranks are ended without the agent when that does not answer."""
+    silent_since: float | None = None
+    """Since when it owes an answer on this channel."""
+    pinged_at: float = 0.0
+    is_frozen: bool = False
+    """Whether no answer came on a channel that was open, as one to a stopped process is."""
     exited: set[int] = field(default_factory=set)
     ended: NodeEnded | None = None
     leftover: tuple[int, ...] = ()
@@ -62,6 +73,11 @@ class AgentLink:
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""
         return 0.0 if self.alone_since is None else now - self.alone_since
+
+    def is_silent(self, now: float) -> bool:
+        """Whether an answer to a ping is overdue."""
+        limit_s = min(SILENT_S, self.plan.limits.unreachable_s / 2)
+        return self.silent_since is not None and now - self.silent_since > limit_s
 
 
 def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
@@ -88,8 +104,10 @@ class Owner(Protocol):
 
     def skipped(self, link: AgentLink, number: int, why: str) -> None: ...
 
-    def greeted(self, link: AgentLink) -> None:
-        """A channel is open: what was asked for while there was none may be said now."""
+    def give_orders(self, link: AgentLink) -> None:
+        """Sends what the node shall do now. Called for a new channel, then again and again: an
+        order may reach an agent before it can follow it.
+        """
 
     def away(self, link: AgentLink, alone_s: float, why: str) -> None: ...
 
@@ -108,6 +126,8 @@ class AgentLinks:
         self._selector = selector
         self._owner = owner
         self._launching: dict[str, Future[Channel]] = {}
+        self._sweeping: dict[str, Future[tuple[int, ...]]] = {}
+        self._repeat_at = 0.0
 
     def __iter__(self) -> Iterator[AgentLink]:
         return iter(self._links.values())
@@ -127,13 +147,40 @@ class AgentLinks:
 
     def turn(self) -> None:
         self._collect_launched()
+        now = time.monotonic()
+        is_repeat = now >= self._repeat_at
+        if is_repeat:
+            self._repeat_at = now + REPEAT_S
         for link in self._links.values():
             if link.is_launching:
                 continue
             if link.channel is not None:
                 self._flush(link)
+                self._ping(link, now)
+                if is_repeat and link.channel is not None and not link.is_over:
+                    self._owner.give_orders(link)
+            elif link.name in self._sweeping:
+                self._collect_swept(link)
             elif not link.is_over:
-                self.reconnect(link)
+                self._reach(link)
+
+    def _ping(self, link: AgentLink, now: float) -> None:
+        """Checks that the agent answers. The threads of an SSH connection send its pings."""
+        if link.is_silent(now):
+            self._lost(link, "its agent does not answer")
+        elif not link.transport.is_remote and now >= link.pinged_at + PING_S:
+            link.pinged_at = now
+            link.silent_since = link.silent_since or now
+            self.send(link, messages.Ping())
+
+    def _answered(self, link: AgentLink) -> None:
+        now = time.monotonic()
+        link.is_frozen = False
+        link.silent_since = now if link.transport.is_remote else None
+        if link.is_away:
+            link.is_away = False
+            self._owner.back(link, link.alone_s(now))
+        link.alone_since = None
 
     def ready(self, channel: object) -> None:
         """Something arrived on a channel."""
@@ -143,7 +190,10 @@ class AgentLinks:
 
     def _receive(self, link: AgentLink, channel: Channel) -> None:
         for message in channel.receive():
+            self._answered(link)
             try:
+                if isinstance(message, messages.Pong):
+                    continue
                 if isinstance(message, messages.Error):
                     log_line(f"{link.name}: its agent refused a command: {message.text}")
                     continue
@@ -158,7 +208,7 @@ class AgentLinks:
             if channel.problem:
                 log_line(f"{link.name}: connection closed: {channel.problem}")
                 self._damaged(link, channel.bad_number, channel.problem)
-            self._lost(link)
+            self._lost(link, channel.problem or "the connection ended")
 
     def _damaged(self, link: AgentLink, number: int, why: str) -> None:
         """A report that is damaged twice is skipped: it will not get better."""
@@ -181,31 +231,54 @@ class AgentLinks:
             return link.last_n >= n
         return True
 
+    def _reach(self, link: AgentLink) -> None:
+        """Connects again; or ends the ranks without their agent when they must end."""
+        if link.is_frozen and link.must_end:
+            log_line(f"{link.name}: its agent does not answer: its processes are ended without it")
+            self._sweep(link)
+        else:
+            self.reconnect(link)
+
+    def _sweep(self, link: AgentLink) -> None:
+        self._sweeping[link.name] = in_thread(link.transport.sweep)
+
+    def _collect_swept(self, link: AgentLink) -> None:
+        if self._sweeping[link.name].done():
+            swept = self._sweeping.pop(link.name)
+            try:
+                leftover = swept.result()
+            except NodeError as error:
+                log_line(f"{link.name}: {error}")
+                link.is_frozen = False
+            else:
+                self._read_journal(link)
+                if not link.is_over:
+                    self._owner.received(link, AgentDied(leftover=leftover))
+
     def reconnect(self, link: AgentLink) -> None:
-        now = time.monotonic()
-        link.alone_since = link.alone_since or now
+        link.alone_since = link.alone_since or time.monotonic()
         try:
             self._attach(link, link.transport.connect())
             return
         except (NodeError, ChannelClosedError) as error:
             self._detach(link)
-            if link.transport.is_remote and not link.is_away and link.alone_s(now) > AWAY_S:
-                link.is_away = True
-                self._owner.away(link, link.alone_s(now), str(error))
+            if not isinstance(error, ConnectingError):
+                link.is_frozen = False
+            self._missing(link, str(error))
+        now = time.monotonic()
         self._read_journal(link)
         is_late = link.alone_s(now) > RECONNECT_S
         # An agent that cannot be reached is not dead: nothing of its may be touched.
         if is_late and not link.is_over and not link.transport.is_agent_alive():
-            leftover = link.transport.sweep()
-            self._owner.received(link, AgentDied(leftover=leftover))
+            self._sweep(link)
 
     def send(self, link: AgentLink, message: Message) -> None:
-        """Sends it when there is a channel; what is lost with one is sent again by `greeted`."""
+        """Sends it when there is a channel; orders are repeated, see `Owner.give_orders`."""
         if link.channel is not None:
             try:
                 link.channel.send(message)
-            except ChannelClosedError:
-                self._lost(link)
+            except ChannelClosedError as error:
+                self._lost(link, str(error))
 
     def release(self, link: AgentLink) -> None:
         """Lets an agent go whose part is over."""
@@ -239,17 +312,14 @@ class AgentLinks:
             else:
                 self.send(link, messages.Start(link.plan))
                 # The agent ignored a stop that it got before its start.
-                self._owner.greeted(link)
+                self._owner.give_orders(link)
 
     def _attach(self, link: AgentLink, channel: Channel) -> None:
         link.channel = channel
+        link.silent_since, link.pinged_at = time.monotonic(), 0.0
         self._selector.register(channel, selectors.EVENT_READ)
         channel.send(messages.Hello(link.last_n))
-        if link.is_away:
-            link.is_away = False
-            self._owner.back(link, link.alone_s(time.monotonic()))
-        link.alone_since = None
-        self._owner.greeted(link)
+        self._owner.give_orders(link)
 
     def _detach(self, link: AgentLink) -> None:
         if link.channel is not None:
@@ -260,15 +330,25 @@ class AgentLinks:
             link.channel.close()
             link.channel = None
 
-    def _lost(self, link: AgentLink) -> None:
+    def _lost(self, link: AgentLink, why: str) -> None:
         self._detach(link)
-        link.alone_since = time.monotonic()
+        now = time.monotonic()
+        link.is_frozen = link.is_silent(now + PING_S / 2)
+        link.alone_since = link.alone_since or link.silent_since or now
+        self._missing(link, why)
         if not link.is_over:
-            self.reconnect(link)
+            self._reach(link)
+
+    def _missing(self, link: AgentLink, why: str) -> None:
+        alone_s = link.alone_s(time.monotonic())
+        is_there = link.transport.is_remote or link.transport.is_agent_alive()
+        if not link.is_away and not link.is_over and alone_s > AWAY_S and is_there:
+            link.is_away = True
+            self._owner.away(link, alone_s, why)
 
     def _flush(self, link: AgentLink) -> None:
         try:
             if link.channel is not None:
                 link.channel.flush()
-        except ChannelClosedError:
-            self._lost(link)
+        except ChannelClosedError as error:
+            self._lost(link, str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import time
 from dataclasses import replace
@@ -61,6 +62,8 @@ class Attempt:
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
         self._training_started = False
         self._first_exit: float | None = None
+        self._stop_until = math.inf
+        """From then on, without saving, ranks are ended whose agent does not answer."""
 
     @property
     def is_over(self) -> bool:
@@ -83,8 +86,7 @@ class Attempt:
                     self._link_of_rank(rank.rank).exited.add(rank.rank)
                     self._first_exit = time.monotonic()
         if state.status is RunStatus.STOPPING:
-            self.stop_asked = state.stop_by
-            self._stop_saves = state.stop_saves is not False
+            self._want_stop(state.stop_saves is not False, state.stop_by or "")
         for link in self._links:
             link.last_n = self._log.seen.get((self.number, link.name), 0)
             link.is_away = newest is not None and link.name in newest.unreachable
@@ -98,10 +100,11 @@ class Attempt:
         self._links.turn()
         now = time.monotonic()
         for link in self._links:
+            link.must_end = bool(self._end_why) or link.is_given_up or now >= self._stop_until
             if self.outcome is not None and link.is_over:
                 # Another node may be away for long: this one need not wait for it.
                 self._links.release(link)
-            elif link.transport.is_remote and link.channel is None and not link.is_over:
+            elif link.alone_since is not None and not link.is_over:
                 self._look_at_absence(link, link.alone_s(now))
         self._look_at_spread(now)
         if self._decide_at is not None and now >= self._decide_at and self.outcome is None:
@@ -115,10 +118,15 @@ class Attempt:
             return
         if self.stop_asked is None or not save:
             self._log.add(events.StopRequested(by, save))
+        self._want_stop(save, by)
+        for link in self._links:
+            self.give_orders(link)
+
+    def _want_stop(self, save: bool, by: str) -> None:
         self.stop_asked = self.stop_asked or by
         self._stop_saves = save
-        for link in self._links:
-            self._links.send(link, messages.Stop(save, by))
+        until = time.monotonic() + (self._limits.stop_save_s if save else 0.0)
+        self._stop_until = min(self._stop_until, until)
 
     def dismiss(self) -> None:
         """Lets the agents go."""
@@ -132,8 +140,8 @@ class Attempt:
 
     # -- links
 
-    def greeted(self, link: AgentLink) -> None:
-        """What was asked for while there was no channel."""
+    def give_orders(self, link: AgentLink) -> None:
+        """Sends what the node's agent is to do; it is sent again until the node's part is over."""
         if self._are_ranks_done:
             self._links.send(link, messages.Finish())
         if self._end_why:
@@ -160,7 +168,7 @@ class Attempt:
         limits = self._limits
         if alone_s > limits.unreachable_s and self.outcome is None and not link.is_given_up:
             link.is_given_up = True
-            text = f"{link.name} can't be reached since {alone_s:.0f} s; its ranks may still run"
+            text = f"{link.name} has not answered for {alone_s:.0f} s; its ranks may still run"
             self._died(self._death(link, FailureKind.NODE, text))
         # By then its agent has ended its ranks without being told.
         alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s
@@ -272,10 +280,14 @@ class Attempt:
         number, code = report.signal, report.exit_code
         how = f"by signal {number}" if number is not None else f"with exit code {code}"
         how = "without a trace" if number is None and code is None else how
-        text = f"the node agent on {link.name} ended {how}, and its ranks with it; resume the run"
+        what = "did not answer and was ended" if link.is_frozen else f"ended {how}"
+        text = f"the node agent on {link.name} {what}, and its ranks with it; resume the run"
         death = self._death(link, FailureKind.NODE, text)
         time_s = report.t or death.time_s
-        self._died(replace(death, role="node agent", exit_code=code, signal=number, time_s=time_s))
+        if self.stop_asked is None or self._stop_saves:
+            self._died(
+                replace(death, role="node agent", exit_code=code, signal=number, time_s=time_s)
+            )
         self._over(link, report.leftover)
         for rank in self._ranks_on(link):
             if rank not in link.exited:
@@ -309,7 +321,7 @@ class Attempt:
     def _conclude(self) -> None:
         ended = [link.ended for link in self._links if link.ended is not None]
         step = max((report.step for report in ended), default=0) or None
-        if self._deaths and self.stop_asked is None:
+        if self._deaths:
             self._fail()
         elif self.stop_asked is not None or any(report.has_stopped for report in ended):
             self.outcome = Outcome.STOPPED

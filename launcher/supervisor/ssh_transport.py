@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from launcher.core.messages import Ping, Pong
 from launcher.core.plan.model import Plan
@@ -25,7 +25,7 @@ from launcher.core.run.events import Event
 from launcher.core.run.paths import node_journal
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError, decode, encode
-from launcher.errors import NoAgentError, NodeError
+from launcher.errors import ConnectingError, NoAgentError, NodeError
 from launcher.ipc import operations as op
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import log_line
@@ -41,6 +41,7 @@ SILENT_S = 5.0
 LAUNCH_S = 60.0
 AGAIN_S = 1.0
 CLOSE_S = 5.0
+R = TypeVar("R")
 MAX_TIME_S = 2.0**40
 """No clock shows more; neither NaN nor infinity is a time."""
 
@@ -73,10 +74,10 @@ class SshTransport:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
         if self._pending is None:
             if time.monotonic() >= self._again_at:
-                self._pending = _in_thread(self._try_connect)
-            raise NodeError(self.node, "not connected")
+                self._pending = in_thread(self._try_connect)
+            raise ConnectingError(self.node, "not connected")
         if not self._pending.done():
-            raise NodeError(self.node, "still connecting")
+            raise ConnectingError(self.node, "still connecting")
         pending, self._pending = self._pending, None
         self._again_at = time.monotonic() + AGAIN_S
         return pending.result()
@@ -101,12 +102,13 @@ class SshTransport:
             return []
 
     def sweep(self) -> tuple[int, ...]:
-        try:
-            with self._copy.request() as copy:
-                return self._client.call(op.Sweep(self._there, copy), self._copy.write_chunk)
-        except NodeError as error:
-            log_line(f"{self.node}: nobody can look whether anything is left: {error}")
-            return ()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with contextlib.suppress(NodeError):
+                pending.result().close()
+        self._end_wire()
+        with self._copy.request() as copy:
+            return self._client.call(op.Sweep(self._there, copy), self._copy.write_chunk)
 
     def close(self) -> None:
         """After the last word: lets it arrive, then ends the connection."""
@@ -124,8 +126,7 @@ class SshTransport:
     def _open(
         self, operation: Callable[[op.CopyRequest], op.Launch | op.Connect], silent_s: float
     ) -> Channel:
-        if self._wire is not None:
-            self._wire.join()  # two must never write the same files
+        self._end_wire()
         with self._copy.request() as copy:
             call = self._client.start(operation(copy), silent_s)
             try:
@@ -140,6 +141,10 @@ class SshTransport:
         ours, theirs = socket.socketpair()
         self._wire = _Wire(self, call, theirs)
         return Channel(ours)
+
+    def _end_wire(self) -> None:
+        if self._wire is not None:
+            self._wire.join()  # two must never write the same files
 
     def ended(self, is_broken: bool) -> None:
         """The wire's last word. A broken connection is not used again."""
@@ -192,14 +197,13 @@ class _Wire:
             _shut(self._sock)
 
     def _handle(self, frame: Frame) -> bool:
-        """Files, and answers to pings; the supervisor gets everything else."""
-        is_pong = frame.message.get("kind") == Pong.kind
+        """Whether it was a file: the supervisor gets everything else."""
         is_file = frame.message.get("type") == "file"
         if is_file:
             self._owner.write_file(frame.message)
-        elif is_pong:
+        elif frame.message.get("kind") == Pong.kind:
             self._compare_clocks(frame.message.get("t"))
-        return is_file or is_pong
+        return is_file
 
     def _compare_clocks(self, there_s: object) -> None:
         now_s = time.time()
@@ -240,8 +244,9 @@ def _shut(sock: socket.socket) -> None:
     sock.close()
 
 
-def _in_thread(work: Any) -> Future[Channel]:
-    future: Future[Channel] = Future()
+def in_thread(work: Callable[[], R]) -> Future[R]:
+    """Calls `work` without blocking the supervisor. All its errors are `NodeError`s."""
+    future: Future[R] = Future()
 
     def run() -> None:
         try:
@@ -251,5 +256,5 @@ def _in_thread(work: Any) -> Future[Channel]:
         except Exception as error:  # noqa: BLE001 a thread's error must reach its supervisor
             future.set_exception(NodeError("", f"{type(error).__name__}: {error}"))
 
-    threading.Thread(target=run, name="ssh-connect", daemon=True).start()
+    threading.Thread(target=run, name="node", daemon=True).start()
     return future

@@ -127,7 +127,7 @@ def test_a_node_that_is_cut_off_too_long_fails_the_run_and_is_ended_when_it_is_b
     lab.wait_for(root, "epoch_finished")
     lab.hosts["beta"].link_down()
     failure = lab.failed(root, kind="node", node="beta", rank=None)
-    assert "can't be reached" in failure["meaning"]
+    assert "beta has not answered" in failure["meaning"]
     lab.until(lambda: "alpha" not in lab.left())
     assert lab.left()["beta"]
     lab.hosts["beta"].link_up()
@@ -235,6 +235,18 @@ def test_the_terminal_of_the_client_closes(lab):
     assert "finished" in lab.card(root)
     lab.whole(root)
     lab.check_steps(root, 0, 80)
+
+
+def test_an_agent_that_is_stopped_fails_the_run_and_its_ranks_are_ended_without_it(lab):
+    root = lab.start(epochs=500, unreachable_s=8)
+    lab.wait_for(root, "epoch_finished")
+    os.kill(lab.agent_pid("beta"), signal.SIGSTOP)
+    assert "does not answer" in lab.wait_for(root, "node_unreachable")["why"]
+    failure = lab.failed(root, kind="node", node="beta", rank=None)
+    assert "beta" in failure["meaning"]
+    lab.nothing_left()
+    assert not lab.events(root, "node_reached")
+    lab.resume_to_end(root)
 
 
 def test_two_starts_of_one_profile_at_once_do_not_meet(lab):

@@ -39,6 +39,7 @@ stop_save_s = {stop_save_s}
 term_s = {term_s}
 kill_s = 5
 orphan_limit_s = {orphan_limit_s}
+unreachable_s = {unreachable_s}
 silent_min_s = {silent_min_s}
 compile_s = {compile_s}
 spread_s = {spread_s}
@@ -91,6 +92,7 @@ class Lab:
             "stop_save_s": 10,
             "term_s": 2,
             "orphan_limit_s": 600,
+            "unreachable_s": 60,
             "silent_min_s": 10,
             "compile_s": 600,
             "spread_s": 60,

@@ -144,7 +144,7 @@ class _Owner:
     def skipped(self, link, number, why) -> None:
         self.skips.append((number, why))
 
-    def greeted(self, link) -> None:
+    def give_orders(self, link) -> None:
         """Nothing was asked for meanwhile."""
 
 
@@ -159,7 +159,7 @@ class _Owner:
 def test_a_report_that_is_damaged_twice_is_skipped_with_an_event(bad):
     good = [json.dumps(encode(Trouble(str(n), n=n, t=0.5))).encode() for n in (1, 3)]
     agent, owner = _Agent(good[0], bad, good[1]), _Owner()
-    link = AgentLink(agent, SimpleNamespace())
+    link = AgentLink(agent, SimpleNamespace(limits=SimpleNamespace(unreachable_s=60)))
     with selectors.DefaultSelector() as selector:
         links = AgentLinks((link,), selector, owner)
         links.reconnect(link)

@@ -24,7 +24,7 @@ class _Node:
 
 
 class _Stopping:
-    def greeted(self, link) -> None:
+    def give_orders(self, link) -> None:
         self.links.send(link, Stop(by="me"))
 
 

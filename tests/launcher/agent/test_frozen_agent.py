@@ -52,7 +52,7 @@ def test_a_connection_that_opens_is_no_sign_of_life(lab, frozen):
 
 @pytest.mark.parametrize("is_guard_stopped", [False, True])
 def test_stop_without_saving_ends_the_ranks_of_a_frozen_agent(lab, frozen, is_guard_stopped):
-    root, guard, _ = frozen(unreachable_s=4)
+    root, guard, _ = frozen(unreachable_s=600)
     if is_guard_stopped:
         os.kill(guard, signal.SIGSTOP)
     assert lab.command("stop", root.name, "--no-save").returncode == 0
@@ -61,7 +61,7 @@ def test_stop_without_saving_ends_the_ranks_of_a_frozen_agent(lab, frozen, is_gu
 
 
 def test_stop_with_saving_ends_them_after_its_limit_and_says_that_nothing_was_saved(lab, frozen):
-    root, *_ = frozen(unreachable_s=20, stop_save_s=4)
+    root, *_ = frozen(unreachable_s=600, stop_save_s=4)
     assert lab.command("stop", root.name).returncode == 1
     failure = lab.wait_for(root, "attempt_failed", "attempt_stopped")["failure"]
     assert "did not answer and was ended" in failure["meaning"]

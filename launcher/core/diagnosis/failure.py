@@ -1,4 +1,4 @@
-"""Why an attempt failed: which death came first, what it was, and what to try."""
+"""Why an attempt failed: which death came first, its cause, and what to try."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ LAST_SIGNAL = 64
 class Death:
     """Something that ends an attempt, as one node saw it; ``time_s`` is on that node's clock.
 
-    ``asked``: our agent had already asked the process to end. ``kind`` and ``meaning`` are given
+    ``asked``: our agent had already requested its end. ``kind`` and ``meaning`` are given
     where no process shows them: a hang, a node that is lost, a start that failed.
     """
 

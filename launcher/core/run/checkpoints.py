@@ -1,4 +1,4 @@
-"""Which checkpoint a resume takes, and why the newer ones are passed over."""
+"""The choice of the checkpoint for a resume, and why newer ones are skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself (``FILE.manifest.json``); ``None`` is not said.
+    """The manifest of a checkpoint (``FILE.manifest.json``); ``None``: not known.
 
     ``epoch`` and ``step`` are done, ``step`` over all epochs; ``config`` is the trainer's
     configuration when it was written.
@@ -29,10 +29,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What was seen of one checkpoint.
+    """What is known of one checkpoint.
 
     ``manifest`` is ``None`` when it is missing or unreadable. ``file_bytes`` is ``None`` when the
-    file itself is missing. ``sha256`` is that of the file, where somebody computed it.
+    file itself is missing. ``sha256`` is that of the file, if it was computed.
     """
 
     path: str
@@ -43,7 +43,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that is not taken."""
+    """A checkpoint that is not used, and why."""
 
     path: str
     why: str
@@ -51,7 +51,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class ResumeChoice:
-    """The checkpoint that a resume takes; ``path`` is ``None`` when there is none.
+    """The checkpoint for a resume; ``path`` is ``None`` when there is none.
 
     ``steps_lost`` is how many steps the newest known one is ahead; ``verified`` says whether the
     file's sha256 was computed and is right. ``copied_from`` and ``copied_to`` name the machines
@@ -109,7 +109,7 @@ def order(found: Sequence[CheckpointFacts]) -> tuple[CheckpointFacts, ...]:
 
 
 def problem_of(facts: CheckpointFacts) -> str:
-    """Why a checkpoint is not whole; empty when nothing is known against it."""
+    """Why a checkpoint is not whole; empty when no problem is known."""
     manifest = facts.manifest
     if manifest is None:
         return "its manifest is missing or damaged: it was still being written"
@@ -123,7 +123,7 @@ def problem_of(facts: CheckpointFacts) -> str:
 
 
 def mismatch(manifest: Manifest, world_size: int | None) -> str:
-    """Why a whole checkpoint can't be continued with so many ranks; empty when it can."""
+    """Why a whole checkpoint cannot be used with this number of ranks; empty when it can."""
     if world_size is None or manifest.world_size in (None, world_size):
         return ""
     if manifest.steps_per_epoch is None or manifest.step % max(1, manifest.steps_per_epoch):

@@ -13,7 +13,7 @@ from launcher.core.text.records import Record, UnknownKindError, decode, encode,
 
 
 class FailureKind(str, Enum):
-    """What kind of thing ended an attempt."""
+    """The kind of an attempt's failure."""
 
     CRASH = "crash"
     SIGNAL = "signal"
@@ -161,7 +161,7 @@ class RankRecovered(Event, kind="rank_recovered"):
 
 @dataclass(frozen=True)
 class NodeUnreachable(Event, kind="node_unreachable"):
-    """The supervisor hears nothing of a node; its ranks may still train."""
+    """The supervisor gets no messages from a node; its ranks may still train."""
 
     attempt: int
     node: str
@@ -171,7 +171,7 @@ class NodeUnreachable(Event, kind="node_unreachable"):
 
 @dataclass(frozen=True)
 class NodeReached(Event, kind="node_reached"):
-    """It answers again, and nothing of what it said meanwhile is lost."""
+    """It answers again; its reports in between are not lost."""
 
     attempt: int
     node: str
@@ -223,7 +223,7 @@ class RankExited(Event, kind="rank_exited"):
     exit_code: int | None = None
     signal: int | None = None
     was_done: bool = False
-    """Whether it had said that its work was done: how it left then is no failure."""
+    """Whether it had reported that its work was done: its exit code is then no failure."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Report lines: the one parser of what ranks print (docs/report-format.md).
 
-Every line of every rank passes through :func:`parse`, so a line that is no report is turned away
-by its first bytes, whatever its length.
+Every line of every rank passes through :func:`parse`, so a line that is not a report is rejected by
+its first bytes, whatever its length.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from launcher.core.run.report_types import (
 R = TypeVar("R")
 
 MAX_LINE_BYTES = 65_536
-"""No report is longer: a path has 4,096 bytes at most, a fault names a few images."""
+"""No report is longer: a path has at most 4,096 bytes, a fault names a few images."""
 
 _INT64_MAX = 2**63 - 1
 
 
 class _NotAReport(Exception):
-    """A line that begins like a report and is none."""
+    """A line that begins like a report, but is not one."""
 
 
 _KEY = re.compile(r"([^\s\[\],:][^\[\],:]{0,31}):\s?\[([^\[\]]*)\]")

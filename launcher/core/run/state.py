@@ -11,7 +11,7 @@ from launcher.core.run.events import Failure, StartCheckpoint
 
 
 class RunStatus(str, Enum):
-    """Where a run is. ``lost`` is never written: a client says it (``RunSnapshot.status``)."""
+    """Where a run is. ``lost`` is never written: clients set it (``RunSnapshot.status``)."""
 
     CREATED = "created"
     STARTING = "starting"
@@ -25,7 +25,7 @@ class RunStatus(str, Enum):
 
     @property
     def is_over(self) -> bool:
-        """No process of the run should be there."""
+        """Whether no process of the run should be left."""
         return self in (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.FINISHED)
 
 
@@ -48,13 +48,13 @@ LEGAL: Mapping[RunStatus, frozenset[RunStatus]] = {
 }
 """From each state, the states that may follow.
 
-A living state leads to ``starting`` where a power cut left nobody to write the end of an attempt.
+A live state can lead to ``starting``: after a power cut nothing wrote the end of the attempt.
 """
 
 
 @dataclass(frozen=True)
 class RankState:
-    """One rank of one attempt, as far as events tell."""
+    """One rank of one attempt, from events."""
 
     rank: int
     node: str
@@ -87,7 +87,7 @@ class EpochState:
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """One checkpoint as its event told; the manifest is the truth."""
+    """One checkpoint from its event; the manifest is authoritative."""
 
     attempt: int
     epoch: int
@@ -157,7 +157,7 @@ class AttemptState:
 
 @dataclass(frozen=True)
 class RunState:
-    """Everything that the events of a run say together."""
+    """The state after all events of a run."""
 
     status: RunStatus = RunStatus.CREATED
     run: str = ""

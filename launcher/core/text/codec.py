@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Mismatch(ValueError):
-    """A JSON value that does not fit its field; the text says which and what was expected."""
+    """A JSON value of the wrong type; the text has the field and what was expected."""
 
 
 def to_plain(value: Any) -> Any:
-    """What ``json.dumps`` takes: dataclasses as objects, tuples as lists, enums as values."""
+    """A value for ``json.dumps``: dataclasses as objects, tuples as lists, enums as values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)

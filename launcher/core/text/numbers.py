@@ -9,7 +9,7 @@ MAX_DIGITS = 18
 def whole_number(text: str) -> int | None:
     """The number that 1 to 18 ASCII digits are; `None` for any other text.
 
-    ``str.isdigit`` takes ``²`` and ``int`` does not; both take digits of other scripts.
+    ``str.isdigit`` accepts ``²``, ``int`` does not; both accept digits of other scripts.
     """
     if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
         return int(text)

@@ -1,7 +1,6 @@
-"""Text from outside, made fit for a terminal: logs, node names, file names, manifests, job ids.
+"""Text from outside, made safe for a terminal: logs, node names, file names, manifests, job ids.
 
-The only place that decides what a terminal may get; the command line, the dashboard and its
-messages all call it.
+The only place that decides this; the command line and the dashboard both use it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _SEQUENCE: Final = re.compile(
 
 
 def clean(text: str) -> str:
-    """One line without anything that a terminal would act on.
+    """One line without control sequences for a terminal.
 
     Escape sequences are dropped, tabs become spaces, every other control character and every
     invisible or direction-changing one becomes ``·``.
@@ -34,7 +33,7 @@ def clean(text: str) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """As `clean`, but line ends stay."""
+    """Like `clean`, but keeps line ends."""
     if text.isascii() and text.isprintable():
         return text
     return _CONTROL_IN_LINES.sub("·", _SEQUENCE.sub("", text).replace("\t", "    "))

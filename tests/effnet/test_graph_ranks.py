@@ -9,7 +9,7 @@ import pytest
 
 from tests.effnet import ranks
 
-pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
+pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("small_b0")]
 
 RANK = """
 import hashlib, sys
@@ -20,11 +20,8 @@ device.set_up("CPU", graph=True)
 group = join(True)
 
 import effnet.train.steps.graph as graph_step
-from effnet.model import scaling
-from tests.effnet.graph_runs import SMALL
 
-graph_step.BUCKET_BYTES = 200_000
-scaling.VARIANTS["b0"] = SMALL
+graph_step.BUCKET_BYTES = 20_000
 from effnet.config import resolve
 from effnet.contract.heartbeat import Heartbeat
 from effnet.train.loop import Trainer

@@ -20,7 +20,7 @@ from effnet.weights.files import read_tensors
 from tests.effnet import ranks
 from tests.effnet.conftest import few_digits
 
-pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
+pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("small_b0")]
 
 STEPS_PER_EPOCH = 6
 EPOCHS = 2
@@ -83,7 +83,9 @@ def unequal(
 
 
 @pytest.fixture(scope="module")
-def alone(images: Path, one_process: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(
+    images: Path, small_b0: None, one_process: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """One rank, never interrupted."""
     folder = tmp_path_factory.mktemp("alone")
     assert main(arguments(images, folder)) == 0
@@ -91,7 +93,7 @@ def alone(images: Path, one_process: None, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pair(images: Path, small_b0: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two compiled ranks, as local-cpu has them, never interrupted."""
     folder = tmp_path_factory.mktemp("pair")
     ended = ranks.run([*ranks.EFFNET, *of_pair(images, folder)], 2, folder, timeout_s=600)

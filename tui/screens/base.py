@@ -16,7 +16,7 @@ from tui.widgets.lines import LineView
 
 BLOCKED_S: Final = 2.0  # a terminal that reads nothing for so long gets the next frame anyway
 FIRST: Final = ("resume",)
-THEN: Final = ("stop", "eval", "export", "results")
+THEN: Final = ("stop", "job('eval')", "job('export')", "results")
 LAST: Final = ("help", "quit_dashboard")
 
 

@@ -36,19 +36,13 @@ class ConfirmScreen(ModalScreen[str]):
         Binding("right,l", "app.focus_next", show=False),
     ]
 
-    def __init__(
-        self,
-        title: str,
-        lines: Sequence[str],
-        answers: Sequence[Answer],
-        bad: bool = False,
-    ) -> None:
+    def __init__(self, title: str, lines: Sequence[str], answers: Sequence[Answer]) -> None:
         super().__init__()
-        self._title, self._text, self._answers, self._bad = title, lines, answers, bad
+        self._title, self._text, self._answers = title, lines, answers
 
     def compose(self) -> ComposeResult:
         """The safe answer is first."""
-        with Vertical(id="dialog", classes="-bad" if self._bad else ""):
+        with Vertical(id="dialog", classes="-bad"):
             yield Static(Content(self._title), classes="title")
             yield Static(Content("\n".join(self._text)))
             for answer in self._answers:
@@ -57,10 +51,8 @@ class ConfirmScreen(ModalScreen[str]):
                 yield Button("No (esc)", id="no", compact=True)
                 for index, answer in enumerate(self._answers):
                     key = " (y)" if index == 0 else ""
-                    yield Button(
-                        Content(answer.label + key), id=answer.name, compact=True,
-                        variant="error" if self._bad else "primary",
-                    )  # fmt: skip
+                    label = Content(answer.label + key)
+                    yield Button(label, id=answer.name, compact=True, variant="error")
 
     def on_mount(self) -> None:
         """On the frame, where it takes no line."""

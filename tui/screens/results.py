@@ -103,10 +103,9 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         Binding("y", "copy", "Copy path"),
     ]
 
-    def __init__(self, frame: RunFrame, readonly: bool, is_replay: bool) -> None:
+    def __init__(self, frame: RunFrame) -> None:
         super().__init__()
-        self._frame, self._readonly = frame, readonly
-        self._no_file = NOT_KNOWN if is_replay else "removed"
+        self._frame = frame
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -118,7 +117,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
 
     def on_mount(self) -> None:
         keys = "y copies the path   esc closes"
-        if not self._readonly:
+        if not context_of(self).read_only:
             keys = f"e evaluate   x export   i infer   {keys}"
         self.query_one("#dialog").border_subtitle = keys
         self.query_one("#rows").focus()
@@ -156,7 +155,8 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         text = figures(row)
         if self._wide:
             text += f" {_or_unknown(row.evaluation.images if row.evaluation else None):>6}"
-        size = self._no_file if saved is None else size_bytes(saved.file_bytes)
+        no_file = NOT_KNOWN if context_of(self).again else "removed"  # a replay has no files
+        size = no_file if saved is None else size_bytes(saved.file_bytes)
         saved_s = None if saved is None or saved.manifest is None else saved.manifest.created_s
         when = "" if saved_s is None else f"{age(self._frame.snapshot.polled_s - saved_s)} ago"
         return [
@@ -183,10 +183,10 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         self.action_job("eval")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action != "job" or not self._readonly
+        return action != "job" or not context_of(self).read_only
 
     def action_job(self, kind: str) -> None:
-        if not self._readonly:
+        if not context_of(self).read_only:
             self.dismiss((kind, self._path()))
 
     def action_copy(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -209,12 +208,8 @@ class RunScreen(RunActions):
         if frame is None:
             return
         self._draw_header()
-        run, failure = frame.snapshot, failure_of(frame.snapshot)
-        if failure is not None:
-            command = shlex.join(ResumeRequest().command(run.run))
-            self.query_one(FailureCard).show(
-                failure, self.restart, command, run.polled_s, self.player is not None
-            )
+        is_replay = self.player is not None
+        self.query_one(FailureCard).show(frame.snapshot, self.restart, is_replay)
         self.query_one(RankTable).show(frame)
         for strip in self.query(SkewStrip):
             if strip.display:

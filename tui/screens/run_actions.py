@@ -30,9 +30,9 @@ class RunActions(RunLog):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "resume", "Resume", id="run.resume"),
         Binding("s", "stop", "Stop", id="run.stop"),
-        Binding("e", "eval", "Eval", id="run.eval"),
-        Binding("x", "export", "Export", id="run.export"),
-        Binding("i", "infer", "Infer", show=False, id="run.infer"),
+        Binding("e", "job('eval')", "Eval", id="run.eval"),
+        Binding("x", "job('export')", "Export", id="run.export"),
+        Binding("i", "job('infer')", "Infer", show=False, id="run.infer"),
         Binding("t", "results", "Results", id="run.results"),
         Binding("b", "note", "Note", show=False, id="run.note"),
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
@@ -51,7 +51,7 @@ class RunActions(RunLog):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible in this state is offered."""
         run = self.snapshot
-        if action in ("resume", "stop", "eval", "export", "infer", "note") and (
+        if action in ("resume", "stop", "job", "note") and (
             run is None or self.dashboard.read_only
         ):
             return False
@@ -59,7 +59,7 @@ class RunActions(RunLog):
             return run is not None and run.status in RESUMABLE_STATES
         if action == "stop":
             return run is not None and is_live(run.status)
-        if action in ("eval", "export"):
+        if action == "job" and parameters != ("infer",):
             return self.frame is not None and bool(self.frame.checkpoints)
         if action == "results":
             return run is not None
@@ -136,19 +136,9 @@ class RunActions(RunLog):
                     Answer("save", "Save and stop", shlex.join(StopRequest().command(name))),
                     Answer("now", "Stop now", shlex.join(StopRequest(False).command(name))),
                 ],
-                bad=True,
             ),
             answered,
         )
-
-    def action_eval(self) -> None:
-        self._job("eval")
-
-    def action_export(self) -> None:
-        self._job("export")
-
-    def action_infer(self) -> None:
-        self._job("infer")
 
     def action_note(self) -> None:
         from tui.screens.job import note_screen
@@ -161,14 +151,12 @@ class RunActions(RunLog):
 
         if self.frame is None:
             return
-        readonly = bool(self.dashboard.read_only)
 
         def answered(wanted: tuple[str, str] | None) -> None:
             if wanted is not None:
-                self._job(*wanted)
+                self.action_job(*wanted)
 
-        is_replay = bool(self.dashboard.again)
-        self.app.push_screen(ResultsScreen(self.frame, readonly, is_replay), answered)
+        self.app.push_screen(ResultsScreen(self.frame), answered)
 
     def show_results(self) -> None:
         """Update an open table of results."""
@@ -178,7 +166,8 @@ class RunActions(RunLog):
         if isinstance(top, ResultsScreen) and self.frame is not None:
             top.show(self.frame)
 
-    def _job(self, kind: str, checkpoint: str = "") -> None:
+    def action_job(self, kind: str, checkpoint: str = "") -> None:
+        """The form of an ``eval``, ``export`` or ``infer`` job."""
         from tui.screens.job import job_screen
 
         if self.frame is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 
+from launcher.core.run.requests import ResumeRequest
 from tui.drawing.text import clean, duration, fit
 from tui.drawing.wording import followers_words, headline, restart_words
+from tui.model.derived import failure_of
 from tui.widgets.lines import Line, LineView
 
 if TYPE_CHECKING:
-    from launcher.client import ResumeChoice
+    from launcher.client import ResumeChoice, RunSnapshot
     from launcher.core.run.events import Failure
 
 
@@ -32,29 +35,20 @@ class FailureCard(LineView):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._failure: Failure | None = None
+        self._run: RunSnapshot | None = None
         self._choice: ResumeChoice | None = None
-        self._command = ""
         self._is_replay = False
-        self._now = 0.0
 
-    def show(
-        self,
-        failure: Failure,
-        choice: ResumeChoice | None,
-        command: str,
-        now: float,
-        is_replay: bool,
-    ) -> None:
-        """Draw this failure, ``choice`` (``None``: not known yet) and the command to resume."""
-        self._failure, self._choice, self._command = failure, choice, command
-        self._now, self._is_replay = now, is_replay
+    def show(self, run: RunSnapshot, choice: ResumeChoice | None, is_replay: bool) -> None:
+        """Draw the run's failure and ``choice`` (``None``: not known yet)."""
+        self._run, self._choice, self._is_replay = run, choice, is_replay
         self.draw()
 
     def draw(self) -> None:
-        failure, choice = self._failure, self._choice
+        run, choice = self._run, self._choice
+        failure = None if run is None else failure_of(run)
         width, height = self.content_size
-        if failure is None or width < 10 or height < 1:
+        if run is None or failure is None or width < 10 or height < 1:
             return
         palette = self.palette
         edge = Segment(f"{self.glyphs.edge} ", palette.bad)
@@ -66,7 +60,7 @@ class FailureCard(LineView):
             room = width - 2 - (len(key) + 1 if key else 0)
             return [*line, Segment(fit(clean(text), room), style)]
 
-        when = "" if failure.time is None else f", {duration(self._now - failure.time)} ago"
+        when = "" if failure.time is None else f", {duration(run.polled_s - failure.time)} ago"
         lines = [row(headline(failure) + when, palette.bad)]
         lines.append(row(failure.meaning or "cause unknown: read the log", palette.text))
         if failure.followers:
@@ -79,7 +73,8 @@ class FailureCard(LineView):
         key = "r" if there and not self._is_replay else ""
         tail.append(row(restart_words(choice, self._is_replay), style, key))
         if there:
-            tail.append(row(self._command, palette.muted, "$"))
+            command = shlex.join(ResumeRequest().command(run.run))
+            tail.append(row(command, palette.muted, "$"))
         room = height - len(lines) - len(tail)
         last = last_lines(failure)
         if room > 0 and last:

@@ -89,7 +89,7 @@ def _target(name: str) -> str:
 def _look(probe: NodeProbe) -> tuple[Row, ...]:
     label = probe.node.label
     try:
-        return doctor_rows(label, probe.ask(CheckBackend(probe.question)))
+        return doctor_rows(label, probe.call(CheckBackend(probe.question)))
     except NodeError as error:
         return (Row("node", label, RowState.FAILED, error.message, error.hint),)
 
@@ -99,7 +99,7 @@ def _mend(probe: NodeProbe, told: Callable[[str], object]) -> tuple[Row, ...]:
     label = probe.node.label
     told(f"{label}: installing CUDA 11.8's libraries; this takes minutes")
     try:
-        script = probe.ask(PrepareCuda(), PREPARE_LIMIT_S)
+        script = probe.call(PrepareCuda(), PREPARE_LIMIT_S)
     except NodeError as error:
         told(error.summary)
         return _look(probe)

@@ -1,19 +1,15 @@
-"""What `--fix` does on a node: only what takes nothing away and touches nobody else's packages."""
+"""What `preflight --fix` installs on a node: effnet-tui, and no other package."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from launcher.checks.wheel import make_wheel
 from launcher.core.profile.model import Node
 from launcher.errors import LaunchError, NodeError
-
-if TYPE_CHECKING:
-    # A node creates its own folders without knowing SSH.
-    from launcher.remote.node_client import NodeClient
-
+from launcher.machine.cuda_setup import pip_problem
+from launcher.process import tools
+from launcher.remote.node_client import NodeClient
 
 PIP_LIMIT_S = 300.0
 INSTALL = """\
@@ -28,13 +24,13 @@ with tempfile.TemporaryDirectory() as folder:
     pip += ["--disable-pip-version-check", path]
     sys.exit(subprocess.call(pip, stdin=subprocess.DEVNULL, cwd=folder))
 """
-"""For the node's interpreter, which may have nothing but pip: the wheel comes on stdin."""
+"""Runs in the node's interpreter, which may have nothing but pip. The wheel is on stdin."""
 
 
 def install_wheel(node: Node, client: NodeClient | None) -> str:
-    """Installs what runs here into the node's interpreter, and nothing beside it.
+    """Installs this version of effnet-tui into the node's interpreter, and no other package.
 
-    -> what was done. Raises `NodeError` with pip's own last line.
+    -> what was done. Raises `NodeError` with pip's error.
     """
     try:
         name, content = make_wheel()
@@ -44,26 +40,14 @@ def install_wheel(node: Node, client: NodeClient | None) -> str:
     argv = [python, "-c", INSTALL, name]
     if client is not None:
         result = client.connection().run(argv, content, PIP_LIMIT_S)
-        code, said = result.exit_code, result.stdout + result.stderr
+        code, output = result.exit_code, (result.stderr + result.stdout).decode("utf-8", "replace")
     else:
         try:
-            done = subprocess.run(
-                argv,
-                input=content,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PIP_LIMIT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NodeError(node.label, f"{python}: {error}") from error
-        code, said = done.returncode, done.stdout
+            done = tools.run(argv, None, PIP_LIMIT_S, stdin=content)
+        except OSError as error:
+            raise NodeError(node.label, str(error)) from error
+        code, output = done.exit_code, done.stderr + done.stdout
     if code:
-        lines = said.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        why = next((line for line in lines if line.lower().startswith("error")), lines[-1])
-        raise NodeError(
-            node.label,
-            f"pip of {python} ends with {code}: {why}",
-            f"Install {name} there by hand, in an environment that you may write.",
-        )
+        hint = f"Install {name} there by hand, in an environment that you may write."
+        raise NodeError(node.label, pip_problem(python, code, output), hint)
     return f"installed {name.partition('-py3')[0]} for {python}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from launcher.core.profile.model import Node, Profile
 from launcher.core.text.numbers import whole_number
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
+from launcher.machine.facts import package_version
 from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
 from launcher.reading.folders import runs_directory
@@ -107,7 +107,7 @@ class Preflight:
     def _mend(self, probe: NodeProbe, fix: str) -> str:
         kind, _, rest = fix.partition(" ")
         if kind == "folder":
-            return f"made {probe.ask(op.MakeFolder(rest))}"
+            return f"made {probe.call(op.MakeFolder(rest))}"
         return install.install_wheel(probe.node, probe.client)
 
     def _tell(self, row: Row) -> None:
@@ -145,7 +145,7 @@ class Preflight:
     def _machine(self, index: int, probe: NodeProbe) -> bool:
         before_s = time.time()
         try:
-            machine = probe.ask(op.CheckMachine(probe.question))
+            machine = probe.call(op.CheckMachine(probe.question))
         except NodeError as error:
             self._tell(unanswered_row(probe.node, error))
             return False
@@ -167,12 +167,12 @@ class Preflight:
             is_last = self._left == 0
             machines, ahead_s = dict(self._machines), dict(self._ahead_s)
         if is_last:
-            for row in joint_rows(self._profile, our_version(), machines, ahead_s):
+            for row in joint_rows(self._profile, package_version("effnet-tui"), machines, ahead_s):
                 self._tell(row)
 
     def _devices(self, index: int, probe: NodeProbe) -> None:
         try:
-            found = probe.ask(op.CheckDevices(probe.question))
+            found = probe.call(op.CheckDevices(probe.question))
         except NodeError as error:
             self._tell(Row("devices", probe.node.label, RowState.FAILED, error.message, error.hint))
             return
@@ -182,7 +182,7 @@ class Preflight:
     def _toolkit(self, probe: NodeProbe) -> None:
         label = probe.node.label
         try:
-            backend = probe.ask(op.CheckBackend(probe.question))
+            backend = probe.call(op.CheckBackend(probe.question))
         except NodeError as error:
             self._tell(Row("toolkit", label, RowState.FAILED, error.message, error.hint))
             return
@@ -202,7 +202,7 @@ class Preflight:
         config = "\n".join(host_block(node, KNOWN_HOSTS) for node in known)
         try:
             wanted = tuple((node.label, node.address) for node in known)
-            answers = probe.ask(op.CheckPeers(probe.question, config, keys, wanted))
+            answers = probe.call(op.CheckPeers(probe.question, config, keys, wanted))
             peers += answers
         except NodeError as error:
             self._tell(Row("mpi-ssh", probe.node.label, RowState.FAILED, error.message, error.hint))
@@ -223,13 +223,6 @@ def with_settings(profile: Profile, settings: Sequence[tuple[str, str]]) -> Prof
         return profile
     trainer = {**profile.trainer, "class_num": classes}
     return profile.model_copy(update={"trainer": trainer})
-
-
-def our_version() -> str:
-    try:
-        return importlib.metadata.version("effnet-tui")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def login_rows(node: Node, error: NodeError) -> tuple[Row, ...]:

@@ -1,9 +1,8 @@
-"""Putting questions to one node: in this process, to another interpreter here, or through SSH."""
+"""Operations of checks on one node: in this process, in another interpreter here, or over SSH."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from launcher.core.text.records import parse_object
 from launcher.errors import LaunchError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
 from launcher.machine.answers import answer
+from launcher.process import tools
 from launcher.remote.node_client import NodeClient, no_reply, read_reply, request_line
 
 R = TypeVar("R")
@@ -30,19 +30,19 @@ class NodeProbe:
         self.question = question
         self.client = client
 
-    def ask(self, operation: op.Operation[R], limit_s: float = LIMIT_S) -> R:
+    def call(self, operation: op.Operation[R], limit_s: float = LIMIT_S) -> R:
         """May take seconds. Raises `NodeError`."""
         if self.client is not None:
             return self.client.call(operation, silent_s=limit_s)
-        if not _is_ours(self.node):
-            return _ask_process(self.node, operation, limit_s)
+        if not _is_own_interpreter(self.node):
+            return _call_process(self.node, operation, limit_s)
         try:
             return answer(operation)
         except (LaunchError, OSError) as error:
             raise NodeError(self.node.label, str(error)) from error
 
 
-def _is_ours(node: Node) -> bool:
+def _is_own_interpreter(node: Node) -> bool:
     """Whether a local node's interpreter is this process's own."""
     if not node.python:
         return True
@@ -54,25 +54,17 @@ def _is_ours(node: Node) -> bool:
     return same and Path(node.python).parent.absolute() == Path(sys.executable).parent
 
 
-def _ask_process(node: Node, operation: op.Operation[R], limit_s: float) -> R:
+def _call_process(node: Node, operation: op.Operation[R], limit_s: float) -> R:
     """The same through another interpreter of this machine."""
     argv = [node.python, "-m", programs.NODE]
     try:
-        done = subprocess.run(
-            argv,
-            input=request_line(operation, "-").decode(),
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-            # Not where a folder `launcher` would be taken for an installed one.
-            cwd="/",
-        )
+        # Not a folder where another package `launcher` may be.
+        done = tools.run(argv, None, limit_s, stdin=request_line(operation, "-"), folder="/")
+    except TimeoutError as error:
+        raise NodeError(node.label, str(error)) from error
     except OSError as error:
-        text = f"{node.python} cannot be run: {error.strerror or error}"
+        text = f"its interpreter cannot be run: {error}"
         raise NotInstalledError(node.label, text, "Set `python`.") from error
-    except subprocess.TimeoutExpired as error:
-        raise NodeError(node.label, f"{node.python} does not answer") from error
     for text in done.stdout.splitlines():
         if text.startswith('{"type":"reply"'):
             with contextlib.suppress(Mismatch):

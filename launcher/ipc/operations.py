@@ -5,7 +5,7 @@ The parameter of `Operation` is the type of its reply.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
@@ -32,6 +32,10 @@ class Operation(Record, Generic[R]):
     @classmethod
     def reply_type(cls) -> Any:
         return get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
+
+
+Handlers = Mapping[type[Operation[Any]], Callable[[Any], Any]]
+"""What a node does for a request, by the request's class."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""A node's facts for checks: the same code in this process and behind `launcher.node`."""
+"""The operations of checks, for this process and for `launcher.node`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from launcher.ipc import operations as op
 from launcher.machine import cuda_setup, devices, facts, peers, toolkit
@@ -17,15 +16,11 @@ def answer(request: op.Operation[R]) -> R:
     return reply
 
 
-def _peers(request: op.CheckPeers) -> Any:
-    return peers.peers(request.question, request.config, request.known_hosts, request.nodes)
-
-
-HANDLERS: Final[Mapping[type[op.Operation[Any]], Callable[[Any], Any]]] = {
+HANDLERS: op.Handlers = {
     op.CheckMachine: lambda request: facts.machine(request.question),
     op.CheckDevices: lambda request: devices.devices(request.question),
-    op.CheckPeers: _peers,
-    op.CheckBackend: lambda request: toolkit.look(request.question),
+    op.CheckPeers: peers.peers,
+    op.CheckBackend: lambda request: toolkit.backend(request.question),
     op.PrepareCuda: lambda request: cuda_setup.prepare(),
     op.MakeFolder: lambda request: facts.make_folder(request.path),
 }

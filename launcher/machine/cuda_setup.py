@@ -1,7 +1,7 @@
-"""CUDA 11.8 inside a Python environment: pip's libraries, an nvcc that answers, and an env.sh.
+"""CUDA 11.8 in a Python environment: libraries from PyPI, a substitute for nvcc, and an env.sh.
 
-MindSpore's loader asks `$CUDA_HOME/bin/nvcc` for nothing but its release, and PyPI's nvcc package
-has no nvcc. So a shim that prints that line is enough; nothing compiles with it.
+MindSpore's loader only reads the release from `$CUDA_HOME/bin/nvcc --version`, and PyPI's package
+has no nvcc. The substitute prints that line.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import importlib
 import importlib.metadata
 import os
 import shlex
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 from launcher.core.checks.toolkit_facts import CUDA_LIBRARIES
 from launcher.errors import LaunchError
+from launcher.process import tools
 
 PIP_LIMIT_S = 3600.0
 RELEASE = "11.8"
@@ -26,10 +26,17 @@ NVCC = f"""\
 echo "nvcc: NVIDIA (R) Cuda compiler driver"
 echo "Cuda compilation tools, release {RELEASE}, V{RELEASE}.89"
 """
+ENV_SH = """\
+# Made by effnet-launch doctor --fix, for MindSpore's CUDA 11.6 back end.
+export CUDA_HOME={home}
+export LD_LIBRARY_PATH={home}/lib64"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+# Kernels for newer GPUs are compiled when they are first used, and not all at once.
+export CUDA_MODULE_LOADING=LAZY
+"""
 
 
 def folder() -> Path:
-    """What becomes CUDA_HOME; it goes away with the environment."""
+    """CUDA_HOME, deleted with the environment."""
     return Path(sys.prefix) / "effnet-cuda"
 
 
@@ -40,36 +47,43 @@ def prepared_env() -> str:
 
 
 def prepare() -> str:
-    """Installs and links. -> the env.sh to source. Raises `LaunchError` with pip's own words."""
+    """Installs and links. -> the env.sh to source. Raises `LaunchError` with pip's error."""
     why = refusal()
     if why:
         raise LaunchError(
-            f"{sys.executable} {why}; 3 GB of libraries belong into an environment of one's own",
-            "Make one: python3 -m venv, or conda create; then name its python in the profile.",
+            f"{sys.executable} {why}; 3 GB of libraries need an environment of one's own",
+            "Create one with python3 -m venv or conda create. Set its `python` in the profile.",
         )
-    _install()
+    # Without dependencies, which are each other: no other package here may change.
+    argv = [sys.executable, "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
     home = folder()
+    script = home / "env.sh"
     try:
+        done = tools.run([*argv, *CUDA_LIBRARIES.values()], None, PIP_LIMIT_S, folder="/")
+        if done.exit_code:
+            raise LaunchError(
+                pip_problem(sys.executable, done.exit_code, done.stderr + done.stdout),
+                "For a node without internet set PIP_FIND_LINKS (a folder of wheels) or"
+                " PIP_INDEX_URL (an index of your own).",
+            )
         (home / "bin").mkdir(parents=True, exist_ok=True)
         (home / "lib64").mkdir(exist_ok=True)
         for library in _libraries():
             link = home / "lib64" / library.name
             link.unlink(missing_ok=True)
             link.symlink_to(library)
-        nvcc = home / "bin" / "nvcc"
-        nvcc.write_text(NVCC)
-        nvcc.chmod(0o755)
-        script = home / "env.sh"
-        script.write_text(_env_sh(home))
+        (home / "bin/nvcc").write_text(NVCC)
+        (home / "bin/nvcc").chmod(0o755)
+        script.write_text(ENV_SH.format(home=shlex.quote(str(home))))
     except OSError as error:
-        raise LaunchError(f"{home} cannot be written: {error}") from error
+        raise LaunchError(f"{home} cannot be prepared: {error}") from error
     return str(script)
 
 
 def refusal() -> str:
     """Why nothing may be installed for this interpreter; empty when it may."""
     if not os.access(sys.prefix, os.W_OK):
-        return "is not ours to write"
+        return "is not writable"
     is_alone = sys.prefix != sys.base_prefix
     # PEP 668: the system's package manager owns it.
     if not is_alone and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
@@ -77,45 +91,15 @@ def refusal() -> str:
     return ""
 
 
-def _env_sh(home: Path) -> str:
-    quoted = shlex.quote(str(home))
-    return (
-        "# Made by effnet-launch doctor --fix, for MindSpore's CUDA 11.6 back end.\n"
-        f"export CUDA_HOME={quoted}\n"
-        f'export LD_LIBRARY_PATH={quoted}/lib64"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
-        "# Kernels for newer GPUs are compiled when they are first used, and not all at once.\n"
-        "export CUDA_MODULE_LOADING=LAZY\n"
-    )
-
-
-def _install() -> None:
-    # Without their dependencies, which are each other: nothing else in here shall change.
-    argv = [sys.executable, "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
-    try:
-        done = subprocess.run(
-            [*argv, *CUDA_LIBRARIES.values()],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PIP_LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LaunchError(f"pip: {error}") from error
-    if done.returncode:
-        lines = done.stdout.strip().splitlines() or ["it said nothing"]
-        why = next((line for line in lines if line.lower().startswith("error")), lines[-1])
-        raise LaunchError(
-            f"pip of {sys.executable} ends with {done.returncode}: {why}",
-            "A node without internet takes wheels from PIP_FIND_LINKS or an index of your own"
-            " (PIP_INDEX_URL).",
-        )
+def pip_problem(python: str, exit_code: int, output: str) -> str:
+    """Why pip failed: its first line with an error, else its last line."""
+    lines = output.strip().splitlines() or ["no output"]
+    why = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+    return f"pip of {python} ends with {exit_code}: {why}"
 
 
 def _libraries() -> list[Path]:
-    """Every shared library of the packages: cuDNN and nvrtc load more of theirs by name."""
+    """All shared libraries of the packages: cuDNN and nvrtc load others by name."""
     importlib.invalidate_caches()
     found = []
     for requirement in CUDA_LIBRARIES.values():

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
@@ -30,11 +29,6 @@ from launcher.core.checks.facts import (
 )
 from launcher.machine.environment import after_setup
 from launcher.process.tools import output, program
-
-if TYPE_CHECKING:
-    # A node creates its own folders without knowing SSH.
-    pass
-
 
 SPLITS = ("train", "val")
 ADDRESS_NOT_HERE = 99
@@ -160,11 +154,12 @@ def _user() -> str:
 
 def _packages() -> dict[str, str]:
     """From their metadata: importing MindSpore takes seconds."""
-    versions = {name: _version(name) for name in PACKAGES}
+    versions = {name: package_version(name) for name in PACKAGES}
     return {name: version for name, version in versions.items() if version}
 
 
-def _version(name: str) -> str:
+def package_version(name: str) -> str:
+    """Empty when it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

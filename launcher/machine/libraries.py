@@ -1,4 +1,4 @@
-"""Which shared libraries the dynamic linker would find for a rank, asked in a process of its own.
+"""Which shared libraries the dynamic linker would find for a rank, tested in a separate process.
 
 The linker reads LD_LIBRARY_PATH when a process starts, so this one cannot know for another
 environment. The order is the linker's for MindSpore's plugins: their RPATH, then LD_LIBRARY_PATH.
@@ -7,17 +7,17 @@ environment. The order is the linker's for MindSpore's plugins: their RPATH, the
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
 from launcher.core.checks.toolkit_facts import Library
+from launcher.process import tools
 
 LIMIT_S = 60.0
 PROBE = """\
 import ctypes, json, os, sys
 names, folders, driver = json.loads(sys.argv[1])
-said = {"libraries": []}
+found = {"libraries": []}
 def where(name):
     stem = name.split(".so")[0]
     try:
@@ -27,8 +27,8 @@ def where(name):
         return ""
     return next((path for path in paths if os.path.basename(path).split(".so")[0] == stem), "")
 def load(name):
-    found = [os.path.join(folder, name) for folder in folders]
-    for path in [*filter(os.path.exists, found), name]:
+    paths = [os.path.join(folder, name) for folder in folders]
+    for path in [*filter(os.path.exists, paths), name]:
         try:
             return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL), ""
         except OSError as error:
@@ -36,18 +36,18 @@ def load(name):
     return None, problem
 for name in names:
     library, problem = load(name)
-    said["libraries"].append([name, "" if problem else where(name), problem])
+    found["libraries"].append([name, "" if problem else where(name), problem])
     if library is not None and name == driver:
         try:
-            said["init"] = library.cuInit(0)
+            found["init"] = library.cuInit(0)
             number = ctypes.c_int(0)
             if library.cuDriverGetVersion(ctypes.byref(number)) == 0:
-                said["driver_cuda"] = number.value
-            if said["init"] == 0 and library.cuDeviceGetCount(ctypes.byref(number)) == 0:
-                said["gpu_count"] = number.value
+                found["driver_cuda"] = number.value
+            if found["init"] == 0 and library.cuDeviceGetCount(ctypes.byref(number)) == 0:
+                found["gpu_count"] = number.value
         except AttributeError:
             pass
-print(json.dumps(said))
+print(json.dumps(found))
 """
 
 
@@ -57,21 +57,13 @@ def probe(
     folders: Sequence[str] = (),
     driver: str = "",
 ) -> tuple[dict[str, Library], dict[str, int]]:
-    """(libraries by name, what the driver says: `init`, `driver_cuda`, `gpu_count`)."""
+    """(libraries by name, what the driver reports: `init`, `driver_cuda`, `gpu_count`)."""
     argv = [sys.executable, "-c", PROBE, json.dumps([list(names), list(folders), driver])]
     try:
-        done = subprocess.run(
-            argv,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LIMIT_S,
-            check=False,
-            cwd="/",
-        )
-        said = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        problem = f"libraries cannot be tried: {type(error).__name__}: {error}"
+        done = tools.run(argv, environment, LIMIT_S, folder="/")
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, ValueError, IndexError) as error:
+        problem = f"libraries cannot be loaded: {type(error).__name__}: {error}"
         return {name: Library(name, problem=problem) for name in names}, {}
-    found = {name: Library(name, path, problem) for name, path, problem in said.pop("libraries")}
-    return found, said
+    libraries = {name: Library(name, *result) for name, *result in found.pop("libraries")}
+    return libraries, found

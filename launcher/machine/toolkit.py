@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -27,6 +26,7 @@ from launcher.core.profile.model import DeviceTarget
 from launcher.machine import devices
 from launcher.machine.cuda_setup import prepared_env
 from launcher.machine.environment import after_setup
+from launcher.machine.facts import package_version
 from launcher.machine.libraries import probe
 from launcher.process.tools import output, program
 
@@ -44,7 +44,7 @@ DRIVER_VERSION = Path("/usr/local/Ascend/driver/version.info")
 MANAGER = Path("/dev/davinci_manager")
 
 
-def look(question: Question) -> Backend:
+def backend(question: Question) -> Backend:
     """The back end of `question.target`, in the environment that a rank would have."""
     environment, problems = after_setup(question.environment, question.setup)
     target = question.target
@@ -52,7 +52,7 @@ def look(question: Question) -> Backend:
     found = Backend(
         target=target,
         python=sys.executable,
-        mindspore=_version(),
+        mindspore=package_version("mindspore"),
         architecture=platform.machine(),
         plugins=tuple(sorted(path.name for path in _plugins())),
         cpu_libraries=tuple(libraries.values()),
@@ -67,20 +67,13 @@ def look(question: Question) -> Backend:
 
 
 def target_of_machine() -> str:
-    """What there are devices or drivers for; a CPU there is always."""
+    """The device target that this machine has devices or drivers for, else CPU."""
     environment = dict(os.environ)
     if MANAGER.exists() or program("npu-smi", environment):
         return DeviceTarget.ASCEND.value
     if Path("/dev/nvidiactl").exists() or program(nvidia_smi.TOOL, environment):
         return DeviceTarget.GPU.value
     return DeviceTarget.CPU.value
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("mindspore")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _folder() -> Path | None:
@@ -102,7 +95,7 @@ def _cuda(question: Question, environment: Mapping[str, str]) -> Cuda:
     folder = _folder()
     folders = [] if folder is None else [str(folder / name) for name in PLUGIN_FOLDERS]
     names = (*CUDA_LIBRARIES, DRIVER)
-    libraries, said = probe(names, environment, [*folders, CUDA_DEFAULT], DRIVER)
+    libraries, driver_facts = probe(names, environment, [*folders, CUDA_DEFAULT], DRIVER)
     driver = libraries.pop(DRIVER)
     return Cuda(
         home=home,
@@ -111,9 +104,9 @@ def _cuda(question: Question, environment: Mapping[str, str]) -> Cuda:
         nvcc_problem=problem,
         libraries=tuple(libraries.values()),
         driver=driver,
-        init=said.get("init"),
-        driver_cuda=said.get("driver_cuda"),
-        gpu_count=said.get("gpu_count"),
+        init=driver_facts.get("init"),
+        driver_cuda=driver_facts.get("driver_cuda"),
+        gpu_count=driver_facts.get("gpu_count"),
         compute_capabilities=_capabilities(environment),
         devices=devices.devices(question),
         prepared=prepared_env(),

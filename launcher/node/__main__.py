@@ -1,4 +1,4 @@
-"""`python -m launcher.node`: what a supervisor or a client runs on a node through SSH.
+"""`python -m launcher.node`: a supervisor or a client runs it on a node over SSH.
 
 stdin begins with one line, the request: `{"mark": "…", "kind": "…", …}`, an operation of
 `launcher.ipc.operations`. stdout has what the login shell printed, then a line that is the mark,
@@ -14,8 +14,7 @@ import io
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import (
@@ -27,74 +26,26 @@ from launcher.core.text.records import (
 )
 from launcher.errors import LaunchError
 from launcher.ipc import operations as op
-from launcher.ipc.operations import Operation, Refusal
+from launcher.ipc.operations import Handlers, Operation, Refusal
 from launcher.node import facts, files, relay
 from launcher.node.stdio import refuse, reply, write
 
-Handlers = Mapping[type[Operation[Any]], Callable[[Any], Any]]
 
-HANDLERS: Handlers = {
-    op.GetFacts: facts.get,
-    op.Launch: relay.launch,
-    op.Connect: relay.connect,
-    op.Salvage: relay.salvage,
-    op.Sweep: relay.sweep,
-    op.FindCheckpoints: files.find_checkpoints,
-    op.ReadCheckpoint: files.read_checkpoint,
-    op.DigestFile: files.digest,
-    op.ReadFile: files.read,
-    op.WriteFile: files.write,
-    op.ListFiles: files.names,
-}
-
-
-def _job_handlers() -> Handlers:
+def handlers() -> Iterator[Handlers]:
+    """Each module is imported when it is reached, the quick ones first."""
+    yield {op.GetFacts: facts.get, **files.HANDLERS, **relay.HANDLERS}
     from launcher.node import jobs
 
-    return {
-        op.StartJob: jobs.start,
-        op.FollowJob: jobs.follow,
-        op.StopJob: jobs.stop,
-        op.ClearJob: jobs.clear,
-    }
-
-
-def _check_handlers() -> Handlers:
+    yield jobs.HANDLERS
     from launcher.machine import answers
 
-    return answers.HANDLERS
-
-
-def _cleanup_handlers() -> Handlers:
+    yield answers.HANDLERS
     from launcher.node import cleanup
 
-    return {
-        op.FindLeftovers: cleanup.find_leftovers,
-        op.EndLeftovers: cleanup.end_leftovers,
-        op.RemoveRun: cleanup.remove_run,
-    }
-
-
-def _run_handlers() -> Handlers:
+    yield cleanup.HANDLERS
     from launcher.node import runs
 
-    return {
-        op.ConnectNodes: runs.connect_nodes,
-        op.CheckNodes: runs.check_nodes,
-        op.StartRun: runs.start,
-        op.SendToRun: runs.send,
-        op.ChooseCheckpoint: runs.choose_checkpoint,
-        op.ResumeRun: runs.resume,
-        op.StartRunJob: runs.start_job,
-        op.StopRunJob: runs.stop_job,
-        op.SetNote: runs.set_note,
-        op.DeleteRun: runs.delete,
-        op.FollowRun: runs.follow,
-    }
-
-
-LATER = (_job_handlers, _check_handlers, _cleanup_handlers, _run_handlers)
-"""Imported when they are needed, the quick ones first: most requests need none of these."""
+    yield runs.HANDLERS
 
 
 def main() -> int:
@@ -110,7 +61,8 @@ def main() -> int:
         refuse(Refusal(text, "Install the same version of effnet-tui on all nodes."))
         return 1
     try:
-        reply(handler_of(request)(request))
+        kind = type(request)
+        reply(next(group[kind] for group in handlers() if kind in group)(request))
         return 0
     except (LaunchError, OSError, ValueError) as error:
         refuse(
@@ -125,13 +77,8 @@ def main() -> int:
         return 1
 
 
-def handler_of(request: Operation[Any]) -> Callable[[Any], Any]:
-    kind = type(request)
-    return HANDLERS.get(kind) or next(group()[kind] for group in LATER if kind in group())
-
-
 def mark_of(line: bytes) -> bytes:
-    """The mark of a request, which may be damaged: without it nobody reads the reply."""
+    """The mark of a request that may be damaged: a client reads no reply without it."""
     found = re.search(rb'"mark": ?"([\w-]{1,80})"', line[:4096])
     return b"-" if found is None else found[1]
 

@@ -19,6 +19,9 @@ def end_leftovers(request: op.EndLeftovers) -> tuple[op.Leftover, ...]:
     return leftovers.end_all([item for item in found if item in request.leftovers])
 
 
-def remove_run(request: op.RemoveRun) -> None:
-    """The folder of a run that is over, checkpoints and all."""
-    prune.remove_there(Path(request.root), request.run)
+HANDLERS: op.Handlers = {
+    op.FindLeftovers: find_leftovers,
+    op.EndLeftovers: end_leftovers,
+    # The folder of a run that is over, checkpoints and all.
+    op.RemoveRun: lambda request: prune.remove_there(Path(request.root), request.run),
+}

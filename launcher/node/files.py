@@ -6,30 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.ipc import operations as op
 from launcher.node import stdio
 from launcher.reading import checkpoints
 from launcher.store import atomic
-from launcher.store.atomic import Content
-
-
-def find_checkpoints(request: op.FindCheckpoints) -> tuple[CheckpointFacts, ...]:
-    return checkpoints.find(Path(request.path))
-
-
-def read_checkpoint(request: op.ReadCheckpoint) -> CheckpointFacts:
-    return checkpoints.facts_of(Path(request.path))
-
-
-def digest(request: op.DigestFile) -> Content | None:
-    return atomic.content_of(Path(request.path))
 
 
 def read(request: op.ReadFile) -> None:
     """All of a file, as messages in the order of its bytes."""
     for block in atomic.blocks_of(Path(request.path)):
-        stdio.say({"type": "file", "data": block})
+        stdio.send({"type": "file", "data": block})
 
 
 def write(request: op.WriteFile) -> None:
@@ -50,3 +36,13 @@ def _stdin(size_bytes: int) -> Iterator[bytes]:
     while left > 0 and (block := os.read(0, min(left, atomic.BLOCK_BYTES))):
         left -= len(block)
         yield block
+
+
+HANDLERS: op.Handlers = {
+    op.FindCheckpoints: lambda request: checkpoints.find(Path(request.path)),
+    op.ReadCheckpoint: lambda request: checkpoints.facts_of(Path(request.path)),
+    op.DigestFile: lambda request: atomic.content_of(Path(request.path)),
+    op.ReadFile: read,
+    op.WriteFile: write,
+    op.ListFiles: names,
+}

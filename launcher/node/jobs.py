@@ -40,7 +40,7 @@ def follow(request: op.FollowJob) -> int | None:
     while True:
         is_over, code = _state(folder)
         while messages := list(source.read()):
-            stdio.say(*messages)
+            stdio.send(*messages)
             listener.wait()
         if is_over:
             return code
@@ -71,3 +71,11 @@ def _state(folder: Path) -> tuple[bool, int | None]:
         # All processes that could have written it were killed: the exit code is unknown.
         return not is_running, None
     return True, code if isinstance(code, int) else None
+
+
+HANDLERS: op.Handlers = {
+    op.StartJob: start,
+    op.FollowJob: follow,
+    op.StopJob: stop,
+    op.ClearJob: clear,
+}

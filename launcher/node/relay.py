@@ -17,7 +17,7 @@ from launcher.core.text.records import MAX_FRAME_BYTES, encode
 from launcher.errors import LaunchError, NoAgentError
 from launcher.ipc import operations as op
 from launcher.ipc.endpoint import read_address
-from launcher.node.stdio import reply, say, write
+from launcher.node.stdio import reply, send, write
 from launcher.remote.sync import FileSource
 from launcher.store.atomic import write_file
 
@@ -40,7 +40,7 @@ class _Attempt:
     def send_new(self) -> bool:
         """Sends one round of what its processes wrote. -> whether there was anything."""
         messages = list(self.source.read())
-        say(*messages)
+        send(*messages)
         return bool(messages)
 
     def drain(self) -> None:
@@ -130,3 +130,11 @@ class _Relay:
             if b'"kind":"node_ended"' in line:
                 self._attempt.drain()
             write(line + b"\n")
+
+
+HANDLERS: op.Handlers = {
+    op.Launch: launch,
+    op.Connect: connect,
+    op.Salvage: salvage,
+    op.Sweep: sweep,
+}

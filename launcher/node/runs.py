@@ -1,6 +1,6 @@
-"""Runs that live on this node while their users are elsewhere: what `launcher.runs.delegated` asks.
+"""Runs whose supervisor is on this node: the operations that `launcher.runs.delegated` calls.
 
-Each operation does what the same command does here, and its answer is what that prints.
+Each does what the same command does on this machine.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from launcher.runs.start import checked, start_run
 from launcher.store import job as job_files
 
 QUIET_LIMIT_S = 30
-LOOK_S = 0.2
-REPLACE_S = 5.0
-"""Between two looks whether the run's supervisor is there."""
+POLL_S = 0.2
+SUPERVISED_EVERY_S = 5.0
+"""How often a supervisor that died is replaced."""
 
 
 def connect_nodes(request: op.ConnectNodes) -> str:
@@ -59,83 +59,75 @@ def check_nodes(request: op.CheckNodes) -> tuple[Row, ...]:
 def start(request: op.StartRun) -> None:
     os.environ[RUNS_VARIABLE] = request.runs
     profile = _profile(request.profile)
-    asked = replace(request.request, name=request.run)
+    named = replace(request.request, name=request.run)
     with _from_here(profile), NodePool() as nodes:
-        start_run(profile, checked(profile, asked), nodes, request.command)
+        start_run(profile, checked(profile, named), nodes, request.command)
 
 
 def send(request: op.SendToRun) -> dict[str, Any]:
     """Starts a new supervisor where the run's has died."""
-    run = LocalRun(Path(request.root))
+    run = _run(request)
     run.ensure_supervised()
     return encode(run.request(decode(messages.Message, request.message)))
 
 
 def choose_checkpoint(request: op.ChooseCheckpoint) -> ResumeChoice:
-    run = LocalRun(Path(request.root))
+    run = _run(request)
     return run.resume_choice(run.next_attempt(*_resume(request)))
 
 
 def resume(request: op.ResumeRun) -> ResumeChoice:
-    run = LocalRun(Path(request.root))
+    run = _run(request)
     with NodePool() as nodes:
         return run.resume(run.next_attempt(*_resume(request)), nodes, _progress)
 
 
 def start_job(request: op.StartRunJob) -> str:
-    run, asked = LocalRun(Path(request.root)), request.request
-    if asked.file_name:
-        asked = replace(asked, file_name=str(run.paths.export / asked.file_name))
-    return run.start_job(asked, _progress)
-
-
-def stop_job(request: op.StopRunJob) -> None:
-    LocalRun(Path(request.root)).stop_job(request.job)
-
-
-def set_note(request: op.SetNote) -> None:
-    LocalRun(Path(request.root)).set_note(request.note)
+    run, job = _run(request), request.request
+    if job.file_name:
+        job = replace(job, file_name=str(run.paths.export / job.file_name))
+    return run.start_job(job, _progress)
 
 
 def delete(request: op.DeleteRun) -> None:
-    run = LocalRun(Path(request.root))
+    run = _run(request)
     if run.root.is_dir():
         run.delete()
 
 
 def follow(request: op.FollowRun) -> None:
     """Sends the run directory as it grows, until nothing of the run is alive."""
-    run = LocalRun(Path(request.root))
+    run = _run(request)
     if not run.root.is_dir():
         raise LaunchError(f"there is no {run.root}: the run was removed")
     source = FileSource(run.root, request.known)
     listener = stdio.Listener(QUIET_LIMIT_S)
-    look_at, is_in_step = 0.0, False
+    check_at, is_in_step = 0.0, False
     while True:
         is_over = not _is_living(run)
-        if not is_over and time.monotonic() >= look_at:
-            look_at = time.monotonic() + REPLACE_S
+        if not is_over and time.monotonic() >= check_at:
+            check_at = time.monotonic() + SUPERVISED_EVERY_S
             with contextlib.suppress(LaunchError):
                 run.ensure_supervised()
         began = time.monotonic()
         is_idle = True
         for message in source.read():
             is_idle = False
-            stdio.say(message)
+            stdio.send(message)
             listener.wait()
         took_s = time.monotonic() - began
         if is_idle and is_over:
             return
         if not is_in_step and not source.is_behind:
             is_in_step = True
-            stdio.say({"type": "alive", "is_in_step": True})
+            stdio.send({"type": "alive", "is_in_step": True})
         listener.tell_alive(is_in_step=not source.is_behind)
-        # Many files take long to look at: never more than a small part of the time.
-        listener.wait(max(LOOK_S, 10 * took_s) if is_idle else 0.0)
+        # At most a tenth of the time goes into many files.
+        listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
 
 
 def _is_living(run: LocalRun) -> bool:
-    """Whether something of the run may still happen by itself."""
+    """Whether the run or one of its jobs can still change."""
     if run.is_supervised:
         return True
     state = run.state()
@@ -146,7 +138,11 @@ def _is_living(run: LocalRun) -> bool:
 
 
 def _progress(name: str, done: int, size: int) -> None:
-    stdio.say({"type": "progress", **to_plain(op.CopyProgress(name, done, size))})
+    stdio.send({"type": "progress", **to_plain(op.CopyProgress(name, done, size))})
+
+
+def _run(request: op.OnRun[Any]) -> LocalRun:
+    return LocalRun(Path(request.root))
 
 
 def _profile(text: str) -> Profile:
@@ -159,7 +155,7 @@ def _resume(request: op.ChooseCheckpoint | op.ResumeRun) -> tuple[ResumeRequest,
 
 @contextlib.contextmanager
 def _from_here(profile: Profile) -> Iterator[None]:
-    """Says of a `NodeError` that it was this machine that could not reach the node."""
+    """Adds to a `NodeError` that this machine could not reach the node."""
     first = profile.nodes[0].label
     hint = (
         f"The supervisor runs on {first}, so {first} must reach the other nodes with its own keys"
@@ -170,3 +166,18 @@ def _from_here(profile: Profile) -> Iterator[None]:
     except NodeError as error:
         text = f"from {first}: {error.message}"
         raise NodeError(error.node, text, f"{error.hint} {hint}".strip()) from error
+
+
+HANDLERS: op.Handlers = {
+    op.ConnectNodes: connect_nodes,
+    op.CheckNodes: check_nodes,
+    op.StartRun: start,
+    op.SendToRun: send,
+    op.ChooseCheckpoint: choose_checkpoint,
+    op.ResumeRun: resume,
+    op.StartRunJob: start_job,
+    op.StopRunJob: lambda request: _run(request).stop_job(request.job),
+    op.SetNote: lambda request: _run(request).set_note(request.note),
+    op.DeleteRun: delete,
+    op.FollowRun: follow,
+}

@@ -17,16 +17,16 @@ from launcher.remote import frames
 
 
 def reply(value: Any) -> None:
-    say({"type": "reply", "ok": True, "value": to_plain(value)})
+    send({"type": "reply", "ok": True, "value": to_plain(value)})
 
 
 def refuse(refusal: Refusal) -> None:
     """`protocol` is for clients of other versions."""
     fields = to_plain(refusal)
-    say({"type": "reply", "ok": False, **fields, "protocol": PROTOCOL_VERSION})
+    send({"type": "reply", "ok": False, **fields, "protocol": PROTOCOL_VERSION})
 
 
-def say(*messages: Message) -> None:
+def send(*messages: Message) -> None:
     for message in messages:
         write(frames.encode(message))
 
@@ -60,4 +60,4 @@ class Listener:
         """A message for the client, which waits for one too; once a second."""
         if time.monotonic() >= self._alive_at:
             self._alive_at = time.monotonic() + self._alive_s
-            say({"type": "alive", **fields})
+            send({"type": "alive", **fields})

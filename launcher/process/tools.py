@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 PROGRAM_LIMIT_S = 30.0
 ELSEWHERE = (
@@ -23,26 +24,52 @@ def program(name: str, environment: Mapping[str, str]) -> str | None:
     return shutil.which(name, path=os.pathsep.join(places))
 
 
+@dataclass(frozen=True)
+class Result:
+    """How a program ended; what is not UTF-8 in its output is replaced."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = PROGRAM_LIMIT_S,
+    *,
+    stdin: bytes = b"",
+    folder: str | None = None,
+) -> Result:
+    """Raises `OSError` when it cannot be run, `TimeoutError` after `timeout_s`."""
+    try:
+        done = subprocess.run(
+            argv,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            cwd=folder,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{argv[0]} did not answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise OSError(f"{argv[0]}: {error.strerror or error}") from error
+    stdout, stderr = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return Result(done.returncode, stdout, stderr)
+
+
 def output(
     argv: Sequence[str], environment: Mapping[str, str], timeout_s: float = PROGRAM_LIMIT_S
 ) -> tuple[str, str]:
     """(stdout, what went wrong) of a program that only reports."""
     try:
-        done = subprocess.run(
-            list(argv),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = run(argv, environment, timeout_s)
     except OSError as error:
-        return "", f"{argv[0]}: {error.strerror or error}"
-    except subprocess.TimeoutExpired:
-        return "", f"{argv[0]} did not answer within {timeout_s:g} s"
-    text = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        errors = (done.stderr.decode("utf-8", "replace").strip() or text.strip()).splitlines()
+        return "", str(error)
+    if done.exit_code:
+        errors = (done.stderr.strip() or done.stdout.strip()).splitlines()
         why = errors[-1] if errors else "no output"
-        return text, f"{os.path.basename(argv[0])} exited with {done.returncode}: {why}"
-    return text, ""
+        return done.stdout, f"{os.path.basename(argv[0])} exited with {done.exit_code}: {why}"
+    return done.stdout, ""

@@ -267,7 +267,7 @@ def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path
     fixed: list[str] = []
     rows = client.preflight(str(path), fix=True, on_fix=fixed.append)
     assert fixed
-    assert f"installed effnet_tui-{facts._version('effnet-tui')}" in fixed[0]
+    assert f"installed effnet_tui-{facts.package_version('effnet-tui')}" in fixed[0]
     after = json.loads(subprocess.run(freeze, capture_output=True, check=True).stdout)
     assert [item for item in after if item["name"] != "effnet-tui"] == before
     found = {row.check: row for row in rows}

@@ -20,7 +20,7 @@ from launcher.core.text.records import (
     parse_object,
 )
 from launcher.ipc.operations import Operation, ResumeRun
-from launcher.node.__main__ import HANDLERS, LATER
+from launcher.node.__main__ import handlers
 
 SOUND = {
     "mark": "effnet-1",
@@ -69,7 +69,7 @@ def test_a_request_has_a_size_limit() -> None:
 
 
 def test_each_operation_has_one_handler() -> None:
-    handled = [kind for group in (HANDLERS, *(later() for later in LATER)) for kind in group]
+    handled = [kind for group in handlers() for kind in group]
     assert sorted(kind.kind for kind in handled) == sorted(Operation.kinds)
 
 

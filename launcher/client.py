@@ -162,10 +162,10 @@ def doctor(
     devices for. ``fix`` installs CUDA's libraries into the interpreters' environments.
     Raises ProfileError, UsageError.
     """
-    from launcher.checks.doctor import visit
+    from launcher.checks.doctor import examine
 
     found = None if profile is None else _profile(profile)
-    return visit(found, target, take=on_row, confirm_host=confirm_host, fix=fix, told=on_fix)
+    return examine(found, target, on_row=on_row, confirm_host=confirm_host, fix=fix, on_fix=on_fix)
 
 
 def start(

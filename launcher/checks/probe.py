@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from launcher import programs
 from launcher.core.checks.facts import Question
-from launcher.core.profile.model import Node
+from launcher.core.checks.questions import questions
+from launcher.core.checks.row import Row
+from launcher.core.profile.model import Node, Profile
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import parse_object
 from launcher.errors import LaunchError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
 from launcher.machine.answers import answer
 from launcher.process import tools
-from launcher.remote.node_client import NodeClient, no_reply, read_reply, request_line
+from launcher.remote import ssh
+from launcher.remote.node_client import NodeClient, NodePool, no_reply, read_reply, request_line
 
 R = TypeVar("R")
 LIMIT_S = 120.0
+
+OnRow = Callable[[Row], object]
+OnLine = Callable[[str], object]
+"""Gets a line for each thing that a fix did, or could not do."""
 
 
 class NodeProbe:
@@ -40,6 +49,21 @@ class NodeProbe:
             return answer(operation)
         except (LaunchError, OSError) as error:
             raise NodeError(self.node.label, str(error)) from error
+
+
+def probes_of(
+    profile: Profile, nodes: NodePool, runs: str = "", data_path: str = ""
+) -> list[NodeProbe]:
+    """One for each node. `runs`: the runs folder of this machine."""
+    clients = nodes.clients_of(profile)
+    found = zip(profile.nodes, questions(profile, runs, data_path), strict=True)
+    return [NodeProbe(node, question, clients.get(node.label)) for node, question in found]
+
+
+def at_once(call: Callable[[NodeProbe], R], probes: Sequence[NodeProbe]) -> list[R]:
+    """Calls it for all nodes, in threads. -> the results in the order of the nodes."""
+    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(probes))) as pool:
+        return list(pool.map(call, probes))
 
 
 def _is_own_interpreter(node: Node) -> bool:

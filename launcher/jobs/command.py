@@ -214,8 +214,7 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
     if name:
         found = checkpoint_choice.find_named(stores, name)
         if found is None or found[1].file_bytes is None:
-            where = stores[0].machine.label or checkpoint_choice.HERE
-            raise UsageError(f"no checkpoint {name}", f"Looked for on {where} and here.")
+            raise UsageError(f"no checkpoint {name}", f"Looked for on {stores[0].name} and here.")
         return found[0], found[1].path
     wanted = restart.wanted_of(run, read_state(run.paths.root), world_size=None)
     selected = checkpoint_choice.select(stores, wanted)

@@ -1,28 +1,26 @@
-"""Which checkpoint is taken, of all that lie on the machines of a run, and where it is needed."""
+"""Which checkpoint of a run is used, of those on all of its machines, and where it is needed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped, choose_verified
 from launcher.errors import NodeError
-from launcher.planning.checkpoint_store import LocalStore, Store, stores_of
+from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy
-from launcher.remote.file_copy import Progress
+from launcher.remote.file_copy import LocalFiles, Progress
 from launcher.remote.node_client import NodePool
 from launcher.store.run import StoredRun
 
 AUTO = "auto"
-HERE = "this machine"
 
 
 @dataclass(frozen=True)
 class CheckpointQuery:
-    """What is looked for: `name` is `auto`, a file's name, or its path.
+    """The checkpoint that is wanted: `name` is `auto`, a file's name, or its path.
 
-    `steps_done`: steps that the run has done; `world_size`: that of what shall use it, None when it
+    `steps_done`: steps that the run has done; `world_size`: that of the new attempt, None when it
     does not matter; `before`: the profile of earlier attempts, where the run's was edited.
     """
 
@@ -34,14 +32,14 @@ class CheckpointQuery:
 
 @dataclass(frozen=True)
 class Selection:
-    """The choice, and the store that it lies in: None where nothing was found."""
+    """The choice, and the store that has it: None where nothing was found."""
 
     choice: ResumeChoice
     store: Store | None
 
 
 def choose(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> ResumeChoice:
-    """What would be used. Never raises for a bad checkpoint; `NodeError` for an absent node."""
+    """The choice, without copying. Raises `NodeError`, nothing for a damaged checkpoint."""
     stores = stores_of(run, nodes, query.before)
     return _with_copy(select(stores, query), stores[0])
 
@@ -73,13 +71,15 @@ def select(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
 
 
 def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointFacts] | None:
-    """The first store with a file of that name or path; a path may be one of this machine, too.
+    """The first store with a file of that name or path; also a path on this machine.
 
     Raises `NodeError`.
     """
-    for store in _with_local(stores):
+    if all(store.machine.label for store in stores):
+        stores = (*stores, Store(LocalFiles(), "/nonexistent"))
+    for store in stores:
         try:
-            facts = store.facts_of(store.path_of(name))
+            facts = store.machine.checkpoint(store.path_of(name))
         except NodeError:
             if store is stores[0]:
                 raise
@@ -90,65 +90,43 @@ def find_named(stores: tuple[Store, ...], name: str) -> tuple[Store, CheckpointF
 
 
 def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
-    found: dict[str, tuple[Store, CheckpointFacts]] = {}
-    absent: list[Skipped] = []
+    found: dict[str, tuple[Store, str]] = {}
+    candidates: list[CheckpointFacts] = []
+    unreachable: list[Skipped] = []
     for store in stores:
+        # Two machines may have the same paths.
+        prefix = "" if store is stores[0] else f"{store.machine.label or 'here'}:"
         try:
-            all_there = store.find()
+            checkpoints = store.machine.checkpoints(store.folder)
         except NodeError as error:
             if store is stores[0]:
                 raise
-            absent.append(Skipped(f"{store.machine.label}:{store.folder}", error.message))
+            unreachable.append(Skipped(prefix + store.folder, error.message))
             continue
-        for facts in all_there:
-            # Two machines may have the same paths.
-            label = store.machine.label or "here"
-            path = facts.path if store is stores[0] else f"{label}:{facts.path}"
-            found[path] = store, replace(facts, path=path)
-    choice = choose_verified(
-        tuple(facts for _, facts in found.values()),
-        query.steps_done,
-        query.world_size,
-        lambda path: _sha256(found[path][0], _plain(path, found[path][0], stores[0])),
-    )
-    choice = replace(choice, skipped=(*choice.skipped, *absent))
+        found.update({prefix + facts.path: (store, facts.path) for facts in checkpoints})
+        candidates += [replace(facts, path=prefix + facts.path) for facts in checkpoints]
+
+    def sha256(name: str) -> str | None:
+        store, path = found[name]
+        return store.sha256(path)
+
+    choice = choose_verified(tuple(candidates), query.steps_done, query.world_size, sha256)
+    choice = replace(choice, skipped=(*choice.skipped, *unreachable))
     if choice.path is None:
         return Selection(choice, None)
-    store = found[choice.path][0]
-    return Selection(replace(choice, path=_plain(choice.path, store, stores[0])), store)
-
-
-def _plain(path: str, store: Store, target: Store) -> str:
-    return path if store is target else path.partition(":")[2]
-
-
-def _sha256(store: Store, path: str) -> str | None:
-    content = store.machine.content(path)
-    return None if content is None else content.sha256
+    store, path = found[choice.path]
+    return Selection(replace(choice, path=path), store)
 
 
 def _named(store: Store, facts: CheckpointFacts, query: CheckpointQuery) -> Selection:
-    choice = choose_verified(
-        (facts,), query.steps_done, query.world_size, lambda path: _sha256(store, path)
-    )
+    choice = choose_verified((facts,), query.steps_done, query.world_size, store.sha256)
     if choice.path is None:
-        why = choice.skipped[0].why if choice.skipped else "it is not there"
+        why = choice.skipped[0].why if choice.skipped else "it is missing"
         return Selection(ResumeChoice(None, f"{facts.path}: {why}", skipped=choice.skipped), None)
-    return Selection(replace(choice, why="the checkpoint that was asked for"), store)
-
-
-def _with_local(stores: tuple[Store, ...]) -> tuple[Store, ...]:
-    if any(isinstance(store, LocalStore) for store in stores):
-        return stores
-    return (*stores, LocalStore(Path("/nonexistent")))
+    return Selection(replace(choice, why="the requested checkpoint"), store)
 
 
 def _with_copy(found: Selection, target: Store) -> ResumeChoice:
-    store = found.store
-    if store is None or store is target or store.machine.label == target.machine.label:
+    if found.store is None or found.store.machine.label == target.machine.label:
         return found.choice
-    return replace(
-        found.choice,
-        copied_from=store.machine.label or HERE,
-        copied_to=target.machine.label or HERE,
-    )
+    return replace(found.choice, copied_from=found.store.name, copied_to=target.name)

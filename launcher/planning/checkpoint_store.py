@@ -1,71 +1,42 @@
-"""Where a run's checkpoints lie: on this machine, or on the nodes that rank 0 was on."""
+"""Where a run's checkpoints are: on this machine, or on the nodes that rank 0 was on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from launcher.core.profile.model import Node, Profile
-from launcher.core.run.checkpoints import CheckpointFacts
-from launcher.ipc import operations as op
 from launcher.reading import checkpoints
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
-from launcher.remote.node_client import NodeClient, NodePool
+from launcher.remote.node_client import NodePool
 from launcher.store.run import StoredRun
 
+THIS_MACHINE = "this machine"
 
-class Store(Protocol):
-    """A folder of checkpoints. What asks a node raises `NodeError`."""
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of checkpoints on a machine."""
 
     machine: FileHost
     folder: str
 
-    def find(self) -> tuple[CheckpointFacts, ...]: ...
-
-    def facts_of(self, path: str) -> CheckpointFacts: ...
-
-    def path_of(self, name: str) -> str:
-        """The path of a checkpoint that was asked for by name or path."""
-        ...
-
-
-class LocalStore:
-    """A folder that this machine sees."""
-
-    def __init__(self, folder: Path) -> None:
-        self.machine: FileHost = LocalFiles()
-        self.folder = str(folder)
-
-    def find(self) -> tuple[CheckpointFacts, ...]:
-        return checkpoints.find(Path(self.folder))
-
-    def facts_of(self, path: str) -> CheckpointFacts:
-        return checkpoints.facts_of(Path(path))
+    @property
+    def name(self) -> str:
+        """The machine's name for messages."""
+        return self.machine.label or THIS_MACHINE
 
     def path_of(self, name: str) -> str:
-        if "/" not in name and Path(self.folder, name).exists():
+        """The path of a checkpoint that was requested by name or path."""
+        if "/" not in name and (self.machine.label or Path(self.folder, name).exists()):
             return f"{self.folder}/{name}"
-        return str(Path(name).expanduser().absolute())
+        return name if self.machine.label else str(Path(name).expanduser().absolute())
 
-
-class NodeStore:
-    """A folder on a node: the node reads and digests its files itself."""
-
-    def __init__(self, client: NodeClient, folder: str) -> None:
-        self.machine: FileHost = NodeFiles(client)
-        self.folder = folder
-        self._client = client
-
-    def find(self) -> tuple[CheckpointFacts, ...]:
-        return self._client.call(op.FindCheckpoints(self.folder))
-
-    def facts_of(self, path: str) -> CheckpointFacts:
-        return self._client.call(op.ReadCheckpoint(path))
-
-    def path_of(self, name: str) -> str:
-        return name if "/" in name else f"{self.folder}/{name}"
+    def sha256(self, path: str) -> str | None:
+        content = self.machine.content(path)
+        return None if content is None else content.sha256
 
 
 def stores_of(run: StoredRun, nodes: NodePool, before: Profile | None = None) -> tuple[Store, ...]:
@@ -99,10 +70,11 @@ def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, s
 
 
 def _store(run: StoredRun, profile: Profile, node: Node, folder: str, nodes: NodePool) -> Store:
-    """`folder` is where it is on the node; empty: wherever the run's is there."""
+    """`folder` is where it is on the node; empty: the run's own folder there."""
     here = checkpoints.folder_of(run.paths, profile)
     if node.is_local or (profile.checkpoint.shared and here.is_dir()):
-        return LocalStore(here)
+        return Store(LocalFiles(), str(here))
     client = nodes.client(node)
     folder = folder or profile.checkpoint.directory
-    return NodeStore(client, folder or f"{run_folders.root_on(run, client)}/checkpoint")
+    folder = folder or f"{run_folders.root_on(run, client)}/checkpoint"
+    return Store(NodeFiles(client), folder)

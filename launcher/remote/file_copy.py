@@ -1,7 +1,7 @@
-"""Files from one machine to another, through the connections that all else goes through.
+"""Files copied between machines, over the connections of the action.
 
-From node to node they pass through this machine, which both let in. Nothing is believed: the sha256
-is compared where the file arrives, and only then it gets its name.
+From one node to another they pass through this machine. A file gets its name only after its sha256
+was verified where it arrived.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.run.paths import MANIFEST_SUFFIX
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc import operations as op
+from launcher.reading import checkpoints
 from launcher.remote.node_client import NodeClient
 from launcher.store import atomic
 from launcher.store.atomic import Content
@@ -21,13 +23,17 @@ from launcher.store.atomic import Content
 SILENT_S = 60.0
 
 Progress = Callable[[str, int, int], None]
-"""Told what is copied, bytes so far and bytes in all."""
+"""Gets the file's name, the bytes copied so far, and all of its bytes."""
 
 
 class FileHost(Protocol):
-    """Where files are. `label`: a node's name, empty for this machine. All raise `LaunchError`."""
+    """Files of a machine. `label`: a node's name, empty for this one. Raises `LaunchError`."""
 
     label: str
+
+    def checkpoints(self, folder: str) -> tuple[CheckpointFacts, ...]: ...
+
+    def checkpoint(self, path: str) -> CheckpointFacts: ...
 
     def content(self, path: str) -> Content | None: ...
 
@@ -40,6 +46,12 @@ class LocalFiles:
     """This machine."""
 
     label = ""
+
+    def checkpoints(self, folder: str) -> tuple[CheckpointFacts, ...]:
+        return checkpoints.find(Path(folder))
+
+    def checkpoint(self, path: str) -> CheckpointFacts:
+        return checkpoints.facts_of(Path(path))
 
     def content(self, path: str) -> Content | None:
         return atomic.content_of(Path(path))
@@ -58,14 +70,23 @@ class LocalFiles:
 
 
 class NodeFiles:
-    """A node that SSH reaches."""
+    """A node over SSH, which digests its files itself: each once per action."""
 
     def __init__(self, client: NodeClient) -> None:
         self._client = client
+        self._contents: dict[str, Content | None] = {}
         self.label = client.label
 
+    def checkpoints(self, folder: str) -> tuple[CheckpointFacts, ...]:
+        return self._client.call(op.FindCheckpoints(folder))
+
+    def checkpoint(self, path: str) -> CheckpointFacts:
+        return self._client.call(op.ReadCheckpoint(path))
+
     def content(self, path: str) -> Content | None:
-        return self._client.call(op.DigestFile(path))
+        if path not in self._contents:
+            self._contents[path] = self._client.call(op.DigestFile(path))
+        return self._contents[path]
 
     def names(self, folder: str) -> list[str]:
         """The plain files of a folder."""
@@ -84,7 +105,7 @@ class NodeFiles:
                 for block in blocks:
                     call.stream.write(block)
             except OSError as error:
-                # What is wrong there (a full disk, for example) is in its reply.
+                # The reply has the node's own error, such as a full disk.
                 call.stream.end_input()
                 call.reply()
                 raise call.failed(str(error)) from error
@@ -98,18 +119,15 @@ def bring(
     to: str,
     progress: Progress | None = None,
 ) -> int | None:
-    """Copies one file, and `to` is there only when all of it is right.
-
-    -> bytes that were copied; None when `to` holds the same already. Raises `LaunchError`.
-    """
+    """Copies one file. -> copied bytes; None when `to` had that content. Raises `LaunchError`."""
     content = source.content(path)
     if content is None:
-        raise LaunchError(f"{source.label or 'here'}: {path} is not there, or cannot be read")
+        raise LaunchError(f"{source.label or 'here'}: {path} is missing or cannot be read")
     if target.content(to) == content:
         return None
     name = os.path.basename(to)
 
-    def told() -> Iterator[bytes]:
+    def blocks() -> Iterator[bytes]:
         done = 0
         for block in source.read(path):
             done += len(block)
@@ -117,7 +135,7 @@ def bring(
                 progress(name, done, content.size_bytes)
             yield block
 
-    target.write(to, content, told())
+    target.write(to, content, blocks())
     return content.size_bytes
 
 
@@ -128,9 +146,9 @@ def bring_checkpoint(
     folder: str,
     progress: Progress | None = None,
 ) -> tuple[str, int]:
-    """A checkpoint, then its manifest: without that it does not exist. -> (its path there, bytes).
+    """Copies a checkpoint, then its manifest, which makes it valid.
 
-    Raises `LaunchError`.
+    -> (its path there, copied bytes). Raises `LaunchError`.
     """
     to = f"{folder}/{os.path.basename(path)}"
     copied = bring(source, path, target, to, progress) or 0

@@ -69,7 +69,7 @@ def test_fix_sends_this_very_version_through_ssh(lab, hosts):
         told = []
         rows = rows_of(lab, path, fix=True, on_fix=told.append)
         assert "installed effnet_tui-" in told[0], told
-        assert "without what it needs" in rows["effnet-tui", "alpha"].text
+        assert "not its dependencies" in rows["effnet-tui", "alpha"].text
         freeze = [str(home / "env/bin/python"), "-m", "pip", "list", "--format=freeze"]
         found = subprocess.run(freeze, capture_output=True, text=True, check=True).stdout
         assert {line.partition("==")[0] for line in found.splitlines()} == {

@@ -204,7 +204,7 @@ def test_the_systems_python_is_not_changed(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(LaunchError, match="environment of one's own"):
         cuda_setup.prepare()
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
-    assert cuda_setup.refusal() == "is not ours to write"
+    assert cuda_setup.refusal() == "is not writable"
 
 
 def test_the_command(lab) -> None:

@@ -272,7 +272,7 @@ def test_fix_installs_this_version_and_touches_nothing_else(data: Path, tmp_path
     assert [item for item in after if item["name"] != "effnet-tui"] == before
     found = {row.check: row for row in rows}
     # Its dependencies are named, not installed.
-    assert "without what it needs" in found["effnet-tui"].text
+    assert "not its dependencies" in found["effnet-tui"].text
     assert found["effnet-tui"].fix == ""
 
 
@@ -284,7 +284,7 @@ def test_fix_makes_working_directories(data: Path, tmp_path: Path) -> None:
     rows = rows_of(found, fix=True, on_fix=fixed.append)
     assert working.is_dir()
     assert rows["folders"].state is RowState.OK
-    assert fixed == [f"127.0.0.1: made {working}"]
+    assert fixed == [f"127.0.0.1: created {working}"]
 
 
 @pytest.mark.parametrize(

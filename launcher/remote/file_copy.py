@@ -74,7 +74,7 @@ class NodeFiles:
 
     def __init__(self, client: NodeClient) -> None:
         self._client = client
-        self._contents: dict[str, Content | None] = {}
+        self._contents: dict[str, Content] = {}
         self.label = client.label
 
     def checkpoints(self, folder: str) -> tuple[CheckpointFacts, ...]:
@@ -84,9 +84,10 @@ class NodeFiles:
         return self._client.call(op.ReadCheckpoint(path))
 
     def content(self, path: str) -> Content | None:
-        if path not in self._contents:
-            self._contents[path] = self._client.call(op.DigestFile(path))
-        return self._contents[path]
+        content = self._contents.get(path) or self._client.call(op.DigestFile(path))
+        if content is not None:
+            self._contents[path] = content
+        return content
 
     def names(self, folder: str) -> list[str]:
         """The plain files of a folder."""
@@ -110,6 +111,7 @@ class NodeFiles:
                 call.reply()
                 raise call.failed(str(error)) from error
             call.reply()
+        self._contents[path] = content
 
 
 def bring(

@@ -25,7 +25,7 @@ from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of
 from launcher.reading.folders import runs_directory
 from launcher.remote import host_keys
-from launcher.remote.mpirun_ssh import host_block, key_line
+from launcher.remote.mpirun_ssh import ssh_files
 from launcher.remote.node_client import NodePool
 
 R = TypeVar("R")
@@ -125,13 +125,18 @@ class Preflight:
         label = probe.node.label
         try:
             connection = probe.client.connection()
-            kind, key = connection.host_key()
+            key = connection.host_key()
         except NodeError as error:
             self._add(*login_rows(probe.node, error))
             return False
         self._add(
             Row("reachable", label, RowState.OK, connection.target.words),
-            Row("host-key", label, RowState.OK, f"{kind} {host_keys.print_of(key)}"),
+            Row(
+                "host-key",
+                label,
+                RowState.OK,
+                f"{key.get_name()} {host_keys.fingerprint(key.asbytes())}",
+            ),
         )
         return True
 
@@ -158,22 +163,12 @@ class Preflight:
         if "mpi-ssh" not in checks_of(self._profile, 0) or probe.node.label not in self._machines:
             return
         # A node that cannot be reached from here has its failed row already.
-        known, peers = [], []
-        for other in others:
-            if other.client is not None and other.node.label in self._machines:
-                known.append((other.node, other.client))
-            elif other.client is not None:
-                peers.append(Peer(other.node.label, "not reached from here"))
-        reply = self._call(
-            probe,
-            "mpi-ssh",
-            op.CheckPeers(
-                probe.question,
-                "\n".join(host_block(node, KNOWN_HOSTS) for node, _ in known),
-                "".join(key_line(node, client) for node, client in known),
-                tuple((node.label, node.address) for node, _ in known),
-            ),
-        )
+        clients = [other.client for other in others if other.client is not None]
+        known = [client for client in clients if client.label in self._machines]
+        peers = [Peer(c.label, "not reached from here") for c in clients if c not in known]
+        names = tuple((client.label, client.node.address) for client in known)
+        request = op.CheckPeers(probe.question, *ssh_files(known, KNOWN_HOSTS), names)
+        reply = self._call(probe, "mpi-ssh", request)
         if reply is not None:
             self._add(peer_row(self._profile, (*peers, *reply)))
 

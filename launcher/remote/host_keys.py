@@ -1,19 +1,23 @@
-"""Whether a host is the one that it was: known keys, and what to say about others."""
+"""Host keys: unknown ones are confirmed and stored, changed and revoked ones refused."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from launcher.errors import HostKeyError
 
 ConfirmHost = Callable[[str], bool]
-"""A question for the person at the terminal -> whether the answer was yes."""
+"""Asks the person at the terminal a question. -> whether the answer was yes."""
 
 SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")
+
+
+_asking = threading.Lock()
 
 
 def user_file() -> Path:
@@ -21,7 +25,7 @@ def user_file() -> Path:
 
 
 def host_name(address: str, port: int) -> str:
-    """What known_hosts calls a host."""
+    """The name of a host in known_hosts."""
     return address if port == 22 else f"[{address}]:{port}"
 
 
@@ -34,12 +38,11 @@ def fingerprint(key: bytes) -> str:
 def accept_unknown(
     node: str, host: str, key_type: str, key: bytes, confirm_host: ConfirmHost | None
 ) -> None:
-    """Asks about a host that nobody knows, and notes it.
+    """Asks about an unknown host, one at a time, and adds its key to known_hosts.
 
-    Raises `HostKeyError` on no, or no answer.
+    Raises `HostKeyError` when it is not accepted, or nobody can be asked.
     """
-    print_ = fingerprint(key)
-    what = f"the host key of {host} is not known: {key_type} {print_}"
+    what = f"the host key of {host} is not known: {key_type} {fingerprint(key)}"
     if confirm_host is None:
         raise HostKeyError(
             node,
@@ -47,8 +50,9 @@ def accept_unknown(
             f"Compare the fingerprint, then log in once by hand (ssh {_ssh_words(host)}), or start"
             " from a terminal, which asks.",
         )
-    if not confirm_host(f"{node}: {what}\nIs this the right host?"):
-        raise HostKeyError(node, f"{what}, and it was not accepted")
+    with _asking:
+        if not confirm_host(f"{node}: {what}\nIs this the right host?"):
+            raise HostKeyError(node, f"{what}, and it was not accepted")
     line = f"{host} {key_type} {base64.b64encode(key).decode()}\n"
     path = user_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,12 +61,12 @@ def accept_unknown(
 
 
 def changed(node: str, host: str, expected: bytes, got: bytes) -> HostKeyError:
-    """A host with another key than before: somebody else's machine, or a new installation."""
+    """A host with another key than before: another machine, or a new installation."""
     return HostKeyError(
         node,
         f"the host key of {host} has changed: known {fingerprint(expected)},"
         f" now {fingerprint(got)}",
-        "Somebody may be listening in. If the machine was reinstalled:"
+        "Another machine may be impersonating it. If the machine was reinstalled:"
         f" ssh-keygen -R '{host}', then start again.",
     )
 
@@ -72,17 +76,10 @@ def revoked(node: str, host: str, key: bytes) -> HostKeyError:
     return HostKeyError(
         node,
         f"the host key of {host} is revoked in known_hosts: {fingerprint(key)}",
-        "Somebody may have copied it: give the machine a new host key.",
+        "The key may have been stolen: create a new host key on the machine.",
     )
 
 
 def _ssh_words(host: str) -> str:
-    if host.startswith("["):
-        address, _, port = host[1:].partition("]:")
-        return f"-p {port} {address}"
-    return host
-
-
-def print_of(key_base64: str) -> str:
-    """The fingerprint of a key as known_hosts writes it."""
-    return fingerprint(base64.b64decode(key_base64))
+    address, _, port = host.removeprefix("[").partition("]:")
+    return f"-p {port} {address}" if port else host

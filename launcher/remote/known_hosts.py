@@ -6,7 +6,7 @@ A line that cannot be read is skipped, as ssh does.
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import fnmatch
 import hashlib
 import hmac
@@ -18,55 +18,43 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What known_hosts says about one host: (type, key) pairs, and keys that are revoked."""
+    """The keys of one host: (type, key) pairs, and keys that are revoked."""
 
     keys: tuple[tuple[str, bytes], ...] = ()
     revoked: frozenset[bytes] = frozenset()
-    has_authority: bool = False
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The types of the known keys, each once."""
-        return tuple(dict.fromkeys(kind for kind, _ in self.keys))
 
 
 def known_keys(names: Sequence[str], files: Iterable[str | Path]) -> KnownKeys:
     """The keys of a host that has one of the names. Missing files are empty ones."""
-    keys: list[tuple[str, bytes]] = []
+    keys: dict[tuple[str, bytes], None] = {}
     revoked = set()
-    has_authority = False
     for file in files:
-        try:
+        with contextlib.suppress(OSError, ValueError):
             text = Path(file).read_text(encoding="utf-8", errors="surrogateescape")
-        except (OSError, ValueError):
-            continue
-        for line in text.splitlines():
-            marker, pattern, kind, key = _parts(line)
-            if key is None or not any(matches(pattern, name) for name in names):
-                continue
-            if marker == "@revoked":
-                revoked.add(key)
-            elif marker == "@cert-authority":
-                has_authority = True
-            elif not marker and (kind, key) not in keys:
-                keys.append((kind, key))
-    return KnownKeys(tuple(keys), frozenset(revoked), has_authority)
+            for marker, patterns, kind, key in filter(None, map(_parts, text.splitlines())):
+                if not any(matches(patterns, name) for name in names):
+                    continue
+                if marker == "@revoked":
+                    revoked.add(key)
+                elif not marker:
+                    keys[kind, key] = None
+    return KnownKeys(tuple(keys), frozenset(revoked))
 
 
-def _parts(line: str) -> tuple[str, str, str, bytes | None]:
+def _parts(line: str) -> tuple[str, str, str, bytes] | None:
+    """(marker, patterns, type, key) of a line."""
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
     if len(words) < 3 or words[0].startswith("#"):
-        return "", "", "", None
+        return None
     try:
         key = base64.b64decode(words[2], validate=True)
-    except (binascii.Error, ValueError):
-        return "", "", "", None
+    except ValueError:
+        return None
     # The key holds its own type, behind 4 bytes of length.
     size = int.from_bytes(key[:4], "big")
-    if key[4 : 4 + size].decode("ascii", "replace") != words[1]:
-        return "", "", "", None
-    return marker, words[0], words[1], key
+    is_whole = key[4 : 4 + size].decode("ascii", "replace") == words[1]
+    return (marker, words[0], words[1], key) if is_whole else None
 
 
 def matches(patterns: str, name: str) -> bool:
@@ -74,7 +62,7 @@ def matches(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
         try:
             salt, digest = map(base64.b64decode, patterns[3:].split("|", 1))
-        except (binascii.Error, ValueError):
+        except ValueError:
             return False
         found = hmac.new(salt, name.encode("utf-8", "surrogateescape"), hashlib.sha1).digest()
         return hmac.compare_digest(found, digest)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.plan.model import Plan, PlannedFile
-from launcher.core.profile.model import Node, Profile, StartMethod
+from launcher.core.profile.model import Profile, StartMethod
 from launcher.core.run.paths import RunPaths
 from launcher.remote.host_keys import host_name
 from launcher.remote.node_client import NodeClient
@@ -30,9 +30,8 @@ def with_ssh_files(plan: Plan, profile: Profile, clients: Mapping[str, NodeClien
     root = next(node.run_directory for node in plan.nodes if node.name == first.label)
     folder = RunPaths(Path(root)).attempt(plan.attempt).root
     known = str(folder / "known_hosts")
-    others = [node for node in profile.nodes[1:] if not node.is_local]
-    config = "\n".join(host_block(node, known) for node in others)
-    keys = "".join(key_line(node, clients[node.label]) for node in others)
+    others = [clients[node.label] for node in profile.nodes[1:] if not node.is_local]
+    config, keys = ssh_files(others, known)
     where = "" if first.is_local else first.label
     files = (
         PlannedFile(where, str(folder / "ssh_config"), config, 0o600),
@@ -41,21 +40,23 @@ def with_ssh_files(plan: Plan, profile: Profile, clients: Mapping[str, NodeClien
     return replace(plan, files=(*plan.files, *files))
 
 
-def host_block(node: Node, known: str) -> str:
-    """The lines of one node in an ssh configuration; `known` is the file with the host keys."""
-    lines = [f"Host {node.address}", f"    Port {node.port}"]
-    lines += [f"    User {node.user}"] if node.user else []
-    lines += [
-        "    StrictHostKeyChecking yes",
-        f'    UserKnownHostsFile "{known}"',
-        "    GlobalKnownHostsFile /dev/null",
-        "    BatchMode yes",
-        "    ConnectTimeout 15",
-    ]
-    return "\n".join(lines) + "\n"
+def ssh_files(clients: Sequence[NodeClient], known: str) -> tuple[str, str]:
+    """(ssh configuration, known_hosts) of nodes; `known` is the path of the second file.
 
-
-def key_line(node: Node, client: NodeClient) -> str:
-    """The line of one node in a known_hosts file. Raises `NodeError`."""
-    kind, key = client.connection().host_key()
-    return f"{host_name(node.address, node.port)} {kind} {key}\n"
+    Raises `NodeError`.
+    """
+    config, keys = [], ""
+    for client in clients:
+        node, key = client.node, client.connection().host_key()
+        config += [f"Host {node.address}", f"    Port {node.port}"]
+        config += [f"    User {node.user}"] if node.user else []
+        config += [
+            "    StrictHostKeyChecking yes",
+            f'    UserKnownHostsFile "{known}"',
+            "    GlobalKnownHostsFile /dev/null",
+            "    BatchMode yes",
+            "    ConnectTimeout 15",
+            "",
+        ]
+        keys += f"{host_name(node.address, node.port)} {key.get_name()} {key.get_base64()}\n"
+    return "\n".join(config), keys

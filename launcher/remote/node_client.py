@@ -1,4 +1,4 @@
-"""Asking a node something through SSH: one request to `launcher.node`, one reply."""
+"""Calls to `launcher.node` over SSH: one request, one reply."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh import Connection, Stream
 
 R = TypeVar("R")
+
+LOGIN_FIELDS = ("label", "address", "port", "user", "python", "identity_file", "proxy_jump")
+"""Fields of a node that need a connection of their own when they differ."""
 
 OnMessage = Callable[[Message], object]
 """Gets `file` and `progress` messages that come before a reply."""
@@ -51,7 +54,7 @@ class NodeClient:
             return self._connection
 
     def close(self) -> None:
-        """Closes the connection; the next question opens another."""
+        """Closes the connection; the next call opens another."""
         with self._lock:
             self._close()
 
@@ -102,7 +105,7 @@ class Call(Generic[R]):
         self._reply: R
 
     def messages(self) -> Iterator[Message]:
-        """All that comes before the reply. Raises `NodeError`."""
+        """Everything before the reply. Raises `NodeError`."""
         while (frame := self.frames.read()) is not None:
             if frame.message.get("type") == "reply":
                 self._reply = read_reply(self._node.label, self._operation, frame.message)
@@ -173,20 +176,12 @@ class NodePool:
     """The nodes of one action, each connected once, when it is first called. Thread-safe."""
 
     def __init__(self, confirm_host: ConfirmHost | None = None) -> None:
-        self._confirm_host = None if confirm_host is None else _in_turn(confirm_host)
-        self._clients: dict[tuple[object, ...], NodeClient] = {}
+        self._confirm_host = confirm_host
+        self._clients: dict[tuple[str | int, ...], NodeClient] = {}
         self._lock = threading.Lock()
 
     def client(self, node: Node) -> NodeClient:
-        key = (
-            node.label,
-            node.address,
-            node.port,
-            node.user,
-            node.python,
-            node.identity_file,
-            node.proxy_jump,
-        )
+        key = tuple(getattr(node, name) for name in LOGIN_FIELDS)
         with self._lock:
             return self._clients.setdefault(key, NodeClient(node, self._confirm_host))
 
@@ -206,25 +201,12 @@ class NodePool:
                 client.close()
 
 
-def _in_turn(confirm_host: ConfirmHost) -> ConfirmHost:
-    """One question at a time."""
-    lock = threading.Lock()
-
-    def confirm(question: str) -> bool:
-        with lock:
-            return confirm_host(question)
-
-    return confirm
-
-
-def call_all(
-    clients: Mapping[str, NodeClient], question: Callable[[NodeClient], R]
-) -> dict[str, R]:
-    """Asks all nodes at once. Raises `NodeError` with what is wrong on each of them."""
+def call_all(clients: Mapping[str, NodeClient], call: Callable[[NodeClient], R]) -> dict[str, R]:
+    """Calls all nodes at once. Raises `NodeError` with the error of each of them."""
     if not clients:
         return {}
     with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(clients))) as pool:
-        futures = {label: pool.submit(question, client) for label, client in clients.items()}
+        futures = {label: pool.submit(call, client) for label, client in clients.items()}
     errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
     if len(errors) > 1:
         first, *others = errors

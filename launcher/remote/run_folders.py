@@ -15,12 +15,6 @@ from launcher.remote.node_client import NodeClient
 from launcher.store.run import StoredRun
 
 
-def plans_of(run: StoredRun) -> Iterator[Plan]:
-    """The plans of its attempts, the newest first; damaged ones are left out."""
-    for plan, _ in attempts_of(run):
-        yield plan
-
-
 def attempts_of(run: StoredRun) -> Iterator[tuple[Plan, Profile]]:
     """(plan, profile) of its attempts, the newest first; damaged plans are left out."""
     for path in sorted(run.paths.attempts.glob("*/plan.json"), reverse=True):
@@ -51,20 +45,15 @@ def _profile_of(plan: Path, otherwise: Profile) -> Profile:
     return otherwise
 
 
-def planned_root(run: StoredRun, node: Node) -> str:
-    """The run directory on a node, as the newest plan with that node names it; else empty."""
-    for plan in plans_of(run):
+def root_on(run: StoredRun, client: NodeClient) -> str:
+    """The run directory on a node, as the newest plan with that node has it, else as the node says.
+
+    Raises `NodeError`.
+    """
+    node = client.node
+    for plan, _ in attempts_of(run):
         for planned in plan.nodes:
             if (planned.name, planned.address) == (node.label, node.address):
                 return planned.run_directory
-    return ""
-
-
-def root_on(run: StoredRun, client: NodeClient) -> str:
-    """The same; a node that no attempt has used is asked. Raises `NodeError`."""
-    node = client.node
-    planned = planned_root(run, node)
-    if planned:
-        return planned
     runs = client.call(GetFacts(node.runs_directory)).runs_directory.rstrip("/")
     return f"{runs}/{run.info.id}" if runs else str(run.paths.root)

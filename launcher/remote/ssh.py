@@ -25,10 +25,12 @@ from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh_login import CONNECT_S, log_in, read_user_config
 from launcher.remote.ssh_target import Target, resolve
 
+BROKEN = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises on a connection that is broken or closed."""
 MAX_SETTING_UP = 32
 """Connections that are being set up at a time: sshd drops more (MaxStartups)."""
 
-# Its threads would print their tracebacks beside the error that says the same in words.
+# Its threads would print tracebacks beside our error message.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _setting_up = threading.BoundedSemaphore(MAX_SETTING_UP)
@@ -50,14 +52,14 @@ class Stream:
         self._channel = channel
 
     def silent_after(self, silent_s: float | None) -> None:
-        """It is at its end when nothing comes for this long, or nothing is taken."""
+        """It ends when nothing can be read or written for this long."""
         self._channel.settimeout(silent_s)
 
     def read(self, limit: int = 1 << 16) -> bytes:
         """Empty at the end, however it came."""
         try:
             return self._channel.recv(limit)
-        except (OSError, EOFError, paramiko.SSHException):
+        except BROKEN:
             return b""
 
     def write(self, data: bytes) -> None:
@@ -68,19 +70,19 @@ class Stream:
             raise OSError(str(error)) from error
 
     def end_input(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*BROKEN):
             self._channel.shutdown_write()
 
     def errors(self) -> str:
         """What came on stderr so far."""
         text = b""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*BROKEN):
             while self._channel.recv_stderr_ready():
                 text += self._channel.recv_stderr(1 << 16)
         return text.decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*BROKEN):
             self._channel.close()
 
 
@@ -103,19 +105,19 @@ class Connection:
     def start(self, argv: Sequence[str], silent_s: float | None = None) -> Stream:
         """Starts a command without a terminal. Raises `NodeError`.
 
-        A stream that says or takes nothing for `silent_s` is at its end.
+        The stream ends when nothing can be read or written for `silent_s`.
         """
         channel = self._channel(argv)
         channel.settimeout(silent_s)
         return Stream(channel)
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 30.0) -> Result:
-        """Runs a command to its end. Raises `NodeError` when the connection does not hold."""
+        """Runs a command to its end. Raises `NodeError` when the connection breaks."""
         channel = self._channel(argv)
         try:
             channel.settimeout(timeout_s)
             errors: list[bytes] = []
-            # Both are read at once: a full one of them would hold the command up.
+            # Both are read at once: the command would wait for the one that is full.
             reader = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
             reader.start()
             channel.sendall(stdin)
@@ -129,36 +131,50 @@ class Connection:
         except TimeoutError as error:
             text = f"{argv[0]} does not answer within {timeout_s:g} s"
             raise NodeError(self.node, f"{self.target.words}: {text}") from error
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             text = f"{self.target.words}: the connection broke: {error}"
             raise NodeError(self.node, text) from error
         finally:
             channel.close()
 
-    def host_key(self) -> tuple[str, str]:
-        """(type, base64) of the key that the host has shown and that was verified."""
-        transport = self._clients[-1].get_transport()
-        if transport is None:
-            raise NodeError(self.node, f"{self.target.words}: the connection is closed")
-        key = transport.get_remote_server_key()
-        return key.get_name(), key.get_base64()
+    def host_key(self) -> paramiko.PKey:
+        """The host's key, which was verified. Raises `NodeError`."""
+        try:
+            return self._transport().get_remote_server_key()
+        except BROKEN as error:
+            raise NodeError(self.node, f"{self.target.words}: {error}") from error
+
+    def tunnel(self, target: Target) -> paramiko.Channel:
+        """A channel to the sshd of another host. Raises `NodeError`, and closes the connection."""
+        try:
+            return self._transport().open_channel(
+                "direct-tcpip", (target.host, target.port), ("127.0.0.1", 0), timeout=CONNECT_S
+            )
+        except BROKEN as error:
+            self.close()
+            text = f"{target.words} can't be reached through {self.target.words}: {error}"
+            raise NodeError(target.node, text, "Check proxy_jump in the profile.") from error
 
     def close(self) -> None:
         for client in reversed(self._clients):
-            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            with contextlib.suppress(*BROKEN):
                 client.close()
 
     def _channel(self, argv: Sequence[str]) -> paramiko.Channel:
-        transport = self._clients[-1].get_transport()
         try:
-            if transport is None:
-                raise EOFError("it is closed")
-            channel = transport.open_session(timeout=CONNECT_S)
+            channel = self._transport().open_session(timeout=CONNECT_S)
             channel.exec_command(quoted(argv))
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            text = f"{self.target.words}: nothing can be run there: {error}"
+        except BROKEN as error:
+            text = f"{self.target.words}: no command can be run there: {error}"
             raise NodeError(self.node, text) from error
         return channel
+
+    def _transport(self) -> paramiko.Transport:
+        """Raises `EOFError`."""
+        transport = self._clients[-1].get_transport()
+        if transport is None:
+            raise EOFError("the connection is closed")
+        return transport
 
 
 def quoted(argv: Sequence[str]) -> str:
@@ -176,14 +192,14 @@ def quoted(argv: Sequence[str]) -> str:
 def connect(node: Node, confirm_host: ConfirmHost | None = None) -> Connection:
     """Connects, and verifies who answers. Raises `NodeError`.
 
-    `confirm_host` is asked about an unknown host key; without it such a host is refused.
+    `confirm_host` decides about an unknown host key; without it such a host is refused.
     """
     with _setting_up:
         return _connect(target_of(node), confirm_host, ())
 
 
 def target_of(node: Node) -> Target:
-    """What profile and ~/.ssh/config say together; the profile wins. Raises `NodeError`."""
+    """From the profile, then from ~/.ssh/config. Raises `NodeError`."""
     keys = (os.path.expanduser(node.identity_file),) if node.identity_file else ()
     jump = node.proxy_jump
     return resolve(node.label, node.address, node.user, node.port, keys, jump, read_user_config)
@@ -193,12 +209,12 @@ def _connect(
     target: Target, confirm_host: ConfirmHost | None, through: tuple[str, ...]
 ) -> Connection:
     """Through its jump hosts first, each of which may have jump hosts of its own."""
-    clients: list[paramiko.SSHClient] = []
+    inner: Connection | None = None
     sock = None
     if target.jumps:
         *before, last = target.jumps
         if last in through:
-            raise NodeError(target.node, f"ProxyJump goes in a circle: {last}")
+            raise NodeError(target.node, f"ProxyJump has a cycle: {last}")
         try:
             user, host, port = ssh_config.split_host(last)
         except ssh_config.ConfigError as error:
@@ -207,29 +223,18 @@ def _connect(
         rest = ",".join(before)
         jump = resolve(target.node, host, user, port or 22, (), rest, read_user_config)
         inner = _connect(jump, confirm_host, (*through, last))
-        clients += inner._clients
-        transport = clients[-1].get_transport()
-        try:
-            assert transport is not None
-            sock = transport.open_channel(
-                "direct-tcpip", (target.host, target.port), ("127.0.0.1", 0), timeout=CONNECT_S
-            )
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            inner.close()
-            text = f"{target.words} can't be reached through {jump.words}: {error}"
-            raise NodeError(target.node, text, "Check proxy_jump in the profile.") from error
+        sock = inner.tunnel(target)
     client = paramiko.SSHClient()
+    connection = Connection(target, (*(inner._clients if inner else ()), client))
     try:
         log_in(client, target, sock, confirm_host)
     except BaseException:
-        client.close()
-        for outer in reversed(clients):
-            outer.close()
+        connection.close()
         raise
-    return Connection(target, (*clients, client))
+    return connection
 
 
 def _drain_stderr(channel: paramiko.Channel, into: list[bytes]) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+    with contextlib.suppress(*BROKEN):
         while data := channel.recv_stderr(1 << 16):
             into.append(data)

@@ -52,9 +52,8 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownK
         """Asks for keys of the known types first, as ssh does."""
         made = paramiko.Transport(sock, **settings)
         options = made.get_security_options()
-        options.key_types = sorted(
-            options.key_types, key=lambda kind: _key_type(kind) not in known.types
-        )
+        types = {kind for kind, _ in known.keys}
+        options.key_types = sorted(options.key_types, key=lambda kind: _key_type(kind) not in types)
         return made
 
     strategy = _agent_keys(target)

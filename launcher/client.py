@@ -267,11 +267,11 @@ def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dic
     return cleanup.find(nodes, here_only=here_only)
 
 
-def clean(found: Mapping[str, Leftovers], nodes: Sequence[str] = ()) -> dict[str, Leftovers]:
+def clean(found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
     """Ends and removes these leftovers. -> what is still there."""
     from launcher.cleanup import nodes as cleanup
 
-    return cleanup.end(found, nodes)
+    return cleanup.end(found)
 
 
 def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], list[str]]:

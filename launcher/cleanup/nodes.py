@@ -1,10 +1,9 @@
-"""What our runs left here and on the nodes of their profiles: found, and ended."""
+"""Leftovers of our runs, here and on the nodes of their profiles: found, and ended."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from launcher.cleanup import leftovers
@@ -13,8 +12,7 @@ from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.ipc import operations as op
 from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
-from launcher.remote import ssh
-from launcher.remote.node_client import NodePool
+from launcher.remote.node_client import NodeClient, NodePool, call_all
 from launcher.remote.run_folders import root_on
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
@@ -26,80 +24,80 @@ HERE = ""
 
 @dataclass
 class Place:
-    """A node, and our runs that were on it, by id."""
+    """A node, and our runs that were on it."""
 
     node: Node
-    runs: dict[str, StoredRun] = field(default_factory=dict)
+    runs: list[StoredRun] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What a machine has, or why it could not be asked."""
+    """What is left on a machine, or why it could not be called."""
 
     strays: tuple[op.Leftover, ...] = ()
     trouble: str = ""
 
 
-def places(only: Collection[str] = ()) -> dict[str, Place]:
-    """Nodes of the profiles of our runs that nobody supervises now, by `user@address:port`."""
+def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
+    """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
+    runs = _unsupervised()
+    places = _places(runs)
+    known = sorted({place.node.label for place in places.values()})
+    if unknown := [name for name in only if name not in known]:
+        names = ", ".join(known) or "none"
+        raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
+    here = [_known(run, str(run.paths.root)) for run in runs] if not only else []
+    found = {HERE: Leftovers(leftovers.find_all(here, only_these=False))} if not only else {}
+    if here_only:
+        return found
+    wanted = {name: place for name, place in places.items() if not only or place.node.label in only}
+    return {**found, **_call(wanted, {})}
+
+
+def end(found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
+    """Ends what was found. -> what is still there."""
+    strays = {label: item.strays for label, item in found.items() if item.strays}
+    left = {HERE: Leftovers(leftovers.end_all(found[HERE].strays))} if HERE in found else {}
+    places = {
+        n: place for n, place in _places(_unsupervised()).items() if place.node.label in strays
+    }
+    return {**left, **_call(places, strays)}
+
+
+def _call(
+    places: Mapping[str, Place], strays: Mapping[str, tuple[op.Leftover, ...]]
+) -> dict[str, Leftovers]:
+    """Ends the `strays` of each node by its label; without any only finds what is there."""
+    with NodePool() as nodes:
+
+        def call(client: NodeClient) -> Leftovers:
+            place, label = of_client[client], client.label
+            try:
+                runs = tuple(_known(run, root_on(run, client)) for run in place.runs)
+                if label in strays:
+                    return Leftovers(client.call(op.EndLeftovers(runs, strays[label])))
+                return Leftovers(client.call(op.FindLeftovers(runs)))
+            except NodeError as error:
+                return Leftovers(trouble=str(error))
+
+        clients = {name: nodes.client(place.node) for name, place in places.items()}
+        of_client = {clients[name]: place for name, place in places.items()}
+        return {places[name].node.label: item for name, item in call_all(clients, call).items()}
+
+
+def _places(runs: Collection[StoredRun]) -> dict[str, Place]:
+    """The nodes of their profiles that only SSH reaches, by `user@address:port`."""
     found: dict[str, Place] = {}
-    for run in _ours():
+    for run in runs:
         for node in run.profile.nodes:
-            if node.is_local or (only and node.label not in only):
-                continue
-            name = f"{node.user}@{node.address}:{node.port}"
-            found.setdefault(name, Place(node)).runs[run.info.id] = run
+            if not node.is_local:
+                name = f"{node.user}@{node.address}:{node.port}"
+                found.setdefault(name, Place(node)).runs.append(run)
     return found
 
 
-def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
-    """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
-    known = {place.node.label for place in places().values()}
-    if unknown := [name for name in only if name not in known]:
-        names = ", ".join(sorted(known)) or "none"
-        raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
-    found = {HERE: Leftovers(leftovers.find_all(_here(), only_these=False))} if not only else {}
-    return found if here_only else {**found, **_of_nodes(only, {})}
-
-
-def end(found: Mapping[str, Leftovers], only: Collection[str] = ()) -> dict[str, Leftovers]:
-    """Ends what was found. -> what is still there."""
-    left: dict[str, Leftovers] = {}
-    if HERE in found:
-        left[HERE] = Leftovers(leftovers.end_all(found[HERE].strays))
-    wanted = {label: item.strays for label, item in found.items() if label and item.strays}
-    return {**left, **_of_nodes(only, wanted)} if wanted else left
-
-
-def _of_nodes(
-    only: Collection[str], wanted: Mapping[str, tuple[op.Leftover, ...]]
-) -> dict[str, Leftovers]:
-    """Ends what is `wanted`; without that only finds what is there."""
-    asked = [p for p in places(only).values() if not wanted or p.node.label in wanted]
-    if not asked:
-        return {}
-    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(asked))) as pool:
-        answers = pool.map(lambda p: _ask(p, wanted.get(p.node.label, ())), asked)
-        return dict(zip((place.node.label for place in asked), answers, strict=True))
-
-
-def _ask(place: Place, strays: tuple[op.Leftover, ...]) -> Leftovers:
-    with NodePool() as nodes:
-        client = nodes.client(place.node)
-        try:
-            runs = tuple(
-                op.KnownRun(name, root_on(run, client), read_state(run.paths.root).status.is_over)
-                for name, run in place.runs.items()
-            )
-            if strays:
-                return Leftovers(client.call(op.EndLeftovers(runs, strays)))
-            return Leftovers(client.call(op.FindLeftovers(runs)))
-        except NodeError as error:
-            return Leftovers(trouble=str(error))
-
-
-def _ours() -> list[StoredRun]:
-    """Runs of this machine's folder that no supervisor owns now."""
+def _unsupervised() -> list[StoredRun]:
+    """Runs of this machine's folder that have no supervisor now."""
     found = []
     for root in run_roots(runs_directory()):
         with contextlib.suppress(LaunchError):
@@ -108,8 +106,5 @@ def _ours() -> list[StoredRun]:
     return found
 
 
-def _here() -> list[op.KnownRun]:
-    return [
-        op.KnownRun(run.info.id, str(run.paths.root), read_state(run.paths.root).status.is_over)
-        for run in _ours()
-    ]
+def _known(run: StoredRun, root: str) -> op.KnownRun:
+    return op.KnownRun(run.info.id, root, read_state(run.paths.root).status.is_over)

@@ -1,4 +1,4 @@
-"""What this machine says of itself: packages, folders, data, addresses, a port."""
+"""Facts of this machine: packages, folders, data, addresses, a port."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from launcher.process.tools import output, program
 SPLITS = ("train", "val")
 ADDRESS_NOT_HERE = 99
 MASTER_PORTS = range(20000, 32000)
-"""Where the launcher looks for a free port for the master."""
+"""Ports for the master: below those that the kernel gives to clients."""
 ROUTE_LIMIT_S = 4.0
 
 
 def machine(question: Question) -> MachineFacts:
-    """All of it but devices, which take seconds. `question`'s paths are this machine's."""
+    """Everything except devices, which take seconds. Paths are this machine's."""
     environment, problems = after_setup(question.environment, question.setup)
     return MachineFacts(
         host_name=socket.gethostname(),
@@ -94,10 +94,10 @@ def _digest(classes: list[str]) -> str:
 
 
 def bind(address: str, port: int) -> Bind:
-    """Whether the scheduler could listen there. Nothing stays open."""
+    """Whether the scheduler could listen there."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
-        # What the last run's connections leave for a minute keeps no scheduler from listening.
+        # The scheduler does the same: a port in TIME_WAIT is free for it.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((address, port))
@@ -109,7 +109,7 @@ def bind(address: str, port: int) -> Bind:
 
 
 def route(address: str, port: int) -> Route:
-    """Tries to connect to where the scheduler will be. Nobody listens there yet: it is refused."""
+    """Connects to the scheduler's port. Nothing listens there yet, so a refusal is success."""
     port = port or random.choice(MASTER_PORTS)
     try:
         with socket.create_connection((address, port), ROUTE_LIMIT_S) as sock:
@@ -123,7 +123,7 @@ def route(address: str, port: int) -> Route:
 
 
 def _local_address(address: str) -> str:
-    """The address that this machine would speak from; no packet is sent."""
+    """The address that this machine would send from; no packet is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
@@ -134,7 +134,7 @@ def _local_address(address: str) -> str:
 
 
 def _listener(port: int) -> str:
-    """Who listens on a port, where we may know."""
+    """The process that listens on a port, if this user may see it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
@@ -189,40 +189,30 @@ def _folders(question: Question) -> dict[str, Folder]:
 
 
 def folder(path: str) -> Folder:
-    """A folder that a run would make where it is not there: then the one above it counts."""
+    """A folder that a run creates when it is missing: then the nearest one above it counts."""
     full = Path(os.path.expanduser(path)).absolute()
     nearest = full
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     try:
-        facts = os.statvfs(nearest)
-        free = facts.f_bavail * facts.f_frsize
+        system = os.statvfs(nearest)
     except OSError:
-        free = None
-    writable = (
-        nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) and not _read_only(nearest)
-    )
-    return Folder(str(full), full.is_dir(), writable, free)
-
-
-def _read_only(path: Path) -> bool:
-    """Root may write anywhere by its rights; not into a file system that is read-only."""
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
+        return Folder(str(full), full.is_dir(), writable)
+    # For root `access` is true in a read-only file system, too.
+    writable = writable and not system.f_flag & os.ST_RDONLY
+    return Folder(str(full), full.is_dir(), writable, system.f_bavail * system.f_frsize)
 
 
 def _openmpi(name: str, environment: Mapping[str, str]) -> str:
     found = program(name, environment)
     if found is None:
         return ""
-    text, _ = output([found, "--version"], environment)
-    return text.strip().splitlines()[0] if text.strip() else ""
+    return output([found, "--version"], environment)[0].strip().partition("\n")[0]
 
 
 def make_folder(path: str) -> str:
-    """Makes a folder with its parents; its whole path. Raises `OSError`."""
+    """Creates a folder and its parents. -> its absolute path. Raises `OSError`."""
     full = Path(os.path.expanduser(path)).absolute()
     full.mkdir(parents=True, exist_ok=True)
     return str(full)

@@ -1,4 +1,4 @@
-"""A free port for the ranks to meet at, kept from our other runs."""
+"""A free port for the rendezvous of the ranks, reserved against our other runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import socket
 
 from launcher.errors import BusyError, UsageError
 from launcher.ipc.socket_folder import runtime_folder
+from launcher.machine.facts import MASTER_PORTS
 from launcher.process import file_lock
-
-PORTS = range(20000, 32000)
-"""Below the range that the kernel hands out to clients, so nobody gets one by chance."""
 
 
 class PortClaim:
-    """A free port, kept from our other runs for as long as this object's process lives.
+    """A free port, reserved against our other runs until `release` or the end of this process.
 
     Raises `BusyError`, and `UsageError` for an address of another machine.
     """
@@ -29,7 +27,7 @@ class PortClaim:
                 f"the master address {address} is not one of this machine's",
                 "Set master.address to an address of a node.",
             )
-        for port in random.sample(PORTS, 200):
+        for port in random.sample(MASTER_PORTS, 200):
             self._fd = os.open(
                 folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )

@@ -42,7 +42,7 @@ def clean(
         if not sys.stdin.isatty() or not typer.confirm("End these?"):
             raise typer.Exit(4)
     is_wanted = count and (yes or not as_json)
-    left = client.clean(found, node) if is_wanted else {}
+    left = client.clean(found) if is_wanted else {}
     still = sum(len(item.strays) for item in left.values())
     if as_json:
         print_json(_plain(found, left))

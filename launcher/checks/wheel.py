@@ -1,4 +1,4 @@
-"""This very version of effnet-tui as a wheel, from the files that run here.
+"""This version of effnet-tui as a wheel, from the files that run here.
 
 No index and no build tool is needed: a wheel is a zip of packages and their metadata (the binary
 distribution format of PyPA's specifications).
@@ -22,7 +22,7 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: effnet-tui\nRoot-Is-Purelib: true\nTag: 
 
 
 def make_wheel() -> tuple[str, bytes]:
-    """(file name, content). Raises `LaunchError` where our own metadata is not there."""
+    """(file name, content). Raises `LaunchError` when effnet-tui is not installed."""
     try:
         found = importlib.metadata.distribution(DISTRIBUTION)
         # A folder that was only built has it under its other name.
@@ -31,8 +31,8 @@ def make_wheel() -> tuple[str, bytes]:
         metadata = None
     if metadata is None:
         raise LaunchError(
-            "effnet-tui runs here without being installed, so no wheel can be made of it",
-            "pip install it here first, then try again.",
+            "effnet-tui is not installed here, so no wheel can be made of it",
+            "Install it here with pip, then try again.",
         )
     name = DISTRIBUTION.replace("-", "_")
     info = f"{name}-{found.version}.dist-info"

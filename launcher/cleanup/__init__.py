@@ -1,1 +1,1 @@
-"""What runs have left on nodes: found, ended, removed."""
+"""Leftovers of runs on nodes: found, ended, removed."""

@@ -1,8 +1,7 @@
-"""What was left on one machine that nobody watches any more: found by token, never by name.
+"""Leftovers of runs on this machine, found by token, never by name.
 
-Processes with the token of a run, agents of runs that are over, shared memory segments that ended
-ranks left, and files of sockets and ports that nobody holds. The machine is this one, or a node
-that `launcher.cleanup.nodes` asks.
+Processes with the token of a run and no supervisor, agents of runs that are over, shared memory of
+ended ranks, files of unused sockets and ports. `launcher.cleanup.nodes` calls it on all nodes.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ LEAVE_S = 20.0
 
 
 def find_all(runs: Collection[KnownRun], *, only_these: bool) -> tuple[Leftover, ...]:
-    """`only_these`: processes of no other run are looked at, for a machine may serve many."""
+    """`only_these`: only processes of these runs, because a machine may serve many users."""
     found = [*_processes(runs, only_these), *_agents(runs), *_segments(runs)]
     return (*found, *_stale_files())
 
 
 def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
-    """SIGTERM, SIGKILL, and a last look. -> what is still there."""
+    """SIGTERM, SIGKILL, and a check. -> what is still there."""
     left: list[Leftover] = []
     agents = [stray for stray in strays if stray.kind == "agent"]
     for stray in agents:
@@ -51,7 +50,7 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
         left += [Leftover("process", _command(pid), token, pid=pid, token=token) for pid in pids]
     for stray in strays:
         if stray.segment is not None:
-            # What killed ranks had mapped a moment ago is free now: check again.
+            # Killed ranks have just unmapped it: check again.
             for segment in shared_memory.left_over([replace(stray.segment, size_bytes=0)]):
                 left += [] if shared_memory.remove(segment) else [stray]
         elif stray.kind == "file":
@@ -61,7 +60,7 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
 
 
 def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftover]:
-    """Those whose token no agent, guard or job runner watches, of runs without a supervisor."""
+    """With a token that no agent, guard or job runner watches, of runs without a supervisor."""
     roots = {item.run: Path(item.root) for item in runs}
     everyone = sorted(ownership.all_processes(), key=lambda process: process.pid)
     watched = {ownership.variable_of(process.pid, ownership.WATCHES) for process in everyone}
@@ -71,14 +70,14 @@ def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftove
         if token is None or token in watched or (only_these and run not in roots):
             continue
         if not _is_in_our_namespace(process.pid):
-            continue  # in a container: only from inside can its watcher be seen
+            continue  # in a container, where its watcher cannot be seen from outside
         if not is_supervised(roots.get(run, runs_directory() / run)):
             command = _command(process.pid)
             yield Leftover("process", command, run, process.pid, process.start_time, token)
 
 
 def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
-    """Agents of runs that are over, whose supervisor is gone: they wait for it in vain."""
+    """Agents of runs that are over: they still wait for a supervisor."""
     for item in runs:
         if not item.is_over or is_supervised(Path(item.root)):
             continue
@@ -90,7 +89,7 @@ def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
 
 
 def _segments(runs: Collection[KnownRun]) -> Iterator[Leftover]:
-    """Of attempts whose agent is gone: a living one looks after its own."""
+    """Of attempts whose agent is gone: a living one removes its own."""
     for item in runs:
         for journal in sorted(Path(item.root).glob("attempts/*/agents/*.jsonl")):
             address = read_address(journal.with_suffix(".json"))
@@ -102,7 +101,7 @@ def _segments(runs: Collection[KnownRun]) -> Iterator[Leftover]:
 
 
 def _stale_files() -> Iterator[Leftover]:
-    """Port locks that nobody holds and sockets that nobody listens on, in our runtime folder."""
+    """Unheld port locks and sockets without a listener, in our runtime folder."""
     for path in sorted(socket_folder.runtime_folder().iterdir()):
         is_port, is_socket = path.name.startswith("port-"), path.suffix == ".sock"
         if (is_port and not _is_locked(path)) or (is_socket and not _is_listening(path)):
@@ -127,7 +126,7 @@ def _is_listening(path: Path) -> bool:
 
 
 def _dismiss(stray: Leftover) -> None:
-    """Its agent ends what it has, and leaves."""
+    """The agent ends its processes, then exits."""
     address = read_address(Path(stray.token))
     with contextlib.suppress(OSError):
         if address is not None and _is_same(address, stray):

@@ -1,4 +1,4 @@
-"""Removing a run: its folder here, and what lies of it on its nodes."""
+"""Removes a run: its folder here, and its files on its nodes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from launcher.store.run_lock import is_supervised
 def delete_run(root: Path, *, here_only: bool = False) -> None:
     """Removes the directory of a run whose supervisor is on this machine, on its nodes first.
 
-    Raises `BusyError` while any of it lives, `NodeError` when a node can't be asked; then what is
-    here stays, so that it can be tried again.
+    Raises `BusyError` while any of its processes lives, and `NodeError` when a node can't be
+    reached; then the directory here stays for another try.
     """
     if is_supervised(root) or strays_of(root.name):
         status = read_state(root).status.value
@@ -37,13 +37,15 @@ def remove(root: Path) -> None:
 
 
 def remove_there(root: Path, run: str) -> None:
-    """On a node: the run's folder, which nobody else's can be. Raises `LaunchError`."""
+    """On a node: the run's folder, after checks that it is one. Raises `LaunchError`."""
     if not root.is_dir():
         return  # a folder that all machines share, or one that was removed before
     if root.name != run or not (root / "attempts").is_dir():
-        raise LaunchError(f"{root} is no folder of run {run}, and stays")
+        raise LaunchError(f"{root} is not a folder of run {run}; it was not removed")
     if strays_of(run):
-        raise BusyError(f"something of {run} runs still", f"End it: effnet-launch stop {run}")
+        raise BusyError(
+            f"processes of {run} are still running", f"End them: effnet-launch stop {run}"
+        )
     remove(root)
 
 
@@ -56,7 +58,7 @@ def _remove_on_nodes(root: Path) -> None:
     try:
         run = run_files.load(root)
     except LaunchError:
-        return  # damaged: nobody knows its nodes
+        return  # damaged: its nodes are unknown
     with NodePool() as nodes:
         for node, _, folder in run_folders.folders_of(run):
             if node.is_local:
@@ -65,5 +67,5 @@ def _remove_on_nodes(root: Path) -> None:
             try:
                 client.call(RemoveRun(folder, run.info.id))
             except NodeError as error:
-                hint = "prune --here removes what is on this machine, and leaves the nodes alone."
+                hint = "To remove only what is on this machine: effnet-launch prune --here"
                 raise NodeError(error.node, error.message, hint) from error

@@ -28,7 +28,7 @@ def wanted(profile: Profile, node: Node) -> tuple[int, ...]:
 
 
 def asked(devices: Iterable[int]) -> dict[int, str]:
-    """Each device's address: hccn_tool's, else that of /etc/hccn.conf; others are left out."""
+    """Each device's address from hccn_tool, else from /etc/hccn.conf; unknown ones are left out."""
     devices = tuple(devices)
     if not devices:
         return {}

@@ -25,7 +25,7 @@ MINOR = "Warning"
 
 
 def devices(question: Question) -> Devices:
-    """Who is there and how they are. Takes seconds: npu-smi needs 5 s for 8 devices."""
+    """All devices and their state. npu-smi takes 5 s for 8 devices."""
     environment, _ = after_setup(question.environment, question.setup)
     if question.target == DeviceTarget.ASCEND.value:
         return _with_network(_known(_ascend(environment)), environment)
@@ -41,7 +41,7 @@ def _ascend(environment: Mapping[str, str]) -> Devices:
 
 
 def of_npus(info: NpuInfo) -> Devices:
-    """What `npu-smi info` says, as a preflight sees it."""
+    """The devices of `npu-smi info`."""
     devices = tuple(
         Device(
             item.device_id,
@@ -72,7 +72,7 @@ def _nvidia(environment: Mapping[str, str]) -> Devices:
 
 
 def _known(found: Devices) -> Devices:
-    """With what this machine knows of the processes that hold devices."""
+    """Adds names and users of the processes that hold devices."""
     return replace(
         found,
         devices=tuple(

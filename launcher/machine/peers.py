@@ -1,4 +1,4 @@
-"""Whether this machine's own ssh reaches other nodes, as mpirun will use it."""
+"""Whether this machine's own ssh, which mpirun uses, reaches other nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this interpreter's MindSpore would find of a back end, without loading MindSpore."""
+"""The back end that this interpreter's MindSpore would find, without loading MindSpore."""
 
 from __future__ import annotations
 

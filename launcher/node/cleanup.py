@@ -1,4 +1,4 @@
-"""Leftovers on a node: what `launcher.node` does for `launcher.cleanup.nodes`."""
+"""Leftovers on a node: the operations that `launcher.cleanup.nodes` calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from launcher.ipc import operations as op
 
 
 def find_leftovers(request: op.FindLeftovers) -> tuple[op.Leftover, ...]:
-    """Of the runs that were named, and of no other."""
+    """Of the runs of the request only."""
     return leftovers.find_all(request.runs, only_these=True)
 
 
 def end_leftovers(request: op.EndLeftovers) -> tuple[op.Leftover, ...]:
-    """Ends what was found and shown before; of these only what is still found."""
+    """Ends what was found before and is still there."""
     found = leftovers.find_all(request.runs, only_these=True)
     return leftovers.end_all([item for item in found if item in request.leftovers])
 

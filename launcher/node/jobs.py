@@ -18,7 +18,7 @@ from launcher.store import job as job_files
 QUIET_LIMIT_S = 30
 LOOK_S = 0.2
 BROUGHT = ("checkpoint", "model", "export")
-"""Folders of a job that hold copies, once its results are where they belong."""
+"""Folders of a job that hold copies only, when its results were fetched."""
 
 
 def start(request: op.StartJob) -> None:
@@ -44,19 +44,19 @@ def follow(request: op.FollowJob) -> int | None:
             listener.wait()
         if is_over:
             return code
-        listener.tell_alive()
+        listener.send_alive()
         listener.wait(LOOK_S)
 
 
 def stop(request: op.StopJob) -> None:
-    """Asks what runs the job to end it."""
+    """The job's runner ends it."""
     job = job_files.read(Path(request.folder) / THERE_FILE)
     if job is not None:
         job.terminate()
 
 
 def clear(request: op.ClearJob) -> None:
-    """Removes what was brought here for the job, and what was fetched from it."""
+    """Removes the copies that were made for the job, and its fetched results."""
     for name in BROUGHT:
         shutil.rmtree(Path(request.folder) / name, ignore_errors=True)
 

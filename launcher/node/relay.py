@@ -22,7 +22,7 @@ from launcher.remote.sync import FileSource
 from launcher.store.atomic import write_file
 
 QUIET_LIMIT_S = 10
-"""A supervisor says something every second: when it does not, the connection is dead."""
+"""A supervisor sends something every second; without it the connection is dead."""
 COPY_EVERY_S = 0.2
 
 
@@ -38,7 +38,7 @@ class _Attempt:
         self.source = FileSource.of_request(folder, request.copy)
 
     def send_new(self) -> bool:
-        """Sends one round of what its processes wrote. -> whether there was anything."""
+        """Sends new file content once. -> whether there was any."""
         messages = list(self.source.read())
         send(*messages)
         return bool(messages)
@@ -63,7 +63,7 @@ def connect(request: op.Connect) -> NoReturn:
 
 
 def salvage(request: op.Salvage) -> list[dict[str, Any]]:
-    """After an agent that died: the rest of its ranks' logs, and events of rank 0."""
+    """After an agent died: the rest of its ranks' logs, and events of rank 0."""
     attempt = _Attempt(request)
     events = attempt.transport.salvage(request.ranks)
     attempt.drain()
@@ -75,7 +75,7 @@ def sweep(request: op.Sweep) -> tuple[int, ...]:
 
 
 def _relay(attempt: _Attempt) -> NoReturn:
-    """Between stdin, the agent and stdout, until any of them ends. Then this process exits.
+    """Connects stdin and stdout to the agent until one of them ends. Then this process exits.
 
     Raises `NoAgentError` when the agent is dead, `LaunchError` when it does not answer.
     """
@@ -122,7 +122,7 @@ class _Relay:
                 copy_at = 0.0 if is_new else time.monotonic() + COPY_EVERY_S
 
     def _pass_on(self, data: bytes) -> None:
-        """Whole lines of the agent's; before its last word, all that its ranks wrote."""
+        """Whole lines of the agent; before its last message, everything that its ranks wrote."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_FRAME_BYTES:
             raise LaunchError(f"the agent sent a line of more than {MAX_FRAME_BYTES >> 20} MiB")

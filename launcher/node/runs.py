@@ -121,7 +121,7 @@ def follow(request: op.FollowRun) -> None:
         if not is_in_step and not source.is_behind:
             is_in_step = True
             stdio.send({"type": "alive", "is_in_step": True})
-        listener.tell_alive(is_in_step=not source.is_behind)
+        listener.send_alive(is_in_step=not source.is_behind)
         # At most a tenth of the time goes into many files.
         listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
 

@@ -1,4 +1,4 @@
-"""What `launcher.node` writes on its stdout: messages, each written whole."""
+"""Messages of `launcher.node` on its stdout, and messages of its client on stdin."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def write(data: bytes) -> None:
 
 
 class Listener:
-    """The client sends something every second. When nothing comes for long, this process ends.
+    """The client sends something every second. Without it this process ends, by SIGALRM.
 
-    By the default action of SIGALRM: it ends even a process that is stuck in a write.
+    Its default action ends even a process that is stuck in a write.
     """
 
     def __init__(self, quiet_limit_s: int, alive_s: float = 1.0) -> None:
@@ -56,8 +56,8 @@ class Listener:
                 sys.exit()
             signal.alarm(self._quiet_limit_s)
 
-    def tell_alive(self, **fields: Any) -> None:
-        """A message for the client, which waits for one too; once a second."""
+    def send_alive(self, **fields: Any) -> None:
+        """Sends the client, which waits for it, a message once a second."""
         if time.monotonic() >= self._alive_at:
             self._alive_at = time.monotonic() + self._alive_s
             send({"type": "alive", **fields})

@@ -1,4 +1,4 @@
-"""Plans an attempt: facts of the nodes, and what a plan leaves open."""
+"""Plans an attempt: collects facts of the nodes, then makes the plan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from launcher.remote.node_client import NodeClient, NodePool, call_all
 
 
 def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
-    """What this machine knows of its own nodes."""
+    """Facts of this machine's own nodes."""
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     return {
         node.label: NodeFacts(
@@ -36,7 +36,7 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
 def facts(
     profile: Profile, run: str, clients: Mapping[str, NodeClient]
 ) -> tuple[Mapping[str, NodeFacts], int]:
-    """(what all nodes know of themselves, the master's port; 0: to be chosen here).
+    """(facts of all nodes, the master's port; 0: to be chosen here).
 
     Raises `NodeError`.
     """
@@ -69,12 +69,12 @@ def is_plannable_here(profile: Profile) -> bool:
 
 
 def ip_of(address: str) -> str:
-    """An address that can be bound; empty for a name, which no plan takes anyway."""
+    """An address that can be bound; empty for a name, which no plan accepts."""
     return "" if ip_address(address) is None else address
 
 
 def introduce(profile: Profile, nodes: NodePool) -> None:
-    """Connects to every node once, before anything is written: an unknown host is asked about.
+    """Connects to every node once, before anything is written: unknown hosts are confirmed.
 
     Raises `NodeError`.
     """
@@ -118,7 +118,7 @@ def run_id(profile: str, now_s: float) -> str:
 
 
 def data_path_of(profile: Profile, data_path: str) -> str:
-    """Absolute: a rank runs elsewhere than the person who typed the path."""
+    """Absolute: ranks have another working directory than the shell."""
     chosen = data_path or profile.data_path
     local_only = all(node.is_local for node in profile.nodes)
     return str(Path(chosen).expanduser().absolute()) if chosen and local_only else chosen

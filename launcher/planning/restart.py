@@ -1,4 +1,4 @@
-"""Where a new attempt continues, and whether there is one without being asked."""
+"""Where a new attempt continues, and whether one starts automatically."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def wanted_of(
     world_size: int | None = -1,
     before: Profile | None = None,
 ) -> CheckpointQuery:
-    """What to look for: `auto`, or a checkpoint's name or path.
+    """The query for `auto`, or for a checkpoint's name or path.
 
-    `world_size`: that of what shall use it, None when it does not matter; else the profile's.
+    `world_size`: None when it does not matter; -1: the profile's.
     """
     world_size = run.profile.world_size if world_size == -1 else world_size
     return CheckpointQuery(name, _steps_done(run, state), world_size, before)
@@ -85,7 +85,7 @@ def _point_of(choice: ResumeChoice, why: str) -> StartCheckpoint | None:
 
 
 def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | None:
-    """After a failure: the attempt that the profile's policy makes by itself, if any."""
+    """After a failure: the automatic attempt of the profile's policy, if any."""
     retry, failure = run.profile.retry, state.failure
     resumes_hang = (
         failure is not None and failure.kind is FailureKind.HANG and retry.on_silent == "resume"
@@ -99,7 +99,7 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | No
     try:
         choice = checkpoint_choice.fetch(run, wanted_of(run, state), nodes)
     except LaunchError as error:
-        log_line(f"no attempt by itself: {error}")
+        log_line(f"no automatic attempt: {error}")
         return None
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
     point = _point_of(choice, f"{why}: {choice.why}")
@@ -109,7 +109,7 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | No
 
 
 def _tries_so_far(state: RunState) -> int:
-    """Attempts in a row, up to the newest, that began by themselves."""
+    """The number of automatic attempts, up to the newest."""
     count = 0
     for attempt in reversed(state.attempts):
         if attempt.attempt == 1:
@@ -133,7 +133,7 @@ def _without_progress(state: RunState) -> int:
 
 
 def _steps_done(run: StoredRun, state: RunState) -> int | None:
-    """Steps that rank 0 had reported, or that events tell of."""
+    """Steps that rank 0 has reported, or that are in events."""
     steps = [attempt.step for attempt in state.attempts if attempt.step is not None]
     known = max([*steps, *(checkpoint.step for checkpoint in state.checkpoints)], default=0)
     for attempt in state.attempts:

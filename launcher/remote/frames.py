@@ -1,7 +1,6 @@
-"""Messages of a node on an SSH channel: JSON lines, some of which have raw bytes after them.
+"""Messages of a node on an SSH channel: JSON lines, some followed by raw bytes.
 
-A message with `body_bytes` is followed by that many bytes. The reader gives them as the message's
-`data`, the writer takes them from there.
+`body_bytes` is their number. In a message they are its `data`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from launcher.ipc.channel import Message
 
 MAX_BODY_BYTES = 1 << 20
 MAX_NOISE_BYTES = 1 << 20
-"""What a login shell may print before the first message."""
+"""Limit for the output of a login shell before the first message."""
 
 
 class Readable(Protocol):
@@ -25,7 +24,7 @@ class Readable(Protocol):
 
 
 class Frame(NamedTuple):
-    """A message, and the line that it was."""
+    """A message and its line."""
 
     message: Message
     line: bytes
@@ -55,7 +54,7 @@ class FrameReader:
     def read(self) -> Frame | None:
         """The next message; None at the end of the stream. Blocks.
 
-        Raises `NodeError` when what came is no message. The connection is useless then.
+        Raises `NodeError` for anything but a message. The connection cannot be used any more.
         """
         while (frame := self._next()) is None:
             data = self._stream.read()

@@ -1,4 +1,4 @@
-"""What ssh's own configuration says about a host: asked from `ssh -G` where ssh is installed."""
+"""The settings of a host in ssh's own configuration: from `ssh -G` where ssh is installed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ASK_S = 10.0
 MAX_INCLUDES = 16
 
 Settings = Mapping[str, tuple[str, ...]]
-"""By keyword in lower case; the values in their order."""
+"""Values in their order, by keyword in lower case."""
 
 
 class ConfigError(ValueError):
-    """What is wrong in an ssh configuration, or in a host that was given; with its place."""
+    """An error in an ssh configuration or in a host, with its place."""
 
 
 def user_file() -> str:
@@ -37,7 +37,7 @@ def ask_ssh(host: str) -> Settings | None:
     argv = [program, "-G"]
     home = _home_of_account()
     if home != os.path.expanduser("~"):
-        # ssh takes the account's home folder, whatever HOME is.
+        # ssh uses the account's home folder and ignores HOME.
         argv += ["-F", user_file() if os.path.exists(user_file()) else "none"]
     try:
         done = subprocess.run(
@@ -91,7 +91,9 @@ def port_number(text: str) -> int:
     try:
         return socket.getservbyname(text, "tcp")
     except (OSError, ValueError, UnicodeError):
-        raise ConfigError(f"{text[:40]!r} is no port: a number up to 65535, or ssh") from None
+        raise ConfigError(
+            f"{text[:40]!r} is not a port: use a number up to 65535, or ssh"
+        ) from None
 
 
 def split_host(text: str) -> tuple[str, str, int]:

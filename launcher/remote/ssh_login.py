@@ -1,4 +1,4 @@
-"""Logging in: host keys compared as OpenSSH does, keys from files and agents."""
+"""Login: host keys are compared as in OpenSSH, user keys come from files and agents."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownK
     where = target.words
 
     def transport_of(sock: Any, **settings: Any) -> paramiko.Transport:
-        """Asks for keys of the known types first, as ssh does."""
+        """Requests keys of the known types first, as ssh does."""
         made = paramiko.Transport(sock, **settings)
         options = made.get_security_options()
         types = {kind for kind, _ in known.keys}
@@ -62,7 +62,7 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownK
             target.host,
             port=target.port,
             username=target.user,
-            # Several are taken, whatever the types of paramiko say.
+            # A list works, against the type stubs of paramiko.
             key_filename=cast(str, list(target.keys)) if target.keys else None,
             look_for_keys=not target.only_these_keys,
             timeout=CONNECT_S,
@@ -81,17 +81,19 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownK
         hint = "Check the address in the profile, or HostName in ~/.ssh/config."
         raise NodeError(target.node, f"{target.host} has no address: {error}", hint) from error
     except (TimeoutError, paramiko.ssh_exception.NoValidConnectionsError, OSError) as error:
-        hint = "Is the machine up, is its sshd running, is a firewall between?"
+        hint = "Check that the machine is up, its sshd runs, and no firewall blocks the port."
         raise NodeError(target.node, f"{where} can't be reached: {_cause(error)}", hint) from error
     except (paramiko.SSHException, EOFError, ValueError) as error:
         if "No authentication methods" in str(error):
             raise _no_key(target) from error
         hint = (
-            "Is that sshd's port? Another program seems to listen there."
+            "Check the port: another program seems to listen there."
             if "banner" in str(error)
             else ""
         )
-        raise NodeError(target.node, f"{where}: {error or 'it hangs up'}", hint) from error
+        raise NodeError(
+            target.node, f"{where}: {error or 'the connection was closed'}", hint
+        ) from error
     finally:
         if strategy is not None:
             strategy.agent.close()
@@ -103,7 +105,7 @@ def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownK
 def _no_key(target: Target) -> LoginError:
     return LoginError(
         target.node,
-        f"{target.words} takes none of your keys",
+        f"{target.words} accepts none of your keys",
         f"Try `ssh -p {target.port} {target.user}@{target.host}`; ssh-copy-id installs a key.",
     )
 
@@ -148,7 +150,7 @@ class _Agent(paramiko.agent.AgentSSH):
 
 
 class _AgentKeys(paramiko.auth_strategy.AuthStrategy):
-    """The keys of an agent that ssh would try, one after the other, then key files."""
+    """The keys of an agent that ssh would try, then key files."""
 
     def __init__(self, user: str, keys: Sequence[paramiko.PKey], agent: _Agent) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
@@ -161,10 +163,10 @@ class _AgentKeys(paramiko.auth_strategy.AuthStrategy):
 
 
 def _agent_keys(target: Target) -> _AgentKeys | None:
-    """For IdentitiesOnly and IdentityAgent, which paramiko does not know; else `None`.
+    """For IdentitiesOnly and IdentityAgent, which paramiko does not support; else `None`.
 
-    With IdentitiesOnly an agent's key counts when its public half is an IdentityFile (or that
-    file's `.pub`); other keys would use up the tries that sshd allows.
+    With IdentitiesOnly an agent's key is used when its public half is an IdentityFile (or that
+    file's `.pub`); other keys would use up the attempts that sshd allows.
     """
     wanted = {}
     for name in target.keys:
@@ -194,7 +196,7 @@ def _agent_keys(target: Target) -> _AgentKeys | None:
 
 
 class _Policy(paramiko.MissingHostKeyPolicy):
-    """Compares every host key with the known ones; refuses, or asks the person at the terminal."""
+    """Compares every host key with the known ones; an unknown one must be confirmed."""
 
     def __init__(self, target: Target, known: KnownKeys, confirm_host: ConfirmHost | None) -> None:
         self._target = target

@@ -1,4 +1,4 @@
-"""Where a node's sshd is and which keys it takes: the profile and ssh's configuration together."""
+"""The address and keys for a node's sshd: from the profile, then from ssh's configuration."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def resolve(
     jump: str,
     read_config: Callable[[str], ssh_config.Settings],
 ) -> Target:
-    """Where a host's sshd is and how to log in; what is given wins over ssh's configuration.
+    """Where a host's sshd is and how to log in; arguments override ssh's configuration.
 
     `read_config` reads it where no ssh program is. Raises `NodeError`.
     """

@@ -86,7 +86,7 @@ class FileSource:
         self._names = names
         self._heartbeats: dict[str, bytes] = {}
         self.is_behind = True
-        """Whether the last round left data for the next one."""
+        """Whether the last `read` left data for the next one."""
 
     @classmethod
     def of_request(cls, root: Path, request: CopyRequest) -> FileSource:
@@ -148,7 +148,7 @@ class FileSource:
 
 
 class FileCopy:
-    """Here: writes below `root` what `node` sends. One thread may use it.
+    """On this machine: writes below `root` what `node` sends. Not thread-safe.
 
     Without `names`, the whole run directory. `translate`: files that are changed on their way.
     """
@@ -166,7 +166,7 @@ class FileCopy:
         self._translate = translate or {}
 
     def known(self) -> Known:
-        """What is here already."""
+        """What this side has already."""
         found = dict.fromkeys(self._names or (), (0, 0))
         for name in names_below(self._root) if self._names is None else self._names:
             with contextlib.suppress(OSError):
@@ -177,7 +177,7 @@ class FileCopy:
     @contextlib.contextmanager
     def request(self) -> Iterator[CopyRequest]:
         """For `FileSource.of_request`, which has to answer before the block ends."""
-        # A file that the node sees only when it shares this folder: nothing must be copied then.
+        # The node sees this file only when it shares the folder: then nothing may be copied.
         witness = self._root / f".witness-{secrets.token_hex(8)}"
         self._root.mkdir(parents=True, exist_ok=True)
         witness.touch()
@@ -208,9 +208,9 @@ class FileCopy:
         offset, start = _number(message, "offset"), _number(message, "start")
         with _opened(path) as fd:
             if os.fstat(fd).st_size != offset:
-                raise OSError(f"what came starts at {offset}, the file ends elsewhere")
+                raise OSError(f"the data starts at {offset}, the file ends elsewhere")
             if start > offset:
-                os.ftruncate(fd, start)  # what a log's limit dropped there is a hole here too
+                os.ftruncate(fd, start)  # a hole, where the log's limit dropped lines there
             _write(fd, data, start)
 
     def _write_part(self, path: Path, name: str, message: Message, data: bytes) -> None:
@@ -221,7 +221,7 @@ class FileCopy:
             return
         aside = path.with_name(f".{path.name}.part")
         if position != (_size(aside) if position else 0):
-            raise OSError(f"what came starts at {position}, the file ends elsewhere")
+            raise OSError(f"the data starts at {position}, the file ends elsewhere")
         with _opened(aside, 0 if position else os.O_TRUNC) as fd:
             _write(fd, data, position)
         if is_last:

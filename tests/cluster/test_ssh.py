@@ -82,7 +82,7 @@ def test_the_users_ssh_config_is_honoured(hosts):
         origin = connection.run(["sh", "-c", "echo $SSH_CONNECTION"]).stdout.split()[0].decode()
         connection.close()
         assert origin == hosts["alpha"].address
-        with pytest.raises(NodeError, match="takes none of your keys"):
+        with pytest.raises(NodeError, match="accepts none of your keys"):
             ssh.connect(node(hosts))
         ssh.connect(node(hosts, identity_file=str(key))).close()
     finally:

@@ -311,7 +311,7 @@ def test_a_failed_login_reports_the_last_step() -> None:
     node = Node(address="10.0.0.1", name="n")
     for error, red in (
         (HostKeyError("n", "the host key has changed"), "host-key"),
-        (LoginError("n", "takes none of your keys"), "user"),
+        (LoginError("n", "accepts none of your keys"), "user"),
         (NodeError("n", "no route"), "reachable"),
     ):
         rows = login_rows(node, error)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -85,11 +87,13 @@ def _wait(
     reader: RunReader, console: Console | None, until: tuple[RunStatus, ...], what: str
 ) -> int:
     try:
-        if console is not None and console.is_terminal:
-            with console.status(f"{what} …"):
-                _wait_for(reader, until)
+        if console is None:
+            _wait_for(reader, until, lambda away: None)
+        elif console.is_terminal:
+            with console.status(f"{what} …") as status:
+                _wait_for(reader, until, lambda away: status.update(f"{what} … {escape(away)}"))
         else:
-            _wait_for(reader, until)
+            _wait_for(reader, until, lambda away: console.print(f"{what}: {escape(away)}"))
     except KeyboardInterrupt:
         if console is not None:
             print_how_to_attach(reader, console)
@@ -97,12 +101,21 @@ def _wait(
     return _verdict(reader, console)
 
 
-def _wait_for(reader: RunReader, until: tuple[RunStatus, ...]) -> None:
+def _wait_for(
+    reader: RunReader, until: tuple[RunStatus, ...], report: Callable[[str], object]
+) -> None:
+    """`report` gets what delays the run, each time that it changes."""
+    known = ""
     while True:
-        reader.poll_state()
+        attempt = reader.poll_state().attempt
         status = reader.status()
         if status in until or status is RunStatus.LOST:
             return
+        nodes = ", ".join(attempt.unreachable) if attempt is not None else ""
+        delay = f"no answer from {nodes}" if nodes else ""
+        if delay != known:
+            known = delay
+            report(delay or "all nodes answer")
         time.sleep(POLL_S)
 
 

@@ -61,8 +61,10 @@ def test_stop_without_saving_ends_the_ranks_of_a_frozen_agent(lab, frozen, is_gu
 
 
 def test_stop_with_saving_ends_them_after_its_limit_and_says_that_nothing_was_saved(lab, frozen):
-    root, *_ = frozen(unreachable_s=600, stop_save_s=4)
-    assert lab.command("stop", root.name).returncode == 1
+    root, *_ = frozen(unreachable_s=600, stop_save_s=12)
+    stop = lab.command("stop", root.name)
+    assert stop.returncode == 1
+    assert "no answer from 127.0.0.1" in stop.stdout + stop.stderr
     failure = lab.wait_for(root, "attempt_failed", "attempt_stopped")["failure"]
     assert "did not answer and was ended" in failure["meaning"]
     lab.nothing_left()

@@ -1,4 +1,4 @@
-"""Every script with MindSpore itself: B0 on 40 digits of 32 px, one epoch of two steps.
+"""Every script with MindSpore itself: a small B0, 40 digits of 32 px, one epoch of two steps.
 
 One run of two ranks is evaluated, exported and resumed; the other scripts train once each.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import small
 from tests.reference.conftest import Desk, make_desk
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
@@ -50,6 +51,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
                 for image in sorted(classes.iterdir())[:count]:
                     shutil.copy(image, to)
         (made.folder / "config.toml").write_text(CONFIG)
+        made.environment["PYTHONPATH"] = str(small.FOLDER)
         yield made
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Done, Stopped
-from tests import proof
+from tests import proof, small
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 
@@ -42,9 +42,10 @@ def states(lab, root, attempt):
     return found
 
 
-def test_eight_ranks_train_stop_and_resume(lab, images):
-    small = ("--set", "variant=b0", "--set", "batch_size=2")
-    argv = ("start", "local-cpu-8p", "--data", str(images), *small, "--json")
+def test_eight_ranks_train_stop_and_resume(lab, images, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(small.FOLDER))
+    settings = ("--set=variant=b0", "--set=mode=pynative", "--set=batch_size=2")
+    argv = ("start", "local-cpu-8p", "--data", str(images), *settings, "--json")
     done = lab.command(*argv, timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
     root = lab.runs / json.loads(done.stdout)["run"]

@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 def train(lab, method, images, names, slots):
     """Trains three steps of four ranks. -> the run directory; all ranks have the same bits."""
     profile = real.profile(lab, images, names, slots=slots, method=method)
-    quick = f'[environment]\nPYTHONPATH = {json.dumps(str(small.FOLDER))}\n\n[trainer]\nmode = "pynative"\n'
+    environment = f"[environment]\nPYTHONPATH = {json.dumps(str(small.FOLDER))}\n\n"
+    quick = f'{environment}[trainer]\nmode = "pynative"\n'
     profile.write_text(profile.read_text().replace("[trainer]\n", quick))
     root = lab.runs / client.start(str(profile), client.StartRequest(preflight=False))
     ended = lab.end_of(root, 300)

@@ -18,23 +18,21 @@ import selectors
 import signal
 import sys
 import time
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.agent.ranks import RankGroup
+from launcher.agent.reports import Reports
 from launcher.core import messages
-from launcher.core.messages import Error, Message, Report
-from launcher.core.run.events import Event
+from launcher.core.messages import Error, Message
 from launcher.core.run.paths import agent_part, endpoint_file, node_journal
-from launcher.core.text.codec import Mismatch
-from launcher.core.text.records import Record, UnknownKindError, encode
+from launcher.core.text.records import Record, encode
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.process import guard, spawn
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit, SpawnedProcess
-from launcher.store.journal import Journal, read_lines
+from launcher.store.journal import Journal
 
 TICK_S = 0.05
 IDLE_LIMIT_S = 120.0
@@ -48,14 +46,9 @@ class Agent:
     """The loop: children, commands, logs, time."""
 
     def __init__(self, journal: Journal, endpoint: Endpoint) -> None:
-        self._journal = journal
-        self._last_n = 0
-        self._unsaved: deque[Event | Report] = deque()
-        self._is_troubled = False
+        self._reports = Reports(journal)
         self._endpoint = endpoint
         self._channels: list[Channel] = []
-        self._listeners: list[Channel] = []
-        """Those who said hello: a new message before the old ones would hide them."""
         self._monitors: dict[Channel, int] = {}
         """Those that mpirun started for a rank -> pid of the rank."""
         self._selector = selectors.DefaultSelector()
@@ -77,36 +70,6 @@ class Agent:
                     self._process_ended(key.fd, key.data)
             self._turn()
         return 0
-
-    def watch(self, pid: int) -> None:
-        """Notices the end of a child."""
-        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
-
-    def emit(self, report: Event | Report) -> None:
-        """Journals a report and sends it to all supervisors that are connected."""
-        self._last_n += 1
-        numbered = replace(report, n=self._last_n, t=time.time())
-        self._unsaved.append(numbered)
-        self._save()
-        for channel in list(self._listeners):
-            self._send(channel, numbered)
-
-    def _save(self) -> None:
-        """Writes what is not in the journal yet; on a full disk it stays in memory."""
-        try:
-            while self._unsaved:
-                self._journal.append(self._first_unsaved, sync=False)
-                self._unsaved.popleft()
-        except OSError as error:
-            if not self._is_troubled:
-                log_line(f"the journal cannot be written: {error}")
-            self._is_troubled = True
-        else:
-            self._is_troubled = False
-
-    def _first_unsaved(self, n: int) -> str:
-        # Nobody else writes while this agent lives: n is the number that it was given.
-        return json.dumps(encode(self._unsaved[0]), separators=(",", ":"))
 
     def _listen_to_signals(self) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -141,7 +104,7 @@ class Agent:
         for channel in list(self._channels):
             self._flush(channel)
         self._endpoint.reopen_if_gone(now)
-        self._save()
+        self._reports.save()
         if self._channels:
             self._alone_since = now
         if self._ranks is None:
@@ -161,10 +124,10 @@ class Agent:
             case messages.Ping():
                 self._send(channel, messages.Pong(t=time.time()))
             case messages.Hello():
-                self._replay(channel, message.after)
+                self._reports.replay(channel, message.after)
             case messages.Start():
                 if ranks is None:
-                    self._ranks = RankGroup(message.plan, self.emit, self.watch)
+                    self._ranks = RankGroup(message.plan, self._reports.emit, self._selector)
                     self._ranks.start()
             case messages.Stop():
                 if ranks is not None:
@@ -187,18 +150,6 @@ class Agent:
                 log_line(f"a supervisor refused a report: {message.text}")
             case _:
                 self._send(channel, Error(f"an agent has no operation {message.kind!r}"))
-
-    def _replay(self, channel: Channel, after: int) -> None:
-        """Sends the journal from `after` on; from then on new reports too."""
-        reports: list[Event | Report] = []
-        for n, line in read_lines(self._journal.path):
-            if n > after:
-                with contextlib.suppress(Mismatch, UnknownKindError):
-                    reports.append(messages.decode_report(line))
-        for report in (*reports, *(item for item in self._unsaved if item.n > after)):
-            self._send(channel, report)
-        if not channel.closed and channel not in self._listeners:
-            self._listeners.append(channel)
 
     def _obey_mpirun_child(self, channel: Channel, message: Message) -> None:
         ranks = self._ranks
@@ -237,29 +188,24 @@ class Agent:
             self._ranks.stop(save=True, why=why)
 
     def _flush(self, channel: Channel) -> None:
-        try:
+        with contextlib.suppress(ChannelClosedError):
             channel.flush()
-        except ChannelClosedError:
-            self._sending_failed(channel)
+        self._forget_if_closed(channel)
 
     def _send(self, channel: Channel, message: Record) -> None:
-        try:
+        with contextlib.suppress(ChannelClosedError):
             channel.send(message)
-        except ChannelClosedError:
-            self._sending_failed(channel)
+        self._forget_if_closed(channel)
 
-    def _sending_failed(self, channel: Channel) -> None:
-        """A peer that has closed may have sent a message before: that is read first."""
+    def _forget_if_closed(self, channel: Channel) -> None:
+        """One to which nothing can be sent stays: its peer may have sent a message before."""
         if channel.closed:
             self._forget(channel)
-        elif channel in self._listeners:
-            self._listeners.remove(channel)
 
     def _forget(self, channel: Channel) -> None:
         if channel in self._channels:
             self._channels.remove(channel)
-        if channel in self._listeners:
-            self._listeners.remove(channel)
+        self._reports.disconnect(channel)
         pid = self._monitors.pop(channel, 0)
         if pid and self._ranks is not None:
             # Its killer leaves the rank without a parent, which the kernel then ends.

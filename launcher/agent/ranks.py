@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import selectors
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -43,22 +44,21 @@ FINISH_S = 10.0
 """For the scheduler and helpers to leave by themselves when the ranks are done."""
 
 Emit = Callable[[Event | Report], None]
-Watch = Callable[[int], None]
 
 
 class RankGroup:
     """The processes of a node's part of the plan.
 
-    `emit` journals and sends what happens (docs/design/agent-messages.md). `watch` gets each pid,
-    and reports its end to `child_ended`.
+    `emit` journals and sends what happens (docs/design/agent-messages.md). Each pid is registered
+    with `selector`, whose owner passes its end to `child_ended`.
     """
 
-    def __init__(self, plan: Plan, emit: Emit, watch: Watch) -> None:
+    def __init__(self, plan: Plan, emit: Emit, selector: selectors.BaseSelector) -> None:
         self.plan = plan
         self._node = plan.node.name
         self._root = Path(plan.run_directory)
         self._ranks = {process.rank: process for process in plan.ranks if process.rank is not None}
-        self._watch = watch
+        self._selector = selector
         self.is_over = False
         self._emit = emit
         self._paths: AttemptPaths = RunPaths(self._root).attempt(plan.attempt)
@@ -175,7 +175,8 @@ class RankGroup:
         except OSError as error:
             self._launch_failed(process.name, error)
             return
-        self._watch(started.pid)
+        pidfd = os.pidfd_open(started.pid)
+        self._selector.register(pidfd, selectors.EVENT_READ, started.pid)
         self._has_started(started)
 
     def awaited(self, rank: int) -> PlannedProcess | None:

@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from launcher.agent.client import LocalTransport, Transport
 from launcher.core import messages
-from launcher.core.messages import AGENT_EVENTS, AgentDied, Message, NodeEnded, Report
+from launcher.core.diagnosis.failure import Death
+from launcher.core.messages import AGENT_EVENTS, AgentDied, Died, Message, NodeEnded, Report
 from launcher.core.plan.model import Plan
-from launcher.core.run.events import Event
+from launcher.core.run.events import (
+    Event,
+    FailureKind,
+    NodeReached,
+    NodeUnreachable,
+    ReportSkipped,
+)
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
@@ -53,6 +59,8 @@ class AgentLink:
     """Whether its absence was reported."""
     is_given_up: bool = False
     """Whether its absence failed the attempt."""
+    orders: tuple[Message, ...] = ()
+    """What its agent is to do now."""
     must_end: bool = False
     """Whether its ranks are ended without the agent when that does not answer."""
     silent_since: float | None = None
@@ -70,6 +78,15 @@ class AgentLink:
     def name(self) -> str:
         return self.transport.node
 
+    def check(self, event: Event) -> None:
+        """Raises `Mismatch` for an event of another attempt, node or rank."""
+        attempt = getattr(event, "attempt", self.plan.attempt)
+        node, rank = getattr(event, "node", self.name), getattr(event, "rank", None)
+        if attempt != self.plan.attempt or node != self.name:
+            raise Mismatch(f"{event.kind}: of attempt {attempt} on {node}")
+        if rank is not None and rank not in (process.rank for process in self.plan.ranks):
+            raise Mismatch(f"{event.kind}: rank {rank} is not on {self.name}")
+
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""
         return 0.0 if self.alone_since is None else now - self.alone_since
@@ -78,6 +95,9 @@ class AgentLink:
         """Whether an answer to a ping is overdue."""
         limit_s = min(SILENT_S, self.plan.limits.unreachable_s / 2)
         return self.silent_since is not None and now - self.silent_since > limit_s
+
+
+LinkReport = tuple[AgentLink, Report | Event]
 
 
 def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
@@ -96,35 +116,17 @@ def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, 
     return tuple(found)
 
 
-class Owner(Protocol):
-    """What hears of the links: an attempt."""
-
-    def received(self, link: AgentLink, report: Report | Event) -> None:
-        """Raises `Mismatch` for a report that cannot be right."""
-
-    def skipped(self, link: AgentLink, number: int, why: str) -> None: ...
-
-    def give_orders(self, link: AgentLink) -> None:
-        """Sends what the node shall do now. Called for a new channel, then again and again: an
-        order may reach an agent before it can follow it.
-        """
-
-    def away(self, link: AgentLink, alone_s: float, why: str) -> None: ...
-
-    def back(self, link: AgentLink, alone_s: float) -> None: ...
-
-    def launch_failed(self, link: AgentLink, error: Exception) -> None: ...
-
-
 class AgentLinks:
-    """All links of an attempt. Nothing here waits for a network."""
+    """All links of an attempt. Nothing here waits for a network.
 
-    def __init__(
-        self, links: tuple[AgentLink, ...], selector: selectors.BaseSelector, owner: Owner
-    ) -> None:
+    What `launch`, `ready` and `turn` return is each report once, and the changes of the links
+    themselves as events or reports of the same kinds.
+    """
+
+    def __init__(self, links: tuple[AgentLink, ...], selector: selectors.BaseSelector) -> None:
         self._links = {link.name: link for link in links}
         self._selector = selector
-        self._owner = owner
+        self._reports: list[LinkReport] = []
         self._launching: dict[str, Future[Channel]] = {}
         self._sweeping: dict[str, Future[tuple[int, ...]]] = {}
         self._repeat_at = 0.0
@@ -135,7 +137,7 @@ class AgentLinks:
     def __getitem__(self, node: str) -> AgentLink:
         return self._links[node]
 
-    def launch(self) -> None:
+    def launch(self) -> list[LinkReport]:
         """Starts all agents; each gets its part of the plan when all are there (`turn`)."""
         count = min(MAX_LAUNCHING, len(self._links))
         pool = ThreadPoolExecutor(count, thread_name_prefix="launch")
@@ -144,8 +146,9 @@ class AgentLinks:
             self._launching[link.name] = pool.submit(link.transport.launch)
         pool.shutdown(wait=not any(link.transport.is_remote for link in self._links.values()))
         self._collect_launched()
+        return self._new_reports()
 
-    def turn(self) -> None:
+    def turn(self) -> list[LinkReport]:
         self._collect_launched()
         now = time.monotonic()
         is_repeat = now >= self._repeat_at
@@ -157,12 +160,29 @@ class AgentLinks:
             if link.channel is not None:
                 self._flush(link)
                 self._ping(link, now)
-                if is_repeat and link.channel is not None and not link.is_over:
-                    self._owner.give_orders(link)
+                if is_repeat and not link.is_over:
+                    self._give_orders(link)
             elif link.name in self._sweeping:
                 self._collect_swept(link)
             elif not link.is_over:
                 self._reach(link)
+        return self._new_reports()
+
+    def order(self, link: AgentLink, orders: tuple[Message, ...]) -> None:
+        """Sends what the agent is to do now; it is sent again until the node's part is over.
+
+        An order may reach an agent before it can follow it.
+        """
+        link.orders = orders
+        self._give_orders(link)
+
+    def _give_orders(self, link: AgentLink) -> None:
+        for order in link.orders:
+            self.send(link, order)
+
+    def _new_reports(self) -> list[LinkReport]:
+        reports, self._reports = self._reports, []
+        return reports
 
     def _ping(self, link: AgentLink, now: float) -> None:
         """Checks that the agent answers. The threads of an SSH connection send its pings."""
@@ -179,14 +199,16 @@ class AgentLinks:
         link.silent_since = now if link.transport.is_remote else None
         if link.is_away:
             link.is_away = False
-            self._owner.back(link, link.alone_s(now))
+            alone_s = round(link.alone_s(now), 3)
+            self._reports.append((link, NodeReached(link.plan.attempt, link.name, alone_s)))
         link.alone_since = None
 
-    def ready(self, channel: object) -> None:
+    def ready(self, channel: object) -> list[LinkReport]:
         """Something arrived on a channel."""
         for link in self._links.values():
             if link.channel is channel and link.channel is not None:
                 self._receive(link, link.channel)
+        return self._new_reports()
 
     def _receive(self, link: AgentLink, channel: Channel) -> None:
         for message in channel.receive():
@@ -199,7 +221,7 @@ class AgentLinks:
                     continue
                 if not isinstance(message, (Report, *AGENT_EVENTS)):
                     raise Mismatch(f"{message.kind}: not what an agent reports")
-                self._owner.received(link, message)
+                self._accept(link, message)
             except Mismatch as error:
                 channel.bad_number = message.n if isinstance(message, (Report, Event)) else 0
                 channel.close(f"damaged message: {error}")
@@ -210,11 +232,22 @@ class AgentLinks:
                 self._damaged(link, channel.bad_number, channel.problem)
             self._lost(link, channel.problem or "the connection ended")
 
+    def _accept(self, link: AgentLink, report: Report | Event) -> None:
+        """Skips one that was seen before. Raises `Mismatch` for one that it may not send."""
+        if isinstance(report, Event):
+            link.check(report)
+        if report.n:
+            if report.n <= link.last_n:
+                return
+            link.last_n = report.n
+        link.is_over = link.is_over or isinstance(report, (AgentDied, NodeEnded))
+        self._reports.append((link, report))
+
     def _damaged(self, link: AgentLink, number: int, why: str) -> None:
         """A report that is damaged twice is skipped: it will not get better."""
         if number > link.last_n and number == link.bad_n:
             link.last_n = number
-            self._owner.skipped(link, number, why)
+            self._reports.append((link, ReportSkipped(link.plan.attempt, link.name, number, why)))
         link.bad_n = number
 
     def _read_journal(self, link: AgentLink) -> None:
@@ -225,7 +258,7 @@ class AgentLinks:
 
     def _handle_line(self, link: AgentLink, n: int, line: dict[str, object]) -> bool:
         try:
-            self._owner.received(link, messages.decode_report(line))
+            self._accept(link, messages.decode_report(line))
         except (Mismatch, UnknownKindError) as error:
             self._damaged(link, n, str(error))
             return link.last_n >= n
@@ -253,7 +286,7 @@ class AgentLinks:
             else:
                 self._read_journal(link)
                 if not link.is_over:
-                    self._owner.received(link, AgentDied(leftover=leftover))
+                    self._accept(link, AgentDied(leftover=leftover))
 
     def reconnect(self, link: AgentLink) -> None:
         link.alone_since = link.alone_since or time.monotonic()
@@ -273,7 +306,7 @@ class AgentLinks:
             self._sweep(link)
 
     def send(self, link: AgentLink, message: Message) -> None:
-        """Sends it when there is a channel; orders are repeated, see `Owner.give_orders`."""
+        """Sends it when there is a channel; orders are repeated, see `order`."""
         if link.channel is not None:
             try:
                 link.channel.send(message)
@@ -304,7 +337,9 @@ class AgentLinks:
             except (NodeError, ChannelClosedError) as error:
                 failed.append((link, error))
         for link, why in failed:
-            self._owner.launch_failed(link, why)
+            kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
+            death = Death(link.name, time.time(), kind=kind, meaning=str(why))
+            self._reports.append((link, Died(death)))
         for link in self._links.values():
             if failed:
                 # Where nothing was started nothing has to be ended.
@@ -312,14 +347,14 @@ class AgentLinks:
             else:
                 self.send(link, messages.Start(link.plan))
                 # The agent ignored a stop that it got before its start.
-                self._owner.give_orders(link)
+                self._give_orders(link)
 
     def _attach(self, link: AgentLink, channel: Channel) -> None:
         link.channel = channel
         link.silent_since, link.pinged_at = time.monotonic(), 0.0
         self._selector.register(channel, selectors.EVENT_READ)
         channel.send(messages.Hello(link.last_n))
-        self._owner.give_orders(link)
+        self._give_orders(link)
 
     def _detach(self, link: AgentLink) -> None:
         if link.channel is not None:
@@ -344,7 +379,8 @@ class AgentLinks:
         is_there = link.transport.is_remote or link.transport.is_agent_alive()
         if not link.is_away and not link.is_over and alone_s > AWAY_S and is_there:
             link.is_away = True
-            self._owner.away(link, alone_s, why)
+            event = NodeUnreachable(link.plan.attempt, link.name, round(alone_s, 3), why)
+            self._reports.append((link, event))
 
     def _flush(self, link: AgentLink) -> None:
         try:

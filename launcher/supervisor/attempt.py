@@ -17,11 +17,10 @@ from launcher.core.profile.model import Profile
 from launcher.core.run import events
 from launcher.core.run.events import Event, Failure, FailureKind
 from launcher.core.run.state import RunStatus
-from launcher.core.text.codec import Mismatch
 from launcher.errors import NodeError
 from launcher.process.log import log_line
 from launcher.store.event_log import EventLog
-from launcher.supervisor.agent_links import AgentLink, AgentLinks
+from launcher.supervisor.agent_links import AgentLink, AgentLinks, LinkReport
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
@@ -54,7 +53,7 @@ class Attempt:
         self.outcome: Outcome | None = None
         self.stop_asked: str | None = None
         self._log = log
-        self._links = AgentLinks(links, selector, self)
+        self._links = AgentLinks(links, selector)
         self._stop_saves = True
         self._end_why = ""
         self._deaths: list[Death] = []
@@ -73,7 +72,7 @@ class Attempt:
 
     def launch(self) -> None:
         """Starts the agents, and sends each its part of the plan."""
-        self._links.launch()
+        self._handle(self._links.launch())
 
     def adopt(self) -> None:
         """Takes over from a supervisor that died: connects and catches up."""
@@ -88,16 +87,17 @@ class Attempt:
         if state.status is RunStatus.STOPPING:
             self._want_stop(state.stop_saves is not False, state.stop_by or "")
         for link in self._links:
+            link.orders = self._orders()
             link.last_n = self._log.seen.get((self.number, link.name), 0)
             link.is_away = newest is not None and link.name in newest.unreachable
             self._links.reconnect(link)
 
     def ready(self, channel: object) -> None:
         """Something arrived on a channel of this attempt."""
-        self._links.ready(channel)
+        self._handle(self._links.ready(channel))
 
     def turn(self) -> None:
-        self._links.turn()
+        self._handle(self._links.turn())
         now = time.monotonic()
         for link in self._links:
             link.must_end = bool(self._end_why) or link.is_given_up or now >= self._stop_until
@@ -119,8 +119,7 @@ class Attempt:
         if self.stop_asked is None or not save:
             self._log.add(events.StopRequested(by, save))
         self._want_stop(save, by)
-        for link in self._links:
-            self.give_orders(link)
+        self._give_orders()
 
     def _want_stop(self, save: bool, by: str) -> None:
         self.stop_asked = self.stop_asked or by
@@ -134,35 +133,23 @@ class Attempt:
 
     def _end_others(self, why: str) -> None:
         self._end_why = self._end_why or why
+        self._give_orders()
+
+    def _orders(self) -> tuple[messages.Message, ...]:
+        """What every agent is to do now."""
+        finish = (messages.Finish(),) if self._are_ranks_done else ()
+        if self._end_why:
+            return (*finish, messages.End(self._end_why))
+        if self.stop_asked is not None:
+            return (*finish, messages.Stop(self._stop_saves, self.stop_asked))
+        return finish
+
+    def _give_orders(self) -> None:
         for link in self._links:
             if not link.is_over:
-                self._links.send(link, messages.End(why))
+                self._links.order(link, self._orders())
 
     # -- links
-
-    def give_orders(self, link: AgentLink) -> None:
-        """Sends what the node's agent is to do; it is sent again until the node's part is over."""
-        if self._are_ranks_done:
-            self._links.send(link, messages.Finish())
-        if self._end_why:
-            self._links.send(link, messages.End(self._end_why))
-        elif self.stop_asked is not None:
-            self._links.send(link, messages.Stop(self._stop_saves, self.stop_asked))
-
-    def away(self, link: AgentLink, alone_s: float, why: str) -> None:
-        self._log.add(events.NodeUnreachable(self.number, link.name, round(alone_s, 3), why))
-
-    def back(self, link: AgentLink, alone_s: float) -> None:
-        self._log.add(events.NodeReached(self.number, link.name, round(alone_s, 3)))
-
-    def skipped(self, link: AgentLink, number: int, why: str) -> None:
-        self._log.add(
-            events.ReportSkipped(self.number, link.name, number, why), (link.name, number)
-        )
-
-    def launch_failed(self, link: AgentLink, error: Exception) -> None:
-        kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
-        self._died(self._death(link, kind, str(error)))
 
     def _look_at_absence(self, link: AgentLink, alone_s: float) -> None:
         limits = self._limits
@@ -180,17 +167,11 @@ class Attempt:
 
     # -- reports
 
-    def received(self, link: AgentLink, report: Report | Event) -> None:
-        """One report of a node's agent, once: a number that was seen before is skipped.
+    def _handle(self, reports: list[LinkReport]) -> None:
+        for link, report in reports:
+            self._received(link, report)
 
-        Raises `Mismatch` for one that no agent of this attempt may send.
-        """
-        if isinstance(report, Event):
-            self._check(link, report)
-        if report.n:
-            if report.n <= link.last_n:
-                return
-            link.last_n = report.n
+    def _received(self, link: AgentLink, report: Report | Event) -> None:
         match report:
             case events.RankExited():
                 self._rank_exited(link, report)
@@ -203,6 +184,8 @@ class Attempt:
                 if not self._training_started:
                     self._training_started = True
                     self._add(link, report)
+            case events.ReportSkipped():
+                self._log.add(report, (link.name, report.number))
             case Event():
                 self._add(link, report)
             case messages.Died():
@@ -216,14 +199,6 @@ class Attempt:
                 self._over(link, report.leftover)
             case messages.Trouble():
                 log_line(f"{link.name}: {report.text}")
-
-    def _check(self, link: AgentLink, event: Event) -> None:
-        attempt = getattr(event, "attempt", self.number)
-        node, rank = getattr(event, "node", link.name), getattr(event, "rank", None)
-        if attempt != self.number or node != link.name:
-            raise Mismatch(f"{event.kind}: of attempt {attempt} on {node}")
-        if rank is not None and self._node_of_rank.get(rank) != link.name:
-            raise Mismatch(f"{event.kind}: rank {rank} is not on {link.name}")
 
     def _add(self, link: AgentLink, event: Event) -> None:
         self._log.add(event, (link.name, event.n) if event.n else None)
@@ -243,8 +218,7 @@ class Attempt:
         self._add(link, event)
         self._first_exit = self._first_exit or time.monotonic()
         if self._are_ranks_done:
-            for other in self._links:
-                self._links.send(other, messages.Finish())
+            self._give_orders()
         if event.was_done and event.exit_code != 0 and self.stop_asked is None:
             # MindSpore's shutdown has failed: all results were written before.
             how = event.signal or f"exit code {event.exit_code}"
@@ -273,7 +247,7 @@ class Attempt:
         for event in link.transport.salvage(self._ranks_on(link)):
             count = event.epoch if isinstance(event, events.EpochFinished) else _step(event)
             if (self.number, type(event), count) not in known:
-                self.received(link, replace(event, n=0))
+                self._received(link, replace(event, n=0))
 
     def _agent_died(self, link: AgentLink, report: messages.AgentDied) -> None:
         self._salvage(link)

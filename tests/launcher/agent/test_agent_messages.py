@@ -48,10 +48,10 @@ def ranks(is_over):
 def test_an_agent_sends_nothing_before_hello(agent, peers):
     """A new message that came before the old ones would hide them for ever."""
     supervisor, channel = peers
-    agent.emit(Trouble("one"))
+    agent._reports.emit(Trouble("one"))
     assert supervisor.receive() == []
     agent._obey(channel, Hello(0))
-    agent.emit(Trouble("two"))
+    agent._reports.emit(Trouble("two"))
     assert [message.n for message in supervisor.receive()] == [1, 2]
 
 
@@ -59,10 +59,10 @@ def test_a_leave_command_is_obeyed_when_reports_cannot_be_sent(agent, peers):
     supervisor, channel = peers
     agent._ranks = ranks(is_over=True)
     agent._obey(channel, Hello(0))
-    agent.emit(Trouble("not read by the supervisor"))
+    agent._reports.emit(Trouble("not read by the supervisor"))
     supervisor.send(Leave())
     supervisor.close()
-    agent.emit(Trouble("late"))
+    agent._reports.emit(Trouble("late"))
     agent._turn()
     agent._ready(channel)
     agent._turn()

@@ -22,7 +22,6 @@ from launcher.core.messages import (
     Trouble,
 )
 from launcher.core.run.events import RankExited
-from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import encode
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
@@ -129,25 +128,6 @@ class _Agent:
         return True
 
 
-class _Owner:
-    def __init__(self) -> None:
-        self.reports: list[object] = []
-        self.skips: list[tuple[int, str]] = []
-
-    def received(self, link, report) -> None:
-        if isinstance(report, RankExited) and report.rank > 1:
-            raise Mismatch("no such rank")
-        if report.n > link.last_n:
-            link.last_n = report.n
-            self.reports.append(report)
-
-    def skipped(self, link, number, why) -> None:
-        self.skips.append((number, why))
-
-    def give_orders(self, link) -> None:
-        """Nothing was asked for meanwhile."""
-
-
 @pytest.mark.parametrize(
     "bad",
     [
@@ -158,17 +138,22 @@ class _Owner:
 )
 def test_a_report_that_is_damaged_twice_is_skipped_with_an_event(bad):
     good = [json.dumps(encode(Trouble(str(n), n=n, t=0.5))).encode() for n in (1, 3)]
-    agent, owner = _Agent(good[0], bad, good[1]), _Owner()
-    link = AgentLink(agent, SimpleNamespace(limits=SimpleNamespace(unreachable_s=60)))
+    agent, reports = _Agent(good[0], bad, good[1]), []
+    limits, ranks = SimpleNamespace(unreachable_s=60), (SimpleNamespace(rank=0),)
+    link = AgentLink(agent, SimpleNamespace(attempt=1, limits=limits, ranks=ranks))
     with selectors.DefaultSelector() as selector:
-        links = AgentLinks((link,), selector, owner)
+        links = AgentLinks((link,), selector)
         links.reconnect(link)
         for _ in range(3):
             agent.answer()
-            links.ready(link.channel)
+            reports += [report for _, report in links.ready(link.channel)]
         links.release(link)
     for sock in agent.socks:
         sock.close()
-    assert [report.n for report in owner.reports] == [1, 3]
-    assert [number for number, _ in owner.skips] == [2]
+    assert [(report.kind, report.n) for report in reports] == [
+        ("trouble", 1),
+        ("report_skipped", 0),
+        ("trouble", 3),
+    ]
+    assert reports[1].number == 2
     assert agent.count == 3

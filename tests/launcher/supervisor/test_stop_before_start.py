@@ -23,19 +23,15 @@ class _Node:
         return Channel(ours)
 
 
-class _Stopping:
-    def give_orders(self, link) -> None:
-        self.links.send(link, Stop(by="me"))
-
-
 def test_a_stop_before_the_start_is_sent_again_after_it():
-    node, owner = _Node(), _Stopping()
+    node = _Node()
     plan = make_plan(find_profile("local-cpu"), RunContext("r", "/runs/r"))
     with selectors.DefaultSelector() as selector:
-        owner.links = AgentLinks((AgentLink(node, plan),), selector, owner)
-        owner.links.launch()
+        links = AgentLinks((AgentLink(node, plan),), selector)
+        links.order(links["node-a"], (Stop(by="me"),))
+        links.launch()
         kinds = [type(message) for message in node.agent.receive()]
-        owner.links.release(owner.links["node-a"])
+        links.release(links["node-a"])
     node.agent.close()
     assert kinds[0] is Hello
     assert kinds.index(Start) < len(kinds) - 1

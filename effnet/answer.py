@@ -27,22 +27,15 @@ def answers(run: Callable[[Namespace, Give], None]) -> Callable[[Namespace], int
             run(args, lambda answer: None)
             return 0
         sys.stdout.flush()
-        out = os.dup(1)
-        os.dup2(2, 1)
-        try:
-            # print() may not write to descriptor 1.
-            with contextlib.redirect_stdout(sys.stderr):
-                run(args, lambda answer: _write(out, json.dumps(answer) + "\n"))
-        finally:
-            sys.stdout.flush()
-            os.dup2(out, 1)
-            os.close(out)
+        with os.fdopen(os.dup(1), "w") as out:
+            os.dup2(2, 1)
+            try:
+                # print() may not write to descriptor 1.
+                with contextlib.redirect_stdout(sys.stderr):
+                    run(args, lambda answer: print(json.dumps(answer), file=out, flush=True))
+            finally:
+                sys.stdout.flush()
+                os.dup2(out.fileno(), 1)
         return 0
 
     return command
-
-
-def _write(fd: int, text: str) -> None:
-    left = text.encode()
-    while left:
-        left = left[os.write(fd, left) :]

@@ -49,7 +49,9 @@ def local_data(args: argparse.Namespace) -> str | None:
     source = mounted("data_url", args.data_url)
     if args.train_url:
         mounted("train_url", args.train_url, make=True)
-    return str(copy_in(source, _local_folder(source)))
+    disk = FAST_DISK if os.access(FAST_DISK, os.W_OK) else Path(tempfile.gettempdir())
+    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:12]
+    return str(copy_in(source, disk / f"effnet-data-{os.getuid()}-{digest}"))
 
 
 def mounted(name: str, text: str, *, make: bool = False) -> Path:
@@ -68,12 +70,6 @@ def mounted(name: str, text: str, *, make: bool = False) -> Path:
             f"--{name} {text}: no such folder", hint="mount it first, or correct the path"
         )
     return path.absolute()
-
-
-def _local_folder(source: Path) -> Path:
-    disk = FAST_DISK if os.access(FAST_DISK, os.W_OK) else Path(tempfile.gettempdir())
-    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:12]
-    return disk / f"effnet-data-{os.getuid()}-{digest}"
 
 
 def copy_in(source: Path, target: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from effnet.config.keys import Key
 from effnet.config.load import resolve
-from effnet.config.schema import TARGETS, as_dict, keys
+from effnet.config.schema import TARGETS, TrainConfig, keys
 
 
 def table() -> str:
@@ -40,12 +40,12 @@ def allowed(key: Key) -> str:
 
 def shown_defaults(name: str) -> dict[str, str]:
     """Target to the text of the default of the key `name` on it."""
-    return {target: _shown(values[name]) for target, values in _defaults().items()}
+    return {target: _shown(getattr(_defaults(target), name)) for target in TARGETS}
 
 
 @functools.cache
-def _defaults() -> dict[str, dict[str, Any]]:
-    return {target: as_dict(resolve(target).config) for target in TARGETS}
+def _defaults(target: str) -> TrainConfig:
+    return resolve(target).config
 
 
 def _shown(value: Any) -> str:

@@ -62,12 +62,9 @@ def write(config: TrainConfig, sources: dict[str, str] | None = None) -> str:
         line = f"{name} = {_value(value)}"
         source = (sources or {}).get(name)
         # A source quotes what the user typed, which may hold a line break.
-        lines.append(f"{line}  # {_printable(source)}" if source else line)
+        shown = "".join(c if c.isprintable() else "?" for c in source or "")
+        lines.append(f"{line}  # {shown}" if shown else line)
     return "\n".join(lines) + "\n"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _value(value: Any) -> str:

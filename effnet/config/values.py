@@ -65,8 +65,9 @@ def checked(name: str, raw: Any) -> Any:
     if key.kind in (int, float):
         if not math.isfinite(value):
             raise BadValue(f"expected a finite number, got {raw!r}")
+        unit = f" {key.unit}" if key.unit else ""
         if (key.low is not None and value < key.low) or (key.high is not None and value > key.high):
-            raise BadValue(f"expected {_range(key.low, key.high)}{_unit(key.unit)}, got {raw!r}")
+            raise BadValue(f"expected {_range(key.low, key.high)}{unit}, got {raw!r}")
     if key.choices:
         value = MEANT.get((name, value), value)
         if value not in key.choices and not re.fullmatch(key.pattern or "(?!)", value):
@@ -108,10 +109,6 @@ def _read(kind: type, text: str) -> Any:
 def _name(kind: type) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return names.get(kind, f"a {kind.__name__}")
-
-
-def _unit(unit: str) -> str:
-    return f" {unit}" if unit else ""
 
 
 def _range(low: float | None, high: float | None) -> str:

@@ -5,7 +5,7 @@ from effnet.data.folders import ImageIndex, index_folder, require_same_classes
 from effnet.data.loader import eval_batches, train_batches
 from effnet.data.prefetch import Batch
 from effnet.data.preprocess import Preprocessing
-from effnet.data.sampler import epoch_order, shard, steps_per_epoch
+from effnet.data.sampler import shard, steps_per_epoch
 
 __all__ = [
     "BadImages",
@@ -14,7 +14,6 @@ __all__ = [
     "ImageIndex",
     "Preprocessing",
     "TooManyBadImages",
-    "epoch_order",
     "eval_batches",
     "index_folder",
     "require_same_classes",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from effnet.data.augment.augmentation import Augmentation
 from effnet.data.errors import BadImages, DataError
 from effnet.data.folders import ImageIndex
 from effnet.data.prefetch import Batch, batches
@@ -44,7 +45,14 @@ def train_batches(
     takes, :class:`TooManyBadImages` past ``max_bad_images``.
     """
     rows = train_rows(index, config, epoch, rank, world_size)
-    source = TrainSource.from_config(index, config, epoch, bad_images)
+    source = TrainSource(
+        index,
+        config.seed,
+        epoch,
+        Augmentation.from_config(config),
+        BadImages(config.max_bad_images) if bad_images is None else bad_images,
+        fits(index, config.image_cache_mb),
+    )
     first = epoch * len(rows)
 
     def noise(step: int) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,6 @@ from effnet.data.folders import ImageIndex
 from effnet.data.preprocess import Preprocessing
 from effnet.data.rng import stream
 
-if TYPE_CHECKING:
-    from effnet.config import TrainConfig
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainSource:
@@ -33,23 +29,6 @@ class TrainSource:
     augmentation: Augmentation
     bad_images: BadImages
     keep: bool
-
-    @classmethod
-    def from_config(
-        cls,
-        index: ImageIndex,
-        config: TrainConfig,
-        epoch: int,
-        bad_images: BadImages | None = None,
-    ) -> TrainSource:
-        return cls(
-            index,
-            config.seed,
-            epoch,
-            Augmentation.from_config(config),
-            BadImages(config.max_bad_images) if bad_images is None else bad_images,
-            fits(index, config.image_cache_mb),
-        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,22 +84,16 @@ class EvalSource:
     def fill(self, out: NDArray[np.float32], i: int) -> tuple[int, int]:
         """Image ``i`` into ``out``; (label, i), or (-1, i) for an unreadable one, left zero."""
         try:
-            image = read(self.index, i, self.keep)
+            image: Image.Image | None = self.index.decoded.get(i)
+            if image is None:
+                image = decode(self.index.path(i))
         except UnreadableImage as error:
             self.bad_images.add(self.index.path(i), error.message)
             return -1, i
+        if self.keep:
+            self.index.decoded[i] = image
         out[...] = self.preprocessing.apply(image)
         return int(self.index.labels[i]), i
-
-
-def read(index: ImageIndex, i: int, keep: bool) -> Image.Image:
-    """Image ``i`` as RGB, from memory where it was kept."""
-    image: Image.Image | None = index.decoded.get(i)
-    if image is None:
-        image = decode(index.path(i))
-        if keep:
-            index.decoded[i] = image
-    return image
 
 
 def fits(index: ImageIndex, limit_mb: int) -> bool:

@@ -164,6 +164,6 @@ def run(args: argparse.Namespace, give: Give) -> None:
 
 def _compiles(resolved: configuration.Resolved) -> bool:
     """Whether the network is compiled: on a CPU only if `mode` was set: compiling takes long."""
-    if resolved.config.device_target != "CPU":
-        return resolved.config.mode != "pynative"
-    return resolved.config.mode != "pynative" and not resolved.sources["mode"].startswith("default")
+    set_by_user = not resolved.sources["mode"].startswith("default")
+    on_cpu = resolved.config.device_target == "CPU"
+    return resolved.config.mode != "pynative" and (set_by_user or not on_cpu)

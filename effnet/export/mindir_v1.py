@@ -6,7 +6,7 @@ through Load nodes, and SiLU is an operator. See docs/design/mindir.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from effnet.errors import EffnetError
@@ -168,13 +168,13 @@ class _Rewriting:
         for key, value in values.items():
             _set(made.attribute.add(), key, value)
         present = {attribute.name for attribute in made.attribute}
-        names: dict[str, Callable[[], tuple[str, ...]]] = {
-            "input_names": lambda: _INPUT_NAMES[operator],
-            "output_names": lambda: _OUTPUT_NAMES.get(operator, ("output",)),
+        names = {
+            "input_names": _INPUT_NAMES[operator],
+            "output_names": _OUTPUT_NAMES.get(operator, ("output",)),
         }
         for key, listed in names.items():
-            if key not in present and listed():
-                _set(made.attribute.add(), key, listed())
+            if key not in present and listed:
+                _set(made.attribute.add(), key, listed)
         found = type(made)()
         found.CopyFrom(made)
         return found

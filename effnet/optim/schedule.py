@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ class LrSchedule:
     decay_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.mode not in _SHAPES:
-            known = ", ".join(_SHAPES)
-            raise ValueError(f"unknown lr_decay_mode {self.mode!r}: use one of {known}")
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ValueError(f"{self.warmup_steps} warm-up steps of {self.total_steps}")
 
@@ -62,42 +58,23 @@ class LrSchedule:
             raise ValueError(f"step {step}")
         if step >= self.total_steps:
             return self.lr_end
-        if step < self.warmup_steps and self.mode != "steps":
-            done = step + 1 if self.mode == "cosine" else step
-            return self.lr_init + (self.lr_max - self.lr_init) * done / self.warmup_steps
-        return _SHAPES[self.mode](self, step)
-
-
-def _linear(s: LrSchedule, step: int) -> float:
-    done = (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
-    return s.lr_max - (s.lr_max - s.lr_end) * done
-
-
-def _steps(s: LrSchedule, step: int) -> float:
-    passed = sum(step >= share * s.total_steps for share in (0.3, 0.6, 0.8))
-    return float(s.lr_max * (1.0, 0.1, 0.01, 0.001)[passed])
-
-
-def _poly(s: LrSchedule, step: int) -> float:
-    left = 1 - (step - s.warmup_steps) / (s.total_steps - s.warmup_steps)
-    return s.lr_max * left * left
-
-
-def _cosine(s: LrSchedule, step: int) -> float:
-    decay_steps = s.total_steps - s.warmup_steps
-    left = (s.total_steps - step) / decay_steps
-    wave = 0.5 * (1 + math.cos(math.pi * 2 * 0.47 * step / decay_steps))
-    return s.lr_max * (left * wave + 1e-5)
-
-
-def _exponential(s: LrSchedule, step: int) -> float:
-    return max(s.lr_max * s.decay_rate ** math.floor(step / s.decay_steps), s.lr_end)
-
-
-_SHAPES: dict[str, Callable[[LrSchedule, int], float]] = {
-    "linear": _linear,
-    "steps": _steps,
-    "poly": _poly,
-    "cosine": _cosine,
-    "exponential": _exponential,
-}
+        if self.mode == "steps":
+            passed = sum(step >= share * self.total_steps for share in (0.3, 0.6, 0.8))
+            return float(self.lr_max * (1.0, 0.1, 0.01, 0.001)[passed])
+        if step < self.warmup_steps:
+            place = step + 1 if self.mode == "cosine" else step
+            return self.lr_init + (self.lr_max - self.lr_init) * place / self.warmup_steps
+        decay_steps = self.total_steps - self.warmup_steps
+        done = (step - self.warmup_steps) / decay_steps
+        if self.mode == "linear":
+            return self.lr_max - (self.lr_max - self.lr_end) * done
+        if self.mode == "poly":
+            return self.lr_max * (1 - done) * (1 - done)
+        if self.mode == "cosine":
+            left = (self.total_steps - step) / decay_steps
+            wave = 0.5 * (1 + math.cos(math.pi * 2 * 0.47 * step / decay_steps))
+            return self.lr_max * (left * wave + 1e-5)
+        if self.mode == "exponential":
+            stairs = math.floor(step / self.decay_steps)
+            return max(self.lr_max * self.decay_rate**stairs, self.lr_end)
+        raise ValueError(f"unknown lr_decay_mode {self.mode!r}")

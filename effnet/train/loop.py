@@ -111,7 +111,8 @@ class Trainer:
             epoch = self.step // self.steps_per_epoch
             stopped = self._epoch(epoch, stop)
             if stopped is not None:
-                self._save_unless_saved()
+                if self.step and self._folder.path(self.step) not in self._folder.present()[:1]:
+                    self._save()
                 state = digest(self.state.tensors())
                 report.emit(report.stop_line(self._epochs_done, self.step, stopped, state))
                 return Outcome(self.step, self._epochs_done, stopped)
@@ -154,7 +155,9 @@ class Trainer:
                 if self._due_within_epoch(outcome.steps, last):
                     self._save()
                 self._heartbeat.phase("data")
-        self._report_epoch(epoch, meter)
+        report.emit(report.epoch_line(epoch + 1, meter.whole()))
+        if len(self._bad_images):
+            report.emit(self._bad_images.summary())
         return None
 
     def _end_epoch(self, epoch: int) -> None:
@@ -176,8 +179,15 @@ class Trainer:
         prepared = eval_batches(images, self.config, **place, bad_images=bad_images)
         with self.state.averaged(), closing(prepared) as batches:
             evaluation = self._evaluator(batches, group)
-        if self.group.rank == 0:
-            self._report_evaluation(evaluation, bad_images)
+        if group.rank != 0:
+            return
+        weights = "ema" if self.state.has_average else "model"
+        report.emit(report.eval_line(self._epochs_done, self.step, evaluation, weights))
+        report.emit(report.result_line(evaluation, str(self._folder.path(self.step))))
+        if len(bad_images):
+            report.emit(bad_images.summary())
+        if self.config.save_best_ckpt:
+            self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
 
     # -- checkpoints -----------------------------------------------------------------------------
 
@@ -226,10 +236,6 @@ class Trainer:
         wanted = self.config.save_checkpoint and every and not last
         return bool(wanted and self.step % every < steps)
 
-    def _save_unless_saved(self) -> None:
-        if self.step and self._folder.path(self.step) not in self._folder.present()[:1]:
-            self._save()
-
     def _save(self) -> None:
         if self.group.rank != 0:
             return
@@ -270,20 +276,6 @@ class Trainer:
             self._memory.bytes(),
         )
         report.emit(line)
-
-    def _report_epoch(self, epoch: int, meter: Meter) -> None:
-        report.emit(report.epoch_line(epoch + 1, meter.whole()))
-        if len(self._bad_images):
-            report.emit(self._bad_images.summary())
-
-    def _report_evaluation(self, evaluation: report.Evaluation, bad_images: BadImages) -> None:
-        weights = "ema" if self.state.has_average else "model"
-        report.emit(report.eval_line(self._epochs_done, self.step, evaluation, weights))
-        report.emit(report.result_line(evaluation, str(self._folder.path(self.step))))
-        if len(bad_images):
-            report.emit(bad_images.summary())
-        if self.config.save_best_ckpt:
-            self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
 
     def _loss_fault(self, error: LossNotFinite) -> LossFault:
         step = self.step + error.offset

@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from effnet.errors import EffnetError
 from effnet.model import scaling
 from effnet.model.scaling import BlockSpec
 
 SOURCES = ("timm", "torchvision", "reference")
 
 Shape = tuple[int, ...]
-
-
-class UnknownSource(EffnetError):
-    """The name is not one of `SOURCES`."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,7 @@ _NORM_TORCH = ("weight", "bias", "running_mean", "running_var")
 
 
 def tensor_names(source: str, variant: str, num_classes: int) -> list[TensorName]:
-    """Every tensor of a variant; raises `UnknownSource`, `UnknownVariant`."""
-    if source not in SOURCES:
-        raise UnknownSource(f"unknown source {source!r}", hint=f"one of {', '.join(SOURCES)}")
+    """Every tensor of a variant; `source` is one of `SOURCES`. Raises `UnknownVariant`."""
     return list(_tensors(SOURCES.index(source), variant, num_classes))
 
 

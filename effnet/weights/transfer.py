@@ -35,14 +35,14 @@ def import_weights(
 
     `strip_prefix` and `ema` choose between copies of the weights (`convert.to_ours`).
 
-    Raises `UnreadableWeights`, `WeightsMismatch`, `UnknownSource`, `UnknownVariant`.
+    Raises `UnreadableWeights`, `WeightsMismatch`, `UnknownVariant`.
     """
     _require_suffix(out, ".ckpt")
-    if padding not in BN_EPS:
-        raise UnreadableWeights(f"unknown padding {padding!r}", hint=f"one of {', '.join(BN_EPS)}")
     weights = convert.to_ours(
         read_tensors(file), source, variant, num_classes, strip_prefix=strip_prefix, ema=ema
     )
+    # torchvision builds its three largest with TensorFlow's epsilon, but not its padding.
+    has_tf_eps = source == "torchvision" and variant in ("b5", "b6", "b7")
     # The manifest of an older file of this name is not valid for the new one.
     manifest_path(out).unlink(missing_ok=True)
     write_tensors(out, weights)
@@ -51,7 +51,7 @@ def import_weights(
         variant=variant,
         padding=padding,
         num_classes=num_classes,
-        bn_eps=_bn_eps(source, variant, padding),
+        bn_eps=BN_EPS["same" if has_tf_eps else padding],
         source=source,
     )
 
@@ -60,7 +60,7 @@ def export_weights(ckpt: Path, target: str, out: Path, weights: str | None = Non
     """A checkpoint into a file with the names of `target`; returns the checkpoint's manifest.
 
     `weights` is as for `choose`. Raises `ManifestMissing`, `ManifestInvalid`, `CheckpointCorrupt`,
-    `UnreadableWeights`, `WeightsMismatch`, `UnknownSource`.
+    `UnreadableWeights`, `WeightsMismatch`.
     """
     _require_suffix(out, ".ckpt" if target == "reference" else ".safetensors")
     manifest = verify(ckpt)
@@ -100,13 +100,6 @@ def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:
     for name, parameter in parameters.items():
         # Not set_data: a graph compiled before would still compute with the old values.
         ms.ops.assign(parameter, ms.Tensor(np.asarray(present[name], np.float32)))
-
-
-def _bn_eps(source: str, variant: str, padding: str) -> float:
-    # torchvision builds its three largest with TensorFlow's epsilon, but not its padding.
-    if source == "torchvision" and variant in ("b5", "b6", "b7"):
-        return BN_EPS["same"]
-    return BN_EPS[padding]
 
 
 def _require_suffix(path: Path, suffix: str) -> None:

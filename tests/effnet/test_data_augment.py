@@ -91,7 +91,7 @@ def test_solarize_inverts_a_range_only() -> None:
 def test_rotation_and_shear_turn_about_the_middle() -> None:
     image = Image.new("RGB", (31, 31))
     image.putpixel((15, 15), (255, 255, 255))
-    for turned in (transforms.rotate(image, 27), transforms.shear_x(image, 20)):
+    for turned in (image.rotate(27), transforms.shear_x(image, 20)):
         assert turned.getpixel((15, 15)) == (255, 255, 255)
     column = Image.fromarray(np.pad(np.full((31, 1, 3), 255, np.uint8), ((0, 0), (15, 15), (0, 0))))
     sheared = np.asarray(transforms.shear_x(column, 45))[:, :, 0]

@@ -23,8 +23,9 @@ from effnet.data import (
     index_folder,
     train_batches,
 )
+from effnet.data.augment.augmentation import Augmentation
 from effnet.data.loader import workers
-from effnet.data.source import TrainSource
+from effnet.data.source import TrainSource, fits
 
 
 @pytest.fixture
@@ -341,5 +342,7 @@ def test_the_threads_of_a_rank_follow_its_own_share_of_the_cores(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
     large = config("image_size=224", *sets)
-    source = TrainSource.from_config(train, large, 0, None)
+    source = TrainSource(
+        train, 1, 0, Augmentation.from_config(large), BadImages(), fits(train, large.image_cache_mb)
+    )
     assert workers(large, world_size, source) == threads

@@ -98,4 +98,4 @@ def test_part_of_the_table_is_a_slice_of_the_whole() -> None:
 def test_refuses_invalid_schedules(broken: tuple[str, int, int]) -> None:
     mode, warmup, total = broken
     with pytest.raises(ValueError, match=r"lr_decay_mode|warm-up"):
-        LrSchedule(mode, 0.0, 1.0, 0.0, warmup, total)
+        LrSchedule(mode, 0.0, 1.0, 0.0, warmup, total).lr(0)

@@ -49,7 +49,9 @@ class Augmentation:
         mean, std = NORMALIZATION[config.normalization]
         return cls(
             config.image_size,
-            _resamplings(config.train_interpolation),
+            tuple(RESAMPLING.values())
+            if config.train_interpolation == "random"
+            else (RESAMPLING[config.train_interpolation],),
             (config.crop_scale_min, config.crop_scale_max),
             (config.crop_ratio_min, config.crop_ratio_max),
             mean,
@@ -96,10 +98,6 @@ def _after(config: TrainConfig) -> tuple[tuple[str, ArrayStep], ...]:
     if config.random_erasing > 0:
         return (("random_erasing", RandomErasing(config.random_erasing)),)
     return ()
-
-
-def _resamplings(name: str) -> tuple[Image.Resampling, ...]:
-    return tuple(RESAMPLING.values()) if name == "random" else (RESAMPLING[name],)
 
 
 def fill_of(config: TrainConfig) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from effnet.data.augment import transforms
 
@@ -38,6 +38,10 @@ class Draw:
         value = self.level / MAX_LEVEL * most
         return -value if self.is_negative else value
 
+    def whole(self, most: int) -> int:
+        """The magnitude, of which the greatest is ``most``, rounded down."""
+        return int(self.level / MAX_LEVEL * most)
+
 
 Operation = Callable[[Image.Image, Draw], Image.Image]
 
@@ -51,34 +55,22 @@ def _factor(draw: Draw) -> float:
     return draw.level / MAX_LEVEL * 1.8 + 0.1
 
 
-def _rotate(image: Image.Image, draw: Draw) -> Image.Image:
-    return image.rotate(draw.signed(30), resample=draw.resample, fillcolor=draw.fill)
-
-
-def _posterize(image: Image.Image, draw: Draw) -> Image.Image:
-    return transforms.posterize(image, int(draw.level / MAX_LEVEL * 4))
-
-
-def _solarize(image: Image.Image, draw: Draw) -> Image.Image:
-    return transforms.solarize_between(image, min(256, int(draw.level / MAX_LEVEL * 256)), 255)
-
-
-def _solarize_add(image: Image.Image, draw: Draw) -> Image.Image:
-    return transforms.solarize_add(image, min(128, int(draw.level / MAX_LEVEL * 110)))
-
-
 def _affine(image: Image.Image, draw: Draw, *rows: float) -> Image.Image:
-    return transforms.affine(image, rows, draw.resample, draw.fill)
+    """Pixel (x, y) comes from (ax + by + c, dx + ey + f)."""
+    affine = Image.Transform.AFFINE
+    return image.transform(image.size, affine, rows, draw.resample, fillcolor=draw.fill)
 
 
 OPERATIONS: dict[str, Operation] = {
-    "autocontrast": lambda image, draw: transforms.autocontrast(image),
+    "autocontrast": lambda image, draw: ImageOps.autocontrast(image),
     "equalize": lambda image, draw: transforms.equalize(image),
     "invert": lambda image, draw: transforms.invert(image),
-    "rotate": _rotate,
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "solarize_add": _solarize_add,
+    "rotate": lambda image, draw: image.rotate(
+        draw.signed(30), resample=draw.resample, fillcolor=draw.fill
+    ),
+    "posterize": lambda image, draw: transforms.posterize(image, draw.whole(4)),
+    "solarize": lambda image, draw: transforms.solarize_between(image, draw.whole(256), 255),
+    "solarize_add": lambda image, draw: transforms.solarize_add(image, draw.whole(110)),
     "colour": lambda image, draw: transforms.saturation(image, _factor(draw)),
     "contrast": lambda image, draw: transforms.contrast(image, _factor(draw)),
     "brightness": lambda image, draw: transforms.brightness(image, _factor(draw)),

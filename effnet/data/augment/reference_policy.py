@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from effnet.data.augment import transforms
 
@@ -21,18 +21,6 @@ Operation = Callable[[Image.Image, int, np.random.Generator], Image.Image]
 
 def _either_sign(value: float, rng: np.random.Generator) -> float:
     return value if rng.random() < 0.5 else -value
-
-
-def _posterize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.posterize(image, 4 - level * 4 // 10)
-
-
-def _rotate(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.rotate(image, _either_sign(level * 30 // 10, rng))
-
-
-def _shear_x(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
-    return transforms.shear_x(image, _either_sign(level * 0.3 / 10, rng))
 
 
 def _solarize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
@@ -46,15 +34,17 @@ def _factor(level: int) -> float:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "posterize": _posterize,
-    "rotate": _rotate,
-    "shear_x": _shear_x,
+    "posterize": lambda image, level, rng: transforms.posterize(image, 4 - level * 4 // 10),
+    "rotate": lambda image, level, rng: image.rotate(_either_sign(level * 30 // 10, rng)),
+    "shear_x": lambda image, level, rng: transforms.shear_x(
+        image, _either_sign(level * 0.3 / 10, rng)
+    ),
     "solarize": _solarize,
     "colour": lambda image, level, rng: transforms.saturation(image, _factor(level)),
     "contrast": lambda image, level, rng: transforms.contrast(image, _factor(level)),
     "sharpness": lambda image, level, rng: transforms.sharpness(image, _factor(level)),
     "equalize": lambda image, level, rng: transforms.equalize(image),
-    "autocontrast": lambda image, level, rng: transforms.autocontrast(image),
+    "autocontrast": lambda image, level, rng: ImageOps.autocontrast(image),
     "invert": lambda image, level, rng: transforms.invert(image),
 }
 

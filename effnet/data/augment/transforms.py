@@ -6,7 +6,7 @@ import functools
 import math
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter
 
 
 def flip(image: Image.Image) -> Image.Image:
@@ -18,11 +18,6 @@ def posterize(image: Image.Image, bits: int) -> Image.Image:
     return image.point(_posterized(bits))
 
 
-def rotate(image: Image.Image, degrees: float) -> Image.Image:
-    """Counter-clockwise about the middle, nearest pixel, black where nothing was."""
-    return image.rotate(degrees)
-
-
 def shear_x(image: Image.Image, degrees: float) -> Image.Image:
     """Along x about the middle, by an angle; nearest pixel, black where nothing was."""
     slope = math.tan(math.radians(degrees))
@@ -30,24 +25,14 @@ def shear_x(image: Image.Image, degrees: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, rows)
 
 
-def affine(
-    image: Image.Image,
-    rows: tuple[float, ...],
-    resample: Image.Resampling,
-    fill: tuple[int, ...],
-) -> Image.Image:
-    """Pixel (x, y) comes from (ax + by + c, dx + ey + f); ``fill`` where nothing was."""
-    return image.transform(image.size, Image.Transform.AFFINE, rows, resample, fillcolor=fill)
-
-
 def solarize_between(image: Image.Image, low: int, high: int) -> Image.Image:
     """Invert the values from ``low`` to ``high``, both included."""
     return image.point([255 - v if low <= v <= high else v for v in range(256)] * 3)
 
 
-def solarize_add(image: Image.Image, add: int, threshold: int = 128) -> Image.Image:
-    """Make the values below ``threshold`` lighter by ``add``."""
-    return image.point([min(255, v + add) if v < threshold else v for v in range(256)] * 3)
+def solarize_add(image: Image.Image, add: int) -> Image.Image:
+    """Make the values below 128 lighter by ``add``."""
+    return image.point([min(255, v + add) if v < 128 else v for v in range(256)] * 3)
 
 
 def invert(image: Image.Image) -> Image.Image:
@@ -66,10 +51,6 @@ def equalize(image: Image.Image) -> Image.Image:
     tables = (steps // 2 + before) // np.maximum(steps, 1)
     tables = np.where(steps > 0, tables, np.arange(256))
     return image.point(np.minimum(tables, 255).ravel().tolist())
-
-
-def autocontrast(image: Image.Image) -> Image.Image:
-    return ImageOps.autocontrast(image)
 
 
 def brightness(image: Image.Image, factor: float) -> Image.Image:

@@ -95,11 +95,11 @@ def profile_of(run: Run) -> Profile:
     return _handle(run).load().profile
 
 
-def check_settings(profile: Profile, settings: Settings = (), name: str = "") -> tuple[str, ...]:
+def check_settings(profile: Profile, name: str = "") -> tuple[str, ...]:
     """What the trainer would refuse, one line each. Messages call the profile `name`."""
     from launcher.planning import settings as planning_settings
 
-    return planning_settings.problems_of(profile, tuple(settings), name)
+    return planning_settings.problems_of(profile, (), name)
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
@@ -197,12 +197,10 @@ def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> Non
     _handle(run).stop(request, by)
 
 
-def resume_choice(
-    run: Run, request: ResumeRequest = ResumeRequest(), *, profile: Profile | None = None
-) -> ResumeChoice:
+def resume_choice(run: Run, request: ResumeRequest = ResumeRequest()) -> ResumeChoice:
     """The checkpoint that :func:`resume` would use, and why. Reads the file: 0.3 s for 110 MB."""
     handle = _handle(run)
-    return handle.resume_choice(handle.next_attempt(request, _edited(request, profile)))
+    return handle.resume_choice(handle.next_attempt(request, _edited(request, None)))
 
 
 def resume(

@@ -11,6 +11,7 @@ from launcher.cli.app import INTERRUPTED, report
 from launcher.cli.options import pairs
 from launcher.core.checks.row import checked_names
 from launcher.errors import LaunchError, UsageError
+from launcher.reference import evaluating, training
 from launcher.reference.arguments import SCRIPTS, Script, parse
 from launcher.reference.training import Options, show
 
@@ -76,11 +77,7 @@ def _run(script: Script, words: list[str]) -> int:
     given["ignore"] = checked_names(given.get("ignore", ()))
     options = Options(command=(f"scripts/{script.name}.sh", *words), **given)
     if not script.trains:
-        from launcher.reference import evaluating
-
         return evaluating.run(arguments, options)
-    from launcher.reference import training
-
     begin = training.resume if script.name == "run_distribute_resume" else training.start
     return begin(arguments, options)
 

@@ -41,12 +41,10 @@ def profile_of(
     count = sum(len(node.get("devices", ())) or node.get("slots", 0) for node in nodes)
     method = _method(arguments, machine, count)
     if method is not StartMethod.MPIRUN and arguments.script.name == "run_train_gpu":
-        notes = (
-            *notes,
-            "no mpirun here: the ranks start with MindSpore's dynamic cluster",
-        )
-    for node in nodes:
-        if _needs_set_env(arguments, machine):
+        notes = (*notes, "no mpirun here: the ranks start with MindSpore's dynamic cluster")
+    is_sourced = "ASCEND_TOOLKIT_HOME" in machine.environment
+    if arguments.target is DeviceTarget.ASCEND and machine.set_env and not is_sourced:
+        for node in nodes:
             node["setup"] = (f"source {machine.set_env}",)
     profile = Profile.model_validate(
         {
@@ -82,16 +80,9 @@ def _node(address: str, arguments: Arguments) -> dict[str, Any]:
     return {"address": address, "devices": devices}
 
 
-def _needs_set_env(arguments: Arguments, machine: Machine) -> bool:
-    """Not needed if this shell has sourced CANN's set_env.sh already."""
-    is_sourced = "ASCEND_TOOLKIT_HOME" in machine.environment
-    return arguments.target is DeviceTarget.ASCEND and bool(machine.set_env) and not is_sourced
-
-
 def _of_rank_table(
     arguments: Arguments, machine: Machine
 ) -> tuple[list[dict[str, Any]], Chip, tuple[str, ...]]:
-    """The nodes of a rank table, after the lint. Raises RankTableError."""
     try:
         text = Path(arguments.path).read_bytes()
     except OSError as error:

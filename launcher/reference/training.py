@@ -174,7 +174,6 @@ def _watch(run: str, options: Options) -> int:
 
 
 def _link(reader: RunReader) -> None:
-    """`./log.txt` and `./checkpoint` into the run directory."""
     state = reader.poll_state()
     attempt = state.attempt.attempt if state.attempt is not None else 1
     log = reader.paths.attempt(attempt).rank(0).log
@@ -184,7 +183,6 @@ def _link(reader: RunReader) -> None:
 
 
 def _rank_code(reader: RunReader) -> int:
-    """The exit code of the first rank that failed."""
     failure = reader.poll().failure
     if failure is None:
         return 1

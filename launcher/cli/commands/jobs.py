@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -13,51 +14,12 @@ LAST_LINES = 15
 DETACH = typer.Option("--detach", help="return when the job has started")
 
 
-@options.with_request(JobRequest, kind=EVAL)
-def eval_(
+def _run(
     request: JobRequest,
     run: Annotated[str, options.RUN] = "latest",
     detach: Annotated[bool, DETACH] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Evaluate a checkpoint of a run, while it trains or after.
-
-    effnet-launch eval latest --json
-
-    effnet-launch eval latest --node node1 --data ~/data/validation
-    """
-    _run(run, request, detach, as_json)
-
-
-@options.with_request(JobRequest, kind=EXPORT)
-def export(
-    request: JobRequest,
-    run: Annotated[str, options.RUN] = "latest",
-    detach: Annotated[bool, DETACH] = False,
-    as_json: Annotated[bool, options.JSON] = False,
-) -> None:
-    """Export a checkpoint of a run, and compare the file's results with the network's.
-
-    effnet-launch export latest --format ONNX --name ~/b2
-    """
-    _run(run, request, detach, as_json)
-
-
-@options.with_request(JobRequest, kind=INFER)
-def infer(
-    request: JobRequest,
-    run: Annotated[str, options.RUN] = "latest",
-    detach: Annotated[bool, DETACH] = False,
-    as_json: Annotated[bool, options.JSON] = False,
-) -> None:
-    """Run an exported ONNX file over a data folder and print its accuracy.
-
-    effnet-launch infer latest --data ~/data/digits
-    """
-    _run(run, request, detach, as_json)
-
-
-def _run(run: str, request: JobRequest, detach: bool, as_json: bool) -> None:
     """Starts the job and waits for it. The job continues after Ctrl-C."""
     from launcher import client
     from launcher.cli.commands.reading import open_supervised
@@ -95,3 +57,34 @@ def _run(run: str, request: JobRequest, detach: bool, as_json: bool) -> None:
             console.print(line.text)
         console.print(f"log: {reader.paths.job(job).log}", style="dim")
     raise typer.Exit(0 if done.exit_code == 0 else 1)
+
+
+def _command(kind: str, text: str) -> Callable[..., None]:
+    command = options.with_request(JobRequest, kind=kind)(_run)
+    command.__name__, command.__doc__ = kind, text
+    return command
+
+
+eval_ = _command(
+    EVAL,
+    """Evaluate a checkpoint of a run, while it trains or after.
+
+    effnet-launch eval latest --json
+
+    effnet-launch eval latest --node node1 --data ~/data/validation
+    """,
+)
+export = _command(
+    EXPORT,
+    """Export a checkpoint of a run, and compare the file's results with the network's.
+
+    effnet-launch export latest --format ONNX --name ~/b2
+    """,
+)
+infer = _command(
+    INFER,
+    """Run an exported ONNX file over a data folder and print its accuracy.
+
+    effnet-launch infer latest --data ~/data/digits
+    """,
+)

@@ -30,7 +30,6 @@ STYLES = {
     RunStatus.LOST: "bold red",
 }
 
-
 PIPE_COLUMNS = 240
 MAX_WIDTH = 400
 """Characters of one text from outside."""

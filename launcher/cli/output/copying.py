@@ -22,9 +22,9 @@ def copying() -> Iterator[Callable[[str, int, int], None]]:
     from launcher.cli.output.console import errors
 
     console = errors()
-    columns = (TextColumn("copying {task.description}", markup=False), BarColumn())
     bar = Progress(
-        *columns,
+        TextColumn("copying {task.description}", markup=False),
+        BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -73,14 +73,8 @@ def print_how_to_attach(reader: RunReader, console: Console) -> None:
 def summary(reader: RunReader) -> dict[str, Any]:
     """The run in a few keys, for --json."""
     snapshot = reader.poll()
-    return {
-        "run": snapshot.run,
-        "path": snapshot.path,
-        "status": snapshot.status,
-        "attempt": snapshot.attempt,
-        "steps_done": snapshot.steps_done,
-        "failure": snapshot.failure,
-    }
+    keys = ("run", "path", "status", "attempt", "steps_done", "failure")
+    return {key: getattr(snapshot, key) for key in keys}
 
 
 def _wait(
@@ -143,18 +137,18 @@ def _draw(reader: RunReader, console: Console) -> None:
         while True:
             snapshot = reader.poll()
             live.update(picture(snapshot), refresh=True)
-            if snapshot.status in (*OVER, RunStatus.LOST) and not _may_resume(snapshot):
+            if _is_at_end(snapshot):
                 return
             time.sleep(DRAW_S)
 
 
-def _may_resume(snapshot: RunSnapshot) -> bool:
+def _is_at_end(snapshot: RunSnapshot) -> bool:
     """A supervisor that is still there may resume a failed attempt."""
-    return snapshot.status is RunStatus.FAILED and snapshot.is_supervised
+    may_resume = snapshot.status is RunStatus.FAILED and snapshot.is_supervised
+    return snapshot.status in (*OVER, RunStatus.LOST) and not may_resume
 
 
 def _print_lines(reader: RunReader, console: Console) -> None:
-    """Not a terminal: a line for each event of interest."""
     from launcher.reading.growing import GrowingLines
 
     lines = GrowingLines(reader.paths.events)
@@ -162,7 +156,7 @@ def _print_lines(reader: RunReader, console: Console) -> None:
         snapshot = reader.poll()
         for line in lines.poll()[1]:
             print_event(line, console)
-        if snapshot.status in (*OVER, RunStatus.LOST) and not _may_resume(snapshot):
+        if _is_at_end(snapshot):
             return
         time.sleep(DRAW_S)
 

@@ -19,7 +19,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text(f"master {plan.master_address}, port {port}"))
     console.print(Text(f"run directory {plan.run_directory}", overflow="fold"))
     for file in plan.files:
-        console.print(Text(f"\nwrites {_where(file.node)}{file.path}", style="bold"))
+        node = f"{file.node}:" if file.node else ""
+        console.print(Text(f"\nwrites {node}{file.path}", style="bold"))
         console.print(Text(_indent(file.content.rstrip())))
     shared = _shared(plan)
     if shared:
@@ -47,7 +48,3 @@ def _assignments(environment: dict[str, str]) -> str:
 
 def _indent(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-def _where(node: str) -> str:
-    return f"{node}:" if node else ""

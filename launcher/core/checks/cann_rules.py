@@ -17,13 +17,7 @@ SET_ENV = "/usr/local/Ascend/ascend-toolkit/set_env.sh"
 def cann_results(backend: Backend, cann: Cann) -> Iterator[tuple[str, Result]]:
     """(check, result) in the order in which MindSpore needs each part."""
     set_env = cann.found_set_env or SET_ENV
-    if ASCEND_PLUGIN in backend.plugins:
-        yield "back-end", ok(f"{ASCEND_PLUGIN} is in the package")
-    else:
-        yield (
-            "back-end",
-            failed(f"{ASCEND_PLUGIN} is not in the package", backend.reinstall_command),
-        )
+    yield "back-end", backend.plugin_result(ASCEND_PLUGIN)
     yield "driver", _driver(cann)
     yield "set_env.sh", _environment(cann, set_env)
     yield "CANN", _version(cann)

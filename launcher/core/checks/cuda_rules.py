@@ -10,13 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.core.checks.row import Result, failed, ok, skipped, warning
-from launcher.core.checks.toolkit_facts import (
-    CUDA_FIX,
-    CUDA_LIBRARIES,
-    GPU_PLUGIN,
-    Backend,
-    Cuda,
-)
+from launcher.core.checks.toolkit_facts import CUDA_FIX, CUDA_LIBRARIES, GPU_PLUGIN, Backend, Cuda
 from launcher.core.text.numbers import whole_number
 
 LEAST = (11, 6)
@@ -49,12 +43,10 @@ def cuda_results(backend: Backend, cuda: Cuda) -> Iterator[tuple[str, Result]]:
 
 
 def _plugin(backend: Backend) -> Result:
-    if GPU_PLUGIN in backend.plugins:
-        return ok(f"{GPU_PLUGIN} is in the package")
-    if backend.architecture not in ("x86_64", "amd64"):
+    if GPU_PLUGIN not in backend.plugins and backend.architecture not in ("x86_64", "amd64"):
         text = f"MindSpore has no GPU back end for {backend.architecture}, only for x86_64"
         return failed(text, "Train on an x86-64 machine, or on Ascend or CPU.")
-    return failed(f"{GPU_PLUGIN} is not in the package", backend.reinstall_command)
+    return backend.plugin_result(GPU_PLUGIN)
 
 
 def _home(cuda: Cuda) -> Result:

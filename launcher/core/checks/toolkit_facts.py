@@ -88,9 +88,11 @@ class Backend:
     cann: Cann | None = None
     setup_problems: tuple[str, ...] = ()
 
-    @property
-    def reinstall_command(self) -> str:
-        return f"{self.python} -m pip install --force-reinstall --no-deps 'mindspore==2.10.*'"
+    def plugin_result(self, plugin: str) -> Result:
+        if plugin in self.plugins:
+            return ok(f"{plugin} is in the package")
+        hint = f"{self.python} -m pip install --force-reinstall --no-deps 'mindspore==2.10.*'"
+        return failed(f"{plugin} is not in the package", hint)
 
 
 CUDA_FIX = "cuda"

@@ -6,14 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from launcher.core.checks.cann_rules import cann_results
 from launcher.core.checks.cuda_rules import cuda_results
-from launcher.core.checks.row import (
-    Result,
-    Row,
-    RowState,
-    failed,
-    mindspore_problem,
-    ok,
-)
+from launcher.core.checks.row import Result, Row, RowState, failed, mindspore_problem, ok
 from launcher.core.checks.toolkit_facts import Backend
 
 
@@ -41,7 +34,6 @@ def _version(backend: Backend) -> str:
 
 
 def _summary(profile: str, results: Mapping[str, Result]) -> Result:
-    """All of doctor's results in one."""
     red = [f"{check}: {item.text}" for check, item in results.items() if item.is_failed]
     if red:
         more = f" (and {len(red) - 1} more)" if len(red) > 1 else ""

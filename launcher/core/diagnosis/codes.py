@@ -16,6 +16,10 @@ Meaning = tuple[FailureKind, str, str]
 """Kind, what happened, what to try."""
 
 OOM_TRY = "lower batch_size, or free memory on the node: check what else uses it"
+BUSY_TRY = "end other processes that use the device"
+TABLE_TRY = "run `effnet-launch ranktable lint` on it"
+DEVICE_TRY = "check the device: `npu-smi info`, `effnet-launch doctor`"
+LINES_TRY = "see the lines below the code"
 PORT_TRY = "end the process that holds the port, or set HCCL_IF_BASE_PORT to another range"
 
 CODE = re.compile(r"\b(EI00[0-9]{2})\b|\b(E[A-Z1-9][0-9]{4})(?=:)")
@@ -32,11 +36,7 @@ CODES: Mapping[str, Meaning] = {
         "check the peer that the message names: it was slow, hung or gone",
     ),
     "EI0003": (FailureKind.CONFIG, "a collective operation got a wrong argument", ""),
-    "EI0004": (
-        FailureKind.CONFIG,
-        "HCCL refuses the rank table",
-        "run `effnet-launch ranktable lint` on it",
-    ),
+    "EI0004": (FailureKind.CONFIG, "HCCL refuses the rank table", TABLE_TRY),
     "EI0005": (
         FailureKind.CONFIG,
         "the ranks called a collective operation with different arguments",
@@ -50,7 +50,7 @@ CODES: Mapping[str, Meaning] = {
     "EI0007": (
         FailureKind.DEVICE,
         "the device has no free resource of the kind that HCCL needs",
-        "end other processes that use the device",
+        BUSY_TRY,
     ),
     "EI0008": (
         FailureKind.CONFIG,
@@ -73,7 +73,7 @@ CODES: Mapping[str, Meaning] = {
     "EI0014": (
         FailureKind.CONFIG,
         "the rank table does not fit the devices, or has another version than the chip needs",
-        "run `effnet-launch ranktable lint` on it",
+        TABLE_TRY,
     ),
     "EI0015": (
         FailureKind.NODE,
@@ -92,11 +92,7 @@ CODES: Mapping[str, Meaning] = {
     ),
     "EJ0003": (FailureKind.LAUNCH, "a port that HCCL needs is taken", PORT_TRY),
     "EL0004": (FailureKind.OOM, "the device is out of memory", OOM_TRY),
-    "EL0005": (
-        FailureKind.DEVICE,
-        "the device is busy",
-        "end other processes that use the device",
-    ),
+    "EL0005": (FailureKind.DEVICE, "the device is busy", BUSY_TRY),
     "EE1002": (
         FailureKind.HANG,
         "the device did not finish its work in time (stream synchronization)",
@@ -110,23 +106,15 @@ PEER_CODES = frozenset({"EI0002", "EI0006", "EI0013", "EI0015", "EE1002"})
 _MODULES: Mapping[str, Meaning] = {
     "1": (FailureKind.CRASH, "the graph engine failed", ""),
     "2": (FailureKind.CRASH, "the fusion engine failed", ""),
-    "3": (
-        FailureKind.DEVICE,
-        "the device's task scheduler reported a fault",
-        "check the device: `npu-smi info`, `effnet-launch doctor`",
-    ),
-    "E": (FailureKind.DEVICE, "CANN's runtime failed", "see the lines below the code"),
+    "3": (FailureKind.DEVICE, "the device's task scheduler reported a fault", DEVICE_TRY),
+    "E": (FailureKind.DEVICE, "CANN's runtime failed", LINES_TRY),
     "H": (FailureKind.CRASH, "a call to AscendCL failed", ""),
-    "I": (FailureKind.DEVICE, "HCCL failed", "see the lines below the code"),
+    "I": (FailureKind.DEVICE, "HCCL failed", LINES_TRY),
     "J": (FailureKind.DEVICE, "HCCP, which connects the devices, failed", ""),
-    "L": (
-        FailureKind.DEVICE,
-        "the device's driver reported an error",
-        "check the device: `npu-smi info`, `effnet-launch doctor`",
-    ),
-    "Z": (FailureKind.CRASH, "an operator failed on the device", "see the lines below the code"),
+    "L": (FailureKind.DEVICE, "the device's driver reported an error", DEVICE_TRY),
+    "Z": (FailureKind.CRASH, "an operator failed on the device", LINES_TRY),
 }
-_OTHER: Meaning = (FailureKind.CRASH, "CANN reported an error", "see the lines below the code")
+_OTHER: Meaning = (FailureKind.CRASH, "CANN reported an error", LINES_TRY)
 _PREFIX = re.compile(r"^:?\s*(\[PID: ?\d+\])?\s*([-0-9:. ]{10,})?")
 
 

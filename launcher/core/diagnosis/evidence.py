@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from launcher.core.diagnosis.codes import CODE, OOM_TRY, PEER_CODES, Meaning, meaning_of
 from launcher.core.diagnosis.tracebacks import Raised, raised_in
@@ -141,7 +141,7 @@ class _Lines:
 
     all: tuple[str, ...]
     raised: Raised | None
-    errors: tuple[str, ...] = field(default=())
+    errors: tuple[str, ...]
 
     @property
     def error(self) -> str:
@@ -187,27 +187,15 @@ def _fault(read: _Lines) -> Meaning | None:
     return None
 
 
-def _known_error(read: _Lines) -> Meaning | None:
-    return _match(read.error)
-
-
 def _specific_error(read: _Lines) -> Meaning | None:
     if read.raised is None or read.is_general or _PEER_LOST.search(read.error):
         return None
     return _RAISED
 
 
-def _own_code(read: _Lines) -> Meaning | None:
-    return _code(read, lambda code: code not in PEER_CODES)
-
-
 def _known_line(read: _Lines) -> Meaning | None:
     found = (_match(line) for line in reversed(read.errors))
     return next((meaning for meaning in found if meaning is not None), None)
-
-
-def _peer_code(read: _Lines) -> Meaning | None:
-    return _code(read, lambda code: code in PEER_CODES)
 
 
 def _peer_lost(read: _Lines) -> Meaning | None:
@@ -216,23 +204,19 @@ def _peer_lost(read: _Lines) -> Meaning | None:
     return _RAISED if read.raised else (FailureKind.CRASH, "it ended because a peer was gone", "")
 
 
-def _any_error(read: _Lines) -> Meaning | None:
-    return _RAISED if read.raised else None
-
-
 RANKING: tuple[tuple[Callable[[_Lines], Meaning | None], bool], ...] = (
     # The trainer itself says what went wrong.
     (_fault, False),
     # The exception that ended the rank is of a known kind, or names its own reason.
-    (_known_error, False),
+    (lambda read: _match(read.error), False),
     (_specific_error, False),
     # The exception is MindSpore's general one, or there is none: codes, then known texts.
-    (_own_code, False),
+    (lambda read: _code(read, lambda code: code not in PEER_CODES), False),
     (_known_line, False),
     # Only now what follows from another rank's end.
-    (_peer_code, True),
+    (lambda read: _code(read, lambda code: code in PEER_CODES), True),
     (_peer_lost, True),
-    (_any_error, False),
+    (lambda read: _RAISED if read.raised else None, False),
 )
 """Each kind of sign, the strongest first, and whether it is a consequence of another failure."""
 

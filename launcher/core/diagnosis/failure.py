@@ -103,26 +103,21 @@ class Cause:
     is_follower: bool = False
 
 
-def name_failure(
-    deaths: Sequence[Death],
-    ranks: Collection[int] = (),
-    clock_ahead_s: Mapping[str, float] | None = None,
-) -> Failure:
+def name_failure(deaths: Sequence[Death], ranks: Collection[int] = ()) -> Failure:
     """The failure of an attempt: the first death that did not follow another one.
 
-    ``ranks`` are all of the attempt's; ``clock_ahead_s`` says how far each node's clock is ahead.
+    The deaths' times are on one clock; ``ranks`` are all of the attempt's.
     Raises ValueError without a death.
     """
     if not deaths:
         raise ValueError("no death to name")
-    ahead = clock_ahead_s or {}
     causes = [(death, explain(death)) for death in deaths]
 
     def order(item: tuple[Death, Cause]) -> tuple[bool, bool, float, int]:
         death, cause = item
         # A helper has no rank, and its end is seldom why a rank died at the same moment.
         number = 1_000_000 if death.rank is None else death.rank
-        return (death.asked, cause.is_follower, death.time_s - ahead.get(death.node, 0.0), number)
+        return (death.asked, cause.is_follower, death.time_s, number)
 
     first, cause = min(causes, key=order)
     everyone = set(ranks) | {death.rank for death, _ in causes if death.rank is not None}
@@ -134,7 +129,7 @@ def name_failure(
         node=first.node,
         exit_code=first.exit_code,
         signal=first.signal,
-        time=first.time_s - ahead.get(first.node, 0.0),
+        time=first.time_s,
         last_lines=without_chatter(first.last_lines)[-LAST_LINES:],
         traceback=cause.traceback,
         log=first.log,

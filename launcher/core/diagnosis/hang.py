@@ -67,7 +67,6 @@ class SilentRank:
     node: str
     phase: Phase
     silent_s: float
-    limit_s: float
     why: str
 
 
@@ -137,16 +136,7 @@ def silent_ranks(
         together = together and all(other.steps_done == sight.steps_done for other in sights)
         why = _why(sight, waiting, ahead, together)
         if why is not None:
-            found.append(
-                SilentRank(
-                    rank=sight.rank,
-                    node=sight.node,
-                    phase=sight.phase,
-                    silent_s=quiet_s,
-                    limit_s=allowed_s,
-                    why=why,
-                )
-            )
+            found.append(SilentRank(sight.rank, sight.node, sight.phase, quiet_s, why))
     stopped = tuple(item for item in found if "is stopped" in item.why)
     # A stopped process explains why all others wait.
     return stopped or tuple(found)

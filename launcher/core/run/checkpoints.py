@@ -145,10 +145,8 @@ def choose(
     """
     skipped: list[Skipped] = []
     for facts in order(found):
-        why_not = problem_of(facts)
         manifest = facts.manifest
-        if not why_not and manifest is not None:
-            why_not = mismatch(manifest, world_size)
+        why_not = problem_of(facts) or (mismatch(manifest, world_size) if manifest else "")
         if why_not or manifest is None:
             skipped.append(Skipped(facts.path, why_not))
             continue

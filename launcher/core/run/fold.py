@@ -117,9 +117,9 @@ def _training_started(state: RunState, event: events.TrainingStarted) -> RunStat
     return _end(changed, RunStatus.RUNNING)
 
 
-def _end(state: RunState, status: RunStatus) -> RunState | None:
+def _end(state: RunState | None, status: RunStatus) -> RunState | None:
     """Moves the run and its newest attempt to ``status``."""
-    moved = _move(state, status)
+    moved = None if state is None else _move(state, status)
     if moved is None or moved.attempt is None:
         return moved
     return _change(moved, moved.attempt.attempt, status=status)
@@ -217,19 +217,19 @@ def _rank_exited(state: RunState, event: events.RankExited) -> RunState | None:
 
 def _attempt_failed(state: RunState, event: events.AttemptFailed) -> RunState | None:
     changed = _change(state, event.attempt, failure=event.failure, ended_s=event.t)
-    return None if changed is None else _end(changed, RunStatus.FAILED)
+    return _end(changed, RunStatus.FAILED)
 
 
 def _attempt_stopped(state: RunState, event: events.AttemptStopped) -> RunState | None:
     changed = _change(
         state, event.attempt, step=event.step, ended_s=event.t, leftover=event.leftover
     )
-    return None if changed is None else _end(changed, RunStatus.STOPPED)
+    return _end(changed, RunStatus.STOPPED)
 
 
 def _attempt_finished(state: RunState, event: events.AttemptFinished) -> RunState | None:
     changed = _change(state, event.attempt, step=event.step, ended_s=event.t)
-    return None if changed is None else _end(changed, RunStatus.FINISHED)
+    return _end(changed, RunStatus.FINISHED)
 
 
 def _job_started(state: RunState, event: events.JobStarted) -> RunState | None:

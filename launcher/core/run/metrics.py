@@ -6,12 +6,13 @@ import math
 import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from launcher.core.run.report_types import StepReport
 
-METRIC = struct.Struct("<dqiiffffffqq")
+_CODES = "dqiiffffffqq"
+METRIC = struct.Struct(f"<{_CODES}")
 DEVICE = struct.Struct("<dqqf4x")
 METRIC_BYTES = METRIC.size
 DEVICE_BYTES = DEVICE.size
@@ -62,18 +63,8 @@ class Field(NamedTuple):
 
 
 FIELDS: Mapping[str, Field] = {
-    "time_s": Field("d", 0),
-    "global_step": Field("q", 8),
-    "epoch": Field("i", 16),
-    "steps": Field("i", 20),
-    "loss": Field("f", 24),
-    "mean_loss": Field("f", 28),
-    "step_time_ms": Field("f", 32),
-    "wait_ms": Field("f", 36),
-    "images_per_s": Field("f", 40),
-    "learning_rate": Field("f", 44),
-    "memory_bytes": Field("q", 48),
-    "log_offset": Field("q", 56),
+    item.name: Field(_CODES[index], struct.calcsize(f"<{_CODES[:index]}"))
+    for index, item in enumerate(fields(MetricRecord))
 }
 """The fields of a record of ``metrics.bin``."""
 

@@ -172,10 +172,6 @@ def _epoch_line(line: str) -> Report:
     raise _NotAReport
 
 
-def _train_line(line: str) -> Report:
-    return _epoch(line, None, None, len("Train "))
-
-
 def _start_line(line: str) -> Report:
     found = _keys(line)
     rank, slash, world_size = found.get("rank", "").partition("/")
@@ -221,7 +217,7 @@ def _progress_line(line: str) -> Report:
 
 _PARSERS: tuple[tuple[str, Callable[[str], Report]], ...] = (
     ("epoch", _epoch_line),
-    ("Train epoch time: ", _train_line),
+    ("Train epoch time: ", lambda line: _epoch(line, None, None, len("Train "))),
     ("start: ", _start_line),
     ("checkpoint: ", _plain_line(CheckpointSaved)),
     ("resume: ", _plain_line(Resumed)),

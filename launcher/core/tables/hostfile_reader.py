@@ -229,7 +229,8 @@ class Reader:
 def _tokens(text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
-        kind, match = _longest(text, at)
+        matches = [(kind, match) for kind, rule in _RULES if (match := rule.match(text, at))]
+        kind, match = max(matches, key=lambda item: len(item[1][0]))
         found = match[0]
         if kind == "comment":
             # The parser sees a line end at its beginning and at its end.
@@ -242,11 +243,6 @@ def _tokens(text: str) -> Iterator[_Token]:
         at += len(found)
         line += found.count("\n")
     yield _Token("done", "", line)
-
-
-def _longest(text: str, at: int) -> tuple[str, re.Match[str]]:
-    matches = [(kind, match) for kind, rule in _RULES if (match := rule.match(text, at))]
-    return max(matches, key=lambda item: len(item[1][0]))
 
 
 def _no_host(token: _Token) -> str:

@@ -133,7 +133,8 @@ def _rank_order(table: RankTable) -> Iterator[Finding]:
 
 
 def _devices(table: RankTable, chip: Chip | None) -> Iterator[Finding]:
-    limit = MAX_DEVICES.get(chip, 16) if chip is not None else _limit_of(table)
+    usual = 16 if table.version == "1.2" else 8
+    limit = usual if chip is None else MAX_DEVICES.get(chip, 16)
     ips = Counter(device.device_ip for server in table.servers for device in server.devices)
     for index, server in enumerate(table.servers):
         place = f"server_list[{index}]"
@@ -213,7 +214,3 @@ def _super_pods(table: RankTable) -> Iterator[Finding]:
             if whole_number(device.super_device_id) is None:
                 place = f"server_list[{index}].device[{number}].super_device_id"
                 yield Finding(place, "expected a number", "see: npu-smi info -t spod-info")
-
-
-def _limit_of(table: RankTable) -> int:
-    return 16 if table.version == "1.2" else 8

@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-LIKENESS = 0.5
 
-
-def did_you_mean(word: str, known: Iterable[str], likeness: float = LIKENESS) -> str:
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
     """``; did you mean 'x'?`` for the end of an error; empty when no name is similar."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), names, 1, likeness)

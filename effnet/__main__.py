@@ -66,11 +66,11 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: this command {_not_installed(error)}", file=sys.stderr)
         print(f"  hint: {INSTALL}", file=sys.stderr)
-        return exit_codes.DEVICE
+        return exit_codes.KINDS["device"]
     except BrokenPipeError:
         # The reader closed the pipe, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.OTHER
+        return exit_codes.KINDS["other"]
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from effnet.errors import EffnetError
 
-OTHER, CONFIG, DATA, LOSS, CHECKPOINT, DEVICE = 1, 2, 3, 4, 5, 6
-
-KINDS = {
-    "config": CONFIG,
-    "data": DATA,
-    "loss": LOSS,
-    "checkpoint": CHECKPOINT,
-    "device": DEVICE,
-    "other": OTHER,
-}
+KINDS = {"other": 1, "config": 2, "data": 3, "loss": 4, "checkpoint": 5, "device": 6}
 """The kinds of errors, as in a fault line, and their exit codes."""
 
 

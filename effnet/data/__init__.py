@@ -1,6 +1,6 @@
 """Images: found in folders, decoded, augmented, and delivered in batches."""
 
-from effnet.data.errors import BadImages, DataError, TooManyBadImages
+from effnet.data.errors import BadImages, DataError
 from effnet.data.folders import ImageIndex, index_folder, require_same_classes
 from effnet.data.loader import eval_batches, train_batches
 from effnet.data.prefetch import Batch
@@ -13,7 +13,6 @@ __all__ = [
     "DataError",
     "ImageIndex",
     "Preprocessing",
-    "TooManyBadImages",
     "eval_batches",
     "index_folder",
     "require_same_classes",

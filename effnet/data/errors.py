@@ -56,10 +56,8 @@ class BadImages:
         return len(self._reasons)
 
     def summary(self, first: int = 5) -> str:
-        """One line, then the first few; empty when there are none."""
+        """One line, then the first few; call it only where there are some."""
         items = self.items
-        if not items:
-            return ""
         many = f"{len(items)} unreadable image{'s' if len(items) > 1 else ''}"
         return f"{many}:\n{listing(items, first)}"
 

@@ -72,7 +72,9 @@ class Preprocessing:
 
     def apply(self, image: Image.Image) -> NDArray[np.float32]:
         """float32 (3, height, width) of an RGB image."""
-        return normalise(self.pixels(image), self.mean, self.std)
+        out = np.empty((3, self.height_px, self.width_px), dtype=np.float32)
+        normalise_into(out, self.pixels(image), self.mean, self.std)
+        return out
 
 
 def resize_shorter(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
@@ -91,22 +93,13 @@ def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def normalise(
-    pixels: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]
-) -> NDArray[np.float32]:
-    """float32 (3, H, W) of uint8 (H, W, 3): (pixel / 255 − mean) / std."""
-    out = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
-    normalise_into(out, pixels, mean, std)
-    return out
-
-
 def normalise_into(
     out: NDArray[np.float32],
     pixels: NDArray[np.uint8],
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> None:
-    """:func:`normalise` into float32 ``out`` (3, H, W)."""
+    """(pixel / 255 − mean) / std of uint8 (H, W, 3) into float32 ``out`` (3, H, W)."""
     scale, shift = _scale_and_shift(mean, std)
     np.multiply(pixels.transpose(2, 0, 1), scale, out=out)
     out += shift

@@ -102,10 +102,6 @@ class EfficientNet(nn.Cell):
             raise InvalidModel(f"bn_eps is {bn_eps}, must be above 0")
         specs = scaling.blocks(variant, drop_path)
         stem_channels = scaling.stem_channels(variant)
-        self.variant = variant
-        self.num_classes = num_classes
-        self.padding = padding
-        self.bn_eps = bn_eps
         self.feature_channels = scaling.feature_channels(variant)
 
         self.stem = _conv(3, stem_channels, kernel=3, stride=2, padding=padding)

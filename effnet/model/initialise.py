@@ -32,7 +32,8 @@ def initial_value(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.fl
     Convolutions (out, in/groups, k, k): normal, std sqrt(2 / fan_out), fan_out = k * k * out /
     groups. Dense (out, in): uniform within 1/sqrt(out). Scales and variances 1, the rest 0.
     """
-    draw = np.random.Generator(np.random.PCG64(_seed(name, seed)))
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    draw = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
     if len(shape) == 4:
         out_channels, _, height, width = shape
         # A depthwise kernel is as many groups as channels.
@@ -44,7 +45,3 @@ def initial_value(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.fl
     if name.endswith((".gamma", ".moving_variance")):
         return np.ones(shape, np.float32)
     return np.zeros(shape, np.float32)
-
-
-def _seed(name: str, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest(), "big")

@@ -25,10 +25,6 @@ class Pieces:
         self._arrays = [array.reshape(-1) for array in arrays]
         self._ends = np.cumsum([array.size for array in self._arrays]).tolist()
 
-    @property
-    def size(self) -> int:
-        return int(self._ends[-1])
-
     def between(self, start: int, stop: int) -> Iterator[tuple[slice, Floats]]:
         """The parts from `start` up to `stop`: its place, from `start` on, and the part."""
         number = bisect.bisect_right(self._ends, start)

@@ -86,16 +86,15 @@ class CheckpointFolder:
         time_ms = (time.perf_counter() - start_s) * 1e3
         return SavedCheckpoint(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
 
-    def mark_best(self, step: int, top_1_acc: float, loss: float) -> bool:
-        """Record the checkpoint of `step` if it has the best top-1 so far; -> whether it has."""
+    def mark_best(self, step: int, top_1_acc: float, loss: float) -> None:
+        """Record the checkpoint of `step` if it has the best top-1 so far."""
         best, path = self.best(), self.path(step)
         if (best is not None and best["top_1_acc"] >= top_1_acc) or not path.exists():
-            return False
+            return
         values = {"checkpoint": path.name, "step": step, "top_1_acc": top_1_acc, "loss": loss}
         with replacing(self.folder / BEST) as aside:
             aside.write_text(json.dumps(values) + "\n")
         self._prune()
-        return True
 
     def best(self) -> dict[str, Any] | None:
         """What `mark_best` wrote, while that checkpoint is there."""

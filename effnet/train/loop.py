@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +42,6 @@ class LossFault(EffnetError):
     """The loss is not finite: at which step, for which images, and the last good checkpoint."""
 
     kind = "loss"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended: `stopped` is `None`, or why it stopped early."""
-
-    step: int
-    epoch: int
-    stopped: str | None
 
 
 class Trainer:
@@ -101,7 +91,7 @@ class Trainer:
         self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
-    def run(self, stop: StopRequest) -> Outcome:
+    def run(self, stop: StopRequest) -> None:
         """Train to the last epoch, or until any rank gets a stop request.
 
         Raises `LossFault`, `TooManyBadImages`, `CheckpointFailed`.
@@ -115,12 +105,11 @@ class Trainer:
                     self._save()
                 state = digest(self.state.tensors())
                 report.emit(report.stop_line(self._epochs_done, self.step, stopped, state))
-                return Outcome(self.step, self._epochs_done, stopped)
+                return
             self._end_epoch(epoch)
         took_ms = (time.perf_counter() - self._started_s) * 1e3
         state = digest(self.state.tensors())
         report.emit(report.done_line(config.epoch_size, self.step, took_ms, state))
-        return Outcome(self.step, config.epoch_size, None)
 
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
         """Train the rest of one epoch; returns why to stop, or `None`."""
@@ -297,11 +286,9 @@ class Trainer:
 
 def _eval_index(config: TrainConfig, train: ImageIndex) -> ImageIndex | None:
     """The images to evaluate on, or `None` where the data set has none."""
-    if config.eval_dataset_path:
-        images = index_folder(config.eval_dataset_path, "val", config.class_num)
-    elif Path(find_split(config.dataset_path, "train")) != Path(config.dataset_path):
-        images = index_folder(config.dataset_path, "val", config.class_num)
-    else:
+    root = config.eval_dataset_path or config.dataset_path
+    if not config.eval_dataset_path and Path(find_split(root, "train")) == Path(root):
         return None
+    images = index_folder(root, "val", config.class_num)
     require_same_classes(images, train.classes, train.root)
     return images

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from effnet.config import ConfigError, TrainConfig, as_dict, defaults_for, keys, resolve
+from effnet.config import ConfigError, TrainConfig, as_dict, keys, resolve
+from effnet.config.defaults import defaults_for
 from effnet.config.values import nearest
 from effnet.errors import EffnetError
 

@@ -92,7 +92,7 @@ def test_help_without_the_extra_train_lists_every_command_and_what_is_missing() 
     assert all(f"  {name} " in listed.stdout for name in COMMANDS)
     assert "needs numpy, which is not installed" in listed.stdout
     called = call("data", "check", "DIR")
-    assert called.returncode == exit_codes.DEVICE
+    assert called.returncode == exit_codes.KINDS["device"]
     assert "needs numpy, which is not installed" in called.stderr
     assert "pip install -e '.[train]'" in called.stderr
 

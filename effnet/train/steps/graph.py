@@ -25,8 +25,6 @@ BUCKET_BYTES = 25_000_000
 
 
 class _ScaledLoss(nn.Cell):
-    """Loss times the loss scale, a float32 scalar."""
-
     def __init__(self, net: EfficientNet, config: TrainConfig) -> None:
         super().__init__(auto_prefix=False)
         self.net = net

@@ -73,11 +73,13 @@ def test_our_own_lines_are_those() -> None:
     """Ours say the same in the same words: what reads the one reads the other."""
     from effnet.contract import report
 
-    own = report.epoch_line(1, 1301358.75, 2082.174, 5.814, 619.1)
+    epoch = report.Window(625, 5.814, 5.814, 1301358.75, None, 619.1)
+    own = report.epoch_line(1, epoch)
     assert re.sub(r", images/s:\[619.1\]$", "", own) == LINES[0].replace("：", ": ").replace(
         "1301358.75,", "1301358.750,"
     )
     result = parse(LINES[5])
     assert isinstance(result, EvalResult)
     values = (result.loss or 0, result.top_1_acc or 0, result.top_5_acc or 0)
-    assert report.result_line(*values, result.checkpoint or "") == LINES[5]
+    found = report.Evaluation(*values, images=1, unreadable=0, time_ms=1.0)
+    assert report.result_line(found, result.checkpoint or "") == LINES[5]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from launcher.client import LogReader, RunReader
 
 FOLLOW_S = 0.1
+MAX_SHOWN = 1 << 14
+"""Characters of a log line on a terminal."""
 
 
 def runs(
@@ -235,10 +237,6 @@ def _follow_log(reader: RunReader, log: LogReader, offset: int, pattern: str) ->
         if is_over:
             return
         time.sleep(FOLLOW_S)
-
-
-MAX_SHOWN = 1 << 14
-"""Characters of a log line on a terminal."""
 
 
 def _print(text: str) -> None:

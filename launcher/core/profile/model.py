@@ -187,7 +187,7 @@ class Profile(_Frozen):
         return sum(node.rank_count for node in self.nodes)
 
     def to_json(self) -> str:
-        """The resolved profile; :func:`profile_load.profile_from_json` reads it back."""
+        """The resolved profile; :func:`load.profile_from_json` reads it back."""
         return self.model_dump_json(indent=2)
 
 

@@ -23,8 +23,4 @@ class Finding:
 
 def errors(findings: Iterable[Finding]) -> tuple[str, ...]:
     """The lines of those findings that stop a run."""
-    return tuple(
-        f"{item.where}: {item.text}{f' ({item.hint})' if item.hint else ''}"
-        for item in findings
-        if item.is_error
-    )
+    return tuple(str(item).removeprefix("error: ") for item in findings if item.is_error)

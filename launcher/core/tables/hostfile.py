@@ -13,8 +13,6 @@ from launcher.core.profile.placement import RankPlace
 from launcher.core.tables.finding import Finding
 from launcher.core.tables.hostfile_reader import HostLine, Reader
 
-VERSIONS = (4, 5)
-
 
 def make_hostfile(places: Sequence[RankPlace]) -> str:
     """The hostfile of placed ranks, one line a node, in rank order; the same for OpenMPI 4 and 5.

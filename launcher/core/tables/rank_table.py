@@ -49,6 +49,9 @@ OTHER_KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = 
 )
 """Files of other kinds: how each is recognised, what it is, what to do."""
 
+DEVICE_KEYS = ("device_id", "super_device_id", "device_ip", "rank_id")
+"""HCCL's keys of a device, in the order in which they are written."""
+
 MAX_DEVICES: Mapping[Chip, int] = {Chip.C910: 8, Chip.C910B: 16, Chip.A3: 16}
 """Devices of one server: 910 has 8, 910B 8 or (two modules) 16, A3 8 chips of 2 dies each."""
 
@@ -210,16 +213,7 @@ def _plain(table: RankTable) -> dict[str, Any]:
 
 def _plain_server(server: TableServer) -> dict[str, Any]:
     devices = [
-        {
-            key: value
-            for key, value in (
-                ("device_id", device.device_id),
-                ("super_device_id", device.super_device_id),
-                ("device_ip", device.device_ip),
-                ("rank_id", device.rank_id),
-            )
-            if value
-        }
+        {key: value for key in DEVICE_KEYS if (value := getattr(device, key))}
         for device in server.devices
     ]
     head = {"server_id": server.server_id}
@@ -240,12 +234,7 @@ def _server(item: Any) -> TableServer:
 
 def _device(item: Any) -> TableDevice:
     data = item if isinstance(item, dict) else {}
-    return TableDevice(
-        device_id=_text(data.get("device_id")),
-        device_ip=_text(data.get("device_ip")),
-        rank_id=_text(data.get("rank_id")),
-        super_device_id=_text(data.get("super_device_id")),
-    )
+    return TableDevice(**{key: _text(data.get(key)) for key in DEVICE_KEYS})
 
 
 def _pod(item: Any) -> tuple[str, tuple[str, ...]]:

@@ -29,17 +29,9 @@ def lint_text(text: str | bytes, chip: Chip | None = None) -> tuple[Finding, ...
     except RankTableError as error:
         lines = (error.message, *error.problems)
         return (Finding("file", ": ".join(lines), error.hint),)
-    findings = [*_types(json.loads(text)), *lint(table, chip)]
+    findings = [*_types(json.loads(text)), *_head(table, chip), *_servers(table)]
+    findings += [*_devices(table, chip), *_ranks(table), *_super_pods(table)]
     return tuple(sorted(findings, key=lambda finding: not finding.is_error))
-
-
-def lint(table: RankTable, chip: Chip | None = None) -> Iterator[Finding]:
-    """Findings on a table's content."""
-    yield from _head(table, chip)
-    yield from _servers(table)
-    yield from _devices(table, chip)
-    yield from _ranks(table)
-    yield from _super_pods(table)
 
 
 def _types(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -216,8 +216,8 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
         if found is None or found[1].file_bytes is None:
             raise UsageError(f"no checkpoint {name}", f"Looked for on {stores[0].name} and here.")
         return found[0], found[1].path
-    wanted = restart.wanted_of(run, read_state(run.paths.root), world_size=None)
-    selected = checkpoint_choice.select(stores, wanted)
+    query = restart.query_of(run, read_state(run.paths.root), world_size=None)
+    selected = checkpoint_choice.select(stores, query)
     if selected.store is None or selected.choice.path is None:
         raise CheckpointError(f"{run.info.id}: {selected.choice.why}")
     return selected.store, selected.choice.path

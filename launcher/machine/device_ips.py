@@ -17,7 +17,7 @@ LIMIT_S = 20.0
 AT_ONCE = 8
 
 
-def wanted(profile: Profile, node: Node) -> tuple[int, ...]:
+def unknown_of(profile: Profile, node: Node) -> tuple[int, ...]:
     """The devices of a node whose address the profile leaves open and a rank table needs."""
     is_needed = (
         profile.device_target is DeviceTarget.ASCEND
@@ -27,7 +27,7 @@ def wanted(profile: Profile, node: Node) -> tuple[int, ...]:
     return tuple(d.device_id for d in node.devices if not d.device_ip) if is_needed else ()
 
 
-def asked(devices: Iterable[int]) -> dict[int, str]:
+def read(devices: Iterable[int]) -> dict[int, str]:
     """Each device's address from hccn_tool, else from /etc/hccn.conf; unknown ones are left out."""
     devices = tuple(devices)
     if not devices:

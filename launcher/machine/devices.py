@@ -26,8 +26,13 @@ MINOR = "Warning"
 
 def devices(question: Question) -> Devices:
     """All devices and their state. npu-smi takes 5 s for 8 devices."""
-    environment, _ = after_setup(question.environment, question.setup)
-    if question.target == DeviceTarget.ASCEND.value:
+    environment, _ = after_setup(question)
+    return of_target(question.target, environment)
+
+
+def of_target(target: str, environment: Mapping[str, str]) -> Devices:
+    """The same in an environment that is known already."""
+    if target == DeviceTarget.ASCEND.value:
         return _with_network(_known(_ascend(environment)), environment)
     return _known(_nvidia(environment))
 

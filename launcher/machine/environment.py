@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
+from launcher.core.checks.facts import Question
 from launcher.process import tools
 
 MARK = "-- effnet environment --"
 
 
-def after_setup(
-    environment: Mapping[str, str], setup: Sequence[str]
-) -> tuple[dict[str, str], tuple[str, ...]]:
+def after_setup(question: Question) -> tuple[dict[str, str], tuple[str, ...]]:
     """(environment, problems): this process's, the profile's, then the lines of `setup`."""
-    base = {**os.environ, **environment}
+    setup, base = question.setup, {**os.environ, **question.environment}
     if not setup:
         return base, ()
     lines = []

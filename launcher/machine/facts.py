@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import hashlib
 import importlib.metadata
@@ -31,7 +32,6 @@ from launcher.machine.environment import after_setup
 from launcher.process.tools import output, program
 
 SPLITS = ("train", "val")
-ADDRESS_NOT_HERE = 99
 MASTER_PORTS = range(20000, 32000)
 """Ports for the master: below those that the kernel gives to clients."""
 ROUTE_LIMIT_S = 4.0
@@ -39,7 +39,7 @@ ROUTE_LIMIT_S = 4.0
 
 def machine(question: Question) -> MachineFacts:
     """Everything except devices, which take seconds. Paths are this machine's."""
-    environment, problems = after_setup(question.environment, question.setup)
+    environment, problems = after_setup(question)
     return MachineFacts(
         host_name=socket.gethostname(),
         user=_user(),
@@ -95,17 +95,28 @@ def _digest(classes: list[str]) -> str:
 
 def bind(address: str, port: int) -> Bind:
     """Whether the scheduler could listen there."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        # The scheduler does the same: a port in TIME_WAIT is free for it.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # The scheduler does the same: a port in TIME_WAIT is free for it.
+    error = bind_error(address, port, reuse=True)
+    if error is None:
+        return Bind()
+    if error.errno == errno.EADDRNOTAVAIL:
+        return Bind(str(error.strerror), is_foreign_address=True)
+    return Bind(str(error.strerror or error), _listener(port))
+
+
+def bind_error(address: str, port: int, *, reuse: bool = False) -> OSError | None:
+    """Why no socket can be bound there; None when the port is free."""
+    with socket.socket(_family(address), socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         try:
             sock.bind((address, port))
         except OSError as error:
-            if error.errno == ADDRESS_NOT_HERE:
-                return Bind(str(error.strerror), is_foreign_address=True)
-            return Bind(str(error.strerror or error), _listener(port))
-    return Bind()
+            return error
+    return None
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def route(address: str, port: int) -> Route:
@@ -124,8 +135,7 @@ def route(address: str, port: int) -> Route:
 
 def _local_address(address: str) -> str:
     """The address that this machine would send from; no packet is sent."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((address, 9))
             return str(sock.getsockname()[0])

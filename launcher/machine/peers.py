@@ -23,7 +23,7 @@ KNOWN_HOSTS = "@KNOWN_HOSTS@"
 def peers(request: CheckPeers) -> tuple[Peer, ...]:
     """Tries all nodes at once, with that configuration and those host keys."""
     question = request.question
-    environment, _ = after_setup(question.environment, question.setup)
+    environment, _ = after_setup(question)
     with tempfile.TemporaryDirectory(prefix="effnet-") as folder:
         keys, file = Path(folder, "known_hosts"), Path(folder, "ssh_config")
         keys.write_text(request.known_hosts)

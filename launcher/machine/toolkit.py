@@ -46,7 +46,7 @@ MANAGER = Path("/dev/davinci_manager")
 
 def backend(question: Question) -> Backend:
     """The back end of `question.target`, in the environment that a rank would have."""
-    environment, problems = after_setup(question.environment, question.setup)
+    environment, problems = after_setup(question)
     target = question.target
     libraries, _ = probe(CPU_LIBRARIES, environment)
     found = Backend(
@@ -60,9 +60,9 @@ def backend(question: Question) -> Backend:
         setup_problems=problems,
     )
     if target == DeviceTarget.GPU.value:
-        return replace(found, cuda=_cuda(question, environment))
+        return replace(found, cuda=_cuda(environment))
     if target == DeviceTarget.ASCEND.value:
-        return replace(found, cann=_cann(question, environment))
+        return replace(found, cann=_cann(environment))
     return found
 
 
@@ -89,7 +89,7 @@ def _plugins() -> list[Path]:
     return [] if folder is None else list((folder / "plugin").glob("libmindspore_*.so*"))
 
 
-def _cuda(question: Question, environment: Mapping[str, str]) -> Cuda:
+def _cuda(environment: Mapping[str, str]) -> Cuda:
     home = environment.get("CUDA_HOME", "")
     nvcc, release, problem = _nvcc(home, environment) if home else ("", "", "")
     folder = _folder()
@@ -107,8 +107,7 @@ def _cuda(question: Question, environment: Mapping[str, str]) -> Cuda:
         init=driver_facts.get("init"),
         driver_cuda=driver_facts.get("driver_cuda"),
         gpu_count=driver_facts.get("gpu_count"),
-        compute_capabilities=_capabilities(environment),
-        devices=devices.devices(question),
+        devices=devices.of_target(DeviceTarget.GPU.value, environment),
         prepared=prepared_env(),
     )
 
@@ -126,15 +125,7 @@ def _nvcc(home: str, environment: Mapping[str, str]) -> tuple[str, str, str]:
     return str(path), found[1], ""
 
 
-def _capabilities(environment: Mapping[str, str]) -> tuple[str, ...]:
-    tool = program(nvidia_smi.TOOL, environment)
-    if tool is None:
-        return ()
-    text, _ = output([tool, *nvidia_smi.GPU_QUERY], environment)
-    return tuple(nvidia_smi.compute_capabilities(text).values())
-
-
-def _cann(question: Question, environment: Mapping[str, str]) -> Cann:
+def _cann(environment: Mapping[str, str]) -> Cann:
     home = environment.get("ASCEND_HOME_PATH", "")
     libraries, _ = probe(ASCEND_LIBRARIES, environment)
     found = [path for path in map(os.path.expanduser, SET_ENVS) if os.path.exists(path)]
@@ -147,7 +138,7 @@ def _cann(question: Question, environment: Mapping[str, str]) -> Cann:
         driver=_read_version(DRIVER_VERSION),
         manager=_manager(),
         libraries=tuple(libraries.values()),
-        devices=devices.devices(question),
+        devices=devices.of_target(DeviceTarget.ASCEND.value, environment),
     )
 
 

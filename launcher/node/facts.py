@@ -20,5 +20,5 @@ def get(request: GetFacts) -> NodeAnswer:
         cpus=tuple(sorted(os.sched_getaffinity(0))),
         runs_directory=os.path.expanduser(request.runs_directory),
         port=port,
-        device_ips=tuple(device_ips.asked(request.devices).items()),
+        device_ips=tuple(device_ips.read(request.devices).items()),
     )

@@ -15,7 +15,6 @@ from launcher.node import stdio
 from launcher.remote.sync import FileSource
 from launcher.store import job as job_files
 
-QUIET_LIMIT_S = 30
 LOOK_S = 0.2
 BROUGHT = ("checkpoint", "model", "export")
 """Folders of a job that hold copies only, when its results were fetched."""
@@ -36,7 +35,7 @@ def follow(request: op.FollowJob) -> int | None:
     """Sends the job's log as it grows. -> the exit code, when the job is over; None: unknown."""
     folder = Path(request.folder)
     source = FileSource.of_request(folder, request.copy)
-    listener = stdio.Listener(QUIET_LIMIT_S)
+    listener = stdio.Listener()
     while True:
         is_over, code = _state(folder)
         while messages := list(source.read()):

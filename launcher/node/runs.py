@@ -34,7 +34,6 @@ from launcher.runs.local import LocalRun
 from launcher.runs.start import checked, start_run
 from launcher.store import job as job_files
 
-QUIET_LIMIT_S = 30
 POLL_S = 0.2
 SUPERVISED_EVERY_S = 5.0
 """How often a supervisor that died is replaced."""
@@ -101,7 +100,7 @@ def follow(request: op.FollowRun) -> None:
     if not run.root.is_dir():
         raise LaunchError(f"there is no {run.root}: the run was removed")
     source = FileSource(run.root, request.known)
-    listener = stdio.Listener(QUIET_LIMIT_S)
+    listener = stdio.Listener()
     check_at, is_in_step = 0.0, False
     while True:
         is_over = not _is_living(run)

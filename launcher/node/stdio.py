@@ -37,27 +37,29 @@ def write(data: bytes) -> None:
         view = view[os.write(1, view) :]
 
 
+QUIET_LIMIT_S = 30
+ALIVE_S = 1.0
+
+
 class Listener:
     """The client sends something every second. Without it this process ends, by SIGALRM.
 
     Its default action ends even a process that is stuck in a write.
     """
 
-    def __init__(self, quiet_limit_s: int, alive_s: float = 1.0) -> None:
-        self._quiet_limit_s = quiet_limit_s
-        self._alive_s = alive_s
+    def __init__(self) -> None:
         self._alive_at = 0.0
-        signal.alarm(quiet_limit_s)
+        signal.alarm(QUIET_LIMIT_S)
 
     def wait(self, wait_s: float = 0.0) -> None:
         """Until the client sends something, at most `wait_s`. Exits when stdin was closed."""
         if select.select([0], [], [], wait_s)[0]:
             if not os.read(0, 1 << 12):
                 sys.exit()
-            signal.alarm(self._quiet_limit_s)
+            signal.alarm(QUIET_LIMIT_S)
 
     def send_alive(self, **fields: Any) -> None:
         """Sends the client, which waits for it, a message once a second."""
         if time.monotonic() >= self._alive_at:
-            self._alive_at = time.monotonic() + self._alive_s
+            self._alive_at = time.monotonic() + ALIVE_S
             send({"type": "alive", **fields})

@@ -26,7 +26,7 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     return {
         node.label: NodeFacts(
-            cpus=cpus, device_ips=device_ips.asked(device_ips.wanted(profile, node))
+            cpus=cpus, device_ips=device_ips.read(device_ips.unknown_of(profile, node))
         )
         for node in profile.nodes
         if node.is_local
@@ -47,7 +47,7 @@ def facts(
         node = client.node
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
-        devices = device_ips.wanted(profile, node)
+        devices = device_ips.unknown_of(profile, node)
         return client.call(GetFacts(node.runs_directory, where, devices))
 
     found = dict(local_facts(profile))
@@ -65,7 +65,7 @@ def facts(
 
 def is_plannable_here(profile: Profile) -> bool:
     """Whether a plan needs nothing that only a node reached through SSH knows."""
-    return not any(device_ips.wanted(profile, n) for n in profile.nodes if not n.is_local)
+    return not any(device_ips.unknown_of(profile, n) for n in profile.nodes if not n.is_local)
 
 
 def ip_of(address: str) -> str:
@@ -111,10 +111,9 @@ def plan_attempt(
     return make_plan(profile, context)
 
 
-def run_id(profile: str, now_s: float) -> str:
+def run_id(profile: Profile) -> str:
     """`<profile>-<YYYYMMDD>-<HHMMSS>-<4 hex digits>`, local time."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_s))
-    return f"{profile}-{stamp}-{secrets.token_hex(2)}"
+    return f"{profile.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def data_path_of(profile: Profile, data_path: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import random
-import socket
 
 from launcher.errors import BusyError, UsageError
 from launcher.ipc.socket_folder import runtime_folder
-from launcher.machine.facts import MASTER_PORTS
+from launcher.machine.facts import MASTER_PORTS, bind_error
 from launcher.process import file_lock
 
 
@@ -22,7 +21,8 @@ class PortClaim:
     def __init__(self, address: str) -> None:
         self.port = 0
         folder = runtime_folder()
-        if _bind_error(address, 0) == errno.EADDRNOTAVAIL:
+        error = bind_error(address, 0)
+        if error is not None and error.errno == errno.EADDRNOTAVAIL:
             raise UsageError(
                 f"the master address {address} is not one of this machine's",
                 "Set master.address to an address of a node.",
@@ -31,7 +31,7 @@ class PortClaim:
             self._fd = os.open(
                 folder / f"port-{port}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
-            if file_lock.try_lock(self._fd) and not _bind_error(address, port):
+            if file_lock.try_lock(self._fd) and bind_error(address, port) is None:
                 self.port = port
                 return
             os.close(self._fd)
@@ -40,14 +40,3 @@ class PortClaim:
     def release(self) -> None:
         (runtime_folder() / f"port-{self.port}").unlink(missing_ok=True)
         os.close(self._fd)
-
-
-def _bind_error(address: str, port: int) -> int:
-    """The errno; 0 when the port is free."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        try:
-            sock.bind((address, port))
-        except OSError as error:
-            return error.errno or errno.EIO
-    return 0

@@ -34,7 +34,7 @@ class Again:
     resume: StartCheckpoint | None
 
 
-def wanted_of(
+def query_of(
     run: StoredRun,
     state: RunState,
     name: str = AUTO,
@@ -62,7 +62,7 @@ def resume_point(
         return None
     if resume.startswith("{"):
         return from_plain(StartCheckpoint, json.loads(resume))
-    choice = checkpoint_choice.fetch(run, wanted_of(run, state, resume), nodes)
+    choice = checkpoint_choice.fetch(run, query_of(run, state, resume), nodes)
     point = _point_of(choice, choice.why)
     if point is None:
         raise CheckpointError(
@@ -97,7 +97,7 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | No
     if done >= limit or _without_progress(state) >= retry.no_progress_limit:
         return None
     try:
-        choice = checkpoint_choice.fetch(run, wanted_of(run, state), nodes)
+        choice = checkpoint_choice.fetch(run, query_of(run, state), nodes)
     except LaunchError as error:
         log_line(f"no automatic attempt: {error}")
         return None

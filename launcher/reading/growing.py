@@ -77,9 +77,9 @@ def data_from(path: Path, offset: int) -> int:
 class GrowingFile:
     """Reads what was appended; starts over when the file was replaced or truncated."""
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = offset
+        self.offset = 0
         self.mark: FileMark | None = None
         self.generation = 0
 

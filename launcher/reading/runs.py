@@ -65,7 +65,10 @@ class RunList:
             is_new = before[0] is not reader.state or before[1] is not reader.info
             if is_new or known is None or not known.status.is_over:
                 self._known[root] = summary_of(reader.poll(now_s))
-        return sorted(self._known.values(), key=_newest_first)
+        return sorted(
+            self._known.values(),
+            key=lambda known: (not known.is_living, -(known.created_s or 0.0), known.run),
+        )
 
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
@@ -122,10 +125,6 @@ def is_run(root: Path) -> bool:
 def summary_of(snapshot: RunSnapshot) -> RunSummary:
     """A snapshot's line in a list."""
     return RunSummary(**{item.name: getattr(snapshot, item.name) for item in fields(RunSummary)})
-
-
-def _newest_first(summary: RunSummary) -> tuple[bool, float, str]:
-    return (not summary.is_living, -(summary.created_s or 0.0), summary.run)
 
 
 def _created_s(root: Path) -> tuple[float, str]:

@@ -126,13 +126,6 @@ class RunSnapshot:
         return "" if self.info is None else self.info.start.note
 
     @property
-    def elapsed_s(self) -> float | None:
-        """The duration of the newest attempt, so far."""
-        if self.started_s is None:
-            return None
-        return max(0.0, (self.polled_s if self.ended_s is None else self.ended_s) - self.started_s)
-
-    @property
     def age_s(self) -> float | None:
         """Age of the newest sign of life of any rank."""
         return None if self.data_s is None else max(0.0, self.polled_s - self.data_s)

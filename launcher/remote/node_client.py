@@ -193,9 +193,6 @@ class NodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         with self._lock:
             for client in self._clients.values():
                 client.close()

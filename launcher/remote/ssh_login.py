@@ -40,13 +40,8 @@ def log_in(
     client: paramiko.SSHClient, target: Target, sock: Any, confirm_host: ConfirmHost | None
 ) -> None:
     """Connects a client and verifies the host. Raises `NodeError`."""
-    known = _known_keys(target)
+    where, known = target.words, _known_keys(target)
     client.set_missing_host_key_policy(_Policy(target, known, confirm_host))
-    _log_in(client, target, sock, known)
-
-
-def _log_in(client: paramiko.SSHClient, target: Target, sock: Any, known: KnownKeys) -> None:
-    where = target.words
 
     def transport_of(sock: Any, **settings: Any) -> paramiko.Transport:
         """Requests keys of the known types first, as ssh does."""

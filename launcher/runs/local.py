@@ -80,4 +80,4 @@ class LocalRun(Run):
 
     def _query(self, attempt: NextAttempt) -> CheckpointQuery:
         name, before = attempt.request.checkpoint, attempt.before.profile
-        return restart.wanted_of(attempt.run, self.state(), name, before=before)
+        return restart.query_of(attempt.run, self.state(), name, before=before)

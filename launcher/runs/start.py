@@ -32,7 +32,7 @@ def plan_run(profile: Profile, request: StartRequest) -> Plan:
 
     Raises `PlanError` and `SettingsError`.
     """
-    run = request.name or run_id(profile.name, time.time())
+    run = request.name or run_id(profile)
     settings.check(profile, request.settings)
     return attempt.plan_attempt(
         profile,
@@ -46,7 +46,7 @@ def plan_run(profile: Profile, request: StartRequest) -> Plan:
 
 def checked(profile: Profile, request: StartRequest) -> StartRequest:
     """The request with the run's id. Raises `UsageError`, `BusyError`, and what `plan_run` does."""
-    run = request.name or run_id(profile.name, time.time())
+    run = request.name or run_id(profile)
     if not RUN_NAME.fullmatch(run):
         raise UsageError(
             f"{run!r} cannot be a run's id",

@@ -29,7 +29,8 @@ class Journal:
 
     def append(self, make_line: Callable[[int], str], *, sync: bool = True) -> int:
         """Writes `make_line(n)` and returns n. Raises `OSError`, and then nothing was added."""
-        with self._locked():
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
             self._update()
             n = self.last_n + 1
             data = make_line(n).encode() + b"\n"
@@ -46,17 +47,11 @@ class Journal:
             self._seen_bytes += len(data)
             self.last_n = n
             return n
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         os.close(self._fd)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _update(self) -> None:
         """Brings `last_n` up to date and cuts off a torn last line."""

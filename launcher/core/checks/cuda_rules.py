@@ -109,7 +109,8 @@ def _devices(cuda: Cuda) -> Result:
             f"{cuda.devices.problem}: memory and health of devices will not be shown",
             "Check the driver: nvidia-smi is part of it.",
         )
-    newer = [item for item in cuda.compute_capabilities if _is_newer(item)]
+    known = [device.compute_capability for device in cuda.devices.devices]
+    newer = [item for item in known if _is_newer(item)]
     if newer:
         return warning(
             f"{cuda.devices.summary}; compute capability {newer[0]} is newer than MindSpore's"

@@ -51,7 +51,6 @@ class Cuda:
     driver_cuda: int | None = None
     """The result of cuDriverGetVersion: 12020 is CUDA 12.2."""
     gpu_count: int | None = None
-    compute_capabilities: tuple[str, ...] = ()
     devices: Devices = field(default_factory=lambda: Devices("nvidia-smi"))
     prepared: str = ""
     """The env.sh that an earlier ``--fix`` made for this interpreter; empty when there is none."""

@@ -32,6 +32,8 @@ class Device:
     link: str = ""
     net_health: str = ""
     ip: str = ""
+    compute_capability: str = ""
+    """Of a GPU, as in ``9.0``."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ The fields are those of ``nvidia-smi --help-query-gpu`` and ``--help-query-compu
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 
 from launcher.core.devices.model import Device, Devices, Holder
@@ -36,19 +35,18 @@ def parse(gpus: str, processes: str) -> Devices:
         driver = driver or cells[3]
         errors = cells[4]
         fault = f"{errors} uncorrected memory errors" if whole_number(errors) else ""
-        found.append(Device(index, cells[2], fault, holders=tuple(holders.get(cells[1], ()))))
+        found.append(
+            Device(
+                index,
+                cells[2],
+                fault,
+                holders=tuple(holders.get(cells[1], ())),
+                compute_capability=cells[5] if len(cells) > 5 else "",
+            )
+        )
     first = next((line.strip() for line in gpus.splitlines() if line.strip()), "")
     problem = "" if found else f"nvidia-smi lists no GPU{': ' + first if first else ''}"
     return Devices(TOOL, problem, driver, tuple(found))
-
-
-def compute_capabilities(gpus: str) -> dict[int, str]:
-    """By GPU, as in ``9.0``; unknown ones are left out."""
-    return {
-        index: cells[5]
-        for cells in _rows(gpus, 6)
-        if (index := whole_number(cells[0])) is not None and re.match("[0-9]", cells[5])
-    }
 
 
 def _rows(text: str, least: int) -> list[list[str]]:

@@ -147,17 +147,21 @@ def test_data_that_is_missing_or_has_no_classes(data: Path, tmp_path: Path) -> N
     assert "class_num is 7" in row.text
 
 
+def after_setup(*lines: str, **variables: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    return environment.after_setup(Question("CPU", variables, lines))
+
+
 def test_setup_is_run_as_for_a_rank_and_a_failing_line_is_named(tmp_path: Path) -> None:
     script = tmp_path / "set env.sh"
     script.write_text("echo noise; export FROM_SETUP='a\nb'; PATH=/there:$PATH\n")
-    found, problems = environment.after_setup({"OWN": "1"}, [f"source '{script}'", "echo more"])
+    found, problems = after_setup(f"source '{script}'", "echo more", OWN="1")
     assert problems == ()
     assert (found["OWN"], found["FROM_SETUP"], found["PATH"][:7]) == ("1", "a\nb", "/there:")
-    found, problems = environment.after_setup({}, ["true", "source /none.sh", "export X=1"])
+    found, problems = after_setup("true", "source /none.sh", "export X=1")
     assert len(problems) == 1
     assert problems[0].startswith("`source /none.sh` ends with 1: ")
     assert found["X"] == "1"
-    assert "ends the shell with 3" in environment.after_setup({}, ["exit 3"])[1][0]
+    assert "ends the shell with 3" in after_setup("exit 3")[1][0]
 
 
 def test_the_version_of_mpirun(data: Path, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ from launcher.core.checks.toolkit_rules import doctor_rows, toolkit_rows
 from launcher.core.devices.model import Device, Devices
 
 
+def gpus(name: str, capability: str) -> Devices:
+    device = Device(0, name, compute_capability=capability)
+    return Devices("nvidia-smi", "", "535.129.03", (device,))
+
+
 def cuda(**changes: object) -> Backend:
     plain = Cuda(
         home="/usr/local/cuda-11.6",
@@ -33,8 +38,7 @@ def cuda(**changes: object) -> Backend:
         init=0,
         driver_cuda=12020,
         gpu_count=1,
-        compute_capabilities=("8.0",),
-        devices=Devices("nvidia-smi", "", "535.129.03", (Device(0, "NVIDIA A100"),)),
+        devices=gpus("NVIDIA A100", "8.0"),
     )
     return backend("GPU", cuda=replace(plain, **changes))  # type: ignore[arg-type]
 
@@ -112,7 +116,7 @@ def test_a_library_that_is_missing_names_its_package() -> None:
 
 
 def test_a_newer_gpu_is_a_warning() -> None:
-    row = by_check(cuda(compute_capabilities=("9.0",)))["devices"]
+    row = by_check(cuda(devices=gpus("NVIDIA H100", "9.0")))["devices"]
     assert row.state is RowState.WARNING
     assert "9.0" in row.text
 

@@ -53,7 +53,7 @@ def profile(text: str = PROFILE) -> Profile:
 
 def test_addresses_come_from_the_profile_then_hccn_tool_then_the_file(tools: Path) -> None:
     known = profile()
-    assert device_ips.wanted(known, known.nodes[0]) == (0, 2)
+    assert device_ips.unknown_of(known, known.nodes[0]) == (0, 2)
     plan = attempt.plan_attempt(known, "r", tools / "r", 1)
     table = next(file.content for file in plan.files if file.path.endswith("ranktable.json"))
     devices = json.loads(table)["server_list"][0]["device"]
@@ -73,8 +73,8 @@ def test_no_node_is_queried_without_a_rank_table(monkeypatch: pytest.MonkeyPatch
     one = PROFILE.replace("{ device_id = 0 }, ", "").replace(", { device_id = 2 }", "")
     for text in (PROFILE.replace('"ranktable"', '"cluster"'), one):
         known = profile(text)
-        assert device_ips.wanted(known, known.nodes[0]) == ()
-    assert device_ips.asked(()) == {}
+        assert device_ips.unknown_of(known, known.nodes[0]) == ()
+    assert device_ips.read(()) == {}
     assert attempt.is_plannable_here(profile())
     far = PROFILE.replace('transport = "local"', 'transport = "ssh"')
     assert not attempt.is_plannable_here(profile(far))
@@ -85,4 +85,4 @@ def test_without_hccn_tool_and_file_there_are_no_addresses(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(device_ips, "CONF", tmp_path / "none")
-    assert device_ips.asked([0, 1]) == {}
+    assert device_ips.read([0, 1]) == {}

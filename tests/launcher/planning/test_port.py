@@ -18,7 +18,7 @@ def test_reserved_ports_differ(tmp_path, monkeypatch):
 
 def test_no_free_port_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(planning_port, "_bind_error", lambda address, port: 98)
+    monkeypatch.setattr(planning_port, "bind_error", lambda address, port: OSError(98, "in use"))
     with pytest.raises(BusyError, match="no free port"):
         planning_port.PortClaim("127.0.0.1")
 

@@ -129,14 +129,10 @@ class Preflight:
         except NodeError as error:
             self._add(*login_rows(probe.node, error))
             return False
+        shown = f"{key.get_name()} {host_keys.fingerprint(key.asbytes())}"
         self._add(
             Row("reachable", label, RowState.OK, connection.target.words),
-            Row(
-                "host-key",
-                label,
-                RowState.OK,
-                f"{key.get_name()} {host_keys.fingerprint(key.asbytes())}",
-            ),
+            Row("host-key", label, RowState.OK, shown),
         )
         return True
 
@@ -217,10 +213,6 @@ def unanswered_row(node: Node, error: NodeError) -> Row:
     if error.module.partition(".")[0] == "launcher":
         hint = f"Use --fix, or in its checkout there: {python} -m pip install -e ."
         return Row("effnet-tui", node.label, RowState.FAILED, text, hint, "wheel")
-    return Row(
-        "effnet-tui",
-        node.label,
-        RowState.FAILED,
-        f"effnet-tui is there, but not its dependencies: {text}",
-        f"In its checkout there: {python} -m pip install -e '.[train]'",
-    )
+    text = f"effnet-tui is there, but not its dependencies: {text}"
+    hint = f"In its checkout there: {python} -m pip install -e '.[train]'"
+    return Row("effnet-tui", node.label, RowState.FAILED, text, hint)

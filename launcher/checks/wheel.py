@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 import zipfile
 from pathlib import Path
 
 from launcher.errors import LaunchError
+from launcher.machine.facts import package_folder
 
 DISTRIBUTION = "effnet-tui"
 PACKAGES = ("effnet", "launcher", "tui", "cluster_profiles")
@@ -50,10 +50,9 @@ def make_wheel() -> tuple[str, bytes]:
 
 
 def _files(package: str) -> list[tuple[str, bytes]]:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    root = package_folder(package)
+    if root is None:
         return []
-    root = Path(next(iter(spec.submodule_search_locations)))
     return [
         (str(Path(package) / path.relative_to(root)), path.read_bytes())
         for path in sorted(root.rglob("*"))

@@ -112,7 +112,6 @@ class _Follower(NodeFollower):
 
 
 def _fetch_exported(there: NodeFiles, job: Job) -> None:
-    """Raises `LaunchError`."""
     folder = f"{job.folder}/export"
     for name in there.names(folder):
         file_copy.bring(there, f"{folder}/{name}", LocalFiles(), str(Path(job.export_to, name)))

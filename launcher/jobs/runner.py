@@ -100,7 +100,7 @@ def run_process(folder: Path, job: Job) -> int | None:
 
 def _record(paths: RunPaths, job: Job, code: int | None) -> None:
     """Writes result.json, then the event: a reader of the event finds the file."""
-    result = _result_of(LogReader(paths.job(job.id).log)) if code == 0 else None
+    result = _last_json_object(LogReader(paths.job(job.id).log)) if code == 0 else None
     if result is not None:
         for name, value in result.items():
             result[name] = _renamed(value, job) if isinstance(value, str) else value
@@ -113,8 +113,7 @@ def _record(paths: RunPaths, job: Job, code: int | None) -> None:
         log.add(events.JobFinished(job=job.id, exit_code=code, result=result))
 
 
-def _result_of(log: LogReader) -> dict[str, Any] | None:
-    """The last line that is a JSON object."""
+def _last_json_object(log: LogReader) -> dict[str, Any] | None:
     for line in reversed(log.tail(RESULT_LINES, LAST_BYTES).lines):
         with contextlib.suppress(ValueError):
             value = json.loads(line.text)

@@ -6,6 +6,7 @@ import errno
 import getpass
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import random
@@ -174,6 +175,14 @@ def package_version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def package_folder(name: str) -> Path | None:
+    """Where a package is, without importing it; None when it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _interfaces() -> tuple[Interface, ...]:

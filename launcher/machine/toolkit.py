@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import re
@@ -26,7 +25,7 @@ from launcher.core.profile.model import DeviceTarget
 from launcher.machine import devices
 from launcher.machine.cuda_setup import prepared_env
 from launcher.machine.environment import after_setup
-from launcher.machine.facts import package_version
+from launcher.machine.facts import package_folder, package_version
 from launcher.machine.libraries import probe
 from launcher.process.tools import output, program
 
@@ -49,12 +48,14 @@ def backend(question: Question) -> Backend:
     environment, problems = after_setup(question)
     target = question.target
     libraries, _ = probe(CPU_LIBRARIES, environment)
+    mindspore = package_folder("mindspore")
+    plugins = mindspore.glob("lib/plugin/libmindspore_*.so*") if mindspore is not None else ()
     found = Backend(
         target=target,
         python=sys.executable,
         mindspore=package_version("mindspore"),
         architecture=platform.machine(),
-        plugins=tuple(sorted(path.name for path in _plugins())),
+        plugins=tuple(sorted(path.name for path in plugins)),
         cpu_libraries=tuple(libraries.values()),
         cpu_count=len(os.sched_getaffinity(0)),
         setup_problems=problems,
@@ -76,24 +77,11 @@ def target_of_machine() -> str:
     return DeviceTarget.CPU.value
 
 
-def _folder() -> Path | None:
-    """MindSpore's libraries; finding them does not import it."""
-    spec = importlib.util.find_spec("mindspore")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations))) / "lib"
-
-
-def _plugins() -> list[Path]:
-    folder = _folder()
-    return [] if folder is None else list((folder / "plugin").glob("libmindspore_*.so*"))
-
-
 def _cuda(environment: Mapping[str, str]) -> Cuda:
     home = environment.get("CUDA_HOME", "")
     nvcc, release, problem = _nvcc(home, environment) if home else ("", "", "")
-    folder = _folder()
-    folders = [] if folder is None else [str(folder / name) for name in PLUGIN_FOLDERS]
+    folder = package_folder("mindspore")
+    folders = [] if folder is None else [str(folder / "lib" / name) for name in PLUGIN_FOLDERS]
     names = (*CUDA_LIBRARIES, DRIVER)
     libraries, driver_facts = probe(names, environment, [*folders, CUDA_DEFAULT], DRIVER)
     driver = libraries.pop(DRIVER)

@@ -93,7 +93,7 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | No
     limit = max(retry.auto_resume, 1 if resumes_hang else 0)
     if failure is None or failure.kind in IN_VAIN or state.status.value != "failed":
         return None
-    done = _tries_so_far(state)
+    done = _automatic_attempts(state)
     if done >= limit or _without_progress(state) >= retry.no_progress_limit:
         return None
     try:
@@ -108,8 +108,7 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | No
     return Again(point.why, point)
 
 
-def _tries_so_far(state: RunState) -> int:
-    """The number of automatic attempts, up to the newest."""
+def _automatic_attempts(state: RunState) -> int:
     count = 0
     for attempt in reversed(state.attempts):
         if attempt.attempt == 1:

@@ -7,7 +7,6 @@ its start time was compared, so that a reused pid is never hit.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -183,5 +182,4 @@ def signal_new(
         signalled.add(process)
         send_signal(process, number)
         if process.state in "Tt":
-            with contextlib.suppress(OSError):
-                send_signal(process, signal.SIGCONT)
+            send_signal(process, signal.SIGCONT)

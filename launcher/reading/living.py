@@ -30,10 +30,9 @@ def is_supervised(supervisor: Path) -> bool:
     """Whether the supervisor that ``supervisor.json`` names is there."""
     try:
         data = json.loads(read_range(supervisor, 0, LIMIT_BYTES))
-    except (ValueError, RecursionError):
+        pid, start = data["pid"], data.get("start_time")
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
-    pid = data.get("pid") if isinstance(data, dict) else None
-    start = data.get("start_time") if isinstance(data, dict) else None
     known_start = float(start) if isinstance(start, (int, float)) else None
     return isinstance(pid, int) and pid > 0 and is_process(pid, known_start)
 

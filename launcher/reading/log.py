@@ -195,7 +195,6 @@ class LogReader:
         return LogMatches(tuple(found), None)
 
     def _offset_of(self, line: int) -> int | None:
-        """Where an indexed line starts."""
         if line < 0 or line >= self.line_count:
             return None
         if line == 0:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.run.paths import MANIFEST_SUFFIX
@@ -24,22 +23,6 @@ SILENT_S = 60.0
 
 Progress = Callable[[str, int, int], None]
 """Gets the file's name, the bytes copied so far, and all of its bytes."""
-
-
-class FileHost(Protocol):
-    """Files of a machine. `label`: a node's name, empty for this one. Raises `LaunchError`."""
-
-    label: str
-
-    def checkpoints(self, folder: str) -> tuple[CheckpointFacts, ...]: ...
-
-    def checkpoint(self, path: str) -> CheckpointFacts: ...
-
-    def content(self, path: str) -> Content | None: ...
-
-    def read(self, path: str) -> Iterator[bytes]: ...
-
-    def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None: ...
 
 
 class LocalFiles:
@@ -112,6 +95,10 @@ class NodeFiles:
                 raise call.failed(str(error)) from error
             call.reply()
         self._contents[path] = content
+
+
+FileHost = LocalFiles | NodeFiles
+"""Files of a machine. `label`: a node's name, empty for this one. Raises `LaunchError`."""
 
 
 def bring(

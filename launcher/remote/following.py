@@ -32,7 +32,6 @@ class NodeFollower(ABC):
         self._pinged = 0.0
 
     def run(self) -> None:
-        """The thread."""
         while not self.is_over:
             self.follow()
 

@@ -81,14 +81,10 @@ def log_in(
     except (paramiko.SSHException, EOFError, ValueError) as error:
         if "No authentication methods" in str(error):
             raise _no_key(target) from error
-        hint = (
-            "Check the port: another program seems to listen there."
-            if "banner" in str(error)
-            else ""
-        )
-        raise NodeError(
-            target.node, f"{where}: {error or 'the connection was closed'}", hint
-        ) from error
+        is_other = "banner" in str(error)
+        hint = "Check the port: another program seems to listen there." if is_other else ""
+        text = f"{where}: {error or 'the connection was closed'}"
+        raise NodeError(target.node, text, hint) from error
     finally:
         if strategy is not None:
             strategy.agent.close()
@@ -201,18 +197,14 @@ class _Policy(paramiko.MissingHostKeyPolicy):
     def missing_host_key(
         self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
-        shown = key.asbytes()
+        node, known, kind, shown = self._target.node, self._known, key.get_name(), key.asbytes()
         hostname = self._target.key_name or hostname
-        if shown in self._known.revoked:
-            raise host_keys.revoked(self._target.node, hostname, shown)
-        if any(shown == known for _, known in self._known.keys):
+        if shown in known.revoked:
+            raise host_keys.revoked(node, hostname, shown)
+        if any(shown == other for _, other in known.keys):
             return
-        if self._known.keys:
-            expected = next(
-                (known for kind, known in self._known.keys if kind == key.get_name()),
-                self._known.keys[0][1],
-            )
-            raise host_keys.changed(self._target.node, hostname, expected, shown)
-        host_keys.accept_unknown(
-            self._target.node, hostname, key.get_name(), key.asbytes(), self._confirm_host
-        )
+        if known.keys:
+            of_kind = [other for other_kind, other in known.keys if other_kind == kind]
+            expected = of_kind[0] if of_kind else known.keys[0][1]
+            raise host_keys.changed(node, hostname, expected, shown)
+        host_keys.accept_unknown(node, hostname, kind, shown, self._confirm_host)

@@ -35,8 +35,8 @@ def examine(
     `on_row` gets a node's rows when all of them are known. Raises `UsageError`.
     """
     targets = {item.value.lower(): item.value for item in DeviceTarget}
-    wanted = targets.get(target.lower(), "")
-    if target and not wanted:
+    chosen = targets.get(target.lower(), "")
+    if target and not chosen:
         raise UsageError(f"no target {target!r}", f"Known: {', '.join(targets.values())}.")
     lock = threading.Lock()
 
@@ -54,14 +54,14 @@ def examine(
         if profile is not None:
             probes = probes_of(profile, nodes)
         else:
-            found = wanted or target_of_machine()
-            if not wanted and found == DeviceTarget.CPU.value:
+            found = chosen or target_of_machine()
+            if not chosen and found == DeviceTarget.CPU.value:
                 on_fix(
                     "no GPU or Ascend device found; --target GPU (or Ascend) lists what it lacks"
                 )
             probes = [NodeProbe(THIS_MACHINE, Question(target=found, with_devices=True), None)]
         for probe in probes:
-            probe.question = replace(probe.question, target=wanted or probe.question.target)
+            probe.question = replace(probe.question, target=chosen or probe.question.target)
         return tuple(row for rows in at_once(rows_of, probes) for row in rows)
 
 

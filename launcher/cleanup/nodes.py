@@ -50,8 +50,8 @@ def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Le
     found = {HERE: Leftovers(leftovers.find_all(here, only_these=False))} if not only else {}
     if here_only:
         return found
-    wanted = {name: place for name, place in places.items() if not only or place.node.label in only}
-    return {**found, **_call(wanted, {})}
+    chosen = {name: place for name, place in places.items() if not only or place.node.label in only}
+    return {**found, **_call(chosen, {})}
 
 
 def end(found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:

@@ -223,11 +223,11 @@ def _find(run: StoredRun, name: str, stores: tuple[Store, ...]) -> tuple[Store, 
     return selected.store, selected.choice.path
 
 
-def _model(run: StoredRun, wanted: str) -> str:
-    if wanted:
-        path = Path(wanted).expanduser().absolute()
-        if not path.is_file() and os.sep not in wanted:
-            path = run.paths.export / wanted
+def _model(run: StoredRun, name: str) -> str:
+    if name:
+        path = Path(name).expanduser().absolute()
+        if not path.is_file() and os.sep not in name:
+            path = run.paths.export / name
         if not path.is_file():
             raise UsageError(f"no model {path}")
         return str(path)

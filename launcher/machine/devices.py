@@ -107,7 +107,7 @@ def _with_network(found: Devices, environment: Mapping[str, str]) -> Devices:
         known = tuple(replace(d, ip=conf.get(d.device_id, "")) for d in found.devices)
         return replace(found, devices=known, network_problem="there is no hccn_tool")
 
-    def ask(device: Device) -> Device:
+    def queried(device: Device) -> Device:
         def text(topic: str) -> str:
             return device_ips.tool_text(tool, device.device_id, environment, topic)
 
@@ -119,4 +119,4 @@ def _with_network(found: Devices, environment: Mapping[str, str]) -> Devices:
         )
 
     with ThreadPoolExecutor(device_ips.AT_ONCE) as pool:
-        return replace(found, devices=tuple(pool.map(ask, found.devices)))
+        return replace(found, devices=tuple(pool.map(queried, found.devices)))

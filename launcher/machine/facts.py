@@ -199,12 +199,12 @@ def _interfaces() -> tuple[Interface, ...]:
 
 
 def _folders(question: Question) -> dict[str, Folder]:
-    wanted = {
+    paths = {
         "run": question.run_folder,
         "checkpoint": question.checkpoint_folder,
         "working": question.working_folder,
     }
-    return {use: folder(path) for use, path in wanted.items() if path}
+    return {use: folder(path) for use, path in paths.items() if path}
 
 
 def folder(path: str) -> Folder:

@@ -130,10 +130,10 @@ def owned(claim: Claim) -> list[Process]:
     return sorted(mine, key=lambda process: process.pid)
 
 
-def _matches(token: str | None, wanted: str) -> bool:
+def _matches(token: str | None, claimed: str) -> bool:
     if token is None:
         return False
-    return token.startswith(wanted) if wanted.endswith("/") else token == wanted
+    return token.startswith(claimed) if claimed.endswith("/") else token == claimed
 
 
 def _descendants(processes: Iterable[Process], root: int | None) -> set[int]:

@@ -159,14 +159,14 @@ def _agent_keys(target: Target) -> _AgentKeys | None:
     With IdentitiesOnly an agent's key is used when its public half is an IdentityFile (or that
     file's `.pub`); other keys would use up the attempts that sshd allows.
     """
-    wanted = {}
+    listed = {}
     for name in target.keys:
         for path in (name, f"{name}.pub"):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 words = Path(path).read_text(encoding="ascii").split()
-                wanted[base64.b64decode(words[1])] = name
+                listed[base64.b64decode(words[1])] = name
     is_other = target.agent not in ("", "SSH_AUTH_SOCK")
-    if target.agent == "none" or not (is_other or (target.only_these_keys and wanted)):
+    if target.agent == "none" or not (is_other or (target.only_these_keys and listed)):
         return None
     path = target.agent if is_other else os.environ.get("SSH_AUTH_SOCK", "")
     if path.startswith("$"):
@@ -175,7 +175,7 @@ def _agent_keys(target: Target) -> _AgentKeys | None:
         return None
     agent = _Agent(path)
     keys: list[paramiko.PKey] = [
-        key for key in agent.get_keys() if not target.only_these_keys or key.asbytes() in wanted
+        key for key in agent.get_keys() if not target.only_these_keys or key.asbytes() in listed
     ]
     if not keys:
         agent.close()

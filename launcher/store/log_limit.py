@@ -136,9 +136,9 @@ def _kept(logs: Sequence[Log], excess: int) -> Iterator[tuple[Log, int]]:
                 excess -= log.used_bytes - level
 
 
-def _level(used: Sequence[int], wanted: int) -> int:
-    """The length to cut logs to, so that together they use `wanted` bytes."""
-    left = max(0, wanted)
+def _level(used: Sequence[int], total_bytes: int) -> int:
+    """The length to cut logs to, so that together they use `total_bytes`."""
+    left = max(0, total_bytes)
     for number, size in enumerate(sorted(used)):
         share = left // (len(used) - number)
         if size > share:

@@ -8,11 +8,6 @@ from launcher.cleanup import leftovers, prune
 from launcher.ipc import operations as op
 
 
-def find_leftovers(request: op.FindLeftovers) -> tuple[op.Leftover, ...]:
-    """Of the runs of the request only."""
-    return leftovers.find_all(request.runs, only_these=True)
-
-
 def end_leftovers(request: op.EndLeftovers) -> tuple[op.Leftover, ...]:
     """Ends what was found before and is still there."""
     found = leftovers.find_all(request.runs, only_these=True)
@@ -20,7 +15,7 @@ def end_leftovers(request: op.EndLeftovers) -> tuple[op.Leftover, ...]:
 
 
 HANDLERS: op.Handlers = {
-    op.FindLeftovers: find_leftovers,
+    op.FindLeftovers: lambda request: leftovers.find_all(request.runs, only_these=True),
     op.EndLeftovers: end_leftovers,
     # The folder of a run that is over, checkpoints and all.
     op.RemoveRun: lambda request: prune.remove_there(Path(request.root), request.run),

@@ -70,10 +70,6 @@ def salvage(request: op.Salvage) -> list[dict[str, Any]]:
     return [encode(event) for event in events]
 
 
-def sweep(request: op.Sweep) -> tuple[int, ...]:
-    return _Attempt(request).transport.sweep()
-
-
 def _relay(attempt: _Attempt) -> NoReturn:
     """Connects stdin and stdout to the agent until one of them ends. Then this process exits.
 
@@ -136,5 +132,5 @@ HANDLERS: op.Handlers = {
     op.Launch: launch,
     op.Connect: connect,
     op.Salvage: salvage,
-    op.Sweep: sweep,
+    op.Sweep: lambda request: _Attempt(request).transport.sweep(),
 }

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -52,7 +54,7 @@ def main() -> int:
     """A request that is malformed or unknown gets an error with the protocol's version."""
     # Ends this process when the connection breaks.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    line = io.FileIO(0, closefd=False).readline(MAX_FRAME_BYTES + 1)
+    line = read_line(MAX_FRAME_BYTES + 1)
     write(b"\n" + mark_of(line) + b"\n")
     try:
         request = decode(Operation, parse_object(line))
@@ -75,6 +77,21 @@ def main() -> int:
             )
         )
         return 1
+
+
+def read_line(limit: int) -> bytes:
+    """One line of stdin, and nothing of what is behind it: that is the agent's."""
+    try:
+        stdin = socket.socket(fileno=os.dup(0))
+    except OSError:  # a pipe, which can only be read byte by byte
+        return io.FileIO(0, closefd=False).readline(limit)
+    line = bytearray()
+    with stdin:
+        while len(line) < limit and (block := stdin.recv(1 << 16, socket.MSG_PEEK)):
+            line += stdin.recv(block.find(b"\n") + 1 or len(block))
+            if line.endswith(b"\n"):
+                break
+    return bytes(line)
 
 
 def mark_of(line: bytes) -> bytes:

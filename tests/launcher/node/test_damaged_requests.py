@@ -103,3 +103,19 @@ def test_a_real_node_answers_with_its_protocol_version(line: bytes) -> None:
     assert answer["protocol"] == PROTOCOL_VERSION
     if b'"mark": "m"' in line:
         assert done.stdout.splitlines()[1] == b"m"
+
+
+def test_300_damaged_requests_through_a_socket_get_an_answer_each() -> None:
+    argv = [sys.executable, "-m", "tests.launcher.node.forking_node", "300", "7"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 300
+    refused = 0
+    for answer in answers:
+        assert "Traceback" not in answer["stderr"], answer
+        assert answer["status"] in (0, 1), answer
+        reply = json.loads(answer["stdout"].splitlines()[-1])
+        assert reply["ok"] == (answer["status"] == 0)
+        refused += not reply["ok"]
+        assert reply["ok"] or reply["protocol"] == PROTOCOL_VERSION
+    assert refused > 200

@@ -33,7 +33,7 @@ def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
     lab.until(lambda: lab.log(root, 0).count(b"epoch ") >= 3)
     assert len(lab.events(root)) == before
     done = lab.command("status", root.name)
-    assert "replaced" in done.stderr
+    assert "a new one was started" in done.stderr
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
     assert [e["epoch"] for e in lab.events(root, "epoch_finished")] == [1, 2, 3, 4, 5, 6]
     assert [e["step"] for e in lab.events(root, "checkpoint_saved")] == [10, 20, 30, 40, 50, 60]
@@ -89,7 +89,7 @@ def test_the_runtime_folder_is_deleted(lab, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
     lab.until(lambda: not run_lock.is_supervised(root))
-    assert "replaced" in lab.command("status", root.name).stderr
+    assert "a new one was started" in lab.command("status", root.name).stderr
     client.stop(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 

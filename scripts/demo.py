@@ -85,16 +85,12 @@ def summary(
     snapshot = open_run(run).poll()
     here = (RankStatus.RUNNING, RankStatus.SILENT)
     left = [rank.rank for rank in snapshot.ranks if rank.status in here]
-    same = (evaluated["top_1_acc"], evaluated["top_5_acc"]) == (
-        inferred["top_1_acc"],
-        inferred["top_5_acc"],
-    )
+    same = all(evaluated[name] == inferred[name] for name in ("top_1_acc", "top_5_acc"))
+    verdict = "the same" if same else "DIFFERS"
     table = Table(title=f"{run}: {snapshot.status.value}", show_header=False, title_justify="left")
     table.add_row("images evaluated", f"{evaluated['images']}")
     table.add_row("top-1, MindSpore", f"{evaluated['top_1_acc']:.4f}")
-    table.add_row(
-        "top-1, ONNX", f"{inferred['top_1_acc']:.4f} ({'the same' if same else 'DIFFERS'})"
-    )
+    table.add_row("top-1, ONNX", f"{inferred['top_1_acc']:.4f} ({verdict})")
     table.add_row("loss", f"{evaluated['loss']:.4f}")
     table.add_row("ONNX file", f"{exported['file']} ({exported['bytes'] / 1e6:.1f} MB)")
     table.add_row("largest difference", f"{exported['max_abs_difference']:.2e}")

@@ -35,7 +35,6 @@ COMPLETION = ("install_completion", "show_completion", "help")
 
 
 def page() -> str:
-    """The whole page."""
     parts = [HEAD]
     parts += of_argparse("effnet-tui", tui.__main__.parser(), 2)
     parts += of_typer("effnet-launch", typer.main.get_command(launcher.cli.app.app), 2)

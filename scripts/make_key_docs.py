@@ -54,7 +54,6 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
 
 
 def page() -> str:
-    """The whole page."""
     parts = [HEAD]
     for title, about, kinds in SCREENS:
         parts.append(f"## {title}\n")

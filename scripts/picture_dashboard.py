@@ -124,7 +124,6 @@ class Recording:
             self.run(0.1)
 
     def press(self, key: str) -> None:
-        """Press a key."""
         os.write(self._fd, key.encode())
 
     def end(self) -> None:

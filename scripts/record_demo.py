@@ -101,8 +101,7 @@ def small_copy(folder: Path) -> Path:
     """The digits, but few: so that an epoch of eight ranks has few steps."""
     whole, few = folder / "digits", folder / "few"
     subprocess.run([sys.executable, "-m", "effnet", "data", "digits", str(whole)], check=True)
-    for part in ("train", "val"):
-        count = TRAIN_IMAGES if part == "train" else EVAL_IMAGES
+    for part, count in (("train", TRAIN_IMAGES), ("val", EVAL_IMAGES)):
         for images in sorted((whole / part).iterdir()):
             (few / part / images.name).mkdir(parents=True)
             for image in sorted(images.iterdir())[:count]:

@@ -47,14 +47,6 @@ class Module:
     def lines(self) -> int:
         return len(self.text.splitlines())
 
-    @property
-    def is_runnable(self) -> bool:
-        """Whether `python -m` of it does something."""
-        return self.path.name == "__main__.py" or any(
-            isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
-            for node in self.tree.body
-        )
-
 
 class Structure:
     """The modules of a checkout and what they import from each other."""

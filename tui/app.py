@@ -34,8 +34,6 @@ class Dashboard(App[str]):
 
     TITLE = "effnet-tui"
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = True
-    COMMAND_PALETTE_DISPLAY = "ctrl+p"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance variable
         (0, "-narrow"),
         (100, "-normal"),
@@ -186,9 +184,6 @@ class Dashboard(App[str]):
         except OSError as problem:
             self.notify(f"settings not saved: {problem}", severity="warning")
 
-    def get_key_display(self, binding: Binding) -> str:
-        return key_name(binding.key)
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen in view, for the command palette."""
         seen: set[str] = set()
@@ -199,9 +194,8 @@ class Dashboard(App[str]):
             if binding.action.startswith(("move", "page", "focus", "command_palette")):
                 continue
             seen.add(binding.action)
-            namespace = active.node
 
-            async def act(action: str = binding.action, node: object = namespace) -> None:
+            async def act(action: str = binding.action, node: object = active.node) -> None:
                 await self.run_action(action, default_namespace=node)  # type: ignore[arg-type]
 
             yield SystemCommand(binding.description, f"key {key_name(binding.key)}", act)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from launcher.core.run.requests import ResumeRequest
 from tui.drawing.text import age, clean, duration, fit, number, percent
@@ -15,8 +15,6 @@ from tui.widgets.rank_table import COLUMNS
 
 if TYPE_CHECKING:
     from launcher.client import RunSnapshot
-
-HIDDEN: Final = ("device",)
 
 
 def picture(run: RunSource) -> str:
@@ -55,7 +53,7 @@ def _progress(snapshot: RunSnapshot) -> str:
 
 
 def _table(frame: RunFrame) -> list[str]:
-    columns = [column for column in COLUMNS if column.title not in HIDDEN]
+    columns = [column for column in COLUMNS if column.title != "device"]
     lines = [" ".join(fit(column.title, column.width, column.align) for column in columns)]
     lines += [
         " ".join(
@@ -72,8 +70,6 @@ def _restart(run: RunSource, name: str) -> list[str]:
     except SourceError as problem:
         return [f"restart   {clean(str(problem))}"]
     lines = [f"restart   {restart_words(choice)}"]
-    return (
-        lines
-        if choice.path is None
-        else [*lines, f"  $ {shlex.join(ResumeRequest().command(name))}"]
-    )
+    if choice.path is not None:
+        lines.append(f"  $ {shlex.join(ResumeRequest().command(name))}")
+    return lines

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,15 +108,14 @@ def check(raw: Mapping[str, Any], where: str) -> tuple[Settings, tuple[str, ...]
     """Settings from parsed TOML; what is unknown or wrong is reported and keeps its default."""
     problems: list[str] = []
     good: dict[str, Any] = {}
-    names = {entry.name for entry in fields(Settings)}
     for name, value in raw.items():
-        if name not in names:
+        if (rule := _RULES.get(name)) is None:
             problems.append(f"{where}: no setting is called {name}")
-        elif not (rule := _RULES[name])[0](value):
+        elif not rule[0](value):
             problems.append(f"{where}: {name} is not {rule[1]}")
         else:
             good[name] = _MAKE.get(name, lambda same: same)(value)
-    return replace(Settings(), **good), tuple(problems)
+    return Settings(**good), tuple(problems)
 
 
 def save(path: Path, settings: Settings) -> None:

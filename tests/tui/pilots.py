@@ -52,4 +52,4 @@ def text_of(pilot: Pilot[str], selector: str) -> str:
     """The lines of one line-API widget."""
     widget: Widget = pilot.app.screen.query_one(selector)
     assert isinstance(widget, LineView)
-    return "\n".join(widget.text_lines())
+    return "\n".join(strip.text.rstrip() for strip in widget._lines)

@@ -108,10 +108,10 @@ async def test_escape_leaves_the_field_first_and_c_checks_again() -> None:
         screen = await opened(pilot)
         await sees(pilot, "2 failed")
         await pilot.press("o")
-        assert screen.is_typing_name()
+        assert screen.query_one("#ignore").has_class("-open")
         await pilot.press("escape")
         assert pilot.app.screen is screen
-        assert not screen.is_typing_name()
+        assert not screen.query_one("#ignore").has_class("-open")
         source.preflight_rows = [answer("python", "alpha", "ok", "Python 3.11.7")]
         await pilot.press("c")
         await sees(pilot, "1 of 1", "ctrl+s: start")

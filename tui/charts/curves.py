@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from tui.charts.decimate import Extent
 from tui.charts.thinned import Thinned
 from tui.model.run import ChartData, ChartRequest, Curve, SkewData
 
@@ -72,30 +73,28 @@ class ChartMaker:
     def _curves(
         self, request: ChartRequest, known: list[tuple[int, Thinned]], first: int, last: int
     ) -> tuple[Curve, ...]:
-        def of(rank: int, thinned: Thinned) -> Curve:
-            cells = thinned.columns(first, last, request.columns, request.smoothing)
-            return Curve(f"r{rank}", cells, thinned.last)
-
-        if len(known) == 1:
-            rank, thinned = known[0]
-            curve = of(rank, thinned)
-            return (Curve("" if request.mean_only else f"r{rank}", curve.columns, curve.last),)
-        curves = [of(rank, thinned) for rank, thinned in known]
-        finite = [
-            curve.last for curve in curves if curve.last is not None and math.isfinite(curve.last)
+        curves = [
+            Curve(
+                "" if request.mean_only else f"r{rank}",
+                thinned.columns(first, last, request.columns, request.smoothing),
+                thinned.last,
+            )
+            for rank, thinned in known
         ]
-        mean_last = sum(finite) / len(finite) if finite else None
+        if len(curves) == 1:
+            return tuple(curves)
+        lasts = [curve.last for curve in curves if curve.last is not None]
+        finite = [value for value in lasts if math.isfinite(value)]
         cells = [_spread([curve.columns[at] for curve in curves]) for at in range(request.columns)]
-        mean = Curve("mean", tuple(cell and (cell[1], cell[1]) for cell in cells), mean_last)
+
+        def over_ranks(label: str, at: int, newest: float | None) -> Curve:
+            return Curve(label, tuple(cell and (cell[at], cell[at]) for cell in cells), newest)
+
+        mean = over_ranks("mean", 1, sum(finite) / len(finite) if finite else None)
         if len(curves) <= MAX_CURVES:
             return (mean, *curves)
-        low = Curve(
-            "low", tuple(cell and (cell[0], cell[0]) for cell in cells), min(finite, default=None)
-        )
-        high = Curve(
-            "high", tuple(cell and (cell[2], cell[2]) for cell in cells), max(finite, default=None)
-        )
-        return (mean, low, high)
+        low = over_ranks("low", 0, min(finite, default=None))
+        return (mean, low, over_ranks("high", 2, max(finite, default=None)))
 
 
 def axis_end(first: int, last: int) -> int:
@@ -108,9 +107,7 @@ def axis_end(first: int, last: int) -> int:
     return first + -(-span // by) * by
 
 
-def _spread(
-    cells: Sequence[tuple[float, float] | None],
-) -> tuple[float, float, float] | None:
+def _spread(cells: Sequence[Extent | None]) -> tuple[float, float, float] | None:
     """Lowest, mean and highest of one column, over the ranks."""
     known = [cell for cell in cells if cell is not None]
     if not known:
@@ -156,11 +153,12 @@ def skew(series_of: SeriesOf, nodes: Sequence[str], bins: int) -> SkewData:
         return SkewData(tuple(range(ranks)), tuple(() for _ in range(ranks)))
     typical: dict[int, float] = {}
     for step in steps:
-        known = [
-            values[step] for values in recent if step in values and math.isfinite(values[step])
-        ]
+        values = [of_rank[step] for of_rank in recent if step in of_rank]
+        known = sorted(value for value in values if math.isfinite(value))
         if len(known) > 1:
-            typical[step] = _low_median(known)
+            # The lower median: two ranks are compared with the faster one, since against their
+            # mean one would be half as late.
+            typical[step] = known[(len(known) - 1) // 2]
     rows = tuple(
         tuple(
             values[step] - typical[step] if step in values and step in typical else None
@@ -171,11 +169,6 @@ def skew(series_of: SeriesOf, nodes: Sequence[str], bins: int) -> SkewData:
     usual = median(list(typical.values())[-20:]) if typical else None
     words, worst = late_words(rows, nodes, [times[step] for step in steps], usual)
     return SkewData(tuple(range(ranks)), rows, usual, words, worst)
-
-
-def _low_median(values: list[float]) -> float:
-    # Two ranks are compared with the faster one: against the mean, one would be half as late.
-    return sorted(values)[(len(values) - 1) // 2]
 
 
 def late_words(

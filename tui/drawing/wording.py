@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
     """``rank 3``, ``ranks 0, 2, 5``, ``56 ranks``."""
-    if not ranks:
-        return "no rank"
     if len(ranks) > limit:
         return plural(len(ranks), "rank")
     noun = "rank" if len(ranks) == 1 else "ranks"
@@ -48,9 +46,8 @@ def headline(failure: Failure) -> str:
 
 
 def followers_words(failure: Failure) -> str:
-    """``ranks 0, 1 stopped because of it``; empty when no other rank ran."""
-    followers = failure.followers
-    return f"{ranks_in_words(followers)} stopped because of it" if followers else ""
+    """``ranks 0, 1 stopped because of it``."""
+    return f"{ranks_in_words(failure.followers)} stopped because of it"
 
 
 def worst(frame: RunFrame) -> tuple[int | None, str]:

@@ -158,11 +158,8 @@ class MergedLog:
         keyed = []
         for at, line in enumerate(lines):
             time_s = reports.get(line.offset, time_s)
-            keyed.append((time_s, index, at, self._text(part.rank, line)))
+            keyed.append((time_s, index, at, f"r{part.rank:<{self._digits}} {text_of(line)}"))
         return keyed
-
-    def _text(self, rank: int, line: LogLine) -> str:
-        return f"r{rank:<{self._digits}} {text_of(line)}"
 
     def lines(self, first: int, count: int) -> Sequence[str]:
         found: list[str] = []

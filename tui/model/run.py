@@ -37,8 +37,6 @@ def tone_of(state: str) -> Tone:
 
 @dataclass(frozen=True, slots=True)
 class HomeView:
-    """Runs and profiles."""
-
     now: float
     runs: tuple[RunSummary, ...] = ()
     profiles: tuple[ProfileEntry, ...] = ()

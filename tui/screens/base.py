@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from tui.context import Context, context_of
 from tui.drawing.layout import MIN_HEIGHT, MIN_WIDTH, too_small
+from tui.drawing.text import key_name
 from tui.sources.feed import Feed
 from tui.widgets.hint_bar import Hint, HintBar
 from tui.widgets.lines import LineView
@@ -71,17 +72,12 @@ class FeedScreen(Screen[None]):
         for active in self.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
-                hint = (self.app.get_key_display(binding), binding.description)
+                hint = (key_name(binding.key), binding.description)
                 found.setdefault(binding.action, hint)
                 if active.node not in (self, self.app):
                     focused.append(binding.action)
-        order = [
-            *FIRST,
-            *focused,
-            *THEN,
-            *(action for action in found if action not in LAST),
-            *LAST,
-        ]
+        others = [action for action in found if action not in LAST]
+        order = [*FIRST, *focused, *THEN, *others, *LAST]
         return [found[action] for action in dict.fromkeys(order) if action in found]
 
     def show_hints(self) -> None:

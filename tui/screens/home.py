@@ -108,9 +108,7 @@ class HomeScreen(FeedScreen):
         # Profiles come right below the runs; with many runs they keep a third of the screen.
         room = max(self.size.height - 3, 4)
         least = min(max(len(view.profiles), 1), max(room // 3, 3))
-        runs.styles.height = min(
-            max(len(view.runs), len(NO_RUNS) if not view.runs else 1) + 1, room - least
-        )
+        runs.styles.height = min((len(view.runs) or len(NO_RUNS)) + 1, room - least)
         profiles.show(
             [profile.name for profile in view.profiles],
             [self._profile_line(profile) for profile in view.profiles],

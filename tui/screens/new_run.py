@@ -156,11 +156,9 @@ class NewRunScreen(FeedScreen):
 
     def _show_board(self, board: CheckBoard) -> None:
         self._board = replace(board, ignored=self._request.ignore)
-        height = self.size.height
+        room, most = (max(self.size.height // part, MIN_CHECK_LINES) for part in (3, 2))
         for view in self.query(CheckList):
-            view.show(
-                self._board, max(height // 3, MIN_CHECK_LINES), max(height // 2, MIN_CHECK_LINES)
-            )
+            view.show(self._board, room, most)
         self.show_hints()
 
     def draw_again(self) -> None:
@@ -194,9 +192,6 @@ class NewRunScreen(FeedScreen):
         field.remove_class("-open")
         self.query_one("#right").focus()
 
-    def is_typing_name(self) -> bool:
-        return self.query_one("#ignore", Input).has_class("-open")
-
     # -- keys
 
     def action_edit(self) -> None:
@@ -216,8 +211,9 @@ class NewRunScreen(FeedScreen):
 
     def action_back(self) -> None:
         """Close the line for a name, else go back to the home screen."""
-        if self.is_typing_name():
-            self._close(self.query_one("#ignore", Input))
+        field = self.query_one("#ignore", Input)
+        if field.has_class("-open"):
+            self._close(field)
         else:
             self.dismiss()
 

@@ -192,9 +192,7 @@ class RunScreen(RunActions):
         if frame is None:
             return
         waited = max(self.dashboard.clock() - self._polled_at, 0.0)
-        badge = self.dashboard.pace.badge
-        if self.player is not None:
-            badge = self.player.badge
+        badge = (self.player or self.dashboard.pace).badge
         if self._paused:
             badge = "display paused (p)"
         elif self._problem:
@@ -208,8 +206,7 @@ class RunScreen(RunActions):
         if frame is None:
             return
         self._draw_header()
-        is_replay = self.player is not None
-        self.query_one(FailureCard).show(frame.snapshot, self.restart, is_replay)
+        self.query_one(FailureCard).show(frame.snapshot, self.restart, self.player is not None)
         self.query_one(RankTable).show(frame)
         for strip in self.query(SkewStrip):
             if strip.display:

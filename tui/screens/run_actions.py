@@ -82,10 +82,8 @@ class RunActions(RunLog):
     def look_for_restart(self) -> None:
         """Find the checkpoint that a resume would use, in a thread."""
         source = self.source
-        if source is None:
-            return
-
-        in_background(self, "resume-choice", lambda: RestartChosen(source.restart()))
+        if source is not None:
+            in_background(self, "resume-choice", lambda: RestartChosen(source.restart()))
 
     def action_resume(self) -> None:
         from tui.screens.job import resume_screen

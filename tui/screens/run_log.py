@@ -109,9 +109,8 @@ class RunLog(RunPanels):
     def _label_of(self, frame: RunFrame, rank: int) -> str:
         if len(self.log_ranks) > 1:
             every = len(self.log_ranks) == len(frame.snapshot.ranks)
-            label = (
-                f"log {'all ' if every else ''}{ranks_in_words(self.log_ranks, 0 if every else 6)}"
-            )
+            words = ranks_in_words(self.log_ranks, 0 if every else 6)
+            label = f"log all {words}" if every else f"log {words}"
         else:
             rank = self.log_ranks[0] if self.log_ranks else rank
             node = next((row.node for row in frame.snapshot.ranks if row.rank == rank), None) or ""

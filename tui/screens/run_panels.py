@@ -13,7 +13,7 @@ from textual.widgets import Static
 from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
 from tui.model.derived import failure_of
-from tui.model.run import ChartRequest, FrameRequest, RunFrame
+from tui.model.run import FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
 from tui.sources.feed import LogFeed, RunFeed
 from tui.sources.source import RunSource
@@ -86,15 +86,10 @@ class RunPanels(FeedScreen):
         ranks = 0 if self.frame is None else len(self.frame.snapshot.ranks)
         if self._shares is None:
             self._shares = dict(self.dashboard.settings.panels)
-        return arrange(
-            self.size.width, self.size.height, ranks, self._shown, self._zoom, self._card_lines,
-            self._shares,
-        )  # fmt: skip
-
-    @property
-    def _card_lines(self) -> int:
         failure = None if self.frame is None else failure_of(self.frame.snapshot)
-        return 0 if failure is None else lines_wanted(failure)
+        card = 0 if failure is None else lines_wanted(failure)
+        width, height = self.size
+        return arrange(width, height, ranks, self._shown, self._zoom, card, self._shares)
 
     def _arrange(self) -> None:
         layout = self._layout()
@@ -124,13 +119,7 @@ class RunPanels(FeedScreen):
         feed = self.feed
         if not isinstance(feed, RunFeed):
             return
-        charts = tuple(
-            ChartRequest(
-                chart.field.name, chart.columns_wanted, chart.smoothing, chart.field.mean_only
-            )
-            for chart in self.query(Chart)
-            if chart.columns_wanted > 0
-        )
+        charts = tuple(chart.request for chart in self.query(Chart) if chart.columns_wanted > 0)
         bins = max(strip.bins_wanted for strip in self.query(SkewStrip))
         request = FrameRequest(charts, bins)
         if request != feed.request:
@@ -156,8 +145,7 @@ class RunPanels(FeedScreen):
         self.dashboard.keep(panels={})
 
     def _resize(self, shares: Shares) -> None:
-        if shares != self._shares:
-            self._shares = shares
+        self._shares = shares
         self._arrange()
         self._draw()
 

@@ -87,10 +87,9 @@ class LiveRun:
                 found[job.job] = (done.done, done.total)
         return found
 
-    def log(self, rank: int | None) -> LogSource:
+    def log(self, rank: int) -> LogSource:
         with launcher_errors():
-            reader = self._reader.supervisor_log() if rank is None else self._reader.log(rank)
-            return LiveLog(reader)
+            return LiveLog(self._reader.log(rank))
 
     def merged_log(self, ranks: Sequence[int]) -> LogSource:
         with launcher_errors():

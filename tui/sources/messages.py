@@ -25,22 +25,16 @@ class _Latest(Message, bubble=False):
 
 @dataclass
 class HomePolled(_Latest):
-    """Runs and profiles as they are now."""
-
     view: HomeView
 
 
 @dataclass
 class RunPolled(_Latest):
-    """The run as it is now."""
-
     frame: RunFrame
 
 
 @dataclass
 class LogRead(_Latest):
-    """The lines of the log's window."""
-
     frame: LogFrame
 
 
@@ -60,8 +54,6 @@ class RestartChosen(_Latest):
 
 @dataclass
 class PlanMade(_Latest):
-    """The plan of a new run."""
-
     plan: PlanText
 
 

@@ -157,27 +157,22 @@ class ReplayRun(LiveRun):
         now = self.clock.now()
         for time_s, point in self._resumes:
             if time_s > now:
-                return client.ResumeChoice(
-                    point.path, REPLAY, point.epoch, point.step, point.steps_lost
-                )
+                lost = point.steps_lost
+                return client.ResumeChoice(point.path, REPLAY, point.epoch, point.step, lost)
         return client.ResumeChoice(None, REPLAY)
 
     def _grow(self, now: float) -> None:
         with self._copies.changing() as may_grow:
-            if may_grow:
-                self._grow_files(now)
-
-    def _grow_files(self, now: float) -> None:
-        for file in self._files:
-            length, before = file.length(now), self._shown.get(file.copy, -1)
-            if length == before:
-                continue
-            self._shown[file.copy] = length
-            if length < before:
-                os.truncate(file.copy, length)
-            else:
-                _append(file.source, file.copy, max(before, 0), length)
-            os.utime(file.copy, (now, now))
+            for file in self._files if may_grow else ():
+                length, before = file.length(now), self._shown.get(file.copy, -1)
+                if length == before:
+                    continue
+                self._shown[file.copy] = length
+                if length < before:
+                    os.truncate(file.copy, length)
+                else:
+                    _append(file.source, file.copy, max(before, 0), length)
+                os.utime(file.copy, (now, now))
 
 
 def _append(source: Path, copy: Path, first: int, end: int) -> None:
@@ -194,9 +189,7 @@ def _growing_files(source: RunPaths, copy: RunPaths) -> Iterator[_Growing]:
     for attempt in sorted(source.attempts.glob("[0-9]*")):
         number = int(attempt.name)
         for root in sorted((attempt / "ranks").glob("[0-9]*")):
-            here = RankPaths(root)
-            there = copy.attempt(number).rank(int(root.name))
-            yield from _rank(here, there)
+            yield from _rank(RankPaths(root), copy.attempt(number).rank(int(root.name)))
 
 
 def _events(source: Path, copy: Path) -> _Growing:

@@ -56,8 +56,8 @@ class RunSource(Protocol):
     def frame(self, request: FrameRequest) -> RunFrame:
         """What is known now; raises :class:`SourceError` when the run is gone."""
 
-    def log(self, rank: int | None) -> LogSource:
-        """The log of a rank of the newest attempt; ``None``: of the supervisor."""
+    def log(self, rank: int) -> LogSource:
+        """The log of a rank of the newest attempt."""
 
     def merged_log(self, ranks: Sequence[int]) -> LogSource:
         """The logs of several ranks of the newest attempt as one, by time."""

@@ -13,7 +13,7 @@ from tui.charts.decimate import bounds, bridged, without_spikes
 from tui.drawing.canvas import Canvas, Cell, sub_columns
 from tui.drawing.glyphs import ASCII
 from tui.drawing.text import fit, milliseconds, number, size_bytes
-from tui.model.run import ChartData
+from tui.model.run import ChartData, ChartRequest
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 
@@ -81,6 +81,11 @@ class Chart(EdgeView, can_focus=True):
         """How many columns its data should have; 0 while it is hidden."""
         width = self.content_size.width - LABEL_WIDTH - 1
         return max(width, 0) * sub_columns(self.glyphs) if self.display else 0
+
+    @property
+    def request(self) -> ChartRequest:
+        field = self.field
+        return ChartRequest(field.name, self.columns_wanted, self.smoothing, field.mean_only)
 
     def set_field(self, name: str) -> None:
         """Show another field; empty until its data comes."""

@@ -12,7 +12,7 @@ from launcher.core.run.requests import ResumeRequest
 from tui.drawing.text import clean, duration, fit
 from tui.drawing.wording import followers_words, headline, restart_words
 from tui.model.derived import failure_of
-from tui.widgets.lines import Line, LineView
+from tui.widgets.lines import Line, LineView, cells
 
 if TYPE_CHECKING:
     from launcher.client import ResumeChoice, RunSnapshot
@@ -54,11 +54,8 @@ class FailureCard(LineView):
         edge = Segment(f"{self.glyphs.edge} ", palette.bad)
 
         def row(text: str, style: Style, key: str = "") -> Line:
-            line = [edge]
-            if key:
-                line.append(Segment(f"{key} ", palette.title))
-            room = width - 2 - (len(key) + 1 if key else 0)
-            return [*line, Segment(fit(clean(text), room), style)]
+            line = [edge, Segment(f"{key} ", palette.title)] if key else [edge]
+            return [*line, Segment(fit(clean(text), width - cells(line)), style)]
 
         when = "" if failure.time is None else f", {duration(run.polled_s - failure.time)} ago"
         lines = [row(headline(failure) + when, palette.bad)]

@@ -12,15 +12,9 @@ from textual.widget import Widget
 
 from tui.context import context_of
 from tui.drawing.glyphs import Glyphs
-from tui.drawing.text import fit
 from tui.drawing.themes import Palette
 
 Line = Sequence[Segment]
-
-
-def cell(text: str, width: int, style: Style | None = None, align: str = "<") -> Segment:
-    """One column of a line: exactly ``width`` cells."""
-    return Segment(fit(text, width, align), style)
 
 
 def cells(line: Line) -> int:
@@ -118,7 +112,3 @@ class LineView(Widget):
         whole = strip.crop_pad(strip.cell_length, left, width - left - strip.cell_length, base)
         self._painted[y] = line, look, whole
         return whole
-
-    def text_lines(self) -> list[str]:
-        """What is shown, as plain text, for tests."""
-        return [strip.text.rstrip() for strip in self._lines]

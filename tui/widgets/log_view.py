@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -35,16 +36,16 @@ class LogView(EdgeView, can_focus=True):
         Binding("down,j", "move(1)", "Line down", show=False),
         Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("home,g", "home", "First line", show=False),
-        Binding("end,G", "end", "End, follow", show=False),
+        Binding("home,g", "window('home')", "First line", show=False),
+        Binding("end,G", "window('end')", "End, follow", show=False),
         Binding("left,h", "sideways(-20)", "Left", show=False),
         Binding("right", "sideways(20)", "Right", show=False),
-        Binding("space", "hold", "Hold/follow"),
-        Binding("n", "again(1)", "Next match", show=False),
-        Binding("N", "again(-1)", "Previous match", show=False),
-        Binding("e", "error(1)", "Next error"),
-        Binding("E", "error(-1)", "Previous error", show=False),
-        Binding("v", "level", "Level"),
+        Binding("space", "window('hold')", "Hold/follow"),
+        Binding("n", "window('again', 1)", "Next match", show=False),
+        Binding("N", "window('again', -1)", "Previous match", show=False),
+        Binding("e", "window('error', 1)", "Next error"),
+        Binding("E", "window('error', -1)", "Previous error", show=False),
+        Binding("v", "window('next_level')", "Level"),
     ]
 
     @dataclass
@@ -55,7 +56,7 @@ class LogView(EdgeView, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._frame = LogFrame()
+        self.frame = LogFrame()
         self._left = 0
 
     @property
@@ -63,14 +64,10 @@ class LogView(EdgeView, can_focus=True):
         """Log lines that fit; 0 while it is hidden."""
         return max(self.content_size.height - 1, 0) if self.display else 0
 
-    @property
-    def frame(self) -> LogFrame:
-        return self._frame
-
     def show(self, frame: LogFrame) -> None:
-        if frame.label != self._frame.label:
+        if frame.label != self.frame.label:
             self._left = 0
-        self._frame = frame
+        self.frame = frame
         self.draw()
 
     def on_resize(self) -> None:
@@ -99,26 +96,12 @@ class LogView(EdgeView, can_focus=True):
         step = max(self.rows_wanted - 1, 1) * by
         self._give(lambda window: window.move(step))
 
-    def action_home(self) -> None:
-        self._give(LogWindow.home)
-
-    def action_end(self) -> None:
-        self._give(LogWindow.end)
-
-    def action_hold(self) -> None:
-        self._give(LogWindow.hold)
-
-    def action_again(self, step: int) -> None:
-        self._give(lambda window: window.again(step))
-
-    def action_error(self, step: int) -> None:
-        self._give(lambda window: window.error(step))
-
-    def action_level(self) -> None:
-        self._give(LogWindow.next_level)
+    def action_window(self, method: str, *given: int) -> None:
+        """Call a method of the log window."""
+        self._give(methodcaller(method, *given))
 
     def action_sideways(self, by: int) -> None:
-        longest = max((len(text) for _, text in self._frame.lines), default=0)
+        longest = max((len(text) for _, text in self.frame.lines), default=0)
         self._left = max(0, min(self._left + by, longest - 20))
         self.draw()
 
@@ -126,7 +109,7 @@ class LogView(EdgeView, can_focus=True):
         width = self.content_size.width
         if width <= 4:
             return
-        palette, frame = self.palette, self._frame
+        palette, frame = self.palette, self.frame
         title = palette.title if self.has_focus else palette.accent
         held = not frame.follow or bool(frame.note)
         label = frame.label
@@ -142,28 +125,23 @@ class LogView(EdgeView, can_focus=True):
             lines.append([Segment(" no lines yet" if not frame.total else " no such lines")])
         self.set_lines(lines)
 
-    def _rank_style(self, name: str) -> Style:
-        series = self.palette.series
-        return series[int(name[1:]) % len(series)]
-
     def _line(self, at: int, text: str, digits: int, width: int) -> Line:
-        palette, prefix = self.palette, self._frame.prefix
+        palette, prefix = self.palette, self.frame.prefix
         name, text = text[:prefix], text[prefix:]
         style: Style = {
             "error": palette.bad,
             "warning": palette.warn,
             "report": palette.muted,
         }.get(level_of(text), palette.text)
-        here = at >= 0 and at == self._frame.match
+        here = at >= 0 and at == self.frame.match
         line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
         if digits:
             line.append(Segment(f"{at + 1 if at >= 0 else '':>{digits}} ", palette.muted))
         if name:
-            line.append(Segment(name, self._rank_style(name)))
+            line.append(Segment(name, palette.series[int(name[1:]) % len(palette.series)]))
         room = width - 1 - (digits + 1 if digits else 0) - prefix
-        shown = clean(text[:KEEP_CHARS])[self._left :]
-        shown = fit(shown, room)
-        pattern = self._frame.pattern
+        shown = fit(clean(text[:KEEP_CHARS])[self._left :], room)
+        pattern = self.frame.pattern
         found = pattern.search(shown) if pattern is not None else None
         if found is None or found.start() == found.end():
             line.append(Segment(shown, style))

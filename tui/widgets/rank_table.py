@@ -12,12 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from tui.drawing.text import NOT_KNOWN, age, clean, milliseconds, number, size_bytes
+from tui.drawing.text import NOT_KNOWN, age, clean, fit, milliseconds, number, size_bytes
 from tui.drawing.wording import signal_name, worst
 from tui.model.derived import is_live, rank_state, unreachable
 from tui.model.run import RunFrame
 from tui.widgets.cursor_list import CursorList
-from tui.widgets.lines import Line, bar, cell
+from tui.widgets.lines import Line, bar
 
 if TYPE_CHECKING:
     from launcher.client import RankSnapshot, RunSnapshot
@@ -216,10 +216,8 @@ class RankTable(CursorList):
 
     def _head(self, columns: tuple[Column, ...], width: int) -> list[Segment]:
         style = self.palette.muted
-        line = [Segment("  ", style)]
-        for column in columns:
-            line.append(cell(column.title, column.width, style, column.align))
-            line.append(Segment(" ", style))
+        titles = [fit(column.title, column.width, column.align) for column in columns]
+        line = [Segment(f"  {' '.join(titles)} ", style)]
         return list(bar(line, width, self.palette.bar))
 
     def _row(
@@ -253,6 +251,7 @@ class RankTable(CursorList):
                 style = tone
             elif column.title in marked:
                 style = palette.warn
-            line.append(cell(column.text(rank, run), column.width, style, column.align))
+            text = fit(column.text(rank, run), column.width, column.align)
+            line.append(Segment(text, style))
             line.append(Segment(" "))
         return self.highlighted(line, width) if here else line

@@ -53,18 +53,9 @@ class SkewStrip(EdgeView):
             words = "not enough reports yet"
         title = "who is late "
         late = bool(data.words) and data.typical_ms is not None
-        lines: list[Line] = [
-            bar(
-                [
-                    Segment(title, palette.title),
-                    Segment(
-                        fit(words, width - len(title)), palette.warn if late else palette.muted
-                    ),
-                ],
-                width,
-                palette.bar,
-            )
-        ]
+        style = palette.warn if late else palette.muted
+        head = [Segment(title, palette.title), Segment(fit(words, width - len(title)), style)]
+        lines: list[Line] = [bar(head, width, palette.bar)]
         rows = list(zip(data.ranks, data.bins, strict=True))
         shown = rows[: height - 2] if len(rows) > height - 1 else rows
         for rank, bins in shown:

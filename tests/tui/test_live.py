@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_run import MadeRun
@@ -103,15 +103,14 @@ def test_a_resume_stopped_by_a_check_names_it_and_how_to_ignore_it(
     asked: list[object] = []
 
     class Stored:
-        def resume(
-            self,
-            request: object,
-            profile: object,
-            nodes: object,
-            progress: object,
-            check: Callable[[client.Profile, client.Settings, str], object],
-        ) -> None:
-            check(client.find_profile("local-cpu"), (("epoch_size", "3"),), "/d")
+        """A run that may be resumed; the refused preflight comes before its ``resume``."""
+
+        def next_attempt(self, request: object, profile: object) -> SimpleNamespace:
+            start = StartRequest(settings=(("epoch_size", "3"),), data_path="/d")
+            profile = client.find_profile("local-cpu")
+            return SimpleNamespace(run=SimpleNamespace(request=start, profile=profile))
+
+        def check_may_resume(self) -> None: ...
 
     def preflight(profile: client.Profile, **given: object) -> tuple[client.Row, ...]:
         assert given.pop("nodes") is not None

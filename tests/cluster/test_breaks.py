@@ -50,7 +50,8 @@ def test_every_check_turns_red(lab, monkeypatch):
     ):
         with pytest.raises(AssertionError, match=words):
             lab.check_rank(root, rank)
-    with pytest.raises(AssertionError, match=r"epoch_finished: events \[1\], rank 0 reported \[1, 2\]"):
+    words = r"epoch_finished: events \[1\], rank 0 reported \[1, 2\]"
+    with pytest.raises(AssertionError, match=words):
         lab.check_events(root)
     order = checkpoints.order
     monkeypatch.setattr(checkpoints, "order", lambda found: order(found)[::-1])

@@ -25,7 +25,7 @@ def program(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Result:
+class ProgramResult:
     """How a program ended; what is not UTF-8 in its output is replaced."""
 
     exit_code: int
@@ -40,7 +40,7 @@ def run(
     *,
     stdin: bytes = b"",
     folder: str | None = None,
-) -> Result:
+) -> ProgramResult:
     """Raises `OSError` when it cannot be run, `TimeoutError` after `timeout_s`."""
     try:
         done = subprocess.run(
@@ -57,7 +57,7 @@ def run(
     except OSError as error:
         raise OSError(f"{argv[0]}: {error.strerror or error}") from error
     stdout, stderr = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
-    return Result(done.returncode, stdout, stderr)
+    return ProgramResult(done.returncode, stdout, stderr)
 
 
 def output(

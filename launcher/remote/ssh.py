@@ -37,7 +37,7 @@ _setting_up = threading.BoundedSemaphore(MAX_SETTING_UP)
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """How a command ended; output as it came."""
 
     exit_code: int
@@ -111,7 +111,9 @@ class Connection:
         channel.settimeout(silent_s)
         return Stream(channel)
 
-    def run(self, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 30.0) -> Result:
+    def run(
+        self, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 30.0
+    ) -> CommandResult:
         """Runs a command to its end. Raises `NodeError` when the connection breaks."""
         channel = self._channel(argv)
         try:
@@ -127,7 +129,7 @@ class Connection:
                 output += data
             reader.join(timeout_s)
             code = channel.recv_exit_status() if channel.status_event.wait(timeout_s) else -1
-            return Result(code, bytes(output), b"".join(errors))
+            return CommandResult(code, bytes(output), b"".join(errors))
         except TimeoutError as error:
             text = f"{argv[0]} does not answer within {timeout_s:g} s"
             raise NodeError(self.node, f"{self.target.words}: {text}") from error

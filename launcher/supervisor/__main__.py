@@ -109,7 +109,7 @@ class Supervisor:
         return 0
 
     def _may_still_write(self) -> bool:
-        """A full disk may get space again: how the run ended shall not be lost."""
+        """A full disk may get space again, and then it is recorded how the run ended."""
         if not self._log.is_waiting:
             return False
         self._waiting_since = self._waiting_since or time.monotonic()

@@ -157,7 +157,7 @@ class Attempt:
             link.is_given_up = True
             text = f"{link.name} has not answered for {alone_s:.0f} s; its ranks may still run"
             self._died(self._death(link, FailureKind.NODE, text))
-        # By then its agent has ended its ranks without being told.
+        # By then its agent has ended its ranks, as without any supervisor.
         alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s
         if self.outcome is not None and alone_s > alone_limit_s + VERIFY_S:
             log_line(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.core.checks.row import Result, failed, ok, skipped, warning
+from launcher.core.checks.row import CheckResult, failed, ok, skipped, warning
 from launcher.core.checks.toolkit_facts import ASCEND_PLUGIN, Backend, Cann
 
 VERSIONS = ("8.2", "8.3", "8.5", "9.0", "9.1")
 SET_ENV = "/usr/local/Ascend/ascend-toolkit/set_env.sh"
 
 
-def cann_results(backend: Backend, cann: Cann) -> Iterator[tuple[str, Result]]:
+def cann_results(backend: Backend, cann: Cann) -> Iterator[tuple[str, CheckResult]]:
     """(check, result) in the order in which MindSpore needs each part."""
     set_env = cann.found_set_env or SET_ENV
     yield "back-end", backend.plugin_result(ASCEND_PLUGIN)
@@ -26,7 +26,7 @@ def cann_results(backend: Backend, cann: Cann) -> Iterator[tuple[str, Result]]:
     yield "devices", _devices(cann)
 
 
-def _driver(cann: Cann) -> Result:
+def _driver(cann: Cann) -> CheckResult:
     if cann.manager == "missing":
         return failed(
             "there is no /dev/davinci_manager",
@@ -40,7 +40,7 @@ def _driver(cann: Cann) -> Result:
     return ok(f"version {cann.driver}" if cann.driver else "/dev/davinci_manager")
 
 
-def _environment(cann: Cann, set_env: str) -> Result:
+def _environment(cann: Cann, set_env: str) -> CheckResult:
     found = {
         "ASCEND_HOME_PATH": cann.home,
         "ASCEND_OPP_PATH": cann.opp_path,
@@ -55,7 +55,7 @@ def _environment(cann: Cann, set_env: str) -> Result:
     return ok(f"ASCEND_HOME_PATH is {cann.home}")
 
 
-def _version(cann: Cann) -> Result:
+def _version(cann: Cann) -> CheckResult:
     known = ", ".join(VERSIONS)
     if not cann.home:
         return skipped("no ASCEND_HOME_PATH")
@@ -72,7 +72,7 @@ def _version(cann: Cann) -> Result:
     return ok(cann.version)
 
 
-def _devices(cann: Cann) -> Result:
+def _devices(cann: Cann) -> CheckResult:
     if cann.devices.problem:
         return failed(
             cann.devices.problem,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.core.checks.row import Result, failed, ok, skipped, warning
+from launcher.core.checks.row import CheckResult, failed, ok, skipped, warning
 from launcher.core.checks.toolkit_facts import CUDA_FIX, CUDA_LIBRARIES, GPU_PLUGIN, Backend, Cuda
 from launcher.core.text.numbers import whole_number
 
@@ -30,7 +30,7 @@ CUDA_ERRORS = {
 """cuInit's results, by the names of cuda.h."""
 
 
-def cuda_results(backend: Backend, cuda: Cuda) -> Iterator[tuple[str, Result]]:
+def cuda_results(backend: Backend, cuda: Cuda) -> Iterator[tuple[str, CheckResult]]:
     """(check, result) in the order in which MindSpore's loader needs each part."""
     yield "back-end", _plugin(backend)
     yield "CUDA_HOME", _home(cuda)
@@ -42,14 +42,14 @@ def cuda_results(backend: Backend, cuda: Cuda) -> Iterator[tuple[str, Result]]:
     yield "devices", _devices(cuda)
 
 
-def _plugin(backend: Backend) -> Result:
+def _plugin(backend: Backend) -> CheckResult:
     if GPU_PLUGIN not in backend.plugins and backend.architecture not in ("x86_64", "amd64"):
         text = f"MindSpore has no GPU back end for {backend.architecture}, only for x86_64"
         return failed(text, "Train on an x86-64 machine, or on Ascend or CPU.")
     return backend.plugin_result(GPU_PLUGIN)
 
 
-def _home(cuda: Cuda) -> Result:
+def _home(cuda: Cuda) -> CheckResult:
     if cuda.home:
         return ok(cuda.home)
     text = "not set: without it MindSpore does not look for GPUs"
@@ -59,7 +59,7 @@ def _home(cuda: Cuda) -> Result:
     return failed(text, "Use --fix, or set it to an installed CUDA 11.6 to 11.8.", CUDA_FIX)
 
 
-def _nvcc(cuda: Cuda) -> Result:
+def _nvcc(cuda: Cuda) -> CheckResult:
     if not cuda.home:
         return skipped("needs CUDA_HOME")
     path = cuda.nvcc or f"{cuda.home}/bin/nvcc"
@@ -79,7 +79,7 @@ def _nvcc(cuda: Cuda) -> Result:
     return ok(f"release {cuda.release}, {path}")
 
 
-def _driver(cuda: Cuda) -> Result:
+def _driver(cuda: Cuda) -> CheckResult:
     hint = "As root, install NVIDIA's driver 450.80.02 or newer; check it with nvidia-smi."
     if cuda.driver.problem:
         return failed(cuda.driver.problem, hint)
@@ -96,7 +96,7 @@ def _driver(cuda: Cuda) -> Result:
     return ok("".join(parts))
 
 
-def _devices(cuda: Cuda) -> Result:
+def _devices(cuda: Cuda) -> CheckResult:
     if cuda.driver.problem:
         return skipped("no driver")
     if cuda.gpu_count == 0:

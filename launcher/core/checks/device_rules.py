@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from launcher.core.checks.row import Result, Row, checks_of, failed, ok, skipped, warning
+from launcher.core.checks.row import CheckResult, Row, checks_of, failed, ok, skipped, warning
 from launcher.core.devices.model import Device, Devices
 from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 
@@ -27,7 +27,9 @@ def device_rows(profile: Profile, index: int, found: Devices) -> Iterator[Row]:
             yield Row(check, node.label, *results[check])
 
 
-def _present(profile: Profile, used: list[int], by_id: dict[int, Device], found: Devices) -> Result:
+def _present(
+    profile: Profile, used: list[int], by_id: dict[int, Device], found: Devices
+) -> CheckResult:
     if found.problem:
         is_ascend = profile.device_target is DeviceTarget.ASCEND
         driver = "the Ascend driver" if is_ascend else "NVIDIA's driver"
@@ -44,7 +46,7 @@ def _present(profile: Profile, used: list[int], by_id: dict[int, Device], found:
     return ok(f"{what}, driver {found.driver or 'not known'}")
 
 
-def _healthy(profile: Profile, there: list[Device]) -> Result:
+def _healthy(profile: Profile, there: list[Device]) -> CheckResult:
     if faults := [f"device {item.device_id}: {item.fault}" for item in there if item.fault]:
         is_ascend = profile.device_target is DeviceTarget.ASCEND
         tool = "npu-smi info -t health -i N" if is_ascend else "nvidia-smi -q -d ECC,ROW_REMAPPER"
@@ -54,7 +56,7 @@ def _healthy(profile: Profile, there: list[Device]) -> Result:
     return ok(f"{len(there)} report no fault")
 
 
-def _free(there: list[Device]) -> Result:
+def _free(there: list[Device]) -> CheckResult:
     held = [
         f"device {device.device_id}: {', '.join(map(str, device.holders[:3]))}"
         + (f" and {len(device.holders) - 3} more" if len(device.holders) > 3 else "")
@@ -68,7 +70,7 @@ def _free(there: list[Device]) -> Result:
     return failed("; ".join(held), f"effnet-launch stop {runs[0]}" if runs else hint)
 
 
-def _network(profile: Profile, node: Node, there: list[Device], found: Devices) -> Result:
+def _network(profile: Profile, node: Node, there: list[Device], found: Devices) -> CheckResult:
     many = len(profile.nodes) > 1
     if found.network_problem:
         hint = "Check the Ascend driver: hccn_tool is in /usr/local/Ascend/driver/tools."

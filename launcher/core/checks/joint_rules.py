@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from launcher.core.checks.facts import Data, MachineFacts, Peer
 from launcher.core.checks.row import (
-    Result,
+    CheckResult,
     Row,
     checks_of,
     failed,
@@ -56,7 +56,7 @@ def joint_rows(
                 yield Row(check, node.label, *results[check])
 
 
-def _python(machine: MachineFacts, first: MachineFacts, first_label: str) -> Result:
+def _python(machine: MachineFacts, first: MachineFacts, first_label: str) -> CheckResult:
     minor = _minor(machine.python_version)
     text = f"Python {machine.python_version}, {machine.python}"
     if minor not in PYTHONS:
@@ -70,7 +70,7 @@ def _python(machine: MachineFacts, first: MachineFacts, first_label: str) -> Res
     return ok(text)
 
 
-def _effnet(machine: MachineFacts, version: str) -> Result:
+def _effnet(machine: MachineFacts, version: str) -> CheckResult:
     found = machine.packages.get("effnet-tui", "")
     fix = "wheel"
     if not found:
@@ -84,7 +84,7 @@ def _effnet(machine: MachineFacts, version: str) -> Result:
     return ok(found)
 
 
-def _mindspore(machine: MachineFacts, first: MachineFacts, first_label: str) -> Result:
+def _mindspore(machine: MachineFacts, first: MachineFacts, first_label: str) -> CheckResult:
     found = machine.packages.get("mindspore", "")
     if problem := mindspore_problem(found, machine.python):
         return problem
@@ -103,7 +103,7 @@ def _mindspore(machine: MachineFacts, first: MachineFacts, first_label: str) -> 
     return ok(found)
 
 
-def _host_name(machine: MachineFacts, hosts: Counter[str]) -> Result:
+def _host_name(machine: MachineFacts, hosts: Counter[str]) -> CheckResult:
     name = machine.host_name
     if hosts[name] > 1:
         return failed(
@@ -113,7 +113,7 @@ def _host_name(machine: MachineFacts, hosts: Counter[str]) -> Result:
     return ok(name)
 
 
-def _clock(own_s: float | None, first_s: float | None, first_label: str) -> Result:
+def _clock(own_s: float | None, first_s: float | None, first_label: str) -> CheckResult:
     if own_s is None or first_s is None:
         return skipped("not known")
     off_s = own_s - first_s
@@ -126,7 +126,7 @@ def _clock(own_s: float | None, first_s: float | None, first_label: str) -> Resu
     return ok(f"within {CLOCK_WARNING_S:g} s of {first_label}")
 
 
-def _data(data: Data | None, profile: Profile, first: Data | None, first_label: str) -> Result:
+def _data(data: Data | None, profile: Profile, first: Data | None, first_label: str) -> CheckResult:
     if data is None:
         return failed("no data folder is set", "Set data_path in the profile, or use --data.")
     if data.problem:
@@ -175,7 +175,7 @@ def peer_row(profile: Profile, peers: Sequence[Peer]) -> Row:
     return Row("mpi-ssh", first.label, *_peers(profile, peers))
 
 
-def _peers(profile: Profile, peers: Sequence[Peer]) -> Result:
+def _peers(profile: Profile, peers: Sequence[Peer]) -> CheckResult:
     first = profile.nodes[0]
     if broken := [f"to {peer.node}: {peer.problem}" for peer in peers if peer.problem]:
         user = first.user or "its user"

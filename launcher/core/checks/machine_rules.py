@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from launcher.core.checks.facts import Folder, MachineFacts, Question
 from launcher.core.checks.row import (
-    Result,
+    CheckResult,
     Row,
     checks_of,
     failed,
@@ -42,13 +42,13 @@ def machine_rows(
             yield Row(check, node.label, *results[check])
 
 
-def _setup(node: Node, machine: MachineFacts) -> Result:
+def _setup(node: Node, machine: MachineFacts) -> CheckResult:
     if machine.setup_problems:
         return failed("; ".join(machine.setup_problems), "Fix `setup` of the node.")
     return ok(f"{len(node.setup)} of {len(node.setup)} lines run")
 
 
-def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) -> Result:
+def _address(profile: Profile, node: Node, index: int, machine: MachineFacts) -> CheckResult:
     names = {interface.name: interface for interface in machine.interfaces}
     if node.interface and node.interface not in names:
         known = ", ".join(sorted(names)) or "none"
@@ -89,7 +89,7 @@ def _plain(address: str) -> str:
     return address if ip is None else str(ip)
 
 
-def _port(question: Question, machine: MachineFacts) -> Result:
+def _port(question: Question, machine: MachineFacts) -> CheckResult:
     bind = machine.bind
     if bind is None:
         return skipped("not checked")
@@ -109,7 +109,7 @@ def _port(question: Question, machine: MachineFacts) -> Result:
     return ok(f"{where} is free")
 
 
-def _route(question: Question, machine: MachineFacts) -> Result:
+def _route(question: Question, machine: MachineFacts) -> CheckResult:
     route = machine.route
     if route is None:
         return skipped("not checked")
@@ -128,7 +128,7 @@ def _route(question: Question, machine: MachineFacts) -> Result:
     return ok(f"reaches {where}{f', from {route.from_address}' if route.from_address else ''}")
 
 
-def _disk(machine: MachineFacts) -> Result:
+def _disk(machine: MachineFacts) -> CheckResult:
     known = [(f.free_bytes, f.path) for f in machine.folders.values() if f.free_bytes is not None]
     if not known:
         return skipped("free space is not known")
@@ -140,7 +140,7 @@ def _disk(machine: MachineFacts) -> Result:
     return warning(text, hint) if free < LOW_FREE_BYTES else ok(text)
 
 
-def _folders(machine: MachineFacts) -> Result:
+def _folders(machine: MachineFacts) -> CheckResult:
     keys = {"run": "`runs_directory`", "checkpoint": "`checkpoint.directory`"}
     for use, folder in machine.folders.items():
         if use == "working":
@@ -162,7 +162,7 @@ def _where(folder: Folder) -> str:
     return folder.path if folder.exists else f"{folder.path} (will be created)"
 
 
-def _openmpi(profile: Profile, machine: MachineFacts) -> Result:
+def _openmpi(profile: Profile, machine: MachineFacts) -> CheckResult:
     program, wanted = profile.mpirun.program, profile.mpirun.version
     if not machine.openmpi:
         return failed(

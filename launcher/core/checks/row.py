@@ -21,7 +21,7 @@ class RowState(str, Enum):
     SKIPPED = "skipped"
 
 
-class Result(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check found on one node. ``fix``: what ``--fix`` does about it, if it can."""
 
     state: RowState
@@ -34,26 +34,26 @@ class Result(NamedTuple):
         return self.state is RowState.FAILED
 
 
-def ok(text: str) -> Result:
-    return Result(RowState.OK, text)
+def ok(text: str) -> CheckResult:
+    return CheckResult(RowState.OK, text)
 
 
-def warning(text: str, hint: str = "", fix: str = "") -> Result:
-    return Result(RowState.WARNING, text, hint, fix)
+def warning(text: str, hint: str = "", fix: str = "") -> CheckResult:
+    return CheckResult(RowState.WARNING, text, hint, fix)
 
 
-def failed(text: str, hint: str, fix: str = "") -> Result:
-    return Result(RowState.FAILED, text, hint, fix)
+def failed(text: str, hint: str, fix: str = "") -> CheckResult:
+    return CheckResult(RowState.FAILED, text, hint, fix)
 
 
-def skipped(text: str) -> Result:
-    return Result(RowState.SKIPPED, text)
+def skipped(text: str) -> CheckResult:
+    return CheckResult(RowState.SKIPPED, text)
 
 
 MINDSPORE = "2.10"
 
 
-def mindspore_problem(found: str, python: str) -> Result | None:
+def mindspore_problem(found: str, python: str) -> CheckResult | None:
     """Why the interpreter's MindSpore (empty: none) cannot be used; None when it can."""
     if not found:
         text = f"MindSpore is not installed for {python}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from launcher.core.checks.row import Result, failed, ok
+from launcher.core.checks.row import CheckResult, failed, ok
 from launcher.core.devices.model import Devices
 
 GPU_PLUGIN = "libmindspore_gpu.so.11.6"
@@ -33,7 +33,7 @@ class Library:
     path: str = ""
     problem: str = ""
 
-    def result(self, hint: str, fix: str = "") -> Result:
+    def result(self, hint: str, fix: str = "") -> CheckResult:
         return failed(self.problem, hint, fix) if self.problem else ok(self.path or "loads")
 
 
@@ -87,7 +87,7 @@ class Backend:
     cann: Cann | None = None
     setup_problems: tuple[str, ...] = ()
 
-    def plugin_result(self, plugin: str) -> Result:
+    def plugin_result(self, plugin: str) -> CheckResult:
         if plugin in self.plugins:
             return ok(f"{plugin} is in the package")
         hint = f"{self.python} -m pip install --force-reinstall --no-deps 'mindspore==2.10.*'"

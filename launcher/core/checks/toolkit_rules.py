@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from launcher.core.checks.cann_rules import cann_results
 from launcher.core.checks.cuda_rules import cuda_results
-from launcher.core.checks.row import Result, Row, RowState, failed, mindspore_problem, ok
+from launcher.core.checks.row import CheckResult, Row, RowState, failed, mindspore_problem, ok
 from launcher.core.checks.toolkit_facts import Backend
 
 
@@ -33,7 +33,7 @@ def _version(backend: Backend) -> str:
     return "" if backend.cann is None else f"CANN {backend.cann.version}"
 
 
-def _summary(profile: str, results: Mapping[str, Result]) -> Result:
+def _summary(profile: str, results: Mapping[str, CheckResult]) -> CheckResult:
     red = [f"{check}: {item.text}" for check, item in results.items() if item.is_failed]
     if red:
         more = f" (and {len(red) - 1} more)" if len(red) > 1 else ""
@@ -43,7 +43,7 @@ def _summary(profile: str, results: Mapping[str, Result]) -> Result:
     return ok(version.text if version else "complete")
 
 
-def _results(backend: Backend) -> Iterator[tuple[str, Result]]:
+def _results(backend: Backend) -> Iterator[tuple[str, CheckResult]]:
     if backend.setup_problems:
         yield "setup", failed("; ".join(backend.setup_problems), "Fix `setup` of the node.")
     problem = mindspore_problem(backend.mindspore, backend.python)

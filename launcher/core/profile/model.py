@@ -43,7 +43,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Device(_Frozen):
+class DeviceSlot(_Frozen):
     """One device of a node; ``device_ip`` is its own network port's, not the host's."""
 
     device_id: Annotated[int, Field(ge=0, le=63)]
@@ -69,7 +69,7 @@ class NodeDefaults(_Frozen):
     interface: str = ""
     cpus: Annotated[str, StringConstraints(pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$")] = ""
     slots: Annotated[int, Field(ge=0, le=4096)] = 0
-    devices: tuple[Device, ...] = ()
+    devices: tuple[DeviceSlot, ...] = ()
     super_pod_id: str = ""
 
 
@@ -96,11 +96,11 @@ class Node(NodeDefaults):
         """How many ranks run there."""
         return len(self.devices) or self.slots
 
-    def device(self, local_rank: int) -> Device:
+    def device(self, local_rank: int) -> DeviceSlot:
         """The device of a local rank."""
         if self.devices:
             return self.devices[local_rank]
-        return Device(device_id=local_rank)
+        return DeviceSlot(device_id=local_rank)
 
 
 class Master(_Frozen):

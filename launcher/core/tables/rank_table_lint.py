@@ -1,4 +1,4 @@
-"""Checks of a rank table, whoever made it."""
+"""Checks of a rank table that any tool may have made."""
 
 from __future__ import annotations
 

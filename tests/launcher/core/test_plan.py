@@ -21,7 +21,7 @@ from launcher.core.plan.model import (
 )
 from launcher.core.plan.ranktable import rank_table
 from launcher.core.profile.load import load_profile
-from launcher.core.profile.model import Device, DeviceTarget, Node, Profile, StartMethod
+from launcher.core.profile.model import DeviceSlot, DeviceTarget, Node, Profile, StartMethod
 from launcher.core.profile.placement import place, place_nodes
 from launcher.core.text.codec import from_plain
 from launcher.errors import LaunchError, PlanError, RankTableError
@@ -234,7 +234,7 @@ def test_ranktable_gives_every_rank_the_table_and_no_scheduler() -> None:
 
 
 def test_a_device_address_can_come_from_the_node() -> None:
-    devices = tuple(Device(device_id=index) for index in range(2))
+    devices = tuple(DeviceSlot(device_id=index) for index in range(2))
     nodes = tuple(Node(address=f"10.0.0.{last}", devices=devices) for last in (1, 2))
     profile = find_profile("ascend-2x8").model_copy(update={"nodes": nodes})
     with pytest.raises(LaunchError, match="cannot be made"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.profile.model import Chip, Device, Node
+from launcher.core.profile.model import Chip, DeviceSlot, Node
 from launcher.core.profile.placement import place_nodes
 from launcher.core.tables.rank_table import RankTable, make_rank_table, parse_rank_table
 from launcher.core.tables.rank_table_lint import lint_text
@@ -25,7 +25,7 @@ def nodes_of(servers: int, devices: int) -> tuple[Node, ...]:
         Node(
             address=f"10.0.0.{server + 1}",
             devices=tuple(
-                Device(
+                DeviceSlot(
                     device_id=device,
                     device_ip=f"192.168.{100 + device}.{server + 1}",
                     super_device_id=str(server * devices + device),
@@ -72,7 +72,7 @@ def test_a_chip_of_another_kind_of_table_is_refused() -> None:
 
 
 def test_several_servers_need_device_addresses() -> None:
-    devices = tuple(Device(device_id=index) for index in range(2))
+    devices = tuple(DeviceSlot(device_id=index) for index in range(2))
     bare = tuple(Node(address=f"10.0.0.{last}", devices=devices) for last in (1, 2))
     with pytest.raises(RankTableError) as caught:
         table_of(bare)
@@ -91,7 +91,7 @@ def test_tables_that_we_make_are_clean_and_come_back(hosts: list[int], devices: 
         Node(
             address=f"10.0.0.{host}",
             devices=tuple(
-                Device(device_id=index, device_ip=f"192.168.{index}.{host}")
+                DeviceSlot(device_id=index, device_ip=f"192.168.{index}.{host}")
                 for index in range(devices)
             ),
         )

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effnet.config import TrainConfig, differences, keys, resolve
+from effnet.config import TrainConfig, keys, resolve
 from effnet.config import toml as files
 from effnet.config.keys import Resume
-from effnet.config.resume import Difference
+from effnet.config.resume import Difference, differences
 
 
 def refused(old: TrainConfig, new: TrainConfig, **world_sizes: int) -> list[Difference]:

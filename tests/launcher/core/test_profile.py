@@ -18,7 +18,7 @@ from launcher.core.profile import load
 from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import (
     Checkpoint,
-    Device,
+    DeviceSlot,
     Limits,
     Logs,
     Master,
@@ -192,7 +192,7 @@ def test_the_docs_name_every_key() -> None:
     for table in tables:
         assert f"[{table}]" in text
     keys = names(Profile) - tables
-    for model in (Node, Device, Master, Mpirun, Limits, Retry, Checkpoint, Logs):
+    for model in (Node, DeviceSlot, Master, Mpirun, Limits, Retry, Checkpoint, Logs):
         keys |= names(model)
     assert {key for key in keys if f"`{key}`" not in text} == set()
 

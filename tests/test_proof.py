@@ -123,7 +123,7 @@ def test_a_stale_checkpoint_is_told():
     proof.resumed_from(20, 20, events, 2)
     with pytest.raises(AssertionError, match="step 10 was taken"):
         proof.resumed_from(20, 10, events, 2)
-    with pytest.raises(AssertionError, match="says step 20"):
+    with pytest.raises(AssertionError, match="began at step 20"):
         proof.resumed_from(30, 30, events, 2)
     with pytest.raises(AssertionError, match="began 0 times"):
         proof.resumed_from(20, 20, [], 2)

@@ -68,6 +68,8 @@ class AgentLink:
     pinged_at: float = 0.0
     is_frozen: bool = False
     """Whether no answer came on a channel that was open, as one to a stopped process is."""
+    sweep_at: float = 0.0
+    """When its processes may be ended without its agent, after a try that failed."""
     exited: set[int] = field(default_factory=set)
     ended: NodeEnded | None = None
     leftover: tuple[int, ...] = ()
@@ -267,13 +269,17 @@ class AgentLinks:
     def _reach(self, link: AgentLink) -> None:
         """Connects again; or ends the ranks without their agent when they must end."""
         if link.is_frozen and link.must_end:
-            log_line(f"{link.name}: its agent does not answer: its processes are ended without it")
-            self._sweep(link)
+            self._sweep(link, "does not answer")
         else:
             self.reconnect(link)
 
-    def _sweep(self, link: AgentLink) -> None:
-        self._sweeping[link.name] = in_thread(link.transport.sweep)
+    def _sweep(self, link: AgentLink, why: str) -> None:
+        """Not more often than every `RECONNECT_S`, where it fails at once."""
+        now = time.monotonic()
+        if now >= link.sweep_at:
+            link.sweep_at = now + RECONNECT_S
+            log_line(f"{link.name}: its agent {why}: its processes are ended without it")
+            self._sweeping[link.name] = in_thread(link.transport.sweep)
 
     def _collect_swept(self, link: AgentLink) -> None:
         if self._sweeping[link.name].done():
@@ -303,7 +309,7 @@ class AgentLinks:
         is_late = link.alone_s(now) > RECONNECT_S
         # An agent that cannot be reached is not dead: nothing of its may be touched.
         if is_late and not link.is_over and not link.transport.is_agent_alive():
-            self._sweep(link)
+            self._sweep(link, "is dead")
 
     def send(self, link: AgentLink, message: Message) -> None:
         """Sends it when there is a channel; orders are repeated, see `order`."""

@@ -22,7 +22,7 @@ def built_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def hosts(built_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """The hosts, all reachable; a test that leaves a process on any of them fails."""
-    built_cluster.mend()
+    built_cluster.repair()
     monkeypatch.setenv("HOME", str(built_cluster.home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     known = (built_cluster.home / ".ssh/known_hosts").read_text()
@@ -42,9 +42,9 @@ def lab(hosts: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     lab = ClusterLab(hosts, tmp_path)
     try:
         yield lab
-        hosts.mend()
+        hosts.repair()
         lab.nothing_left()
     finally:
-        hosts.mend()
+        hosts.repair()
         lab.end_all()
         shutil.rmtree(runtime, ignore_errors=True)

@@ -160,7 +160,7 @@ class Cluster:
             for host in self.hosts
         }
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Links up and an sshd listening everywhere, whatever a test has done."""
         for host in self.hosts:
             host.link_up()

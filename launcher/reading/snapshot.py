@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -129,6 +129,12 @@ class RunSnapshot:
     def age_s(self) -> float | None:
         """Age of the newest sign of life of any rank."""
         return None if self.data_s is None else max(0.0, self.polled_s - self.data_s)
+
+    @property
+    def unreachable(self) -> Mapping[str, float]:
+        """Nodes that do not answer -> their last sign of life; empty once the run is over."""
+        attempt = self.state.attempt
+        return {} if attempt is None or self.status.is_over else attempt.unreachable
 
     def rank(self, rank: int) -> RankSnapshot | None:
         """One rank; ``None`` when the run has no such rank."""

@@ -14,7 +14,7 @@ from textual.widgets import Input, Select
 from launcher.core.run import events
 from launcher.core.run.requests import JobRequest
 from tui.drawing.wording import activity, job_words, worst
-from tui.model.derived import job_path, job_state, unreachable
+from tui.model.derived import job_path, job_state
 from tui.model.run import FrameRequest
 from tui.screens.request import RequestScreen
 from tui.screens.results import ResultsScreen, rows_of
@@ -181,4 +181,4 @@ def test_an_unreachable_node_is_named(own_folders: Path) -> None:
     rank, words = worst(frame)
     assert words.startswith("node node-b has not answered for ")
     assert rank == 2
-    assert list(unreachable(frame.snapshot)) == ["node-b"]
+    assert list(frame.snapshot.unreachable) == ["node-b"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tui.drawing.text import clean, duration, number, plural, size_bytes
-from tui.model.derived import job_state, unreachable
+from tui.model.derived import job_state
 from tui.model.run import RunFrame
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def followers_words(failure: Failure) -> str:
 def worst(frame: RunFrame) -> tuple[int | None, str]:
     """The rank that needs attention and why: node unreachable, silent, or late; else nothing."""
     snapshot = frame.snapshot
-    for node, since in unreachable(snapshot).items():
+    for node, since in snapshot.unreachable.items():
         first = next((rank.rank for rank in snapshot.ranks if rank.node == node), None)
         lasting = duration(max(snapshot.polled_s - since, 0.0))
         return first, f"node {node} has not answered for {lasting}: its figures are old"

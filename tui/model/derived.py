@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tui.model.run import LIVE_STATES
@@ -36,14 +34,6 @@ def loss_of(snapshot: RunSnapshot) -> float | None:
 def nodes_of(snapshot: RunSnapshot) -> tuple[str, ...]:
     """The nodes of its ranks, each once, in rank order."""
     return tuple(dict.fromkeys(rank.node or "" for rank in snapshot.ranks))
-
-
-def unreachable(snapshot: RunSnapshot) -> Mapping[str, float]:
-    """Nodes that do not answer -> their last sign of life; empty once the run is over."""
-    attempt = snapshot.state.attempt
-    if attempt is None or snapshot.status.is_over:
-        return MappingProxyType({})
-    return attempt.unreachable
 
 
 def failure_of(snapshot: RunSnapshot) -> Failure | None:

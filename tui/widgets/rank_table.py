@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from tui.drawing.text import NOT_KNOWN, age, clean, fit, milliseconds, number, size_bytes
 from tui.drawing.wording import signal_name, worst
-from tui.model.derived import is_live, rank_state, unreachable
+from tui.model.derived import is_live, rank_state
 from tui.model.run import RunFrame
 from tui.widgets.cursor_list import CursorList
 from tui.widgets.lines import Line, bar
@@ -48,7 +48,7 @@ class Column:
 
 
 def _state(rank: RankSnapshot, run: RunSnapshot) -> str:
-    if rank.node in unreachable(run):
+    if rank.node in run.unreachable:
         return NO_ANSWER
     state = rank_state(rank, run)
     if state == "running" and rank.phase is not None:
@@ -229,7 +229,7 @@ class RankTable(CursorList):
         here: bool,
     ) -> Line:
         palette, glyphs = self.palette, self.glyphs
-        away, state, age_s = rank.node in unreachable(run), rank_state(rank, run), rank.age_s
+        away, state, age_s = rank.node in run.unreachable, rank_state(rank, run), rank.age_s
         old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
         plain = palette.muted if old or state in ("ended", "stopped", "waiting") else palette.text
         tone = palette.warn if away else palette.by_tone(STATE_TONES.get(state, "text"))

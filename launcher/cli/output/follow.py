@@ -203,6 +203,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
             size(rank.memory_bytes),
         )
     parts.append(table)
+    for node, since_s in snapshot.unreachable.items():
+        age = duration(max(0.0, snapshot.polled_s - since_s))
+        parts.append(Text(f"no answer from {node} for {age}: its ranks may still train", "yellow"))
     attempt = snapshot.state.attempt
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():

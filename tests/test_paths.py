@@ -187,6 +187,7 @@ def test_the_preflight_of_a_resume_returns_to_no_file(
 def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> set[Stack]:
     """A supervisor begins an attempt whose agents cannot be started."""
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # its port's lock stays: it never turns
     profile = find_profile("local-cpu")
     root = tmp_path / "planned-1"
     info = RunInfo(root.name, profile.name, 0.0, profile.world_size, {}, ())

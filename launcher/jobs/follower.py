@@ -91,8 +91,10 @@ class _Follower(NodeFollower):
                 self._copy.request() as copy,
                 self.opened(op.FollowJob(self._job.folder, copy)) as call,
             ):
-                self._reached = time.monotonic()
-                self.exit_code = call.reply(self._copy.write_chunk)
+                try:
+                    self.exit_code = call.reply(self._copy.write_chunk)
+                finally:
+                    self._reached = time.monotonic()
             self.is_over = True
         except NodeError as error:
             self._client.close()

@@ -136,6 +136,11 @@ class RunSnapshot:
         attempt = self.state.attempt
         return {} if attempt is None or self.status.is_over else attempt.unreachable
 
+    def why_unreachable(self, node: str) -> str:
+        """What SSH reported of a node that does not answer; empty when that is not known."""
+        attempt = self.state.attempt
+        return "" if attempt is None else attempt.why_unreachable.get(node, "")
+
     def rank(self, rank: int) -> RankSnapshot | None:
         """One rank; ``None`` when the run has no such rank."""
         return self.ranks[rank] if 0 <= rank < len(self.ranks) else None

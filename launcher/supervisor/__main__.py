@@ -38,7 +38,7 @@ from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.run import StoredRun
 from launcher.store.run_lock import acquire
-from launcher.supervisor.agent_links import AgentLink, links_of
+from launcher.supervisor.agent_link import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 
 TICK_S = 0.05

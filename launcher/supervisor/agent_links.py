@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from launcher.agent.client import LocalTransport, Transport
 from launcher.core import messages
 from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import AGENT_EVENTS, AgentDied, Died, Message, NodeEnded, Report
-from launcher.core.plan.model import Plan
 from launcher.core.run.events import (
     Event,
     FailureKind,
@@ -21,101 +17,23 @@ from launcher.core.run.events import (
     NodeUnreachable,
     ReportSkipped,
 )
-from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
 from launcher.errors import ConnectingError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.process.log import log_line
-from launcher.remote.node_client import NodeClient
-from launcher.supervisor.ssh_transport import SshTransport, in_thread
+from launcher.supervisor.agent_link import AgentLink, LinkReport, reason_of
+from launcher.supervisor.ssh_transport import in_thread
 
 RECONNECT_S = 3.0
 """An agent that does not answer for this long is taken for dead, where its node says so."""
 AWAY_S = 1.0
 """A connection that is back sooner was never gone, as far as people care."""
 PING_S = 1.0
-SILENT_S = 5.0
-"""An agent that answers no ping for this long does not answer, whatever else its node sends."""
 REPEAT_S = 2.0
+MAX_REASONS = 4
+"""Reported of one absence; some texts differ each time."""
 MAX_LAUNCHING = 32
-
-
-@dataclass
-class AgentLink:
-    """One node of the attempt and its part of the plan.
-
-    `last_n`: number of its agent's newest report that was handled.
-    """
-
-    transport: Transport
-    plan: Plan
-    last_n: int = 0
-    channel: Channel | None = None
-    is_over: bool = False
-    alone_since: float | None = None
-    is_launching: bool = False
-    is_away: bool = False
-    """Whether its absence was reported."""
-    is_given_up: bool = False
-    """Whether its absence failed the attempt."""
-    orders: tuple[Message, ...] = ()
-    """What its agent is to do now."""
-    must_end: bool = False
-    """Whether its ranks are ended without the agent when that does not answer."""
-    silent_since: float | None = None
-    """Since when it owes an answer on this channel."""
-    pinged_at: float = 0.0
-    is_frozen: bool = False
-    """Whether no answer came on a channel that was open, as one to a stopped process is."""
-    sweep_at: float = 0.0
-    """When its processes may be ended without its agent, after a try that failed."""
-    exited: set[int] = field(default_factory=set)
-    ended: NodeEnded | None = None
-    leftover: tuple[int, ...] = ()
-    bad_n: int = 0
-    """Number of the report that was damaged, once so far."""
-
-    @property
-    def name(self) -> str:
-        return self.transport.node
-
-    def check(self, event: Event) -> None:
-        """Raises `Mismatch` for an event of another attempt, node or rank."""
-        attempt = getattr(event, "attempt", self.plan.attempt)
-        node, rank = getattr(event, "node", self.name), getattr(event, "rank", None)
-        if attempt != self.plan.attempt or node != self.name:
-            raise Mismatch(f"{event.kind}: of attempt {attempt} on {node}")
-        if rank is not None and rank not in (process.rank for process in self.plan.ranks):
-            raise Mismatch(f"{event.kind}: rank {rank} is not on {self.name}")
-
-    def alone_s(self, now: float) -> float:
-        """Since its last sign. `now` is monotonic."""
-        return 0.0 if self.alone_since is None else now - self.alone_since
-
-    def is_silent(self, now: float) -> bool:
-        """Whether an answer to a ping is overdue."""
-        limit_s = min(SILENT_S, self.plan.limits.unreachable_s / 2)
-        return self.silent_since is not None and now - self.silent_since > limit_s
-
-
-LinkReport = tuple[AgentLink, Report | Event]
-
-
-def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
-    """A link for each node of the plan."""
-    here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
-    found = []
-    for node in plan.nodes:
-        part = plan.for_node(node.name)
-        transport: Transport
-        if node.is_local:
-            root = Path(part.run_directory)
-            transport = LocalTransport(node.name, root, plan.attempt, plan.token)
-        else:
-            transport = SshTransport(clients[node.name], part, here)
-        found.append(AgentLink(transport, part))
-    return tuple(found)
 
 
 class AgentLinks:
@@ -199,6 +117,8 @@ class AgentLinks:
         now = time.monotonic()
         link.is_frozen = False
         link.silent_since = now if link.transport.is_remote else None
+        link.why = ""
+        link.reported.clear()
         if link.is_away:
             link.is_away = False
             alone_s = round(link.alone_s(now), 3)
@@ -299,11 +219,12 @@ class AgentLinks:
         try:
             self._attach(link, link.transport.connect())
             return
+        except ConnectingError:
+            self._missing(link, link.why or "it is being connected again")
         except (NodeError, ChannelClosedError) as error:
             self._detach(link)
-            if not isinstance(error, ConnectingError):
-                link.is_frozen = False
-            self._missing(link, str(error))
+            link.is_frozen = False
+            self._missing(link, reason_of(error))
         now = time.monotonic()
         self._read_journal(link)
         is_late = link.alone_s(now) > RECONNECT_S
@@ -381,10 +302,14 @@ class AgentLinks:
             self._reach(link)
 
     def _missing(self, link: AgentLink, why: str) -> None:
+        """Reports its absence, and each new reason for it."""
+        link.why = why
         alone_s = link.alone_s(time.monotonic())
         is_there = link.transport.is_remote or link.transport.is_agent_alive()
-        if not link.is_away and not link.is_over and alone_s > AWAY_S and is_there:
+        is_new = why not in link.reported and len(link.reported) < MAX_REASONS
+        if is_new and not link.is_over and alone_s > AWAY_S and is_there:
             link.is_away = True
+            link.reported.add(why)
             event = NodeUnreachable(link.plan.attempt, link.name, round(alone_s, 3), why)
             self._reports.append((link, event))
 

@@ -20,7 +20,8 @@ from launcher.core.run.state import RunStatus
 from launcher.errors import NodeError
 from launcher.process.log import log_line
 from launcher.store.event_log import EventLog
-from launcher.supervisor.agent_links import AgentLink, AgentLinks, LinkReport
+from launcher.supervisor.agent_link import AgentLink, LinkReport
+from launcher.supervisor.agent_links import AgentLinks
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
@@ -155,7 +156,8 @@ class Attempt:
         limits = self._limits
         if alone_s > limits.unreachable_s and self.outcome is None and not link.is_given_up:
             link.is_given_up = True
-            text = f"{link.name} has not answered for {alone_s:.0f} s; its ranks may still run"
+            why = f": {link.why}" if link.why else ""
+            text = f"{link.name} has not answered for {alone_s:.1f} s{why}; its ranks may still run"
             self._died(self._death(link, FailureKind.NODE, text))
         # By then its agent has ended its ranks, as without any supervisor.
         alone_limit_s = limits.orphan_limit_s + limits.stop_save_s + limits.term_s + limits.kill_s

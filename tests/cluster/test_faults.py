@@ -135,6 +135,51 @@ def test_a_node_that_is_cut_off_too_long_fails_the_run_and_is_ended_when_it_is_b
     lab.resume_to_end(root)
 
 
+def _other_host_key(lab):
+    path = lab.hosts.home / ".ssh/known_hosts"
+    keys = [line.split() for line in path.read_text().splitlines()]
+    other = next(key for host, _, key, *_ in keys if host != lab.hosts["beta"].address)
+    lines = [
+        f"{host} {kind} {other if host == lab.hosts['beta'].address else key}\n"
+        for host, kind, key, *_ in keys
+    ]
+    path.write_text("".join(lines))
+
+
+def _no_key(lab):
+    (lab.hosts["beta"].home / ".ssh/authorized_keys").unlink()
+
+
+REASONS = {
+    "host key": (_other_host_key, "has changed: known SHA256:"),
+    "key": (_no_key, "accepts none of your keys"),
+    "sshd": (lambda lab: None, "Connection refused"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_what_ssh_reports_is_in_the_event_the_status_and_the_failure(lab, name):
+    change, text = REASONS[name]
+    beta = lab.hosts["beta"]
+    keys = (beta.home / ".ssh/authorized_keys").read_bytes()
+    known = (lab.hosts.home / ".ssh/known_hosts").read_bytes()
+    root = lab.start(epochs=500, unreachable_s=12)
+    lab.wait_for(root, "epoch_finished")
+    try:
+        change(lab)
+        beta.kill_sshd()
+        if name != "sshd":
+            beta.start_sshd()
+        lab.until(lambda: any(text in e["why"] for e in lab.events(root, "node_unreachable")))
+        assert text in lab.card(root)
+        assert text in lab.failed(root, kind="node", node="beta", rank=None)["meaning"]
+    finally:
+        (beta.home / ".ssh/authorized_keys").write_bytes(keys)
+        (lab.hosts.home / ".ssh/known_hosts").write_bytes(known)
+        lab.hosts.repair()
+    lab.whole(root)
+
+
 def test_a_node_that_nobody_reaches_ends_its_ranks_by_itself(lab):
     root = lab.start(epochs=500, unreachable_s=3, orphan_limit_s=4)
     lab.wait_for(root, "epoch_finished")

@@ -56,7 +56,9 @@ def worst(frame: RunFrame) -> tuple[int | None, str]:
     for node, since in snapshot.unreachable.items():
         first = next((rank.rank for rank in snapshot.ranks if rank.node == node), None)
         lasting = duration(max(snapshot.polled_s - since, 0.0))
-        return first, f"node {node} has not answered for {lasting}: its figures are old"
+        why = snapshot.why_unreachable(node)
+        why = f"; {why}" if why else ""
+        return first, f"node {node} has not answered for {lasting}: its figures are old{why}"
     for rank in snapshot.ranks:
         if rank.status == "silent":
             since_s = rank.silent_since_s

@@ -105,7 +105,8 @@ def _wait_for(
         status = reader.status()
         if status in until or status is RunStatus.LOST:
             return
-        nodes = ", ".join(attempt.unreachable) if attempt is not None else ""
+        away = {} if attempt is None else attempt.why_unreachable
+        nodes = ", ".join(f"{node} ({why})" if why else node for node, why in away.items())
         delay = f"no answer from {nodes}" if nodes else ""
         if delay != known:
             known = delay
@@ -206,6 +207,8 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     for node, since_s in snapshot.unreachable.items():
         age = duration(max(0.0, snapshot.polled_s - since_s))
         parts.append(Text(f"no answer from {node} for {age}: its ranks may still train", "yellow"))
+        if why := snapshot.why_unreachable(node):
+            parts.append(Text(f"  {why}", style="yellow"))
     attempt = snapshot.state.attempt
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():

@@ -166,14 +166,24 @@ def _without(known: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _node_unreachable(state: RunState, event: events.NodeUnreachable) -> RunState | None:
+    attempt = state.attempt or AttemptState(0, 0, 0.0)
     since_s = event.t - (event.silent_s or 0.0)
-    known = state.attempt.unreachable if state.attempt else {}
-    return _change(state, event.attempt, unreachable={**known, event.node: since_s})
+    return _change(
+        state,
+        event.attempt,
+        unreachable={**attempt.unreachable, event.node: since_s},
+        why_unreachable={**attempt.why_unreachable, event.node: event.why},
+    )
 
 
 def _node_reached(state: RunState, event: events.NodeReached) -> RunState | None:
-    known = state.attempt.unreachable if state.attempt else {}
-    return _change(state, event.attempt, unreachable=_without(known, event.node))
+    attempt = state.attempt or AttemptState(0, 0, 0.0)
+    return _change(
+        state,
+        event.attempt,
+        unreachable=_without(attempt.unreachable, event.node),
+        why_unreachable=_without(attempt.why_unreachable, event.node),
+    )
 
 
 def _disk_low(state: RunState, event: events.DiskLow) -> RunState | None:

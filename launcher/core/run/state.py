@@ -147,6 +147,8 @@ class AttemptState:
     leftover: tuple[int, ...] = ()
     unreachable: Mapping[str, float] = field(default_factory=dict)
     """Nodes that the supervisor can't reach now -> Unix time of their last sign."""
+    why_unreachable: Mapping[str, str] = field(default_factory=dict)
+    """The same nodes -> what SSH reported."""
     low_disks: Mapping[str, int] = field(default_factory=dict)
     """``node:path`` of disks that are nearly full -> bytes that were free when it was noticed."""
 

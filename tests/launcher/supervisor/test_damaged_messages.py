@@ -27,7 +27,8 @@ from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
 from launcher.runs.handle import open_run
-from launcher.supervisor.agent_links import AgentLink, AgentLinks
+from launcher.supervisor.agent_link import AgentLink
+from launcher.supervisor.agent_links import AgentLinks
 from tests.damage import damaged_frames
 
 SAMPLES = [

@@ -10,7 +10,8 @@ from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.ipc.channel import Channel
 from launcher.reading.profiles import find_profile
-from launcher.supervisor.agent_links import AgentLink, AgentLinks
+from launcher.supervisor.agent_link import AgentLink
+from launcher.supervisor.agent_links import AgentLinks
 
 
 class _Node:

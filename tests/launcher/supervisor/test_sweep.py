@@ -10,7 +10,8 @@ from launcher.core.plan.model import RunContext
 from launcher.errors import NodeError
 from launcher.reading.profiles import find_profile
 from launcher.supervisor import agent_links
-from launcher.supervisor.agent_links import AgentLink, AgentLinks
+from launcher.supervisor.agent_link import AgentLink
+from launcher.supervisor.agent_links import AgentLinks
 
 
 class _Refusing:

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if not program:
         print("launcher.rank: no program after --", file=sys.stderr)
         return 2
+    os.umask(0o077)  # mpirun's daemons have that of a login shell
     _own_session()
     _end_with_parent(arguments.parent)
     try:
@@ -87,7 +88,7 @@ def _end_with_parent(parent: int | None) -> None:
 
 def _open_log(path: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(null, 0)

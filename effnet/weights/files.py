@@ -52,7 +52,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> Non
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a path to write to; that file then replaces `path`, synced and readable by all.
+    """Yields a path to write to; that file then replaces `path`, synced, its mode from the umask.
 
     So a file called `path` is never half a file. When the block raises, `path` is as before.
     """
@@ -60,13 +60,19 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield aside
-        # MindSpore writes its files 0400, which their owner cannot overwrite or others read.
-        aside.chmod(0o644)
+        # MindSpore writes its files 0400, whatever the umask.
+        aside.chmod(0o666 & ~_umask())
         _sync(aside)
         aside.replace(path)
         _sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def _sync(path: Path) -> None:

@@ -29,7 +29,7 @@ from launcher.core.run.paths import agent_part, endpoint_file, node_journal
 from launcher.core.text.records import Record, encode
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
-from launcher.process import guard, spawn
+from launcher.process import guard, private, spawn
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.store.journal import Journal
@@ -253,6 +253,7 @@ def main(argv: list[str] | None = None) -> int:
     server.add_argument("--node", required=True)
     server.add_argument("--attempt", type=int, required=True)
     server.add_argument("--token", required=True)
+    private.apply_umask()
     return serve(parser.parse_args(argv))
 
 

@@ -16,7 +16,7 @@ from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
-from launcher.process import ownership, spawn, termination
+from launcher.process import ownership, private, spawn, termination
 from launcher.process.log import log_line
 from launcher.store.journal import read_lines
 
@@ -81,7 +81,7 @@ class LocalTransport:
         self._endpoint = endpoint_file(self._journal)
 
     def launch(self) -> Channel:
-        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(self._journal.parent)
         argv = [sys.executable, "-m", programs.AGENT, "serve"]
         argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
         argv += ["--token", self._token]

@@ -19,13 +19,14 @@ from typing import Any
 from launcher.core.messages import Error, Message, RankJoined, RankLeft, RankPlan, Register
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.ipc.endpoint import read_address
-from launcher.process import spawn
+from launcher.process import private, spawn
 
 ANSWER_S = 30.0
 TERM_S = 1.5
 
 
 def main(folder: Path) -> int:
+    private.apply_umask()
     text = os.environ.get("OMPI_COMM_WORLD_RANK", "")
     if not (text.isascii() and text.isdigit()):
         return _refuse("OMPI_COMM_WORLD_RANK is not set: only mpirun may start this")

@@ -18,6 +18,7 @@ from launcher.errors import BusyError, CheckpointError, UsageError
 from launcher.ipc.operations import GetFacts
 from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
+from launcher.process import private
 from launcher.remote import file_copy, run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles, Progress
 from launcher.remote.node_client import NodePool
@@ -98,7 +99,7 @@ class _Builder:
         request, variant = self.request, str(self.run.profile.trainer.get("variant", "b2"))
         file = Path(request.file_name or self.run.paths.export / f"efficientnet_{variant}")
         file = file.expanduser().absolute()
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(file.parent)
         file_format = request.file_format.upper()
         _check_known("format", file_format, FORMATS)
         options = ("--file_format", file_format, *_size(request.image_size))

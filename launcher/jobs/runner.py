@@ -24,7 +24,7 @@ from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
 from launcher.errors import LaunchError
 from launcher.jobs import follower
-from launcher.process import guard, ownership, spawn, termination
+from launcher.process import guard, ownership, private, spawn, termination
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit
 from launcher.reading.log import LAST_BYTES, LogReader
@@ -134,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     if job is None:
         print(f"{path} cannot be read", file=sys.stderr)
         return 2
+    private.apply_umask()
     spawn.detach()
     me = ownership.read_process(os.getpid())
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)

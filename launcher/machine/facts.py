@@ -30,6 +30,7 @@ from launcher.core.checks.facts import (
     Split,
 )
 from launcher.machine.environment import after_setup
+from launcher.process import private
 from launcher.process.tools import output, program
 
 SPLITS = ("train", "val")
@@ -233,5 +234,5 @@ def _openmpi(name: str, environment: Mapping[str, str]) -> str:
 def make_folder(path: str) -> str:
     """Creates a folder and its parents. -> its absolute path. Raises `OSError`."""
     full = Path(os.path.expanduser(path)).absolute()
-    full.mkdir(parents=True, exist_ok=True)
+    private.make_folder(full)
     return str(full)

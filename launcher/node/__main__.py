@@ -31,6 +31,7 @@ from launcher.ipc import operations as op
 from launcher.ipc.operations import Handlers, Operation, Refusal
 from launcher.node import facts, files, relay
 from launcher.node.stdio import refuse, reply, write
+from launcher.process import private
 
 
 def handlers() -> Iterator[Handlers]:
@@ -52,6 +53,7 @@ def handlers() -> Iterator[Handlers]:
 
 def main() -> int:
     """A request that is malformed or unknown gets an error with the protocol's version."""
+    private.apply_umask()
     # Ends this process when the connection breaks.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     line = read_line(MAX_FRAME_BYTES + 1)

@@ -12,6 +12,7 @@ from launcher.ipc import operations as op
 from launcher.jobs import runner
 from launcher.jobs.runner import DONE_FILE, THERE_FILE
 from launcher.node import stdio
+from launcher.process import private
 from launcher.remote.sync import FileSource
 from launcher.store import job as job_files
 
@@ -24,9 +25,8 @@ def start(request: op.StartJob) -> None:
     """Starts the job, once: a client that lost the reply may send the request again."""
     folder, job = Path(request.folder), request.job
     if job_files.read(folder / THERE_FILE) is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder / "export")
         argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
-        (folder / "export").mkdir(exist_ok=True)
         job_files.write(folder / THERE_FILE, replace(job, argv=argv))
         runner.start(folder / THERE_FILE, job.token)
 

@@ -18,6 +18,7 @@ from launcher.errors import LaunchError, NoAgentError
 from launcher.ipc import operations as op
 from launcher.ipc.endpoint import read_address
 from launcher.node.stdio import reply, send, write
+from launcher.process import private
 from launcher.remote.sync import FileSource
 from launcher.store.atomic import write_file
 
@@ -50,7 +51,7 @@ class _Attempt:
 
 def launch(request: op.Launch) -> NoReturn:
     attempt = _Attempt(request)
-    (attempt.root / "checkpoint").mkdir(parents=True, exist_ok=True)
+    private.make_folder(attempt.root / "checkpoint")
     (attempt.root / "stop").unlink(missing_ok=True)
     for path, content, mode in request.files:
         write_file(Path(path), content, mode)

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from launcher.errors import LaunchError
-from launcher.process import spawn
+from launcher.process import private, spawn
 from launcher.process.log import log_line
 
 ReportReady = Callable[[str], None]
@@ -22,6 +22,7 @@ def daemon(ready_fd: int | None) -> Iterator[ReportReady]:
     user can cause is written there and to the log, and ends the process with its exit code. The
     traceback of any other error is written to the log.
     """
+    private.apply_umask()
     spawn.detach()
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)

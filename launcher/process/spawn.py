@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher import programs
 from launcher.core.plan.model import PlannedProcess, with_setup
-from launcher.process import ownership
+from launcher.process import ownership, private
 from launcher.rank import TOKEN
 
 INHERITED_FD = 3
@@ -54,7 +54,7 @@ def start(process: PlannedProcess, token: str) -> SpawnedProcess:
     if process.cpus:
         argv += ["--cpus", ",".join(map(str, process.cpus))]
     argv += ["--", *with_setup(process.setup, process.argv)]
-    os.makedirs(folder, exist_ok=True)
+    private.make_folder(Path(folder))
     environment = {**base_environment(), **process.environment, TOKEN: token}
     environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
     pid = os.posix_spawn(
@@ -148,7 +148,9 @@ def detached(
     environment = base_environment()
     if watches:
         environment[ownership.WATCHES] = watches
-    with open(os.devnull, "rb") as null, log.open("ab") as output:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    output_fd = os.open(log, flags, private.FILE_MODE)
+    with open(os.devnull, "rb") as null, open(output_fd, "ab") as output:
         actions: list[tuple[int, ...]] = [
             (os.POSIX_SPAWN_DUP2, null.fileno(), 0),
             (os.POSIX_SPAWN_DUP2, output.fileno(), 1),

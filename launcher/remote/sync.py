@@ -18,6 +18,7 @@ from launcher.core.run.paths import node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Message
 from launcher.ipc.operations import CopyRequest, Known
+from launcher.process import private
 from launcher.reading.growing import data_offset
 
 CHUNK_BYTES = 256 << 10
@@ -179,8 +180,8 @@ class FileCopy:
         """For `FileSource.of_request`, which has to answer before the block ends."""
         # The node sees this file only when it shares the folder: then nothing may be copied.
         witness = self._root / f".witness-{secrets.token_hex(8)}"
-        self._root.mkdir(parents=True, exist_ok=True)
-        witness.touch()
+        private.make_folder(self._root)
+        witness.touch(private.FILE_MODE)
         try:
             yield CopyRequest(self.known(), witness.name)
         finally:
@@ -196,7 +197,7 @@ class FileCopy:
             return  # a node may write no other files here
         path = self._root / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(path.parent)
             if "part" in message:
                 self._write_part(path, name, message, data)
             else:
@@ -241,7 +242,8 @@ def _number(message: Message, key: str) -> int:
 
 @contextlib.contextmanager
 def _opened(path: Path, flags: int = 0) -> Iterator[int]:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o644)
+    flags |= os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    fd = os.open(path, flags, private.FILE_MODE)
     try:
         yield fd
     finally:

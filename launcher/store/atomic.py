@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import LaunchError
+from launcher.process import private
 
 BLOCK_BYTES = 1 << 18
 
@@ -58,7 +59,7 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
     Raises `LaunchError` when they are not `content`, and `OSError`; then nothing is changed.
     """
     digest, size = hashlib.sha256(), 0
-    with _replacing(path) as aside, aside.open("wb", buffering=0) as file:
+    with _replacing(path) as aside, open(_private(aside), "wb", buffering=0) as file:
         for block in blocks:
             view = memoryview(block)
             while view:
@@ -76,19 +77,22 @@ def write_whole(path: Path, content: Content, blocks: Iterable[bytes]) -> None:
             )
 
 
-def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+def write_file(path: Path, text: str, mode: int = private.FILE_MODE) -> None:
     """Replaces a file; it is on disk when this returns. Raises `OSError`."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with _replacing(path) as aside, open(os.open(aside, flags, mode), "w") as file:
+    with _replacing(path) as aside, open(_private(aside, mode), "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
+def _private(path: Path, mode: int = private.FILE_MODE) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+
+
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file to write, which then replaces `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside

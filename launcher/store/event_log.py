@@ -14,6 +14,7 @@ from typing import Any
 from launcher.core.run.events import Event, parse_event, to_json
 from launcher.core.run.fold import apply
 from launcher.core.run.state import RunState
+from launcher.process import private
 from launcher.process.log import log_line
 from launcher.reading.growing import GrowingLines
 from launcher.reading.run import RunReader
@@ -79,6 +80,7 @@ class EventLog:
     def keep_reserve(self) -> None:
         """Reserves disk space for the events of a full disk."""
         with contextlib.suppress(OSError):
+            self._reserve.touch(private.FILE_MODE)
             self._reserve.write_bytes(bytes(RESERVE_BYTES))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from launcher.core.run.paths import RunPaths, job_id
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.core.text.numbers import whole_number
 from launcher.errors import RunNotFoundError
-from launcher.process import ownership
+from launcher.process import ownership, private
 from launcher.store import atomic
 
 
@@ -72,12 +72,12 @@ def write(path: Path, job: Job) -> None:
 
 def new_folder(paths: RunPaths, kind: str) -> str:
     """A job's folder under the next number; two at once get two numbers. -> the job's id."""
-    paths.jobs.mkdir(exist_ok=True)
+    private.make_folder(paths.jobs)
     while True:
         taken = [whole_number(path.name[:3]) or 0 for path in paths.jobs.iterdir()]
         name = job_id(max(taken, default=0) + 1, kind)
         try:
-            paths.job(name).root.mkdir()
+            paths.job(name).root.mkdir(private.FOLDER_MODE)
         except FileExistsError:
             continue
         return name

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from launcher.process import private
+
 BLOCK_BYTES = 1 << 16
 
 
@@ -24,8 +26,9 @@ class Journal:
         self.path = path
         self.last_n = 0
         self._seen_bytes = -1
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        private.make_folder(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(path, flags, private.FILE_MODE)
 
     def append(self, make_line: Callable[[int], str], *, sync: bool = True) -> int:
         """Writes `make_line(n)` and returns n. Raises `OSError`, and then nothing was added."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from launcher.process import private
+
 MAX_PENDING_BYTES = 8 << 20
 
 
@@ -15,8 +17,9 @@ class RecordFile:
         self.trouble: OSError | None = None
         self._record_bytes = record_bytes
         self._pending = bytearray()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        private.make_folder(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(path, flags, private.FILE_MODE)
         size = os.fstat(self._fd).st_size
         self._end = size - size % record_bytes
 

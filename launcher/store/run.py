@@ -17,6 +17,7 @@ from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import ResumeRequest, StartRequest
 from launcher.errors import BusyError, LaunchError, ProfileError, RunNotFoundError
+from launcher.process import private
 from launcher.store.atomic import write_file
 
 
@@ -94,15 +95,15 @@ def create(root: Path, info: RunInfo, profile: Profile) -> RunPaths:
     """A new run directory. Raises `LaunchError`, naming what cannot be written."""
     paths = RunPaths(root)
     with _writing():
-        root.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(root.parent)
         try:
-            root.mkdir()
+            root.mkdir(private.FOLDER_MODE)
         except FileExistsError as error:
             raise BusyError(f"there is a run {root.name} already") from error
     try:
         with _writing():
-            paths.attempts.mkdir()
-            paths.checkpoint.mkdir()
+            private.make_folder(paths.attempts)
+            private.make_folder(paths.checkpoint)
             write_file(paths.profile, profile.to_json() + "\n")
             write_file(paths.run, info.to_json())
     except LaunchError:

@@ -66,7 +66,7 @@ class PlannedFile:
     node: str
     path: str
     content: str
-    mode: int = 0o644
+    mode: int = 0o600
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,14 @@ def salvage(request: op.Salvage) -> list[dict[str, Any]]:
     return [encode(event) for event in events]
 
 
+def sweep(request: op.Sweep) -> tuple[int, ...]:
+    """The journal is complete then: its agent may have gone on until it was ended."""
+    attempt = _Attempt(request)
+    left = attempt.transport.sweep()
+    attempt.drain()
+    return left
+
+
 def _relay(attempt: _Attempt) -> NoReturn:
     """Connects stdin and stdout to the agent until one of them ends. Then this process exits.
 
@@ -133,5 +141,5 @@ HANDLERS: op.Handlers = {
     op.Launch: launch,
     op.Connect: connect,
     op.Salvage: salvage,
-    op.Sweep: lambda request: _Attempt(request).transport.sweep(),
+    op.Sweep: sweep,
 }

@@ -116,6 +116,34 @@ class Host:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(seen.pid, signal.SIGKILL)
 
+    def kill_sessions(self) -> None:
+        """All SSH connections to it; the listener stays."""
+        for seen in self.processes():
+            if seen.command.startswith("sshd:") and "[listener]" not in seen.command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(seen.pid, signal.SIGKILL)
+
+    def power_off(self) -> None:
+        """Nobody hears of it; its disks stay. `Cluster.repair` starts it again."""
+        self.link_down()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for seen in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(seen.pid, number)
+        for left in (self.root / "dev/shm").iterdir():
+            left.unlink()
+
+    def slow_down(self, kbit: int) -> None:
+        """A link of that many kbit/s to it, with a queue of up to half a second."""
+        self.link_speed()
+        limits = ("rate", f"{kbit}kbit", "burst", "3000", "latency", "500ms")
+        call("tc", "qdisc", "add", "dev", self.link, "root", "tbf", *limits)
+
+    def link_speed(self) -> None:
+        """As fast as it can again."""
+        with contextlib.suppress(ClusterError):
+            call("tc", "qdisc", "del", "dev", self.link, "root")
+
     def link_down(self) -> None:
         call("ip", "link", "set", self.link, "down")
 
@@ -164,6 +192,7 @@ class Cluster:
         """Links up and an sshd listening everywhere, whatever a test has done."""
         for host in self.hosts:
             host.link_up()
+            host.link_speed()
             listening = any("[listener]" in seen.command for seen in host.processes())
             if not listening:
                 host.start_sshd()

@@ -31,7 +31,7 @@ data_path = {data}
 user = "root"
 python = {python}
 runs_directory = "~/runs"
-slots = 2
+slots = {slots}
 
 {nodes}
 [trainer]
@@ -48,6 +48,7 @@ unreachable_s = {unreachable_s}
 
 [retry]
 auto_resume = {auto_resume}
+on_silent = "{on_silent}"
 
 [checkpoint]
 directory = "{checkpoints}"
@@ -58,6 +59,7 @@ STANDIN_FAULTS = {faults}
 STANDIN_WITNESS = "{witness}"
 STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
+STANDIN_ENOUGH = "{enough}"
 """
 
 
@@ -84,6 +86,9 @@ class ClusterLab:
             "python": sys.executable,
             "unreachable_s": 60,
             "auto_resume": 0,
+            "on_silent": "report",
+            "slots": 2,
+            "enough": "",
         }
         values |= changes
         nodes = [
@@ -191,12 +196,18 @@ class ClusterLab:
 
     def agent_pid(self, host: str) -> int:
         """The agent itself: its parent, the guard, has the same command line."""
-        found = {
+        found = self._agents(host)
+        return next(pid for pid in found if _parent(pid) in found)
+
+    def guard_pid(self, host: str) -> int:
+        return _parent(self.agent_pid(host))
+
+    def _agents(self, host: str) -> set[int]:
+        return {
             seen.pid
             for seen in self.hosts[host].processes()
             if "launcher.agent serve" in seen.command
         }
-        return next(pid for pid in found if _parent(pid) in found)
 
     def supervisor_pid(self, root: Path) -> int:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
@@ -209,7 +220,7 @@ class ClusterLab:
         """What the rank itself noted that it wrote."""
         node = self.nodes(root, attempt)[rank]
         name = f"{root.name}/{attempt:03d}-{rank:04d}"
-        return (self.hosts[node].root / WITNESS[1:] / name).read_bytes()
+        return _content(self.hosts[node].root / WITNESS[1:] / name)
 
     def nodes(self, root: Path, attempt: int = 1) -> dict[int, str]:
         """rank -> the name of its node."""
@@ -225,21 +236,21 @@ class ClusterLab:
     def check_rank(self, root: Path, rank: int, attempt: int = 1) -> None:
         node, who = self.nodes(root, attempt)[rank], f"rank {rank}"
         folder = f"attempts/{attempt:03d}/ranks/{rank:04d}"
-        files = {name: (root / folder / name).read_bytes() for name in ("log.txt", "metrics.bin")}
+        files = {name: _content(root / folder / name) for name in ("log.txt", "metrics.bin")}
         if "STANDIN_WITNESS" in (root / "profile.json").read_text():
             exits = [e for e in self.events(root, "rank_exited") if e["attempt"] == attempt]
             is_clean = any(e["rank"] == rank and e["exit_code"] == 0 for e in exits)
             noted = self.written(root, rank, attempt)
             proof.log_is_whole(who, files["log.txt"], noted, was_killed=not is_clean)
         for name, here in files.items():
-            there = self.node_file(root, node, f"{folder}/{name}").read_bytes()
+            there = _content(self.node_file(root, node, f"{folder}/{name}"))
             proof.log_is_whole(f"{who}'s {name} on {node}", here, there)
         proof.reports_are_recorded(who, files["log.txt"], files["metrics.bin"])
 
     def check_events(self, root: Path, attempt: int = 1) -> None:
         events = self.events(root)
         log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
-        proof.reports_became_events(events, attempt, log.read_bytes())
+        proof.reports_became_events(events, attempt, _content(log))
         for node in set(self.nodes(root, attempt).values()):
             journal = f"attempts/{attempt:03d}/agents/{node}.jsonl"
             there = self.node_file(root, node, journal).read_bytes()
@@ -320,6 +331,11 @@ class ClusterLab:
         for seen in {s for found in self.left().values() for s in found}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(seen.pid, 9)
+
+
+def _content(path: Path) -> bytes:
+    """Nothing, for a file that a rank did not come to make."""
+    return path.read_bytes() if path.exists() else b""
 
 
 def _parent(pid: int) -> int:

@@ -16,6 +16,8 @@ RANK = int(os.environ.get("RANK_ID", "0"))
 WORLD = int(os.environ.get("RANK_SIZE", "1"))
 STEPS = int(os.environ.get("STANDIN_STEPS", "10"))
 STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
+ENOUGH, STOP = 1, 2
+"""What a rank tells the others: that this epoch is the last one, that this step is."""
 
 
 def heartbeat(phase, step, epoch=0):
@@ -44,6 +46,12 @@ class Stop:
         if not self.reason and stop_file and os.path.exists(stop_file):
             self.reason = "stop file"
         return self.reason
+
+
+def is_enough():
+    """Whether a test has made the file that ends training early."""
+    file = os.environ.get("STANDIN_ENOUGH")
+    return bool(file) and os.path.exists(file)
 
 
 def save(folder, epoch, step):
@@ -132,7 +140,9 @@ def train(arguments):
         time.sleep(STEP_S)
         heartbeat("reduce", done, epoch)
         wait_begin = time.monotonic()
-        asked = barrier.wait(bool(stop.look())) if barrier else bool(stop.look())
+        order = STOP if stop.look() else ENOUGH if is_enough() else 0
+        order = barrier.wait(order) if barrier else order
+        asked = order == STOP
         wait_ms = (time.monotonic() - wait_begin) * 1000
         done += 1
         took_ms = (time.monotonic() - step_begin) * 1000
@@ -159,6 +169,8 @@ def train(arguments):
             reason = stop.look() or "stop file"
             print(f"stop: epoch:[{done // STEPS}], step:[{done}], reason:[{reason}]", flush=True)
             break
+        if order == ENOUGH:
+            epochs = -(-done // STEPS)
     else:
         took_ms = (time.monotonic() - begin) * 1000
         print(f"done: epochs:[{epochs}], steps:[{done}], time:[{took_ms:.3f}]", flush=True)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from launcher.core.diagnosis.words import headline, meaning
+from launcher.core.text.figures import number
 from tui.drawing.text import clean
-from tui.drawing.wording import headline, worst
+from tui.drawing.wording import worst
 from tui.model.derived import failure_of, loss_of, position
 from tui.model.run import LIVE_STATES, RunFrame
 
@@ -65,10 +67,10 @@ def message_of(frame: RunFrame) -> str:
     snapshot = frame.snapshot
     failure, loss = failure_of(snapshot), loss_of(snapshot)
     if failure is not None:
-        return f"{headline(failure)}; {failure.meaning}".removesuffix("; ")
+        return f"{headline(failure)}; {meaning(failure)}".removesuffix("; ")
     epoch, _ = position(snapshot)
     where = "" if epoch is None else f" in epoch {epoch + 1} of {snapshot.epochs or '?'}"
-    return f"{snapshot.status.value}{where}" + ("" if loss is None else f", loss {loss:.3f}")
+    return f"{snapshot.status.value}{where}" + ("" if loss is None else f", loss {number(loss, 4)}")
 
 
 def how_to_notify(wanted: str, environ: Mapping[str, str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from launcher.core.diagnosis.words import headline, meaning
 from launcher.core.run.requests import ResumeRequest
-from tui.drawing.text import age, clean, duration, fit, number, percent
-from tui.drawing.wording import followers_words, headline, restart_words, worst
+from launcher.core.text.figures import age, duration, number, percent
+from tui.drawing.text import clean, fit
+from tui.drawing.wording import followers_words, restart_words, worst
 from tui.model.derived import failure_of, is_live, loss_of, position
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.source import RunSource, SourceError
@@ -35,7 +37,11 @@ def picture(run: RunSource) -> str:
         lines += ["", *_table(frame)]
     failure = failure_of(snapshot)
     if failure is not None:
-        lines += ["", f"failure   {headline(failure)}", f"meaning   {clean(failure.meaning)}"]
+        lines += [
+            "",
+            f"failure   {clean(headline(failure))}",
+            f"meaning   {clean(meaning(failure))}",
+        ]
         if failure.followers:
             lines.append(f"          {followers_words(failure)}")
         last_lines = failure.last_lines or failure.traceback

@@ -166,6 +166,10 @@ class RunReader:
 
     def _snapshot(self, attempt: AttemptState | None, now_s: float) -> RunSnapshot:
         status = self.status(now_s)
+        link = self.link()
+        away = {} if attempt is None or status.is_over else dict(attempt.unreachable)
+        if link is not None and link.trouble and link.time_s and not status.is_over:
+            away[link.node] = link.time_s
         known = RunSnapshot(
             run=self.run,
             path=str(self.paths.root),
@@ -177,10 +181,15 @@ class RunReader:
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,
+            unreachable=away,
         )
         if attempt is None:
             return known
-        return self._with_attempt(known, attempt, self._ranks(attempt))
+        # All data of a run on its first node come through that one.
+        is_cut_off = link is not None and link.node in away
+        ranks = self._ranks(attempt)
+        ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
+        return self._with_attempt(known, attempt, ranks)
 
     def _with_attempt(
         self, known: RunSnapshot, attempt: AttemptState, ranks: tuple[RankSnapshot, ...]
@@ -250,7 +259,7 @@ class RunReader:
         late = None if busy_ms is None or typical_ms is None else busy_ms - typical_ms
         return RankSnapshot(
             rank=rank,
-            status=_rank_status(state),
+            status=_rank_status(state, attempt),
             phase=beat.phase if beat else None,
             phase_since_s=since_s,
             step=in_epoch,
@@ -268,12 +277,18 @@ class RunReader:
         )
 
 
-def _rank_status(state: RankState | None) -> RankStatus:
+def _rank_status(state: RankState | None, attempt: AttemptState) -> RankStatus:
     if state is None:
         return RankStatus.WAITING
     if state.has_exited:
-        is_clean = state.was_done or (state.signal is None and state.exit_code == 0)
-        return RankStatus.ENDED if is_clean else RankStatus.FAILED
+        if state.was_done or (state.signal is None and state.exit_code == 0):
+            return RankStatus.ENDED
+        failure = attempt.failure
+        if failure is None:
+            was_stopped = attempt.status in (RunStatus.STOPPING, RunStatus.STOPPED)
+        else:
+            was_stopped = failure.rank != state.rank
+        return RankStatus.STOPPED if was_stopped else RankStatus.FAILED
     return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from launcher.core.run.events import Failure
@@ -20,7 +20,9 @@ class RankStatus(str, Enum):
     RUNNING = "running"
     SILENT = "silent"
     FAILED = "failed"
-    """Ended with a signal or an exit code other than 0."""
+    """Ended with a signal or an exit code other than 0, or without either."""
+    STOPPED = "stopped"
+    """Ended so because the run was stopped, or after another rank had failed first."""
     ENDED = "ended"
     """Ended with exit code 0."""
 
@@ -33,6 +35,7 @@ class RankSnapshot:
     epoch; ``steps_done`` counts over all epochs. ``lateness_ms`` is how much longer this rank's own
     work (step time − wait) takes than the median rank's, over its last reports. ``data_s`` is when
     its newest sign of life came (report, heartbeat, log line or device sample; Unix seconds).
+    ``is_stale``: its node does not answer, so that it may be in another state by now.
     """
 
     rank: int
@@ -64,6 +67,7 @@ class RankSnapshot:
     signal: int | None = None
     exited_s: float | None = None
     is_first_failure: bool = False
+    is_stale: bool = False
 
     def age_s(self, now_s: float) -> float | None:
         """Age of the newest sign of life; a clock that is behind gives 0."""
@@ -77,7 +81,8 @@ class RunSnapshot:
     ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
     machine is there; ``status`` is ``lost`` when the run is not over by its events, and neither
-    its supervisor nor any of its processes is there.
+    its supervisor nor any of its processes is there. ``unreachable``: nodes that do not answer ->
+    Unix time of their last sign of life; empty once the run is over.
     """
 
     run: str
@@ -109,6 +114,7 @@ class RunSnapshot:
     images_per_s: float | None = None
     learning_rate: float | None = None
     data_s: float | None = None
+    unreachable: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failure(self) -> Failure | None:
@@ -129,12 +135,6 @@ class RunSnapshot:
     def age_s(self) -> float | None:
         """Age of the newest sign of life of any rank."""
         return None if self.data_s is None else max(0.0, self.polled_s - self.data_s)
-
-    @property
-    def unreachable(self) -> Mapping[str, float]:
-        """Nodes that do not answer -> their last sign of life; empty once the run is over."""
-        attempt = self.state.attempt
-        return {} if attempt is None or self.status.is_over else attempt.unreachable
 
     def why_unreachable(self, node: str) -> str:
         """What SSH reported of a node that does not answer; empty when that is not known."""

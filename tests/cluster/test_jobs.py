@@ -93,7 +93,7 @@ def test_resume_with_rank_0_on_another_node_brings_the_checkpoint_there(lab):
     assert "would be copied from alpha to gamma" in done.stdout, done.stdout + done.stderr
     assert not lab.node_file(root, "gamma", name).exists()
     done = lab.command("resume", root.name, "--profile", str(edited))
-    assert "copied from alpha to gamma: 0.1 MB" in done.stdout, done.stdout + done.stderr
+    assert "copied from alpha to gamma: " in done.stdout, done.stdout + done.stderr
     assert lab.end_of(root)["kind"] == "attempt_finished"
     there = lab.node_file(root, "gamma", name).read_bytes()
     assert there == lab.node_file(root, "alpha", name).read_bytes()

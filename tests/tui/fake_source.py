@@ -164,9 +164,12 @@ class FakeRun:
     def row(self, rank: int) -> RankSnapshot:
         failed = self.failure is not None
         first = self.failure is not None and self.failure.rank == rank
-        status = RankStatus.FAILED if failed else RankStatus.RUNNING
+        status = RankStatus.RUNNING
+        if failed:
+            status = RankStatus.FAILED if first else RankStatus.STOPPED
+        node = f"node-{'abcdefgh'[rank * self.nodes // self.ranks]}"
         return RankSnapshot(
-            rank=rank, node=f"node-{'abcdefgh'[rank * self.nodes // self.ranks]}",
+            rank=rank, node=node, is_stale=node in self.unreachable,
             device=rank, status=status, phase=None if failed else Phase.COMPUTE,
             epoch=self.step // STEPS, step=self.step % STEPS - 1,
             loss=2.3 * math.exp(-self.step / 200),
@@ -191,7 +194,7 @@ class FakeRun:
             epoch=done // STEPS, epochs=20, step=done % STEPS, steps_per_epoch=STEPS,
             steps_done=done, steps_total=20 * STEPS, progress=done / (20 * STEPS), eta_s=700.0,
             loss=2.3 * math.exp(-done / 200), images_per_s=34.0, learning_rate=0.01,
-            data_s=NOW + done - 0.4, info=info,
+            data_s=NOW + done - 0.4, info=info, unreachable=self.unreachable,
         )  # fmt: skip
 
     def frame(self, request: FrameRequest = FrameRequest()) -> RunFrame:  # noqa: B008

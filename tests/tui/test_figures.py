@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.core.text.figures import age, duration, milliseconds, number, size_bytes
 from tui.charts.curves import axis_end
 from tui.charts.decimate import Extent, bounds, bridged, smooth, without_spikes
 from tui.charts.thinned import LIMIT, Thinned
 from tui.drawing.canvas import Canvas
 from tui.drawing.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
 from tui.drawing.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
-from tui.drawing.text import age, clean, duration, fit, fit_middle, milliseconds, number, size_bytes
+from tui.drawing.text import clean, fit, fit_middle
 from tui.logs.log_window import compile_pattern
 from tui.pace import Pace
 from tui.settings import Settings, check, load, save
@@ -34,7 +35,7 @@ def test_numbers_are_formatted_for_people() -> None:
         "900 B", "1.0 MiB", "1.2 GiB",
     ]  # fmt: skip
     assert [duration(value) for value in (8, 700, 11_100, 190_000)] == [
-        "8 s", "12 min", "3 h 05", "2 d 4 h",
+        "8 s", "12 min", "3 h 05 min", "2 d 4 h",
     ]  # fmt: skip
 
 

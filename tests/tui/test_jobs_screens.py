@@ -152,7 +152,7 @@ def test_a_running_job_shows_its_progress(own_folders: Path) -> None:
     frame = run.frame(FrameRequest())
     (done,) = frame.snapshot.state.jobs
     assert job_path(done) == "/x/b0.onnx"
-    words = "file b0.onnx, 15.6 MiB, relative_difference 5.81e-07"
+    words = "file b0.onnx, 15.6 MiB, relative_difference 5.81e-7"
     assert job_words(done, frame) == f"eval 001: done, {words}"
 
 

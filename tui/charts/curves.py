@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from launcher.core.text.figures import duration, percent
 from tui.charts.decimate import Extent
 from tui.charts.thinned import Thinned
 from tui.model.run import ChartData, ChartRequest, Curve, SkewData
@@ -194,5 +195,5 @@ def late_words(
             break
         since -= 1
     lasting = times_s[-1] - times_s[since] if times_s else 0.0
-    words = f"rank {worst} on {nodes[worst]} is {share:.0%} late".replace("%", " %")
-    return words + (f" for {lasting:.0f} s" if lasting >= 1 else ""), worst
+    words = f"rank {worst} on {nodes[worst]} is {percent(share)} late"
+    return words + (f" for {duration(lasting)}" if lasting >= 1 else ""), worst

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import signal as signals
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tui.drawing.text import clean, duration, number, plural, size_bytes
+from launcher.core.text.figures import duration, number, plural, size_bytes
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
 
@@ -22,27 +21,6 @@ def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
         return plural(len(ranks), "rank")
     noun = "rank" if len(ranks) == 1 else "ranks"
     return f"{noun} {', '.join(str(rank) for rank in ranks)}"
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9."""
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def headline(failure: Failure) -> str:
-    """``rank 1 on node-b failed first: SIGKILL (oom)``."""
-    who = "the run" if failure.rank is None else f"rank {failure.rank}"
-    where = f" on {clean(failure.node)}" if failure.node else ""
-    first = " failed" if failure.rank is None else " failed first"
-    if failure.signal is not None:
-        how = signal_name(failure.signal)
-    else:
-        how = "exit code unknown" if failure.exit_code is None else f"exit code {failure.exit_code}"
-    kind = failure.kind.value
-    return f"{who}{where}{first}: {how}" + ("" if kind == "signal" else f" ({kind})")
 
 
 def followers_words(failure: Failure) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tui.drawing.text import plural
+from launcher.core.text.figures import plural
 from tui.logs.log_source import ERROR, LEVELS, WARNING, LogSource
 
 NO_NUMBER: Final = -1

@@ -42,9 +42,7 @@ def failure_of(snapshot: RunSnapshot) -> Failure | None:
 
 
 def rank_state(rank: RankSnapshot, snapshot: RunSnapshot) -> str:
-    """Its status; ``stopped`` when another rank failed first, ``done`` in a finished run."""
-    if rank.status == "failed" and snapshot.failure is not None and not rank.is_first_failure:
-        return "stopped"
+    """Its status; ``done`` in a finished run."""
     if rank.status == "ended" and snapshot.status == "finished":
         return "done"
     return rank.status.value

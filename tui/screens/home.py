@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tui.drawing.text import NOT_KNOWN, age, clean, duration, fit, fit_middle, number, plural
+from launcher.core.text.figures import NOT_KNOWN, age, duration, number, percent, plural
+from tui.drawing.text import clean, fit, fit_middle
 from tui.model.derived import is_live
 from tui.model.run import HomeView, tone_of
 from tui.screens.base import FeedScreen
@@ -123,7 +124,6 @@ class HomeScreen(FeedScreen):
         tone = tone_of(run.status)
         style = palette.muted if tone == "idle" else palette.by_tone(tone)
         epoch = epoch_of(run)
-        done = NOT_KNOWN if run.progress is None else f"{run.progress:.0%}"
         end = f"ETA {duration(run.eta_s)}" if live else ""
         signs = (run.data_s, run.changed_s, run.created_s)
         since = next((sign for sign in signs if sign is not None), None)
@@ -134,7 +134,7 @@ class HomeScreen(FeedScreen):
         line = [
             Segment(f"{mark} {run.status.value:<9} ", style),
             Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
-            Segment(f" epoch {epoch:<7} {done:>4}", palette.text),
+            Segment(f" epoch {epoch:<7} {percent(run.progress):>5}", palette.text),
         ]
         if wide:
             line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))

@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from launcher.core.text.figures import NOT_KNOWN, age, number, size_bytes
 from tui.context import context_of
-from tui.drawing.text import NOT_KNOWN, age, clean, number, size_bytes
+from tui.drawing.text import clean
 from tui.drawing.wording import job_words
 from tui.model.derived import evaluations, job_path
 from tui.model.run import RunFrame

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import PROGRAM, Request, ResumeRequest, StopRequest
-from tui.drawing.text import plural
+from launcher.core.text.figures import plural
 from tui.model.derived import is_live, nodes_of
 from tui.model.run import RESUMABLE_STATES
 from tui.screens.confirm import Answer, ConfirmScreen

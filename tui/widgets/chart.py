@@ -9,10 +9,11 @@ from typing import Final
 from rich.segment import Segment
 from rich.style import Style
 
+from launcher.core.text.figures import milliseconds, number, size_bytes
 from tui.charts.decimate import bounds, bridged, without_spikes
 from tui.drawing.canvas import Canvas, Cell, sub_columns
 from tui.drawing.glyphs import ASCII
-from tui.drawing.text import fit, milliseconds, number, size_bytes
+from tui.drawing.text import fit
 from tui.model.run import ChartData, ChartRequest
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar

@@ -8,7 +8,8 @@ from typing import Final
 from rich.segment import Segment
 from rich.style import Style
 
-from tui.drawing.text import clean, fit, plural
+from launcher.core.text.figures import plural
+from tui.drawing.text import clean, fit
 from tui.model.checks import FAILED, OK, PENDING, SKIPPED, WARNING, CheckBoard, Group
 from tui.widgets.lines import Line, LineView, bar
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 from rich.style import Style
 
+from launcher.core.diagnosis.words import headline, meaning
 from launcher.core.run.requests import ResumeRequest
-from tui.drawing.text import clean, duration, fit
-from tui.drawing.wording import followers_words, headline, restart_words
+from launcher.core.text.figures import duration
+from tui.drawing.text import clean, fit
+from tui.drawing.wording import followers_words, restart_words
 from tui.model.derived import failure_of
 from tui.widgets.lines import Line, LineView, cells
 
@@ -59,7 +61,7 @@ class FailureCard(LineView):
 
         when = "" if failure.time is None else f", {duration(run.polled_s - failure.time)} ago"
         lines = [row(headline(failure) + when, palette.bad)]
-        lines.append(row(failure.meaning or "cause unknown: read the log", palette.text))
+        lines.append(row(meaning(failure) or "cause unknown: read the log", palette.text))
         if failure.followers:
             lines.append(row(followers_words(failure), palette.muted))
         tail: list[Line] = []

@@ -12,8 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from tui.drawing.text import NOT_KNOWN, age, clean, fit, milliseconds, number, size_bytes
-from tui.drawing.wording import signal_name, worst
+from launcher.core.diagnosis.words import signal_name
+from launcher.core.text.figures import NOT_KNOWN, age, milliseconds, number, percent, size_bytes
+from tui.drawing.text import clean, fit
+from tui.drawing.wording import worst
 from tui.model.derived import is_live, rank_state
 from tui.model.run import RunFrame
 from tui.widgets.cursor_list import CursorList
@@ -48,7 +50,7 @@ class Column:
 
 
 def _state(rank: RankSnapshot, run: RunSnapshot) -> str:
-    if rank.node in run.unreachable:
+    if rank.is_stale:
         return NO_ANSWER
     state = rank_state(rank, run)
     if state == "running" and rank.phase is not None:
@@ -79,7 +81,7 @@ def _memory(rank: RankSnapshot, run: RunSnapshot) -> str:
     used, limit = rank.memory_bytes, rank.memory_limit_bytes
     if used is None or not limit:
         return size_bytes(used)
-    return f"{size_bytes(used)} {used / limit:4.0%}"
+    return f"{size_bytes(used)} {percent(used, limit):>5}"
 
 
 def _late(rank: RankSnapshot, run: RunSnapshot) -> str:
@@ -229,7 +231,7 @@ class RankTable(CursorList):
         here: bool,
     ) -> Line:
         palette, glyphs = self.palette, self.glyphs
-        away, state, age_s = rank.node in run.unreachable, rank_state(rank, run), rank.age_s
+        away, state, age_s = rank.is_stale, rank_state(rank, run), rank.age_s
         old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
         plain = palette.muted if old or state in ("ended", "stopped", "waiting") else palette.text
         tone = palette.warn if away else palette.by_tone(STATE_TONES.get(state, "text"))

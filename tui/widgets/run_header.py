@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from tui.drawing.text import age, clean, duration, fit, fit_middle, number
+from launcher.core.text.figures import age, duration, number, percent
+from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import activity, run_note, without_node, worst
 from tui.model.derived import is_live, loss_of, position
 from tui.model.run import RunFrame, tone_of
@@ -65,7 +66,7 @@ class RunHeader(LineView):
         room = width - len(left) - len(figures) - 4 - (24 if words else 0)
         line = [
             Segment(left, palette.text),
-            *self._progress(run.progress, max(min(room - 6, 30), 0)),
+            *self._progress(run.progress, max(min(room - 7, 30), 0)),
             Segment(f"  {figures}", palette.text),
         ]
         room = width - cells(line) - 2
@@ -90,10 +91,10 @@ class RunHeader(LineView):
         if share is None:
             return []
         if width < 6:
-            return [Segment(f"  {share:.0%}", palette.text)]
+            return [Segment(f"  {percent(share)}", palette.text)]
         full = int(share * width)
         return [
             Segment(f"  {glyphs.bar_full * full}", palette.accent),
             Segment(glyphs.bar_empty * (width - full), palette.muted),
-            Segment(f" {share:4.0%}", palette.text),
+            Segment(f" {percent(share):>5}", palette.text),
         ]

@@ -7,7 +7,8 @@ from typing import Final
 
 from rich.segment import Segment
 
-from tui.drawing.text import clean, fit, milliseconds
+from launcher.core.text.figures import milliseconds
+from tui.drawing.text import clean, fit
 from tui.model.run import SkewData
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar

@@ -30,15 +30,8 @@ def runs(
     effnet-launch runs --json --limit 0
     """
     from launcher import client
-    from launcher.cli.output.console import (
-        duration,
-        number,
-        plain_table,
-        print_json,
-        printable,
-        screen,
-        status_text,
-    )
+    from launcher.cli.output.console import plain_table, print_json, printable, screen, status_text
+    from launcher.core.text.figures import NOT_KNOWN, count, duration, number, percent
 
     found = client.list_runs()
     found = found[:limit] if limit > 0 else found
@@ -52,11 +45,11 @@ def runs(
             run.run,
             status_text(run.status),
             str(run.world_size),
-            "–" if run.attempt is None else str(run.attempt),
-            "–" if run.steps_done is None else str(run.steps_done),
-            "–" if run.progress is None else f"{run.progress:.0%}",
-            number(run.loss),
-            duration(run.eta_s) if run.is_living else "–",
+            count(run.attempt),
+            count(run.steps_done),
+            percent(run.progress),
+            number(run.loss, 4),
+            duration(run.eta_s) if run.is_living else NOT_KNOWN,
             printable(run.note),
         )
     screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")

@@ -14,6 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from launcher.core.diagnosis.words import headline, meaning
 from launcher.core.run.events import Failure
 from launcher.core.run.state import RunStatus
 from launcher.core.text.codec import to_plain
@@ -84,16 +85,9 @@ def status_text(status: RunStatus) -> Text:
 
 def failure_card(failure: Failure, run: str) -> RenderableType:
     """The cause of a failed attempt: the first rank, what it means, what to try, its last lines."""
-    lines: list[RenderableType] = [Text(failure.meaning, style="bold")]
+    lines: list[RenderableType] = [Text(headline(failure), style="bold"), Text(meaning(failure))]
     if failure.try_next:
         lines.append(Text(failure.try_next))
-    where = [] if failure.rank is None else [f"rank {failure.rank}"]
-    where += [f"node {failure.node}"] if failure.node else []
-    if failure.signal is not None:
-        where.append(f"signal {failure.signal}")
-    elif failure.exit_code is not None:
-        where.append(f"exit code {failure.exit_code}")
-    lines.append(Text(", ".join(where), style="dim"))
     last = failure.traceback or failure.last_lines[-12:]
     if last:
         lines.append(Text("\n" + "\n".join(printable(line) for line in last)))
@@ -103,45 +97,10 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
         ranks = ", ".join(map(str, failure.followers[:16]))
         lines.append(Text(f"ended because of it: ranks {ranks}", style="dim"))
     lines.append(Text(f"resume: effnet-launch resume {run}", style="dim"))
-    title = f"failed: {failure.kind.value}"
-    return Panel(Group(*lines), title=title, border_style="red", title_align="left")
+    return Panel(Group(*lines), title="failed", border_style="red", title_align="left")
 
 
 def printable(text: str) -> str:
     """On one line, without control characters: text from outside must not control the terminal."""
     kept = clean(text.replace("\n", " / "))
     return kept if len(kept) <= MAX_WIDTH else f"{kept[:MAX_WIDTH]} …"
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
-
-
-def size(count: int | None) -> str:
-    if count is None:
-        return "–"
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-
-
-def milliseconds(value: float | None) -> str:
-    """With its unit: from 10 s on in seconds."""
-    if value is None:
-        return "–"
-    return f"{number(value)} ms" if value < 10_000 else f"{value / 1000:.1f} s"

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.text.figures import size_bytes
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-MEGABYTE = 1_000_000
 
 
 @contextlib.contextmanager
@@ -25,7 +24,7 @@ def copying() -> Iterator[Callable[[str, int, int], None]]:
     bar = Progress(
         TextColumn("copying {task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(),
+        DownloadColumn(binary_units=True),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -52,4 +51,4 @@ def copied_text(choice: ResumeChoice, is_dry_run: bool = False) -> str:
         return f"it would be copied {where}, where rank 0 needs it"
     if not choice.copied_bytes:
         return f"{choice.copied_to} has a copy of it already, sha256 compared"
-    return f"copied {where}: {choice.copied_bytes / MEGABYTE:.1f} MB, sha256 compared"
+    return f"copied {where}: {size_bytes(choice.copied_bytes)}, sha256 compared"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from launcher.cli.output.console import number, size
+from launcher.core.text.figures import number, size_bytes
+from launcher.core.text.terminal import clean
 
 Event = Mapping[str, Any]
 
@@ -17,88 +19,84 @@ _SHOWN_ELSEWHERE = {"n", "t", "kind", "source"}
 
 def event_text(event: Event) -> str:
     """`event` is one line of events.jsonl, parsed. Whatever it holds, this does not raise."""
-    kind = event.get("kind", "?")
+    kind = event.get("kind")
+    words = _WORDS.get(kind, _plain) if isinstance(kind, str) else _plain
     try:
-        words = _WORDS[kind](event) if kind in _WORDS else None
+        text = _FORMAT.format(words, **event) if isinstance(words, str) else words(event)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-        words = None
-    return f"{str(kind).replace('_', ' ')}: {_plain(event) if words is None else words}"
+        text = _plain(event)
+    return f"{value_text(kind).replace('_', ' ')}: {text}"
 
 
 def _plain(event: Event) -> str:
     """Everything, for what this version does not know."""
     items = ((key, value) for key, value in event.items() if key not in _SHOWN_ELSEWHERE)
-    return " ".join(f"{key}={value_text(value)}" for key, value in items if value is not None)
+    known = (f"{key}={value_text(value)}" for key, value in items if value not in (None, ""))
+    return " ".join(known) or "no more is known"
 
 
 def value_text(value: object, depth: int = 3) -> str:
-    """A value of an event or a result, without Python's brackets."""
+    """A value of an event or a result, without Python's brackets and names."""
     if value is None:
         text = "unknown"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
     elif isinstance(value, float):
-        text = f"{value:.6g}"
-    elif depth and isinstance(value, Mapping):
+        text = number(value, 5)
+    elif depth and isinstance(value, Mapping) and value:
         items = (f"{key}={value_text(one, depth - 1)}" for key, one in value.items())
         text = f"({' '.join(items)})"
-    elif depth and isinstance(value, (list, tuple)):
+    elif depth and isinstance(value, (list, tuple, Mapping)):
         text = ", ".join(value_text(one, depth - 1) for one in value) or "none"
     else:
-        text = str(value) if isinstance(value, (str, int)) else "…"
-    return text[:MAX_VALUE]
+        text = clean(str(value)) if isinstance(value, (str, int)) else "…"
+    return text[:MAX_VALUE].strip() or "unknown"
+
+
+class _Formatter(string.Formatter):
+    """`{step}` as a value, `{bytes:size}` with its unit, `{loss:4}` with about 4 digits."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is not None and format_spec == "size":
+            return size_bytes(value)
+        return number(value, int(format_spec)) if value and format_spec else value_text(value)
+
+
+_FORMAT = _Formatter()
 
 
 def _attempt(event: Event) -> str:
     resume = event["resume"]
-    start = "from the beginning" if resume is None else f"from step {resume['step']}"
-    return f"attempt {event['attempt']}, {event['world_size']} ranks, {start}"
-
-
-def _rank(event: Event) -> str:
-    return f"rank {event['rank']} on {event['node']}"
+    start = "from the beginning" if resume is None else "from step " + value_text(resume["step"])
+    return _FORMAT.format("attempt {attempt}, {world_size} ranks, ", **event) + start
 
 
 def _exit(event: Event) -> str:
-    end = f"exit code {value_text(event['exit_code'])}"
-    end = f"signal {event['signal']}" if event.get("signal") else end
-    return f"{_rank(event)}, {end}"
-
-
-def _evaluation(event: Event) -> str:
-    return (
-        f"top-1 {event['top_1_acc']:.4f}, top-5 {event['top_5_acc']:.4f},"
-        f" loss {number(event['loss'])}, {event['images']} images"
-    )
+    end = "signal {signal}" if event.get("signal") else "exit code {exit_code}"
+    return _FORMAT.format("rank {rank} on {node}, " + end, **event)
 
 
 def _failure(event: Event) -> str:
     failure = event["failure"]
-    rank = "" if failure["rank"] is None else f"rank {failure['rank']}"
-    where = " on ".join(filter(None, (rank, failure["node"])))
-    return f"{where}: {failure['meaning']}" if where else str(failure["meaning"])
+    rank = "" if failure["rank"] is None else f"rank {value_text(failure['rank'])}"
+    node = value_text(failure["node"]) if failure["node"] else ""
+    where, meaning = " on ".join(filter(None, (rank, node))), value_text(failure["meaning"])
+    return f"{where}: {meaning}" if where else meaning
 
 
-_WORDS: dict[str, Callable[[Event], str]] = {
+_WORDS: dict[str, str | Callable[[Event], str]] = {
     "attempt_started": _attempt,
-    "rank_started": lambda event: f"{_rank(event)}, process {event['pid']}",
-    "training_started": lambda event: (
-        f"{event['epochs']} epochs of {event['steps_per_epoch']} steps"
-    ),
-    "epoch_finished": lambda event: f"{event['epoch']}, loss {number(event['avg_loss'])}",
-    "checkpoint_saved": lambda event: f"step {event['step']}, {size(event['bytes'])}",
-    "eval_finished": _evaluation,
-    "disk_low": lambda event: (
-        f"{size(event['free_bytes'])} free on {event['node']} under {event['path']},"
-        f" {size(event['needed_bytes'])} may be needed"
-    ),
-    "disk_recovered": lambda event: f"enough space again on {event['node']}: {event['path']}",
-    "rank_silent": lambda event: f"{_rank(event)}, in {event['phase']}",
-    "report_skipped": lambda event: (
-        f"report {event['number']} of the agent on {event['node']} was damaged: {event['why']}"
-    ),
+    "rank_started": "rank {rank} on {node}, process {pid}",
+    "training_started": "{epochs} epochs of {steps_per_epoch} steps",
+    "epoch_finished": "{epoch}, loss {avg_loss:4}",
+    "checkpoint_saved": "step {step}, {bytes:size}",
+    "eval_finished": "top-1 {top_1_acc:5}, top-5 {top_5_acc:5}, loss {loss:4}, {images} images",
+    "disk_low": "{free_bytes:size} free on {node} under {path}, {needed_bytes:size} may be needed",
+    "disk_recovered": "enough space again on {node}: {path}",
+    "rank_silent": "rank {rank} on {node}, in phase {phase}",
+    "report_skipped": "report {number} of the agent on {node} was damaged: {why}",
     "rank_exited": _exit,
     "attempt_failed": _failure,
-    "attempt_finished": lambda event: f"step {event['step']}",
-    "attempt_stopped": lambda event: (
-        f"step {event['step']}; still there: {value_text(event['leftover'])}"
-    ),
+    "attempt_finished": "step {step}",
+    "attempt_stopped": "step {step}; still there: {leftover}",
 }

@@ -13,17 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launcher.cli.output.console import (
-    duration,
-    failure_card,
-    milliseconds,
-    number,
-    plain_table,
-    size,
-    status_text,
-)
+from launcher.cli.output.console import failure_card, plain_table, status_text
 from launcher.cli.output.event_text import event_text
 from launcher.core.run.state import RunStatus
+from launcher.core.text.figures import (
+    NOT_KNOWN,
+    count,
+    duration,
+    milliseconds,
+    number,
+    percent,
+    size_bytes,
+)
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 
@@ -127,7 +128,7 @@ def _verdict(reader: RunReader, console: Console | None) -> int:
 def headline(snapshot: RunSnapshot) -> Text:
     line = Text.assemble(status_text(snapshot.status), f"  {snapshot.run}")
     if snapshot.steps_done is not None:
-        line.append(f"  {snapshot.steps_done}/{snapshot.steps_total or '?'} steps")
+        line.append(f"  {count(snapshot.steps_done)}/{count(snapshot.steps_total)} steps")
     if snapshot.attempt is not None and snapshot.attempt > 1:
         line.append(f"  attempt {snapshot.attempt}")
     return line
@@ -181,38 +182,40 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)
         epoch = min((snapshot.epoch or 0) + 1, snapshot.epochs or 1)
-        where = f"epoch {epoch}/{snapshot.epochs}"
-        where += f" step {snapshot.step}/{snapshot.steps_per_epoch}"
+        where = f"epoch {epoch}/{count(snapshot.epochs)}"
+        where += f" step {count(snapshot.step)}/{count(snapshot.steps_per_epoch)}"
         eta = f"{duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
-        grid.add_row(bar, f"{snapshot.progress:4.0%}", where, eta)
+        grid.add_row(bar, f"{percent(snapshot.progress):>5}", where, eta)
         parts.append(grid)
-        speed = f"loss {number(snapshot.loss)}  {number(snapshot.images_per_s, 3)} images/s"
+        speed = f"loss {number(snapshot.loss, 4)}  {number(snapshot.images_per_s)} images/s"
         parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}"))
     table = plain_table(
-        "rank>", "node", "state", "phase", "step>", "loss>", "ms/step>", "wait ms>", "memory>"
+        "rank>", "node", "state", "phase", "step>", "loss>", "step time>", "wait>", "memory>"
     )
     for rank in snapshot.ranks[:32]:
         table.add_row(
             str(rank.rank),
-            rank.node or "–",
-            rank.status.value,
-            rank.phase.value if rank.phase else "–",
-            str(rank.steps_done or 0),
-            number(rank.loss),
-            number(rank.step_time_ms),
-            number(rank.wait_ms),
-            size(rank.memory_bytes),
+            rank.node or NOT_KNOWN,
+            "no answer" if rank.is_stale else rank.status.value,
+            rank.phase.value if rank.phase else NOT_KNOWN,
+            count(rank.steps_done),
+            number(rank.loss, 4),
+            milliseconds(rank.step_time_ms),
+            milliseconds(rank.wait_ms),
+            size_bytes(rank.memory_bytes),
+            style="dim" if rank.is_stale else None,
         )
     parts.append(table)
     for node, since_s in snapshot.unreachable.items():
-        age = duration(max(0.0, snapshot.polled_s - since_s))
-        parts.append(Text(f"no answer from {node} for {age}: its ranks may still train", "yellow"))
+        lasting = duration(max(0.0, snapshot.polled_s - since_s))
+        words = "its figures are old, its ranks may still train"
+        parts.append(Text(f"node {node} has not answered for {lasting}: {words}", "yellow"))
         if why := snapshot.why_unreachable(node):
             parts.append(Text(f"  {why}", style="yellow"))
     attempt = snapshot.state.attempt
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():
-            parts.append(Text(f"disk nearly full: {size(free)} free, {disk}", style="yellow"))
+            parts.append(Text(f"disk nearly full: {size_bytes(free)} free, {disk}", style="yellow"))
     if is_live:
         parts.append(Text("Ctrl-C: quit; the run continues", style="dim"))
     return Group(*parts)

@@ -16,6 +16,7 @@ from launcher.core.checks.row import (
     warning,
 )
 from launcher.core.profile.model import Node, Profile, ip_address, is_loopback
+from launcher.core.text.figures import size_bytes
 
 LEAST_FREE_BYTES = 1 << 30
 """With less no run is started: one checkpoint of B2 with its optimizer is 124 MB."""
@@ -133,7 +134,7 @@ def _disk(machine: MachineFacts) -> CheckResult:
     if not known:
         return skipped("free space is not known")
     free, path = min(known)
-    text = f"{free / 1e9:.3g} GB free at {path}"
+    text = f"{size_bytes(free)} free at {path}"
     hint = "Free space there, or set another `runs_directory`."
     if free < LEAST_FREE_BYTES:
         return failed(text, hint)

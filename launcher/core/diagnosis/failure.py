@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from launcher.core.diagnosis.codes import OOM_TRY
 from launcher.core.diagnosis.evidence import Evidence, find_evidence, is_oom_kill, without_chatter
+from launcher.core.diagnosis.words import signal_name
 from launcher.core.run.events import Failure, FailureKind
 
 LAST_LINES = 20
@@ -180,12 +181,5 @@ def _by_exit(death: Death) -> tuple[FailureKind, str, str] | None:
         number = code - 128
     if number is not None:
         known = SIGNALS.get(number)
-        return known or (FailureKind.SIGNAL, f"ended by {_signal_name(number)}", "")
+        return known or (FailureKind.SIGNAL, f"ended by {signal_name(number)}", "")
     return None if code is None else EXIT_KINDS.get(code)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -39,7 +39,7 @@ def test_a_connection_that_opens_is_no_sign_of_life(lab, frozen):
     """The socket of a stopped process accepts connections: it was "reached" every few seconds."""
     root, _, agent = frozen(unreachable_s=40)
     lab.wait_for(root, "node_unreachable")
-    assert "no answer from 127.0.0.1 for" in lab.command("status", root.name).stdout
+    assert "node 127.0.0.1 has not answered for" in lab.command("status", root.name).stdout
     # Connections are given up after 5 s without an answer: the second one lives now.
     stopped = time.monotonic()
     lab.until(lambda: time.monotonic() - stopped > 3)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.app import main
-from launcher.cli.output.console import milliseconds, number
 from launcher.cli.output.event_text import event_text
+from launcher.core.text.figures import milliseconds, number
 
 RECORDING = Path(__file__).parents[3] / "tui/demo/run.tar.gz"
 Command = Callable[..., int]
@@ -70,7 +70,7 @@ def test_a_plan_without_a_master_does_not_name_one(
 def test_text_output_has_no_raw_values() -> None:
     assert number(62770.0) == "62770"
     assert milliseconds(62770.0) == "62.8 s"
-    assert milliseconds(41.28) == "41.28 ms"
+    assert milliseconds(41.28) == "41 ms"
     failure = {"rank": None, "node": "", "meaning": "no port is free"}
     assert event_text({"kind": "attempt_failed", "failure": failure}).endswith(": no port is free")
     gone = {"kind": "rank_exited", "rank": 3, "node": "b", "signal": None, "exit_code": None}

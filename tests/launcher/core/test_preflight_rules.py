@@ -116,7 +116,7 @@ def test_a_healthy_node_has_each_row_once_and_green() -> None:
         ),
         ({"bind": Bind("in use", "process 7 (python)")}, "master-port", "used by process 7"),
         ({"bind": Bind("x", is_foreign_address=True)}, "master-port", "not one of this machine's"),
-        ({"folders": {"run": Folder("/r", True, True, 1 << 20)}}, "disk", "0.00105 GB free at /r"),
+        ({"folders": {"run": Folder("/r", True, True, 1 << 20)}}, "disk", "1.0 MiB free at /r"),
         (
             {"folders": {"checkpoint": Folder("/c", True, False, 50 << 30)}},
             "folders",

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import selectors
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
+from launcher.agent import last_report
 from launcher.agent.ranks import RankGroup
 from launcher.agent.reports import Reports
 from launcher.core import messages
 from launcher.core.messages import Error, Message
-from launcher.core.run.paths import agent_part, endpoint_file, node_journal
-from launcher.core.text.records import Record, encode
+from launcher.core.run.paths import AttemptPaths, agent_part, endpoint_file, node_journal
+from launcher.core.text.records import Record
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.process import guard, private, spawn
@@ -233,14 +232,17 @@ def serve(arguments: argparse.Namespace) -> int:
         finally:
             endpoint.close()
 
-    death = guard.run_guarded(arguments.token, agent)
-    if death is None:
+    def died(status: int) -> None:
+        """At once: the supervisor ends the other nodes. The journal cuts off a torn last line."""
+        ended = spawn.exit_of(0, status)
+        with contextlib.suppress(OSError):
+            report = messages.AgentDied(ended.exit_code, ended.signal)
+            last_report.append(journal, report, sync=False)
+
+    left = guard.run_guarded(arguments.token, agent, died)
+    if left is None:
         return 0
-    status, left = death
-    ended = spawn.exit_of(0, status)
-    report = messages.AgentDied(ended.exit_code, ended.signal, left)
-    # The agent may have died in the middle of a line: the journal cuts that off.
-    journal.append(lambda n: json.dumps(encode(replace(report, n=n, t=time.time()))))
+    last_report.write(journal_path, AttemptPaths(attempt_root), arguments.attempt, left)
     endpoint_file(journal_path).unlink(missing_ok=True)
     return 1
 

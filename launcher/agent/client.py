@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
 from launcher import programs
-from launcher.agent.rank_log import RankLog
-from launcher.core.run.events import Event
+from launcher.agent import last_report
 from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
@@ -46,15 +44,11 @@ class Transport(Protocol):
         ...
 
     def is_agent_alive(self) -> bool:
-        """Whether the agent's process is there, reachable or not."""
+        """Whether the agent's process or its guard is there, reachable or not."""
         ...
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         """The agent's journal after message `after`, read without the agent."""
-        ...
-
-    def salvage(self, ranks: Collection[int]) -> list[Event]:
-        """Reads the rest of the ranks' logs after an agent that died. -> events of rank 0."""
         ...
 
     def sweep(self) -> tuple[int, ...]:
@@ -113,27 +107,20 @@ class LocalTransport:
 
     def is_agent_alive(self) -> bool:
         address = read_address(self._endpoint)
-        return address is not None and address.is_alive
+        if address is not None and address.is_alive:
+            return True
+        return bool(ownership.owned(ownership.Claim(self._token, of_watchers=True)))
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]
 
-    def salvage(self, ranks: Collection[int]) -> list[Event]:
-        events: list[Event] = []
-        for rank in ranks:
-            try:
-                log = RankLog(self._attempt, rank, self._paths.rank(rank))
-                found = log.drain(time.time())
-                log.close()
-            except OSError as error:
-                log_line(f"rank {rank}: its log cannot be read: {error}")
-                continue
-            events += found if rank == 0 else []
-        return events
-
     def sweep(self) -> tuple[int, ...]:
         left = termination.end_all(ownership.Claim(self._token), TERM_S, KILL_S)
-        if self.is_agent_alive():
-            # Neither it nor a guard that is stopped, too, can follow a request.
-            left += termination.end_all(ownership.Claim(self._token, of_watchers=True), 0.0, KILL_S)
+        # Neither an agent nor a guard that is stopped can follow a request.
+        watchers = ownership.Claim(self._token, of_watchers=True)
+        left += termination.end_all(watchers, 0.0, KILL_S)
+        try:
+            last_report.write(self._journal, self._paths, self._attempt, left)
+        except OSError as error:
+            log_line(f"{self.node}: its journal cannot be ended: {error}")
         return left

@@ -151,7 +151,10 @@ class Trouble(Report, kind="trouble"):
 
 @dataclass(frozen=True)
 class NodeEnded(Report, kind="node_ended"):
-    """The last report of an agent. ``leftover``: process ids that are still there."""
+    """The last report of a node: nothing of its part runs. ``leftover``: pids that are still there.
+
+    An agent that died or does not answer cannot write it: its guard does, or what ended its ranks.
+    """
 
     step: int = 0
     has_stopped: bool = False
@@ -161,11 +164,11 @@ class NodeEnded(Report, kind="node_ended"):
 
 @dataclass(frozen=True)
 class AgentDied(Report, kind="agent_died"):
-    """Written by the agent's guard, or by a supervisor that finds no agent."""
+    """Written by the agent's guard at once, or by a supervisor that finds no agent. `NodeEnded`
+    follows when its ranks have ended."""
 
     exit_code: int | None = None
     signal: int | None = None
-    leftover: tuple[int, ...] = ()
 
 
 AGENT_EVENTS = (

@@ -134,13 +134,6 @@ class Connect(OnAttempt[None], kind="connect"):
     """After the reply the stream is the agent's channel."""
 
 
-@dataclass(frozen=True)
-class Salvage(OnAttempt[tuple[dict[str, Any], ...]], kind="salvage"):
-    """The reply has events."""
-
-    ranks: tuple[int, ...]
-
-
 class Sweep(OnAttempt[tuple[int, ...]], kind="sweep"):
     """The reply has the processes that are left."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import select
 import signal
@@ -9,11 +11,13 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from launcher.agent.client import LocalTransport
+from launcher.core.messages import NodeEnded
 from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
-from launcher.core.text.records import MAX_FRAME_BYTES, encode
+from launcher.core.text.codec import Mismatch
+from launcher.core.text.records import MAX_FRAME_BYTES, parse_object
 from launcher.errors import LaunchError, NoAgentError
 from launcher.ipc import operations as op
 from launcher.ipc.endpoint import read_address
@@ -25,12 +29,13 @@ from launcher.store.atomic import write_file
 QUIET_LIMIT_S = 10
 """A supervisor sends something every second; without it the connection is dead."""
 COPY_EVERY_S = 0.2
+GUARD_EVERY_S = 0.02
 
 
 class _Attempt:
     """The node's part of one attempt, as a request names it."""
 
-    def __init__(self, request: op.Launch | op.Connect | op.Salvage | op.Sweep) -> None:
+    def __init__(self, request: op.Launch | op.Connect | op.Sweep) -> None:
         there = request.attempt
         self.root = Path(there.root)
         folder = RunPaths(self.root).attempt(there.attempt).root
@@ -63,14 +68,6 @@ def connect(request: op.Connect) -> NoReturn:
     _relay(_Attempt(request))
 
 
-def salvage(request: op.Salvage) -> list[dict[str, Any]]:
-    """After an agent died: the rest of its ranks' logs, and events of rank 0."""
-    attempt = _Attempt(request)
-    events = attempt.transport.salvage(request.ranks)
-    attempt.drain()
-    return [encode(event) for event in events]
-
-
 def sweep(request: op.Sweep) -> tuple[int, ...]:
     """The journal is complete then: its agent may have gone on until it was ended."""
     attempt = _Attempt(request)
@@ -92,8 +89,8 @@ def _relay(attempt: _Attempt) -> NoReturn:
         sock.connect(address.socket)
     except OSError as error:
         attempt.drain()
-        is_alive = address is not None and address.is_alive
-        raise (LaunchError if is_alive else NoAgentError)(f"no agent answers: {error}") from error
+        kind = LaunchError if attempt.transport.is_agent_alive() else NoAgentError
+        raise kind(f"no agent answers: {error}") from error
     reply(None)
     _Relay(attempt, sock).run()
     sys.exit()
@@ -104,6 +101,10 @@ class _Relay:
         self._attempt = attempt
         self._sock = sock
         self._rest = b""
+        self._last_n = 0
+        self._is_agent_gone = False
+        self._is_ended = False
+        """Whether the last report was passed on."""
 
     def run(self) -> None:
         # The default action ends this process, even one that is stuck in a write.
@@ -111,20 +112,44 @@ class _Relay:
         copy_at = 0.0
         while True:
             agent = self._sock.fileno()
-            for ready in select.select([0, agent], [], [], COPY_EVERY_S)[0]:
-                data = os.read(ready, 1 << 16)
-                if not data:
-                    if ready == agent:
-                        self._attempt.drain()
+            sources, wait_s = [0, agent], COPY_EVERY_S
+            if self._is_agent_gone:
+                sources, wait_s = [0], GUARD_EVERY_S
+                if self._is_last_report_sent():
+                    self._attempt.drain()
                     return
+            for ready in select.select(sources, [], [], wait_s)[0]:
+                try:
+                    data = os.read(ready, 1 << 16)
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    if ready == 0:
+                        return
+                    self._is_agent_gone = True
+                    break
                 if ready == 0:
                     signal.alarm(QUIET_LIMIT_S)
-                    self._sock.sendall(data)
+                    if not self._is_agent_gone:
+                        self._to_agent(data)
                 else:
                     self._pass_on(data)
             if time.monotonic() >= copy_at:
                 is_new = self._attempt.send_new()
                 copy_at = 0.0 if is_new else time.monotonic() + COPY_EVERY_S
+
+    def _to_agent(self, data: bytes) -> None:
+        try:
+            self._sock.sendall(data)
+        except OSError:
+            self._is_agent_gone = True
+
+    def _is_last_report_sent(self) -> bool:
+        """Passes on what the guard of an agent that died writes, as if the agent had sent it."""
+        is_guarded = self._attempt.transport.is_agent_alive()
+        for _, message in self._attempt.transport.missed(self._last_n):
+            self._pass_on(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        return self._is_ended or not is_guarded
 
     def _pass_on(self, data: bytes) -> None:
         """Whole lines of the agent; before its last message, everything that its ranks wrote."""
@@ -132,14 +157,17 @@ class _Relay:
         if len(self._rest) > MAX_FRAME_BYTES:
             raise LaunchError(f"the agent sent a line of more than {MAX_FRAME_BYTES >> 20} MiB")
         for line in lines:
-            if b'"kind":"node_ended"' in line:
-                self._attempt.drain()
+            with contextlib.suppress(Mismatch):
+                message = parse_object(line)
+                self._last_n = max(self._last_n, int(message.get("n", 0)))
+                if message.get("kind") == NodeEnded.kind:
+                    self._is_ended = True
+                    self._attempt.drain()
             write(line + b"\n")
 
 
 HANDLERS: op.Handlers = {
     op.Launch: launch,
     op.Connect: connect,
-    op.Salvage: salvage,
     op.Sweep: sweep,
 }

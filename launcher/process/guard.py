@@ -25,10 +25,12 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def run_guarded(token: str, agent: Callable[[], int]) -> tuple[int, tuple[int, ...]] | None:
+def run_guarded(
+    token: str, agent: Callable[[], int], died: Callable[[int], object] = lambda status: None
+) -> tuple[int, ...] | None:
     """Runs `agent` in a child process and waits for it; None when its exit code is 0.
 
-    Else ends every process of `token`. -> (wait status of the child, pids still there).
+    Else calls `died` with its wait status, and ends every process of `token`. -> pids still there.
     """
     child = os.fork()
     if child == 0:
@@ -48,8 +50,9 @@ def run_guarded(token: str, agent: Callable[[], int]) -> tuple[int, tuple[int, .
     status = _wait(child)
     if status == 0:
         return None
+    died(status)
     claim = ownership.Claim(token=token, root=os.getpid())
-    return status, termination.end_all(claim, TERM_S, KILL_S, spawn.reap)
+    return termination.end_all(claim, TERM_S, KILL_S, spawn.reap)
 
 
 def _pass_on(child: int) -> None:

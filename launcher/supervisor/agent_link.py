@@ -43,6 +43,10 @@ class AgentLink:
     """The reasons that were reported of this absence."""
     is_given_up: bool = False
     """Whether its absence failed the attempt."""
+    has_died: bool = False
+    """Whether its agent has: its ranks are being ended."""
+    is_asked: bool = False
+    """Whether it has not answered the ping of `AgentLinks.ask` yet."""
     orders: tuple[Message, ...] = ()
     """What its agent is to do now."""
     must_end: bool = False
@@ -76,6 +80,12 @@ class AgentLink:
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""
         return 0.0 if self.alone_since is None else now - self.alone_since
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it may have died before `AgentLinks.ask`, and nobody could report it yet."""
+        is_known = self.is_over or self.has_died or self.is_away or self.is_launching
+        return not is_known and (self.is_asked or self.channel is None)
 
     def is_silent(self, now: float) -> bool:
         """Whether an answer to a ping is overdue."""

@@ -25,8 +25,8 @@ from launcher.process.log import log_line
 from launcher.supervisor.agent_link import AgentLink, LinkReport, reason_of
 from launcher.supervisor.ssh_transport import in_thread
 
-RECONNECT_S = 3.0
-"""An agent that does not answer for this long is taken for dead, where its node says so."""
+SWEEP_S = 3.0
+"""Between two tries to end a node's processes without its agent."""
 AWAY_S = 1.0
 """A connection that is back sooner was never gone, as far as people care."""
 PING_S = 1.0
@@ -96,6 +96,13 @@ class AgentLinks:
         link.orders = orders
         self._give_orders(link)
 
+    def ask(self) -> None:
+        """Pings all agents: `AgentLink.is_in_doubt` until each has answered."""
+        for link in self._links.values():
+            if link.channel is not None and not link.is_over:
+                link.is_asked = True
+                self.send(link, messages.Ping())
+
     def _give_orders(self, link: AgentLink) -> None:
         for order in link.orders:
             self.send(link, order)
@@ -137,6 +144,7 @@ class AgentLinks:
             self._answered(link)
             try:
                 if isinstance(message, messages.Pong):
+                    link.is_asked = False
                     continue
                 if isinstance(message, messages.Error):
                     log_line(f"{link.name}: its agent refused a command: {message.text}")
@@ -162,7 +170,8 @@ class AgentLinks:
             if report.n <= link.last_n:
                 return
             link.last_n = report.n
-        link.is_over = link.is_over or isinstance(report, (AgentDied, NodeEnded))
+        link.has_died = link.has_died or isinstance(report, AgentDied)
+        link.is_over = link.is_over or isinstance(report, NodeEnded)
         self._reports.append((link, report))
 
     def _damaged(self, link: AgentLink, number: int, why: str) -> None:
@@ -194,10 +203,10 @@ class AgentLinks:
             self.reconnect(link)
 
     def _sweep(self, link: AgentLink, why: str) -> None:
-        """Not more often than every `RECONNECT_S`, where it fails at once."""
+        """Not more often than every `SWEEP_S`, where it fails at once."""
         now = time.monotonic()
         if now >= link.sweep_at:
-            link.sweep_at = now + RECONNECT_S
+            link.sweep_at = now + SWEEP_S
             log_line(f"{link.name}: its agent {why}: its processes are ended without it")
             self._sweeping[link.name] = in_thread(link.transport.sweep)
 
@@ -210,9 +219,11 @@ class AgentLinks:
                 log_line(f"{link.name}: {error}")
                 link.is_frozen = False
             else:
+                if not link.has_died:
+                    self._accept(link, AgentDied())
                 self._read_journal(link)
                 if not link.is_over:
-                    self._accept(link, AgentDied(leftover=leftover))
+                    self._accept(link, NodeEnded(leftover=leftover))
 
     def reconnect(self, link: AgentLink) -> None:
         link.alone_since = link.alone_since or time.monotonic()
@@ -225,11 +236,10 @@ class AgentLinks:
             self._detach(link)
             link.is_frozen = False
             self._missing(link, reason_of(error))
-        now = time.monotonic()
-        self._read_journal(link)
-        is_late = link.alone_s(now) > RECONNECT_S
         # An agent that cannot be reached is not dead: nothing of its may be touched.
-        if is_late and not link.is_over and not link.transport.is_agent_alive():
+        is_alive = link.transport.is_agent_alive()
+        self._read_journal(link)
+        if not link.is_over and not is_alive:
             self._sweep(link, "is dead")
 
     def send(self, link: AgentLink, message: Message) -> None:
@@ -306,6 +316,7 @@ class AgentLinks:
         link.why = why
         alone_s = link.alone_s(time.monotonic())
         is_there = link.transport.is_remote or link.transport.is_agent_alive()
+        is_there = is_there and not link.has_died
         is_new = why not in link.reported and len(link.reported) < MAX_REASONS
         if is_new and not link.is_over and alone_s > AWAY_S and is_there:
             link.is_away = True

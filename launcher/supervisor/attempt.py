@@ -10,7 +10,7 @@ from enum import Enum
 
 from launcher.agent.deaths import lagging_text
 from launcher.core import messages
-from launcher.core.diagnosis.failure import Death, name_failure
+from launcher.core.diagnosis.failure import AGENT, Death, name_failure
 from launcher.core.messages import Report
 from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
@@ -25,6 +25,9 @@ from launcher.supervisor.agent_links import AgentLinks
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
+
+DOUBT_S = 2.0
+"""How much longer the verdict waits for a node that does not answer."""
 
 VERIFY_S = 60.0
 """More than any node needs, for a last look at one that comes back."""
@@ -108,7 +111,7 @@ class Attempt:
             elif link.alone_since is not None and not link.is_over:
                 self._look_at_absence(link, link.alone_s(now))
         self._look_at_spread(now)
-        if self._decide_at is not None and now >= self._decide_at and self.outcome is None:
+        if self.outcome is None and self._may_decide(now):
             self._fail()
         if self.outcome is None and all(link.is_over for link in self._links):
             self._conclude()
@@ -197,8 +200,7 @@ class Attempt:
             case messages.AgentDied():
                 self._agent_died(link, report)
             case messages.NodeEnded():
-                link.ended = report
-                self._over(link, report.leftover)
+                self._node_ended(link, report)
             case messages.Trouble():
                 log_line(f"{link.name}: {report.text}")
 
@@ -238,34 +240,28 @@ class Attempt:
                 self._died(self._death(link, FailureKind.HANG, lagging_text(lagging)))
                 return
 
-    def _salvage(self, link: AgentLink) -> None:
-        """What the agent had not read of its ranks' logs; events that are known are not new."""
-        state = self._log.state
-        known: set[tuple[int, type[Event], int]] = {
-            (c.attempt, events.CheckpointWritten, c.step) for c in state.checkpoints
-        }
-        known |= {(e.attempt, events.EpochFinished, e.epoch) for e in state.epochs}
-        known |= {(e.attempt or 0, events.EvalFinished, e.step or 0) for e in state.evals}
-        for event in link.transport.salvage(self._ranks_on(link)):
-            count = event.epoch if isinstance(event, events.EpochFinished) else _step(event)
-            if (self.number, type(event), count) not in known:
-                self._received(link, replace(event, n=0))
-
     def _agent_died(self, link: AgentLink, report: messages.AgentDied) -> None:
-        self._salvage(link)
         number, code = report.signal, report.exit_code
         how = f"by signal {number}" if number is not None else f"with exit code {code}"
         how = "without a trace" if number is None and code is None else how
         what = "did not answer and was ended" if link.is_frozen else f"ended {how}"
         text = f"the node agent on {link.name} {what}, and its ranks with it; resume the run"
-        death = self._death(link, FailureKind.NODE, text)
-        time_s = report.t or death.time_s
         if self.stop_asked is None or self._stop_saves:
-            self._died(
-                replace(death, role="node agent", exit_code=code, signal=number, time_s=time_s)
+            death = Death(
+                link.name,
+                report.t or time.time(),
+                role=AGENT,
+                exit_code=code,
+                signal=number,
+                kind=FailureKind.NODE,
+                meaning=text,
             )
+            self._died(self._from_afar(link, death) if report.t else death)
+
+    def _node_ended(self, link: AgentLink, report: messages.NodeEnded) -> None:
+        link.ended = report
         self._over(link, report.leftover)
-        for rank in self._ranks_on(link):
+        for rank in self._ranks_on(link) if link.has_died else ():
             if rank not in link.exited:
                 link.exited.add(rank)
                 self._log.add(events.RankExited(self.number, rank, link.name))
@@ -287,7 +283,15 @@ class Attempt:
         self._deaths.append(death)
         if self._decide_at is None:
             self._decide_at = time.monotonic() + SETTLE_S
+            self._links.ask()
             self._end_others("a rank died")
+
+    def _may_decide(self, now: float) -> bool:
+        """Whether each node has answered since the first death, so that none died before it."""
+        if self._decide_at is None or now < self._decide_at:
+            return False
+        is_late = now >= self._decide_at + DOUBT_S
+        return is_late or not any(link.is_in_doubt for link in self._links)
 
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED
@@ -324,9 +328,3 @@ def launch_failure(error: Exception) -> Failure:
     node = error.node if isinstance(error, NodeError) else None
     kind = FailureKind.LAUNCH if node is None else FailureKind.NODE
     return Failure(kind=kind, meaning=str(error), time=time.time(), node=node)
-
-
-def _step(event: Event) -> int:
-    if isinstance(event, (events.CheckpointWritten, events.EvalFinished)):
-        return event.step or 0
-    return 0

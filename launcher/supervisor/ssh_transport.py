@@ -14,17 +14,15 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 from launcher.core.messages import Ping, Pong
 from launcher.core.plan.model import Plan
-from launcher.core.run.events import Event
 from launcher.core.run.paths import node_journal
-from launcher.core.text.codec import Mismatch
-from launcher.core.text.records import UnknownKindError, decode, encode
+from launcher.core.text.records import encode
 from launcher.errors import ConnectingError, NoAgentError, NodeError
 from launcher.ipc import operations as op
 from launcher.ipc.channel import Channel, Message
@@ -90,16 +88,6 @@ class SshTransport:
         """From the copy of the journal, which is complete when the node says: no agent."""
         journal = node_journal(self._here, self.node)
         return [(n, message) for n, message in read_lines(journal) if n > after]
-
-    def salvage(self, ranks: Collection[int]) -> list[Event]:
-        try:
-            with self._copy.request() as copy:
-                request = op.Salvage(self._there, copy, tuple(ranks))
-                found = self._client.call(request, self._copy.write_chunk)
-            return [decode(Event, event) for event in found]
-        except (NodeError, Mismatch, UnknownKindError) as error:
-            log_line(f"{self.node}: the last lines of its ranks cannot be read: {error}")
-            return []
 
     def sweep(self) -> tuple[int, ...]:
         pending, self._pending = self._pending, None
@@ -228,6 +216,8 @@ class _Wire:
                 if not data:
                     break
                 head, newline, rest = (rest + data).rpartition(b"\n")
+                if PING in head + newline:
+                    self._pinged_s = time.time()
                 if head:
                     self._stream.write(head + newline)
         except (OSError, ValueError):

@@ -13,6 +13,11 @@ from launcher.core.run.events import Failure, FailureKind
 
 LAST_LINES = 20
 
+AGENT = "node agent"
+"""The role of an agent, whose death ends all ranks of its node."""
+AGENT_LEAD_S = 1.0
+"""Ranks of other nodes that lose their peers may be reported earlier than the agent's death."""
+
 EXIT_KINDS: Mapping[int, tuple[FailureKind, str, str]] = {
     2: (FailureKind.CONFIG, "its configuration was refused", "correct what its last lines name"),
     3: (FailureKind.DATA, "its data can't be used", "check the data path on this node"),
@@ -113,12 +118,20 @@ def name_failure(deaths: Sequence[Death], ranks: Collection[int] = ()) -> Failur
     if not deaths:
         raise ValueError("no death to name")
     causes = [(death, explain(death)) for death in deaths]
+    agents = [death for death in deaths if death.role == AGENT]
+
+    def follows_an_agent(death: Death) -> bool:
+        return death.role != AGENT and any(
+            agent.node != death.node and death.time_s > agent.time_s - AGENT_LEAD_S
+            for agent in agents
+        )
 
     def order(item: tuple[Death, Cause]) -> tuple[bool, bool, float, int]:
         death, cause = item
         # A helper has no rank, and its end is seldom why a rank died at the same moment.
         number = 1_000_000 if death.rank is None else death.rank
-        return (death.asked, cause.is_follower, death.time_s, number)
+        is_follower = cause.is_follower or follows_an_agent(death)
+        return (death.asked, is_follower, death.time_s, number)
 
     first, cause = min(causes, key=order)
     everyone = set(ranks) | {death.rank for death, _ in causes if death.rank is not None}

@@ -42,7 +42,7 @@ SAMPLES = [
         Pong(t=0.5),
         Died(Death("node-b", 0.5, 3, signal=9, last_lines=("a", "b")), n=4, t=0.5),
         NodeEnded(40, leftover=(7,), n=5, t=0.5),
-        AgentDied(None, 9, (1, 2)),
+        AgentDied(None, 9),
         RankStarted(1, 0, "node-a", 0, None, 77, 0.5, n=1, t=0.5),
         RankExited(1, 0, "node-a", None, 9, n=2, t=0.5),
     )

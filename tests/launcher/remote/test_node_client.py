@@ -174,6 +174,6 @@ def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Pa
         transport._try_connect()
     assert not transport.is_agent_alive()
     (there / "attempts/001/agents/beta.log").write_text("a last line\n")
-    assert transport.salvage(()) == []
-    assert (here / "agents/beta.log").read_text() == "a last line\n"
     assert transport.sweep() == ()
+    assert (here / "agents/beta.log").read_text() == "a last line\n"
+    assert transport.missed(0)[-1][1]["kind"] == "node_ended"

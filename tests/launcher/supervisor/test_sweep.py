@@ -34,7 +34,7 @@ class _Refusing:
 
 
 def test_a_sweep_that_fails_at_once_waits_before_the_next(monkeypatch):
-    monkeypatch.setattr(agent_links, "RECONNECT_S", 0.2)
+    monkeypatch.setattr(agent_links, "SWEEP_S", 0.2)
     node = _Refusing()
     plan = make_plan(find_profile("local-cpu"), RunContext("r", "/runs/r"))
     link = AgentLink(node, plan)
@@ -46,5 +46,5 @@ def test_a_sweep_that_fails_at_once_waits_before_the_next(monkeypatch):
             links.turn()
             assert time.monotonic() - began < 60
             time.sleep(0.005)
-    # Late by RECONNECT_S, then as much between two of them.
-    assert time.monotonic() - began > 0.6
+    # As much between two of them.
+    assert time.monotonic() - began > 0.4

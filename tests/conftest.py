@@ -25,11 +25,21 @@ STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What has a fixture that starts runs or hosts is marked so; `scripts/check` leaves it out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what has a fixture that starts runs or hosts; `scripts/check` leaves it out.
+
+    With several workers (`-n 4 --dist loadgroup`), tests that have a lab of their own come first and
+    may run in any worker; those of another file stay together, because they share fixtures.
+    """
     for item in items:
         if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.runs)
+    if config.getoption("dist", "no") != "no":
+        has_lab = {item: "lab" in getattr(item, "fixturenames", ()) for item in items}
+        for item in items:
+            if not has_lab[item]:
+                item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        items.sort(key=lambda item: not has_lab[item])
 
 
 @pytest.hookimpl(wrapper=True)

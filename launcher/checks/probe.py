@@ -20,8 +20,14 @@ from launcher.errors import LaunchError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
 from launcher.machine.answers import answer
 from launcher.process import tools
-from launcher.remote import ssh
-from launcher.remote.node_client import NodeClient, NodePool, no_reply, read_reply, request_line
+from launcher.remote.node_client import (
+    MAX_CALLS,
+    NodeClient,
+    NodePool,
+    no_reply,
+    read_reply,
+    request_line,
+)
 
 R = TypeVar("R")
 LIMIT_S = 120.0
@@ -62,7 +68,7 @@ def probes_of(
 
 def at_once(call: Callable[[NodeProbe], R], probes: Sequence[NodeProbe]) -> list[R]:
     """Calls it for all nodes, in threads. -> the results in the order of the nodes."""
-    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(probes))) as pool:
+    with ThreadPoolExecutor(min(MAX_CALLS, len(probes))) as pool:
         return list(pool.map(call, probes))
 
 

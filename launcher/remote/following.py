@@ -7,11 +7,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from launcher.ipc.operations import Operation
 from launcher.remote.node_client import Call, NodeClient
-from launcher.remote.ssh import Stream
+
+if TYPE_CHECKING:
+    from launcher.remote.ssh import Stream
 
 R = TypeVar("R")
 

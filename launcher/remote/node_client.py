@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from launcher import programs
 from launcher.core.profile.model import Node, Profile
@@ -18,12 +18,16 @@ from launcher.core.text.records import encode
 from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc.channel import Message
 from launcher.ipc.operations import Operation, Refusal
-from launcher.remote import ssh
 from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost
-from launcher.remote.ssh import Connection, Stream
+
+if TYPE_CHECKING:
+    from launcher.remote.ssh import Connection, Stream
 
 R = TypeVar("R")
+
+MAX_CALLS = 32
+"""Nodes that are called at a time: sshd drops more connections (MaxStartups)."""
 
 LOGIN_FIELDS = ("label", "address", "port", "user", "python", "identity_file", "proxy_jump")
 """Fields of a node that need a connection of their own when they differ."""
@@ -47,6 +51,9 @@ class NodeClient:
 
     def connection(self) -> Connection:
         """Raises `NodeError`."""
+        # A run on this machine alone should not pay for the import of paramiko (0.2 s).
+        from launcher.remote import ssh
+
         with self._lock:
             if self._connection is None or not self._connection.is_open:
                 self._close()
@@ -202,7 +209,7 @@ def call_all(clients: Mapping[str, NodeClient], call: Callable[[NodeClient], R])
     """Calls all nodes at once. Raises `NodeError` with the error of each of them."""
     if not clients:
         return {}
-    with ThreadPoolExecutor(min(ssh.MAX_SETTING_UP, len(clients))) as pool:
+    with ThreadPoolExecutor(min(MAX_CALLS, len(clients))) as pool:
         futures = {label: pool.submit(call, client) for label, client in clients.items()}
     errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
     if len(errors) > 1:

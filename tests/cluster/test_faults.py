@@ -87,7 +87,10 @@ def test_a_killed_supervisor_is_replaced_and_catches_up(lab):
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
     lab.until(lambda: not run_lock.is_supervised(root))
-    time.sleep(2)
+    log = "attempts/001/ranks/0003/log.txt"
+    there, here = lab.node_file(root, "beta", log), root / log
+    # The ranks continue: a few steps are on the node and not here.
+    lab.until(lambda: there.stat().st_size > here.stat().st_size + 500)
     done = lab.command("status", root.name)
     assert "a new one was started" in done.stderr
     assert "running" in done.stdout

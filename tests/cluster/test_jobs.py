@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 from launcher import client
 from launcher.store.event_log import read_state
@@ -63,7 +62,7 @@ def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
     job = client.start_job(root, client.JobRequest("eval", node="beta"))
     lab.until(lambda: any("job-" in s.command or "eval" in s.command for s in lab.left()["beta"]))
     lab.hosts["beta"].kill_sshd()
-    time.sleep(1)
+    lab.wait_for(root, "node_unreachable")
     lab.hosts["beta"].start_sshd()
     assert client.wait_for_job(root, job).exit_code == 0
     there = lab.node_file(root, "beta", f"jobs/{job}/log.txt").read_bytes()

@@ -1,10 +1,11 @@
 """`python -m launcher.node`: a supervisor or a client runs it on a node over SSH.
 
-stdin begins with one line, the request: `{"mark": "…", "kind": "…", …}`, an operation of
+stdin has a line for each request: `{"mark": "…", "kind": "…", …}`, an operation of
 `launcher.ipc.operations`. stdout has what the login shell printed, then a line that is the mark,
 then JSON lines: `{"type": "file"}` messages (`launcher.remote.sync`) and one
 `{"type": "reply", "ok": …}`. After a reply to `launch` or `connect` that is ok, stdin and stdout
-are the agent's channel, with file messages in between.
+are the agent's channel, with file messages in between. After another reply that is ok, the process
+waits `NEXT_REQUEST_S` for another request.
 """
 
 from __future__ import annotations
@@ -51,12 +52,25 @@ def handlers() -> Iterator[Handlers]:
     yield runs.HANDLERS
 
 
+NEXT_REQUEST_S = 5
+
+
 def main() -> int:
-    """A request that is malformed or unknown gets an error with the protocol's version."""
     private.apply_umask()
     # Ends this process when the connection breaks.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    line = read_line(MAX_FRAME_BYTES + 1)
+    code, line = 0, read_line(MAX_FRAME_BYTES + 1)
+    while True:
+        code = serve(line)
+        # The default action of its signal ends this process when no request comes.
+        signal.alarm(NEXT_REQUEST_S)
+        if code or not (line := read_line(MAX_FRAME_BYTES + 1)):
+            return code
+        signal.alarm(0)
+
+
+def serve(line: bytes) -> int:
+    """A request that is malformed or unknown gets an error with the protocol's version."""
     write(b"\n" + mark_of(line) + b"\n")
     try:
         request = decode(Operation, parse_object(line))

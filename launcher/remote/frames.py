@@ -63,6 +63,17 @@ class FrameReader:
             self._buffer += data
         return frame
 
+    def read_mark(self) -> bool:
+        """Waits for the mark: the node has read the request. False when the stream ends before."""
+        while not self._is_marked:
+            while not self._is_marked and (line := self._line()) is not None:
+                self._is_marked = line == self._mark
+            if not self._is_marked:
+                if not (data := self._stream.read()):
+                    return False
+                self._buffer += data
+        return True
+
     def _next(self) -> Frame | None:
         while True:
             if self._header is not None:

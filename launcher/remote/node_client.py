@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+REUSE_S = 2.0
+"""A process of a node gets another request within this time: it ends after `NEXT_REQUEST_S`."""
 MAX_CALLS = 32
 """Nodes that are called at a time: sshd drops more connections (MaxStartups)."""
 
@@ -43,6 +46,7 @@ class NodeClient:
         self.node = node
         self._confirm_host = confirm_host
         self._connection: Connection | None = None
+        self._idle: tuple[Stream, float] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -69,8 +73,14 @@ class NodeClient:
         self, operation: Operation[R], on_message: OnMessage | None = None, silent_s: float = 60.0
     ) -> R:
         """One request. -> its reply. Raises `NodeError`; `RefusedError` when the node replied."""
-        with self.open(operation, silent_s) as call:
-            return call.reply(on_message)
+        call = self.start(operation, silent_s)
+        try:
+            reply = call.reply(on_message)
+        except BaseException:
+            call.stream.close()
+            raise
+        self._keep(call.stream)
+        return reply
 
     @contextlib.contextmanager
     def open(self, operation: Operation[R], silent_s: float) -> Iterator[Call[R]]:
@@ -83,9 +93,18 @@ class NodeClient:
 
     def start(self, operation: Operation[R], silent_s: float) -> Call[R]:
         """The same; the caller closes the stream."""
-        mark = f"effnet-{secrets.token_hex(8)}"
+        if (stream := self._take_idle()) is not None:
+            with contextlib.suppress(NodeError):
+                call = self._sent(operation, stream)
+                if call.frames.read_mark():
+                    stream.silent_after(silent_s)
+                    return call
+            stream.close()  # the process there read no request
         argv = [self.node.python or "python3", "-m", programs.NODE]
-        stream = self.connection().start(argv, silent_s)
+        return self._sent(operation, self.connection().start(argv, silent_s))
+
+    def _sent(self, operation: Operation[R], stream: Stream) -> Call[R]:
+        mark = f"effnet-{secrets.token_hex(8)}"
         call = Call(self.node, operation, stream, FrameReader(self.label, stream, mark))
         try:
             stream.write(request_line(operation, mark))
@@ -93,7 +112,30 @@ class NodeClient:
             raise call.failed(str(error)) from error
         return call
 
+    def _keep(self, stream: Stream) -> None:
+        """For the next request: a new process there would spend most of its time on imports."""
+        stream.silent_after(REUSE_S)
+        with self._lock:
+            unused, self._idle = self._idle, (stream, time.monotonic())
+        if unused is not None:
+            unused[0].close()
+
+    def _take_idle(self) -> Stream | None:
+        """A stream whose process waits for another request."""
+        with self._lock:
+            found, self._idle = self._idle, None
+        if found is None:
+            return None
+        stream, since = found
+        if time.monotonic() - since < REUSE_S:
+            return stream
+        stream.close()
+        return None
+
     def _close(self) -> None:
+        if self._idle is not None:
+            self._idle[0].close()
+            self._idle = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

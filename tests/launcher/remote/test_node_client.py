@@ -21,7 +21,7 @@ from launcher.ipc import operations as op
 from launcher.ipc.channel import ChannelClosedError
 from launcher.ipc.operations import Operation
 from launcher.reading.profiles import find_profile
-from launcher.remote import node_client
+from launcher.remote import node_client, ssh
 from launcher.remote.file_copy import LocalFiles, NodeFiles, bring
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
@@ -56,8 +56,12 @@ class Pipe:
         assert self._process.stderr is not None
         return self._process.stderr.read().decode()
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def close(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._process.communicate()
 
 
@@ -77,7 +81,7 @@ class PipeConnection:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeClient]:
-    monkeypatch.setattr(node_client.ssh, "connect", lambda *_: PipeConnection())
+    monkeypatch.setattr(ssh, "connect", lambda *_: PipeConnection())
     found = NodeClient(NODE)
     yield found
     found.close()
@@ -92,6 +96,30 @@ def test_a_file_is_copied_to_a_node_and_back(client: NodeClient, tmp_path: Path)
     assert node.names(str(tmp_path)) == ["here", "there"]
     assert bring(node, str(there), LocalFiles(), str(back)) == 3_000_001
     assert back.read_bytes() == here.read_bytes()
+
+
+def test_one_process_answers_requests_that_follow_each_other(
+    client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").touch()
+    streams = client.connection().streams
+    monkeypatch.setattr(node_client, "REUSE_S", 60.0)
+    for _ in range(9):
+        assert client.call(op.ListFiles(str(tmp_path))) == ("a",)
+    assert len(streams) < 9
+    before = len(streams)
+    streams[-1].kill()
+    assert client.call(op.ListFiles(str(tmp_path))) == ("a",)
+    assert len(streams) == before + 1
+    monkeypatch.setattr(node_client, "REUSE_S", 0.0)
+    assert client.call(op.ListFiles(str(tmp_path))) == ("a",)
+    assert len(streams) == before + 2
+
+
+def test_a_process_ends_without_another_request(client: NodeClient, tmp_path: Path) -> None:
+    client.call(op.ListFiles(str(tmp_path)))
+    (stream,) = client.connection().streams
+    assert stream.read() == b""
 
 
 def test_a_job_is_followed_to_its_exit_code(client: NodeClient, tmp_path: Path) -> None:

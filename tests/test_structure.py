@@ -17,7 +17,7 @@ from launcher import programs
 ROOT = Path(__file__).parents[1]
 MAX_MODULES = 16
 MAX_LINES = 400
-FOR_PEOPLE = {"launcher.cli.app", "launcher.reference.__main__"}
+FOR_PEOPLE = {"launcher.cli.__main__", "launcher.cli.app", "launcher.reference.__main__"}
 """Started by the console script and by the scripts of the reference, never by a process of ours."""
 
 

@@ -35,8 +35,11 @@ class Transport(Protocol):
         """Starts the node's agent and connects. Raises `NodeError`."""
         ...
 
-    def connect(self) -> Channel:
-        """Connects to an agent that is already there; never blocks. Raises `NodeError`."""
+    def connect(self, may_launch: bool = False) -> Channel:
+        """Connects to an agent that is already there; never blocks. Raises `NodeError`.
+
+        ``may_launch``: starts it where there never was one, which may block on this machine.
+        """
         ...
 
     def close(self) -> None:
@@ -93,7 +96,9 @@ class LocalTransport:
             time.sleep(0.01)
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
 
-    def connect(self) -> Channel:
+    def connect(self, may_launch: bool = False) -> Channel:
+        if may_launch and not self.had_agent():
+            return self.launch()
         address = read_address(self._endpoint)
         if address is None:
             raise NodeError(self.node, "no agent says where it is")
@@ -110,6 +115,10 @@ class LocalTransport:
         if address is not None and address.is_alive:
             return True
         return bool(ownership.owned(ownership.Claim(self._token, of_watchers=True)))
+
+    def had_agent(self) -> bool:
+        """Whether this attempt has an agent here, or had one that reported anything."""
+        return self.is_agent_alive() or bool(read_lines(self._journal))
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -56,11 +57,16 @@ class _Attempt:
 
 def launch(request: op.Launch) -> NoReturn:
     attempt = _Attempt(request)
-    private.make_folder(attempt.root / "checkpoint")
-    (attempt.root / "stop").unlink(missing_ok=True)
-    for path, content, mode in request.files:
-        write_file(Path(path), content, mode)
-    attempt.transport.launch().close()
+    private.make_folder(attempt.journal.parent)
+    with attempt.journal.with_suffix(".lock").open("w") as lock:
+        # A supervisor that died meanwhile may have sent the same request.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not attempt.transport.had_agent():
+            private.make_folder(attempt.root / "checkpoint")
+            (attempt.root / "stop").unlink(missing_ok=True)
+            for path, content, mode in request.files:
+                write_file(Path(path), content, mode)
+            attempt.transport.launch().close()
     _relay(attempt)
 
 

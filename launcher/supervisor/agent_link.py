@@ -35,6 +35,8 @@ class AgentLink:
     is_over: bool = False
     alone_since: float | None = None
     is_launching: bool = False
+    may_launch: bool = False
+    """Whether the supervisor before this one may have died before this agent got its plan."""
     is_away: bool = False
     """Whether its absence was reported."""
     why: str = ""

@@ -170,6 +170,7 @@ class AgentLinks:
             if report.n <= link.last_n:
                 return
             link.last_n = report.n
+            link.may_launch = False
         link.has_died = link.has_died or isinstance(report, AgentDied)
         link.is_over = link.is_over or isinstance(report, NodeEnded)
         self._reports.append((link, report))
@@ -228,7 +229,7 @@ class AgentLinks:
     def reconnect(self, link: AgentLink) -> None:
         link.alone_since = link.alone_since or time.monotonic()
         try:
-            self._attach(link, link.transport.connect())
+            self._attach(link, link.transport.connect(link.may_launch))
             return
         except ConnectingError:
             self._missing(link, link.why or "it is being connected again")
@@ -291,6 +292,9 @@ class AgentLinks:
         link.silent_since, link.pinged_at = time.monotonic(), 0.0
         self._selector.register(channel, selectors.EVENT_READ)
         channel.send(messages.Hello(link.last_n))
+        if link.may_launch:
+            # One that has it already ignores it.
+            channel.send(messages.Start(link.plan))
         self._give_orders(link)
 
     def _detach(self, link: AgentLink) -> None:

@@ -93,6 +93,7 @@ class Attempt:
         for link in self._links:
             link.orders = self._orders()
             link.last_n = self._log.seen.get((self.number, link.name), 0)
+            link.may_launch = link.last_n == 0
             link.is_away = newest is not None and link.name in newest.unreachable
             self._links.reconnect(link)
 

@@ -64,15 +64,18 @@ class SshTransport:
         self._agent_alive = True
 
     def launch(self) -> Channel:
-        """Writes the node's files, starts its agent, connects. Blocks; raises `NodeError`."""
+        """Writes the node's files, starts its agent, connects. Blocks; raises `NodeError`.
+
+        An agent that this attempt has there already is not started again.
+        """
         files = tuple((file.path, file.content, file.mode) for file in self._plan.files)
         return self._open(lambda copy: op.Launch(self._there, copy, files), LAUNCH_S)
 
-    def connect(self) -> Channel:
+    def connect(self, may_launch: bool = False) -> Channel:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
         if self._pending is None:
             if time.monotonic() >= self._again_at:
-                self._pending = in_thread(self._try_connect)
+                self._pending = in_thread(lambda: self._try_connect(may_launch))
             raise ConnectingError(self.node, "not connected")
         if not self._pending.done():
             raise ConnectingError(self.node, "still connecting")
@@ -104,8 +107,10 @@ class SshTransport:
             self._wire.close(CLOSE_S)
         self._client.close()
 
-    def _try_connect(self) -> Channel:
+    def _try_connect(self, may_launch: bool) -> Channel:
         try:
+            if may_launch:
+                return self.launch()
             return self._open(lambda copy: op.Connect(self._there, copy), SILENT_S)
         except NodeError:
             self._client.close()

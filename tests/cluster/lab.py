@@ -268,11 +268,20 @@ class ClusterLab:
         assert event["kind"] == "attempt_failed", event
         failure: dict[str, Any] = event["failure"]
         proof.blames(failure, **blamed)
-        card = self.card(root)
-        assert f"failed: {failure['kind']}" in card, card
-        if failure["rank"] is not None:
-            assert f"rank {failure['rank']}, node {failure['node']}" in card, card
+        self.check_card(root, event)
         return failure
+
+    def check_card(self, root: Path, event: dict[str, Any]) -> None:
+        """A person sees what the event that ended the newest attempt says."""
+        card = self.card(root)
+        assert event["kind"].removeprefix("attempt_") in card, card
+        failure = event.get("failure")
+        if failure is not None:
+            where = "" if failure["node"] is None else f" on {failure['node']}"
+            is_rank = failure["rank"] is not None
+            who = f"rank {failure['rank']}{where}" if is_rank else f"the run failed{where}"
+            assert who in card, card
+            assert failure["kind"] == "signal" or f"({failure['kind']})" in card, card
 
     def card(self, root: Path) -> str:
         """What `effnet-launch status` says, in this process."""

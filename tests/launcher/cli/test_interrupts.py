@@ -67,3 +67,18 @@ def test_ctrl_c_prints_that_the_run_continues(lab):
     assert process.returncode == 130
     assert f"attach {root.name}" in output
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+
+
+def test_ctrl_c_while_python_still_imports_prints_nothing(tmp_path):
+    (tmp_path / "typer.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher.cli", "runs"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -199,7 +199,7 @@ def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Pa
     assert channel.closed
     transport.close()
     with pytest.raises(RefusedError, match="no agent answers"):
-        transport._try_connect()
+        transport._try_connect(may_launch=False)
     assert not transport.is_agent_alive()
     (there / "attempts/001/agents/beta.log").write_text("a last line\n")
     assert transport.sweep() == ()

@@ -110,7 +110,7 @@ class _Agent:
         self.count = 0
         self.socks: list[socket.socket] = []
 
-    def connect(self) -> Channel:
+    def connect(self, may_launch: bool = False) -> Channel:
         self.count += 1
         if self.count > 5:
             raise NodeError(self.node, "enough")

@@ -36,7 +36,7 @@ class _Node:
         self._ours = Channel(ours)
         self.agent = Channel(theirs)
 
-    def connect(self) -> Channel:
+    def connect(self, may_launch: bool = False) -> Channel:
         return self._ours
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:

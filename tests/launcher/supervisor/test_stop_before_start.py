@@ -37,3 +37,23 @@ def test_a_stop_before_the_start_is_sent_again_after_it():
     assert kinds[0] is Hello
     assert kinds.index(Start) < len(kinds) - 1
     assert kinds[-1] is Stop
+
+
+class _NeverStarted(_Node):
+    """A node whose agent the supervisor before this one did not come to start."""
+
+    def connect(self, may_launch: bool) -> Channel:
+        assert may_launch
+        return self.launch()
+
+
+def test_a_new_supervisor_starts_what_the_one_before_it_did_not():
+    node = _NeverStarted()
+    plan = make_plan(find_profile("local-cpu"), RunContext("r", "/runs/r"))
+    with selectors.DefaultSelector() as selector:
+        links = AgentLinks((AgentLink(node, plan, may_launch=True),), selector)
+        links.reconnect(links["node-a"])
+        kinds = [type(message) for message in node.agent.receive()]
+        links.release(links["node-a"])
+    node.agent.close()
+    assert kinds == [Hello, Start]

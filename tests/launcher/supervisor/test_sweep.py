@@ -19,7 +19,7 @@ class _Refusing:
     is_remote = True
     sweeps = 0
 
-    def connect(self):
+    def connect(self, may_launch):
         raise NodeError(self.node, "refused")
 
     def missed(self, after):

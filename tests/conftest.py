@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
 from typing import Any
 
@@ -20,6 +23,9 @@ settings.register_profile(
     derandomize=not os.environ.get("EFFNET_FUZZ"),
 )
 settings.load_profile("suite")
+
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="effnet-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
 

@@ -126,7 +126,8 @@ class Agent:
                 self._reports.replay(channel, message.after)
             case messages.Start():
                 if ranks is None:
-                    self._ranks = RankGroup(message.plan, self._reports.emit, self._selector)
+                    plan = message.plan.with_secrets(message.secrets)
+                    self._ranks = RankGroup(plan, self._reports.emit, self._selector)
                     self._ranks.start()
             case messages.Stop():
                 if ranks is not None:

@@ -10,6 +10,7 @@ from launcher.ipc.operations import RemoveRun
 from launcher.process import ownership
 from launcher.remote import run_folders
 from launcher.remote.node_client import NodePool
+from launcher.store import owner
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
 from launcher.store.run_lock import is_supervised
@@ -32,6 +33,7 @@ def delete_run(root: Path, *, here_only: bool = False) -> None:
 def remove(root: Path) -> None:
     """Renamed first: a half-removed folder must not look like a run."""
     aside = root.with_name(f".{root.name}.removed")
+    owner.forget(root)
     root.rename(aside)
     shutil.rmtree(aside)
 

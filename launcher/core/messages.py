@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +41,10 @@ class Hello(Message, kind="hello"):
 
 @dataclass(frozen=True)
 class Start(Message, kind="start"):
-    """``plan``: the part of the agent's node."""
+    """``plan``: the part of the agent's node. ``secrets``: the values that it leaves out."""
 
     plan: Plan
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ The parameter of `Operation` is the type of its reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
 from launcher.core.checks.facts import MachineFacts, Peer, Question
 from launcher.core.checks.row import Row
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.devices.model import Devices
+from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
 from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
 from launcher.core.text.records import Record
@@ -170,7 +171,10 @@ class ListFiles(OnPath[tuple[str, ...]], kind="list_files"): ...
 
 @dataclass(frozen=True)
 class StartJob(OnJob[None], kind="start_job"):
+    """``secrets``: the values that the job's environment leaves out."""
+
     job: Job
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,7 @@ class CheckNodes(Operation[tuple[Row, ...]], kind="check_nodes"):
     profile: str
     data_path: str
     settings: tuple[tuple[str, str], ...]
+    secrets: Secrets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,6 +216,7 @@ class StartRun(Operation[None], kind="start_run"):
     runs: str
     request: StartRequest
     command: tuple[str, ...]
+    secrets: Secrets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,7 @@ class SendToRun(OnRun[dict[str, Any]], kind="send_to_run"):
 class OnResume(OnRun[ResumeChoice]):
     request: ResumeRequest
     profile: str | None
+    secrets: Secrets = field(default_factory=dict)
 
 
 class ChooseCheckpoint(OnResume, kind="choose_checkpoint"): ...

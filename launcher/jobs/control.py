@@ -42,7 +42,7 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             raise
     job_file = run.paths.job(name).job
     job_files.write(job_file, job)
-    runner.start(job_file, job.token)
+    runner.start(job_file, job.token, run.profile.secrets_of(job.node))
     return name
 
 

@@ -7,10 +7,12 @@ connection.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from pathlib import Path
 
+from launcher.core.profile.secrets import HIDDEN
 from launcher.core.run.paths import JobPaths, RunPaths
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc import operations as op
@@ -107,7 +109,9 @@ class _Follower(NodeFollower):
 
     def _start_job(self) -> None:
         try:
-            self._client.call(op.StartJob(self._job.folder, self._job))
+            hidden = [name for name, value in self._job.environment.items() if value == HIDDEN]
+            secrets = {name: os.environ[name] for name in hidden if name in os.environ}
+            self._client.call(op.StartJob(self._job.folder, self._job, secrets))
         except RefusedError as error:
             raise LaunchError(error.summary) from error
         self._is_started = True

@@ -14,12 +14,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from launcher import programs
 from launcher.core.plan.model import PlannedProcess, Role
+from launcher.core.profile.secrets import reveal
 from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
 from launcher.errors import LaunchError
@@ -40,14 +42,16 @@ POLL_S = 0.05
 START_LIMIT_S = 10.0
 
 
-def start(job_file: Path, token: str) -> None:
+def start(job_file: Path, token: str, secrets: Mapping[str, str]) -> None:
     """Starts the runner of a job; returns when it has put its pid into `job_file`.
+
+    It has the values that `job_file` leaves out in its own environment.
 
     Raises `LaunchError`.
     """
     log = job_file.parent / "runner.log"
     argv = [sys.executable, "-m", programs.JOB, str(job_file)]
-    pid = spawn.detached(argv, log, watches=token)
+    pid = spawn.detached(argv, log, watches=token, secrets=secrets)
     os.waitpid(pid, 0)  # it goes into the background at once
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
@@ -70,7 +74,7 @@ def run_process(folder: Path, job: Job) -> int | None:
         role=Role.JOB,
         node=job.node,
         argv=job.argv,
-        environment=job.environment,
+        environment=reveal(job.environment, os.environ),
         log=str(folder / "log.txt"),
         heartbeat=str(folder / "heartbeat"),
     )

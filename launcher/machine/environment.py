@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from launcher.core.checks.facts import Question
+from launcher.core.profile.secrets import redact, reveal
 from launcher.process import tools
 
 MARK = "-- effnet environment --"
@@ -12,7 +13,8 @@ MARK = "-- effnet environment --"
 
 def after_setup(question: Question) -> tuple[dict[str, str], tuple[str, ...]]:
     """(environment, problems): this process's, the profile's, then the lines of `setup`."""
-    setup, base = question.setup, {**os.environ, **question.environment}
+    setup, hidden = question.setup, question.secrets
+    base = {**os.environ, **reveal(question.environment, hidden)}
     if not setup:
         return base, ()
     lines = []
@@ -26,7 +28,7 @@ def after_setup(question: Question) -> tuple[dict[str, str], tuple[str, ...]]:
         return base, (f"setup cannot be run: {error}",)
     codes, mark, rest = done.stdout.partition(f"{MARK}\n")
     errors = done.stderr.strip().splitlines()
-    last = f": {errors[-1]}" if errors else ""
+    last = f": {redact(errors[-1], hidden.values())}" if errors else ""
     if not mark:
         return base, (f"setup ends the shell with {done.exit_code}{last}",)
     failed = (text.split() for text in codes.splitlines())

@@ -28,7 +28,7 @@ def start(request: op.StartJob) -> None:
         private.make_folder(folder / "export")
         argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
         job_files.write(folder / THERE_FILE, replace(job, argv=argv))
-        runner.start(folder / THERE_FILE, job.token)
+        runner.start(folder / THERE_FILE, job.token, request.secrets)
 
 
 def follow(request: op.FollowJob) -> int | None:

@@ -19,6 +19,7 @@ from launcher.core.checks.row import Row
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
+from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.codec import to_plain
@@ -51,13 +52,14 @@ def connect_nodes(request: op.ConnectNodes) -> str:
 def check_nodes(request: op.CheckNodes) -> tuple[Row, ...]:
     """The rows of a preflight from this machine."""
     with NodePool() as nodes:
-        profile, settings = _profile(request.profile), request.settings
+        profile = _profile(request.profile, request.secrets)
+        settings = request.settings
         return Preflight(profile, nodes, data_path=request.data_path, settings=settings).run()
 
 
 def start(request: op.StartRun) -> None:
     os.environ[RUNS_VARIABLE] = request.runs
-    profile = _profile(request.profile)
+    profile = _profile(request.profile, request.secrets)
     named = replace(request.request, name=request.run)
     with _from_here(profile), NodePool() as nodes:
         start_run(profile, checked(profile, named), nodes, request.command)
@@ -144,12 +146,13 @@ def _run(request: op.OnRun[Any]) -> LocalRun:
     return LocalRun(Path(request.root))
 
 
-def _profile(text: str) -> Profile:
-    return model.on_first_node(profile_from_json(text))
+def _profile(text: str, secrets: Secrets | None = None) -> Profile:
+    return model.on_first_node(profile_from_json(text).with_secrets(secrets or {}))
 
 
 def _resume(request: op.ChooseCheckpoint | op.ResumeRun) -> tuple[ResumeRequest, Profile | None]:
-    return request.request, _profile(request.profile) if request.profile else None
+    profile = _profile(request.profile, request.secrets) if request.profile else None
+    return request.request, profile
 
 
 @contextlib.contextmanager

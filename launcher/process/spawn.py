@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from launcher import programs
 from launcher.core.plan.model import PlannedProcess, with_setup
@@ -138,14 +139,19 @@ def oom_kills() -> int:
 
 
 def detached(
-    argv: list[str], log: Path, inherit_fd: int | None = None, *, watches: str = ""
+    argv: list[str],
+    log: Path,
+    inherit_fd: int | None = None,
+    *,
+    watches: str = "",
+    secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Starts `argv` in its own session, without our terminal, with its output in `log`. -> its pid.
 
     `inherit_fd` becomes its file descriptor 3. `watches`: the token of the processes that it will
-    start and end. Raises `OSError`.
+    start and end. `secrets`: variables that it gets beside this process's. Raises `OSError`.
     """
-    environment = base_environment()
+    environment = {**base_environment(), **secrets}
     if watches:
         environment[ownership.WATCHES] = watches
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

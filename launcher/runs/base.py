@@ -90,6 +90,9 @@ class Run(ABC):
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""
         before = self.load()
+        if profile is not None:
+            # One that was read from a run has no values where the run's supervisor is elsewhere.
+            profile = profile.with_secrets(before.profile.secrets)
         now = profile or before.profile
         changes = request
         if request.data_path or now.data_path != before.profile.data_path:

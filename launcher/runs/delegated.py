@@ -16,6 +16,7 @@ from launcher.cleanup import prune
 from launcher.core.checks.row import Row, RowState
 from launcher.core.profile import model
 from launcher.core.profile.model import Node, Profile
+from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RunPaths
@@ -105,7 +106,8 @@ def preflight(
     """The rows that the first node finds. Raises `NodeError`."""
     first = profile.nodes[0].label
     client = nodes.client(profile.nodes[0])
-    rows = call(client, op.CheckNodes(profile.to_json(), data_path, tuple(settings)))
+    request = op.CheckNodes(profile.to_json(), data_path, tuple(settings), profile.secrets)
+    rows = call(client, request)
     text = "SSH connects. The supervisor will be here, so this node checked the others."
     reached = Row("reachable", first, RowState.OK, text)
     return (reached, *(_seen_from(first, row) for row in rows))
@@ -124,11 +126,14 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePoo
 
     Raises `LaunchError`; the folder here stays only if the run may have started there.
     """
-    paths = run_files.create(root, info, profile)
+    # The values are kept where the supervisor is.
+    paths = run_files.create(root, info, profile.without_secrets())
     home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
     client = nodes.client(profile.nodes[0])
-    operation = op.StartRun(profile.to_json(), info.id, runs, info.start, tuple(info.command))
+    operation = op.StartRun(
+        profile.to_json(), info.id, runs, info.start, tuple(info.command), profile.secrets
+    )
     try:
         client.call(operation, None, SILENT_S)
     except RefusedError as error:
@@ -171,12 +176,12 @@ class DelegatedRun(Run):
         super().check_may_resume()
 
     def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
-        return self.call(op.ChooseCheckpoint(self.home.root, attempt.request, _json(attempt)))
+        return self.call(op.ChooseCheckpoint(self.home.root, attempt.request, *_sent(attempt)))
 
     def resume(
         self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        operation = op.ResumeRun(self.home.root, attempt.request, _json(attempt))
+        operation = op.ResumeRun(self.home.root, attempt.request, *_sent(attempt))
         choice = self.call(operation, progress, nodes)
         self.connect(is_new=True)
         return choice
@@ -246,5 +251,7 @@ class DelegatedRun(Run):
             return call(pool.client(self.node), operation, progress)
 
 
-def _json(attempt: NextAttempt) -> str | None:
-    return None if attempt.profile is None else attempt.profile.to_json()
+def _sent(attempt: NextAttempt) -> tuple[str | None, Secrets]:
+    """(the edited profile without its secrets, these)."""
+    profile = attempt.profile
+    return (None, {}) if profile is None else (profile.to_json(), profile.secrets)

@@ -29,6 +29,7 @@ class LocalRun(Run):
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         attempt = super().next_attempt(request, profile)
+        run_files.check_secrets(attempt.run.profile)
         if profile is not None or request.settings:
             # A run as it was started was checked then.
             settings.check(attempt.run.profile, attempt.run.request.settings)

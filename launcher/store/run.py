@@ -13,11 +13,13 @@ from pathlib import Path
 from launcher.core.plan.model import PlannedFile
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
+from launcher.core.profile.secrets import redact
 from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import ResumeRequest, StartRequest
 from launcher.errors import BusyError, LaunchError, ProfileError, RunNotFoundError
 from launcher.process import private
+from launcher.store import owner, secrets
 from launcher.store.atomic import write_file
 
 
@@ -55,8 +57,10 @@ def write_edited(run: StoredRun) -> None:
     """
     paths = run.paths
     with _writing():
-        before = {"profile": paths.profile.read_text(), "run": paths.run.read_text()}
+        old = load(paths.root).profile
+        before = {"profile": old.to_json() + "\n", "run": paths.run.read_text()}
         write_file(paths.before_edit, json.dumps(before) + "\n")
+        secrets.keep_edited(paths.root, run.profile.secrets, old.secrets)
         write_file(paths.profile, run.profile.to_json() + "\n")
         write_file(paths.run, run.info.to_json())
 
@@ -83,6 +87,7 @@ def settle_edit(paths: RunPaths, *, keep: bool) -> bool:
         if not keep:
             write_file(paths.profile, before["profile"])
             write_file(paths.run, before["run"])
+        secrets.settle(paths.root, keep=keep)
         paths.before_edit.unlink()
     except FileNotFoundError:
         return False
@@ -104,9 +109,11 @@ def create(root: Path, info: RunInfo, profile: Profile) -> RunPaths:
         with _writing():
             private.make_folder(paths.attempts)
             private.make_folder(paths.checkpoint)
+            secrets.keep(root, profile.secrets)
             write_file(paths.profile, profile.to_json() + "\n")
             write_file(paths.run, info.to_json())
     except LaunchError:
+        owner.forget(root)
         shutil.rmtree(root, ignore_errors=True)
         raise
     return paths
@@ -139,7 +146,31 @@ def load(root: Path) -> StoredRun:
     except ProfileError as error:
         lines = "; ".join(error.problems)
         raise LaunchError(f"{paths.profile} is damaged: {lines}") from error
-    return StoredRun(paths, info, profile)
+    return StoredRun(paths, info, profile.with_secrets(secrets.read(root)))
+
+
+def check_secrets(profile: Profile) -> None:
+    """Raises `LaunchError` when a value is not known, as in a run that was copied or moved."""
+    if unknown := profile.unknown_secrets:
+        raise LaunchError(
+            f"the value of {', '.join(unknown)} is not known: it is not in the run directory",
+            "Resume with the profile that has it: effnet-launch resume RUN --profile FILE",
+        )
+
+
+def move_secrets(run: StoredRun) -> None:
+    """Earlier versions wrote the values into profiles and plans. Raises `LaunchError`."""
+    paths = run.paths
+    values = {value for found in run.profile.secrets.values() for value in found.values()}
+    with _writing():
+        if values and not secrets.read(paths.root):
+            secrets.keep(paths.root, run.profile.secrets)
+        for name in ("profile.json", "attempts/*/profile.json", "attempts/*/plan.json"):
+            for path in paths.root.glob(name) if values else ():
+                text = path.read_text()
+                hidden = redact(text, values)
+                if hidden != text:
+                    write_file(path, hidden)
 
 
 def write_planned(files: tuple[PlannedFile, ...]) -> None:

@@ -132,13 +132,14 @@ class Supervisor:
             )
         )
         try:
+            run_files.check_secrets(self._run.profile)
             plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._nodes)
             self._run.paths.stop.unlink(missing_ok=True)
             run_files.write_planned(plan.files)
             attempt = self._run.paths.attempt(number)
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
-            links = links_of(plan, self._nodes)
+            links = links_of(plan, self._nodes, self._run.profile)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
             self._release()
@@ -172,7 +173,7 @@ class Supervisor:
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
-            links = links_of(plan, self._nodes)
+            links = links_of(plan, self._nodes, self._run.profile)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed(attempt=number, failure=failure))
@@ -256,6 +257,7 @@ class Supervisor:
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     run = run_files.load(root)
     acquire(root)
+    run_files.move_secrets(run)
     log = EventLog(run.paths.events)
     with NodePool() as nodes:
         point = restart.resume_point(run, log.state, resume, nodes) if resume else None

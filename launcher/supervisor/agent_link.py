@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.agent.client import LocalTransport, Transport
 from launcher.core.messages import Message, NodeEnded, Report
 from launcher.core.plan.model import Plan
+from launcher.core.profile.model import Profile
 from launcher.core.run.events import Event
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch
@@ -30,6 +31,7 @@ class AgentLink:
 
     transport: Transport
     plan: Plan
+    secrets: Mapping[str, str] = field(default_factory=dict)
     last_n: int = 0
     channel: Channel | None = None
     is_over: bool = False
@@ -98,7 +100,9 @@ class AgentLink:
 LinkReport = tuple[AgentLink, Report | Event]
 
 
-def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, ...]:
+def links_of(
+    plan: Plan, clients: Mapping[str, NodeClient], profile: Profile
+) -> tuple[AgentLink, ...]:
     """A link for each node of the plan."""
     here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
     found = []
@@ -110,7 +114,7 @@ def links_of(plan: Plan, clients: Mapping[str, NodeClient]) -> tuple[AgentLink, 
             transport = LocalTransport(node.name, root, plan.attempt, plan.token)
         else:
             transport = SshTransport(clients[node.name], part, here)
-        found.append(AgentLink(transport, part))
+        found.append(AgentLink(transport, part, profile.secrets_of(node.name)))
     return tuple(found)
 
 

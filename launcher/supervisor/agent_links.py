@@ -283,7 +283,7 @@ class AgentLinks:
                 # Where nothing was started nothing has to be ended.
                 link.is_over = True
             else:
-                self.send(link, messages.Start(link.plan))
+                self.send(link, messages.Start(link.plan, link.secrets))
                 # The agent ignored a stop that it got before its start.
                 self._give_orders(link)
 

@@ -37,6 +37,7 @@ def write_new(name: str, like: str, ranks: int, data: str) -> Path:
         text = re.sub(r"(?m)^slots = \d+", f"slots = {ranks}", text)
     load_profile(text, path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # it may have secrets
     path.write_text(text, encoding="utf-8")
     return path
 

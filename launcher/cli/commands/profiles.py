@@ -50,6 +50,7 @@ def show(
     effnet-launch profiles show local-cpu
     """
     from launcher import client
+    from launcher.core.profile.load import without_secrets
     from launcher.core.text.terminal import clean_lines, escape_json
 
     found = client.find_profile(profile)
@@ -58,6 +59,7 @@ def show(
         return
     entry = next((item for item in client.list_profiles() if item.name == found.name), None)
     text = Path(entry.path if entry else profile).expanduser().read_text(encoding="utf-8")
+    text = without_secrets(text, found)
     print(clean_lines(text) if sys.stdout.isatty() else text, end="")
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from launcher.core.plan.model import Plan
+from launcher.core.profile.secrets import HIDDEN
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -43,7 +44,10 @@ def _shared(plan: Plan) -> dict[str, str]:
 
 
 def _assignments(environment: dict[str, str]) -> str:
-    return "\n".join(f"{key}={shlex.quote(value)}" for key, value in sorted(environment.items()))
+    words = {key: shlex.quote(value) for key, value in sorted(environment.items())}
+    return "\n".join(
+        f"{key}={HIDDEN if environment[key] == HIDDEN else word}" for key, word in words.items()
+    )
 
 
 def _indent(text: str) -> str:

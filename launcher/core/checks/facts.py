@@ -17,6 +17,8 @@ class Question:
 
     target: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The values that ``environment`` leaves out."""
     setup: tuple[str, ...] = ()
     run_folder: str = ""
     checkpoint_folder: str = ""

@@ -24,6 +24,7 @@ def questions(profile: Profile, here_runs: str = "", data_path: str = "") -> tup
             Question(
                 target=profile.device_target.value,
                 environment=node_environment(profile, node),
+                secrets=profile.secrets_of(node.label),
                 setup=node.setup,
                 run_folder=runs,
                 # Rank 0 alone writes checkpoints.

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from launcher.core.profile.model import Limits
+from launcher.core.profile.secrets import reveal
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import PlanError
@@ -162,6 +163,14 @@ class Plan:
             files=tuple(file for file in self.files if file.node == name),
             processes=tuple(process for process in self.processes if process.node == name),
         )
+
+    def with_secrets(self, values: Mapping[str, str]) -> Plan:
+        """The part of a node as its agent runs it. It must not be written or shown."""
+        processes = tuple(
+            replace(process, environment=reveal(process.environment, values))
+            for process in self.processes
+        )
+        return replace(self, processes=processes)
 
     def to_json(self) -> str:
         """All of the plan; :func:`plan_from_json` reads it back without loss."""

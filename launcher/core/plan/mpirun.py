@@ -28,6 +28,7 @@ from launcher.core.plan.command import (
 from launcher.core.plan.model import Plan, PlannedFile, PlannedProcess, Role, RunContext
 from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.core.profile.placement import place
+from launcher.core.profile.secrets import HIDDEN
 from launcher.core.tables.hostfile import make_hostfile
 from launcher.errors import PlanError
 
@@ -128,6 +129,8 @@ def options(
                 "set `runs_directory` in the profile to a path without spaces and quotes",
             )
         found += [prefix, f"plm_{'ssh' if is_prte else 'rsh'}_args", f"-F {context.ssh_config}"]
-    for key in sorted({"EFFNET_TOKEN", *profile.environment}):
+    # A secret comes from the agent, which asks no daemon to pass it on.
+    shown = {key for key, value in profile.environment.items() if value != HIDDEN}
+    for key in sorted({"EFFNET_TOKEN", *shown}):
         found += ["-x", key]
     return (*found, *profile.mpirun.arguments)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.core.profile.model import ip_address, is_loopback
+from launcher.core.profile.secrets import HIDDEN
+from launcher.core.text.suggest import did_you_mean
 
 Problem = tuple[str, str]
 """Key and what was expected."""
@@ -35,6 +37,8 @@ def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_unique(nodes)
     for index, node in enumerate(nodes):
         yield from _check_node(f"nodes[{index}]", node, target, method)
+    yield from _check_variables("environment", raw.get("environment"))
+    yield from _check_listed(raw, nodes)
     yield from _check_method(nodes, target, method)
     yield from _check_master(raw.get("master"), nodes)
     trainer = raw.get("trainer")
@@ -76,10 +80,24 @@ def _check_node(
     cpus = node.get("cpus")
     if isinstance(cpus, str):
         yield from _check_cpus(f"{place}.cpus", cpus)
-    environment = node.get("environment")
-    for key in environment if isinstance(environment, dict) else ():
+    yield from _check_variables(f"{place}.environment", node.get("environment"))
+
+
+def _check_variables(place: str, environment: object) -> Iterator[Problem]:
+    for key, value in _table(environment).items():
         if not key or "=" in key or "\0" in key:
-            yield f"{place}.environment", f"{key!r} cannot be the name of a variable"
+            yield place, f"{key!r} cannot be the name of a variable"
+        if value == HIDDEN:
+            yield f"{place}.{key}", f"the value itself, not {HIDDEN}, which stands for a hidden one"
+
+
+def _check_listed(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    tables = [_table(item.get("environment")) for item in (raw, *nodes)]
+    known = {name for table in tables for name in table}
+    for index, name in enumerate(_list(raw.get("secret_env"))):
+        if isinstance(name, str) and name not in known:
+            hint = did_you_mean(name, known)
+            yield f"secret_env[{index}]", f"a variable of an environment, not {name!r}{hint}"
 
 
 def _check_cpus(place: str, text: str) -> Iterator[Problem]:
@@ -121,6 +139,10 @@ def _check_master(master: object, nodes: list[dict[str, Any]]) -> Iterator[Probl
         yield "master.address", f"an address that all nodes reach, not {address}"
     if isinstance(port, int) and 0 < port < 1024:
         yield "master.port", f"1024 to 65535, or 0 for a free one, not {port}"
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

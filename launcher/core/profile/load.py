@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from launcher.core.profile import check
 from launcher.core.profile.model import NodeDefaults, Profile
+from launcher.core.profile.secrets import redact
 from launcher.core.text.suggest import did_you_mean
 from launcher.core.text.toml import parse_toml
 from launcher.errors import ProfileError
@@ -51,6 +53,26 @@ def load_profile(text: str, file: str, default_name: str = "") -> Profile:
         count = f"{len(lines)} problem{'s' if len(lines) != 1 else ''}"
         raise ProfileError(f"the profile {file} has {count}", lines)
     return profile
+
+
+def without_secrets(text: str, profile: Profile) -> str:
+    """The TOML text that ``profile`` is from, with its secret values hidden.
+
+    Where they can't be found in the text, it is what the text resolves to.
+    """
+    values = {value for table in profile.secrets.values() for value in table.values() if value}
+    text = redact(text, values)
+    if values & set(_strings(parse_toml(text))):
+        return profile.to_json() + "\n"
+    return text
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def profile_from_json(text: str | bytes) -> Profile:
@@ -121,6 +143,8 @@ def _explain(error: dict[str, Any]) -> check.Problem:
     if kind in ("enum", "literal_error") and isinstance(error["input"], str):
         known = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         text += f", not {error['input']!r}{did_you_mean(error['input'], known)}"
+    elif "environment" in location:
+        pass  # the value may be a password
     elif kind != "missing" and isinstance(error["input"], (str, int, float)):
         text += f", not {error['input']!r}"
     return key, text

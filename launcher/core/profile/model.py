@@ -6,7 +6,16 @@ import ipaddress
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    model_validator,
+)
+
+from launcher.core.profile.secrets import HIDDEN, Secrets, split
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -172,6 +181,7 @@ class Profile(_Frozen):
     supervisor: Literal["here", "first-node"] = "here"
     data_path: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
+    secret_env: tuple[str, ...] = ()
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
     master: Master = Master()
     mpirun: Mpirun = Mpirun()
@@ -180,6 +190,54 @@ class Profile(_Frozen):
     retry: Retry = Retry()
     checkpoint: Checkpoint = Checkpoint()
     logs: Logs = Logs()
+    _secrets: Secrets = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _hide_secrets(self) -> Profile:
+        shown, values = split(self.environment, self.secret_env)
+        secrets, nodes = {"": values}, []
+        for node in self.nodes:
+            own, secrets[node.label] = split(node.environment, self.secret_env)
+            nodes.append(node.model_copy(update={"environment": own}))
+        # The model is frozen, and this is still its construction.
+        self.__dict__.update(environment=shown, nodes=tuple(nodes))
+        self._secrets = {place: found for place, found in secrets.items() if found}
+        return self
+
+    @property
+    def secrets(self) -> Secrets:
+        """The values that ``environment`` and JSON do not have, as far as they are known."""
+        return self._secrets
+
+    def with_secrets(self, secrets: Secrets) -> Profile:
+        """The same, with the values of variables whose value is not known yet."""
+        places = ("", *(node.label for node in self.nodes))
+        found = {p: {**secrets.get(p, {}), **self._secrets.get(p, {})} for p in places}
+        copy = self.model_copy()
+        copy._secrets = {place: values for place, values in found.items() if values}
+        return copy
+
+    def without_secrets(self) -> Profile:
+        """The same without values of secret variables."""
+        copy = self.model_copy()
+        copy._secrets = {}
+        return copy
+
+    def secrets_of(self, node: str) -> dict[str, str]:
+        """Name -> value of the secret variables of the node with this label."""
+        return {**self._secrets.get("", {}), **self._secrets.get(node, {})}
+
+    @property
+    def unknown_secrets(self) -> tuple[str, ...]:
+        """Names of secret variables whose values are not known."""
+        tables = {"": self.environment, **{node.label: node.environment for node in self.nodes}}
+        names = {
+            name
+            for place, table in tables.items()
+            for name, value in table.items()
+            if value == HIDDEN and name not in self._secrets.get(place, {})
+        }
+        return tuple(sorted(names))
 
     @property
     def world_size(self) -> int:

@@ -34,7 +34,7 @@ STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks what has a fixture that starts runs or hosts; `scripts/check` leaves it out.
 
-    With several workers (`-n 4 --dist loadgroup`), tests that have a lab of their own come first
+    With several workers (`-n 2 --dist loadgroup`), tests that have a lab of their own come first
     and may run in any worker. Those of another file stay together, because they share fixtures.
     """
     for item in items:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import selectors
 import socket
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from launcher.process.ownership import is_alive, read_process, unix_time_of
 from launcher.store.atomic import write_file
 
 CHECK_S = 1.0
+RESERVED_FDS = 32
+"""Not for connections: the event log and other files need them."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,16 @@ class Endpoint:
         return source is self._listener
 
     def accept(self) -> Channel | None:
+        """None when the peer is gone, or there are too few file descriptors for another one."""
         if self._listener is None:
             return None
         try:
             connection, _ = self._listener.accept()
         except OSError:
+            return None
+        # The kernel gives the lowest free number: near the limit few are left for files.
+        if connection.fileno() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FDS:
+            connection.close()
             return None
         return Channel(connection)
 

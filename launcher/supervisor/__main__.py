@@ -43,6 +43,7 @@ from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
+MAX_CLIENTS = 32
 
 RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
 
@@ -219,6 +220,10 @@ class Supervisor:
             if client is not None:
                 self._clients.append(client)
                 self._selector.register(client, selectors.EVENT_READ)
+                if len(self._clients) > MAX_CLIENTS:
+                    oldest = self._clients[0]
+                    oldest.close(f"more than {MAX_CLIENTS} connections")
+                    self._forget(oldest)
         elif isinstance(source, Channel) and source in self._clients:
             for message in source.receive():
                 self._answer(source, message)

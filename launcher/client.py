@@ -192,9 +192,12 @@ def start(
         return start_run(profile, request, nodes, command)
 
 
-def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> None:
-    """Asks the run's supervisor to end it. Raises BusyError when it is over."""
-    _handle(run).stop(request, by)
+def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> int:
+    """Asks the run's supervisor to end it; one that does not answer is ended and replaced.
+
+    -> pid of one that did not answer, or 0. Raises BusyError when the run is over.
+    """
+    return _handle(run).stop(request, by)
 
 
 def resume_choice(run: Run, request: ResumeRequest = ResumeRequest()) -> ResumeChoice:

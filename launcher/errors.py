@@ -73,6 +73,10 @@ class BusyError(LaunchError):
     exit_code = 4
 
 
+class NoAnswerError(LaunchError):
+    """A process that is there and does not answer: stopped, or stuck on a disk."""
+
+
 class NoAgentError(LaunchError):
     """The agent of an attempt is dead."""
 

@@ -66,10 +66,8 @@ def start(request: op.StartRun) -> None:
 
 
 def send(request: op.SendToRun) -> dict[str, Any]:
-    """Starts a new supervisor where the run's has died."""
-    run = _run(request)
-    run.ensure_supervised()
-    return encode(run.request(decode(messages.Message, request.message)))
+    """Replaces a supervisor that died or does not answer."""
+    return encode(_run(request).give(decode(messages.Message, request.message))[0])
 
 
 def choose_checkpoint(request: op.ChooseCheckpoint) -> ResumeChoice:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
+
+from launcher.process import ownership
+from launcher.process.ownership import Process
 
 
 def try_lock(fd: int) -> bool:
@@ -20,6 +24,22 @@ def is_held(path: Path) -> bool:
         return not _try(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
+
+
+def holder(path: Path) -> Process | None:
+    """The process that holds the file's lock; None when this user cannot see it."""
+    known = os.stat(path)
+    for process in ownership.all_processes():
+        folder = f"/proc/{process.pid}"
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(f"{folder}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(known, os.stat(f"{folder}/fd/{fd}")):
+                        info = Path(f"{folder}/fdinfo/{fd}").read_text()
+                        # A client that only checks the lock has it for reading.
+                        if "FLOCK  ADVISORY  WRITE" in info:
+                            return process
+    return None
 
 
 def _try(fd: int, kind: int) -> bool:

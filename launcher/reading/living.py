@@ -26,15 +26,16 @@ def is_process(pid: int, start_time_s: float | None) -> bool:
     return start_time_s is None or abs(process.start_time_s - start_time_s) <= START_TIME_SLACK_S
 
 
-def is_supervised(supervisor: Path) -> bool:
-    """Whether the supervisor that ``supervisor.json`` names is there."""
+def supervisor_of(file: Path) -> tuple[int, str] | None:
+    """Process id and socket of the supervisor that ``supervisor.json`` names, if it is there."""
     try:
-        data = json.loads(read_range(supervisor, 0, LIMIT_BYTES))
-        pid, start = data["pid"], data.get("start_time")
+        data = json.loads(read_range(file, 0, LIMIT_BYTES))
+        pid, start, path = data["pid"], data.get("start_time"), str(data.get("socket", ""))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return False
+        return None
     known_start = float(start) if isinstance(start, (int, float)) else None
-    return isinstance(pid, int) and pid > 0 and is_process(pid, known_start)
+    is_there = isinstance(pid, int) and pid > 0 and is_process(pid, known_start)
+    return (pid, path) if is_there else None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus
 from launcher.errors import UsageError
 from launcher.reading import living
+from launcher.reading.answers import SILENT_S, Answers, Silence
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link
@@ -53,6 +54,8 @@ class RunReader:
         self._curves = Curves(self.paths)
         self._living_s = -LIVING_EVERY_S
         self._is_supervised = False
+        self._answers = Answers()
+        self._silence: Silence | None = None
         self._has_ranks = False
         self._phase_since: dict[int, tuple[object, float]] = {}
 
@@ -89,10 +92,14 @@ class RunReader:
         now_s = time.time() if now_s is None else now_s
         if self.state.status.is_over:
             self._is_supervised = self._has_ranks = False
+            self._silence = None
+            self._answers.reset()
             return self.state.status
         if abs(now_s - self._living_s) >= LIVING_EVERY_S:
             self._living_s = now_s
-            self._is_supervised = living.is_supervised(self.paths.supervisor)
+            found = living.supervisor_of(self.paths.supervisor)
+            self._is_supervised = found is not None
+            self._silence = None if found is None else self._silence_of(*found)
             self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
         changed_s = self.state.changed_s
         is_fresh = changed_s is not None and now_s - changed_s < START_GRACE_S
@@ -100,6 +107,22 @@ class RunReader:
             # A run on its first node does not need a process here.
             return self.state.status
         return RunStatus.LOST
+
+    def wait_for_answer(self) -> None:
+        """Waits until the supervisor answers, or is known not to."""
+        self.status()
+        if self._is_supervised:
+            self._answers.wait()
+            self._living_s = -LIVING_EVERY_S
+
+    def _silence_of(self, pid: int, path: str) -> Silence | None:
+        silent_s = self._answers.poll(path)
+        return Silence(pid, time.time() - silent_s) if silent_s >= SILENT_S else None
+
+    @property
+    def silence(self) -> Silence | None:
+        """Of a supervisor that does not answer, as `status` found it."""
+        return self._silence
 
     def link(self) -> Link | None:
         """For a run that is on its first node: whether that was reached; None for others."""
@@ -178,6 +201,7 @@ class RunReader:
             state=self.state,
             polled_s=now_s,
             is_supervised=self._is_supervised,
+            supervisor_silent=self._silence,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,

@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.state import RunStatus
 from launcher.errors import RunNotFoundError
+from launcher.reading.answers import Silence
 from launcher.reading.folders import runs_directory
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
@@ -36,6 +37,7 @@ class RunSummary:
     loss: float | None
     data_s: float | None
     note: str = ""
+    supervisor_silent: Silence | None = None
 
     @property
     def is_living(self) -> bool:
@@ -50,6 +52,11 @@ class RunList:
         self.folder = runs_directory() if folder is None else folder
         self._readers: dict[Path, RunReader] = {}
         self._known: dict[Path, RunSummary] = {}
+
+    def wait_for_answers(self) -> None:
+        """Of all supervisors, which were asked by `poll`; as long as the slowest one needs."""
+        for reader in self._readers.values():
+            reader.wait_for_answer()
 
     def poll(self, now_s: float | None = None) -> list[RunSummary]:
         """Living runs first, then the newest first."""
@@ -73,7 +80,10 @@ class RunList:
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
     """All runs, living ones first, then the newest first. To read it often, keep a RunList."""
-    return RunList(folder).poll()
+    runs = RunList(folder)
+    runs.poll()
+    runs.wait_for_answers()
+    return runs.poll()
 
 
 def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:

@@ -10,6 +10,7 @@ from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
 from launcher.core.run.state import RunState, RunStatus
+from launcher.reading.answers import Silence
 
 
 class RankStatus(str, Enum):
@@ -80,7 +81,8 @@ class RunSnapshot:
 
     ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
-    machine is there; ``status`` is ``lost`` when the run is not over by its events, and neither
+    machine is there; ``supervisor_silent``: it is there and does not answer.
+    ``status`` is ``lost`` when the run is not over by its events, and neither
     its supervisor nor any of its processes is there. ``unreachable``: nodes that do not answer ->
     Unix time of their last sign of life; empty once the run is over.
     """
@@ -92,6 +94,7 @@ class RunSnapshot:
     state: RunState
     polled_s: float
     is_supervised: bool = False
+    supervisor_silent: Silence | None = None
     attempt: int | None = None
     world_size: int = 0
     ranks: tuple[RankSnapshot, ...] = ()

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from launcher.core.messages import Error, Message, Stop
+from launcher.core.messages import Error, Message, Ping, Stop
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, StopRequest
 from launcher.core.run.state import JobState, RunState, RunStatus
-from launcher.errors import BusyError, LaunchError
-from launcher.ipc.channel import AnyMessage, ChannelClosedError, connect
+from launcher.errors import BusyError, LaunchError, NoAnswerError
+from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
 from launcher.process import spawn
 from launcher.remote.file_copy import Progress
@@ -33,6 +33,8 @@ from launcher.store.event_log import read_state
 from launcher.store.run import StoredRun
 
 READY_LIMIT_S = 60.0
+REPLY_LIMIT_S = 60.0
+"""For a supervisor that answers pings: it may have to reach another machine."""
 ANSWER_LIMIT_S = 10.0
 LEAVE_LIMIT_S = 20.0
 POLL_S = 0.1
@@ -76,16 +78,16 @@ class Run(ABC):
         """Whether a process on this machine holds the run's lock."""
         return run_lock.is_supervised(self.root)
 
-    def stop(self, request: StopRequest, by: str = "") -> None:
-        """Asks the supervisor (a new one if it died) to end the run, which verifies the end.
+    def stop(self, request: StopRequest, by: str = "") -> int:
+        """Asks the supervisor to end the run, which verifies the end.
 
-        Raises `BusyError` when the run is over, `LaunchError`.
+        A supervisor that died or does not answer is replaced. -> pid of one that did not answer,
+        or 0. Raises `BusyError` when the run is over, `LaunchError`.
         """
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
-        self.ensure_supervised()
-        self.request(Stop(request.save, by or _caller()))
+        return self.give(Stop(request.save, by or _caller()))[1]
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""
@@ -208,24 +210,56 @@ class Run(ABC):
             answer = _read_answer(read_end)
         finally:
             os.close(read_end)
+        if answer is None:
+            text = f"the supervisor is not ready after {READY_LIMIT_S:g} s"
+            raise NoAnswerError(text, f"Its log: {log_file}")
         if answer != "ok":
             message = answer or f"the supervisor exited at once; its log: {log_file}"
             raise BusyError(message) if "another supervisor" in answer else LaunchError(message)
 
-    def request(self, message: Message) -> AnyMessage:
-        """One request to the supervisor. Raises `LaunchError`."""
+    def give(self, message: Message) -> tuple[AnyMessage, int]:
+        """A request that a new supervisor gets when the one that is there does not answer.
+
+        A supervisor that is ended loses nothing: its agents and ranks continue, and the next one
+        reads what it missed. -> (reply, pid of the one that did not answer, or 0).
+        """
+        self.ensure_supervised()
         try:
-            channel = connect(json.loads(self.paths.supervisor.read_text())["socket"])
+            return self.request(message), 0
+        except NoAnswerError:
+            pid = run_lock.end_holder(self.root)
+            self.ensure_supervised()
+            return self.request(message), pid
+
+    def request(self, message: Message) -> AnyMessage:
+        """One request to the supervisor. Raises `NoAnswerError`, `LaunchError`."""
+        try:
+            channel = self._connect(time.monotonic() + ANSWER_LIMIT_S)
             try:
+                channel.send(Ping())
+                channel.wait(ANSWER_LIMIT_S)
                 channel.send(message)
-                reply = channel.wait(ANSWER_LIMIT_S)[0]
+                reply = channel.wait(REPLY_LIMIT_S)[0]
             finally:
                 channel.close()
         except (OSError, ValueError, KeyError, ChannelClosedError, TimeoutError) as error:
-            raise LaunchError(f"the supervisor of {self.id} does not answer: {error}") from error
+            raise NoAnswerError(
+                f"the supervisor of {self.id} does not answer: {error}",
+                f"To end the run: effnet-launch stop {self.id} --no-save",
+            ) from error
         if isinstance(reply, Error):
             raise LaunchError(f"the supervisor of {self.id} refused: {reply.text}")
         return reply
+
+    def _connect(self, deadline: float) -> Channel:
+        """One that has just started does not listen yet. Raises as `json.loads` and `connect`."""
+        while True:
+            try:
+                return connect(json.loads(self.paths.supervisor.read_text())["socket"])
+            except (OSError, ValueError, KeyError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
 
 
 def _caller() -> str:
@@ -238,12 +272,13 @@ def _caller() -> str:
     return f"{user}@{socket.gethostname()} ({program})"
 
 
-def _read_answer(fd: int) -> str:
+def _read_answer(fd: int) -> str | None:
+    """Empty when the process ended without one; None when it took too long."""
     deadline = time.monotonic() + READY_LIMIT_S
     data = b""
     while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
         block = os.read(fd, 1 << 16)
         if not block:
-            break
+            return data.decode("utf-8", "replace")
         data += block
-    return data.decode("utf-8", "replace")
+    return None

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import selectors
 import sys
 import threading
 import time
 from pathlib import Path
 
-from launcher.core.messages import Error, decode_message
+from launcher.core.messages import Error, Ping, RunStatusReply, decode_message
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
@@ -156,8 +157,11 @@ class Follower:
                         self._selector.unregister(source)
 
     def _answer(self, client: Channel, message: AnyMessage) -> None:
-        """In its own thread, because it waits for the network."""
+        """In its own thread, because it waits for the network; a ping is for this process."""
         try:
+            if isinstance(message, Ping):
+                client.send(RunStatusReply(os.getpid(), "", 0))
+                return
             operation = SendToRun(self._home.root, encode(message))
             reply = decode_message(delegated.call(self._client, operation))
         except (LaunchError, Mismatch, UnknownKindError) as error:

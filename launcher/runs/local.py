@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from launcher import programs
 from launcher.cleanup import prune
+from launcher.core.messages import Ping
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import JobRequest, ResumeRequest
-from launcher.errors import BusyError, CheckpointError
+from launcher.errors import BusyError, CheckpointError, NoAnswerError
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings
 from launcher.planning.checkpoint_choice import CheckpointQuery
@@ -19,6 +20,7 @@ from launcher.remote.node_client import NodePool
 from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
 from launcher.store import job as job_files
 from launcher.store import run as run_files
+from launcher.store import run_lock
 
 
 class LocalRun(Run):
@@ -42,6 +44,11 @@ class LocalRun(Run):
             time.sleep(0.05)
         super().check_may_resume()
         if self.is_supervised:
+            try:
+                self.request(Ping())
+            except NoAnswerError:
+                run_lock.end_holder(self.root)
+                return
             raise BusyError(f"the supervisor of {self.id} is still cleaning up", "Try again.")
 
     def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:

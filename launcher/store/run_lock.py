@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
-from launcher.errors import BusyError
-from launcher.process import file_lock
+from launcher.errors import BusyError, LaunchError
+from launcher.process import file_lock, ownership
 
 LOCK_S = 0.3
+END_LIMIT_S = 5.0
 
 
 def is_supervised(root: Path) -> bool:
@@ -30,3 +32,30 @@ def acquire(root: Path) -> int:
             raise BusyError(f"another supervisor owns {root.name}")
         time.sleep(0.02)  # a client may be checking it now
     return fd
+
+
+def end_holder(root: Path) -> int:
+    """Ends the process that holds the run's lock, with SIGKILL. -> its pid; 0: there is none.
+
+    Whatever supervisor.json says, no other process is touched. Raises `LaunchError`.
+    """
+    try:
+        holder = file_lock.holder(root / "supervisor.lock")
+    except OSError:
+        holder = None
+    if holder is not None:
+        ownership.send_signal(holder, signal.SIGKILL)
+    deadline = time.monotonic() + END_LIMIT_S
+    while is_supervised(root):
+        if holder is None:
+            raise LaunchError(
+                f"the process that holds {root / 'supervisor.lock'} is not visible here",
+                "End it on its machine or as its user, then try again.",
+            )
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"process {holder.pid} cannot be ended: it hangs on a disk or in the kernel",
+                "Repair the disk or mount that it waits for, then try again.",
+            )
+        time.sleep(0.02)
+    return 0 if holder is None else holder.pid

@@ -31,6 +31,9 @@ def followers_words(failure: Failure) -> str:
 def worst(frame: RunFrame) -> tuple[int | None, str]:
     """The rank that needs attention and why: node unreachable, silent, or late; else nothing."""
     snapshot = frame.snapshot
+    if (silence := snapshot.supervisor_silent) is not None:
+        lasting = duration(max(snapshot.polled_s - silence.since_s, 0.0))
+        return None, f"{silence.who} has not answered for {lasting}; s: stop, or kill -CONT it"
     for node, since in snapshot.unreachable.items():
         first = next((rank.rank for rank in snapshot.ranks if rank.node == node), None)
         lasting = duration(max(snapshot.polled_s - since, 0.0))

@@ -97,13 +97,17 @@ def stop(
     """
     from launcher import client
     from launcher.cli.output import follow as following
-    from launcher.cli.output.console import print_json, screen
+    from launcher.cli.output.console import errors, print_json, screen
 
     reader = client.open_run(run)
     if job:
         client.stop_job(reader, job)
         return
-    client.stop(reader, request)
+    with errors().status("waiting for the supervisor's answer …"):
+        replaced = client.stop(reader, request)
+    if replaced:
+        text = f"its supervisor (process {replaced}) did not answer: it was ended and replaced"
+        errors().print(text, style="yellow")
     console = None if as_json else screen()
     code = 0 if no_wait else following.wait_until_over(reader, console)
     if as_json:

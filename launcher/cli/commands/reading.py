@@ -53,6 +53,9 @@ def runs(
             printable(run.note),
         )
     screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")
+    for run in found:
+        if (silence := run.supervisor_silent) is not None:
+            screen().print(f"{run.run}: {silence.who} does not answer. {silence.hint(run.run)}")
 
 
 def status(
@@ -69,6 +72,7 @@ def status(
     from launcher.cli.output.console import failure_card, print_json, printable, screen
 
     reader = open_supervised(run)
+    reader.wait_for_answer()
     snapshot = reader.poll()
     if as_json:
         print_json(snapshot)

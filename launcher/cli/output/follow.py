@@ -25,10 +25,14 @@ from launcher.core.text.figures import (
     percent,
     size_bytes,
 )
+from launcher.errors import NoAnswerError
+from launcher.reading.answers import Silence
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 
 POLL_S = 0.1
+PATIENCE_S = 60.0
+"""How long a command waits for a supervisor that does not answer."""
 DRAW_S = 0.25
 INTERRUPTED = 130
 OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
@@ -99,7 +103,10 @@ def _wait(
 def _wait_for(
     reader: RunReader, until: tuple[RunStatus, ...], report: Callable[[str], object]
 ) -> None:
-    """`report` gets what delays the run, each time that it changes."""
+    """`report` gets what delays the run, each time that it changes.
+
+    Raises `NoAnswerError` when the supervisor does not answer for long.
+    """
     known = ""
     while True:
         attempt = reader.poll_state().attempt
@@ -109,10 +116,21 @@ def _wait_for(
         away = {} if attempt is None else attempt.why_unreachable
         nodes = ", ".join(f"{node} ({why})" if why else node for node, why in away.items())
         delay = f"no answer from {nodes}" if nodes else ""
+        if reader.silence is not None:
+            delay = f"no answer from {reader.silence.who}"
+            _check_patience(reader.run, reader.silence)
         if delay != known:
             known = delay
-            report(delay or "all nodes answer")
+            report(delay or "all answer")
         time.sleep(POLL_S)
+
+
+def _check_patience(run: str, silence: Silence | None) -> None:
+    """Raises `NoAnswerError`: nobody waits for a supervisor for ever."""
+    if silence is not None and time.time() - silence.since_s > PATIENCE_S:
+        lasting = duration(time.time() - silence.since_s)
+        text = f"{silence.who} of {run} has not answered for {lasting}"
+        raise NoAnswerError(text, silence.hint(run))
 
 
 def _verdict(reader: RunReader, console: Console | None) -> int:
@@ -139,6 +157,7 @@ def _draw(reader: RunReader, console: Console) -> None:
         while True:
             snapshot = reader.poll()
             live.update(picture(snapshot), refresh=True)
+            _check_patience(snapshot.run, snapshot.supervisor_silent)
             if _is_at_end(snapshot):
                 return
             time.sleep(DRAW_S)
@@ -154,8 +173,15 @@ def _print_lines(reader: RunReader, console: Console) -> None:
     from launcher.reading.growing import GrowingLines
 
     lines = GrowingLines(reader.paths.events)
+    is_silent = False
     while True:
         snapshot = reader.poll()
+        silence = snapshot.supervisor_silent
+        if is_silent != (silence is not None):
+            is_silent = not is_silent
+            who = "the supervisor" if silence is None else silence.who
+            console.print(f"{who} {'does not answer' if silence else 'answers again'}")
+        _check_patience(snapshot.run, silence)
         for line in lines.poll()[1]:
             print_event(line, console)
         if _is_at_end(snapshot):
@@ -206,6 +232,11 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
             style="dim" if rank.is_stale else None,
         )
     parts.append(table)
+    if (silence := snapshot.supervisor_silent) is not None:
+        lasting = duration(max(0.0, snapshot.polled_s - silence.since_s))
+        text = f"{silence.who} has not answered for {lasting}; newest event: "
+        text += f"{duration(snapshot.polled_s - (snapshot.changed_s or silence.since_s))} ago"
+        parts.append(Text(f"{text}\n  {silence.hint(snapshot.run)}", style="yellow"))
     for node, since_s in snapshot.unreachable.items():
         lasting = duration(max(0.0, snapshot.polled_s - since_s))
         words = "its figures are old, its ranks may still train"

@@ -11,6 +11,7 @@ FOLLOWER: Final = "launcher.runs.follower"
 JOB: Final = "launcher.jobs.runner"
 RANK: Final = "launcher.rank"
 MPIRUN_CHILD: Final = "launcher.agent.mpirun_child"
+MPIRUN_DAEMON: Final = "launcher.agent.mpirun_daemon"
 TRAINER: Final = "effnet"
 SCHEDULER: Final = "effnet.scheduler"
 
@@ -22,6 +23,7 @@ ALL: Final = (
     JOB,
     RANK,
     MPIRUN_CHILD,
+    MPIRUN_DAEMON,
     TRAINER,
     SCHEDULER,
 )

@@ -50,6 +50,8 @@ class Agent:
         self._channels: list[Channel] = []
         self._monitors: dict[Channel, int] = {}
         """Those that mpirun started for a rank -> pid of the rank."""
+        self._early: list[tuple[Channel, Message]] = []
+        """What came from mpirun's processes before this node's plan."""
         self._selector = selectors.DefaultSelector()
         self._ranks: RankGroup | None = None
         self._leave = False
@@ -129,6 +131,9 @@ class Agent:
                     plan = message.plan.with_secrets(message.secrets)
                     self._ranks = RankGroup(plan, self._reports.emit, self._selector)
                     self._ranks.start()
+                    early, self._early = self._early, []
+                    for source, request in early:
+                        self._obey_mpirun(self._ranks, source, request)
             case messages.Stop():
                 if ranks is not None:
                     ranks.stop(save=message.save, why=message.by)
@@ -144,29 +149,44 @@ class Agent:
                     self._leave = True
                 elif not ranks.is_over:
                     ranks.end("the supervisor dismissed the agent")
-            case messages.Register() | messages.RankJoined() | messages.RankLeft():
-                self._obey_mpirun_child(channel, message)
+            case messages.Register() | messages.StartDaemon():
+                # It is no supervisor: it gets no reports, and alone with it the agent is alone.
+                if channel in self._channels:
+                    self._channels.remove(channel)
+                self._monitors[channel] = 0
+                if ranks is None:
+                    self._early.append((channel, message))
+                else:
+                    self._obey_mpirun(ranks, channel, message)
+            case messages.RankJoined() | messages.RankLeft():
+                if ranks is not None:
+                    self._obey_mpirun(ranks, channel, message)
             case Error():
                 log_line(f"a supervisor refused a report: {message.text}")
             case _:
                 self._send(channel, Error(f"an agent has no operation {message.kind!r}"))
 
-    def _obey_mpirun_child(self, channel: Channel, message: Message) -> None:
-        ranks = self._ranks
+    def _obey_mpirun(self, ranks: RankGroup, channel: Channel, message: Message) -> None:
         match message:
             case messages.Register():
-                # It is no supervisor: it gets no reports, and alone with it the agent is alone.
-                if channel in self._channels:
-                    self._channels.remove(channel)
-                self._monitors[channel] = 0
-                process = None if ranks is None else ranks.awaited(message.rank)
-                if ranks is None or process is None:
+                process = ranks.awaited(message.rank)
+                if process is None:
                     self._send(channel, Error("the rank is not to run on this node now"))
                 else:
                     self._send(channel, messages.RankPlan(process, ranks.plan.token))
+            case messages.StartDaemon():
+                process = ranks.awaited(None)
+                if process is None:
+                    self._send(channel, Error("OpenMPI's daemon is not to run on this node now"))
+                    return
+                environment = {**process.environment, **message.environment}
+                ranks.start_daemon(
+                    replace(process, argv=message.argv, environment=environment, is_started=True)
+                )
+                self._send(channel, messages.Accepted())
             case messages.RankJoined():
-                process = None if ranks is None else ranks.awaited(message.rank)
-                if ranks is not None and process is not None:
+                process = ranks.awaited(message.rank)
+                if process is not None:
                     self._monitors[channel] = message.pid
                     ranks.joined(
                         SpawnedProcess(
@@ -175,10 +195,9 @@ class Agent:
                     )
             case messages.RankLeft():
                 self._monitors[channel] = 0
-                if ranks is not None:
-                    ranks.child_ended(
-                        Exit(message.pid, message.exit_code, message.signal, message.time_s)
-                    )
+                ranks.child_ended(
+                    Exit(message.pid, message.exit_code, message.signal, message.time_s)
+                )
 
     def _end(self, why: str) -> None:
         self._leave_when_over = True
@@ -209,7 +228,7 @@ class Agent:
         pid = self._monitors.pop(channel, 0)
         if pid and self._ranks is not None:
             # Its killer leaves the rank without a parent, which the kernel then ends.
-            self._ranks.child_ended(Exit(pid, None, signal.SIGKILL, time.time()))
+            self._ranks.child_ended(Exit(pid, None, signal.SIGKILL, time.time(), is_seen=False))
         # A closed socket has no number any more: the selector is searched by object.
         for key in list(self._selector.get_map().values()):
             if key.fileobj is channel:

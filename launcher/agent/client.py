@@ -62,6 +62,16 @@ class Transport(Protocol):
         ...
 
 
+def agent_of(folder: Path) -> Channel | None:
+    """The living agent of this machine, among those whose attempt's folder this is."""
+    for endpoint in sorted(folder.glob("agents/*.json")):
+        address = read_address(endpoint)
+        if address is not None and address.is_alive:
+            with contextlib.suppress(OSError):
+                return address.connect()
+    return None
+
+
 class LocalTransport:
     """This machine: the agent is a process in its own session, its channel a Unix socket."""
 

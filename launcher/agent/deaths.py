@@ -27,6 +27,7 @@ def death_of(
         exit_code=ended.exit_code,
         signal=ended.signal,
         asked=asked,
+        is_seen=ended.is_seen,
         oom=oom,
         last_lines=last_lines,
         log=process.log,

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from launcher.agent.client import agent_of
 from launcher.core.messages import Error, Message, RankJoined, RankLeft, RankPlan, Register
 from launcher.ipc.channel import Channel, ChannelClosedError
-from launcher.ipc.endpoint import read_address
 from launcher.process import private, spawn
 
 ANSWER_S = 30.0
@@ -31,7 +31,7 @@ def main(folder: Path) -> int:
     if not (text.isascii() and text.isdigit()):
         return _refuse("OMPI_COMM_WORLD_RANK is not set: only mpirun may start this")
     rank = int(text)
-    channel = _agent_of(folder)
+    channel = agent_of(folder)
     if channel is None:
         return _refuse(f"no agent of this run answers below {folder}")
     try:
@@ -49,18 +49,6 @@ def main(folder: Path) -> int:
     code, number_ = _wait(started.pid, channel)
     _send(channel, RankLeft(started.pid, code, number_, time.time()))
     return code if code is not None else 128 + (number_ or 0)
-
-
-def _agent_of(folder: Path) -> Channel | None:
-    """The living agent of this machine, among those whose folder this is."""
-    for endpoint in sorted(folder.glob("agents/*.json")):
-        address = read_address(endpoint)
-        if address is not None and address.is_alive:
-            try:
-                return address.connect()
-            except OSError:
-                continue
-    return None
 
 
 def _wait(pid: int, channel: Channel) -> tuple[int | None, int | None]:

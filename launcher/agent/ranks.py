@@ -68,8 +68,8 @@ class RankGroup:
         self._ending: Termination | None = None
         self._asked: str | None = None
         """Why we are ending them, when we are."""
-        self._awaited: dict[int, PlannedProcess] = {}
-        """Ranks that mpirun has not started yet."""
+        self._awaited: dict[int | None, PlannedProcess] = {}
+        """Ranks, and OpenMPI's daemon (None), that mpirun has not started yet."""
         self._join_until = 0.0
         self._first_done = 0.0
         self._oom_kills = spawn.oom_kills()
@@ -95,9 +95,7 @@ class RankGroup:
 
     def start(self) -> None:
         """Starts the scheduler or mpirun, then the ranks that mpirun does not start."""
-        self._awaited = {
-            rank: process for rank, process in self._ranks.items() if not process.is_started
-        }
+        self._awaited = {p.rank: p for p in self.plan.processes if not p.is_started}
         self._join_until = time.monotonic() + self.plan.limits.launch_s
         try:
             for rank in self._ranks:
@@ -179,15 +177,19 @@ class RankGroup:
         self._selector.register(pidfd, selectors.EVENT_READ, started.pid)
         self._has_started(started)
 
-    def awaited(self, rank: int) -> PlannedProcess | None:
-        """The plan of a rank that mpirun may start here now."""
+    def awaited(self, rank: int | None) -> PlannedProcess | None:
+        """The plan of a rank, or of OpenMPI's daemon, that mpirun may start here now."""
         return None if self._ending is not None else self._awaited.get(rank)
 
     def joined(self, started: SpawnedProcess) -> None:
-        """mpirun has started a rank of ours; Its watcher calls `child_ended`."""
-        if started.process.rank is not None:
-            del self._awaited[started.process.rank]
-            self._has_started(started)
+        """mpirun has started a rank of ours. Its watcher calls `child_ended`."""
+        del self._awaited[started.process.rank]
+        self._has_started(started)
+
+    def start_daemon(self, process: PlannedProcess) -> None:
+        """Starts OpenMPI's daemon, which mpirun awaits."""
+        del self._awaited[None]
+        self._start_one(process)
 
     def _has_started(self, started: SpawnedProcess) -> None:
         self._started[started.pid] = self._living[started.pid] = started
@@ -306,8 +308,8 @@ class RankGroup:
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
-            text = f"mpirun has not started ranks {sorted(self._awaited)}"
-            self._fail(FailureKind.LAUNCH, text)
+            names = ", ".join(sorted(process.name for process in self._awaited.values()))
+            self._fail(FailureKind.LAUNCH, f"mpirun has not started on {self._node}: {names}")
         elif self._awaited:
             return
         elif not self._rank_pids():
@@ -361,7 +363,7 @@ class RankGroup:
             ended = spawn.reap_one(pid)
             if ended is None and not self._living[pid].process.is_started:
                 # Its parent was killed with it and could not tell.
-                ended = Exit(pid, None, signal.SIGKILL, time.time())
+                ended = Exit(pid, None, signal.SIGKILL, time.time(), is_seen=False)
             if ended is not None:
                 self.child_ended(ended)
         now_s = time.time()

@@ -64,7 +64,7 @@ class Leave(Message, kind="leave"):
     """The agent ends what it has, and exits."""
 
 
-# -- from the process that mpirun starts for each rank, to the agent of its node
+# -- from the processes that mpirun starts for each rank and node, to the agent of its node
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,14 @@ class RankLeft(Message, kind="rank_left"):
     exit_code: int | None
     signal: int | None
     time_s: float
+
+
+@dataclass(frozen=True)
+class StartDaemon(Message, kind="start_daemon"):
+    """Starts OpenMPI's daemon as mpirun wants it. The reply is `Accepted` or an `Error`."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
 
 
 # -- replies

@@ -32,12 +32,16 @@ class SpawnedProcess:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a child ended: exactly one of `exit_code` and `signal` is not None."""
+    """How a child ended: exactly one of `exit_code` and `signal` is not None.
+
+    `is_seen` is false where only its parent was seen to end.
+    """
 
     pid: int
     exit_code: int | None
     signal: int | None
     time_s: float
+    is_seen: bool = True
 
     @property
     def is_clean(self) -> bool:

@@ -296,7 +296,9 @@ class Attempt:
 
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED
-        failure = name_failure(self._deaths, tuple(self._node_of_rank))
+        nodes = {node.address: node.name for node in self.plan.nodes}
+        nodes |= {node.name: node.name for node in self.plan.nodes}
+        failure = name_failure(self._deaths, tuple(self._node_of_rank), nodes)
         self._log.add(events.AttemptFailed(self.number, failure))
 
     def _conclude(self) -> None:

@@ -42,3 +42,40 @@ def test_stop_saves_under_mpirun_too(lab):
     assert (stopped["kind"], stopped["leftover"]) == ("attempt_stopped", [])
     assert lab.events(root, "checkpoint_saved")[-1]["step"] == stopped["step"]
     lab.nothing_left()
+
+
+def daemon_pid(lab, host):
+    return lab.pid_like(host, "orted", "ess_base_vpid")
+
+
+def test_the_ssh_sessions_of_a_node_may_end_and_mpiruns_ranks_train_on(lab):
+    root = lab.start(method="mpirun", epochs=10, step_s=0.08)
+    lab.wait_for(root, "epoch_finished")
+    lab.hosts["beta"].kill_sshd()
+    assert lab.wait_for(root, "node_unreachable")["node"] == "beta"
+    lab.hosts["beta"].start_sshd()
+    assert lab.wait_for(root, "node_reached")["node"] == "beta"
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    lab.whole(root)
+    lab.check_steps(root, 0, 100)
+
+
+def test_openmpis_daemon_that_is_killed_is_named_with_its_node(lab):
+    root = lab.start(method="mpirun", nodes=("alpha", "beta", "gamma"), epochs=500)
+    lab.wait_for(root, "epoch_finished")
+    os.kill(daemon_pid(lab, "gamma"), signal.SIGKILL)
+    failure = lab.failed(root, kind="signal", node="gamma", rank=None, signal=signal.SIGKILL)
+    assert "the OpenMPI daemon" in failure["meaning"]
+    assert "gamma" in failure["try_next"]
+    lab.whole(root)
+
+
+def test_a_first_node_that_is_cut_off_leaves_no_daemon_on_the_others(lab):
+    root = lab.start(method="mpirun", nodes=("alpha", "beta", "gamma"), epochs=500, unreachable_s=3)
+    lab.wait_for(root, "epoch_finished")
+    lab.hosts["alpha"].link_down()
+    failure = lab.failed(root, kind="node", node="alpha", rank=None)
+    assert "alpha has not answered" in failure["meaning"]
+    lab.until(lambda: not {"beta", "gamma"} & set(lab.left()), 20, lambda: str(lab.left()))
+    lab.hosts["alpha"].link_up()
+    lab.whole(root)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from launcher.core.diagnosis.codes import OOM_TRY
 from launcher.core.diagnosis.evidence import Evidence, find_evidence, is_oom_kill, without_chatter
+from launcher.core.diagnosis.mpirun import read_output
 from launcher.core.diagnosis.words import signal_name
 from launcher.core.run.events import Failure, FailureKind
 
@@ -75,8 +76,9 @@ LAST_SIGNAL = 64
 class Death:
     """Something that ends an attempt, as one node saw it; ``time_s`` is on that node's clock.
 
-    ``asked``: our agent had already requested its end. ``kind`` and ``meaning`` are given
-    where no process shows them: a hang, a node that is lost, a start that failed.
+    ``asked``: our agent had already requested its end. ``is_seen`` is false where mpirun ended, or
+    lost, the parent of a rank. ``kind`` and ``meaning`` are given where no process shows them: a
+    hang, a node that is lost, a start that failed.
     """
 
     node: str
@@ -86,6 +88,7 @@ class Death:
     exit_code: int | None = None
     signal: int | None = None
     asked: bool = False
+    is_seen: bool = True
     oom: bool = False
     last_lines: tuple[str, ...] = ()
     log: str | None = None
@@ -100,20 +103,29 @@ class Death:
 
 @dataclass(frozen=True)
 class Cause:
-    """What a death was. ``is_follower``: it died because another one had."""
+    """What a death was.
+
+    ``is_follower``: it died because another one had. ``host``: where mpirun says that it lost
+    something, as OpenMPI names that node.
+    """
 
     kind: FailureKind
     meaning: str
     try_next: str = ""
     traceback: tuple[str, ...] = ()
     is_follower: bool = False
+    host: str | None = None
 
 
-def name_failure(deaths: Sequence[Death], ranks: Collection[int] = ()) -> Failure:
+def name_failure(
+    deaths: Sequence[Death],
+    ranks: Collection[int] = (),
+    nodes: Mapping[str, str] | None = None,
+) -> Failure:
     """The failure of an attempt: the first death that did not follow another one.
 
-    The deaths' times are on one clock; ``ranks`` are all of the attempt's.
-    Raises ValueError without a death.
+    The deaths' times are on one clock; ``ranks`` are all of the attempt's; ``nodes`` are the names
+    of nodes by address. Raises ValueError without a death.
     """
     if not deaths:
         raise ValueError("no death to name")
@@ -126,12 +138,14 @@ def name_failure(deaths: Sequence[Death], ranks: Collection[int] = ()) -> Failur
             for agent in agents
         )
 
-    def order(item: tuple[Death, Cause]) -> tuple[bool, bool, float, int]:
+    def order(item: tuple[Death, Cause]) -> tuple[bool, bool, bool, float, int]:
         death, cause = item
         # A helper has no rank, and its end is seldom why a rank died at the same moment.
         number = 1_000_000 if death.rank is None else death.rank
         is_follower = cause.is_follower or follows_an_agent(death)
-        return (death.asked, is_follower, death.time_s, number)
+        # What mpirun lost is known better where it was.
+        is_report = cause.host is not None
+        return (death.asked, is_follower, is_report, death.time_s, number)
 
     first, cause = min(causes, key=order)
     everyone = set(ranks) | {death.rank for death, _ in causes if death.rank is not None}
@@ -140,7 +154,7 @@ def name_failure(deaths: Sequence[Death], ranks: Collection[int] = ()) -> Failur
         meaning=cause.meaning,
         try_next=cause.try_next,
         rank=first.rank,
-        node=first.node,
+        node=(nodes or {}).get(cause.host or "", first.node),
         exit_code=first.exit_code,
         signal=first.signal,
         time=first.time_s,
@@ -162,6 +176,9 @@ def explain(death: Death) -> Cause:
     if death.oom or (is_killed and is_oom_kill(death.last_lines)):
         meaning = f"the kernel killed {death.who} on {death.node}: the machine was out of memory"
         return Cause(FailureKind.OOM, meaning, OOM_TRY, trace)
+    if (told := read_output(death.role, death.exit_code, death.last_lines)) is not None:
+        try_next = told.try_next.format(host=told.host or "the other nodes")
+        return Cause(told.kind, told.meaning, try_next, (), told.is_follower, told.host)
     # MindSpore does not kill itself with SIGKILL for a lost peer, whatever it printed before.
     if is_killed and found.is_consequence:
         found = Evidence()
@@ -169,6 +186,9 @@ def explain(death: Death) -> Cause:
     if found.meaning is not None:
         kind, meaning, try_next = found.meaning
         return Cause(kind, f"{death.who}: {meaning}", try_next, trace, follows)
+    if not death.is_seen:
+        meaning = f"{death.who}: mpirun ended the process that it had started for it"
+        return Cause(FailureKind.SIGNAL, meaning, "see the end of mpirun.log", trace, True)
     by_exit = _by_exit(death)
     if found.error and (by_exit is None or by_exit[0] in (FailureKind.CRASH, FailureKind.SIGNAL)):
         meaning = f"{death.who} raised {found.error}"

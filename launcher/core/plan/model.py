@@ -20,6 +20,7 @@ class Role(str, Enum):
 
     SCHEDULER = "scheduler"
     MPIRUN = "mpirun"
+    MPIRUN_DAEMON = "OpenMPI daemon"
     RANK = "rank"
     JOB = "job"
 

@@ -26,7 +26,7 @@ from launcher.core.plan.command import (
     run_paths,
 )
 from launcher.core.plan.model import Plan, PlannedFile, PlannedProcess, Role, RunContext
-from launcher.core.profile.model import DeviceTarget, Profile
+from launcher.core.profile.model import DeviceTarget, Node, Profile
 from launcher.core.profile.placement import place
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.tables.hostfile import make_hostfile
@@ -38,7 +38,8 @@ def plan(profile: Profile, context: RunContext) -> Plan:
 
     A rank's process is planned with ``is_started`` false: what mpirun starts everywhere is
     ``python -m launcher.agent.mpirun_child FOLDER``, which takes its own rank's part of the plan by
-    OpenMPI's rank. Raises PlanError.
+    OpenMPI's rank. So are OpenMPI's daemons, which a node's agent starts when mpirun wants one
+    (``launcher.agent.mpirun_daemon``). Raises PlanError.
     """
     places = place(profile)
     world_size = len(places)
@@ -62,6 +63,9 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     )
     helpers = [scheduler_process(profile, context, shared)] if is_cluster else []
     helpers.append(mpirun_process(profile, context, world_size))
+    helpers += [
+        daemon_process(profile, context, node) for node in profile.nodes[1:] if not node.is_local
+    ]
     bare = assemble(profile, context, (*helpers, *ranks), address, port)
     first = profile.nodes[0]
     path = str(run_paths(context, first).attempt(context.attempt).hostfile)
@@ -94,7 +98,7 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
         node=first.label,
         argv=(
             profile.mpirun.program,
-            *options(profile, context, str(attempt.hostfile), world_size),
+            *options(profile, context, world_size),
             python,
             "-m",
             programs.MPIRUN_CHILD,
@@ -107,28 +111,55 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
     )
 
 
-def options(
-    profile: Profile, context: RunContext, hostfile: str, world_size: int
-) -> tuple[str, ...]:
+def daemon_process(profile: Profile, context: RunContext, node: Node) -> PlannedProcess:
+    """OpenMPI's daemon on a node; mpirun adds its arguments."""
+    attempt = run_paths(context, node).attempt(context.attempt)
+    return PlannedProcess(
+        role=Role.MPIRUN_DAEMON,
+        node=node.label,
+        argv=(_daemon(profile),),
+        environment=node_environment(profile, node),
+        log=str(attempt.daemon_log(node.label)),
+        working_directory=node.working_directory,
+        setup=node.setup,
+        is_started=False,
+    )
+
+
+def _daemon(profile: Profile) -> str:
+    return "prted" if profile.mpirun.version == 5 else "orted"
+
+
+def options(profile: Profile, context: RunContext, world_size: int) -> tuple[str, ...]:
     """mpirun's options. Ranks are filled slot by slot, so that OpenMPI's rank is the plan's.
 
-    Raises PlanError when OpenMPI cannot take the path of the ssh configuration.
+    Raises PlanError when OpenMPI cannot take a path.
     """
-    found = ["--allow-run-as-root", "--hostfile", hostfile, "-n", str(world_size)]
+    attempt = run_paths(context, profile.nodes[0]).attempt(context.attempt)
+    found = ["--allow-run-as-root", "--hostfile", str(attempt.hostfile), "-n", str(world_size)]
     # Cores are bound by the launcher itself, the same under every start method.
     found += ["--map-by", "slot", "--bind-to", "none"]
     is_prte = profile.mpirun.version == 5
     prefix = "--prtemca" if is_prte else "--mca"
+    base, ssh = ("prte", "plm_ssh") if is_prte else ("orte", "plm_rsh")
     # Without it gpu.rack1.lan and gpu.rack2.lan are one host, and ssh is called with "gpu".
-    found += [prefix, f"{'prte' if is_prte else 'orte'}_keep_fqdn_hostnames", "1"]
+    found += [prefix, f"{base}_keep_fqdn_hostnames", "1"]
     if context.ssh_config and any(not node.is_local for node in profile.nodes[1:]):
-        if re.search(r"[\s\"'\\]", context.ssh_config):
-            raise PlanError(
-                f"mpirun's ssh can't read its settings from {context.ssh_config!r}: OpenMPI splits"
-                " the path at spaces",
-                "set `runs_directory` in the profile to a path without spaces and quotes",
-            )
-        found += [prefix, f"plm_{'ssh' if is_prte else 'rsh'}_args", f"-F {context.ssh_config}"]
+        python = python_of(context, profile.nodes[0])
+        for path, key in ((context.ssh_config, "runs_directory"), (python, "python")):
+            # A home is known where the node is asked, at the start.
+            if re.search(r"[^\w@%+=:,./-]", path.removeprefix("~")):
+                raise PlanError(
+                    f"mpirun can't use {path!r} over ssh: OpenMPI splits the path at spaces, and"
+                    " the node's shell reads it again",
+                    f"set `{key}` in the profile to a path of letters, digits and -_./ only",
+                )
+        found += [prefix, f"{ssh}_args", f"-F {context.ssh_config}"]
+        # The ssh configuration is on the first node only, so all connections begin there.
+        found += [prefix, f"{ssh}_no_tree_spawn", "1"]
+        # The daemons must not depend on the ssh sessions that start them.
+        agent = (python, "-m", programs.MPIRUN_DAEMON, str(attempt.root), _daemon(profile))
+        found += [prefix, f"{base}_launch_agent", " ".join(agent)]
     # A secret comes from the agent, which asks no daemon to pass it on.
     shown = {key for key, value in profile.environment.items() if value != HIDDEN}
     for key in sorted({"EFFNET_TOKEN", *shown}):

@@ -48,6 +48,10 @@ class AttemptPaths(_Folder):
     def rank(self, rank: int) -> RankPaths:
         return RankPaths(self.ranks / f"{rank:04d}")
 
+    def daemon_log(self, node: str) -> Path:
+        """The output of OpenMPI's daemon on a node."""
+        return self.root / f"mpirun-{_file_name(node)}.log"
+
 
 class JobPaths(_Folder):
     """The files of one eval, export or infer job."""
@@ -98,8 +102,11 @@ def job_id(number: int, kind: str) -> str:
 
 def node_journal(attempt_root: Path, node: str) -> Path:
     """The journal of one node's agent: its reports to the supervisor, numbered."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in node)
-    return attempt_root / "agents" / f"{safe}.jsonl"
+    return attempt_root / "agents" / f"{_file_name(node)}.jsonl"
+
+
+def _file_name(node: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in node)
 
 
 def endpoint_file(journal: Path) -> Path:

@@ -249,7 +249,8 @@ def test_a_device_address_can_come_from_the_node() -> None:
 
 def test_mpirun_on_gpu_starts_the_ranks() -> None:
     plan = make_plan(find_profile("gpu-2x8-mpirun"), CONTEXT)
-    assert [process.role for process in plan.processes[:2]] == [Role.MPIRUN, Role.RANK]
+    roles = [process.role for process in plan.processes[:3]]
+    assert roles == [Role.MPIRUN, Role.MPIRUN_DAEMON, Role.RANK]
     assert not any(process.is_started for process in plan.ranks)
     assert "MS_ROLE" not in plan.ranks[0].environment
     assert plan.files[-1].content == (
@@ -263,13 +264,23 @@ def test_mpirun_on_cpu_translates_the_rank_and_keeps_the_scheduler() -> None:
     )
     plan = make_plan(profile, RunContext("r", "/r", ssh_config="/r/ssh", master_port=5000))
     roles = [process.role for process in plan.processes]
-    assert roles == [Role.SCHEDULER, Role.MPIRUN, *[Role.RANK] * 4]
+    assert roles == [Role.SCHEDULER, Role.MPIRUN, Role.MPIRUN_DAEMON, *[Role.RANK] * 4]
+    daemon = plan.processes[2]
+    assert (daemon.node, daemon.argv, daemon.is_started) == ("beta", ("orted",), False)
     assert plan.ranks[3].environment["MS_NODE_ID"] == "3"
     mpirun = plan.processes[1]
     assert mpirun.argv[mpirun.argv.index("plm_rsh_args") + 1] == "-F /r/ssh"
-    with pytest.raises(PlanError, match="splits the path") as caught:
-        make_plan(profile, RunContext("r", "/my runs", ssh_config="/my runs/ssh"))
-    assert "runs_directory" in caught.value.hint
+    agent = mpirun.argv[mpirun.argv.index("orte_launch_agent") + 1]
+    assert agent.endswith("-m launcher.agent.mpirun_daemon /r/attempts/001 orted")
+    for path in ("/my runs", "/it's", "/a$b", "/a;b", "/a`b", "/a(b"):
+        with pytest.raises(PlanError, match="splits the path") as caught:
+            make_plan(profile, RunContext("r", path, ssh_config=f"{path}/ssh"))
+        assert "runs_directory" in caught.value.hint
+    for version, name in ((4, "orted"), (5, "prted")):
+        settings = profile.mpirun.model_copy(update={"version": version})
+        other = profile.model_copy(update={"mpirun": settings})
+        made = make_plan(other, RunContext("r", "/r", ssh_config="/r/ssh", master_port=5000))
+        assert made.processes[2].argv == (name,)
     different = (profile.nodes[0], profile.nodes[1].model_copy(update={"python": "/other"}))
     with pytest.raises(PlanError, match="the same program"):
         make_plan(profile.model_copy(update={"nodes": different}), CONTEXT)

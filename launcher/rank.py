@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     program: list[str] = arguments.program
     if program and program[0] == "--":
         program = program[1:]
+    # A profile's `~/` is the home of the node.
+    program = [os.path.expanduser(word) for word in program]
     if not program:
         print("launcher.rank: no program after --", file=sys.stderr)
         return 2
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ[HEARTBEAT] = arguments.heartbeat
     try:
         if arguments.cwd:
-            os.chdir(arguments.cwd)
+            os.chdir(os.path.expanduser(arguments.cwd))
         _bind(arguments.cpus)
         _become(program)
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ import selectors
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.agent import last_report

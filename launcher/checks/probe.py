@@ -77,11 +77,12 @@ def _is_own_interpreter(node: Node) -> bool:
     if not node.python:
         return True
     try:
-        same = Path(node.python).samefile(sys.executable)
+        python = Path(node.python).expanduser()
+        same = python.samefile(sys.executable)
     except OSError:
         return False
     # Two environments may share the file that their links lead to.
-    return same and Path(node.python).parent.absolute() == Path(sys.executable).parent
+    return same and python.parent.absolute() == Path(sys.executable).parent
 
 
 def _call_process(node: Node, operation: op.Operation[R], limit_s: float) -> R:

@@ -82,12 +82,13 @@ class OnRun(Operation[R]):
 
 @dataclass(frozen=True)
 class NodeAnswer:
-    """``port``: free on the address that was asked about, else 0."""
+    """``port``: free on the address that was asked about, else 0. `~` is expanded in paths."""
 
     cpus: tuple[int, ...]
     runs_directory: str
     port: int
     device_ips: tuple[tuple[int, str], ...]
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class GetFacts(Operation[NodeAnswer], kind="facts"):
     runs_directory: str = ""
     master: str = ""
     devices: tuple[int, ...] = ()
+    python: str = ""
 
 
 # -- agents and files of an attempt

@@ -21,4 +21,5 @@ def get(request: GetFacts) -> NodeAnswer:
         runs_directory=os.path.expanduser(request.runs_directory),
         port=port,
         device_ips=tuple(device_ips.read(request.devices).items()),
+        python=os.path.expanduser(request.python),
     )

@@ -14,21 +14,26 @@ from launcher.store import atomic
 
 def read(request: op.ReadFile) -> None:
     """All of a file, as messages in the order of its bytes."""
-    for block in atomic.blocks_of(Path(request.path)):
+    for block in atomic.blocks_of(_path(request.path)):
         stdio.send({"type": "file", "data": block})
 
 
 def write(request: op.WriteFile) -> None:
     """The file is there when the reply says so."""
     content = request.content
-    atomic.write_whole(Path(request.path), content, _stdin(content.size_bytes))
+    atomic.write_whole(_path(request.path), content, _stdin(content.size_bytes))
 
 
 def names(request: op.ListFiles) -> tuple[str, ...]:
     """Names of the plain files of a folder."""
-    folder = Path(request.path)
+    folder = _path(request.path)
     found = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     return tuple(sorted(found))
+
+
+def _path(text: str) -> Path:
+    """A checkpoint's folder may begin with the home of this machine."""
+    return Path(text).expanduser()
 
 
 def _stdin(size_bytes: int) -> Iterator[bytes]:
@@ -39,9 +44,9 @@ def _stdin(size_bytes: int) -> Iterator[bytes]:
 
 
 HANDLERS: op.Handlers = {
-    op.FindCheckpoints: lambda request: checkpoints.find(Path(request.path)),
-    op.ReadCheckpoint: lambda request: checkpoints.facts_of(Path(request.path)),
-    op.DigestFile: lambda request: atomic.content_of(Path(request.path)),
+    op.FindCheckpoints: lambda request: checkpoints.find(_path(request.path)),
+    op.ReadCheckpoint: lambda request: checkpoints.facts_of(_path(request.path)),
+    op.DigestFile: lambda request: atomic.content_of(_path(request.path)),
     op.ReadFile: read,
     op.WriteFile: write,
     op.ListFiles: names,

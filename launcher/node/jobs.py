@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.ipc import operations as op
@@ -26,8 +24,7 @@ def start(request: op.StartJob) -> None:
     folder, job = Path(request.folder), request.job
     if job_files.read(folder / THERE_FILE) is None:
         private.make_folder(folder / "export")
-        argv = tuple(os.path.expanduser(w) if w.startswith("~/") else w for w in job.argv)
-        job_files.write(folder / THERE_FILE, replace(job, argv=argv))
+        job_files.write(folder / THERE_FILE, job)
         runner.start(folder / THERE_FILE, job.token, request.secrets)
 
 

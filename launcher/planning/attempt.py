@@ -26,7 +26,9 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     return {
         node.label: NodeFacts(
-            cpus=cpus, device_ips=device_ips.read(device_ips.unknown_of(profile, node))
+            python=os.path.expanduser(node.python),
+            cpus=cpus,
+            device_ips=device_ips.read(device_ips.unknown_of(profile, node)),
         )
         for node in profile.nodes
         if node.is_local
@@ -48,7 +50,7 @@ def facts(
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
         devices = device_ips.unknown_of(profile, node)
-        return client.call(GetFacts(node.runs_directory, where, devices))
+        return client.call(GetFacts(node.runs_directory, where, devices, node.python))
 
     found = dict(local_facts(profile))
     port = profile.master.port
@@ -56,6 +58,7 @@ def facts(
         runs = reply.runs_directory.rstrip("/")
         found[label] = NodeFacts(
             run_directory=f"{runs}/{run}" if runs else "",
+            python=reply.python,
             cpus=reply.cpus,
             device_ips=dict(reply.device_ips),
         )

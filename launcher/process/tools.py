@@ -21,7 +21,7 @@ ELSEWHERE = (
 def program(name: str, environment: Mapping[str, str]) -> str | None:
     """The path of a program on the environment's PATH, or where drivers put theirs."""
     places = [environment.get("PATH", os.defpath), *ELSEWHERE]
-    return shutil.which(name, path=os.pathsep.join(places))
+    return shutil.which(os.path.expanduser(name), path=os.pathsep.join(places))
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run(
     """Raises `OSError` when it cannot be run, `TimeoutError` after `timeout_s`."""
     try:
         done = subprocess.run(
-            argv,
+            [os.path.expanduser(argv[0]), *argv[1:]],
             env=environment,
             input=stdin,
             capture_output=True,

@@ -182,13 +182,21 @@ class Connection:
 def quoted(argv: Sequence[str]) -> str:
     """The one place where an argument list becomes what sshd's shell reads.
 
-    The shell may be sh, csh, tcsh or fish: what these read differently goes as octal numbers.
+    The shell may be sh, csh, tcsh or fish: what these read differently goes as octal numbers. It
+    expands `~/` at the start of a word, which is the home there.
     """
-    joined = shlex.join(argv)
+    joined = " ".join(map(_quoted_word, argv))
     if not any(re.search(r"[\n\r!'\\]", word) for word in argv):
         return joined
     octal = re.sub(rb"[^\w ./:=,@+-]", lambda found: b"\\%03o" % found[0][0], os.fsencode(joined))
     return f"""sh -c 'eval "exec $(printf "$1")"' sh '{octal.decode()}'"""
+
+
+def _quoted_word(word: str) -> str:
+    home = re.match(r"~[\w.-]*/", word, re.ASCII)
+    start = home[0] if home else ""
+    rest = word.removeprefix(start)
+    return start + shlex.quote(rest) if rest or not start else start
 
 
 def connect(node: Node, confirm_host: ConfirmHost | None = None) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -112,3 +113,18 @@ def test_a_first_node_that_cannot_reach_the_others_says_so(lab):
     assert "log in from alpha" in caught.value.hint
     assert not lab.runs.exists()
     assert set(runs.glob("*")) == before
+
+
+def test_022_with_mpirun_folders_and_python_below_home_are_those_of_the_nodes(lab):
+    """Case 022, and `runs_directory = "~/runs"`, which was refused: "these differ"."""
+    knows_others(lab)
+    for name in ("alpha", "beta"):
+        folder = lab.hosts[name].home / "venv/bin"
+        folder.mkdir(parents=True)
+        (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (folder / "python").chmod(0o755)
+    path = profile(lab, method="mpirun", python="~/venv/bin/python")
+    done = lab.command("start", str(path), "--no-preflight", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    root = lab.runs / json.loads(done.stdout)["run"]
+    assert lab.end_of(root)["kind"] == "attempt_finished"

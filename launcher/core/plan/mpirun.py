@@ -8,6 +8,7 @@ variables, and a scheduler runs beside mpirun, which works (measured, OpenMPI 4.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from launcher import programs
@@ -79,14 +80,14 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
     first = profile.nodes[0]
     python = python_of(context, first)
     if len(profile.nodes) > 1:
-        roots = {str(run_paths(context, node).root) for node in profile.nodes}
+        roots = _comparable(str(run_paths(context, node).root) for node in profile.nodes)
         if len(roots) > 1:
             raise PlanError(
                 f"mpirun's ranks need the run in the same folder on all nodes, but these differ:"
                 f" {sorted(roots)}",
                 "give all nodes the same `runs_directory` in the profile",
             )
-        pythons = {python_of(context, node) for node in profile.nodes}
+        pythons = _comparable(python_of(context, node) for node in profile.nodes)
         if len(pythons) > 1:
             raise PlanError(
                 f"mpirun starts the same program on all nodes, but these differ: {sorted(pythons)}",
@@ -109,6 +110,11 @@ def mpirun_process(profile: Profile, context: RunContext, world_size: int) -> Pl
         working_directory=first.working_directory,
         setup=first.setup,
     )
+
+
+def _comparable(paths: Iterable[str]) -> set[str]:
+    """Without those that only their node can expand: its facts come with the start."""
+    return {path for path in paths if not path.startswith("~")}
 
 
 def daemon_process(profile: Profile, context: RunContext, node: Node) -> PlannedProcess:

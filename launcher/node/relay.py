@@ -63,6 +63,7 @@ def launch(request: op.Launch) -> NoReturn:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not attempt.transport.had_agent():
             private.make_folder(attempt.root / "checkpoint")
+            private.require_own(attempt.root)
             (attempt.root / "stop").unlink(missing_ok=True)
             for path, content, mode in request.files:
                 write_file(Path(path), content, mode)

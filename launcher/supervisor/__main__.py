@@ -28,7 +28,7 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
 from launcher.planning import restart
-from launcher.process import spawn
+from launcher.process import private, spawn
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
@@ -260,6 +260,8 @@ class Supervisor:
 
 
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
+    if closed := private.require_own(root):
+        log_line(closed)
     run = run_files.load(root)
     acquire(root)
     run_files.move_secrets(run)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from launcher import client
 from launcher.cli.app import app as cli
+from launcher.errors import LaunchError
 from tests import proof
 from tests.launcher.conftest import STANDIN, Lab
 from tui.app import Dashboard
@@ -127,9 +128,21 @@ def test_a_replay_plays_its_failure_and_its_end(root: Path) -> None:
 def test_a_resume_continues_it_to_its_end(lab: Lab, root: Path) -> None:
     choice = client.resume(NAME, client.ResumeRequest(preflight=False))
     assert choice.step == 23
+    # Earlier versions left it readable by all users.
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert "is private now" in (root / "supervisor.log").read_text()
     lab.wait_for(root, "attempt_finished")
     lab.nothing_left()
     proof.resumed_from(23, choice.step, lab.events(root), 3)
     for rank in (0, 1):
         proof.steps_are_all(f"rank {rank}", lab.check_metrics(root, rank, 3), 23, 30)
     proof.events_are_whole(lab.events(root))
+
+
+def test_one_that_others_can_change_is_refused(lab: Lab, root: Path) -> None:
+    root.chmod(0o777)
+    with pytest.raises(LaunchError, match=r"can be changed by other users \(mode 0777\)") as caught:
+        client.resume(NAME, client.ResumeRequest(preflight=False))
+    assert "chmod -R go-rwx" in str(caught.value)
+    lab.nothing_left()
+    assert lab.events(root)[-1]["kind"] == "attempt_stopped"

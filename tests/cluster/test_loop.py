@@ -8,7 +8,7 @@ from tests.cluster.loop.kinds import KINDS
 from tests.cluster.loop.scene import judge
 from tests.cluster.loop.workers import draw
 
-SAMPLE = [draw(30, number) for number in range(8)]
+SAMPLE = [draw(30, number) for number in range(6)]
 
 
 @pytest.mark.parametrize(

@@ -120,14 +120,12 @@ def supervisor_frozen(scene: Scene) -> Expected:
 
 
 def sshd_killed(scene: Scene) -> Expected:
-    """Connections end. Nothing that trains depends on them, except OpenMPI's daemons."""
+    """Connections end. Nothing that trains depends on them."""
     scene.start()
     scene.moment()
     node = scene.node()
     scene.begin_fault()
     scene.lab.hosts[node].kill_sessions()
-    if scene.case.method == "mpirun" and node != "alpha":
-        return failed(kind="node", node=node, rank=None)
     return scene.survives()
 
 
@@ -173,7 +171,7 @@ def orted_killed(scene: Scene) -> Expected:
     scene.moment()
     node = scene.node(*FOUR[1:])
     scene.kill(scene.helper(node, "orted"))
-    return failed(kind="node", node=node, rank=None)
+    return failed(kind="signal", node=node, rank=None, signal=9)
 
 
 def orted_frozen(scene: Scene) -> Expected:

@@ -92,7 +92,9 @@ def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
 
 def profile_of(run: Run) -> Profile:
     """The profile that the run's next attempt has. Raises LaunchError."""
-    return _handle(run).load().profile
+    from launcher.store import run as run_files
+
+    return run_files.load(_reader(run).paths.root).profile
 
 
 def check_settings(profile: Profile, name: str = "") -> tuple[str, ...]:
@@ -229,16 +231,19 @@ def resume(
         return handle.resume(attempt, nodes, on_progress)
 
 
-def connect(run: Run) -> None:
-    """Brings the copy of a delegated run up to date and keeps it so. Raises LaunchError."""
-    reader = _reader(run)
-    if reader.link() is not None:
-        _handle(reader).connect()
+def connect(run: Run) -> bool:
+    """Replaces a supervisor that died before its run was over. -> whether it did.
 
-
-def ensure_supervised(run: Run) -> bool:
-    """Replaces a supervisor that died before its run was over. -> whether it did."""
+    A copy of a run that is on its first node is brought up to date, and kept so.
+    """
     return _handle(run).ensure_supervised()
+
+
+def adopt(run: Run) -> None:
+    """Makes a copied or moved run directory one of this user's, so that it can be acted on."""
+    from launcher.store import owner
+
+    owner.adopt(_reader(run).paths.root)
 
 
 def start_job(run: Run, request: JobRequest, *, on_progress: OnProgress | None = None) -> str:

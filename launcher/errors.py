@@ -77,6 +77,12 @@ class NoAnswerError(LaunchError):
     """A process that is there and does not answer: stopped, or stuck on a disk."""
 
 
+class NotMineError(LaunchError):
+    """A run directory that this user can read and must not act on."""
+
+    exit_code = 4
+
+
 class NoAgentError(LaunchError):
     """The agent of an attempt is dead."""
 

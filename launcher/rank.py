@@ -7,9 +7,8 @@ trainer that is exec'ed here is the process that the agent waits on.
     python -m launcher.rank --log FILE [--heartbeat FILE] [--cwd DIR] [--cpus 0,1] [--parent PID]
                             -- PROGRAM ARGUMENT...
 
-The environment must hold `EFFNET_TOKEN` (run id and attempt); descendants inherit it, which is how
-they are found again. Exit codes of its own: 2 wrong usage, 126 the program cannot be run,
-127 it is not there.
+The environment must hold `EFFNET_TOKEN`; descendants inherit it, which is how they are found again.
+Exit codes of its own: 2 wrong usage, 126 the program cannot be run, 127 it is not there.
 """
 
 from __future__ import annotations

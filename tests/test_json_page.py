@@ -31,6 +31,7 @@ OUTPUTS: dict[str, list[str]] = {
     "effnet-launch hostfile lint": ["hostfile", "lint", "hosts"],
     "effnet-launch profiles list": ["profiles", "list"],
     "effnet-launch clean": ["clean", "--here"],
+    "effnet-launch adopt": ["adopt", "latest", "--yes"],
     "effnet-launch prune": ["prune", "--here"],
     "python -m effnet data check": ["data", "check", "images"],
     "python -m effnet config check": ["config", "check", "--config", "run.toml"],

@@ -102,7 +102,7 @@ def _once(name: str, demo: bool) -> int:
     from tui.sources.source import SourceError
 
     try:
-        run = LiveSource().open(name)
+        run = LiveSource(read_only=True).open(name)
         sys.stdout.write(picture(run) + "\n")
     except SourceError as problem:
         print(problem, file=sys.stderr)
@@ -112,10 +112,10 @@ def _once(name: str, demo: bool) -> int:
     return 0
 
 
-def _live() -> Source:
+def _live(read_only: bool) -> Source:
     from tui.sources.live import LiveSource
 
-    return LiveSource()
+    return LiveSource(read_only)
 
 
 def _show(given: argparse.Namespace) -> int:
@@ -126,7 +126,7 @@ def _show(given: argparse.Namespace) -> int:
     from tui.sources.source import lazy
 
     settings, notes = load(settings_path())
-    source: Source = lazy(_live)
+    source: Source = lazy(lambda: _live(given.readonly))
     replay: ReplaySource | None = None
     target, profile, again = given.target, None, ""
     if given.demo:

@@ -1,6 +1,8 @@
 """`python -m launcher.agent`: one per node and attempt. Starts, watches and ends its ranks.
 
-    serve --root RUN --node NAME --attempt N --token TOKEN
+    serve --root RUN --node NAME --attempt N
+
+`EFFNET_WATCHES` in its environment is the token of the processes that it starts.
 
 The agent listens on a Unix socket. A supervisor sends `Hello(after=n)` and gets every journalled
 report after number `n`, then new ones as they come; so a supervisor that died is replaced without a
@@ -29,7 +31,7 @@ from launcher.core.run.paths import AttemptPaths, agent_part, endpoint_file, nod
 from launcher.core.text.records import Record
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
-from launcher.process import guard, private, spawn
+from launcher.process import guard, ownership, private, spawn
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.store.journal import Journal
@@ -45,7 +47,8 @@ lost: a supervisor that comes later reads the end of the ranks in the journal.""
 class Agent:
     """The loop: children, commands, logs, time."""
 
-    def __init__(self, journal: Journal, endpoint: Endpoint) -> None:
+    def __init__(self, journal: Journal, endpoint: Endpoint, token: str) -> None:
+        self._token = token
         self._reports = Reports(journal)
         self._endpoint = endpoint
         self._channels: list[Channel] = []
@@ -130,7 +133,7 @@ class Agent:
             case messages.Start():
                 if ranks is None:
                     plan = message.plan.with_secrets(message.secrets)
-                    self._ranks = RankGroup(plan, self._reports.emit, self._selector)
+                    self._ranks = RankGroup(plan, self._token, self._reports.emit, self._selector)
                     self._ranks.start()
                     early, self._early = self._early, []
                     for source, request in early:
@@ -174,7 +177,7 @@ class Agent:
                 if process is None:
                     self._send(channel, Error("the rank is not to run on this node now"))
                 else:
-                    self._send(channel, messages.RankPlan(process, ranks.plan.token))
+                    self._send(channel, messages.RankPlan(process, ranks.token))
             case messages.StartDaemon():
                 process = ranks.awaited(None)
                 if process is None:
@@ -238,7 +241,7 @@ class Agent:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    root = Path(arguments.root)
+    root, token = Path(arguments.root), os.environ[ownership.WATCHES]
     attempt_root = root / "attempts" / f"{arguments.attempt:03d}"
     journal_path = node_journal(attempt_root, arguments.node)
     journal = Journal(journal_path)
@@ -249,7 +252,7 @@ def serve(arguments: argparse.Namespace) -> int:
     def agent() -> int:
         guard.become_subreaper()
         try:
-            return Agent(journal, endpoint).run()
+            return Agent(journal, endpoint, token).run()
         finally:
             endpoint.close()
 
@@ -260,7 +263,7 @@ def serve(arguments: argparse.Namespace) -> int:
             report = messages.AgentDied(ended.exit_code, ended.signal)
             last_report.append(journal, report, sync=False)
 
-    left = guard.run_guarded(arguments.token, agent, died)
+    left = guard.run_guarded(token, agent, died)
     if left is None:
         return 0
     last_report.write(journal_path, AttemptPaths(attempt_root), arguments.attempt, left)
@@ -275,7 +278,6 @@ def main(argv: list[str] | None = None) -> int:
     server.add_argument("--root", required=True)
     server.add_argument("--node", required=True)
     server.add_argument("--attempt", type=int, required=True)
-    server.add_argument("--token", required=True)
     private.apply_umask()
     return serve(parser.parse_args(argv))
 

@@ -13,7 +13,7 @@ from launcher.agent import last_report
 from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
-from launcher.ipc.endpoint import read_address
+from launcher.ipc.endpoint import EndpointAddress, read_address
 from launcher.process import ownership, private, spawn, termination
 from launcher.process.log import log_line
 from launcher.store.journal import read_lines
@@ -91,7 +91,6 @@ class LocalTransport:
         private.make_folder(self._journal.parent)
         argv = [sys.executable, "-m", programs.AGENT, "serve"]
         argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
-        argv += ["--token", self._token]
         log = self._journal.with_suffix(".log")
         try:
             pid = spawn.detached(argv, log, watches=self._token)
@@ -109,7 +108,7 @@ class LocalTransport:
     def connect(self, may_launch: bool = False) -> Channel:
         if may_launch and not self.had_agent():
             return self.launch()
-        address = read_address(self._endpoint)
+        address = self.address()
         if address is None:
             raise NodeError(self.node, "no agent says where it is")
         try:
@@ -121,7 +120,7 @@ class LocalTransport:
         """There is nothing to let go of."""
 
     def is_agent_alive(self) -> bool:
-        address = read_address(self._endpoint)
+        address = self.address()
         if address is not None and address.is_alive:
             return True
         return bool(ownership.owned(ownership.Claim(self._token, of_watchers=True)))
@@ -129,6 +128,12 @@ class LocalTransport:
     def had_agent(self) -> bool:
         """Whether this attempt has an agent here, or had one that reported anything."""
         return self.is_agent_alive() or bool(read_lines(self._journal))
+
+    def address(self) -> EndpointAddress | None:
+        """That of the agent. The file of a copied run directory has that of another's agent."""
+        address = read_address(self._endpoint)
+        is_ours = address is not None and ownership.is_watcher(address.pid, self._token)
+        return address if is_ours else None
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return [(n, message) for n, message in read_lines(self._journal) if n > after]

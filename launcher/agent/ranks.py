@@ -53,8 +53,11 @@ class RankGroup:
     with `selector`, whose owner passes its end to `child_ended`.
     """
 
-    def __init__(self, plan: Plan, emit: Emit, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, plan: Plan, token: str, emit: Emit, selector: selectors.BaseSelector
+    ) -> None:
         self.plan = plan
+        self.token = token
         self._node = plan.node.name
         self._root = Path(plan.run_directory)
         self._ranks = {process.rank: process for process in plan.ranks if process.rank is not None}
@@ -169,7 +172,7 @@ class RankGroup:
 
     def _start_one(self, process: PlannedProcess) -> None:
         try:
-            started = spawn.start(process, self.plan.token)
+            started = spawn.start(process, self.token)
         except OSError as error:
             self._launch_failed(process.name, error)
             return
@@ -348,7 +351,7 @@ class RankGroup:
 
     def _claim(self) -> Claim:
         return Claim(
-            token=self.plan.token,
+            token=self.token,
             # A list: the thread that looks for shared memory asks for this, too.
             sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
             root=os.getpid(),

@@ -23,6 +23,7 @@ from launcher.process import file_lock, ownership, shared_memory, termination
 from launcher.process.ownership import Claim
 from launcher.rank import TOKEN
 from launcher.reading.folders import runs_directory
+from launcher.store import owner
 from launcher.store.run_lock import is_supervised
 
 TERM_S, KILL_S = 3.0, 5.0
@@ -61,17 +62,20 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
 
 def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftover]:
     """With a token that no agent, guard or job runner watches, of runs without a supervisor."""
-    roots = {item.run: Path(item.root) for item in runs}
+    roots = {name: Path(item.root) for item in runs for name in (item.run, item.token)}
+    if not only_these:
+        roots |= {item.token: Path(item.path) for item in owner.all_owners()}
     everyone = sorted(ownership.all_processes(), key=lambda process: process.pid)
     watched = {ownership.variable_of(process.pid, ownership.WATCHES) for process in everyone}
     for process in everyone:
         token = ownership.variable_of(process.pid, TOKEN)
-        run = "" if token is None else token.partition("/")[0]
-        if token is None or token in watched or (only_these and run not in roots):
+        whole = "" if token is None else token.rpartition("/")[0]
+        if token is None or token in watched or (only_these and whole not in roots):
             continue
+        run = ownership.run_of(token)
         if not _is_in_our_namespace(process.pid):
             continue  # in a container, where its watcher cannot be seen from outside
-        if not is_supervised(roots.get(run, runs_directory() / run)):
+        if not is_supervised(roots.get(whole, runs_directory() / run)):
             command = _command(process.pid)
             yield Leftover("process", command, run, process.pid, process.start_time, token)
 
@@ -82,7 +86,7 @@ def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
         if not item.is_over or is_supervised(Path(item.root)):
             continue
         for file in Path(item.root).glob("attempts/*/agents/*.json"):
-            address = None if file.name.endswith(".shm.json") else read_address(file)
+            address = None if file.name.endswith(".shm.json") else _agent_at(file, item)
             if address is not None and address.is_alive:
                 what = f"agent of {file.stem}, socket {address.socket}"
                 yield Leftover("agent", what, item.run, address.pid, address.start_ticks, str(file))
@@ -92,12 +96,20 @@ def _segments(runs: Collection[KnownRun]) -> Iterator[Leftover]:
     """Of attempts whose agent is gone: a living one removes its own."""
     for item in runs:
         for journal in sorted(Path(item.root).glob("attempts/*/agents/*.jsonl")):
-            address = read_address(journal.with_suffix(".json"))
+            address = _agent_at(journal.with_suffix(".json"), item)
             if address is not None and address.is_alive:
                 continue
             for segment in shared_memory_watch.left_by(journal.parent.parent, journal.stem):
                 what = f"{segment.words}, {segment.size_bytes} bytes"
                 yield Leftover("segment", what, item.run, segment=segment)
+
+
+def _agent_at(file: Path, run: KnownRun) -> EndpointAddress | None:
+    """The agent of the run; the file of a copied run directory has that of another run."""
+    address = read_address(file)
+    tokens = (f"{run.token}/", f"{run.run}/")
+    is_ours = address is not None and any(ownership.is_watcher(address.pid, t) for t in tokens)
+    return address if is_ours else None
 
 
 def _stale_files() -> Iterator[Leftover]:

@@ -14,6 +14,7 @@ from launcher.reading.folders import runs_directory
 from launcher.reading.runs import run_roots
 from launcher.remote.node_client import NodeClient, NodePool, call_all
 from launcher.remote.run_folders import root_on
+from launcher.store import owner
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
 from launcher.store.run import StoredRun
@@ -97,14 +98,17 @@ def _places(runs: Collection[StoredRun]) -> dict[str, Place]:
 
 
 def _unsupervised() -> list[StoredRun]:
-    """Runs of this machine's folder that have no supervisor now."""
+    """This user's runs of this machine's folder that have no supervisor now."""
     found = []
     for root in run_roots(runs_directory()):
         with contextlib.suppress(LaunchError):
+            owner.must_be_mine(root)
             if not is_supervised(root):
                 found.append(run_files.load(root))
     return found
 
 
 def _known(run: StoredRun, root: str) -> op.KnownRun:
-    return op.KnownRun(run.info.id, root, read_state(run.paths.root).status.is_over)
+    folder = run.paths.root
+    is_over = read_state(folder).status.is_over
+    return op.KnownRun(run.info.id, root, is_over, owner.must_be_mine(folder).token)

@@ -22,11 +22,12 @@ def delete_run(root: Path, *, here_only: bool = False) -> None:
     Raises `BusyError` while any of its processes lives, and `NodeError` when a node can't be
     reached; then the directory here stays for another try.
     """
-    if is_supervised(root) or strays_of(root.name):
+    token = owner.must_be_mine(root).token
+    if is_supervised(root) or strays_of(token, root.name):
         status = read_state(root).status.value
         raise BusyError(f"{root.name} is {status}: some of its processes are still there")
     if not here_only:
-        _remove_on_nodes(root)
+        _remove_on_nodes(root, token)
     remove(root)
 
 
@@ -38,25 +39,26 @@ def remove(root: Path) -> None:
     shutil.rmtree(aside)
 
 
-def remove_there(root: Path, run: str) -> None:
+def remove_there(root: Path, run: str, token: str) -> None:
     """On a node: the run's folder, after checks that it is one. Raises `LaunchError`."""
     if not root.is_dir():
         return  # a folder that all machines share, or one that was removed before
     if root.name != run or not (root / "attempts").is_dir():
         raise LaunchError(f"{root} is not a folder of run {run}; it was not removed")
-    if strays_of(run):
+    if strays_of(token, run):
         raise BusyError(
             f"processes of {run} are still running", f"End them: effnet-launch stop {run}"
         )
     remove(root)
 
 
-def strays_of(run: str) -> list[int]:
-    """Pids of this machine's living processes that carry a token of the run."""
-    return [process.pid for process in ownership.owned(ownership.Claim(f"{run}/"))]
+def strays_of(*tokens: str) -> list[int]:
+    """Pids of this machine's living processes whose token begins with one of these."""
+    claims = [ownership.Claim(f"{token}/") for token in tokens]
+    return [process.pid for claim in claims for process in ownership.owned(claim)]
 
 
-def _remove_on_nodes(root: Path) -> None:
+def _remove_on_nodes(root: Path, token: str) -> None:
     try:
         run = run_files.load(root)
     except LaunchError:
@@ -67,7 +69,7 @@ def _remove_on_nodes(root: Path) -> None:
                 continue
             client = nodes.client(node)
             try:
-                client.call(RemoveRun(folder, run.info.id))
+                client.call(RemoveRun(folder, run.info.id, token))
             except NodeError as error:
                 hint = "To remove only what is on this machine: effnet-launch prune --here"
                 raise NodeError(error.node, error.message, hint) from error

@@ -13,6 +13,7 @@ import typer
 
 from launcher.cli.commands import (
     actions,
+    adopt,
     cleanup,
     doctor,
     jobs,
@@ -41,7 +42,7 @@ for command in (
     *(preflight.preflight, doctor.doctor),
     *(reading.runs, reading.status, reading.attach, reading.logs, reading.events),
     *(jobs.eval_, jobs.export, jobs.infer),
-    *(cleanup.clean, cleanup.prune),
+    *(cleanup.clean, cleanup.prune, adopt.adopt),
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(profiles.app, name="profiles")

@@ -13,7 +13,6 @@ import os
 import resource
 import selectors
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,15 +53,12 @@ def read_address(file: Path) -> EndpointAddress | None:
 
 
 class Endpoint:
-    """The listening side. `part` names it within the run; `extra` is written into the file too."""
+    """The listening side. `part` names it within the run."""
 
-    def __init__(
-        self, root: Path, part: str, file: Path, extra: Mapping[str, object] | None = None
-    ) -> None:
+    def __init__(self, root: Path, part: str, file: Path) -> None:
         self._root = root
         self._part = part
         self._file = file
-        self._extra = dict(extra or {})
         self._path = ""
         self._listener: socket.socket | None = None
         self._selector: selectors.BaseSelector | None = None
@@ -82,7 +78,7 @@ class Endpoint:
             "start_ticks": ticks,
             "socket": self._path,
         }
-        write_file(self._file, json.dumps({**address, **self._extra}) + "\n")
+        write_file(self._file, json.dumps(address) + "\n")
 
     def reopen_if_gone(self, now: float) -> None:
         """Opens again when the socket was taken away. `now`: monotonic seconds."""

@@ -176,6 +176,7 @@ class StartJob(OnJob[None], kind="start_job"):
     """``secrets``: the values that the job's environment leaves out."""
 
     job: Job
+    token: str
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -271,11 +272,15 @@ class FollowRun(OnRun[None], kind="follow_run"):
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned."""
+    """A run whose leftovers may be ended. `root`: its folder on the machine that is cleaned.
+
+    `token`: the first part of its processes' tokens; those of earlier versions have `run` there.
+    """
 
     run: str
     root: str
     is_over: bool
+    token: str
 
 
 @dataclass(frozen=True)
@@ -306,10 +311,11 @@ class EndLeftovers(Operation[tuple[Leftover, ...]], kind="end_leftovers"):
 
 @dataclass(frozen=True)
 class RemoveRun(Operation[None], kind="remove_run"):
-    """Only the folder on this node."""
+    """Only the folder on this node. `token`: the first part of its processes' tokens."""
 
     root: str
     run: str
+    token: str
 
 
 # -- checks

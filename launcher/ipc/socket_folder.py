@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 
-from launcher.errors import LaunchError
+from launcher.process import private
 
 MAX_SOCKET_PATH_BYTES = 107
 
@@ -22,20 +21,7 @@ def runtime_folder() -> Path:
     # It may be set and gone, or be so deep that no socket's path fits.
     if not os.path.isdir(base) or len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - 30:
         folder = Path(f"/tmp/effnet-tui-{os.getuid()}")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.lstat()
-    except OSError as error:
-        raise LaunchError(
-            f"cannot make the folder for sockets: {error}", "Set XDG_RUNTIME_DIR to one of yours."
-        ) from error
-    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-    if not private or status.st_mode & 0o077:
-        raise LaunchError(
-            f"{folder} must be a folder that only you can open (mode 0700)",
-            "Remove it, or set XDG_RUNTIME_DIR to a folder of yours.",
-        )
-    return folder
+    return private.own_folder(folder, "Set XDG_RUNTIME_DIR to a folder of yours.")
 
 
 def socket_path(run: Path, part: str) -> str:

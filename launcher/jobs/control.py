@@ -9,8 +9,10 @@ from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest
 from launcher.errors import BusyError
 from launcher.jobs import command, runner
+from launcher.process import ownership
 from launcher.remote.file_copy import Progress
 from launcher.store import job as job_files
+from launcher.store import owner
 from launcher.store.job import Job, new_folder, read_job
 from launcher.store.run import StoredRun
 
@@ -23,6 +25,7 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
     Raises `UsageError`, `CheckpointError`, `BusyError` (a rank holds the device), `NodeError`,
     `LaunchError`.
     """
+    owned = owner.must_be_mine(run.paths.root)
     with command.site_of(run, request) as site:
         name = new_folder(run.paths, request.kind)
         job = Job(
@@ -31,7 +34,6 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             node=site.node.label,
             argv=(),
             environment=command.environment_of(run, site),
-            token=f"{run.info.id}/job-{name}",
             created=time.time(),
             folder="" if site.is_here else f"{site.root}/jobs/{name}",
         )
@@ -42,14 +44,16 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             raise
     job_file = run.paths.job(name).job
     job_files.write(job_file, job)
-    runner.start(job_file, job.token, run.profile.secrets_of(job.node))
+    token = owned.token_of(f"job-{name}")
+    runner.start(job_file, token, run.profile.secrets_of(job.node))
     return name
 
 
 def stop_job(paths: RunPaths, job: str) -> None:
     """Ends a job: SIGTERM, then SIGKILL, for all of its processes. Raises `RunNotFoundError`."""
     found = read_job(paths, job)
-    if not found.terminate():
+    token = owner.must_be_mine(paths.root).token_of(f"job-{job}")
+    if not ownership.is_watcher(found.pid, token) or not found.terminate():
         raise BusyError(f"job {job} is over already")
     deadline = time.monotonic() + END_LIMIT_S
     while found.is_running and time.monotonic() < deadline:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.profile.secrets import HIDDEN
@@ -28,13 +29,14 @@ from launcher.store.job import Job
 RETRY_S = 1.0
 
 
-def run(paths: RunPaths, job: Job) -> int | None:
+def run(paths: RunPaths, job: Job, token: str) -> int | None:
     """From its start to its end. -> the exit code; None when it is unknown."""
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     profile = run_files.load(paths.root).profile
     client = _client(paths, job)
-    follower = _Follower(client, job, paths.job(job.id), profile.limits.unreachable_s)
+    start = op.StartJob(job.folder, job, token)
+    follower = _Follower(client, start, paths.job(job.id), profile.limits.unreachable_s)
     follower.thread.start()
     is_stopped = False
     while follower.thread.is_alive():
@@ -68,10 +70,12 @@ def stop(paths: RunPaths, job: Job) -> None:
 class _Follower(NodeFollower):
     """Starts the job, then copies its log until it is over."""
 
-    def __init__(self, client: NodeClient, job: Job, here: JobPaths, unreachable_s: float) -> None:
+    def __init__(
+        self, client: NodeClient, start: op.StartJob, here: JobPaths, unreachable_s: float
+    ) -> None:
         super().__init__(client)
         self.exit_code: int | None = None
-        self._job = job
+        self._start = start
         self._here = here
         self._copy = FileCopy(client.label, here.root, ("log.txt",))
         self._unreachable_s = unreachable_s
@@ -91,7 +95,7 @@ class _Follower(NodeFollower):
                 self._start_job()
             with (
                 self._copy.request() as copy,
-                self.opened(op.FollowJob(self._job.folder, copy)) as call,
+                self.opened(op.FollowJob(self._start.folder, copy)) as call,
             ):
                 try:
                     self.exit_code = call.reply(self._copy.write_chunk)
@@ -109,9 +113,10 @@ class _Follower(NodeFollower):
 
     def _start_job(self) -> None:
         try:
-            hidden = [name for name, value in self._job.environment.items() if value == HIDDEN]
+            start = self._start
+            hidden = [name for name, value in start.job.environment.items() if value == HIDDEN]
             secrets = {name: os.environ[name] for name in hidden if name in os.environ}
-            self._client.call(op.StartJob(self._job.folder, self._job, secrets))
+            self._client.call(replace(start, secrets=secrets))
         except RefusedError as error:
             raise LaunchError(error.summary) from error
         self._is_started = True

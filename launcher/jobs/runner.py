@@ -3,7 +3,7 @@
 FILE is the job: RUN/jobs/ID/job.json, or FOLDER/there.json on another node than the run's. There
 the job does not need the connection, and its exit code is written to done.json. On the run's
 machine a job of another node is followed from here, and events, result.json and the exit code are
-written. SIGTERM ends the job's processes.
+written. SIGTERM ends the job's processes. `EFFNET_WATCHES` in its environment is their token.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def start(job_file: Path, token: str, secrets: Mapping[str, str]) -> None:
     raise LaunchError("the job does not start", f"Its log: {log}")
 
 
-def run_process(folder: Path, job: Job) -> int | None:
+def run_process(folder: Path, job: Job, token: str) -> int | None:
     """Starts the job's process, waits for it, and ends all that it started.
 
     -> its exit code, 128 + N for signal N; None when it could not be started.
@@ -79,7 +79,7 @@ def run_process(folder: Path, job: Job) -> int | None:
         heartbeat=str(folder / "heartbeat"),
     )
     try:
-        started = spawn.start(process, job.token)
+        started = spawn.start(process, token)
     except OSError as error:
         Path(process.log).write_text(f"cannot be started: {error}\n")
         return None
@@ -91,7 +91,7 @@ def run_process(folder: Path, job: Job) -> int | None:
     while started.pid not in exits and not stop:
         time.sleep(POLL_S)
         reap()
-    claim = ownership.Claim(job.token, ((started.pid, started.start_ticks),), os.getpid())
+    claim = ownership.Claim(token, ((started.pid, started.start_ticks),), os.getpid())
     left = termination.end_all(claim, TERM_S, KILL_S, reap)
     reap()
     if left:
@@ -139,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{path} cannot be read", file=sys.stderr)
         return 2
     private.apply_umask()
+    token = os.environ[ownership.WATCHES]
     spawn.detach()
     me = ownership.read_process(os.getpid())
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
@@ -150,7 +151,10 @@ def main(argv: list[str] | None = None) -> int:
     job_files.write(path, job)
 
     def run() -> int:
-        finish(follower.run(paths, job) if is_followed else run_process(path.parent, job))
+        if is_followed:
+            finish(follower.run(paths, job, token))
+        else:
+            finish(run_process(path.parent, job, token))
         return 0
 
     def finish(code: int | None) -> None:
@@ -159,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             _record(paths, job, code)
 
-    if guard.run_guarded(job.token, run) is None:
+    if guard.run_guarded(token, run) is None:
         return 0
     if is_followed:
         follower.stop(paths, job)

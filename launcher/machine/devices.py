@@ -94,7 +94,7 @@ def _holder(holder: Holder) -> Holder:
     except (psutil.Error, KeyError):
         name, user = os.path.basename(holder.name), ""
     return replace(
-        holder, name=os.path.basename(holder.name) or name, user=user, run=token.split("/")[0]
+        holder, name=os.path.basename(holder.name) or name, user=user, run=ownership.run_of(token)
     )
 
 

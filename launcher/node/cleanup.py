@@ -18,5 +18,7 @@ HANDLERS: op.Handlers = {
     op.FindLeftovers: lambda request: leftovers.find_all(request.runs, only_these=True),
     op.EndLeftovers: end_leftovers,
     # The folder of a run that is over, checkpoints and all.
-    op.RemoveRun: lambda request: prune.remove_there(Path(request.root), request.run),
+    op.RemoveRun: lambda request: prune.remove_there(
+        Path(request.root), request.run, request.token
+    ),
 }

@@ -25,7 +25,7 @@ def start(request: op.StartJob) -> None:
     if job_files.read(folder / THERE_FILE) is None:
         private.make_folder(folder / "export")
         job_files.write(folder / THERE_FILE, job)
-        runner.start(folder / THERE_FILE, job.token, request.secrets)
+        runner.start(folder / THERE_FILE, request.token, request.secrets)
 
 
 def follow(request: op.FollowJob) -> int | None:

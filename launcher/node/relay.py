@@ -16,12 +16,11 @@ from typing import NoReturn
 
 from launcher.agent.client import LocalTransport
 from launcher.core.messages import NodeEnded
-from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
+from launcher.core.run.paths import RunPaths, node_journal
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import MAX_FRAME_BYTES, parse_object
 from launcher.errors import LaunchError, NoAgentError
 from launcher.ipc import operations as op
-from launcher.ipc.endpoint import read_address
 from launcher.node.stdio import reply, send, write
 from launcher.process import private
 from launcher.remote.sync import FileSource
@@ -40,8 +39,8 @@ class _Attempt:
         there = request.attempt
         self.root = Path(there.root)
         folder = RunPaths(self.root).attempt(there.attempt).root
-        self.journal = node_journal(folder, there.node)
         self.transport = LocalTransport(there.node, self.root, there.attempt, there.token)
+        self.journal = node_journal(folder, there.node)
         self.source = FileSource.of_request(folder, request.copy)
 
     def send_new(self) -> bool:
@@ -88,7 +87,7 @@ def _relay(attempt: _Attempt) -> NoReturn:
 
     Raises `NoAgentError` when the agent is dead, `LaunchError` when it does not answer.
     """
-    address = read_address(endpoint_file(attempt.journal))
+    address = attempt.transport.address()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if address is None:

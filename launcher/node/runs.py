@@ -34,6 +34,7 @@ from launcher.remote.sync import FileSource
 from launcher.runs.local import LocalRun
 from launcher.runs.start import checked, start_run
 from launcher.store import job as job_files
+from launcher.store import owner
 
 POLL_S = 0.2
 SUPERVISED_EVERY_S = 5.0
@@ -89,16 +90,15 @@ def start_job(request: op.StartRunJob) -> str:
 
 
 def delete(request: op.DeleteRun) -> None:
-    run = _run(request)
-    if run.root.is_dir():
-        run.delete()
+    if Path(request.root).is_dir():
+        _run(request).delete()
 
 
 def follow(request: op.FollowRun) -> None:
     """Sends the run directory as it grows, until nothing of the run is alive."""
+    if not Path(request.root).is_dir():
+        raise LaunchError(f"there is no {request.root}: the run was removed")
     run = _run(request)
-    if not run.root.is_dir():
-        raise LaunchError(f"there is no {run.root}: the run was removed")
     source = FileSource(run.root, request.known)
     listener = stdio.Listener()
     check_at, is_in_step = 0.0, False
@@ -141,7 +141,10 @@ def _progress(name: str, done: int, size: int) -> None:
 
 
 def _run(request: op.OnRun[Any]) -> LocalRun:
-    return LocalRun(Path(request.root))
+    """Raises `NotMineError`."""
+    root = Path(request.root)
+    owner.must_be_mine(root, runs=root.parent)
+    return LocalRun(root)
 
 
 def _profile(text: str, secrets: Secrets | None = None) -> Profile:

@@ -99,6 +99,16 @@ def variable_of(pid: int, name: str) -> str | None:
     return None
 
 
+def is_watcher(pid: int, token: str) -> bool:
+    """Whether the process ends what has this token; `token` is as in a `Claim`."""
+    return _matches(variable_of(pid, WATCHES), token)
+
+
+def run_of(token: str) -> str:
+    """The run's id in a token: `<secret>/<run>/<attempt or job>`, in earlier versions no secret."""
+    return token.rpartition("/")[0].rpartition("/")[2]
+
+
 def unix_time_of(ticks: int) -> float:
     """Unix seconds of a start time in clock ticks since boot."""
     since_boot_s = ticks / os.sysconf("SC_CLK_TCK")

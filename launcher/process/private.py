@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NotMineError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 UMASK = 0o077
@@ -33,11 +33,27 @@ def make_folder(path: Path) -> None:
         raise NotADirectoryError(f"{path} is not a folder")
 
 
+def own_folder(folder: Path, hint: str = "") -> Path:
+    """Makes a folder that only this user can open. Raises `LaunchError` when it is not."""
+    try:
+        make_folder(folder)
+        status = folder.lstat()
+    except OSError as error:
+        raise LaunchError(f"cannot make the folder {folder}: {error}", hint) from error
+    is_mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if not is_mine or status.st_mode & UMASK:
+        raise LaunchError(
+            f"{folder} must be a folder that only you can open (mode 0700)",
+            f"Remove it. {hint}".strip(),
+        )
+    return folder
+
+
 def require_own(folder: Path) -> str:
     """Before anything of a run directory is used: only this user may be able to change it.
 
     What other users can merely read is closed to them. -> the line that says so, empty when there
-    was nothing to do. Raises `LaunchError` when it belongs to somebody else or others can write it.
+    was nothing to do. Raises `NotMineError` when it is not mine or others can write it.
     """
     try:
         mode = _checked(folder, folder)
@@ -62,7 +78,7 @@ def _checked(path: Path, folder: Path) -> int:
     """The mode of `path`, which is in `folder` or is it."""
     status = path.lstat()
     if status.st_uid != os.geteuid():
-        raise LaunchError(
+        raise NotMineError(
             f"{path} belongs to {_user(status.st_uid)}, not to you ({_user(os.geteuid())})",
             "Only its owner can use a run directory. You can still read it: status, logs, events.",
         )
@@ -70,7 +86,7 @@ def _checked(path: Path, folder: Path) -> int:
     if stat.S_ISLNK(status.st_mode):
         return mode
     if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_own_group(status.st_gid)):
-        raise LaunchError(
+        raise NotMineError(
             f"{path} can be changed by other users (mode {mode:04o})",
             "Make sure that nobody changed the files in it, then type:"
             f" chmod -R go-rwx {shlex.quote(str(folder))}",

@@ -101,9 +101,8 @@ class RunReader:
             self._is_supervised = found is not None
             self._silence = None if found is None else self._silence_of(*found)
             self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
-        changed_s = self.state.changed_s
-        is_fresh = changed_s is not None and now_s - changed_s < START_GRACE_S
-        if self._is_supervised or self._has_ranks or is_fresh or self.link() is not None:
+        is_known = self._is_supervised or self._has_ranks or self._is_fresh(now_s)
+        if is_known or self.link() is not None:
             # A run on its first node does not need a process here.
             return self.state.status
         return RunStatus.LOST
@@ -123,6 +122,17 @@ class RunReader:
     def silence(self) -> Silence | None:
         """Of a supervisor that does not answer, as `status` found it."""
         return self._silence
+
+    def is_abandoned(self, now_s: float | None = None) -> bool:
+        """Whether the run is not over, and no process here supervises or copies it."""
+        if self.status(now_s).is_over or self._is_supervised:
+            return False
+        return self.paths.supervisor.exists() or not self._is_fresh(now_s)
+
+    def _is_fresh(self, now_s: float | None) -> bool:
+        now_s = time.time() if now_s is None else now_s
+        changed_s = self.state.changed_s
+        return changed_s is not None and now_s - changed_s < START_GRACE_S
 
     def link(self) -> Link | None:
         """For a run that is on its first node: whether that was reached; None for others."""

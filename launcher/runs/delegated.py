@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +136,7 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePoo
     try:
         client.call(operation, None, SILENT_S)
     except RefusedError as error:
-        shutil.rmtree(root, ignore_errors=True)  # it never began
+        run_files.discard(root)
         raise original(error) from error
     except NodeError as error:
         hint = f"It may have started there anyway: effnet-launch status {info.id}"

@@ -34,7 +34,7 @@ from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
 from launcher.runs import delegated
-from launcher.store import atomic, log_limit
+from launcher.store import atomic, log_limit, owner
 from launcher.store import run as run_files
 from launcher.store.run_lock import acquire
 
@@ -113,7 +113,7 @@ class Follower:
         self._client = NodeClient(run_files.load(root).profile.nodes[0])
         self._selector = selectors.DefaultSelector()
         self._clients: list[Channel] = []
-        self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor, {"token": root.name})
+        self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor)
         self.copying = Copying(self._paths, self._client, home)
         limit = run_files.load(root).profile.logs.limit_bytes
         self._limit = log_limit.LogLimit(root, limit)
@@ -183,6 +183,7 @@ def follow(root: Path, report_ready: ReportReady) -> int:
     home = delegated.home_of(root)
     if home is None:
         raise LaunchError(f"{root} is not a copy of a delegated run")
+    owner.must_be_mine(root)
     acquire(root)
     with contextlib.closing(Follower(root, home)) as follower:
         follower.open()

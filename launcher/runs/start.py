@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,6 +95,6 @@ def start_run(
         opened.spawn(resume)
     except LaunchError:
         if opened.state().attempt is None:
-            shutil.rmtree(root, ignore_errors=True)  # it never began
+            run_files.discard(root)
         raise
     return run

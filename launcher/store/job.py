@@ -28,7 +28,6 @@ class Job:
     node: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    token: str
     created: float
     checkpoint: str = ""
     pid: int = 0

@@ -106,17 +106,23 @@ def create(root: Path, info: RunInfo, profile: Profile) -> RunPaths:
         except FileExistsError as error:
             raise BusyError(f"there is a run {root.name} already") from error
     try:
+        owner.register(root)
         with _writing():
             private.make_folder(paths.attempts)
             private.make_folder(paths.checkpoint)
             secrets.keep(root, profile.secrets)
             write_file(paths.profile, profile.to_json() + "\n")
-            write_file(paths.run, info.to_json())
+            write_file(paths.run, replace(info, is_registered=True).to_json())
     except LaunchError:
-        owner.forget(root)
-        shutil.rmtree(root, ignore_errors=True)
+        discard(root)
         raise
     return paths
+
+
+def discard(root: Path) -> None:
+    """Removes a run that never began."""
+    owner.forget(root)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @contextlib.contextmanager

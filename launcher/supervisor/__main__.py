@@ -28,14 +28,15 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
 from launcher.planning import restart
-from launcher.process import private, spawn
+from launcher.process import spawn
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
 from launcher.remote.node_client import NodePool
-from launcher.store import atomic, log_limit
+from launcher.store import atomic, log_limit, owner
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
+from launcher.store.owner import Owner
 from launcher.store.run import StoredRun
 from launcher.store.run_lock import acquire
 from launcher.supervisor.agent_link import AgentLink, links_of
@@ -51,8 +52,9 @@ RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose 
 class Supervisor:
     """The loop: clients, agents, attempts."""
 
-    def __init__(self, run: StoredRun, log: EventLog) -> None:
+    def __init__(self, run: StoredRun, log: EventLog, owner: Owner) -> None:
         self._run = run
+        self._owner = owner
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
@@ -65,9 +67,7 @@ class Supervisor:
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
         limit = run.profile.logs.limit_bytes if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
-        self._endpoint = Endpoint(
-            run.paths.root, "supervisor", run.paths.supervisor, {"token": run.info.id}
-        )
+        self._endpoint = Endpoint(run.paths.root, "supervisor", run.paths.supervisor)
 
     def introduce(self) -> None:
         """supervisor.json, and the event that says who supervises now."""
@@ -140,7 +140,8 @@ class Supervisor:
             attempt = self._run.paths.attempt(number)
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
-            links = links_of(plan, self._nodes, self._run.profile)
+            token = self._owner.token_of(f"{number:03d}")
+            links = links_of(plan, self._nodes, self._run.profile, token)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
             self._release()
@@ -174,7 +175,8 @@ class Supervisor:
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
-            links = links_of(plan, self._nodes, self._run.profile)
+            token = self._owner.token_of(f"{number:03d}")
+            links = links_of(plan, self._nodes, self._run.profile, token)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed(attempt=number, failure=failure))
@@ -260,15 +262,14 @@ class Supervisor:
 
 
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
-    if closed := private.require_own(root):
-        log_line(closed)
+    owned = owner.must_be_mine(root)
     run = run_files.load(root)
     acquire(root)
     run_files.move_secrets(run)
     log = EventLog(run.paths.events)
     with NodePool() as nodes:
         point = restart.resume_point(run, log.state, resume, nodes) if resume else None
-    with contextlib.closing(Supervisor(run, log)) as supervisor:
+    with contextlib.closing(Supervisor(run, log, owned)) as supervisor:
         supervisor.introduce()
         supervisor.begin(point, bool(resume))
         report_ready("ok")

@@ -101,9 +101,9 @@ LinkReport = tuple[AgentLink, Report | Event]
 
 
 def links_of(
-    plan: Plan, clients: Mapping[str, NodeClient], profile: Profile
+    plan: Plan, clients: Mapping[str, NodeClient], profile: Profile, token: str
 ) -> tuple[AgentLink, ...]:
-    """A link for each node of the plan."""
+    """A link for each node of the plan. `token`: that of the attempt's processes."""
     here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
     found = []
     for node in plan.nodes:
@@ -111,9 +111,9 @@ def links_of(
         transport: Transport
         if node.is_local:
             root = Path(part.run_directory)
-            transport = LocalTransport(node.name, root, plan.attempt, plan.token)
+            transport = LocalTransport(node.name, root, plan.attempt, token)
         else:
-            transport = SshTransport(clients[node.name], part, here)
+            transport = SshTransport(clients[node.name], part, here, token)
         found.append(AgentLink(transport, part, profile.secrets_of(node.name)))
     return tuple(found)
 

@@ -49,14 +49,14 @@ class SshTransport:
 
     is_remote = True
 
-    def __init__(self, client: NodeClient, plan: Plan, here: Path) -> None:
+    def __init__(self, client: NodeClient, plan: Plan, here: Path, token: str) -> None:
         self.node = plan.node.name
         self.clock_ahead_s = 0.0
         """How much the node's clock is ahead of ours."""
         self._client = client
         self._plan = plan
         self._here = here
-        self._there = op.AttemptFolder(plan.run_directory, self.node, plan.attempt, plan.token)
+        self._there = op.AttemptFolder(plan.run_directory, self.node, plan.attempt, token)
         self._copy = FileCopy(self.node, here, names_of(plan))
         self._wire: _Wire | None = None
         self._pending: Future[Channel] | None = None

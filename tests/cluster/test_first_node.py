@@ -11,7 +11,7 @@ import pytest
 
 from launcher import client
 from launcher.core.run.state import RunStatus
-from launcher.errors import NodeError
+from launcher.errors import LaunchError, NodeError
 from launcher.store import run_lock
 from tui.model.run import FrameRequest
 from tui.sources.live import LiveSource
@@ -88,6 +88,9 @@ def test_this_machine_may_go_away_and_come_back_later(lab):
     lab.hosts["alpha"].link_down()
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
     lab.until(lambda: not run_lock.is_supervised(root))
+    assert "nothing updates this copy" in lab.command("status", root.name).stderr
+    with pytest.raises(LaunchError, match="alpha"):
+        client.connect(root)
     done = lab.command("status", root.name)
     assert "alpha can't be reached" in done.stderr, done.stderr
     assert client.open_run(root).poll().status is RunStatus.RUNNING

@@ -104,10 +104,11 @@ class LiveRun:
 
 
 class LiveSource:
-    """Runs and profiles of this machine."""
+    """Runs and profiles of this machine. `read_only`: not even a supervisor is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_only: bool = False) -> None:
         self._runs = client.RunList()
+        self._read_only = read_only
 
     def home(self) -> HomeView:
         with launcher_errors():
@@ -117,8 +118,9 @@ class LiveSource:
     def open(self, name: str) -> LiveRun:
         with launcher_errors():
             reader = client.open_run(name)
-        with suppress(LaunchError):  # the screen shows how old the copy is, and why
-            client.connect(reader)
+        if not self._read_only:
+            with suppress(LaunchError):  # the screen shows how old the data is, and why
+                client.connect(reader)
         return LiveRun(reader)
 
     def plan(self, profile: str, request: StartRequest) -> PlanText:

@@ -22,12 +22,11 @@ def _run(
 ) -> None:
     """Starts the job and waits for it. The job continues after Ctrl-C."""
     from launcher import client
-    from launcher.cli.commands.reading import open_supervised
     from launcher.cli.output.console import print_json, screen
     from launcher.cli.output.copying import copying
     from launcher.cli.output.event_text import value_text
 
-    reader = open_supervised(run)
+    reader = client.open_run(run)
     with copying() as progress:
         job = client.start_job(reader, request, on_progress=progress)
     console = screen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +63,7 @@ def status(
     run: Annotated[str, options.RUN] = "latest",
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """Show one run: its ranks, its progress, and why it failed. Replaces a supervisor that died.
+    """Show one run: its ranks, its progress, and why it failed.
 
     effnet-launch status
 
@@ -71,7 +72,7 @@ def status(
     from launcher.cli.output import follow
     from launcher.cli.output.console import failure_card, print_json, printable, screen
 
-    reader = open_supervised(run)
+    reader = open_to_read(run)
     reader.wait_for_answer()
     snapshot = reader.poll()
     if as_json:
@@ -86,14 +87,24 @@ def status(
 
 
 def attach(run: Annotated[str, options.RUN] = "latest") -> None:
-    """Follow a run to its end; the run continues after Ctrl-C.
+    """Follow a run to its end; the run continues after Ctrl-C. Replaces a supervisor that died.
 
     effnet-launch attach
     """
+    from launcher import client
     from launcher.cli.output import follow
-    from launcher.cli.output.console import screen
+    from launcher.cli.output.console import errors, screen
+    from launcher.errors import LaunchError, NotMineError
 
-    raise typer.Exit(follow.follow(open_supervised(run), screen()))
+    reader = client.open_run(run)
+    try:
+        if client.connect(reader):
+            errors().print("its supervisor had died; a new one was started", style="yellow")
+    except LaunchError as error:
+        if reader.link() is None or isinstance(error, NotMineError):
+            raise
+        errors().print(error.summary, style="yellow")  # what is there can be followed
+    raise typer.Exit(follow.follow(reader, screen()))
 
 
 def logs(
@@ -119,7 +130,7 @@ def logs(
     """
     from launcher.errors import RunNotFoundError
 
-    reader = open_supervised(run)
+    reader = open_to_read(run)
     world_size = reader.poll_state().world_size
     number = attempt or None
     known = [item.attempt for item in reader.state.attempts]
@@ -159,7 +170,7 @@ def events(
     from launcher.cli.output.follow import print_event
     from launcher.client import GrowingLines
 
-    reader = open_supervised(run)
+    reader = open_to_read(run)
     lines = GrowingLines(reader.paths.events)
     console = screen()
     try:
@@ -178,25 +189,22 @@ def events(
         raise typer.Exit(130) from None
 
 
-def open_supervised(run: str) -> RunReader:
-    """The run; a supervisor that died is replaced first."""
+def open_to_read(run: str) -> RunReader:
+    """The run; prints why what is known of it may be old. Starts nothing."""
     from launcher import client
     from launcher.cli.output.console import errors
-    from launcher.errors import LaunchError
 
     reader = client.open_run(run)
-    try:
-        if client.ensure_supervised(reader):
-            errors().print("its supervisor had died; a new one was started", style="yellow")
-    except LaunchError as error:
-        # Reading a run must work even if we cannot own it (another user's, a full disk).
-        if reader.link() is None:
-            errors().print(f"it has no supervisor: {error.summary}", style="yellow")
+    reader.poll_state()
     link = reader.link()
     if link is not None and link.trouble:
         since = time.strftime("%H:%M:%S", time.localtime(link.time_s))
         text = f"{link.node} can't be reached since {since}; the data here is older: {link.trouble}"
         errors().print(text, style="yellow")
+    if reader.is_abandoned():
+        what = "its supervisor is gone" if link is None else "nothing updates this copy of the run"
+        command = f"effnet-launch attach {shlex.quote(run)}"
+        errors().print(f"{what}; to start a new one: {command}", style="yellow", soft_wrap=True)
     return reader
 
 

@@ -134,11 +134,6 @@ class Plan:
     log_limit_bytes: int = 0
 
     @property
-    def token(self) -> str:
-        """The attempt's ownership token; `<run>/` stands for the whole run, jobs included."""
-        return f"{self.run}/{self.attempt:03d}"
-
-    @property
     def ranks(self) -> tuple[PlannedProcess, ...]:
         """The ranks, in order."""
         return tuple(process for process in self.processes if process.role is Role.RANK)

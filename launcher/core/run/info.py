@@ -24,6 +24,8 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     start: StartRequest = StartRequest()
+    is_registered: bool = False
+    """Whether `launcher.store.owner` registered its folder; earlier versions had no such thing."""
 
     def with_note(self, note: str) -> RunInfo:
         return replace(self, start=replace(self.start, note=note))

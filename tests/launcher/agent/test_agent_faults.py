@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+from launcher import client
+
 
 def failure_of(lab, root):
     """The failure, when the attempt has failed."""
@@ -56,5 +58,5 @@ def test_an_agent_without_a_supervisor_saves_and_ends_after_its_limit(lab):
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
     lab.until(lambda: b"stop: " in lab.log(root, 0))
     lab.nothing_left()
-    assert lab.command("status", root.name).returncode == 0
+    assert client.connect(root)
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"

@@ -17,7 +17,9 @@ from launcher.store.journal import Journal
 
 @pytest.fixture
 def agent(tmp_path):
-    return Agent(Journal(tmp_path / "a.jsonl"), Endpoint(tmp_path, "a", tmp_path / "a.json"))
+    return Agent(
+        Journal(tmp_path / "a.jsonl"), Endpoint(tmp_path, "a", tmp_path / "a.json"), "token"
+    )
 
 
 @pytest.fixture

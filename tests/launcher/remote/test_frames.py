@@ -150,7 +150,7 @@ def wire(tmp_path, data):
         def close(self):
             pass
 
-    transport = SshTransport(Client(), plan.for_node("beta"), tmp_path)
+    transport = SshTransport(Client(), plan.for_node("beta"), tmp_path, "token")
     there, copy = AttemptFolder("/r", "b", 1, "token"), CopyRequest({}, "witness")
     frames = FrameReader("b", stream, "mark")
     call = Call(Node(address="b"), Connect(there, copy), stream, frames)

@@ -188,7 +188,7 @@ def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Pa
     file = PlannedFile("beta", str(there / "attempts/001/hostfile"), "n\n", 0o600)
     stop_file = str(there / "stop")
     plan = replace(plan, run_directory=str(there), stop_file=stop_file, files=(file,), processes=())
-    transport = SshTransport(client, plan, here)
+    transport = SshTransport(client, plan, here, "token")
     channel = transport.launch()
     assert (there / "attempts/001/hostfile").read_text() == "n\n"
     assert transport.is_agent_alive()

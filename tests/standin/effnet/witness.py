@@ -65,6 +65,7 @@ def begin(rank):
     if not folder:
         return
     run, _, attempt = os.environ.get("EFFNET_TOKEN", "x/0").rpartition("/")
+    run = run.rpartition("/")[2]
     path = Path(folder, run, f"{attempt}-{rank:04d}")
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

@@ -1,7 +1,8 @@
-"""Every module of ours that is started with `python -m`. A test checks that this table is whole."""
+"""Our modules that are started as programs, and the command that starts one."""
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 SUPERVISOR: Final = "launcher.supervisor"
@@ -27,3 +28,17 @@ ALL: Final = (
     TRAINER,
     SCHEDULER,
 )
+"""A test checks that this table is whole."""
+
+
+def command(program: str, python: str = sys.executable) -> list[str]:
+    """Starts a program as `python -m` does, but imports nothing from the working directory.
+
+    With `-m` a runpy.py or importlib.py there is imported before any code of ours can prevent it.
+    `-P` prevents it too, but Python 3.10 does not know it.
+    """
+    run = (
+        "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; import runpy;"
+        " runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    )
+    return [python, "-c", run, program]

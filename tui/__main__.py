@@ -88,6 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         print("effnet-tui needs a terminal; --once prints one picture without one", file=sys.stderr)
         return 2
+    if not served and os.environ.get("TERM", "") in ("", "dumb"):
+        is_set = "TERM is dumb" if "TERM" in os.environ else "TERM is not set"
+        print(
+            f"effnet-tui cannot draw on this terminal: {is_set}; set TERM to your terminal's name"
+            " (xterm-256color), or print one picture with --once",
+            file=sys.stderr,
+        )
+        return 2
     return _show(given)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from pathlib import Path
 from typing import Protocol
@@ -89,7 +88,7 @@ class LocalTransport:
 
     def launch(self) -> Channel:
         private.make_folder(self._journal.parent)
-        argv = [sys.executable, "-m", programs.AGENT, "serve"]
+        argv = [*programs.command(programs.AGENT), "serve"]
         argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
         log = self._journal.with_suffix(".log")
         try:

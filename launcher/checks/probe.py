@@ -87,7 +87,7 @@ def _is_own_interpreter(node: Node) -> bool:
 
 def _call_process(node: Node, operation: op.Operation[R], limit_s: float) -> R:
     """The same through another interpreter of this machine."""
-    argv = [node.python, "-m", programs.NODE]
+    argv = programs.command(programs.NODE, node.python)
     try:
         # Not a folder where another package `launcher` may be.
         done = tools.run(argv, None, limit_s, stdin=request_line(operation, "-"), folder="/")

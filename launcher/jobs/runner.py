@@ -50,7 +50,7 @@ def start(job_file: Path, token: str, secrets: Mapping[str, str]) -> None:
     Raises `LaunchError`.
     """
     log = job_file.parent / "runner.log"
-    argv = [sys.executable, "-m", programs.JOB, str(job_file)]
+    argv = [*programs.command(programs.JOB), str(job_file)]
     pid = spawn.detached(argv, log, watches=token, secrets=secrets)
     os.waitpid(pid, 0)  # it goes into the background at once
     deadline = time.monotonic() + START_LIMIT_S

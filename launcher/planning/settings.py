@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from launcher import programs
@@ -46,7 +45,7 @@ def problems_of(
         if key in SET_BY_THE_LAUNCHER
     ]
     name = f"{name or f'profile {profile.name}'}, [trainer]"
-    argv = [sys.executable, "-m", programs.TRAINER, "config", "check", "--json"]
+    argv = [*programs.command(programs.TRAINER), "config", "check", "--json"]
     argv += ["--config", "-", "--config_name", name]
     argv += ["--device_target", profile.device_target.value]
     for key, value in settings:

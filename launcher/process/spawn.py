@@ -51,7 +51,7 @@ class Exit:
 def start(process: PlannedProcess, token: str) -> SpawnedProcess:
     """Starts it through `launcher.rank`, in its own session. Raises `OSError`."""
     folder = os.path.dirname(process.log)
-    argv = [sys.executable, "-m", programs.RANK, "--log", process.log, "--parent", str(os.getpid())]
+    argv = [*programs.command(programs.RANK), "--log", process.log, "--parent", str(os.getpid())]
     # MindSpore leaves folders wherever it runs.
     argv += ["--cwd", process.working_directory or folder]
     if process.heartbeat:
@@ -84,6 +84,8 @@ def base_environment() -> dict[str, str]:
     ours = (TOKEN, ownership.WATCHES, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
     environment = {key: value for key, value in os.environ.items() if key not in ours}
     environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
+    # From Python 3.11 on: what `python -m` starts does not import from the working directory.
+    environment["PYTHONSAFEPATH"] = "1"
     return environment
 
 

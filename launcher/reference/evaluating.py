@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from launcher import programs
@@ -64,7 +63,7 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
 def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
     """A checkpoint or ONNX file from elsewhere: `python -m effnet` writes to the log."""
     name = "--onnx_path" if kind == "infer" else "--checkpoint_path"
-    argv = [sys.executable, "-m", programs.TRAINER, kind, name, arguments.path_as_given]
+    argv = [*programs.command(programs.TRAINER), kind, name, arguments.path_as_given]
     argv += ["--dataset_path", arguments.data_path]
     argv += ["--device_target", arguments.target.value, "--device_id", str(arguments.devices[0])]
     argv += [word for key, value in options.settings for word in ("--set", f"{key}={value}")]

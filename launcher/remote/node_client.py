@@ -100,7 +100,7 @@ class NodeClient:
                     stream.silent_after(silent_s)
                     return call
             stream.close()  # the process there read no request
-        argv = [self.node.python or "python3", "-m", programs.NODE]
+        argv = programs.command(programs.NODE, self.node.python or "python3")
         return self._sent(operation, self.connection().start(argv, silent_s))
 
     def _sent(self, operation: Operation[R], stream: Stream) -> Call[R]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from launcher import programs
 from launcher.core.messages import Error, Message, Ping, Stop
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
@@ -196,7 +197,7 @@ class Run(ABC):
         """Starts the supervisor and waits until it owns the run. Raises `LaunchError`."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         log_file = self.root / self.program_log
-        argv = [sys.executable, "-m", self.program, str(self.root)]
+        argv = [*programs.command(self.program), str(self.root)]
         argv += ["--ready", str(spawn.INHERITED_FD)]
         if resume:
             argv += ["--resume", resume]

@@ -1,0 +1,2 @@
+print("my random")
+seed = 1

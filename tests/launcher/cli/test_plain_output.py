@@ -46,7 +46,7 @@ RAW = {
     "an unrounded number": r"(?<![\w.])\d+\.\d{6,}",
     "an exponent of Python": r"\d(?:e\+\d|e-0\d)",
     "nothing where a value belongs": r"\w [,;:](?:\s|$)|[,;=] *(?:$|,)|^ *: ",
-    "a name without its value": r"\b(?:rank|node|on|step|code|signal|epoch|for) *(?:$|[,;:])",
+    "a name without its value": r"(?<![-/\w])(?:rank|node|on|step|code|signal|epoch|for) *(?:$|[,;:])",
     "decimal units": r"\d ?(?:kB|MB|GB|TB)\b",
     "a percentage without its space": r"\d%",
     "milliseconds of many seconds": r"\b\d{5,}(?:\.\d+)? ms",
@@ -192,8 +192,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(autouse=True)
-def no_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(client, "ensure_supervised", lambda reader: False)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EFFNET_PROFILES_DIR", str(tmp_path / "profiles"))
     monkeypatch.setenv("COLUMNS", "400")
 
@@ -323,7 +322,8 @@ def test_a_node_that_does_not_answer_marks_its_ranks(tmp_path: Path) -> None:
     assert "node node-a has not answered for 10 s" in text
     row = next(line for line in text.splitlines() if " node-a " in line)
     assert row.split()[2:4] == ["no", "answer"]
-    printed = json.loads(output("status", str(tmp_path / "r"), "--json"))
+    words = ["status", str(tmp_path / "r"), "--json"]
+    printed = json.loads(CliRunner().invoke(launcher.cli.app.app, words).stdout)
     assert (printed["unreachable"], printed["ranks"][0]["is_stale"]) == ({"node-a": NOW + 3}, True)
 
 

@@ -46,7 +46,7 @@ RAW = {
     "an unrounded number": r"(?<![\w.])\d+\.\d{6,}",
     "an exponent of Python": r"\d(?:e\+\d|e-0\d)",
     "nothing where a value belongs": r"\w [,;:](?:\s|$)|[,;=] *(?:$|,)|^ *: ",
-    "a name without its value": r"(?<![-/\w])(?:rank|node|on|step|code|signal|epoch|for) *(?:$|[,;:])",
+    "a name without its value": r"(?<![-/\w])(?:rank|node|on|step|code|signal|epoch) *(?:$|[,;:])",
     "decimal units": r"\d ?(?:kB|MB|GB|TB)\b",
     "a percentage without its space": r"\d%",
     "milliseconds of many seconds": r"\b\d{5,}(?:\.\d+)? ms",

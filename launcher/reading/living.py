@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,15 @@ def supervisor_of(file: Path) -> tuple[int, str] | None:
         return None
     known_start = float(start) if isinstance(start, (int, float)) else None
     is_there = isinstance(pid, int) and pid > 0 and is_process(pid, known_start)
-    return (pid, path) if is_there else None
+    return (pid, path) if is_there and _is_mine(path) else None
+
+
+def _is_mine(path: str) -> bool:
+    """False for a socket of another user, who gets no message. One that is gone has no owner."""
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except (OSError, ValueError):
+        return True
 
 
 @dataclass(frozen=True)

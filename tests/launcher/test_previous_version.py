@@ -125,12 +125,14 @@ def test_a_replay_plays_its_failure_and_its_end(root: Path) -> None:
     assert run.frame(FrameRequest()).snapshot.steps_done == 23
 
 
-def test_a_resume_continues_it_to_its_end(lab: Lab, root: Path) -> None:
+def test_a_resume_continues_it_to_its_end(
+    lab: Lab, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     choice = client.resume(NAME, client.ResumeRequest(preflight=False))
     assert choice.step == 23
     # Earlier versions left it readable by all users.
     assert root.stat().st_mode & 0o777 == 0o700
-    assert "is private now" in (root / "supervisor.log").read_text()
+    assert "is private now" in capsys.readouterr().err
     lab.wait_for(root, "attempt_finished")
     lab.nothing_left()
     proof.resumed_from(23, choice.step, lab.events(root), 3)

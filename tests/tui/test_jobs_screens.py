@@ -143,7 +143,7 @@ def test_a_running_job_shows_its_progress(own_folders: Path) -> None:
     files = made.paths.job("001-eval")
     files.root.mkdir(parents=True)
     files.log.write_text("note: something\nprogress: eval:[36/360]\nprogress: eval:[128/360]\n")
-    run = LiveSource().open("made")
+    run = LiveSource(read_only=True).open("made")
     frame = run.frame(FrameRequest())
     assert job_state(frame.snapshot.state.jobs[0]) == "running"
     assert activity(frame).startswith("eval 001: running, 128/360 images")
@@ -177,7 +177,7 @@ def test_an_unreachable_node_is_named(own_folders: Path) -> None:
     made.start()
     made.steps(20)
     made.event(events.NodeUnreachable(1, "node-b", 4.0))
-    frame = LiveSource().open("made").frame(FrameRequest())
+    frame = LiveSource(read_only=True).open("made").frame(FrameRequest())
     rank, words = worst(frame)
     assert words.startswith("node node-b has not answered for ")
     assert rank == 2

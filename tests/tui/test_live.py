@@ -33,7 +33,7 @@ def made(own_folders: Path) -> MadeRun:
 
 
 def test_live_source_of_a_live_run(made: MadeRun) -> None:
-    run = LiveSource().open("made")
+    run = LiveSource(read_only=True).open("made")
     frame = run.frame(ASKED)
     snapshot, (worst_rank, words) = frame.snapshot, worst(frame)
     assert (snapshot.status, snapshot.attempt, position(snapshot)) == ("running", 1, (2, 5))
@@ -54,7 +54,7 @@ def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     made = MadeRun(own_folders / "runs", "made-2", ranks=2, time_s=time.time() - 2)
     made.attempt = 1
     made.event(AttemptStarted(1, 2, StartCheckpoint("/x.ckpt", 5, 50)))
-    run = LiveSource().open("made-2")
+    run = LiveSource(read_only=True).open("made-2")
     frame = run.frame(ASKED)
     assert frame.snapshot.status == "starting"
     assert activity(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
@@ -64,7 +64,7 @@ def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
 
 
 def test_an_unchanged_run_keeps_its_charts(made: MadeRun) -> None:
-    run = LiveSource().open("made")
+    run = LiveSource(read_only=True).open("made")
     first, second = run.frame(ASKED), run.frame(ASKED)
     assert first.charts[0] is second.charts[0]
     assert first.skew is second.skew
@@ -74,7 +74,7 @@ def test_an_unchanged_run_keeps_its_charts(made: MadeRun) -> None:
 
 def test_a_failure_comes_with_its_restart(made: MadeRun) -> None:
     made.fail(2)
-    run = LiveSource().open("made")
+    run = LiveSource(read_only=True).open("made")
     frame = run.frame(ASKED)
     snapshot = frame.snapshot
     assert (snapshot.status, failure_of(snapshot) is not None) == ("failed", True)
@@ -91,7 +91,7 @@ def test_a_failure_comes_with_its_restart(made: MadeRun) -> None:
 def test_a_corrupt_checkpoint_is_skipped_and_reported(made: MadeRun) -> None:
     (made.paths.checkpoint / "step-00000090.ckpt").write_bytes(b"x" * 1300)
     made.fail(1)
-    choice = LiveSource().open("made").restart()
+    choice = LiveSource(read_only=True).open("made").restart()
     assert choice.step == 45
     assert "skipped step-00000090.ckpt: " in restart_words(choice)
 
@@ -137,7 +137,7 @@ def test_a_resume_stopped_by_a_check_names_it_and_how_to_ignore_it(
 
 
 def test_the_log_is_read_by_number_and_both_ways(made: MadeRun) -> None:
-    log = LiveSource().open("made").log(1)
+    log = LiveSource(read_only=True).open("made").log(1)
     assert log.refresh() == 96
     assert log.lines(0, 1)[0].startswith("start: rank:[1/4]")
     pattern = re.compile(r"step:\[ +7/")
@@ -149,7 +149,7 @@ def test_the_log_is_read_by_number_and_both_ways(made: MadeRun) -> None:
 
 def test_a_missing_run_is_named() -> None:
     with pytest.raises(SourceError, match="nothing"):
-        LiveSource().open("nothing")
+        LiveSource(read_only=True).open("nothing")
 
 
 def test_home_lists_shipped_profiles(made: MadeRun) -> None:
@@ -203,7 +203,7 @@ def test_a_search_in_a_huge_log_does_not_block_the_screen(
 
     monkeypatch.setattr(live_log, "UPWARD_LIMIT", 40)
     monkeypatch.setattr(live_log, "CHUNK_LINES", 10)
-    window = LogWindow(LiveSource().open("made").log(0), "log")
+    window = LogWindow(LiveSource(read_only=True).open("made").log(0), "log")
     window.frame()
     window.search("^start:")
     notes = [window.frame().note]

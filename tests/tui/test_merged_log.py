@@ -28,7 +28,7 @@ def made(own_folders: Path) -> MadeRun:
 
 
 def merged(made: MadeRun) -> LogSource:
-    run = LiveSource().open(made.name)
+    run = LiveSource(read_only=True).open(made.name)
     from tui.model.run import FrameRequest
 
     run.frame(FrameRequest())

@@ -37,18 +37,21 @@ def start(
     from launcher.cli.commands.preflight import print_warnings
     from launcher.cli.output import follow as following
     from launcher.cli.output.console import print_json, screen
+    from launcher.cli.output.interrupt import on_ctrl_c, start_text
 
     found = client.find_profile(profile)
     if dry_run:
         _show_plan(client.plan(found, request), as_json)
         return
-    run = client.start(
-        found,
-        request,
-        command=request.command(profile),
-        confirm_host=options.confirm_on_terminal(),
-        on_rows=print_warnings(found, request.ignore),
-    )
+    known = {item.run for item in client.list_runs()}
+    with on_ctrl_c(lambda: start_text(known)):
+        run = client.start(
+            found,
+            request,
+            command=request.command(profile),
+            confirm_host=options.confirm_on_terminal(),
+            on_rows=print_warnings(found, request.ignore),
+        )
     reader = client.open_run(run)
     if as_json:
         code = following.wait_until_up(reader)
@@ -98,12 +101,14 @@ def stop(
     from launcher import client
     from launcher.cli.output import follow as following
     from launcher.cli.output.console import errors, print_json, screen
+    from launcher.cli.output.interrupt import on_ctrl_c, stop_text
 
     reader = client.open_run(run)
     if job:
         client.stop_job(reader, job)
         return
-    with errors().status("waiting for the supervisor's answer …"):
+    waiting = errors().status("waiting for the supervisor's answer …")
+    with on_ctrl_c(lambda: stop_text(reader.run)), waiting:
         replaced = client.stop(reader, request)
     if replaced:
         text = f"its supervisor (process {replaced}) did not answer: it was ended and replaced"
@@ -141,12 +146,14 @@ def resume(
     from launcher.cli.output import follow as following
     from launcher.cli.output.console import print_json, screen
     from launcher.cli.output.copying import copied_text, copying
+    from launcher.cli.output.interrupt import on_ctrl_c, resume_text
 
     reader = client.open_run(run)
+    attempts = reader.poll().attempt or 0
     if dry_run:
         choice = client.resume_choice(reader, request)
     else:
-        with copying() as progress:
+        with on_ctrl_c(lambda: resume_text(reader.run, attempts)), copying() as progress:
             choice = client.resume(
                 reader,
                 request,

@@ -31,8 +31,10 @@ def clean(
     """
     from launcher import client
     from launcher.cli.output.console import errors, print_json, screen
+    from launcher.cli.output.interrupt import on_ctrl_c
 
-    found = client.find_leftovers(node, here_only=here)
+    with on_ctrl_c(lambda: "nothing was ended or removed."):
+        found = client.find_leftovers(node, here_only=here)
     count = sum(len(item.strays) for item in found.values())
     for label, item in found.items():
         if item.trouble:
@@ -42,7 +44,8 @@ def clean(
         if not sys.stdin.isatty() or not typer.confirm("End these?"):
             raise typer.Exit(4)
     is_wanted = count and (yes or not as_json)
-    left = client.clean(found) if is_wanted else {}
+    with on_ctrl_c(lambda: "some leftovers may be there still. Find them: effnet-launch clean"):
+        left = client.clean(found) if is_wanted else {}
     still = sum(len(item.strays) for item in left.values())
     if as_json:
         print_json(_plain(found, left))
@@ -68,6 +71,7 @@ def prune(
     """
     from launcher import client
     from launcher.cli.output.console import errors, print_json, screen
+    from launcher.cli.output.interrupt import on_ctrl_c, prune_text
     from launcher.errors import NodeError
 
     if run:
@@ -82,7 +86,8 @@ def prune(
             f"Delete these {len(roots)} runs permanently?"
         ):
             raise typer.Exit(4)
-    removed, trouble = client.prune(roots, here_only=here)
+    with on_ctrl_c(lambda: prune_text(roots)):
+        removed, trouble = client.prune(roots, here_only=here)
     for text in trouble:
         errors().print(text, style="yellow")
     if as_json:

@@ -25,9 +25,11 @@ def _run(
     from launcher.cli.output.console import print_json, screen
     from launcher.cli.output.copying import copying
     from launcher.cli.output.event_text import value_text
+    from launcher.cli.output.interrupt import job_text, on_ctrl_c
 
     reader = client.open_run(run)
-    with copying() as progress:
+    known = {job.job for job in reader.poll_state().jobs}
+    with on_ctrl_c(lambda: job_text(reader.run, known)), copying() as progress:
         job = client.start_job(reader, request, on_progress=progress)
     console = screen()
     if detach:

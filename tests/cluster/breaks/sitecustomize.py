@@ -21,8 +21,8 @@ def break_supervisor():
         sync.FileCopy.write_chunk,
     )
 
-    def name_wrong(deaths, ranks):
-        return dataclasses.replace(name_failure(deaths, ranks), rank=0, node="alpha")
+    def name_wrong(*given):
+        return dataclasses.replace(name_failure(*given), rank=0, node="alpha")
 
     def add_most(self, event, *arguments, **options):
         if not (isinstance(event, events.EpochFinished) and event.epoch == 2):

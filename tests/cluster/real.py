@@ -1,4 +1,4 @@
-"""Runs of the real trainer on the hosts: a small network, small images, few steps."""
+"""Runs of the real trainer on the hosts: small images, few steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests import small
 from tests.cluster.lab import ClusterLab
 
 PROFILE = """\
@@ -30,9 +29,6 @@ slots = {slots}
 silent_min_s = 3
 stop_save_s = 60
 
-[environment]
-PYTHONPATH = {small}
-
 [trainer]
 variant = "b0"
 class_num = 2
@@ -42,7 +38,6 @@ eval_image_size = 32
 batch_size = 2
 epoch_size = {epochs}
 warmup_epochs = 0
-mode = "pynative"
 report_steps = 1
 # Through memory, local ranks would add in another order than nodes do.
 reduction = "collective"
@@ -85,7 +80,6 @@ def profile(
             epochs=epochs,
             data="/tmp/images" if names else images,
             python=json.dumps(sys.executable),
-            small=json.dumps(str(small.FOLDER)),
             nodes="\n".join(f"[[nodes]]\n{node}" for node in nodes),
         )
     )

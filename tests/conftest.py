@@ -28,6 +28,17 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="effnet-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
+STRAYS = tuple(
+    f"tests/{part}"
+    for part in (
+        "cluster/test_clean.py",
+        "launcher/agent/",
+        "launcher/cleanup/",
+        "launcher/runs/test_own.py",
+        "launcher/supervisor/",
+    )
+)
+"""They leave processes without a watcher for a while, or call `clean`, which would end those."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,14 +47,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     With several workers (`-n 2 --dist loadgroup`), tests that have a lab of their own come first
     and may run in any worker. Those of another file stay together, because they share fixtures.
+    `STRAYS` run in one worker.
     """
     for item in items:
         if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.runs)
-    if config.getoption("dist", "no") != "no":
+    if getattr(config.option, "loadgroup", False):  # set in xdist's workers
         has_lab = {item: "lab" in getattr(item, "fixturenames", ()) for item in items}
         for item in items:
-            if not has_lab[item]:
+            if item.nodeid.startswith(STRAYS):
+                item.add_marker(pytest.mark.xdist_group("strays"))
+            elif not has_lab[item]:
                 item.add_marker(pytest.mark.xdist_group(str(item.path)))
         items.sort(key=lambda item: not has_lab[item])
 

@@ -22,6 +22,7 @@ from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.core.run.info import RunInfo
 from launcher.process import spawn
+from launcher.store import owner
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.supervisor.__main__ import Supervisor
@@ -194,7 +195,7 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> 
     run_files.create(root, info, profile)
     run = run_files.load(root)
     log = EventLog(run.paths.events)
-    supervisor = Supervisor(run, log)
+    supervisor = Supervisor(run, log, owner.must_be_mine(root))
     with calls_into(target) as stacks, monkeypatch.context() as patched:
         patched.setattr(spawn.os, "posix_spawn", no_process)
         supervisor.begin(None, True)

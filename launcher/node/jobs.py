@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.ipc import operations as op
@@ -24,7 +25,8 @@ def start(request: op.StartJob) -> None:
     folder, job = Path(request.folder), request.job
     if job_files.read(folder / THERE_FILE) is None:
         private.make_folder(folder / "export")
-        job_files.write(folder / THERE_FILE, job)
+        # Its pid is that of the follower; the runner puts its own there when it is up.
+        job_files.write(folder / THERE_FILE, replace(job, pid=0, start_ticks=0))
         runner.start(folder / THERE_FILE, request.token, request.secrets)
 
 

@@ -144,7 +144,7 @@ def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: 
     script.write_text(HOOK)
     words = [sys.executable, str(script), str(output), "$HOME; echo", "a b"]
     with_settings(f"hook = {words!r}\n".replace("'", '"'))
-    with terminal("made-1", columns=100, rows=30) as shown:
+    with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")
         assert bells(shown) == 0
         run.fail(1)
@@ -159,7 +159,7 @@ def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: 
 
 def test_alerts_can_be_off_and_a_failed_hook_is_shown(run: MadeRun) -> None:
     with_settings('bell = false\nnotify = "off"\nhook = ["/nowhere/at all"]\n')
-    with terminal("made-1", columns=100, rows=30) as shown:
+    with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")
         run.finish()
         shown.sees("FINISHED", "hook /nowhere/at all")
@@ -169,7 +169,7 @@ def test_alerts_can_be_off_and_a_failed_hook_is_shown(run: MadeRun) -> None:
 
 def test_a_run_that_was_already_over_sends_no_alert(run: MadeRun) -> None:
     run.fail(1)
-    with terminal("made-1", columns=100, rows=30) as shown:
+    with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
         shown.sees("FAILED")
         shown.read(1.0)
         assert bells(shown) == 0

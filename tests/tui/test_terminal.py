@@ -34,7 +34,7 @@ def colours(raw: bytes) -> set[str]:
 
 
 def test_no_color_draws_without_colours_and_is_readable(run: MadeRun) -> None:
-    with terminal("made-1", NO_COLOR="1", columns=120, rows=36) as shown:
+    with terminal("--readonly", "made-1", NO_COLOR="1", columns=120, rows=36) as shown:
         shown.sees("RUNNING", "rank 3", "late", "? Help")
         assert colours(shown.raw) == set()
         # The state's badge and the title lines stand out without a colour.
@@ -43,7 +43,7 @@ def test_no_color_draws_without_colours_and_is_readable(run: MadeRun) -> None:
 
 
 def test_sixteen_colours_are_enough(run: MadeRun) -> None:
-    with terminal("made-1", TERM="xterm", columns=120, rows=36) as shown:
+    with terminal("--readonly", "made-1", TERM="xterm", columns=120, rows=36) as shown:
         shown.sees("RUNNING", "rank 3", "late")
         used = colours(shown.raw)
         assert used
@@ -55,14 +55,16 @@ def test_sixteen_colours_are_enough(run: MadeRun) -> None:
 
 
 def test_only_ascii_is_drawn_without_utf8(run: MadeRun) -> None:
-    with terminal("made-1", LANG="C", LC_ALL="POSIX", TERM="vt100", columns=100, rows=30) as shown:
+    with terminal(
+        "--readonly", "made-1", LANG="C", LC_ALL="POSIX", TERM="vt100", columns=100, rows=30
+    ) as shown:
         text = shown.sees("RUNNING", "loss")
         drawn = {char for char in text if ord(char) > 126}
         assert drawn <= {"–", "…"}
 
 
 def test_many_resizes_end_with_a_complete_screen(run: MadeRun) -> None:
-    with terminal("made-1", columns=80, rows=24) as shown:
+    with terminal("--readonly", "made-1", columns=80, rows=24) as shown:
         shown.sees("RUNNING")
         for columns, rows in [(40, 10), (160, 48), (61, 17), (30, 5), (200, 50), (90, 28)] * 3:
             shown.resize(columns, rows)
@@ -104,7 +106,7 @@ def hangup(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("hangup")
 def test_a_closed_terminal_ends_the_dashboard(run: MadeRun) -> None:
-    with terminal("made-1") as shown:
+    with terminal("--readonly", "made-1") as shown:
         shown.sees("RUNNING")
         hang_up(shown)
 
@@ -122,7 +124,7 @@ def test_a_replay_in_a_closed_terminal_removes_its_copy(run: MadeRun, tmp_path: 
 
 
 def test_a_slow_terminal_gets_fewer_frames_and_a_note(run: MadeRun) -> None:
-    with terminal("made-1", columns=160, rows=48) as shown:
+    with terminal("--readonly", "made-1", columns=160, rows=48) as shown:
         shown.sees("RUNNING", "4 Hz")
         # Nobody reads: the terminal's buffer fills, and writing to it blocks.
         end = time.monotonic() + 120
@@ -141,7 +143,7 @@ def test_first_frame_is_drawn_without_a_key(run: MadeRun) -> None:
 
 def test_failure_is_read_and_replayed(run: MadeRun) -> None:
     run.fail(2)
-    with terminal("made-1", columns=100, rows=30) as shown:
+    with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
         shown.sees("FAILED", "rank 2 on localhost failed first", "resume from epoch", "verified")
     with terminal("--replay", "made-1", "--speed", "500", columns=100, rows=30) as shown:
         shown.sees("replay", "FAILED")
@@ -150,12 +152,12 @@ def test_failure_is_read_and_replayed(run: MadeRun) -> None:
 
 
 def test_refresh_rate_can_be_set(run: MadeRun) -> None:
-    with terminal("made-1", "--refresh", "0.5") as shown:
+    with terminal("--readonly", "made-1", "--refresh", "0.5") as shown:
         shown.sees("RUNNING", "0.5 Hz")
 
 
 def test_ctrl_z_gives_the_terminal_back(run: MadeRun) -> None:
-    with terminal("made-1", columns=100, rows=30) as shown:
+    with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
         shown.sees("RUNNING")
         shown.child.send("\x1a")
         status = psutil.Process(shown.child.pid)

@@ -148,7 +148,7 @@ def test_data_that_is_missing_or_has_no_classes(data: Path, tmp_path: Path) -> N
 
 
 def after_setup(*lines: str, **variables: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    return environment.after_setup(Question("CPU", variables, lines))
+    return environment.after_setup(Question("CPU", environment=variables, setup=lines))
 
 
 def test_setup_is_run_as_for_a_rank_and_a_failing_line_is_named(tmp_path: Path) -> None:

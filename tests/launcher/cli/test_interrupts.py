@@ -80,5 +80,6 @@ def test_ctrl_c_while_python_still_imports_prints_nothing(tmp_path):
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=interruptible,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -59,7 +59,7 @@ def test_contradictory_keys_are_found_with_the_targets_defaults() -> None:
 
 
 def test_a_trainer_that_does_not_answer_reports_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings.sys, "executable", "/bin/true")
+    monkeypatch.setattr(settings.programs, "command", lambda program: ["/bin/true"])
     assert settings.problems_of(profile("epoch_sise = 3\n")) == ()
 
 

@@ -139,14 +139,15 @@ def test_start_kill_resume_leave_attach_eval_export_end(
     first = Session(place, "first", columns, rows)
     start_with_keys(first, "journey")
     first.sees("RUNNING", "attempt 1")
-    see_it_move(first, ("loss", "time", "memory"))
+    see_it_move(first, ("loss", "time"))
+    first.sees("MiB")
     root = only_run(folder)
 
     # A rank dies: the card names it, says how, and what a resume would take.
     first.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")))
     pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == 1)
     os.kill(pid, signal.SIGKILL)
-    first.sees("FAILED", "rank 1 on", "failed first: SIGKILL", "rank 0 stopped because of it")
+    first.sees("FAILED", "rank 1 on", "failed first", "killed (SIGKILL)", "rank 0 stopped because")
     step = resume_step(folder)
     first.sees(f"step {step}, verified", f"effnet-launch resume {root.name}", "r Resume")
     first.sees("log rank 1 ")
@@ -223,7 +224,9 @@ def test_a_shipped_profile_is_started_killed_and_resumed_with_real_training(
     shown.wait(lambda _: any((root / "checkpoint").glob("*.manifest.json")), 120)
     pid = next(int(e["pid"]) for e in events(root, "rank_started") if e["rank"] == last)
     os.kill(pid, signal.SIGKILL)
-    shown.sees("FAILED", f"rank {last} on", "failed first: SIGKILL", "r Resume", "verified")
+    shown.sees(
+        "FAILED", f"rank {last} on", "failed first", "killed (SIGKILL)", "r Resume", "verified"
+    )
     step = resume_step(folder)
     shown.press("r")
     shown.sees("Resume (ctrl+s)")

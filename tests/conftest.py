@@ -41,25 +41,14 @@ STRAYS = tuple(
 """They leave processes without a watcher for a while, or call `clean`, which would end those."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what has a fixture that starts runs or hosts; `scripts/check` leaves it out.
-
-    With several workers (`-n 2 --dist loadgroup`), tests that have a lab of their own come first
-    and may run in any worker. Those of another file stay together, because they share fixtures.
-    `STRAYS` run in one worker.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what has a fixture that starts runs or hosts (`scripts/check` leaves it out), and
+    `STRAYS`, which `scripts/test` runs one at a time.
     """
-    for item in items:
-        if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.runs)
-    if getattr(config.option, "loadgroup", False):  # set in xdist's workers
-        has_lab = {item: "lab" in getattr(item, "fixturenames", ()) for item in items}
-        for item in items:
-            if item.nodeid.startswith(STRAYS):
-                item.add_marker(pytest.mark.xdist_group("strays"))
-            elif not has_lab[item]:
-                item.add_marker(pytest.mark.xdist_group(str(item.path)))
-        items.sort(key=lambda item: not has_lab[item])
+    if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.runs)
+    if item.nodeid.startswith(STRAYS):
+        item.add_marker(pytest.mark.strays)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -93,13 +93,18 @@ class NodeClient:
 
     def start(self, operation: Operation[R], silent_s: float) -> Call[R]:
         """The same; the caller closes the stream."""
-        if (stream := self._take_idle()) is not None:
-            with contextlib.suppress(NodeError):
-                call = self._sent(operation, stream)
+        if (idle := self._take_idle()) is not None:
+            idle.silent_after(silent_s)
+            try:
+                call = self._sent(operation, idle)
                 if call.frames.read_mark():
-                    stream.silent_after(silent_s)
                     return call
-            stream.close()  # the process there read no request
+                raise call.failed("the connection ended before the reply")
+            except NodeError:
+                idle.close()
+                # Without its end, the process may have read the request: it is not sent twice.
+                if not idle.has_ended:
+                    raise
         argv = programs.command(programs.NODE, self.node.python or "python3")
         return self._sent(operation, self.connection().start(argv, silent_s))
 

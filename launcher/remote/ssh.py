@@ -55,6 +55,11 @@ class Stream:
         """It ends when nothing can be read or written for this long."""
         self._channel.settimeout(silent_s)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command closed its output; false for silence and a broken connection."""
+        return self._channel.eof_received
+
     def read(self, limit: int = 1 << 16) -> bytes:
         """Empty at the end, however it came."""
         try:

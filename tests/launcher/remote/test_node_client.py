@@ -37,6 +37,10 @@ class Pipe:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(data)
@@ -114,6 +118,21 @@ def test_one_process_answers_requests_that_follow_each_other(
     monkeypatch.setattr(node_client, "REUSE_S", 0.0)
     assert client.call(op.ListFiles(str(tmp_path))) == ("a",)
     assert len(streams) == before + 2
+
+
+def test_a_request_without_an_answer_is_not_sent_twice(
+    client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may have read it before the connection broke."""
+    client.call(op.ListFiles(str(tmp_path)))
+    connection = client.connection()
+    (stream,) = connection.streams
+    monkeypatch.setattr(stream, "read", lambda: b"")
+    monkeypatch.setattr(stream, "errors", str)
+    monkeypatch.setattr(Pipe, "has_ended", False)
+    with pytest.raises(NodeError, match="ended"):
+        client.call(op.ListFiles(str(tmp_path)))
+    assert connection.streams == [stream]
 
 
 def test_a_process_ends_without_another_request(client: NodeClient, tmp_path: Path) -> None:

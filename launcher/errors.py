@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 class LaunchError(Exception):
     """Something the user can act on: ``message`` says what is wrong, ``hint`` what to do."""

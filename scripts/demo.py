@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launcher.client import RankStatus, StartRequest, list_runs, open_run, start
+from launcher.core.text.figures import size_bytes
 from launcher.errors import LaunchError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -92,7 +93,7 @@ def summary(
     table.add_row("top-1, MindSpore", f"{evaluated['top_1_acc']:.4f}")
     table.add_row("top-1, ONNX", f"{inferred['top_1_acc']:.4f} ({verdict})")
     table.add_row("loss", f"{evaluated['loss']:.4f}")
-    table.add_row("ONNX file", f"{exported['file']} ({exported['bytes'] / 1e6:.1f} MB)")
+    table.add_row("ONNX file", f"{exported['file']} ({size_bytes(exported['bytes'])})")
     table.add_row("largest difference", f"{exported['max_abs_difference']:.2e}")
     table.add_row("ranks still there", f"{left or 'none'}")
     console.print(table)

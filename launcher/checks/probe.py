@@ -20,14 +20,8 @@ from launcher.errors import LaunchError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
 from launcher.machine.answers import answer
 from launcher.process import tools
-from launcher.remote.node_client import (
-    MAX_CALLS,
-    NodeClient,
-    NodePool,
-    no_reply,
-    read_reply,
-    request_line,
-)
+from launcher.remote.node_client import NodeClient, NodePool, no_reply, read_reply, request_line
+from launcher.remote.ssh_target import MAX_CONNECTING
 
 R = TypeVar("R")
 LIMIT_S = 120.0
@@ -68,7 +62,7 @@ def probes_of(
 
 def at_once(call: Callable[[NodeProbe], R], probes: Sequence[NodeProbe]) -> list[R]:
     """Calls it for all nodes, in threads. -> the results in the order of the nodes."""
-    with ThreadPoolExecutor(min(MAX_CALLS, len(probes))) as pool:
+    with ThreadPoolExecutor(min(MAX_CONNECTING, len(probes))) as pool:
         return list(pool.map(call, probes))
 
 

@@ -22,9 +22,7 @@ from launcher.cli.commands import (
     reading,
     tables,
 )
-from launcher.errors import InvalidError, LaunchError
-
-INTERRUPTED = 130
+from launcher.errors import INTERRUPTED, InvalidError, LaunchError
 
 app = typer.Typer(
     name="effnet-launch",

@@ -52,8 +52,8 @@ def own_folder(folder: Path, hint: str = "") -> Path:
 def require_own(folder: Path) -> str:
     """Before anything of a run directory is used: only this user may be able to change it.
 
-    What other users can merely read is closed to them. -> the line that says so, empty when there
-    was nothing to do. Raises `NotMineError` when it is not mine or others can write it.
+    Closes what other users can only read. -> a line about it for the user, empty when there was
+    nothing to do. Raises `NotMineError` when it is not mine or others can write it.
     """
     try:
         mode = _checked(folder, folder)

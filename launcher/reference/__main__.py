@@ -7,10 +7,10 @@ import os
 import sys
 from typing import NoReturn
 
-from launcher.cli.app import INTERRUPTED, report
+from launcher.cli.app import report
 from launcher.cli.options import pairs
 from launcher.core.checks.row import checked_names
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import INTERRUPTED, LaunchError, UsageError
 from launcher.reference import evaluating, training
 from launcher.reference.arguments import SCRIPTS, Script, parse
 from launcher.reference.training import Options, show

@@ -11,7 +11,7 @@ from launcher.client import LogReader
 from launcher.core.plan import cpu
 from launcher.core.profile.model import DeviceTarget
 from launcher.core.run.paths import RunPaths
-from launcher.errors import UsageError
+from launcher.errors import INTERRUPTED, UsageError
 from launcher.reference.arguments import Arguments
 from launcher.reference.links import link, set_aside
 from launcher.reference.training import Options, run_of, show
@@ -56,7 +56,7 @@ def _in_run(kind: str, root: Path, arguments: Arguments, options: Options, log: 
         code = client.wait_for_job(root, job).exit_code
     except KeyboardInterrupt:
         show(f"the job continues; stop it with: effnet-launch stop {root.name} --job {job}")
-        return 130
+        return INTERRUPTED
     return _show_end(log, 1 if code is None else code)
 
 
@@ -86,7 +86,7 @@ def _alone(kind: str, arguments: Arguments, options: Options, log: Path) -> int:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()
-        return 130
+        return INTERRUPTED
     return _show_end(log, code if code >= 0 else 128 - code)
 
 

@@ -21,6 +21,7 @@ from launcher.ipc.channel import Message
 from launcher.ipc.operations import Operation, Refusal
 from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost
+from launcher.remote.ssh_target import MAX_CONNECTING
 
 if TYPE_CHECKING:
     from launcher.remote.ssh import Connection, Stream
@@ -29,8 +30,6 @@ R = TypeVar("R")
 
 REUSE_S = 2.0
 """A process of a node gets another request within this time: it ends after `NEXT_REQUEST_S`."""
-MAX_CALLS = 32
-"""Nodes that are called at a time: sshd drops more connections (MaxStartups)."""
 
 LOGIN_FIELDS = ("label", "address", "port", "user", "python", "identity_file", "proxy_jump")
 """Fields of a node that need a connection of their own when they differ."""
@@ -256,7 +255,7 @@ def call_all(clients: Mapping[str, NodeClient], call: Callable[[NodeClient], R])
     """Calls all nodes at once. Raises `NodeError` with the error of each of them."""
     if not clients:
         return {}
-    with ThreadPoolExecutor(min(MAX_CALLS, len(clients))) as pool:
+    with ThreadPoolExecutor(min(MAX_CONNECTING, len(clients))) as pool:
         futures = {label: pool.submit(call, client) for label, client in clients.items()}
     errors = [e for f in futures.values() if isinstance(e := f.exception(), NodeError)]
     if len(errors) > 1:

@@ -23,17 +23,15 @@ from launcher.errors import NodeError
 from launcher.remote import ssh_config
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh_login import CONNECT_S, log_in, read_user_config
-from launcher.remote.ssh_target import Target, resolve
+from launcher.remote.ssh_target import MAX_CONNECTING, Target, resolve
 
 BROKEN = (OSError, EOFError, paramiko.SSHException)
 """What paramiko raises on a connection that is broken or closed."""
-MAX_SETTING_UP = 32
-"""Connections that are being set up at a time: sshd drops more (MaxStartups)."""
 
 # Its threads would print tracebacks beside our error message.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-_setting_up = threading.BoundedSemaphore(MAX_SETTING_UP)
+_setting_up = threading.BoundedSemaphore(MAX_CONNECTING)
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Stream:
     @property
     def has_ended(self) -> bool:
         """Whether the command closed its output; false for silence and a broken connection."""
-        return self._channel.eof_received
+        return bool(self._channel.eof_received)
 
     def read(self, limit: int = 1 << 16) -> bytes:
         """Empty at the end, however it came."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from launcher.errors import NodeError
 from launcher.remote import ssh_config
 
+MAX_CONNECTING = 32
+"""Connections that are being set up at a time: sshd drops more (MaxStartups)."""
+
 
 @dataclass(frozen=True)
 class Target:

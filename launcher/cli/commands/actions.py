@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +44,8 @@ def start(
     if dry_run:
         _show_plan(client.plan(found, request), as_json)
         return
-    known = {item.run for item in client.list_runs()}
-    with on_ctrl_c(lambda: start_text(known)):
+    began_s = time.time()
+    with on_ctrl_c(lambda: start_text(began_s)):
         run = client.start(
             found,
             request,
@@ -149,11 +150,11 @@ def resume(
     from launcher.cli.output.interrupt import on_ctrl_c, resume_text
 
     reader = client.open_run(run)
-    attempts = reader.poll().attempt or 0
+    began_s = time.time()
     if dry_run:
         choice = client.resume_choice(reader, request)
     else:
-        with on_ctrl_c(lambda: resume_text(reader.run, attempts)), copying() as progress:
+        with on_ctrl_c(lambda: resume_text(reader.run, began_s)), copying() as progress:
             choice = client.resume(
                 reader,
                 request,

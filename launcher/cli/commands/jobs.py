@@ -9,6 +9,7 @@ import typer
 
 from launcher.cli import options
 from launcher.core.run.requests import EVAL, EXPORT, INFER, JobRequest
+from launcher.errors import INTERRUPTED
 
 LAST_LINES = 15
 DETACH = typer.Option("--detach", help="return when the job has started")
@@ -45,7 +46,7 @@ def _run(
             f"\nthe job continues; its log: effnet-launch logs {reader.run} --job {job}"
             f"\nstop it with: effnet-launch stop {reader.run} --job {job}"
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json({"job": job, "exit_code": done.exit_code, "result": done.result})
     elif done.exit_code == 0:

@@ -11,6 +11,7 @@ import typer
 
 from launcher.cli import options
 from launcher.core.text.terminal import clean, escape_json
+from launcher.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from launcher.client import LogReader, RunReader
@@ -152,7 +153,7 @@ def logs(
         try:
             _follow_log(reader, log, offset, grep)
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def events(
@@ -186,7 +187,7 @@ def events(
                 return
             time.sleep(FOLLOW_S)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def open_to_read(run: str) -> RunReader:

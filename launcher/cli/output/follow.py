@@ -25,7 +25,7 @@ from launcher.core.text.figures import (
     percent,
     size_bytes,
 )
-from launcher.errors import NoAnswerError
+from launcher.errors import INTERRUPTED, NoAnswerError
 from launcher.reading.answers import Silence
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
@@ -34,7 +34,6 @@ POLL_S = 0.1
 PATIENCE_S = 60.0
 """How long a command waits for a supervisor that does not answer."""
 DRAW_S = 0.25
-INTERRUPTED = 130
 OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
 UP = (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
 

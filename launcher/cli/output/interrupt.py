@@ -12,8 +12,7 @@ from types import FrameType
 from launcher import client
 from launcher.cli.output.console import errors
 from launcher.core.run.state import RunStatus
-
-INTERRUPTED = 130
+from launcher.errors import INTERRUPTED
 
 
 @contextmanager
@@ -37,18 +36,18 @@ def on_ctrl_c(text: Callable[[], str]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def start_text(known: set[str]) -> str:
-    """`known`: the ids of the runs that were there before."""
+def start_text(began_s: float) -> str:
+    """`began_s`: Unix time at which the command began."""
     for item in client.list_runs():
-        if item.run not in known:
+        if item.created_s is not None and item.created_s >= began_s:
             return f"run {item.run} continues. Follow it: effnet-launch attach {item.run}"
     return "no run was started."
 
 
-def resume_text(run: str, attempts: int) -> str:
-    """`attempts`: how many the run had before."""
+def resume_text(run: str, began_s: float) -> str:
     snapshot = client.open_run(run).poll()
-    if snapshot.is_supervised or (snapshot.attempt or 0) > attempts:
+    attempt = snapshot.state.attempt
+    if snapshot.is_supervised or (attempt is not None and attempt.started_s >= began_s):
         return f"the resume of {run} continues. Follow it: effnet-launch attach {run}"
     return f"{run} was not resumed; nothing is running. Resume it: effnet-launch resume {run}"
 

@@ -73,9 +73,9 @@ def report(error: LaunchError) -> None:
     console = errors()
     console.print(f"error: {error.summary}", style="bold red")
     for problem in error.problems if isinstance(error, InvalidError) else ():
-        console.print(f"  {problem}", soft_wrap=True)
+        console.print(f"  {problem}")
     if error.hint:
-        console.print(error.hint, soft_wrap=True)
+        console.print(error.hint)
 
 
 def main() -> None:

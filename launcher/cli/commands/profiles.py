@@ -88,7 +88,7 @@ def check(
         if entry.profile is not None:
             problems = client.check_settings(entry.profile, name=entry.path)
         for problem in problems:
-            errors().print(problem, soft_wrap=True)
+            errors().print(problem)
         if not problems:
             screen().print(f"{entry.path}: ok")
         wrong = wrong or bool(problems)

@@ -205,7 +205,7 @@ def open_to_read(run: str) -> RunReader:
     if reader.is_abandoned():
         what = "its supervisor is gone" if link is None else "nothing updates this copy of the run"
         command = f"effnet-launch attach {shlex.quote(run)}"
-        errors().print(f"{what}; to start a new one: {command}", style="yellow", soft_wrap=True)
+        errors().print(f"{what}; to start a new one: {command}", style="yellow")
     return reader
 
 

@@ -61,7 +61,8 @@ def screen() -> Console:
 
 
 def errors() -> Console:
-    return SafeConsole(stderr=True)
+    """stderr. Lines are not broken: a path or a command in them can be copied."""
+    return SafeConsole(stderr=True, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

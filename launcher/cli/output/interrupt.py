@@ -26,7 +26,7 @@ def on_ctrl_c(text: Callable[[], str]) -> Iterator[None]:
     def end(_number: int, _frame: FrameType | None) -> None:
         console = errors()
         console.show_cursor()
-        console.print(f"\ninterrupted: {text()}", soft_wrap=True)
+        console.print(f"\ninterrupted: {text()}")
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, end)

@@ -24,6 +24,11 @@ def test_user_errors_print_no_traceback(lab):
         assert done.stderr
 
 
+def test_a_long_path_in_an_error_is_not_broken(lab):
+    path = f"/{'a-long-folder/' * 12}none.toml"
+    assert path in lab.command("start", path).stderr
+
+
 @pytest.mark.parametrize("profile", ["cpu-2-nodes-ssh", "gpu-2x8-mpirun", "ascend-2x8"])
 def test_an_unreachable_cluster_can_be_planned(lab, profile):
     assert json.loads(lab.command("plan", profile, "--json").stdout)["world_size"] > 1

@@ -106,7 +106,7 @@ def supervisor_killed(scene: Scene) -> Expected:
     scene.sleep(0, 2, "nobody looked for")
     if scene.random.random() < 1 / 3:
         return scene.stop(save=scene.random.random() < 0.5)
-    client.ensure_supervised(client.open_run(scene.root))
+    client.connect(scene.root)
     return scene.survives()
 
 

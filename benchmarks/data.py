@@ -19,9 +19,8 @@ from pathlib import Path
 
 import mindspore.dataset as ds
 import mindspore.dataset.vision as vision
-import numpy as np
 from mindspore.dataset.vision import Inter
-from PIL import Image
+from photos import write_jpegs
 
 from effnet.config import TrainConfig, resolve
 from effnet.data import ImageIndex, eval_batches, index_folder, train_batches
@@ -37,26 +36,6 @@ class Line:
     by: str
     images_per_s: float
     cpu_ms_per_image: float
-
-
-def write_jpegs(folder: Path, count: int) -> None:
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        width, height = (500, 375) if i % 4 else (375, 500)
-        pixels = np.full((height, width, 3), 120.0)
-        for cells, spread in ((4, 60), (16, 40), (64, 30), (256, 8)):
-            for channel in range(3):
-                coarse = rng.normal(
-                    0, spread, (height * cells // 256 + 2, width * cells // 256 + 2)
-                )
-                smooth = Image.fromarray(coarse.astype(np.float32)).resize(
-                    (width, height), Image.Resampling.BICUBIC
-                )
-                pixels[..., channel] += np.asarray(smooth)
-        into = folder / f"class{i % 10}"
-        into.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        image.save(into / f"{i:05d}.jpg", quality=92)
 
 
 def measured(work: str, by: str, passes: Callable[[int], Iterator[int]]) -> Line:

@@ -49,7 +49,7 @@ def predict(
 ) -> Predictions:
     """Every image once; raises `DataError` when not one could be read.
 
-    A model with a free batch size gets a shorter last batch, another one a padded batch.
+    Where not every batch has to be full, the last one is shorter, else it is padded.
     """
     start_s = time.perf_counter()
     predicted = np.full(len(images), -1, np.int64)
@@ -88,12 +88,12 @@ def predict(
 
 def _logits(model: Model, batch: Batch) -> NDArray[np.float32]:
     """Of the valid images alone."""
-    if model.batch_size is None:
-        images = batch.images if batch.valid.all() else batch.images[batch.valid]
-        if not len(images):
-            return np.zeros((0, model.classes or 1), np.float32)
-        return model(images)
-    return model(batch.images)[batch.valid]
+    if model.takes_full_batches:
+        return model(batch.images)[batch.valid]
+    images = batch.images if batch.valid.all() else batch.images[batch.valid]
+    if not len(images):
+        return np.zeros((0, model.classes or 1), np.float32)
+    return model(images)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 
+import numpy as np
 import onnx
 import pytest
 
 from effnet import onnx_runtime
-from effnet.infer import session
+from effnet.data import BadImages
+from effnet.infer import facts, session
+from effnet.infer.images import find_images
+from effnet.infer.predict import predict
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("small_b0")]
 
@@ -164,6 +170,35 @@ def test_files_that_are_not_models(digits, tmp_path, fails):
 
 
 # -- GPU ------------------------------------------------------------------------------------------
+
+
+def test_on_a_gpu_every_batch_has_one_shape_and_the_answers_are_the_same(
+    taught_onnx, digits, tmp_path
+):
+    """CUDA spends seconds on each new shape: a broken image or the last batch must not make one."""
+    folder = tmp_path / "val"
+    shutil.copytree(digits / "val" / "4", folder)
+    sorted(folder.iterdir())[5].write_bytes(b"no image")
+    images, _ = find_images(str(folder))
+    on_cpu = session.open_model(taught_onnx, "CPU")
+    shapes = []
+
+    class Recorded:
+        def run(self, outputs, inputs):
+            shapes.append(inputs[on_cpu.input].shape)
+            return on_cpu.session.run(outputs, inputs)
+
+    def found(model):
+        preprocessing = facts.preprocessing(model, defaultdict(lambda: None))
+        return predict(model, images, preprocessing, 8, 1, BadImages(), lambda done: None)
+
+    as_gpu = dataclasses.replace(on_cpu, session=Recorded(), provider=session.PROVIDERS["GPU"])
+    padded, plain = found(as_gpu), found(on_cpu)
+    assert len(images) % 8
+    assert set(shapes) == {(8, 3, 32, 32)}
+    assert padded.unreadable == plain.unreadable == 1
+    assert list(padded.predicted) == list(plain.predicted)
+    assert np.allclose(padded.probability, plain.probability, atol=1e-6)
 
 
 def cuda_works(path) -> bool:

@@ -1,4 +1,4 @@
-"""What every test that starts runs gets: a failure shows what the runs say of themselves."""
+"""Marks, the line that counts the tests that need root, and the story of runs that failed."""
 
 from __future__ import annotations
 
@@ -39,16 +39,41 @@ STRAYS = tuple(
     )
 )
 """They leave processes without a watcher for a while, or call `clean`, which would end those."""
+IS_ROOT = os.geteuid() == 0
+NEED_ROOT = "need root"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Marks what has a fixture that starts runs or hosts (`scripts/check` leaves it out), and
-    `STRAYS`, which `scripts/test` runs one at a time.
+    `STRAYS`, which `scripts/test` runs one at a time. What has hosts
+    needs root; without it, such tests are skipped and counted.
     """
     if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.runs)
     if item.nodeid.startswith(STRAYS):
         item.add_marker(pytest.mark.strays)
+    if "built_cluster" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.needs_root)
+    if not IS_ROOT and item.get_closest_marker("needs_root"):
+        item.add_marker(pytest.mark.skip(reason=NEED_ROOT))
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Without root, the tests that need it are counted apart from those that are skipped."""
+    needs_root = not IS_ROOT and report.skipped and "needs_root" in report.keywords
+    return (NEED_ROOT, "s", NEED_ROOT.upper()) if needs_root else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    yield
+    if count := len(terminalreporter.getreports(NEED_ROOT)):
+        tests = "1 test needs" if count == 1 else f"{count} tests need"
+        terminalreporter.write_line(
+            f"{tests} root and did not run: sudo scripts/test -m needs_root runs them"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

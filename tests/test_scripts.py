@@ -1,10 +1,15 @@
-"""scripts/: wrong arguments cost nothing, and a half-made environment is made again."""
+"""scripts/: wrong arguments cost nothing, a half-made environment is made again, and the suite
+counts what needs root.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,7 +168,7 @@ def test_an_install_that_failed_keeps_the_environment(checkout: Checkout) -> Non
     assert checkout.made() == ["pip"]
 
 
-@pytest.mark.parametrize("failing", ["", "mindspore-or-strays", "not-mindspore-and-not-strays"])
+@pytest.mark.parametrize("failing", ["", "not-waiting-fails", "waiting-fails"])
 def test_both_halves_are_printed_and_each_can_fail_the_suite(
     checkout: Checkout, failing: str
 ) -> None:
@@ -171,12 +176,86 @@ def test_both_halves_are_printed_and_each_can_fail_the_suite(
         (checkout.venv / "bin").mkdir(parents=True, exist_ok=True)
         shutil.copy("/bin/true", checkout.venv / "bin" / name)
     shutil.copy(checkout.python, checkout.venv / "bin/python")
+    waiting = "not mindspore and not strays" + " and not needs_root" * (os.geteuid() != 0)
+    others = {"waiting-fails": waiting, "not-waiting-fails": f"not ({waiting})"}
     if failing:
-        checkout.fault(f"{failing}-fails")
+        checkout.fault(f"{others[failing].replace(' ', '-')}-fails")
     done = checkout.run("test")
-    assert "others    | pytest of not mindspore and not strays\n" in done.stdout
-    assert "mindspore | pytest of mindspore or strays\n" in done.stdout
+    assert f"others    | pytest of {waiting}\n" in done.stdout
+    assert f"mindspore | pytest of not ({waiting})\n" in done.stdout
     assert done.returncode == (1 if failing else 0), done.stderr
+
+
+SUITE = """\
+import pytest
+
+def test_passes():
+    pass
+
+@pytest.mark.skip(reason="no such device")
+def test_is_skipped():
+    pass
+
+@pytest.mark.needs_root
+def test_needs_root():
+    pass
+
+@pytest.fixture
+def built_cluster():
+    pass
+
+@pytest.fixture
+def hosts(built_cluster):
+    pass
+
+@pytest.mark.parametrize("number", range(2))
+def test_has_hosts(hosts, number):
+    pass
+"""
+
+
+@pytest.fixture
+def suite() -> Iterator[Path]:
+    """A small suite that every user can read."""
+    with tempfile.TemporaryDirectory(prefix="suite-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "test_it.py").write_text(SUITE)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"], ["-q"]], ids=" ".join)
+def test_what_needs_root_is_counted_in_one_line(suite: Path, options: list[str]) -> None:
+    # Nobody, who may only read what root can: Python may be in root's folder.
+    can = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    nobody = ["setpriv", "--reuid=65534", "--clear-groups", *can] if os.geteuid() == 0 else []
+    argv = [
+        *nobody,
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        ROOT / "pyproject.toml",
+        "--rootdir",
+        suite,
+    ]
+    argv += ["-p", "tests.conftest", "-p", "no:cacheprovider", *options, suite]
+    done = subprocess.run(
+        argv,
+        cwd=suite,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "SKIPPED" in line] == [
+        "SKIPPED [1] test_it.py:6: no such device"
+    ]
+    said = "3 tests need root and did not run: sudo scripts/test -m needs_root runs them"
+    assert lines[-2] == said
+    assert "1 passed, 1 skipped, 3 need root in " in lines[-1]
 
 
 def test_python_is_checked_before_packages_are_installed(checkout: Checkout) -> None:

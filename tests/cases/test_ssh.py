@@ -20,11 +20,6 @@ from launcher.remote import ssh, ssh_config
 from launcher.remote.known_hosts import known_keys, matches
 from launcher.remote.ssh_login import read_user_config
 
-needs_sshd = pytest.mark.skipif(
-    os.getuid() != 0 or not os.path.exists("/usr/sbin/sshd") or shutil.which("ssh") is None,
-    reason="needs root, sshd and ssh",
-)
-
 
 def make_key(path: Path, kind: str = "ed25519") -> str:
     """A key pair. -> the public half's first two words."""
@@ -191,7 +186,7 @@ def test_020_a_jump_host_that_is_wrong_is_named(home: Path, text: str) -> None:
 # Keys
 
 
-@needs_sshd
+@pytest.mark.needs_root
 def test_018_ssh_identities_only_key_in_agent(
     server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +215,7 @@ def test_018_ssh_identities_only_key_in_agent(
         agent.wait()
 
 
-@needs_sshd
+@pytest.mark.needs_root
 def test_019_ssh_host_key_alias_and_user_known_hosts_file(server: Server, home: Path) -> None:
     server.known(home, f"alias {server.host_keys[0]}")
     server.config(home, f"IdentityFile {server.key}", "HostKeyAlias alias")
@@ -232,7 +227,7 @@ def test_019_ssh_host_key_alias_and_user_known_hosts_file(server: Server, home: 
     assert log_in() == "hello there"
 
 
-@needs_sshd
+@pytest.mark.needs_root
 def test_known_hosts_with_odd_lines(server: Server, home: Path) -> None:
     server.config(home, f"IdentityFile {server.key}")
     ed25519, rsa = server.host_keys

@@ -283,10 +283,7 @@ def other_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert left == []
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-
-
-@needs_root
+@pytest.mark.needs_root
 def test_another_user_can_read_stop_and_run_nothing(lab, living, other_home):
     for folder in [lab.folder, *lab.folder.parents]:
         # The run directory itself must be what keeps the other user out.
@@ -328,7 +325,7 @@ print(found)
     assert {p.pid for p in ours} == {p.pid for p in lab.ours()}
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("place", ["home", "runs"])
 def test_a_directory_of_another_user_executes_and_ends_nothing(
     lab, living, copies, other_home, place
@@ -353,7 +350,7 @@ def test_a_directory_of_another_user_executes_and_ends_nothing(
         assert not set(found) & {process.pid for process in lab.ours()}
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_socket_of_another_user_gets_no_request(lab, living, copies, other_home):
     """supervisor.json of a prepared directory names a socket that its owner listens on."""
     root = copies(other_home / "run")

@@ -81,7 +81,7 @@ def test_a_folder_that_others_can_change_is_refused_with_the_command(tmp_path, p
     assert private.require_own(root) == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.needs_root
 @pytest.mark.parametrize("place", ["", "attempts", "attempts/001/plan.json"])
 def test_a_folder_of_another_user_is_refused(tmp_path, place):
     root = tmp_path / "run"

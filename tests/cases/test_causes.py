@@ -53,12 +53,39 @@ Traceback (most recent call last):
 KeyError: 'image'
 """
 
+ASYNCIO = """Task exception was never retrieved
+future: <Task finished name='Task-1' coro=<watch() done, defined at /opt/watch.py:3>>
+Traceback (most recent call last):
+  File "/opt/watch.py", line 9, in watch
+ZeroDivisionError: division by zero
+"""
+SHUTDOWN = """Exception ignored on threading shutdown <module 'threading' from '/opt/threading.py'>:
+Traceback (most recent call last):
+  File "/opt/x.py", line 9, in end
+RuntimeError: the pool is closed
+"""
+LOGGING = """--- Logging error ---
+Traceback (most recent call last):
+  File "/opt/py/lib/python3.10/logging/__init__.py", line 1103, in emit
+    stream.write(msg + self.terminator)
+ValueError: I/O operation on closed file.
+Call stack:
+"""
+HANDLED = "\nDuring handling of the above exception, another exception occurred:\n\n"
+LOOKUP = """Traceback (most recent call last):
+  File "/opt/lib/mindspore/common/api.py", line 9, in compile
+KeyError: 'graph_0'
+"""
+
 CORPUS: dict[str, tuple[str, str, str, bool]] = {
     # name: (file or text, kind, words of the meaning or hint, is it a consequence)
     "007-last-traceback-is-noise": ("eofnoise.log", "crash", "ValueError: the label 10", False),
     "noise of atexit": (OWN + ATEXIT, "crash", "ValueError: the label 10", False),
     "noise of the resource tracker": (OWN + TRACKER, "crash", "ValueError: the label 10", False),
     "noise of a destructor": (OWN + IGNORED, "crash", "ValueError: the label 10", False),
+    "noise of asyncio": (OWN + ASYNCIO, "crash", "ValueError: the label 10", False),
+    "noise of Python 3.13's shutdown": (OWN + SHUTDOWN, "crash", "the label 10", False),
+    "noise of logging": (OWN + LOGGING, "crash", "ValueError: the label 10", False),
     "a thread's error where nothing else is": (THREAD + IGNORED, "crash", "KeyError", False),
     "interrupted after its error": (
         OWN + 'Traceback (most recent call last):\n  File "a.py", line 1\nKeyboardInterrupt\n',
@@ -106,6 +133,25 @@ CORPUS: dict[str, tuple[str, str, str, bool]] = {
         "EL0004",
         False,
     ),
+    "own ValueError, then HCCL's while it is handled": (
+        OWN + HANDLED + GENERAL + EI0006,
+        "crash",
+        "ValueError: the label 10",
+        False,
+    ),
+    "own full disk, then a peer's connection while it is handled": (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n'
+        "OSError: [Errno 28] No space left on device\n" + HANDLED + GENERAL + EI0006,
+        "data",
+        "a disk of its node is full",
+        False,
+    ),
+    "a library's lookup, then HCCL's error": (
+        LOOKUP + HANDLED + GENERAL + EI0006,
+        "node",
+        "EI0006",
+        True,
+    ),
     "EI0006 alone": (EI0006, "node", "EI0006", True),
     "a general error with EI0006": (GENERAL + EI0006, "node", "EI0006", True),
     "a peer's connection": (
@@ -120,7 +166,7 @@ CORPUS: dict[str, tuple[str, str, str, bool]] = {
     "E39999": (
         GENERAL + "E39999: Inner Error!\nE39999  Aicore kernel execute failed, device_id=3\n",
         "device",
-        "(E39999: E39999  Aicore kernel execute failed",
+        "(E39999: Aicore kernel execute failed",
         False,
     ),
     "EZ9999": (
@@ -150,9 +196,41 @@ CORPUS: dict[str, tuple[str, str, str, bool]] = {
         "another process",
         False,
     ),
-    "012-native-library-missing libcudnn": ("libcudnn.log", "device", "doctor", False),
-    "012-native-library-missing glibcxx": ("glibcxx.log", "device", "doctor", False),
-    "012-native-library-missing libmpi": ("libmpi.log", "device", "doctor", False),
+    **{
+        f"device held, {name}": (GENERAL + line, "device", "another process", False)
+        for name, line in {
+            "taken": "RuntimeError: Device 3 has been occupied, please use another one.\n",
+            "cuBLAS": "cublasGemmEx failed. Possible reasons: the GPU is occupied by others.\n",
+            "by name": "[ERROR] the NPU 3 is being used by another process (pid 77)\n",
+        }.items()
+    },
+    "012-native-library-missing libcudnn": ("libcudnn.log", "device", ": libcudnn.so.8", False),
+    "012-native-library-missing glibcxx": (
+        "glibcxx.log",
+        "device",
+        ": libstdc++.so.6: version `GLIBCXX_3.4.29'",
+        False,
+    ),
+    "012-native-library-missing libmpi": ("libmpi.log", "device", ": libmpi.so.40", False),
+    **{
+        f"native library, {name}": (line, "device", f": {library}", False)
+        for name, line, library in (
+            ("32 bits", "ImportError: /x/_c.so: wrong ELF class: ELFCLASS32\n", "_c.so"),
+            ("no library", "OSError: /x/libgomp.so: invalid ELF header\n", "libgomp.so"),
+            (
+                "stack",
+                "ImportError: libms.so: cannot enable executable stack as shared object\n",
+                "libms.so",
+            ),
+            (
+                "of a library",
+                "RuntimeError: Dlopen /usr/lib64/libascendcl.so failed, error:"
+                " libascend_hal.so: cannot open shared object file\n",
+                "libascend_hal.so",
+            ),
+            ("a kind", "[ERROR] Cuda ['11.1'] (libcudart*.so) is not found\n", "libcudart"),
+        )
+    },
     "native library, undefined symbol": (
         "ImportError: /a/_c.so: undefined symbol: _ZN3mpi\n",
         "device",
@@ -195,6 +273,8 @@ def test_cause(name: str) -> None:
     cause = explain(Death("n", 0.0, 3, exit_code=1, last_lines=tuple(text.splitlines())))
     assert (cause.kind.value, cause.is_follower) == (kind, is_consequence), cause
     assert words in f"{cause.meaning} {cause.try_next}"
+    if "native library" in cause.meaning:
+        assert "effnet-launch doctor" in cause.try_next
     if "pip" in cause.try_next:
         pytest.fail("a hint must not point to pip")
 

@@ -115,7 +115,7 @@ _MODULES: Mapping[str, Meaning] = {
     "Z": (FailureKind.CRASH, "an operator failed on the device", LINES_TRY),
 }
 _OTHER: Meaning = (FailureKind.CRASH, "CANN reported an error", LINES_TRY)
-_PREFIX = re.compile(r"^:?\s*(\[PID: ?\d+\])?\s*([-0-9:. ]{10,})?")
+_PREFIX = re.compile(r"^:?\s*(E\w{5}:?\s*)?(\[PID: ?\d+\])?\s*([-0-9:. ]{10,})?")
 
 
 def meaning_of(code: str, text: str) -> Meaning:

@@ -37,19 +37,25 @@ _LIBRARY: Meaning = (
     "run `effnet-launch doctor`, which names the driver and toolkit that the node needs",
 )
 
+_LIBRARY_NAME = re.compile(
+    r"^.*?([\w.+-]+\.so[\d.]*(?=:)(?:: version `[\w.]+')?)"
+    r"|(\blib(?:cu|nvinfer|ascendcl|hccl|mpi)\w*)"
+)
+
 PATTERNS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
     (re.compile(pattern), meaning)
     for pattern, meaning in (
         (
             r"occupying this (card|device)"
             r"|\b([Dd]evices?|[Cc]ard|NPU|GPU)\b.{0,40}"
-            r"(is occupied|already (been )?used|\bbusy\b|busy or unavailable)",
+            r"((is|been) occupied|already (been )?used|used by (an)?other process|\bbusy\b)",
             _HELD,
         ),
         (
             r"\.so(\.\d+)*: cannot open shared object file"
             r"|(GLIBC|GLIBCXX|CXXABI|GCC|GOMP)_[\d.]+' not found"
             r"|undefined symbol: |cannot allocate memory in static TLS block"
+            r"|wrong ELF class|invalid ELF header|cannot enable executable stack"
             r"|(libcu\w+|libnvinfer|libascendcl|libhccl|libmpi)\S*.{0,40}"
             r"(not found|could not be loaded|cannot be loaded|failed to load)",
             _LIBRARY,
@@ -170,6 +176,10 @@ def find_evidence(lines: Sequence[str]) -> Evidence:
     traceback = raised.lines if raised else ()
     for sign, is_consequence in RANKING:
         if (found := sign(read)) is not None:
+            if is_consequence and raised is not None and raised.handled_end:
+                own = find_evidence(short[: raised.handled_end])
+                if not own.is_consequence:
+                    return own
             meaning = None if found == _RAISED else found
             return Evidence(meaning, read.error, traceback, is_consequence)
     return Evidence(error=read.error, traceback=traceback)
@@ -222,7 +232,10 @@ RANKING: tuple[tuple[Callable[[_Lines], Meaning | None], bool], ...] = (
 
 
 def _match(line: str) -> Meaning | None:
-    return next((meaning for pattern, meaning in PATTERNS if pattern.search(line)), None)
+    found = next((meaning for pattern, meaning in PATTERNS if pattern.search(line)), None)
+    if found is _LIBRARY and (name := _LIBRARY_NAME.search(line)):
+        return found[0], f"{found[1]}: {name[1] or name[2]}", found[2]
+    return found
 
 
 def _code(read: _Lines, wanted: Callable[[str], bool]) -> Meaning | None:

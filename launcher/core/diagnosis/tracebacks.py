@@ -17,9 +17,9 @@ _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warni
 _BARE_ERROR = re.compile(r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?:: |$)")
 
 _SIDE_LINE = re.compile(
-    r"^(Exception in thread |Exception ignored in|Process \S+:\s*$|Error in (atexit|sys\.)"
-    r"|Exception in callback |Future exception was never retrieved"
-    r"|Task exception was never retrieved)"
+    r"^(Exception in thread |Exception ignored |Process \S+:\s*$|Error in (atexit|sys\.)"
+    r"|--- Logging error ---"
+    r"|(future|task|handle|protocol|transport): <)"  # asyncio, below its message
 )
 """What stands before a traceback that did not end the main program."""
 _SIDE_FRAME = re.compile(
@@ -28,6 +28,12 @@ _SIDE_FRAME = re.compile(
     r'|tbe/common/[^"]*|te_fusion/[^"]*)\.py"'
 )
 """The outermost frame of a thread or a worker process."""
+_CHAINED = re.compile(
+    r"^(During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):$"
+)
+_LOOKUP = re.compile(r"^(KeyError|AttributeError|ImportError|ModuleNotFoundError|StopIteration)\b")
+"""What libraries raise and handle in their usual course."""
 _SHUTDOWN = re.compile(
     r"^(EOFError|BrokenPipeError|ConnectionResetError|ConnectionRefusedError|KeyboardInterrupt"
     r"|SystemExit)\b|interpreter shutdown|sys\.meta_path is None|can't start new thread"
@@ -40,12 +46,15 @@ class Raised:
     """An exception: its traceback's lines and its last line, ``error``.
 
     ``end`` is the index after it; ``inner`` are the indices of frames, which quote source code.
+    ``handled_end`` is the index after the exception that was being handled when it was raised, 0
+    where there was none.
     """
 
     lines: tuple[str, ...]
     error: str
     end: int
     inner: frozenset[int] = frozenset()
+    handled_end: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class _Block:
     end: int
     error: str
     is_side: bool
+    is_chained: bool
+    """It was raised while the exception of the block before it was handled."""
 
 
 def raised_in(lines: Sequence[str]) -> Raised | None:
@@ -79,7 +90,9 @@ def raised_in(lines: Sequence[str]) -> Raised | None:
         return None
     shown = tuple(lines[chosen.start : chosen.end])
     shown = shown[-MAX_TRACEBACK_LINES:] if chosen.error else shown[:MAX_TRACEBACK_LINES]
-    return Raised(shown, chosen.error or shown[-1].strip(), chosen.end, inner)
+    handled = blocks[: blocks.index(chosen)][-1:] if chosen.is_chained else []
+    handled_end = handled[0].end if handled and not _LOOKUP.match(handled[0].error) else 0
+    return Raised(shown, chosen.error or shown[-1].strip(), chosen.end, inner, handled_end)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
@@ -96,4 +109,4 @@ def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
         before = next((line for line in reversed(lines[:start]) if line.strip()), "")
         frame = next((line for line in lines[start + 1 : end] if line.startswith("  File ")), "")
         is_side = bool(_SIDE_LINE.match(before.strip()) or _SIDE_FRAME.match(frame))
-        yield _Block(start, end, error, is_side)
+        yield _Block(start, end, error, is_side, bool(_CHAINED.match(before.strip())))

@@ -137,6 +137,8 @@ class RankGroup:
     def stop(self, save: bool, why: str) -> None:
         """Ask (when `save`), SIGTERM, SIGKILL; each with its limit. A second call hurries."""
         limits = self.plan.limits
+        # Training begins when mpirun has started all ranks: before, there is nothing to save.
+        save = save and not self._awaited
         if save and self._ending is None and self._living:
             try:
                 Path(self.plan.stop_file).touch()

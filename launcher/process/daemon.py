@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -14,9 +16,18 @@ from launcher.process.log import log_line
 ReportReady = Callable[[str], None]
 
 
+RESTARTS = 5
+"""A process that dies more often than this has a reason that another start does not remove."""
+
+
 @contextlib.contextmanager
-def daemon(ready_fd: int | None) -> Iterator[ReportReady]:
+def daemon(
+    ready_fd: int | None, may_restart: Callable[[], bool] | None = None
+) -> Iterator[ReportReady]:
     """Leaves the terminal. The block gets a function that writes `ok` to `ready_fd`.
+
+    `may_restart` makes the block run in a child process: when that was ready and dies, its parent
+    calls `may_restart`, which can wait, and the block runs again in another child.
 
     The client that started this process waits for that, or for the reason why not: an error that a
     user can cause is written there and to the log, and ends the process with its exit code. The
@@ -24,11 +35,15 @@ def daemon(ready_fd: int | None) -> Iterator[ReportReady]:
     """
     private.apply_umask()
     spawn.detach()
+    was_ready = mmap.mmap(-1, 1)  # shared with the child
+    if may_restart is not None and not _fork_restarted(ready_fd, was_ready, may_restart):
+        ready_fd = None  # the client that waited has its answer
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)
 
     def report_ready(text: str) -> None:
         nonlocal ready_fd
+        was_ready[0] = text == "ok"
         if ready_fd is not None:
             fd, ready_fd = ready_fd, None
             with contextlib.suppress(OSError):
@@ -44,3 +59,26 @@ def daemon(ready_fd: int | None) -> Iterator[ReportReady]:
     except Exception:
         log_line(traceback.format_exc())
         raise
+
+
+def _fork_restarted(
+    ready_fd: int | None, was_ready: mmap.mmap, may_restart: Callable[[], bool]
+) -> bool:
+    """Returns in the child only. -> whether it is the first one."""
+    for n in range(RESTARTS + 1):
+        was_ready[0] = False
+        child = os.fork()
+        if not child:
+            return n == 0
+        if n == 0 and ready_fd is not None:
+            os.close(ready_fd)  # a client sees at once that the child died without an answer
+        ended = spawn.exit_of(child, os.waitpid(child, 0)[1])
+        if ended.is_clean or not was_ready[0]:
+            break
+        how = f"exit code {ended.exit_code}"
+        if ended.signal is not None:
+            how = signal.Signals(ended.signal).name
+        log_line(f"process {child} was ended by {how}")
+        if not may_restart():
+            break
+    os._exit(ended.exit_code or 0)

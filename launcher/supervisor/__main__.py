@@ -5,7 +5,7 @@
 It takes a lock on the run, so two never own one, puts itself behind everything that could end it
 (own session, no terminal), and answers clients on a Unix socket (docs/design/processes.md). Started
 on a run that another supervisor left alive, it adopts the agents and catches up. On `--ready` it
-writes `ok` or the reason why not.
+writes `ok` or the reason why not. Its parent waits for it, and starts another one if it dies.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.owner import Owner
 from launcher.store.run import StoredRun
-from launcher.store.run_lock import acquire
+from launcher.store.run_lock import acquire, is_supervised
 from launcher.supervisor.agent_link import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
 MAX_CLIENTS = 32
+LOOK_S = 0.5
+"""How often the parent of a dead supervisor looks whether a client started another."""
 
 RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
 
@@ -261,12 +263,32 @@ class Supervisor:
                 self._selector.unregister(client)
 
 
+def is_left_alone(root: Path) -> bool:
+    """Waits `supervisor_restart_s`. -> whether the run still has no supervisor by then."""
+    try:
+        wait_s = run_files.load(root).profile.limits.supervisor_restart_s
+    except LaunchError as error:
+        log_line(f"no other supervisor starts: {error}")
+        return False
+    log_line(f"another supervisor starts in {wait_s:g} s")
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        if is_supervised(root):
+            return False
+        time.sleep(min(wait_s, LOOK_S))
+    return True
+
+
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     owned = owner.must_be_mine(root)
     run = run_files.load(root)
     acquire(root)
     run_files.move_secrets(run)
     log = EventLog(run.paths.events)
+    if log.state.status.is_over and not resume:
+        log.close()  # the one before died when all was done
+        report_ready("ok")
+        return 0
     with NodePool() as nodes:
         point = restart.resume_point(run, log.state, resume, nodes) if resume else None
     with contextlib.closing(Supervisor(run, log, owned)) as supervisor:
@@ -282,8 +304,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", default="", help=RESUME_HELP)
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
-    with daemon(arguments.ready) as report_ready:
-        return supervise(arguments.run.resolve(), arguments.resume, report_ready)
+    root, resume = arguments.run.resolve(), arguments.resume
+
+    def may_restart() -> bool:
+        nonlocal resume
+        resume = ""  # that attempt has begun
+        return is_left_alone(root)
+
+    with daemon(arguments.ready, may_restart) as report_ready:
+        return supervise(root, resume, report_ready)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests import proof
 from tests.cluster.hosts import Cluster, Seen
 
@@ -38,7 +40,7 @@ slots = {slots}
 epoch_size = {epochs}
 
 [limits]
-stop_save_s = 15
+stop_save_s = {stop_save_s}
 term_s = 2
 kill_s = 5
 orphan_limit_s = {orphan_limit_s}
@@ -80,6 +82,7 @@ class ClusterLab:
             "steps": STEPS,
             "step_s": 0.02,
             "orphan_limit_s": 600,
+            "stop_save_s": 15,
             "silent_min_s": 10,
             "compile_s": 1800,
             "checkpoints": "",
@@ -211,6 +214,12 @@ class ClusterLab:
 
     def supervisor_pid(self, root: Path) -> int:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
+
+    def kill_supervisor(self, root: Path) -> None:
+        """For good: first its parent, which would start another one."""
+        supervisor = psutil.Process(self.supervisor_pid(root))
+        psutil.Process(supervisor.ppid()).kill()
+        supervisor.kill()
 
     def node_file(self, root: Path, node: str, name: str) -> Path:
         """A file of the run on a node, seen from here."""

@@ -85,7 +85,7 @@ def test_a_killed_agent_takes_its_ranks_and_the_run_with_it(lab):
 def test_a_killed_supervisor_is_replaced_and_catches_up(lab):
     root = lab.start(epochs=8, step_s=0.08)
     lab.wait_for(root, "epoch_finished")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))
     log = "attempts/001/ranks/0003/log.txt"
     there, here = lab.node_file(root, "beta", log), root / log

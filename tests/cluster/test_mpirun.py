@@ -44,6 +44,13 @@ def test_stop_saves_under_mpirun_too(lab):
     lab.nothing_left()
 
 
+def test_a_stop_before_mpirun_has_started_the_ranks_waits_for_nothing(lab):
+    root = lab.start(method="mpirun", epochs=500, stop_save_s=600)
+    assert lab.command("stop", root.name).returncode == 0
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    lab.nothing_left()
+
+
 def daemon_pid(lab, host):
     return lab.pid_like(host, "orted", "ess_base_vpid")
 

@@ -39,6 +39,7 @@ stop_save_s = {stop_save_s}
 term_s = {term_s}
 kill_s = 5
 orphan_limit_s = {orphan_limit_s}
+supervisor_restart_s = {supervisor_restart_s}
 unreachable_s = {unreachable_s}
 silent_min_s = {silent_min_s}
 compile_s = {compile_s}
@@ -92,6 +93,7 @@ class Lab:
             "stop_save_s": 10,
             "term_s": 2,
             "orphan_limit_s": 600,
+            "supervisor_restart_s": 600,
             "unreachable_s": 60,
             "silent_min_s": 10,
             "compile_s": 600,
@@ -195,6 +197,12 @@ class Lab:
 
     def supervisor_pid(self, root: Path) -> int:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
+
+    def kill_supervisor(self, root: Path) -> None:
+        """For good: first its parent, which would start another one."""
+        supervisor = psutil.Process(self.supervisor_pid(root))
+        psutil.Process(supervisor.ppid()).kill()
+        supervisor.kill()
 
     def log(self, root: Path, rank: int, attempt: int = 1) -> bytes:
         return (root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt").read_bytes()

@@ -139,6 +139,7 @@ class Limits(_Frozen):
     eval_s: Seconds = 3600.0
     unreachable_s: Seconds = 300.0
     orphan_limit_s: Seconds = 1800.0
+    supervisor_restart_s: Seconds = 30.0
     spread_s: Seconds = 60.0
     stop_save_s: Seconds = 120.0
     term_s: Seconds = 10.0

@@ -55,7 +55,7 @@ def test_agent_and_guard_killed_together_leave_no_process(lab):
 def test_an_agent_without_a_supervisor_saves_and_ends_after_its_limit(lab):
     root = lab.start(step_s=0.05, epochs=100, orphan_limit_s=1)
     lab.wait_for(root, "training_started")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: b"stop: " in lab.log(root, 0))
     lab.nothing_left()
     assert client.connect(root)

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -192,7 +191,7 @@ def test_an_adopted_copy_has_processes_of_its_own(lab, living, copies):
 def test_a_supervisor_that_died_is_reported_and_replaced_by_attach(lab):
     root = lab.start(epochs=1000)
     lab.wait_for(root, "training_started")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     for arguments in READING[:4]:
         done = command(*arguments, run=root.name)
         assert done.returncode == 0

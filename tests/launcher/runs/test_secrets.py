@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 
 import pytest
@@ -99,7 +98,7 @@ def test_automatic_and_later_attempts_have_them(lab):
     root = start(lab, kill, auto_resume=1, epochs=500)
     lab.wait_for(root, "training_started", count=2)
     has_them(lab.pid_of(root, 1, attempt=2))
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: not client.open_run(root).poll().is_supervised)
     client.stop(root)
     lab.wait_for(root, "attempt_stopped")

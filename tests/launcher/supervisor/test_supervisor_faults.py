@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from launcher import client
-from launcher.errors import BusyError
+from launcher.errors import BusyError, LaunchError
 from launcher.runs.handle import open_run
 from launcher.store import run_lock
 
@@ -27,7 +27,7 @@ def failure_of(lab, root):
 def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
     root = lab.start(step_s=0.05, epochs=6)
     lab.wait_for(root, "epoch_finished")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))
     before = len(lab.events(root))
     lab.until(lambda: lab.log(root, 0).count(b"epoch ") >= 3)
@@ -45,7 +45,7 @@ def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
 def test_a_run_that_ended_without_a_supervisor_is_recorded(lab):
     root = lab.start(step_s=0.03)
     lab.wait_for(root, "training_started")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: b"done: " in lab.log(root, 1))
     assert client.connect(root)
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
@@ -56,12 +56,63 @@ def test_a_run_that_ended_without_a_supervisor_is_recorded(lab):
 def test_a_rank_that_dies_without_a_supervisor_is_recorded(lab):
     root = lab.start(step_s=0.03, epochs=100)
     lab.wait_for(root, "training_started")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     os.kill(lab.pid_of(root, 1), signal.SIGKILL)
     # The agent acts by itself.
     lab.until(lambda: not psutil.pid_exists(lab.pid_of(root, 0)))
     assert lab.command("attach", root.name).returncode == 1
     assert failure_of(lab, root)["rank"] == 1
+
+
+def test_a_supervisor_that_dies_is_replaced_though_nobody_looks(lab):
+    root = lab.start(step_s=0.05, epochs=8, supervisor_restart_s=0.2)
+    for count in (1, 2):
+        lab.wait_for(root, "epoch_finished", count=count)
+        os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+        lab.wait_for(root, "supervisor_started", count=count + 1)
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    started = lab.events(root, "supervisor_started")
+    assert [e["replaced"] for e in started] == [None, started[0]["pid"], started[1]["pid"]]
+    assert lab.check_metrics(root, 0) == lab.check_metrics(root, 1) == list(range(80))
+    lab.nothing_left()
+
+
+def test_an_attempt_that_fails_after_its_supervisor_died_is_resumed(lab):
+    """At night: nobody attaches, and the profile allows another attempt."""
+    kill = {"rank": 1, "step": 25, "attempt": 1, "do": "kill"}
+    root = lab.start(kill, epochs=4, step_s=0.05, auto_resume=1, supervisor_restart_s=0.2)
+    lab.wait_for(root, "epoch_finished")
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    assert lab.wait_for(root, "attempt_finished")["attempt"] == 2
+    assert lab.events(root, "attempt_failed")[0]["failure"]["rank"] == 1
+    lab.nothing_left()
+
+
+def test_the_first_of_several_that_would_replace_a_supervisor_is_the_only_one(lab):
+    root = lab.start(epochs=1000)
+    lab.wait_for(root, "training_started")
+    parent = psutil.Process(psutil.Process(lab.supervisor_pid(root)).ppid())
+    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.until(lambda: not run_lock.is_supervised(root))
+    assert client.connect(root)
+    lab.until(lambda: not parent.is_running())
+    assert len(lab.events(root, "supervisor_started")) == 2
+    client.stop(root, client.StopRequest(save=False))
+    lab.wait_for(root, "attempt_stopped")
+    lab.nothing_left()
+
+
+def test_a_supervisor_that_was_never_ready_is_not_replaced(lab):
+    """The client that started it was told so, and has printed the error."""
+    root = lab.start(epochs=2, supervisor_restart_s=0.2)
+    lab.wait_for(root, "attempt_finished")
+    lab.nothing_left()
+    events = lab.events(root)
+    (root / "profile.json").write_text("{")
+    with pytest.raises(LaunchError, match=r"profile\.json"):
+        open_run(root).spawn(resume="auto")
+    lab.nothing_left()
+    assert lab.events(root) == events
 
 
 def test_everything_killed_at_once(lab):
@@ -86,7 +137,7 @@ def test_the_runtime_folder_is_deleted(lab, monkeypatch):
     lab.wait_for(root, "training_started")
     shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
-    os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))
     assert client.connect(root)
     client.stop(root)

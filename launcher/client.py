@@ -138,7 +138,7 @@ def preflight(
     from launcher.runs import delegated
 
     profile = _profile(profile)
-    with _nodes(confirm_host) if nodes is None else contextlib.nullcontext(nodes) as pool:
+    with connections(confirm_host) if nodes is None else contextlib.nullcontext(nodes) as pool:
         if model.is_elsewhere(profile) and not fix:
             with contextlib.suppress(NodeError):  # the rows from here give the reason
                 rows = delegated.preflight(profile, settings, data_path, pool)
@@ -188,7 +188,7 @@ def start(
     command = command or request.command(profile if isinstance(profile, str) else profile.name)
     profile = _profile(profile)
     request = checked(profile, request)
-    with _nodes(confirm_host) as nodes:
+    with connections(confirm_host) as nodes:
         if request.preflight:
             _check_nodes(profile, request, "start", request.ignore, nodes, on_rows)
         return start_run(profile, request, nodes, command)
@@ -225,7 +225,7 @@ def resume(
     attempt = handle.next_attempt(request, _edited(request, profile))
     handle.check_may_resume()
     start = attempt.run.request
-    with _nodes(confirm_host) as nodes:
+    with connections(confirm_host) as nodes:
         if request.preflight:
             _check_nodes(attempt.run.profile, start, "resume", request.ignore, nodes, on_rows)
         return handle.resume(attempt, nodes, on_progress)
@@ -266,18 +266,20 @@ def set_note(run: Run, note: str) -> None:
     _handle(run).set_note(note)
 
 
-def find_leftovers(nodes: Sequence[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
+def find_leftovers(
+    nodes: NodePool, only: Sequence[str] = (), *, here_only: bool = False
+) -> dict[str, Leftovers]:
     """Leftovers of runs on each machine, by node; this machine's name is empty."""
     from launcher.cleanup import nodes as cleanup
 
-    return cleanup.find(nodes, here_only=here_only)
+    return cleanup.find(nodes, only, here_only=here_only)
 
 
-def clean(found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
+def clean(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
     """Ends and removes these leftovers. -> what is still there."""
     from launcher.cleanup import nodes as cleanup
 
-    return cleanup.end(found)
+    return cleanup.end(nodes, found)
 
 
 def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], list[str]]:
@@ -286,17 +288,19 @@ def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], l
     Raises BusyError while a process of one of them is there.
     """
     removed, problems = [], []
-    for run in map(_handle, runs):
-        try:
-            run.delete(here_only=here_only)
-        except NodeError as error:  # noqa: PERF203 one that fails must not keep the others
-            problems.append(f"{run.id} stays: {error}")
-        else:
-            removed.append(run.id)
+    with connections() as nodes:
+        for run in map(_handle, runs):
+            try:
+                run.delete(nodes, here_only=here_only)
+            except NodeError as error:  # noqa: PERF203 one that fails must not keep the others
+                problems.append(f"{run.id} stays: {error}")
+            else:
+                removed.append(run.id)
     return removed, problems
 
 
-def _nodes(confirm_host: Confirm | None) -> NodePool:
+def connections(confirm_host: Confirm | None = None) -> NodePool:
+    """A context manager: each node is connected once for the calls that get it."""
     from launcher.remote.node_client import NodePool
 
     return NodePool(confirm_host)

@@ -39,7 +39,9 @@ class Leftovers:
     trouble: str = ""
 
 
-def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Leftovers]:
+def find(
+    nodes: NodePool, only: Collection[str] = (), *, here_only: bool = False
+) -> dict[str, Leftovers]:
     """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
     runs = _unsupervised()
     places = _places(runs)
@@ -52,38 +54,37 @@ def find(only: Collection[str] = (), *, here_only: bool = False) -> dict[str, Le
     if here_only:
         return found
     chosen = {name: place for name, place in places.items() if not only or place.node.label in only}
-    return {**found, **_call(chosen, {})}
+    return {**found, **_call(nodes, chosen, {})}
 
 
-def end(found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
+def end(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
     """Ends what was found. -> what is still there."""
     strays = {label: item.strays for label, item in found.items() if item.strays}
     left = {HERE: Leftovers(leftovers.end_all(found[HERE].strays))} if HERE in found else {}
     places = {
         n: place for n, place in _places(_unsupervised()).items() if place.node.label in strays
     }
-    return {**left, **_call(places, strays)}
+    return {**left, **_call(nodes, places, strays)}
 
 
 def _call(
-    places: Mapping[str, Place], strays: Mapping[str, tuple[op.Leftover, ...]]
+    nodes: NodePool, places: Mapping[str, Place], strays: Mapping[str, tuple[op.Leftover, ...]]
 ) -> dict[str, Leftovers]:
     """Ends the `strays` of each node by its label; without any only finds what is there."""
-    with NodePool() as nodes:
 
-        def call(client: NodeClient) -> Leftovers:
-            place, label = of_client[client], client.label
-            try:
-                runs = tuple(_known(run, root_on(run, client)) for run in place.runs)
-                if label in strays:
-                    return Leftovers(client.call(op.EndLeftovers(runs, strays[label])))
-                return Leftovers(client.call(op.FindLeftovers(runs)))
-            except NodeError as error:
-                return Leftovers(trouble=str(error))
+    def call(client: NodeClient) -> Leftovers:
+        place, label = of_client[client], client.label
+        try:
+            runs = tuple(_known(run, root_on(run, client)) for run in place.runs)
+            if label in strays:
+                return Leftovers(client.call(op.EndLeftovers(runs, strays[label])))
+            return Leftovers(client.call(op.FindLeftovers(runs)))
+        except NodeError as error:
+            return Leftovers(trouble=str(error))
 
-        clients = {name: nodes.client(place.node) for name, place in places.items()}
-        of_client = {clients[name]: place for name, place in places.items()}
-        return {places[name].node.label: item for name, item in call_all(clients, call).items()}
+    clients = {name: nodes.client(place.node) for name, place in places.items()}
+    of_client = {clients[name]: place for name, place in places.items()}
+    return {places[name].node.label: item for name, item in call_all(clients, call).items()}
 
 
 def _places(runs: Collection[StoredRun]) -> dict[str, Place]:

@@ -16,7 +16,7 @@ from launcher.store.event_log import read_state
 from launcher.store.run_lock import is_supervised
 
 
-def delete_run(root: Path, *, here_only: bool = False) -> None:
+def delete_run(root: Path, nodes: NodePool, *, here_only: bool = False) -> None:
     """Removes the directory of a run whose supervisor is on this machine, on its nodes first.
 
     Raises `BusyError` while any of its processes lives, and `NodeError` when a node can't be
@@ -27,7 +27,7 @@ def delete_run(root: Path, *, here_only: bool = False) -> None:
         status = read_state(root).status.value
         raise BusyError(f"{root.name} is {status}: some of its processes are still there")
     if not here_only:
-        _remove_on_nodes(root, token)
+        _remove_on_nodes(root, token, nodes)
     remove(root)
 
 
@@ -58,18 +58,16 @@ def strays_of(*tokens: str) -> list[int]:
     return [process.pid for claim in claims for process in ownership.owned(claim)]
 
 
-def _remove_on_nodes(root: Path, token: str) -> None:
+def _remove_on_nodes(root: Path, token: str, nodes: NodePool) -> None:
     try:
         run = run_files.load(root)
     except LaunchError:
         return  # damaged: its nodes are unknown
-    with NodePool() as nodes:
-        for node, _, folder in run_folders.folders_of(run):
-            if node.is_local:
-                continue
-            client = nodes.client(node)
-            try:
-                client.call(RemoveRun(folder, run.info.id, token))
-            except NodeError as error:
-                hint = "To remove only what is on this machine: effnet-launch prune --here"
-                raise NodeError(error.node, error.message, hint) from error
+    for node, _, folder in run_folders.folders_of(run):
+        if node.is_local:
+            continue
+        try:
+            nodes.client(node).call(RemoveRun(folder, run.info.id, token))
+        except NodeError as error:
+            hint = "To remove only what is on this machine: effnet-launch prune --here"
+            raise NodeError(error.node, error.message, hint) from error

@@ -91,7 +91,8 @@ def start_job(request: op.StartRunJob) -> str:
 
 def delete(request: op.DeleteRun) -> None:
     if Path(request.root).is_dir():
-        _run(request).delete()
+        with NodePool() as nodes:
+            _run(request).delete(nodes)
 
 
 def follow(request: op.FollowRun) -> None:

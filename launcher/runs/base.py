@@ -163,7 +163,7 @@ class Run(ABC):
             time.sleep(POLL_S)
 
     @abstractmethod
-    def delete(self, *, here_only: bool = False) -> None:
+    def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
         """Removes the run directory with its checkpoints, on its nodes first.
 
         Raises `BusyError` while a process of it lives, `NodeError` when a node can't be reached:

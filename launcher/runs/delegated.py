@@ -214,9 +214,9 @@ class DelegatedRun(Run):
         }
         return replace(state, result=result)
 
-    def delete(self, *, here_only: bool = False) -> None:
+    def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
         if not here_only:
-            self.call(op.DeleteRun(self.home.root))
+            self.call(op.DeleteRun(self.home.root), nodes=nodes)
         prune.remove(self.root)
 
     def set_note(self, note: str) -> None:

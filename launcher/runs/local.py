@@ -80,8 +80,8 @@ class LocalRun(Run):
     def is_job_followed(self, job: str) -> bool:
         return job_files.read_job(self.paths, job).is_running
 
-    def delete(self, *, here_only: bool = False) -> None:
-        prune.delete_run(self.root, here_only=here_only)
+    def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
+        prune.delete_run(self.root, nodes, here_only=here_only)
 
     def set_note(self, note: str) -> None:
         run_files.write_note(self.root, note)

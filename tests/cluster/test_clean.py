@@ -6,7 +6,8 @@ import json
 import os
 import signal
 
-from launcher import programs
+from launcher import client, programs
+from launcher.remote import ssh
 from launcher.store import run_lock
 
 
@@ -31,7 +32,8 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
         for seen in lab.hosts[host].processes()
         if any(f" {program}" in seen.command for program in programs.ALL)
     ]
-    for pid in (lab.supervisor_pid(root), *watchers):
+    lab.kill_supervisor(root)
+    for pid in watchers:
         os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not run_lock.is_supervised(root))
     segments, files = shared_memory(lab, "beta")
@@ -53,6 +55,24 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     done = lab.command("clean", "--node", "beta")
     assert done.returncode == 6
     assert "beta" in done.stderr
+
+
+def test_prune_connects_to_each_node_once(lab, monkeypatch):
+    roots = [lab.start(epochs=1), lab.start(epochs=1)]
+    for root in roots:
+        assert lab.end_of(root)["kind"] == "attempt_finished"
+        lab.until(lambda root=root: not run_lock.is_supervised(root))
+    connected = []
+
+    def connect(node, confirm_host=None):
+        connected.append(node.label)
+        return real(node, confirm_host)
+
+    real = ssh.connect
+    monkeypatch.setattr(ssh, "connect", connect)
+    assert client.prune([str(root) for root in roots]) == ([root.name for root in roots], [])
+    assert sorted(connected) == ["alpha", "beta"]
+    assert not any(lab.node_file(root, "beta", "attempts").exists() for root in roots)
 
 
 def test_an_agent_removes_the_shared_memory_of_its_killed_ranks(lab):

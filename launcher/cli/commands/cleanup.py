@@ -33,19 +33,20 @@ def clean(
     from launcher.cli.output.console import errors, print_json, screen
     from launcher.cli.output.interrupt import on_ctrl_c
 
-    with on_ctrl_c(lambda: "nothing was ended or removed."):
-        found = client.find_leftovers(node, here_only=here)
-    count = sum(len(item.strays) for item in found.values())
-    for label, item in found.items():
-        if item.trouble:
-            errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow")
-    if count and not yes and not as_json:
-        _show(found)
-        if not sys.stdin.isatty() or not typer.confirm("End these?"):
-            raise typer.Exit(4)
-    is_wanted = count and (yes or not as_json)
-    with on_ctrl_c(lambda: "some leftovers may be there still. Find them: effnet-launch clean"):
-        left = client.clean(found) if is_wanted else {}
+    with client.connections() as nodes:
+        with on_ctrl_c(lambda: "nothing was ended or removed."):
+            found = client.find_leftovers(nodes, node, here_only=here)
+        count = sum(len(item.strays) for item in found.values())
+        for label, item in found.items():
+            if item.trouble:
+                errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow")
+        if count and not yes and not as_json:
+            _show(found)
+            if not sys.stdin.isatty() or not typer.confirm("End these?"):
+                raise typer.Exit(4)
+        is_wanted = count and (yes or not as_json)
+        with on_ctrl_c(lambda: "some leftovers may be there still. Find them: effnet-launch clean"):
+            left = client.clean(nodes, found) if is_wanted else {}
     still = sum(len(item.strays) for item in left.values())
     if as_json:
         print_json(_plain(found, left))

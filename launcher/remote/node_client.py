@@ -175,6 +175,8 @@ class Call(Generic[R]):
 
     def failed(self, why: str) -> NodeError:
         """Why a request ended without a reply, as far as stderr shows it."""
+        if self.stream.is_silent:
+            why = "nothing came from it in time: the node hangs, or starts Python slowly"
         return no_reply(self._node, self.stream.errors(), why)
 
 

@@ -48,6 +48,8 @@ class Stream:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self.is_silent = False
+        """Whether the last read ended because nothing came."""
 
     def silent_after(self, silent_s: float | None) -> None:
         """It ends when nothing can be read or written for this long."""
@@ -60,8 +62,12 @@ class Stream:
 
     def read(self, limit: int = 1 << 16) -> bytes:
         """Empty at the end, however it came."""
+        self.is_silent = False
         try:
             return self._channel.recv(limit)
+        except TimeoutError:
+            self.is_silent = True
+            return b""
         except BROKEN:
             return b""
 

@@ -36,6 +36,8 @@ PING = json.dumps(encode(Ping()), separators=(",", ":")).encode() + b"\n"
 PING_S = 1.0
 SILENT_S = 5.0
 """A connection on which nothing comes for this long is dead: each ping has an answer."""
+PATIENCE_S = 20.0
+"""The same for the reply of a node that was silent before: it may be busy. A stop waits for it."""
 LAUNCH_S = 60.0
 AGAIN_S = 1.0
 CLOSE_S = 5.0
@@ -61,6 +63,7 @@ class SshTransport:
         self._wire: _Wire | None = None
         self._pending: Future[Channel] | None = None
         self._again_at = 0.0
+        self._patience_s = SILENT_S
         self._agent_alive = True
 
     def launch(self) -> Channel:
@@ -111,7 +114,7 @@ class SshTransport:
         try:
             if may_launch:
                 return self.launch()
-            return self._open(lambda copy: op.Connect(self._there, copy), SILENT_S)
+            return self._open(lambda copy: op.Connect(self._there, copy), self._patience_s)
         except NodeError:
             self._client.close()
             raise
@@ -128,8 +131,13 @@ class SshTransport:
                 call.stream.close()
                 if isinstance(error, RefusedError):
                     self._agent_alive = error.refusal.kind != NoAgentError.__name__
+                if call.stream.is_silent:
+                    # A busy node may need longer only to start Python: with a fixed limit each try
+                    # would begin from the start, and none would come to its end.
+                    self._patience_s = min(2 * self._patience_s, PATIENCE_S)
                 raise
         self._agent_alive = True
+        self._patience_s = SILENT_S
         call.stream.silent_after(SILENT_S)
         ours, theirs = socket.socketpair()
         self._wire = _Wire(self, call, theirs)

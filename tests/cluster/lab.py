@@ -44,6 +44,7 @@ stop_save_s = {stop_save_s}
 term_s = 2
 kill_s = 5
 orphan_limit_s = {orphan_limit_s}
+supervisor_restart_s = {supervisor_restart_s}
 silent_min_s = {silent_min_s}
 compile_s = {compile_s}
 unreachable_s = {unreachable_s}
@@ -82,6 +83,7 @@ class ClusterLab:
             "steps": STEPS,
             "step_s": 0.02,
             "orphan_limit_s": 600,
+            "supervisor_restart_s": 600,
             "stop_save_s": 15,
             "silent_min_s": 10,
             "compile_s": 1800,

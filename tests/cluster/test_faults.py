@@ -326,3 +326,20 @@ def test_a_rank_that_compiles_for_a_minute_is_neither_silent_nor_ended(compiling
     assert not silent, silent
     background.whole(root)
     background.check_steps(root, 0, 20)
+
+
+def test_a_node_that_starts_python_slowly_is_reached_again(lab):
+    """Under load, or from a slow disk: tries that are all given up too soon would never end."""
+    for host in ("alpha", "beta"):
+        python = lab.hosts[host].home / "python"
+        python.write_text(f'#!/bin/sh\n[ ! -e ~/slow ] || sleep 7\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+    root = lab.start(epochs=5000, python="~/python")
+    lab.wait_for(root, "epoch_finished")
+    (lab.hosts["beta"].home / "slow").touch()
+    lab.hosts["beta"].kill_sshd()
+    lab.hosts["beta"].start_sshd()
+    assert lab.wait_for(root, "node_reached")["node"] == "beta"
+    client.stop(root)
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    lab.whole(root)

@@ -94,19 +94,21 @@ def scheduler_frozen(scene: Scene) -> Expected:
 
 
 def supervisor_killed(scene: Scene) -> Expected:
-    """Ranks train on, and the next client replaces it."""
+    """Ranks train on, and the next client replaces it; or nobody looks, and its parent does."""
     from launcher import client
 
-    scene.start()
+    is_looked_at = scene.random.random() < 2 / 3
+    scene.start(supervisor_restart_s=600 if is_looked_at else 0.5)
     if scene.random.random() < 1 / 2:
         scene.sleep(0, 2.5, "after the start:")
     else:
         scene.training()
     scene.kill(scene.lab.supervisor_pid(scene.root))
-    scene.sleep(0, 2, "nobody looked for")
-    if scene.random.random() < 1 / 3:
-        return scene.stop(save=scene.random.random() < 0.5)
-    client.connect(scene.root)
+    if is_looked_at:
+        scene.sleep(0, 2, "nobody looked for")
+        if scene.random.random() < 1 / 3:
+            return scene.stop(save=scene.random.random() < 0.5)
+        client.connect(scene.root)
     return scene.survives()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import pwd
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -53,8 +56,12 @@ def ask_ssh(host: str) -> Settings | None:
     found: dict[str, list[str]] = {}
     for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
         key, _, value = line.partition(" ")
-        if value.startswith(home + "/") and key.endswith("file"):
-            value = os.path.expanduser("~") + value.removeprefix(home)
+        if key.endswith(("file", "agent")):
+            value = re.sub(
+                f"(^| ){re.escape(home)}/",
+                lambda found: f"{found[1]}{os.path.expanduser('~')}/",
+                value,
+            )
         found.setdefault(key.lower(), []).append(value)
     return {key: tuple(values) for key, values in found.items()}
 
@@ -66,22 +73,42 @@ def _home_of_account() -> str:
         return os.path.expanduser("~")
 
 
+def account() -> str:
+    """The user's name, or the uid where the account has no passwd entry."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def with_includes(path: str, depth: int = 0) -> str:
     """The text of a configuration file, with the files that it includes in their places."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
-    lines = []
+    lines, block = [], "Host *"
     for line in text.splitlines():
         words = line.replace("=", " ", 1).split()
-        if not words or words[0].lower() != "include" or depth >= MAX_INCLUDES:
+        key = words[0].lower() if words else ""
+        if key in ("host", "match"):
+            block = line
+        if key != "include" or depth >= MAX_INCLUDES:
             lines.append(line)
             continue
-        for pattern in words[1:]:
+        for pattern in _words(line.strip()[len(key) :].lstrip(" \t=")):
             whole = os.path.join(os.path.dirname(user_file()), os.path.expanduser(pattern))
             lines += [with_includes(name, depth + 1) for name in sorted(glob.glob(whole))]
+        # The lines below do not belong to the last host of an included file.
+        lines.append(block)
     return "\n".join(lines) + "\n"
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:
+        return text.split()
 
 
 def port_number(text: str) -> int:
@@ -119,7 +146,7 @@ def split_host(text: str) -> tuple[str, str, int]:
 def expanded(text: str, host: str, user: str) -> str:
     """A file name with `~` and the tokens %d, %h, %r, %u and %% replaced."""
     tokens = {"%%": "%", "%d": os.path.expanduser("~"), "%h": host, "%r": user}
-    tokens["%u"] = os.environ.get("USER", user)
+    tokens["%u"] = account()
     parts, at = [], 0
     while at < len(text):
         piece = text[at : at + 2]

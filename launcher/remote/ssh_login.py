@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from launcher.errors import LoginError, NodeError
 from launcher.remote import host_keys, ssh_config
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.known_hosts import KnownKeys, known_keys
-from launcher.remote.ssh_target import Target
+from launcher.remote.ssh_target import Target, halves
 
 CONNECT_S = 10.0
 KEEPALIVE_S = 15
@@ -24,10 +25,12 @@ KEEPALIVE_S = 15
 
 def read_user_config(address: str) -> ssh_config.Settings:
     """Without an ssh program: the user's file, read by paramiko. Raises `ConfigError`."""
+    # paramiko needs a name, which an account without a passwd entry does not have.
+    os.environ.setdefault("LOGNAME", ssh_config.account())
     try:
         text = ssh_config.with_includes(ssh_config.user_file())
         found = paramiko.SSHConfig.from_text(text).lookup(address)
-    except (paramiko.SSHException, KeyError, ValueError, OSError) as error:
+    except (paramiko.SSHException, ValueError, OSError) as error:
         raise ssh_config.ConfigError(str(error)) from error
     return {
         key: tuple(value) if isinstance(value, list) else (str(value),)
@@ -52,13 +55,15 @@ def log_in(
         return made
 
     strategy = _agent_keys(target)
+    # Without the agent, the private half of such a key is nowhere.
+    files = [key for key in target.keys if os.path.exists(key) and not key.endswith(".pub")]
     try:
         client.connect(
             target.host,
             port=target.port,
             username=target.user,
             # A list works, against the type stubs of paramiko.
-            key_filename=cast(str, list(target.keys)) if target.keys else None,
+            key_filename=cast(str, files) if files else None,
             look_for_keys=not target.only_these_keys,
             timeout=CONNECT_S,
             banner_timeout=CONNECT_S,
@@ -79,7 +84,8 @@ def log_in(
         hint = "Check that the machine is up, its sshd runs, and no firewall blocks the port."
         raise NodeError(target.node, f"{where} can't be reached: {_cause(error)}", hint) from error
     except (paramiko.SSHException, EOFError, ValueError) as error:
-        if "No authentication methods" in str(error):
+        # The second: sshd closed the connection after as many keys as it lets a client try.
+        if re.search("No authentication methods|No existing session", str(error)):
             raise _no_key(target) from error
         is_other = "banner" in str(error)
         hint = "Check the port: another program seems to listen there." if is_other else ""
@@ -97,7 +103,7 @@ def _no_key(target: Target) -> LoginError:
     return LoginError(
         target.node,
         f"{target.words} accepts none of your keys",
-        f"Try `ssh -p {target.port} {target.user}@{target.host}`; ssh-copy-id installs a key.",
+        f"Try `ssh -p {target.port} {target.user}@{target.address}`; ssh-copy-id installs a key.",
     )
 
 
@@ -161,7 +167,7 @@ def _agent_keys(target: Target) -> _AgentKeys | None:
     """
     listed = {}
     for name in target.keys:
-        for path in (name, f"{name}.pub"):
+        for path in halves(name):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 words = Path(path).read_text(encoding="ascii").split()
                 listed[base64.b64decode(words[1])] = name

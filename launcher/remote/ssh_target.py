@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 from collections.abc import Callable
@@ -23,6 +22,8 @@ class Target:
     host: str
     port: int
     user: str
+    address: str
+    """As the profile has it: ssh finds its configuration under this name."""
     keys: tuple[str, ...] = ()
     only_these_keys: bool = False
     jumps: tuple[str, ...] = ()
@@ -56,7 +57,7 @@ def resolve(
             config = read_config(address)
         jump = jump or _first(config, "proxyjump")
         host = _first(config, "hostname") or address
-        user = user or _first(config, "user") or _account()
+        user = user or _first(config, "user") or ssh_config.account()
         port = port if port != 22 else ssh_config.port_number(_first(config, "port") or "22")
     except ssh_config.ConfigError as error:
         raise NodeError(label, f"~/.ssh/config: {error}") from error
@@ -73,13 +74,19 @@ def resolve(
         host=host,
         port=port,
         user=user,
-        keys=tuple(name for name in files if os.path.exists(name)) if not keys else files,
+        address=address,
+        keys=keys or tuple(name for name in files if any(map(os.path.exists, halves(name)))),
         only_these_keys=bool(keys) or _first(config, "identitiesonly") == "yes",
         jumps=() if jump in ("", "none") else tuple(jump.split(",")),
         agent=ssh_config.expanded(_first(config, "identityagent"), host, user),
         key_name=_first(config, "hostkeyalias"),
         known_hosts=tuple(ssh_config.expanded(name, host, user) for name in known),
     )
+
+
+def halves(key: str) -> tuple[str, str]:
+    """The file of a private key, which may be in an agent only, and that of its public half."""
+    return key, f"{key}.pub"
 
 
 def _files(text: str) -> list[str]:
@@ -94,10 +101,3 @@ def _files(text: str) -> list[str]:
 
 def _first(config: ssh_config.Settings, key: str) -> str:
     return next(iter(config.get(key, ())), "")
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

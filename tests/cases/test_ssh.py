@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from launcher.core.profile.model import Node
-from launcher.errors import LaunchError, NodeError
+from launcher.errors import NodeError
 from launcher.remote import ssh, ssh_config
 from launcher.remote.known_hosts import known_keys, matches
 from launcher.remote.ssh_login import read_user_config
@@ -38,15 +38,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Server:
     """A real sshd on loopback that takes one key of root's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host_keys: dict[Path, str]) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        self.host_keys = [make_key(folder / f"host_{kind}", kind) for kind in ("ed25519", "rsa")]
+        self.host_keys = [*host_keys.values()]
         self.key = folder / "right"
         (folder / "authorized").write_text(make_key(self.key) + "\n")
-        lines = [f"HostKey {folder}/host_ed25519", f"HostKey {folder}/host_rsa", "UsePAM no"]
+        lines = [*(f"HostKey {path}" for path in host_keys), "UsePAM no"]
         lines += [f"AuthorizedKeysFile {folder}/authorized", "StrictModes no", "MaxAuthTries 4"]
         lines += ["PermitRootLogin yes", f"ListenAddress 127.0.0.1:{self.port}", "PidFile none"]
         (folder / "sshd_config").write_text("\n".join(lines) + "\n")
@@ -89,17 +89,23 @@ def select_a_little() -> None:
     select.select([], [], [], 0.05)
 
 
+@pytest.fixture(scope="module")
+def host_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
+    folder = tmp_path_factory.mktemp("host_keys")
+    return {folder / kind: make_key(folder / kind, kind) for kind in ("ed25519", "rsa")}
+
+
 @pytest.fixture
-def server(tmp_path: Path, home: Path) -> Iterator[Server]:
+def server(tmp_path: Path, home: Path, host_keys: dict[Path, str]) -> Iterator[Server]:
     folder = tmp_path / "sshd"
     folder.mkdir()
-    with Server(folder) as started:
+    with Server(folder, host_keys) as started:
         started.known(home, f"{started.name} {started.host_keys[0]}")
         yield started
 
 
-def log_in() -> str:
-    connection = ssh.connect(Node(address="box"))
+def log_in(identity_file: str = "") -> str:
+    connection = ssh.connect(Node(address="box", identity_file=identity_file))
     try:
         return connection.run(["echo", "hello there"]).stdout.decode().strip()
     finally:
@@ -109,22 +115,54 @@ def log_in() -> str:
 # Configuration
 
 
+def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_config, "ask_ssh", lambda host: None)
+
+
 @pytest.mark.parametrize("is_installed", [True, False], ids=["ssh -G", "no ssh program"])
+@pytest.mark.parametrize(
+    "include",
+    [
+        "Include {folder}/*.conf\n",
+        "include = {folder}/*.conf\n",
+        'Include /nowhere/* "{folder}/a.conf"\n',
+        "Include {folder}/more\n",
+        "Host gpu-a\n  Include {folder}/*.conf\nHost *\n",
+    ],
+    ids=["plain", "equal sign", "in quotes", "nested", "in a block"],
+)
 def test_017_ssh_config_include(
-    home: Path, is_installed: bool, monkeypatch: pytest.MonkeyPatch
+    home: Path, include: str, is_installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_installed:
-        monkeypatch.setattr(ssh_config, "ask_ssh", lambda host: None)
+        without_ssh(monkeypatch)
     elif shutil.which("ssh") is None:
         pytest.skip("no ssh program")
-    folder = home / ".ssh/config.d"
+    folder = home / (".ssh/of mine" if '"' in include else ".ssh/config.d")
     folder.mkdir()
-    (home / ".ssh/config").write_text(f"Include {folder}/*.conf\nHost other\n  Port ssh\n")
+    text = include.format(folder=folder)
+    (home / ".ssh/config").write_text(f"{text}IdentityFile {home}/key\nHost other\n  Port ssh\n")
     (folder / "a.conf").write_text("Host gpu-a\n  HostName 10.9.8.7\n  User trainer\n  Port 2222\n")
+    (folder / "more").write_text(f"Include {folder}/a.conf\n")
+    (home / "key").touch()
     found = ssh.target_of(Node(address="gpu-a"))
     assert found.words == "trainer@10.9.8.7:2222"
     # A name of a service as the port.
     assert ssh.target_of(Node(address="other")).port == 22
+    # What follows the line is not part of the included file's last block.
+    assert f"{home}/key" in ssh.target_of(Node(address="third")).keys
+
+
+@pytest.mark.parametrize("pattern", ["config.d/*.conf", "~/.ssh/config.d/a.conf"])
+def test_017_an_include_is_relative_to_the_users_folder(
+    home: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an ssh program, which would use the account's home and not HOME."""
+    without_ssh(monkeypatch)
+    (home / ".ssh/config.d").mkdir()
+    (home / ".ssh/config").write_text(f"Include {pattern}\n")
+    (home / ".ssh/config.d/a.conf").write_text("Host gpu-a\n  User trainer\n")
+    assert ssh.target_of(Node(address="gpu-a")).user == "trainer"
 
 
 @pytest.mark.parametrize(
@@ -145,14 +183,25 @@ def test_017_a_proxy_command_is_reported(home: Path) -> None:
         ssh.target_of(Node(address="x"))
 
 
-def test_006_uid_without_passwd(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_user() -> str:
+@pytest.mark.parametrize("lines", ["", "Host x\n  HostName h\n", "Host x\n  IdentityFile ~/%u\n"])
+def test_006_uid_without_passwd(home: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh itself refuses to work without a passwd entry, so its configuration is read here."""
+
+    def no_user(uid: int) -> NoReturn:
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(getpass, "getuser", no_user)
-    monkeypatch.setattr(ssh_config, "ask_ssh", lambda host: None)
-    with pytest.raises(LaunchError):
-        ssh.target_of(Node(address="x"))
+    for name in ("USER", "LNAME", "USERNAME", "LOGNAME"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("LOGNAME")
+    monkeypatch.setattr("pwd.getpwuid", no_user)
+    (home / ".ssh/config").write_text(lines)
+    (home / str(os.getuid())).touch()
+    assert ssh_config.ask_ssh("x") is not None
+    without_ssh(monkeypatch)
+    found = ssh.target_of(Node(address="x"))
+    assert found.user == str(os.getuid())
+    assert found.host == ("h" if "HostName" in lines else "x")
+    assert found.keys == ((f"{home}/{os.getuid()}",) if "Identity" in lines else ())
 
 
 @pytest.mark.parametrize(
@@ -186,45 +235,118 @@ def test_020_a_jump_host_that_is_wrong_is_named(home: Path, text: str) -> None:
 # Keys
 
 
-@pytest.mark.needs_root
-def test_018_ssh_identities_only_key_in_agent(
-    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def agent(home: Path) -> Iterator[Callable[[Path], str]]:
+    """Loads a key into an agent that holds six others, more than sshd lets a client try."""
     path = str(home / "agent")
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    try:
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+
+    def load(key: Path) -> str:
         while not os.path.exists(path):
             select_a_little()
         environment = {**os.environ, "SSH_AUTH_SOCK": path}
         for number in range(6):
             make_key(home / f"wrong{number}")
             subprocess.run(["ssh-add", "-q", home / f"wrong{number}"], env=environment, check=True)
-        subprocess.run(["ssh-add", "-q", server.key], env=environment, check=True)
-        public = server.key.with_name("right.pub").rename(home / "right.pub")
-        server.key.rename(home / "away")
-        monkeypatch.setenv("SSH_AUTH_SOCK", path)
-        server.config(home, "IdentitiesOnly yes", f"IdentityFile {public}")
-        assert log_in() == "hello there"
-        # 019: the agent's socket in the configuration.
-        monkeypatch.delenv("SSH_AUTH_SOCK")
-        lines = ("IdentitiesOnly yes", f"IdentityFile {public}", f"IdentityAgent {path}")
-        server.config(home, *lines)
-        assert log_in() == "hello there"
-    finally:
-        agent.terminate()
-        agent.wait()
+        subprocess.run(["ssh-add", "-q", key], env=environment, check=True)
+        return path
+
+    yield load
+    process.terminate()
+    process.wait()
+
+
+IN_AGENT = {
+    # how the right key is named: lines of the configuration, the profile's identity_file
+    "public half": (("IdentitiesOnly yes", "IdentityFile {key}.pub"), ""),
+    "private half that is not here": (("IdentitiesOnly yes", "IdentityFile {key}"), ""),
+    "tokens": (("IdentitiesOnly yes", "IdentityFile %d/{name}.pub"), ""),
+    "after another": (("IdentitiesOnly yes", "IdentityFile ~/none", "IdentityFile {key}.pub"), ""),
+    "in the profile": ((), "{key}"),
+}
 
 
 @pytest.mark.needs_root
-def test_019_ssh_host_key_alias_and_user_known_hosts_file(server: Server, home: Path) -> None:
-    server.known(home, f"alias {server.host_keys[0]}")
-    server.config(home, f"IdentityFile {server.key}", "HostKeyAlias alias")
+@pytest.mark.parametrize(
+    ("named", "kind"), [*((named, "ed25519") for named in IN_AGENT), ("public half", "ecdsa")]
+)
+def test_018_ssh_identities_only_key_in_agent(
+    server: Server,
+    home: Path,
+    agent: Callable[[Path], str],
+    named: str,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = home / "right"
+    (server.folder / "authorized").write_text(make_key(key, kind) + "\n")
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent(key))
+    key.rename(home / "away")
+    lines, in_profile = IN_AGENT[named]
+    server.config(home, *(line.format(key=key, name=key.name) for line in lines))
+    assert log_in(in_profile.format(key=key)) == "hello there"
+
+
+@pytest.mark.needs_root
+def test_018_without_a_named_key_the_reason_is_that_no_key_is_accepted(
+    server: Server, home: Path, agent: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent(server.key))
+    server.config(home)
+    with pytest.raises(NodeError, match="accepts none of your keys") as caught:
+        log_in()
+    assert f"`ssh -p {server.port} root@box`" in caught.value.hint
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("form", ["{path}", '"{path}"', "%d/{name}", "${{MY_AGENT}}", "$MY_AGENT"])
+def test_019_ssh_identity_agent(
+    server: Server,
+    home: Path,
+    agent: Callable[[Path], str],
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = agent(server.key)
+    monkeypatch.setenv("MY_AGENT", path)
+    public = server.key.with_name("right.pub").rename(home / "right.pub")
+    server.key.rename(home / "away")
+    line = "IdentityAgent " + form.format(path=path, name=Path(path).name)
+    server.config(home, "IdentitiesOnly yes", f"IdentityFile {public}", line)
     assert log_in() == "hello there"
-    server.known(home)
-    other = home / "other hosts"
-    other.write_text(f"{server.name} {server.host_keys[0]}\n")
-    server.config(home, f"IdentityFile {server.key}", f'UserKnownHostsFile "{other}"')
+    server.config(home, "IdentitiesOnly yes", f"IdentityFile {public}", "IdentityAgent none")
+    monkeypatch.setenv("SSH_AUTH_SOCK", path)
+    with pytest.raises(NodeError):
+        log_in()
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize(
+    ("lines", "known", "elsewhere"),
+    [
+        (["HostKeyAlias alias"], "alias {key}", ""),
+        (["HostKeyAlias Alias.lan"], "other,alias.lan {key}", ""),
+        (["HostKeyAlias alias", 'UserKnownHostsFile "{home}/other hosts"'], "", "alias {key}"),
+        (['UserKnownHostsFile "{home}/other hosts"'], "", "{name} {key}"),
+        (["UserKnownHostsFile ~/.ssh/none %d/.ssh/all"], "", "{name} {key}"),
+        (["UserKnownHostsFile none", "GlobalKnownHostsFile {home}/.ssh/all"], "", "{name} {key}"),
+    ],
+    ids=["alias", "alias in a list", "alias elsewhere", "file", "two files", "system's file"],
+)
+def test_019_ssh_host_key_alias_and_user_known_hosts_file(
+    server: Server, home: Path, lines: list[str], known: str, elsewhere: str
+) -> None:
+    words = {"key": server.host_keys[0], "name": server.name}
+    server.known(home, known.format(**words))
+    for name in ("other hosts", ".ssh/all"):
+        (home / name).write_text(elsewhere.format(**words) + "\n")
+    lines = [line.format(home=home) for line in lines]
+    server.config(home, f"IdentityFile {server.key}", *lines)
     assert log_in() == "hello there"
+    for file in (home / ".ssh/known_hosts", home / "other hosts", home / ".ssh/all"):
+        file.write_text("")
+    with pytest.raises(NodeError, match="is not known"):
+        log_in()
 
 
 @pytest.mark.needs_root

@@ -26,13 +26,15 @@ SILENT_S = 5.0
 class AgentLink:
     """One node of the attempt and its part of the plan.
 
-    `last_n`: number of its agent's newest report that was handled.
+    `last_n`: number of its agent's newest report that was handled. `recorded_n`: that of its newest
+    report that the supervisor before this one recorded as an event.
     """
 
     transport: Transport
     plan: Plan
     secrets: Mapping[str, str] = field(default_factory=dict)
     last_n: int = 0
+    recorded_n: int = 0
     channel: Channel | None = None
     is_over: bool = False
     alone_since: float | None = None

@@ -171,6 +171,8 @@ class AgentLinks:
                 return
             link.last_n = report.n
             link.may_launch = False
+            if isinstance(report, Event) and report.n <= link.recorded_n:
+                return
         link.has_died = link.has_died or isinstance(report, AgentDied)
         link.is_over = link.is_over or isinstance(report, NodeEnded)
         self._reports.append((link, report))

@@ -92,8 +92,9 @@ class Attempt:
             self._want_stop(state.stop_saves is not False, state.stop_by or "")
         for link in self._links:
             link.orders = self._orders()
-            link.last_n = self._log.seen.get((self.number, link.name), 0)
-            link.may_launch = link.last_n == 0
+            # A death is no event before it is decided: all reports are read again.
+            link.recorded_n = self._log.seen.get((self.number, link.name), 0)
+            link.may_launch = link.recorded_n == 0
             link.is_away = newest is not None and link.name in newest.unreachable
             self._links.reconnect(link)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,13 @@ from launcher.core.diagnosis.failure import AGENT, Death, name_failure
 from launcher.core.messages import AgentDied, Died, NodeEnded, Ping, Pong
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
-from launcher.core.run.events import AttemptFailed, CheckpointWritten, FailureKind, RankStarted
+from launcher.core.run.events import (
+    AttemptFailed,
+    CheckpointWritten,
+    FailureKind,
+    RankExited,
+    RankStarted,
+)
 from launcher.core.run.paths import RunPaths
 from launcher.ipc.channel import Channel
 from launcher.process import guard
@@ -47,7 +54,13 @@ class _Node:
 
 
 @pytest.fixture
-def pair(monkeypatch):
+def seen():
+    """Number of the newest report of each node that is an event already."""
+    return {}
+
+
+@pytest.fixture
+def pair(monkeypatch, seen):
     """An attempt on two nodes, its events, and the nodes; their agents do what the test sends."""
     monkeypatch.setattr(attempts, "SETTLE_S", 0.0)
     plan = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("r", "/runs/r"))
@@ -55,7 +68,7 @@ def pair(monkeypatch):
     events = []
     log = SimpleNamespace(
         add=lambda event, source=None: events.append(event),
-        seen={},
+        seen=seen,
         state=SimpleNamespace(attempt=None, status=None),
     )
     profile = find_profile("cpu-2-nodes-ssh")
@@ -110,6 +123,24 @@ def test_the_verdict_does_not_wait_when_all_nodes_have_answered(pair):
     _turn(attempt, (first, second))
     failure = next(event for event in events if isinstance(event, AttemptFailed)).failure
     assert failure.rank == 2
+
+
+@pytest.mark.parametrize("seen", [{(1, "alpha"): 3}])
+def test_a_death_before_the_newest_event_is_known_to_the_next_supervisor(pair):
+    """The one before got the death, recorded what came after it, and was killed."""
+    attempt, events, nodes = pair
+    first, second = nodes
+    for report in (
+        RankExited(1, 0, first.node, exit_code=1, n=1),
+        replace(_rank_died(first.node, 5.0), n=2),
+        RankExited(1, 1, first.node, exit_code=0, n=3),
+        NodeEnded(n=4),
+    ):
+        first.agent.send(report)
+    second.agent.send(NodeEnded(n=4))
+    _turn(attempt, nodes)
+    assert [type(event) for event in events] == [AttemptFailed]
+    assert events[0].failure.node == first.node
 
 
 def test_ranks_of_other_nodes_follow_a_dead_agent_and_its_own_do_not():

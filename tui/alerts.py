@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from launcher.core.diagnosis.words import headline, meaning
+from launcher.core.diagnosis.words import hang_words, headline, meaning
 from launcher.core.text.figures import number
 from tui.drawing.text import clean
-from tui.drawing.wording import worst
 from tui.model.derived import failure_of, loss_of, position
 from tui.model.run import LIVE_STATES, RunFrame
 
-SILENT: Final = "silent"
+HUNG: Final = "hung"
 _OSC_777: Final = ("rxvt", "foot", "mlterm")
 _NEITHER: Final = ("linux", "vt100", "vt220", "dumb")
 _TEXT_LIMIT: Final = 200
@@ -27,7 +26,7 @@ _TEXT_LIMIT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What happened to a run; ``state`` is its new one, or ``silent`` when it hangs."""
+    """What happened to a run; ``state`` is its new one."""
 
     run: str
     state: str
@@ -39,32 +38,25 @@ class AlertWatch:
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
-        self._silent: set[str] = set()
 
-    def of_run(self, run: str, state: str, message: str, silent: str = "") -> Alert | None:
-        """What is new of a run; ``silent`` describes a rank that is, if any."""
+    def of_run(self, run: str, state: str, message: str) -> Alert | None:
+        """What is new of a run: it hangs, or it is over."""
         before = self._states.get(run)
         self._states[run] = state
-        was_silent = run in self._silent
-        if silent and state in LIVE_STATES:
-            self._silent.add(run)
-            return None if was_silent or before is None else Alert(run, SILENT, silent)
-        self._silent.discard(run)
-        if before in LIVE_STATES and state not in LIVE_STATES:
-            return Alert(run, state, message)
-        return None
+        is_new = state != before and (state == HUNG or state not in LIVE_STATES)
+        return Alert(run, state, message) if is_new and before in LIVE_STATES else None
 
     def of_frame(self, frame: RunFrame) -> Alert | None:
         """What is new of the run on the screen."""
         snapshot = frame.snapshot
-        hangs = any(rank.status == "silent" for rank in snapshot.ranks)
-        silent = worst(frame)[1] if hangs else ""
-        return self.of_run(snapshot.run, snapshot.status.value, message_of(frame), silent)
+        return self.of_run(snapshot.run, snapshot.status.value, message_of(frame))
 
 
 def message_of(frame: RunFrame) -> str:
-    """The state of a run that is over, and its cause, in one line."""
+    """The state of a run that hangs or is over, and its cause, in one line."""
     snapshot = frame.snapshot
+    if snapshot.hang is not None:
+        return hang_words(snapshot.hang, snapshot.polled_s)
     failure, loss = failure_of(snapshot), loss_of(snapshot)
     if failure is not None:
         return f"{headline(failure)}; {meaning(failure)}".removesuffix("; ")

@@ -16,6 +16,7 @@ from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from launcher.core.diagnosis.words import hang_words
 from launcher.core.run.requests import Request
 from launcher.core.text.terminal import clean, clean_lines
 from tui.alerts import Alert, AlertWatch, how_to_notify, run_hook, sequence
@@ -215,7 +216,11 @@ class Dashboard(App[str]):
             found = [self._alerts.of_frame(polled)]
         else:
             found = [
-                self._alerts.of_run(run.run, run.status.value, run.status.value)
+                self._alerts.of_run(
+                    run.run,
+                    run.status.value,
+                    hang_words(run.hang, polled.now) if run.hang else run.status.value,
+                )
                 for run in polled.runs
             ]
         for alert in found:

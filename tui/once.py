@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from launcher.core.diagnosis.words import headline, meaning
+from launcher.core.diagnosis.words import hang_words, headline, meaning
 from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.text import clean, fit
@@ -29,8 +29,10 @@ def picture(run: RunSource) -> str:
         f"state     {snapshot.status.value}{attempt}",
         f"progress  {_progress(snapshot)}",
         f"figures   loss {number(loss_of(snapshot), 4)}, {number(snapshot.images_per_s)} images/s, "
-        f"data {age(snapshot.age_s)} old",
+        f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago",
     ]
+    if snapshot.hang is not None:
+        lines.insert(0, f"HUNG      {hang_words(snapshot.hang, snapshot.polled_s)}")
     if words := worst(frame)[1]:
         lines.append(f"worst     {clean(words)}")
     if snapshot.ranks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
+from launcher.core.diagnosis.hang import usual_interval_s
 from launcher.core.run import metrics
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES, DeviceRecord, MetricRecord
@@ -60,6 +61,17 @@ class RankFiles:
             self.log_changed_s,
         ]
         return max((time_s for time_s in times if time_s), default=None)
+
+    @property
+    def interval_s(self) -> float | None:
+        """The usual time between two reports; ``None`` before there are enough."""
+        return usual_interval_s(list(self.recent))
+
+    def quiet_s(self, now_s: float) -> float | None:
+        """Since the newest report, on the clock of the rank's node where that is known."""
+        if self.last is None:
+            return None
+        return (now_s if self.device is None else self.device.time_s) - self.last.time_s
 
     @property
     def busy_ms(self) -> float | None:

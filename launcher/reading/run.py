@@ -9,8 +9,11 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from launcher.core.diagnosis.hang import step_limit_s
+from launcher.core.profile.model import Limits
 from launcher.core.run.events import parse_event
 from launcher.core.run.fold import apply
+from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
@@ -38,6 +41,12 @@ OF_STATE = (
 )
 OF_REPORT = ("loss", "mean_loss", "step_time_ms", "wait_ms", "images_per_s", "learning_rate")
 """Fields that a snapshot has from a rank's state, and from its newest report."""
+
+OF_STEP = ("step_time_ms", "wait_ms", "images_per_s")
+"""Those of a report that are not known while no step comes."""
+
+STEPLESS = (Phase.INIT, Phase.COMPILE, Phase.CHECKPOINT, Phase.EVAL, Phase.EXPORT, Phase.DONE)
+"""While a rank does this, no step is due."""
 
 
 class RunReader:
@@ -88,7 +97,7 @@ class RunReader:
         return self.state
 
     def status(self, now_s: float | None = None) -> RunStatus:
-        """The state's status, or ``lost``; checks processes once a second at most."""
+        """``RunState.shown``, or ``lost``; checks processes once a second at most."""
         now_s = time.time() if now_s is None else now_s
         if self.state.status.is_over:
             self._is_supervised = self._has_ranks = False
@@ -104,7 +113,7 @@ class RunReader:
         is_known = self._is_supervised or self._has_ranks or self._is_fresh(now_s)
         if is_known or self.link() is not None:
             # A run on its first node does not need a process here.
-            return self.state.status
+            return self.state.shown
         return RunStatus.LOST
 
     def wait_for_answer(self) -> None:
@@ -212,6 +221,7 @@ class RunReader:
             polled_s=now_s,
             is_supervised=self._is_supervised,
             supervisor_silent=self._silence,
+            hang=None if status is RunStatus.LOST else self.state.hang,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,
@@ -241,6 +251,9 @@ class RunReader:
         left = None if total is None or done is None else max(0, total - done)
         per_step_s = files.seconds_per_step if files else None
         is_running = known.status is RunStatus.RUNNING
+        is_stalled = is_running and self._is_stalled(ranks, known.polled_s)
+        is_stalled = is_stalled or known.status is RunStatus.HUNG
+        is_moving = is_running and not is_stalled
         return replace(
             known,
             attempt=attempt.attempt,
@@ -254,10 +267,23 @@ class RunReader:
             steps_done=done,
             steps_total=total,
             progress=done / total if total and done is not None else None,
-            eta_s=left * per_step_s if is_running and left is not None and per_step_s else None,
-            **_values(first, OF_REPORT),
+            eta_s=left * per_step_s if is_moving and left is not None and per_step_s else None,
+            is_stalled=is_stalled,
+            **_values(first, OF_REPORT) | (dict.fromkeys(OF_STEP) if is_stalled else {}),
+            step_s=max((rank.step_s for rank in ranks if rank.step_s is not None), default=None),
             data_s=max((rank.data_s for rank in ranks if rank.data_s is not None), default=None),
         )
+
+    def _is_stalled(self, ranks: tuple[RankSnapshot, ...], now_s: float) -> bool:
+        """Whether no step has come for longer than is usual in this run."""
+        if all(rank.is_stale for rank in ranks):
+            return True
+        usual_s = self._files[0].interval_s if 0 in self._files else None
+        if usual_s is None or any(rank.phase in STEPLESS for rank in ranks):
+            return False
+        quiet = (files.quiet_s(now_s) for files in self._files.values())
+        least_s = min((time_s for time_s in quiet if time_s is not None), default=0.0)
+        return least_s > step_limit_s(Limits(), usual_s)
 
     def _ranks(self, attempt: AttemptState) -> tuple[RankSnapshot, ...]:
         busy = {rank: files.busy_ms for rank, files in self._files.items()}
@@ -305,6 +331,7 @@ class RunReader:
             device_use_percent=device.use_percent if device else None,
             log_bytes=files.log_bytes,
             data_s=files.data_s,
+            step_s=None if last is None else last.time_s,
             is_first_failure=failure is not None and failure.rank == rank,
             **_values(state, OF_STATE),
             **_values(last, ("epoch", *OF_REPORT)),

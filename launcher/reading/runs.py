@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.state import RunStatus
+from launcher.core.run.state import Hang, RunStatus
 from launcher.errors import RunNotFoundError
 from launcher.reading.answers import Silence
 from launcher.reading.folders import runs_directory
@@ -36,6 +36,8 @@ class RunSummary:
     eta_s: float | None
     loss: float | None
     data_s: float | None
+    step_s: float | None = None
+    hang: Hang | None = None
     note: str = ""
     supervisor_silent: Silence | None = None
 

@@ -9,7 +9,7 @@ from enum import Enum
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
-from launcher.core.run.state import RunState, RunStatus
+from launcher.core.run.state import Hang, RunState, RunStatus
 from launcher.reading.answers import Silence
 
 
@@ -35,7 +35,8 @@ class RankSnapshot:
     ``epoch`` and ``step`` count from 0 and are those of the newest report, ``step`` within its
     epoch; ``steps_done`` counts over all epochs. ``lateness_ms`` is how much longer this rank's own
     work (step time − wait) takes than the median rank's, over its last reports. ``data_s`` is when
-    its newest sign of life came (report, heartbeat, log line or device sample; Unix seconds).
+    its newest sign of life came (report, heartbeat, log line or device sample; Unix seconds),
+    ``step_s`` when its newest report did.
     ``is_stale``: its node does not answer, so that it may be in another state by now.
     """
 
@@ -63,6 +64,7 @@ class RankSnapshot:
     device_use_percent: float | None = None
     log_bytes: int = 0
     data_s: float | None = None
+    step_s: float | None = None
     silent_since_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -71,8 +73,8 @@ class RankSnapshot:
     is_stale: bool = False
 
     def age_s(self, now_s: float) -> float | None:
-        """Age of the newest sign of life; a clock that is behind gives 0."""
-        return None if self.data_s is None else max(0.0, now_s - self.data_s)
+        """Age of the newest step; a clock that is behind gives 0."""
+        return None if self.step_s is None else max(0.0, now_s - self.step_s)
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,11 @@ class RunSnapshot:
     ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
     machine is there; ``supervisor_silent``: it is there and does not answer.
-    ``status`` is ``lost`` when the run is not over by its events, and neither
-    its supervisor nor any of its processes is there. ``unreachable``: nodes that do not answer ->
-    Unix time of their last sign of life; empty once the run is over.
+    ``status`` is ``lost`` when the run is not over by its events, and neither its supervisor nor
+    any of its processes is there. ``hang``: its silent ranks. ``is_stalled``: no
+    step has come for longer than is usual in this
+    run; ``eta_s``, ``images_per_s`` and the times of a step are then not known. ``unreachable``:
+    nodes that do not answer -> Unix time of their last sign of life; empty once the run is over.
     """
 
     run: str
@@ -117,6 +121,9 @@ class RunSnapshot:
     images_per_s: float | None = None
     learning_rate: float | None = None
     data_s: float | None = None
+    step_s: float | None = None
+    hang: Hang | None = None
+    is_stalled: bool = False
     unreachable: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -136,8 +143,8 @@ class RunSnapshot:
 
     @property
     def age_s(self) -> float | None:
-        """Age of the newest sign of life of any rank."""
-        return None if self.data_s is None else max(0.0, self.polled_s - self.data_s)
+        """Age of the newest step of any rank."""
+        return None if self.step_s is None else max(0.0, self.polled_s - self.step_s)
 
     def why_unreachable(self, node: str) -> str:
         """What SSH reported of a node that does not answer; empty when that is not known."""

@@ -34,7 +34,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.run.state import AttemptState, EvalState, RunState
+from launcher.core.run.state import AttemptState, EvalState, Hang, RunState
 from tui.logs.log_source import LogSource
 from tui.model.run import ChartData, Curve, FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import PlanText, Player, RunSource, SourceError
@@ -149,6 +149,7 @@ class FakeRun:
         self.checkpoints: tuple[CheckpointFacts, ...] = (saved(2, 90), saved(1, 45))
         self.late: int | None = ranks - 1
         self.note = ""
+        self.hangs: Hang | None = None
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
     def fail(self, rank: int) -> None:
@@ -161,12 +162,19 @@ class FakeRun:
             log_offset=sum(len(line) + 1 for line in self.logs[rank].all[:32]),
         )  # fmt: skip
 
+    def hang(self, *ranks: int) -> None:
+        self.state = "hung"
+        why = "its process is stopped (SIGSTOP or a debugger)"
+        self.hangs = Hang(ranks, "node-a", 4711, NOW + 88, "compute", why)
+
     def row(self, rank: int) -> RankSnapshot:
         failed = self.failure is not None
         first = self.failure is not None and self.failure.rank == rank
         status = RankStatus.RUNNING
         if failed:
             status = RankStatus.FAILED if first else RankStatus.STOPPED
+        if self.hangs is not None and rank in self.hangs.ranks:
+            status = RankStatus.SILENT
         node = f"node-{'abcdefgh'[rank * self.nodes // self.ranks]}"
         return RankSnapshot(
             rank=rank, node=node, is_stale=node in self.unreachable,
@@ -175,7 +183,7 @@ class FakeRun:
             loss=2.3 * math.exp(-self.step / 200),
             step_time_ms=941.3 + rank, wait_ms=12.1 + rank, images_per_s=34.0,
             memory_bytes=(1200 + rank) << 20, memory_limit_bytes=4 << 30,
-            data_s=NOW + self.step - 0.4,
+            step_s=NOW + self.step - 0.4,
             lateness_ms=230.0 if rank == self.ranks - 1 else float(rank),
             signal=(9 if first else 15) if failed else None, is_first_failure=first,
         )  # fmt: skip
@@ -192,9 +200,11 @@ class FakeRun:
             RUN, "/runs/" + RUN, "local-cpu", status, state, NOW + done, created_s=NOW,
             attempt=1, world_size=self.ranks, ranks=tuple(map(self.row, range(self.ranks))),
             epoch=done // STEPS, epochs=20, step=done % STEPS, steps_per_epoch=STEPS,
-            steps_done=done, steps_total=20 * STEPS, progress=done / (20 * STEPS), eta_s=700.0,
-            loss=2.3 * math.exp(-done / 200), images_per_s=34.0, learning_rate=0.01,
-            data_s=NOW + done - 0.4, info=info, unreachable=self.unreachable,
+            steps_done=done, steps_total=20 * STEPS, progress=done / (20 * STEPS),
+            eta_s=None if self.hangs else 700.0, images_per_s=None if self.hangs else 34.0,
+            loss=2.3 * math.exp(-done / 200), learning_rate=0.01, hang=self.hangs,
+            is_stalled=self.hangs is not None,
+            step_s=NOW + done - 0.4, info=info, unreachable=self.unreachable,
         )  # fmt: skip
 
     def frame(self, request: FrameRequest = FrameRequest()) -> RunFrame:  # noqa: B008
@@ -256,7 +266,7 @@ class FakeSource:
         self.view = HomeView(
             NOW,
             (
-                summary(RUN, "running", 400, data_s=NOW - 1, epoch=2, epochs=20, progress=0.11,
+                summary(RUN, "running", 400, step_s=NOW - 1, epoch=2, epochs=20, progress=0.11,
                         loss=1.38, eta_s=700.0),
                 summary("old-run", "failed", 9000, changed_s=NOW - 8000),
             ),

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_source import NOW, FakeRun, FakeSource
+from fake_source import FakeRun, FakeSource
 from made_run import MadeRun
 from pilots import sees, showing, until
 from terminal import Terminal, terminal
 
-from launcher.client import RankSnapshot, RankStatus, RunStatus
+from launcher.client import RunStatus
 from tui.alerts import Alert, AlertWatch, how_to_notify, sequence
 from tui.app import Dashboard
 from tui.settings import Settings, load, save, settings_path
@@ -31,10 +31,11 @@ def test_an_alert_is_sent_once_and_only_for_runs_seen_live() -> None:
     watch = AlertWatch()
     assert watch.of_run("old", "failed", "long ago") is None
     assert watch.of_run("a", "running", "") is None
-    assert watch.of_run("a", "running", "", "rank 1 is silent") == Alert(
-        "a", "silent", "rank 1 is silent"
+    assert watch.of_run("a", "hung", "rank 1 · silent 9 s") == Alert(
+        "a", "hung", "rank 1 · silent 9 s"
     )
-    assert watch.of_run("a", "running", "", "rank 1 is silent") is None
+    assert watch.of_run("a", "hung", "rank 1 · silent 10 s") is None
+    assert watch.of_run("a", "running", "") is None
     assert watch.of_run("a", "failed", "rank 1 failed first") == Alert(
         "a", "failed", "rank 1 failed first"
     )
@@ -105,18 +106,11 @@ async def test_home_and_a_rank_that_hangs_raise_alerts_too(
     source = FakeSource()
     async with showing(source) as pilot:
         await sees(pilot, "RUNNING")
-        plain = source.run.row
-
-        def hanging(rank: int) -> RankSnapshot:
-            row = plain(rank)
-            silent = replace(row, status=RankStatus.SILENT, silent_since_s=NOW + 88)
-            return silent if rank == 0 else row
-
-        source.run.row = hanging  # type: ignore[method-assign]
+        source.run.hang(0)
         await until(pilot, lambda: bool(raised))
         await pilot.pause(0.3)
         assert [(one.state, one.message) for one in raised] == [
-            ("silent", "rank 0 on node-a is silent for 12 s in compute")
+            ("hung", "rank 0 · silent 12 s · compute")
         ]
 
 

@@ -160,7 +160,7 @@ async def test_rows_of_an_unreachable_node_are_grey_with_their_age() -> None:
     run = FakeRun(4, nodes=2)
     plain = run.row
     run.row = lambda rank: (  # type: ignore[method-assign]
-        replace(plain(rank), data_s=NOW + 58) if rank > 1 else plain(rank)
+        replace(plain(rank), step_s=NOW + 58) if rank > 1 else plain(rank)
     )
     run.unreachable = {"node-b": NOW + 60}
     async with showing(FakeSource(run), (120, 36)) as pilot:

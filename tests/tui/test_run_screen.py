@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from fake_source import RUN, FakeRun, FakeSource, ListLog
+from fake_source import NOW, RUN, FakeRun, FakeSource, ListLog, job
 from pilots import everything, sees, showing, text_of, until
 
+from tui.drawing.wording import worst
 from tui.model.run import FrameRequest
 from tui.screens.home import HomeScreen
 from tui.screens.run import RunScreen
@@ -15,10 +18,35 @@ from tui.widgets.rank_table import RankTable
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48), (240, 60)])
 async def test_state_worst_rank_and_keys_are_visible_at_every_size(size: tuple[int, int]) -> None:
     async with showing(FakeSource(FakeRun(8)), size) as pilot:
-        await sees(pilot, "RUNNING", "rank 7", "24 % late", "s Stop", "? Help", "data 0.4 s old")
+        await sees(pilot, "RUNNING", "rank 7", "24 % late", "s Stop", "? Help", "step 0.4 s ago")
         text = everything(pilot)
         assert len(text.splitlines()) <= size[1]
         assert all(len(line) <= size[0] for line in text.splitlines())
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 36), (240, 60)])
+@pytest.mark.parametrize("job_runs", [False, True])
+async def test_a_fault_comes_before_everything_else(size: tuple[int, int], job_runs: bool) -> None:
+    run = FakeRun(8, nodes=4)
+    run.note = "a note that is long enough to take the space of something else"
+    run.jobs = (job("001-export"),) if job_runs else ()
+    faults = (
+        (lambda: run.hang(0), "rank 0 · silent 12 s · compute", "its process is stopped"),
+        (lambda: run.unreachable.update({"node-b": NOW}), "", "node node-b has not answered for"),
+    )
+    for happens, first, second in faults:
+        happens()
+        async with showing(FakeSource(run), size) as pilot:
+            await sees(pilot, first, second)
+            top = everything(pilot).splitlines()
+            assert top[0].startswith(f" HUNG  {first}")
+            assert second in top[1].split("epoch")[0]
+
+
+def test_no_steps_are_a_fault_and_no_figure_is_shown_for_them() -> None:
+    run = FakeRun(2)
+    stalled = replace(run.snapshot(), is_stalled=True, polled_s=NOW + 340)
+    assert worst(replace(run.frame(), snapshot=stalled))[1] == "no step for 4 min"
 
 
 async def test_every_rank_shows_its_values() -> None:
@@ -34,7 +62,7 @@ async def test_unknown_values_are_a_dash_never_zero() -> None:
 
     plain = run.row
     run.row = lambda rank: replace(  # type: ignore[method-assign]
-        plain(rank), loss=None, step_time_ms=None, memory_bytes=None, data_s=None, step=None,
+        plain(rank), loss=None, step_time_ms=None, memory_bytes=None, step_s=None, step=None,
         lateness_ms=None, epoch=None, wait_ms=None, images_per_s=None,
     )  # fmt: skip
     async with showing(FakeSource(run), (160, 48)) as pilot:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from launcher.core.diagnosis.words import hang_reason, hang_words, ranks_in_words
 from launcher.core.text.figures import duration, number, plural, size_bytes
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
 
 if TYPE_CHECKING:
-    from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot
+    from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot, RunSummary
     from launcher.core.run.events import Failure
-
-
-def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
-    """``rank 3``, ``ranks 0, 2, 5``, ``56 ranks``."""
-    if len(ranks) > limit:
-        return plural(len(ranks), "rank")
-    noun = "rank" if len(ranks) == 1 else "ranks"
-    return f"{noun} {', '.join(str(rank) for rank in ranks)}"
 
 
 def followers_words(failure: Failure) -> str:
@@ -28,8 +21,16 @@ def followers_words(failure: Failure) -> str:
     return f"{ranks_in_words(failure.followers)} stopped because of it"
 
 
+def fault_of(run: RunSummary, now: float) -> str:
+    """Why a run of the list does not advance; empty when nothing is known to be wrong."""
+    if run.hang is not None:
+        return hang_words(run.hang, now)
+    silence = run.supervisor_silent
+    return "" if silence is None else f"{silence.who} does not answer"
+
+
 def worst(frame: RunFrame) -> tuple[int | None, str]:
-    """The rank that needs attention and why: node unreachable, silent, or late; else nothing."""
+    """The rank that needs attention and why: node unreachable, silent, no steps, late; or none."""
     snapshot = frame.snapshot
     if (silence := snapshot.supervisor_silent) is not None:
         lasting = duration(max(snapshot.polled_s - silence.since_s, 0.0))
@@ -40,12 +41,10 @@ def worst(frame: RunFrame) -> tuple[int | None, str]:
         why = snapshot.why_unreachable(node)
         why = f"; {why}" if why else ""
         return first, f"node {node} has not answered for {lasting}: its figures are old{why}"
-    for rank in snapshot.ranks:
-        if rank.status == "silent":
-            since_s = rank.silent_since_s
-            lasting = "" if since_s is None else f" for {duration(snapshot.polled_s - since_s)}"
-            phase = "" if rank.phase is None else f" in {rank.phase.value}"
-            return rank.rank, f"rank {rank.rank} on {rank.node or '?'} is silent{lasting}{phase}"
+    if snapshot.hang is not None:
+        return snapshot.hang.ranks[0], hang_reason(snapshot.hang)
+    if snapshot.is_stalled:
+        return None, f"no step for {duration(snapshot.age_s)}"
     if snapshot.status != "running":
         return None, ""
     return frame.skew.worst_rank, frame.skew.words

@@ -19,6 +19,7 @@ STATE_TONE: Final[dict[str, Tone]] = {
     "created": "idle",
     "starting": "busy",
     "running": "good",
+    "hung": "bad",
     "stopping": "warn",
     "stopped": "idle",
     "failing": "bad",
@@ -26,7 +27,7 @@ STATE_TONE: Final[dict[str, Tone]] = {
     "finished": "good",
     "lost": "bad",
 }
-LIVE_STATES: Final = frozenset({"created", "starting", "running", "stopping", "failing"})
+LIVE_STATES: Final = frozenset({"created", "starting", "running", "hung", "stopping", "failing"})
 RESUMABLE_STATES: Final = frozenset({"stopped", "failed", "lost"})
 
 

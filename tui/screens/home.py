@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from launcher.core.text.figures import NOT_KNOWN, age, duration, number, percent, plural
 from tui.drawing.text import clean, fit, fit_middle
+from tui.drawing.wording import fault_of
 from tui.model.derived import is_live
 from tui.model.run import HomeView, tone_of
 from tui.screens.base import FeedScreen
@@ -125,23 +126,29 @@ class HomeScreen(FeedScreen):
         style = palette.muted if tone == "idle" else palette.by_tone(tone)
         epoch = epoch_of(run)
         end = f"ETA {duration(run.eta_s)}" if live else ""
-        signs = (run.data_s, run.changed_s, run.created_s)
+        signs = (run.step_s, run.changed_s, run.created_s)
         since = next((sign for sign in signs if sign is not None), None)
         wide = width >= 100
         name_width = max(min(30 if run.note else 44, width - (56 if wide else 45)), 16)
         if run.note and not wide:
             name_width = 17
+        fault = fault_of(run, now)
+        if fault:  # before everything but a part of the id
+            name_width = max(min(name_width, width - len(fault) - 17), 8)
         line = [
             Segment(f"{mark} {run.status.value:<9} ", style),
             Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
-            Segment(f" epoch {epoch:<7} {percent(run.progress):>5}", palette.text),
         ]
-        if wide:
-            line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
-        old = age(None if since is None else now - since)
-        line.append(Segment(f" {old + ' ago':>11}", palette.muted))
-        if wide and end:
-            line.append(Segment(f"  {end}", palette.text))
+        if fault:
+            line.append(Segment(f" {fit(fault, min(len(fault), width - 23))}", palette.bad))
+        else:
+            line.append(Segment(f" epoch {epoch:<7} {percent(run.progress):>5}", palette.text))
+            if wide:
+                line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
+            old = age(None if since is None else now - since)
+            line.append(Segment(f" {old + ' ago':>11}", palette.muted))
+            if wide and end:
+                line.append(Segment(f"  {end}", palette.text))
         room = width - 2 - sum(part.cell_length for part in line)  # 2: the cursor
         if run.note and room > 8:
             line.append(Segment(f"  {fit(clean(run.note), room - 2)}", palette.muted))

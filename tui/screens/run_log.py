@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.drawing.wording import ranks_in_words
+from launcher.core.diagnosis.words import ranks_in_words
 from tui.logs.log_window import LogWindow
 from tui.model.derived import failure_of
 from tui.model.run import RunFrame

@@ -16,7 +16,7 @@ from launcher.core.diagnosis.words import signal_name
 from launcher.core.text.figures import NOT_KNOWN, age, milliseconds, number, percent, size_bytes
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import worst
-from tui.model.derived import is_live, rank_state
+from tui.model.derived import rank_state
 from tui.model.run import RunFrame
 from tui.widgets.cursor_list import CursorList
 from tui.widgets.lines import Line, bar
@@ -24,13 +24,12 @@ from tui.widgets.lines import Line, bar
 if TYPE_CHECKING:
     from launcher.client import RankSnapshot, RunSnapshot
 
-STALE_S: Final = 15.0  # older figures are shown as old
 NO_ANSWER: Final = "no answer"
 STATE_TONES: Final = {
     "waiting": "muted",
     "starting": "busy",
     "running": "good",
-    "silent": "warn",
+    "silent": "bad",
     "failed": "bad",
     "ended": "muted",
     "stopped": "muted",
@@ -231,8 +230,8 @@ class RankTable(CursorList):
         here: bool,
     ) -> Line:
         palette, glyphs = self.palette, self.glyphs
-        away, state, age_s = rank.is_stale, rank_state(rank, run), rank.age_s
-        old = away or (is_live(run.status) and (age_s(run.polled_s) or 0.0) > STALE_S)
+        away, state = rank.is_stale, rank_state(rank, run)
+        old = away or run.is_stalled
         plain = palette.muted if old or state in ("ended", "stopped", "waiting") else palette.text
         tone = palette.warn if away else palette.by_tone(STATE_TONES.get(state, "text"))
         is_worst = rank.rank == self._worst

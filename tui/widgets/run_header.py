@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
+from launcher.core.diagnosis.words import hang_words
 from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import activity, run_note, without_node, worst
@@ -31,64 +32,73 @@ class RunHeader(LineView):
     def _first(self, frame: RunFrame, badge: str, delay_s: float, width: int) -> list[Segment]:
         palette, run = self.palette, frame.snapshot
         live = is_live(run.status)
-        state = f" {run.status.value.upper()} "
-        old = None if run.age_s is None else run.age_s + delay_s
-        right = f"data {age(old)} old  {badge} " if live else f"{badge} "
+        line = [Segment(f" {run.status.value.upper()} ", palette.badges[tone_of(run.status)])]
+        if run.hang is not None:
+            line.append(Segment(f" {hang_words(run.hang, run.polled_s)} ", palette.bad))
+        old = None if run.age_s is None or run.is_stalled else run.age_s + delay_s
+        right = f"{badge} "
+        left = width - cells(line)
+        if live and left - len(right) >= 36:  # the run's id, and this
+            right = f"step {age(old)} ago  {right}"
         attempt = "" if run.attempt is None else f"  attempt {run.attempt}"
-        room = width - len(state) - len(right) - len(attempt) - 2
+        if left - len(right) - len(attempt) < 12:
+            attempt = ""
         note = clean(run_note(run))
+        room = left - len(right) - len(attempt) - 2
         # A note leaves the id only the width that it needs to be recognised.
-        name = fit_middle(clean(run.run), max(min(room, 17 if note and width < 100 else room), 8))
-        late = live and old is not None and old > 5
-        line = [
-            Segment(state, palette.badges[tone_of(run.status)]),
-            Segment(f" {name}", palette.title),
-            Segment(attempt, palette.text),
-        ]
+        name = fit_middle(clean(run.run), max(min(room, 17 if note and width < 100 else room), 0))
+        line.append(Segment(f" {name}", palette.title))
+        line.append(Segment(attempt, palette.text))
         left = width - cells(line) - len(right) - 3
         if note and left >= 6:
             line.append(Segment(f"  {fit(note, left).rstrip()}", palette.muted))
-        style = palette.warn if late else palette.muted
+        style = palette.warn if delay_s > 0 else palette.muted
         return [*filled(line, width - len(right)), Segment(right, style)]
 
     def _second(self, frame: RunFrame, width: int) -> list[Segment]:
+        """A fault takes its space first, then the figures in this order, then words and the bar."""
         palette, run = self.palette, frame.snapshot
-        epoch, step = position(run)
-        left = ""
-        if run.epochs and epoch is not None:
-            left += f" epoch {epoch + 1}/{run.epochs} "
-        if run.steps_per_epoch and step is not None:
-            left += f" step {step}/{run.steps_per_epoch}"
-        fault, narrow = worst(frame)[1], width < 100
-        words = clean((without_node(fault) if narrow else fault) or activity(frame))
-        figures = self._figures(run, bool(words), narrow)
-        # The bar uses what is left, up to 30 cells; 24 are kept for words.
-        room = width - len(left) - len(figures) - 4 - (24 if words else 0)
-        line = [
-            Segment(left, palette.text),
-            *self._progress(run.progress, max(min(room - 7, 30), 0)),
-            Segment(f"  {figures}", palette.text),
-        ]
-        room = width - cells(line) - 2
-        if words and room > 10:
-            line.append(Segment(f"  {fit(words, room)}", palette.warn))
-        return line
+        fault, doing, room = clean(worst(frame)[1]), clean(activity(frame)), width - 1
+        if len(fault) > width - 3:
+            fault = without_node(fault)
+        fault = fit(fault, min(len(fault), width - 3))
+        epoch, step = self._position(run)
+        eta, rate, loss = self._figures(run)
+        kept = min(len(doing), 24) + 2 if doing else 0
+        shown = set()
+        for text in (fault, epoch, eta, step, rate, loss):
+            need = len(text) + 2 + (0 if text == fault else kept)
+            if text and need <= room:
+                shown.add(text)
+                room -= len(text) + 2
+        doing = fit(doing, min(len(doing), max(room - 2, 0))) if room > 12 else ""
+        room -= len(doing) + 2 if doing else 0
+        line = [Segment(f" {fault} ", palette.bad if run.hang else palette.warn)] if fault else []
+        line += [Segment(f" {text} ", palette.text) for text in (epoch, step) if text in shown]
+        line += self._progress(run.progress, min(room - 9, 30))
+        line += [Segment(f"  {text}", palette.text) for text in (eta, rate, loss) if text in shown]
+        return [*line, Segment(f"  {doing}", palette.warn)] if doing else line
 
-    def _figures(self, run: RunSnapshot, has_words: bool, narrow: bool) -> str:
-        """ETA, throughput and loss, as far as there is room beside the words."""
-        loss = loss_of(run)
-        figures = []
-        if is_live(run.status) and run.status != "starting":
-            figures.append(f"ETA {duration(run.eta_s)}")
-        if run.images_per_s is not None or not has_words:
-            figures.append(f"{number(run.images_per_s)} images/s")
-        if not (narrow and has_words) and (loss is not None or not has_words):
-            figures.append(f"loss {number(loss, 4)}")
-        return "  ".join(figures)
+    def _position(self, run: RunSnapshot) -> tuple[str, str]:
+        epoch, step = position(run)
+        return (
+            f"epoch {epoch + 1}/{run.epochs}" if run.epochs and epoch is not None else "",
+            f"step {step}/{run.steps_per_epoch}"
+            if run.steps_per_epoch and step is not None
+            else "",
+        )
+
+    def _figures(self, run: RunSnapshot) -> tuple[str, str, str]:
+        """ETA and throughput of a run that trains, and its loss."""
+        loss = f"loss {number(loss_of(run), 4)}"
+        if not is_live(run.status) or run.status == "starting":
+            return "", "", loss
+        return f"ETA {duration(run.eta_s)}", f"{number(run.images_per_s)} images/s", loss
 
     def _progress(self, share: float | None, width: int) -> list[Segment]:
+        """A bar of ``width`` cells and the percentage; less where there is less room."""
         palette, glyphs = self.palette, self.glyphs
-        if share is None:
+        if share is None or width < -2:
             return []
         if width < 6:
             return [Segment(f"  {percent(share)}", palette.text)]

@@ -32,7 +32,14 @@ def runs(
     effnet-launch runs --json --limit 0
     """
     from launcher import client
-    from launcher.cli.output.console import plain_table, print_json, printable, screen, status_text
+    from launcher.cli.output.console import (
+        hang_text,
+        plain_table,
+        print_json,
+        printable,
+        screen,
+        status_text,
+    )
     from launcher.core.text.figures import NOT_KNOWN, count, duration, number, percent
 
     found = client.list_runs()
@@ -54,6 +61,9 @@ def runs(
             duration(run.eta_s) if run.is_living else NOT_KNOWN,
             printable(run.note),
         )
+    for run in found:
+        if run.hang is not None and run.status == "hung":
+            screen().print(hang_text(run.hang, time.time()).append(f": {run.run}"))
     screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")
     for run in found:
         if (silence := run.supervisor_silent) is not None:

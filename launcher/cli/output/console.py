@@ -14,9 +14,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from launcher.core.diagnosis.words import headline, meaning
+from launcher.core.diagnosis.words import hang_words, headline, meaning
 from launcher.core.run.events import Failure
-from launcher.core.run.state import RunStatus
+from launcher.core.run.state import Hang, RunStatus
 from launcher.core.text.codec import to_plain
 from launcher.core.text.terminal import clean, clean_lines, escape_json
 
@@ -28,6 +28,7 @@ STYLES = {
     RunStatus.STOPPING: "yellow",
     RunStatus.FAILING: "red",
     RunStatus.FAILED: "bold red",
+    RunStatus.HUNG: "bold red",
     RunStatus.LOST: "bold red",
 }
 
@@ -82,6 +83,11 @@ def plain_table(*columns: str) -> Table:
 
 def status_text(status: RunStatus) -> Text:
     return Text(status.value, style=STYLES.get(status, ""))
+
+
+def hang_text(hang: Hang, now_s: float) -> Text:
+    """``HUNG rank 0 · silent 3 min · compute``."""
+    return Text(f"HUNG {hang_words(hang, now_s)}", style=STYLES[RunStatus.HUNG])
 
 
 def failure_card(failure: Failure, run: str) -> RenderableType:

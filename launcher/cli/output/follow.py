@@ -13,11 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launcher.cli.output.console import failure_card, plain_table, status_text
+from launcher.cli.output.console import failure_card, hang_text, plain_table, status_text
 from launcher.cli.output.event_text import event_text
+from launcher.core.diagnosis.words import hang_hint, hang_reason
 from launcher.core.run.state import RunStatus
 from launcher.core.text.figures import (
     NOT_KNOWN,
+    age,
     count,
     duration,
     milliseconds,
@@ -35,7 +37,7 @@ PATIENCE_S = 60.0
 """How long a command waits for a supervisor that does not answer."""
 DRAW_S = 0.25
 OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
-UP = (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
+UP = (RunStatus.RUNNING, RunStatus.HUNG, RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
 
 
 def wait_until_up(reader: RunReader, console: Console | None = None) -> int:
@@ -143,7 +145,10 @@ def _verdict(reader: RunReader, console: Console | None) -> int:
 
 
 def headline(snapshot: RunSnapshot) -> Text:
-    line = Text.assemble(status_text(snapshot.status), f"  {snapshot.run}")
+    state = status_text(snapshot.status)
+    if snapshot.hang is not None and snapshot.status is RunStatus.HUNG:
+        state = hang_text(snapshot.hang, snapshot.polled_s)
+    line = Text.assemble(state, f"  {snapshot.run}")
     if snapshot.steps_done is not None:
         line.append(f"  {count(snapshot.steps_done)}/{count(snapshot.steps_total)} steps")
     if snapshot.attempt is not None and snapshot.attempt > 1:
@@ -212,8 +217,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         eta = f"{duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
         grid.add_row(bar, f"{percent(snapshot.progress):>5}", where, eta)
         parts.append(grid)
+        step = f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago"
         speed = f"loss {number(snapshot.loss, 4)}  {number(snapshot.images_per_s)} images/s"
-        parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}"))
+        parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}  {step}"))
     table = plain_table(
         "rank>", "node", "state", "phase", "step>", "loss>", "step time>", "wait>", "memory>"
     )
@@ -231,6 +237,11 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
             style="dim" if rank.is_stale else None,
         )
     parts.append(table)
+    if snapshot.hang is not None:
+        parts.append(Text(hang_reason(snapshot.hang), style="bold red"))
+        parts.append(Text(f"  {hang_hint(snapshot.hang, snapshot.run)}"))
+    elif snapshot.is_stalled and not snapshot.unreachable:
+        parts.append(Text(f"no step for {duration(snapshot.age_s)}", style="yellow"))
     if (silence := snapshot.supervisor_silent) is not None:
         lasting = duration(max(0.0, snapshot.polled_s - silence.since_s))
         text = f"{silence.who} has not answered for {lasting}; newest event: "

@@ -1,11 +1,17 @@
-"""A failure in two sentences: which rank and how, then what it means. Neither repeats the other."""
+"""What failed or hangs, in words.
+
+A failure has two sentences: which rank and how, then what it means. Neither repeats the other.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 
 from launcher.core.run.events import Failure
+from launcher.core.run.state import Hang
+from launcher.core.text.figures import duration, plural
 
 
 def signal_name(number: int) -> str:
@@ -14,6 +20,34 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def ranks_in_words(ranks: Sequence[int], limit: int = 6) -> str:
+    """``rank 3``, ``ranks 0, 2, 5``, ``56 ranks``."""
+    if len(ranks) > limit:
+        return plural(len(ranks), "rank")
+    noun = "rank" if len(ranks) == 1 else "ranks"
+    return f"{noun} {', '.join(str(rank) for rank in ranks)}"
+
+
+def hang_words(hang: Hang, now_s: float) -> str:
+    """``rank 0 · silent 3 min · compute``."""
+    silent = f"silent {duration(max(0.0, now_s - hang.since_s))}"
+    return " · ".join(filter(None, (ranks_in_words(hang.ranks, 3), silent, hang.phase)))
+
+
+def hang_reason(hang: Hang) -> str:
+    """``rank 0 on node-a: its process is stopped (SIGSTOP or a debugger)``."""
+    where = f"rank {hang.ranks[0]} on {hang.node}"
+    return f"{where}: {hang.why}" if hang.why else f"{where} gives no sign"
+
+
+def hang_hint(hang: Hang, run: str) -> str:
+    """What to do next."""
+    again = f"effnet-launch stop {run}, then effnet-launch resume {run}"
+    if "is stopped" in hang.why:
+        return f"Continue it with kill -CONT {hang.pid} on {hang.node}, or: {again}"
+    return f"See its log: effnet-launch logs {run} --rank {hang.ranks[0]}. Or: {again}"
 
 
 def headline(failure: Failure) -> str:

@@ -153,7 +153,12 @@ def _change_rank(state: RunState, number: int, rank: int, **changes: Any) -> Run
 def _rank_silent(state: RunState, event: events.RankSilent) -> RunState | None:
     since_s = event.t - (event.silent_s or 0.0)
     return _change_rank(
-        state, event.attempt, event.rank, silent_since_s=since_s, silent_phase=event.phase
+        state,
+        event.attempt,
+        event.rank,
+        silent_since_s=since_s,
+        silent_phase=event.phase,
+        silent_why=event.why,
     )
 
 

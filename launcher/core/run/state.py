@@ -11,11 +11,13 @@ from launcher.core.run.events import Failure, StartCheckpoint
 
 
 class RunStatus(str, Enum):
-    """Where a run is. ``lost`` is never written: clients set it (``RunSnapshot.status``)."""
+    """Where a run is. ``hung`` and ``lost`` are never written: clients see them
+    (``RunState.shown``, ``RunSnapshot.status``)."""
 
     CREATED = "created"
     STARTING = "starting"
     RUNNING = "running"
+    HUNG = "hung"
     STOPPING = "stopping"
     FAILING = "failing"
     STOPPED = "stopped"
@@ -44,6 +46,7 @@ LEGAL: Mapping[RunStatus, frozenset[RunStatus]] = {
     _S.STOPPED: frozenset({_S.STARTING}),
     _S.FAILED: frozenset({_S.STARTING}),
     _S.FINISHED: frozenset(),
+    _S.HUNG: frozenset(),
     _S.LOST: frozenset(),
 }
 """From each state, the states that may follow.
@@ -69,10 +72,26 @@ class RankState:
     was_done: bool = False
     silent_since_s: float | None = None
     silent_phase: str | None = None
+    silent_why: str = ""
 
     @property
     def has_exited(self) -> bool:
         return self.exited_s is not None
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Ranks that are silent, so that a run does not advance; ``since_s`` is the first one's.
+
+    ``node``, ``pid``, ``phase`` and ``why`` are of the first of ``ranks``.
+    """
+
+    ranks: tuple[int, ...]
+    node: str
+    pid: int
+    since_s: float
+    phase: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +199,26 @@ class RunState:
     """Lines that were no event, repeated events, and events that fit no legal path."""
     gaps: int = 0
     """Times that the numbers of the events jumped."""
+
+    @property
+    def hang(self) -> Hang | None:
+        """The silent ranks of a run that is not over."""
+        if self.attempt is None or self.status.is_over:
+            return None
+        silent = [rank for rank in self.attempt.ranks if rank.silent_since_s is not None]
+        if not silent:
+            return None
+        first = silent[0]
+        since_s = min(rank.silent_since_s or 0.0 for rank in silent)
+        ranks = tuple(rank.rank for rank in silent)
+        words = first.silent_phase, first.silent_why
+        return Hang(ranks, first.node, first.pid, since_s, *words)
+
+    @property
+    def shown(self) -> RunStatus:
+        """``hung`` while it starts or trains and a rank is silent, else ``status``."""
+        may_hang = self.status in (RunStatus.STARTING, RunStatus.RUNNING)
+        return RunStatus.HUNG if may_hang and self.hang is not None else self.status
 
     @property
     def attempt(self) -> AttemptState | None:

@@ -101,8 +101,8 @@ def test_progress_throughput_and_lateness(run: MadeRun) -> None:
     for step in range(60):
         run.report(0, step, wait_ms=300.0)
         run.report(1, step, wait_ms=100.0)
-    run.beat(1, "reduce", 60, NOW - 5)
-    snapshot = client.open_run(run.paths.root).poll(NOW)
+    run.beat(1, "reduce", 60, NOW - 15)
+    snapshot = client.open_run(run.paths.root).poll(NOW - 15)
     assert snapshot.status is RunStatus.RUNNING
     assert (snapshot.epoch, snapshot.step, snapshot.steps_done) == (1, 15, 60)
     assert snapshot.progress == pytest.approx(60 / 900)

@@ -16,6 +16,7 @@ from effnet import missing
 from effnet.data.errors import DataError
 
 SPLITS = ("train", "val")
+_SPLIT_WORDS = {*SPLITS, "training", "valid", "validation", "test", "testing"}
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
 WHICH = f"images end in {' '.join(EXTENSIONS)}, in any case"
 
@@ -85,6 +86,12 @@ def index_folder(
     if not classes:
         raise DataError(
             f"{folder} has no class folders", hint="expected FOLDER/CLASS/IMAGE.jpg, as ImageNet"
+        )
+    if len(classes) > 1 and {name.lower() for name in classes} <= _SPLIT_WORDS:
+        raise DataError(
+            f"{folder} has the folders {' and '.join(classes)} in place of classes",
+            hint="expected train/CLASS/IMAGE.jpg and val/CLASS/IMAGE.jpg: name the folders so, and"
+            " sort images into class folders",
         )
     below = _data_set_below(folder, classes)
     if below is not None:

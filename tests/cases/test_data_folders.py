@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -56,14 +58,56 @@ def test_013_an_empty_val_is_not_a_split(tmp_path: Path) -> None:
         index_folder(tmp_path, "val")
 
 
-@pytest.mark.parametrize("below", ["ILSVRC/Data/CLS-LOC", "imagenet", "a/b"])
+@pytest.mark.parametrize(
+    "names", [("train", "val"), ("train", "val", "test"), ("Train", "Val"), ("training", "valid")]
+)
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_013_folders_of_splits_are_not_classes(
+    tmp_path: Path, names: tuple[str, ...], is_flat: bool
+) -> None:
+    for name in names:
+        if is_flat:
+            flat(tmp_path / name)
+        else:
+            fill(tmp_path / name, "ant", "bee")
+    if not is_flat and "train" in names:
+        assert index_folder(tmp_path, "train").classes == ("ant", "bee")
+        return
+    for split in (None, "train", "val"):
+        with pytest.raises(DataError, match="in place of classes"):
+            index_folder(tmp_path, split)
+
+
+@pytest.mark.parametrize(
+    "extra", ["labels.txt", "LOC_val_solution.csv", ".ipynb_checkpoints/0.jpg"]
+)
+def test_013_other_files_beside_the_images(tmp_path: Path, extra: str) -> None:
+    fill(tmp_path / "train", "ant", "bee")
+    flat(tmp_path / "val")
+    (tmp_path / "val" / extra).parent.mkdir(exist_ok=True)
+    (tmp_path / "val" / extra).write_text("x")
+    with pytest.raises(DataError, match="val has 3 images and no class folders"):
+        _check(str(tmp_path), False)
+
+
+def test_013_one_class_folder_for_all_images(tmp_path: Path) -> None:
+    """As Tiny ImageNet has it: val/images/*.JPEG and a list of labels."""
+    fill(tmp_path / "train", "ant", "bee")
+    flat(tmp_path / "val/images")
+    with pytest.raises(DataError, match=r"only in .*val: images"):
+        _check(str(tmp_path), False)
+
+
+@pytest.mark.parametrize(
+    "below", ["ILSVRC/Data/CLS-LOC", "imagenet", "a/b", "set/set", "__MACOSX/../set"]
+)
 def test_014_parent_of_the_data_set(tmp_path: Path, below: str) -> None:
     fill(tmp_path / below / "train", "ant", "bee")
     (tmp_path / "Annotations").mkdir()
     for split in (None, "train"):
         with pytest.raises(DataError, match="is above the data set") as caught:
             index_folder(tmp_path, split)
-        assert str(tmp_path / below) in str(caught.value.hint)
+        assert os.path.normpath(tmp_path / below) in str(caught.value.hint)
 
 
 def test_014_a_data_set_with_nested_classes_is_not_a_parent(tmp_path: Path) -> None:
@@ -94,6 +138,51 @@ def test_015_file_name_not_utf8(tmp_path: Path, encoding: str) -> None:
     assert b"3 unreadable" in done.stdout
     assert done.stdout.count(b": not an image") == 3
     assert b"Traceback" not in done.stderr
+
+
+def test_015_a_class_name_that_is_not_utf8(tmp_path: Path) -> None:
+    fill(tmp_path, os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xb2\xe2"))
+    (tmp_path / os.fsdecode(b"caf\xe9/x\xff.jpg")).write_bytes(b"no image")
+    done = run_check(tmp_path, "utf-8:strict")
+    assert done.returncode == 1
+    assert b"2 classes" in done.stdout
+    assert done.stdout.count(b": not an image") == 1
+    assert b"Traceback" not in done.stderr
+
+
+def segment(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack(">H", len(data) + 2) + data
+
+
+def jpeg(*segments: bytes) -> bytes:
+    """A JPEG with these segments at its beginning."""
+    made = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(made, "JPEG")
+    return made.getvalue()[:2] + b"".join(segments) + made.getvalue()[2:]
+
+
+APP1 = b"\xff\xe1"
+EXIF = b"Exif\0\0II*\0\x08\0\0\0"
+ODD_IMAGES = {
+    "exif that ends early": jpeg(segment(APP1, EXIF + b"\x05\0\x12\x01")),
+    "exif without entries": jpeg(segment(APP1, EXIF)),
+    "exif with a bad type": jpeg(segment(APP1, EXIF + b"\x01\0\x12\x01\xff\0\x01\0\0\0\0\0\0\0")),
+    "orientation 0": jpeg(segment(APP1, EXIF + b"\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0")),
+    "XMP that is not UTF-8": jpeg(
+        segment(
+            APP1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='1' n='\xa8\xff'/>"
+        )
+    ),
+    "a comment that is not UTF-8": jpeg(segment(b"\xff\xfe", b"caf\xe9")),
+}
+
+
+@pytest.mark.parametrize("name", ODD_IMAGES)
+def test_016_other_odd_images_are_read_in_silence(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, "ant", "bee")
+    (tmp_path / "ant/odd.jpg").write_bytes(ODD_IMAGES[name])
+    done = run_check(tmp_path, "utf-8")
+    assert (done.returncode, done.stderr) == (0, b""), done.stdout
 
 
 def test_016_exif_warnings_without_a_name(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Node
 from launcher.errors import NodeError
 from launcher.remote import ssh, ssh_config
@@ -219,6 +220,12 @@ def test_006_uid_without_passwd(home: Path, lines: str, monkeypatch: pytest.Monk
 )
 def test_020_proxy_jump_ipv6(text: str, expected: tuple[str, str, int]) -> None:
     assert ssh_config.split_host(text) == expected
+
+
+def test_020_the_profile_of_the_case() -> None:
+    path = Path(__file__).parent / "inputs/020-ProxyJump-IPv6/jump6.toml"
+    for node in load_profile(path.read_text(), path.name).nodes:
+        assert ssh.target_of(node).jumps == ("me@[fd00::1]:2022",)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,10 @@ def said(words: list[str], folder: Path, **environ: str) -> str:
 
 @pytest.mark.parametrize("program", programs.ALL)
 def test_005_stdlib_name_in_cwd(tmp_path: Path, program: str) -> None:
-    """Every name of the standard library, and ours, in a folder where our programs are started."""
+    """All names of modules and packages that exist here, where our programs are started."""
     shadow(tmp_path, [name for name in sys.stdlib_module_names if not name.startswith("_")])
-    shadow(tmp_path, ["launcher", "effnet", "tui"])
+    shadow(tmp_path, ["launcher", "effnet", "tui", "sitecustomize", "usercustomize"])
+    shadow(tmp_path, [name for name in packages_distributions() if name.isidentifier()])
     for python in pythons():
         words = [*programs.command(program, python), "--help"]
         shown = said(words, tmp_path, PYTHONPATH=str(ROOT))

@@ -33,13 +33,20 @@ def base() -> Tensors:
     return found
 
 
-def bf16(path: Path, tensors: Mapping[str, Any]) -> Path:
-    """A file of bfloat16 tensors, as PyTorch writes them."""
+def bf16(path: Path, tensors: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> Path:
+    """A file of bfloat16 tensors, as PyTorch writes them, and of others."""
     header, blobs, offset = {}, [], 0
     for name, values in tensors.items():
         raw = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
         ends = [offset, offset + len(raw)]
         header[name] = {"dtype": "BF16", "shape": list(values.shape), "data_offsets": ends}
+        offset += len(raw)
+        blobs.append(raw)
+    for name, values in (others or {}).items():
+        raw = values.tobytes()
+        kind = f"{values.dtype.kind.upper()}{8 * values.dtype.itemsize}"
+        ends = [offset, offset + len(raw)]
+        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": ends}
         offset += len(raw)
         blobs.append(raw)
     text = json.dumps(header).encode()
@@ -63,6 +70,22 @@ def test_023_bf16_safetensors(
     assert {values.dtype.name for values in ours.values()} == {"float32"}
     first = tensors["conv_stem.weight"]
     assert np.abs(first - base["conv_stem.weight"]).max() < 1e-3
+
+
+@pytest.mark.parametrize("rest", ["F32", "F16", "F64", "I64"])
+def test_023_bf16_beside_other_types(base: Tensors, tmp_path: Path, rest: str) -> None:
+    """Mixed precision: norms in another type; PyTorch's counters of batches are integers."""
+    path = tmp_path / "b.safetensors"
+    other = {name: values for name, values in base.items() if ".bn" in name}
+    if rest == "I64":
+        other = {"bn1.num_batches_tracked": np.array(5)}
+    else:
+        kind = {"F32": np.float32, "F16": np.float16, "F64": np.float64}[rest]
+        other = {name: values.astype(kind) for name, values in other.items()}
+    bf16(path, {name: values for name, values in base.items() if name not in other}, other)
+    ours = to_ours(read_tensors(path), "timm", "b0", 10)
+    plain = to_ours(base, "timm", "b0", 10)
+    assert all(np.allclose(ours[name], plain[name], rtol=1e-2, atol=1e-3) for name in plain)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def agent(lab: ClusterLab, runs: int | None, chance: random.Random) -> None:
         failure = event.get("failure") or {}
         if (failure.get("node"), failure.get("rank")) != (node, None):
             wrong.append(f"run {number}, agent on {node}: {failure.get('meaning')}")
+        print(f"{number + 1}: {node}, {took_s[-1]:.2f} s, {len(wrong)} wrong", file=sys.stderr)
         lab.nothing_left(60)
     show("agent killed → failed", took_s)
     print(f"{'right cause':34} {len(took_s) - len(wrong)} of {len(took_s)}")
@@ -89,6 +90,7 @@ def away(lab: ClusterLab, runs: int | None, chance: random.Random) -> None:
         over_s.append(event["t"] - cut - limit_s)
         found = re.search(r"not answered for ([\d.]+) s", event["failure"]["meaning"])
         text_s.append(float(found[1]) - (event["t"] - cut) if found else float("nan"))
+        print(f"{number + 1}: limit {limit_s} s, {over_s[-1]:+.2f} s", file=sys.stderr)
         lab.nothing_left(90)
     show("link cut → failed, beyond limit", over_s)
     show("time in the text beyond true time", text_s)

@@ -15,6 +15,7 @@ from launcher.core.plan.model import NodeFacts, RunContext
 from launcher.core.profile.load import load_profile
 from launcher.errors import PlanError
 from launcher.ipc import operations as op
+from launcher.machine import facts as machine
 from launcher.node import facts, files
 from launcher.process import tools
 from launcher.remote.ssh import quoted
@@ -80,6 +81,10 @@ def test_022_programs_and_folders_that_a_node_is_asked_about(home):
     (home / "checkpoint").mkdir()
     (home / "checkpoint/a.onnx").write_bytes(b"")
     assert files.names(op.ListFiles("~/checkpoint")) == ("a.onnx",)
+    (home / "data/train/ant").mkdir(parents=True)
+    for path, folder in (("~/data", ""), ("data", "~"), ("data", "~/")):
+        found = machine.data(path, folder)
+        assert (found.path, [part.class_count for part in found.splits]) == (f"{home}/data", [1])
     answer = facts.get(op.GetFacts(runs_directory="~/runs", python="~/venv/bin/python"))
     assert (answer.runs_directory, answer.python) == (f"{home}/runs", f"{home}/venv/bin/python")
 
@@ -98,6 +103,8 @@ def test_022_mpirun_compares_paths_of_nodes_only_when_their_homes_are_known():
     here = NodeFacts(run_directory="/home/a/runs/r", python="/home/a/v/bin/python")
     there = {"10.0.0.1": here, "10.0.0.2": here}
     context = RunContext("r", "/home/a/runs/r", ssh_config="/home/a/runs/r/ssh", master_port=5000)
+    # `plan` asks no node.
+    assert make_plan(profile, _with(context, {})).processes
     for known in ({"10.0.0.1": here}, there):
         plan = make_plan(profile, _with(context, known))
         mpirun = next(process for process in plan.processes if process.name == "mpirun")

@@ -34,6 +34,8 @@ from launcher.process import private
 from launcher.process.tools import output, program
 
 SPLITS = ("train", "val")
+SPLIT_WORDS = {*SPLITS, "training", "valid", "validation", "test", "testing"}
+"""As `effnet.data.folders` has it, which a launcher without the trainer lacks."""
 MASTER_PORTS = range(20000, 32000)
 """Ports for the master: below those that the kernel gives to clients."""
 ROUTE_LIMIT_S = 4.0
@@ -74,6 +76,9 @@ def data(path: str, working_folder: str = "") -> Data:
         return Data(root, f"{error.filename or root}: {error.strerror or error}")
     if not parts[0][1]:
         return Data(root, f"{root} has no class folders (FOLDER/train/CLASS/IMAGE.jpg)")
+    if len(parts[0][1]) > 1 and {name.lower() for name in parts[0][1]} <= SPLIT_WORDS:
+        names = " and ".join(parts[0][1])
+        return Data(root, f"{root} has {names} in place of classes (FOLDER/train/CLASS/IMAGE.jpg)")
     return Data(
         root,
         splits=tuple(Split(name, len(classes), _digest(classes)) for name, classes in parts),

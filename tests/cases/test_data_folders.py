@@ -19,6 +19,7 @@ from PIL import Image
 from effnet.data.cli import _check
 from effnet.data.errors import DataError
 from effnet.data.folders import index_folder, splits
+from launcher.machine import facts
 
 INPUTS = Path(__file__).parent / "inputs"
 
@@ -76,6 +77,7 @@ def test_013_folders_of_splits_are_not_classes(
     for split in (None, "train", "val"):
         with pytest.raises(DataError, match="in place of classes"):
             index_folder(tmp_path, split)
+    assert "in place of classes" in facts.data(str(tmp_path)).problem
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ class CopyProgress:
 
 
 @dataclass(frozen=True)
+class Silent:
+    """In an `alive` message of `FollowRun`: the supervisor does not answer, for how long."""
+
+    pid: int
+    silent_s: float
+
+
+@dataclass(frozen=True)
 class OnPath(Operation[R]):
     path: str
 

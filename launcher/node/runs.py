@@ -28,6 +28,8 @@ from launcher.errors import LaunchError, NodeError
 from launcher.ipc import operations as op
 from launcher.node import stdio
 from launcher.planning import attempt
+from launcher.reading import living
+from launcher.reading.answers import Answers
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
 from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
@@ -103,6 +105,7 @@ def follow(request: op.FollowRun) -> None:
     source = FileSource(run.root, request.known)
     listener = stdio.Listener()
     check_at, is_in_step = 0.0, False
+    answers = Answers()
     while True:
         is_over = not _is_living(run)
         if not is_over and time.monotonic() >= check_at:
@@ -121,7 +124,10 @@ def follow(request: op.FollowRun) -> None:
         if not is_in_step and not source.is_behind:
             is_in_step = True
             stdio.send({"type": "alive", "is_in_step": True})
-        listener.send_alive(is_in_step=not source.is_behind)
+        if listener.is_alive_due:
+            silence = living.silence_of(run.paths.supervisor, answers)[1]
+            silent = silence and op.Silent(silence.pid, time.time() - silence.since_s)
+            listener.send_alive(is_in_step=not source.is_behind, silent=to_plain(silent))
         # At most a tenth of the time goes into many files.
         listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
 

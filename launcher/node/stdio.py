@@ -58,8 +58,13 @@ class Listener:
                 sys.exit()
             signal.alarm(QUIET_LIMIT_S)
 
+    @property
+    def is_alive_due(self) -> bool:
+        """Whether `send_alive` will send."""
+        return time.monotonic() >= self._alive_at
+
     def send_alive(self, **fields: Any) -> None:
         """Sends the client, which waits for it, a message once a second."""
-        if time.monotonic() >= self._alive_at:
+        if self.is_alive_due:
             self._alive_at = time.monotonic() + ALIVE_S
             send({"type": "alive", **fields})

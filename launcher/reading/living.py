@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.profile.model import is_loopback
 from launcher.core.run.state import RunState
+from launcher.core.text.codec import from_plain
 from launcher.process import ownership
+from launcher.reading.answers import SILENT_S, Answers, Silence
 from launcher.reading.growing import read_range
 
 START_TIME_SLACK_S = 2.0
@@ -39,6 +42,15 @@ def supervisor_of(file: Path) -> tuple[int, str] | None:
     return (pid, path) if is_there and _is_mine(path) else None
 
 
+def silence_of(file: Path, answers: Answers) -> tuple[bool, Silence | None]:
+    """Whether the supervisor that ``supervisor.json`` names is there, and whether it answers."""
+    found = supervisor_of(file)
+    if found is None:
+        return False, None
+    silent_s = answers.poll(found[1])
+    return True, Silence(found[0], time.time() - silent_s) if silent_s >= SILENT_S else None
+
+
 def _is_mine(path: str) -> bool:
     """False for a socket of another user, who gets no message. One that is gone has no owner."""
     try:
@@ -51,20 +63,20 @@ def _is_mine(path: str) -> bool:
 class Link:
     """Whether the node that a run is on can be reached; `trouble` is empty when it can.
 
-    `time_s`: when this was written, Unix seconds.
+    `time_s`: when that began, Unix seconds. `silence`: the supervisor there does not answer.
     """
 
     node: str
     time_s: float
     trouble: str
+    silence: Silence | None = None
 
 
 def link_of(file: Path) -> Link:
     """From ``link.json``; a damaged one is as if the node was not reached yet."""
     try:
-        data = json.loads(read_range(file, 0, LIMIT_BYTES))
-        return Link(str(data["node"]), float(data["time"]), str(data["trouble"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return from_plain(Link, json.loads(read_range(file, 0, LIMIT_BYTES)))
+    except (ValueError, RecursionError):
         return Link("its first node", 0.0, "not reached yet")
 
 

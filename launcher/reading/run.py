@@ -21,7 +21,7 @@ from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus
 from launcher.errors import UsageError
 from launcher.reading import living
-from launcher.reading.answers import SILENT_S, Answers, Silence
+from launcher.reading.answers import Answers, Silence
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link
@@ -106,9 +106,10 @@ class RunReader:
             return self.state.status
         if abs(now_s - self._living_s) >= LIVING_EVERY_S:
             self._living_s = now_s
-            found = living.supervisor_of(self.paths.supervisor)
-            self._is_supervised = found is not None
-            self._silence = None if found is None else self._silence_of(*found)
+            found = living.silence_of(self.paths.supervisor, self._answers)
+            self._is_supervised, self._silence = found
+            if self._is_supervised and self._silence is None and (link := self.link()) is not None:
+                self._silence = link.silence
             self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
         is_known = self._is_supervised or self._has_ranks or self._is_fresh(now_s)
         if is_known or self.link() is not None:
@@ -122,10 +123,6 @@ class RunReader:
         if self._is_supervised:
             self._answers.wait()
             self._living_s = -LIVING_EVERY_S
-
-    def _silence_of(self, pid: int, path: str) -> Silence | None:
-        silent_s = self._answers.poll(path)
-        return Silence(pid, time.time() - silent_s) if silent_s >= SILENT_S else None
 
     @property
     def silence(self) -> Silence | None:

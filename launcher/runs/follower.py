@@ -22,14 +22,16 @@ from launcher.core.messages import Error, Ping, RunStatusReply, decode_message
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
-from launcher.core.text.codec import Mismatch
+from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.core.text.records import UnknownKindError, encode
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
-from launcher.ipc.operations import FollowRun, SendToRun
+from launcher.ipc.operations import FollowRun, SendToRun, Silent
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
+from launcher.reading.answers import Silence
+from launcher.reading.living import Link
 from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
@@ -50,6 +52,7 @@ class Copying(NodeFollower):
         self.is_whole = threading.Event()
         """Set when everything was copied once."""
         self.trouble = ""
+        self._silence: Silence | None = None
         self._paths = paths
         self._home = home
         self._copy = FileCopy(
@@ -77,30 +80,38 @@ class Copying(NodeFollower):
                 if message.get("type") == "file":
                     self._copy.write_chunk(message)
                 elif message.get("is_in_step"):
-                    self._is_in_step()
+                    self._is_in_step(message.get("silent"))
                 if self.is_over:
                     return  # the copy was removed
         self._is_in_step()
         self.is_over = True
 
-    def _is_in_step(self) -> None:
+    def _is_in_step(self, silent: object = None) -> None:
         self._tries = 0
-        self._report("")
+        silence = None
+        if silent is not None:
+            found, known = from_plain(Silent, silent), self._silence
+            silence = Silence(found.pid, time.time() - found.silent_s, self._home.node)
+            if known is not None and known.pid == found.pid:
+                silence = known  # since the same moment
+        self._report("", silence)
         self.is_whole.set()
 
-    def _report(self, trouble: str) -> None:
-        """Writes link.json: readers of the copy see whether it is up to date."""
-        if self.is_whole.is_set() and trouble == self.trouble:
+    def _report(self, trouble: str, silence: Silence | None = None) -> None:
+        """Writes link.json: readers of the copy see whether it is up to date, and what the node
+        says of its supervisor.
+        """
+        if self.is_whole.is_set() and (trouble, silence) == (self.trouble, self._silence):
             return
-        self.trouble = trouble
+        self.trouble, self._silence = trouble, silence
         if not self._paths.home.is_file():
             self.is_over = True  # the copy was removed
             return
         if trouble:
             log_line(trouble)
-        link = {"node": self._home.node, "time": time.time(), "trouble": trouble}
+        link = Link(self._home.node, time.time(), trouble, silence)
         with contextlib.suppress(OSError):
-            atomic.write_file(self._paths.link, json.dumps(link) + "\n")
+            atomic.write_file(self._paths.link, json.dumps(to_plain(link)) + "\n")
 
 
 class Follower:

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import sys
+import time
 
 import pytest
 
 from launcher import client
 from launcher.core.run.state import RunStatus
 from launcher.errors import LaunchError, NodeError
+from launcher.reading.answers import SILENT_S
 from launcher.store import run_lock
 from tui.model.run import FrameRequest
 from tui.sources.live import LiveSource
@@ -48,8 +50,8 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
     assert done.returncode == 0, done.stdout + done.stderr
     root = lab.runs / json.loads(done.stdout)["run"]
     there = lab.node_file(root, "alpha", "supervisor.json")
-    assert lab.pid_like("alpha", "launcher.supervisor")
-    assert json.loads(there.read_text())["pid"] != lab.supervisor_pid(root)
+    supervisor = lab.hosts["alpha"].outside_pid(json.loads(there.read_text())["pid"])
+    assert supervisor != lab.supervisor_pid(root)
     lab.wait_for(root, "checkpoint_saved")
     assert "running" in lab.command("status", root.name).stdout
     assert "plain" in lab.command("logs", root.name, "--rank", "3", "-n", "4").stdout
@@ -131,3 +133,42 @@ def test_022_with_mpirun_folders_and_python_below_home_are_those_of_the_nodes(la
     assert done.returncode == 0, done.stdout + done.stderr
     root = lab.runs / json.loads(done.stdout)["run"]
     assert lab.end_of(root)["kind"] == "attempt_finished"
+
+
+def test_a_frozen_supervisor_on_the_first_node_is_shown_here_and_stop_replaces_it(lab):
+    knows_others(lab)
+    root = lab.runs / client.start(
+        str(profile(lab, epochs=500)), client.StartRequest(preflight=False)
+    )
+    lab.wait_for(root, "training_started")
+    there = lab.node_file(root, "alpha", "supervisor.json")
+    pid = json.loads(there.read_text())["pid"]
+    home, shown = LiveSource(read_only=True), client.open_run(root)
+
+    def silences():
+        return {run.supervisor_silent for run in home.home().runs} | {
+            item.supervisor_silent for item in client.list_runs()
+        }
+
+    assert silences() == {None}
+    frozen = lab.hosts["alpha"].outside_pid(pid)
+    os.kill(frozen, signal.SIGSTOP)
+    frozen_s = time.time()
+    lab.until(lambda: None not in silences(), 30)
+    (silence,) = {(known.node, known.pid) for known in silences()}
+    assert silence == ("alpha", pid)
+    since_s = shown.poll().supervisor_silent.since_s
+    assert frozen_s - 1.5 < since_s < time.time() - SILENT_S
+    printed = lab.command("status", root.name).stdout
+    assert f"the supervisor on alpha (process {pid}) has not answered for" in printed
+    assert f"kill -CONT {pid} on alpha" in printed
+    assert f"the supervisor on alpha (process {pid}) does not" in lab.command("runs").stdout
+    os.kill(frozen, signal.SIGCONT)
+    lab.until(lambda: silences() == {None}, 30)
+    os.kill(frozen, signal.SIGSTOP)
+    done = lab.command("stop", root.name)
+    assert "stopped" in done.stdout, done.stdout + done.stderr
+    lab.until(lambda: not run_lock.is_supervised(root))
+    assert [e["replaced"] for e in lab.events(root, "supervisor_started")] == [None, pid]
+    assert silences() == {None}
+    lab.nothing_left()

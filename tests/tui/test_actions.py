@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from fake_source import NOW, RUN, FakeRun, FakeSource, empty, job
 from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
@@ -14,6 +15,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
+from launcher.reading.answers import Silence
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen
@@ -181,6 +183,15 @@ async def test_home_lists_runs_and_profiles() -> None:
             pilot, "2 runs, 1 live", "● running", "○ failed", "local-cpu", "two ranks",
             "cannot be used: nodes.0.host", "n New run",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (160, 48)], ids=str)
+async def test_home_marks_a_run_whose_supervisor_does_not_answer(size: tuple[int, int]) -> None:
+    source = FakeSource()
+    silent = replace(source.view.runs[0], supervisor_silent=Silence(12, NOW - 8))
+    source.view = replace(source.view, runs=(silent, *source.view.runs[1:]))
+    async with showing(source, size, run=None) as pilot:
+        await sees(pilot, "2 runs, 1 live", "● running", "supervisor (process 12) does not")
 
 
 async def test_an_empty_home_shows_what_to_do() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+
+import pytest
 
 from launcher import client
 from launcher.client import RankStatus, RunStatus
@@ -70,3 +73,35 @@ def test_a_run_whose_processes_are_all_gone_is_lost(lab):
     lab.end_all()
     later = time.time() + 60
     lab.until(lambda: client.open_run(root).poll(later).status is RunStatus.LOST)
+
+
+SILENT = {
+    "node": "alpha",
+    "time_s": 5.0,
+    "trouble": "",
+    "silence": {"pid": 7, "since_s": 6.0, "node": "alpha"},
+}
+
+
+@pytest.mark.parametrize(
+    ("link", "follower", "pid"),
+    [
+        (SILENT, os.getpid(), 7),
+        (SILENT, 0, None),  # nothing updates the copy, so this is old
+        ({**SILENT, "silence": None}, os.getpid(), None),
+        ({**SILENT, "silence": {"pid": 1e400, "since_s": "x"}}, os.getpid(), None),
+        (
+            {"node": "alpha", "time": 5.0, "trouble": ""},
+            os.getpid(),
+            None,
+        ),  # as it was written before
+    ],
+)
+def test_what_a_copy_knows_of_the_supervisor_on_the_first_node(tmp_path, link, follower, pid):
+    (tmp_path / "home.json").write_text('{"node": "alpha", "root": "/x"}')
+    (tmp_path / "link.json").write_text(json.dumps(link))
+    (tmp_path / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))
+    with (tmp_path / "events.jsonl").open("w") as events:
+        print('{"kind": "run_created", "time": 1.0}', file=events)
+    silence = client.open_run(tmp_path).poll().supervisor_silent
+    assert (silence and silence.pid) == pid

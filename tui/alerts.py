@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from launcher.core.diagnosis.words import hang_words, headline, meaning
-from launcher.core.text.figures import number
 from tui.drawing.text import clean
-from tui.model.derived import failure_of, loss_of, position
+from tui.model.derived import failure_of, losses_of, position
 from tui.model.run import LIVE_STATES, RunFrame
 
 HUNG: Final = "hung"
@@ -57,12 +56,13 @@ def message_of(frame: RunFrame) -> str:
     snapshot = frame.snapshot
     if snapshot.hang is not None:
         return hang_words(snapshot.hang, snapshot.polled_s)
-    failure, loss = failure_of(snapshot), loss_of(snapshot)
+    failure, losses = failure_of(snapshot), losses_of(snapshot)
     if failure is not None:
         return f"{headline(failure)}; {meaning(failure)}".removesuffix("; ")
     epoch, _ = position(snapshot)
     where = "" if epoch is None else f" in epoch {epoch + 1} of {snapshot.epochs or '?'}"
-    return f"{snapshot.status.value}{where}" + ("" if loss is None else f", loss {number(loss, 4)}")
+    known = [] if snapshot.loss is None else [text for text in losses if text]
+    return ", ".join([f"{snapshot.status.value}{where}", *known])
 
 
 def how_to_notify(wanted: str, environ: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import followers_words, restart_words, worst
-from tui.model.derived import failure_of, is_live, loss_of, position
+from tui.model.derived import failure_of, is_live, losses_of, position
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.source import RunSource, SourceError
 from tui.widgets.rank_table import COLUMNS
@@ -28,7 +28,8 @@ def picture(run: RunSource) -> str:
         f"run       {clean(snapshot.run)}",
         f"state     {snapshot.status.value}{attempt}",
         f"progress  {_progress(snapshot)}",
-        f"figures   loss {number(loss_of(snapshot), 4)}, {number(snapshot.images_per_s)} images/s, "
+        f"figures   {', '.join(filter(None, losses_of(snapshot)))}, "
+        f"{number(snapshot.images_per_s)} images/s, "
         f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago",
     ]
     if snapshot.hang is not None:

@@ -16,6 +16,7 @@ RECENT = 256
 """Reports kept for rates: with data sinking 256 of them are hours."""
 
 LATENESS_REPORTS = 20
+SAMPLES = 8
 
 
 class RankFiles:
@@ -38,8 +39,9 @@ class RankFiles:
         if data := _newest(self._metrics, RECENT, METRIC_BYTES):
             self.recent.extend(metrics.unpack(data))
         self._device.refresh()
-        if data := _newest(self._device, 1, DEVICE_BYTES):
-            self.device = metrics.unpack_devices(data)[-1]
+        for sample in metrics.unpack_devices(_newest(self._device, SAMPLES, DEVICE_BYTES)):
+            if sample.used_bytes > 0:  # a process that is ending has none
+                self.device = sample
         if beat := parse_heartbeat(read_range(self.paths.heartbeat, 0, HEARTBEAT_BYTES + 1)):
             self.heartbeat = beat
         log = mark(self.paths.log)
@@ -84,15 +86,11 @@ class RankFiles:
         return median(times) if times else None
 
     @property
-    def seconds_per_step(self) -> float | None:
-        """Wall time of a step over the recent reports: checkpoints and evaluations included."""
-        if len(self.recent) >= 2:
-            first, last = self.recent[0], self.recent[-1]
-            steps = last.global_step - first.global_step
-            if steps > 0 and last.time_s > first.time_s:
-                return (last.time_s - first.time_s) / steps
-        newest = self.last
-        return None if newest is None or newest.step_time_ms is None else newest.step_time_ms / 1000
+    def step_s(self) -> float | None:
+        """The usual time of a step: the median over the recent reports, without the first one."""
+        known = [record.step_time_ms for record in self.recent if record.step_time_ms is not None]
+        times = known[1:] or known
+        return median(times) / 1000 if times else None
 
 
 def _newest(file: GrowingFile, records: int, record_bytes: int) -> bytes:

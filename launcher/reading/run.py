@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher.core.diagnosis.hang import step_limit_s
 from launcher.core.profile.model import Limits
+from launcher.core.run.eta import remaining_s
 from launcher.core.run.events import parse_event
 from launcher.core.run.fold import apply
 from launcher.core.run.heartbeat import Phase
@@ -228,7 +229,7 @@ class RunReader:
             return known
         # All data of a run on its first node come through that one.
         is_cut_off = link is not None and link.node in away
-        ranks = self._ranks(attempt)
+        ranks = self._ranks(attempt, status.is_over or status is RunStatus.LOST)
         ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
         return self._with_attempt(known, attempt, ranks)
 
@@ -245,8 +246,7 @@ class RunReader:
         )
         length, epochs = attempt.steps_per_epoch, attempt.epochs
         total = length * epochs if length and epochs else None
-        left = None if total is None or done is None else max(0, total - done)
-        per_step_s = files.seconds_per_step if files else None
+        left_s = remaining_s(self.state, done, files.step_s if files else None)
         is_running = known.status is RunStatus.RUNNING
         is_stalled = is_running and self._is_stalled(ranks, known.polled_s)
         is_stalled = is_stalled or known.status is RunStatus.HUNG
@@ -264,7 +264,7 @@ class RunReader:
             steps_done=done,
             steps_total=total,
             progress=done / total if total and done is not None else None,
-            eta_s=left * per_step_s if is_moving and left is not None and per_step_s else None,
+            eta_s=left_s if is_moving else None,
             is_stalled=is_stalled,
             **_values(first, OF_REPORT) | (dict.fromkeys(OF_STEP) if is_stalled else {}),
             step_s=max((rank.step_s for rank in ranks if rank.step_s is not None), default=None),
@@ -282,25 +282,28 @@ class RunReader:
         least_s = min((time_s for time_s in quiet if time_s is not None), default=0.0)
         return least_s > step_limit_s(Limits(), usual_s)
 
-    def _ranks(self, attempt: AttemptState) -> tuple[RankSnapshot, ...]:
+    def _ranks(self, attempt: AttemptState, is_over: bool) -> tuple[RankSnapshot, ...]:
         busy = {rank: files.busy_ms for rank, files in self._files.items()}
         known = [value for value in busy.values() if value is not None]
         # Of two ranks the faster one: compared to the mean, the other would be half as late.
         typical = median_low(known) if len(known) > 1 else None
         return tuple(
-            self._rank(attempt, rank, files, busy[rank], typical)
+            self._rank(attempt, is_over, rank, files, busy[rank], typical)
             for rank, files in sorted(self._files.items())
         )
 
     def _rank(
         self,
         attempt: AttemptState,
+        is_over: bool,
         rank: int,
         files: RankFiles,
         busy_ms: float | None,
         typical_ms: float | None,
     ) -> RankSnapshot:
         state, last, beat, device = attempt.rank(rank), files.last, files.heartbeat, files.device
+        # Of a rank that has ended, what its chart shows last.
+        memory = device and device.used_bytes, last and last.memory_bytes
         failure = attempt.failure
         length = attempt.steps_per_epoch
         reported = None if last is None else last.global_step
@@ -316,14 +319,16 @@ class RunReader:
         late = None if busy_ms is None or typical_ms is None else busy_ms - typical_ms
         return RankSnapshot(
             rank=rank,
-            status=_rank_status(state, attempt),
+            status=_rank_status(state, attempt, is_over),
             phase=beat.phase if beat else None,
             phase_since_s=since_s,
             step=in_epoch,
             steps_done=max(steps, default=None),
             busy_ms=busy_ms,
             lateness_ms=late,
-            memory_bytes=device.used_bytes if device else (last.memory_bytes if last else None),
+            memory_bytes=_first(
+                *(memory if state is None or not state.has_exited else memory[::-1])
+            ),
             memory_limit_bytes=device.limit_bytes if device else None,
             device_use_percent=device.use_percent if device else None,
             log_bytes=files.log_bytes,
@@ -335,15 +340,16 @@ class RunReader:
         )
 
 
-def _rank_status(state: RankState | None, attempt: AttemptState) -> RankStatus:
+def _rank_status(state: RankState | None, attempt: AttemptState, is_over: bool) -> RankStatus:
     if state is None:
         return RankStatus.WAITING
-    if state.has_exited:
+    if state.has_exited or is_over:
         if state.was_done or (state.signal is None and state.exit_code == 0):
             return RankStatus.ENDED
         failure = attempt.failure
         if failure is None:
             was_stopped = attempt.status in (RunStatus.STOPPING, RunStatus.STOPPED)
+            was_stopped = was_stopped or not state.has_exited
         else:
             was_stopped = failure.rank != state.rank
         return RankStatus.STOPPED if was_stopped else RankStatus.FAILED

@@ -23,7 +23,8 @@ class RankStatus(str, Enum):
     FAILED = "failed"
     """Ended with a signal or an exit code other than 0, or without either."""
     STOPPED = "stopped"
-    """Ended so because the run was stopped, or after another rank had failed first."""
+    """Ended so because the run was stopped, or after another rank had failed first; or the run is
+    over, and nothing reported its end."""
     ENDED = "ended"
     """Ended with exit code 0."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from launcher.core.text.figures import number
 from tui.model.run import LIVE_STATES
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ def position(snapshot: RunSnapshot) -> tuple[int | None, int | None]:
     return epoch, step
 
 
-def loss_of(snapshot: RunSnapshot) -> float | None:
-    """The epoch's mean so far, else that of the newest step."""
-    return snapshot.loss if snapshot.mean_loss is None else snapshot.mean_loss
+def losses_of(snapshot: RunSnapshot) -> tuple[str, str]:
+    """The newest step's, and the epoch's mean so far where it is known."""
+    mean = snapshot.mean_loss
+    return (
+        f"loss {number(snapshot.loss, 4)}",
+        "" if mean is None else f"epoch mean {number(mean, 4)}",
+    )
 
 
 def nodes_of(snapshot: RunSnapshot) -> tuple[str, ...]:

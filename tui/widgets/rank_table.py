@@ -98,7 +98,6 @@ COLUMNS: Final = (
     Column("step time", 9, 2, lambda rank, run: milliseconds(rank.step_time_ms)),
     Column("wait", 8, 5, lambda rank, run: milliseconds(rank.wait_ms)),
     Column("late", 9, 2, _late),
-    Column("images/s", 8, 7, lambda rank, run: number(rank.images_per_s, 3)),
     Column("memory", 14, 3, _memory),
     Column("age", 7, 1, lambda rank, run: age(rank.age_s(run.polled_s))),
 )

@@ -10,7 +10,7 @@ from launcher.core.diagnosis.words import hang_words
 from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import activity, run_note, without_node, worst
-from tui.model.derived import is_live, loss_of, position
+from tui.model.derived import is_live, losses_of, position
 from tui.model.run import RunFrame, tone_of
 from tui.widgets.lines import LineView, cells, filled
 
@@ -63,10 +63,11 @@ class RunHeader(LineView):
             fault = without_node(fault)
         fault = fit(fault, min(len(fault), width - 3))
         epoch, step = self._position(run)
-        eta, rate, loss = self._figures(run)
+        eta, rate = self._figures(run)
+        loss, mean = losses_of(run)
         kept = min(len(doing), 24) + 2 if doing else 0
         shown = set()
-        for text in (fault, epoch, eta, step, rate, loss):
+        for text in (fault, epoch, eta, step, rate, loss, mean):
             need = len(text) + 2 + (0 if text == fault else kept)
             if text and need <= room:
                 shown.add(text)
@@ -76,7 +77,9 @@ class RunHeader(LineView):
         line = [Segment(f" {fault} ", palette.bad if run.hang else palette.warn)] if fault else []
         line += [Segment(f" {text} ", palette.text) for text in (epoch, step) if text in shown]
         line += self._progress(run.progress, min(room - 9, 30))
-        line += [Segment(f"  {text}", palette.text) for text in (eta, rate, loss) if text in shown]
+        line += [
+            Segment(f"  {text}", palette.text) for text in (eta, rate, loss, mean) if text in shown
+        ]
         return [*line, Segment(f"  {doing}", palette.warn)] if doing else line
 
     def _position(self, run: RunSnapshot) -> tuple[str, str]:
@@ -88,12 +91,11 @@ class RunHeader(LineView):
             else "",
         )
 
-    def _figures(self, run: RunSnapshot) -> tuple[str, str, str]:
-        """ETA and throughput of a run that trains, and its loss."""
-        loss = f"loss {number(loss_of(run), 4)}"
+    def _figures(self, run: RunSnapshot) -> tuple[str, str]:
+        """ETA and throughput of a run that trains."""
         if not is_live(run.status) or run.status == "starting":
-            return "", "", loss
-        return f"ETA {duration(run.eta_s)}", f"{number(run.images_per_s)} images/s", loss
+            return "", ""
+        return f"ETA {duration(run.eta_s)}", f"{number(run.images_per_s)} images/s"
 
     def _progress(self, share: float | None, width: int) -> list[Segment]:
         """A bar of ``width`` cells and the percentage; less where there is less room."""

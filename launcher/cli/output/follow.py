@@ -218,7 +218,10 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         grid.add_row(bar, f"{percent(snapshot.progress):>5}", where, eta)
         parts.append(grid)
         step = f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago"
-        speed = f"loss {number(snapshot.loss, 4)}  {number(snapshot.images_per_s)} images/s"
+        mean = snapshot.mean_loss
+        losses = f"loss {number(snapshot.loss, 4)}"
+        losses += "" if mean is None else f"  epoch mean {number(mean, 4)}"
+        speed = f"{losses}  {number(snapshot.images_per_s)} images/s"
         parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}  {step}"))
     table = plain_table(
         "rank>", "node", "state", "phase", "step>", "loss>", "step time>", "wait>", "memory>"

@@ -113,6 +113,42 @@ def test_progress_throughput_and_lateness(run: MadeRun) -> None:
     assert snapshot.ranks[0].step == 14
 
 
+def test_the_eta_has_evaluations_and_no_stall_and_no_compilation(run: MadeRun) -> None:
+    run.start()
+    for step in range(135):
+        run.report(0, step, step_time_ms={0: 60_000.0, 70: 242_000.0}.get(step, 100.0))
+    for epoch in (1, 2, 3):  # 4.5 s of steps and 5.5 s of evaluation; one stalled
+        run.add(e.EpochFinished(1, epoch, 1.0), NOW + 10 * epoch + (242 if epoch == 3 else 0))
+    assert client.open_run(run.paths.root).poll(NOW + 60).eta_s == pytest.approx(17 * 10.0)
+
+
+@pytest.mark.parametrize("end", ["failed", "stopped", "lost"])
+def test_no_rank_runs_once_its_run_is_over(run: MadeRun, end: str) -> None:
+    run.start()
+    run.add(e.RankExited(1, 1, "localhost", signal=9))
+    failure = e.Failure(e.FailureKind.NODE, "no answer", rank=1, node="localhost")
+    if end == "failed":
+        run.add(e.AttemptFailed(1, failure))
+    elif end == "stopped":
+        run.add(e.StopRequested("me"))
+        run.add(e.AttemptStopped(1, 10))
+    reader = client.open_run(run.paths.root)
+    reader.status = lambda now_s=None: client.RunStatus(end)  # type: ignore[method-assign]
+    assert reader.poll(NOW + 60).ranks[0].status is RankStatus.STOPPED
+
+
+def test_memory_of_an_ended_rank_is_its_last_real_one(run: MadeRun) -> None:
+    run.start()
+    with run.rank(0).device.open("ab") as file:
+        for used in (3 << 28, 1 << 30, 0):
+            file.write(metrics.pack_device(metrics.DeviceRecord(NOW - 1, used, 4 << 30, None)))
+    reader = client.open_run(run.paths.root)
+    assert reader.poll(NOW).ranks[0].memory_bytes == 1 << 30
+    run.report(0, 1, memory_bytes=3 << 29)
+    run.add(e.RankExited(1, 0, "localhost", exit_code=1))
+    assert reader.poll(NOW).ranks[0].memory_bytes == 3 << 29
+
+
 def test_polling_is_incremental_and_equals_a_fresh_read(run: MadeRun) -> None:
     run.start()
     reader = client.open_run(run.paths.root)

@@ -105,6 +105,7 @@ def run(args: argparse.Namespace, give: Give) -> None:
             "output": {"name": OUTPUT, "type": "float32", "shape": (batch, manifest.num_classes)},
             "max_abs_difference": done.difference.max_abs if done.difference else None,
             "relative_difference": done.difference.relative if done.difference else None,
+            "relative_difference_limit": done.difference.tolerated if done.difference else None,
             "checkpoint": args.checkpoint_path,
             "weights": source.weights,
         }

@@ -57,6 +57,7 @@ def test_the_file_computes_what_the_network_does(drawn_b0, tmp_path, answer, fil
     assert found["input"]["shape"] == [None, 3, HEIGHT_PX, WIDTH_PX]
     assert found["output"]["shape"] == [None, 10]
     assert 0 <= found["max_abs_difference"] < 1e-3
+    assert found["relative_difference"] <= found["relative_difference_limit"] <= 0.05
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
     network = checkpoints.network(drawn_b0)

@@ -13,7 +13,7 @@ from textual.widgets import Input, Select
 
 from launcher.core.run import events
 from launcher.core.run.requests import JobRequest
-from tui.drawing.wording import activity, job_words, worst
+from tui.drawing.wording import activity, is_job_bad, job_words, worst
 from tui.model.derived import job_path, job_state
 from tui.model.run import FrameRequest
 from tui.screens.request import RequestScreen
@@ -99,6 +99,25 @@ async def test_results_follow_a_job_to_its_end() -> None:
         await sees(pilot, "infer 001: done, top_1_acc 0.933", path)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_an_export_has_a_verdict_with_its_limit() -> None:
+    source = FakeSource()
+    figures = {"max_abs_difference": 715.2, "relative_difference_limit": 1e-4}
+    exports = (
+        job("001-export", 0, file="/x/a.onnx", relative_difference=2e-6, **figures),
+        job("002-export", 0, file="/x/b.onnx", relative_difference=0.31, **figures),
+        job("003-export", 0, file="/x/c.air", relative_difference=None),
+    )
+    source.run.jobs = exports
+    async with showing(source, (160, 30)) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("t")
+        good = "done, logits equal the network's: by 2.0e-6 of the largest, limit 1.0e-4"
+        bad = "done, LOGITS DIFFER from the network's: by 0.31 of the largest, limit 1.0e-4"
+        await sees(pilot, f"export 001: {good}", f"export 002: {bad}", "export 003: done")
+        assert "715" not in everything(pilot)
+    assert [is_job_bad(job) for job in exports] == [False, True, False]
 
 
 async def test_a_job_quicker_than_a_poll_is_shown_but_no_earlier_job() -> None:

@@ -6,7 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from launcher.core.diagnosis.words import hang_reason, hang_words, ranks_in_words
+from launcher.core.diagnosis.words import (
+    export_verdict,
+    hang_reason,
+    hang_words,
+    ranks_in_words,
+)
 from launcher.core.text.figures import duration, number, plural, size_bytes
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
@@ -95,11 +100,18 @@ def job_words(job: JobState, frame: RunFrame) -> str:
     return f"{kind}: running, {so_far}{duration(frame.snapshot.polled_s - job.started_s)}"
 
 
+def is_job_bad(job: JobState) -> bool:
+    """Whether it failed, or its file does not compute what the network does."""
+    verdict = export_verdict(job.result or {})
+    return job_state(job) == "failed" or (verdict is not None and not verdict[1])
+
+
 def result_words(result: Mapping[str, Any] | None) -> str:
     """A job's result in one line: its figures, its path and its size."""
-    words = []
+    verdict = export_verdict(result or {})
+    words = [] if verdict is None else [verdict[0]]
     for key, value in (result or {}).items():
-        if key == "sha256":
+        if key == "sha256" or (verdict is not None and "difference" in key):
             continue
         if isinstance(value, str) and "/" in value:
             words.append(f"{key} {value.rsplit('/', 1)[-1]}")

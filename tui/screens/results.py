@@ -16,7 +16,7 @@ from textual.widgets import Static
 from launcher.core.text.figures import NOT_KNOWN, age, number, size_bytes
 from tui.context import context_of
 from tui.drawing.text import clean
-from tui.drawing.wording import job_words
+from tui.drawing.wording import is_job_bad, job_words
 from tui.model.derived import evaluations, job_path
 from tui.model.run import RunFrame
 from tui.widgets.lines import Line
@@ -145,11 +145,12 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         keys = [f"{at} {row.step}" for at, row in enumerate(reversed(rows))][::-1]
         table.show(keys, [self._line(row) for row in rows])
         self._show_path()
-        lines: list[str] = []
+        lines: list[tuple[str, str]] = []
         for job in reversed(jobs):
-            path = job_path(job)
-            lines += [clean(job_words(job, frame)), *([f"  {clean(path)}"] if path else [])]
-        self.query_one("#jobs", Static).update(Content("\n".join(lines)))
+            path, style = job_path(job), "bold $error" if is_job_bad(job) else ""
+            lines.append((f"{clean(job_words(job, frame))}\n", style))
+            lines += [(f"  {clean(path)}\n", "")] if path else []
+        self.query_one("#jobs", Static).update(Content.assemble(*lines).rstrip())
 
     def _line(self, row: Row) -> Line:
         palette, saved = context_of(self).palette, row.checkpoint

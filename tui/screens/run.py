@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from launcher.core.run.requests import ResumeRequest
-from tui.drawing.wording import job_words, restart_words
+from tui.drawing.wording import is_job_bad, job_words, restart_words
 from tui.model.derived import failure_of, is_live, job_state
 from tui.model.run import RunFrame
 from tui.screens.request import RequestScreen
@@ -160,7 +160,7 @@ class RunScreen(RunActions):
             if state != "running" and before.get(job.job, "running") == "running":
                 self.notify(
                     job_words(job, frame),
-                    severity="information" if state == "done" else "error",
+                    severity="error" if is_job_bad(job) else "information",
                     timeout=20,
                 )
 

@@ -27,6 +27,7 @@ def _run(
     from launcher.cli.output.copying import copying
     from launcher.cli.output.event_text import value_text
     from launcher.cli.output.interrupt import job_text, on_ctrl_c
+    from launcher.core.diagnosis.words import export_verdict
 
     reader = client.open_run(run)
     known = {job.job for job in reader.poll_state().jobs}
@@ -50,8 +51,11 @@ def _run(
     if as_json:
         print_json({"job": job, "exit_code": done.exit_code, "result": done.result})
     elif done.exit_code == 0:
-        for key, value in (done.result or {}).items():
+        result = done.result or {}
+        for key, value in result.items():
             console.print(f"{key}: {value_text(value)}")
+        if (verdict := export_verdict(result)) is not None:
+            console.print(verdict[0], style="green" if verdict[1] else "bold red")
     else:
         how = "killed" if done.exit_code is None else f"exit code {done.exit_code}"
         console.print(f"{request.kind} failed, {how}", style="bold red")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launcher.core.run.events import Failure
 from launcher.core.run.state import Hang
-from launcher.core.text.figures import duration, plural
+from launcher.core.text.figures import duration, number, plural
 
 
 def signal_name(number: int) -> str:
@@ -48,6 +49,19 @@ def hang_hint(hang: Hang, run: str) -> str:
     if "is stopped" in hang.why:
         return f"Continue it with kill -CONT {hang.pid} on {hang.node}, or: {again}"
     return f"See its log: effnet-launch logs {run} --rank {hang.ranks[0]}. Or: {again}"
+
+
+def export_verdict(result: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """Whether an exported file computes what the network does, in words, and as a truth value.
+
+    ``None`` for another result, and for one that has no limit: AIR, other trainers.
+    """
+    found, limit = result.get("relative_difference"), result.get("relative_difference_limit")
+    if not isinstance(found, float) or not isinstance(limit, float):
+        return None
+    is_same = found <= limit
+    words = "logits equal the network's" if is_same else "LOGITS DIFFER from the network's"
+    return f"{words}: by {number(found)} of the largest, limit {number(limit)}", is_same
 
 
 def headline(failure: Failure) -> str:

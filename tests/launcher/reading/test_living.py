@@ -84,20 +84,17 @@ SILENT = {
 
 
 @pytest.mark.parametrize(
-    ("link", "follower", "pid"),
+    ("link", "has_follower", "pid"),
     [
-        (SILENT, os.getpid(), 7),
-        (SILENT, 0, None),  # nothing updates the copy, so this is old
-        ({**SILENT, "silence": None}, os.getpid(), None),
-        ({**SILENT, "silence": {"pid": 1e400, "since_s": "x"}}, os.getpid(), None),
-        (
-            {"node": "alpha", "time": 5.0, "trouble": ""},
-            os.getpid(),
-            None,
-        ),  # as it was written before
+        (SILENT, True, 7),
+        (SILENT, False, None),  # nothing updates the copy, so this is old
+        ({**SILENT, "silence": None}, True, None),
+        ({**SILENT, "silence": {"pid": 1e400, "since_s": "x"}}, True, None),
+        ({"node": "alpha", "time": 5.0, "trouble": ""}, True, None),  # as it was written before
     ],
 )
-def test_what_a_copy_knows_of_the_supervisor_on_the_first_node(tmp_path, link, follower, pid):
+def test_what_a_copy_knows_of_the_supervisor_on_the_first_node(tmp_path, link, has_follower, pid):
+    follower = os.getpid() if has_follower else 0
     (tmp_path / "home.json").write_text('{"node": "alpha", "root": "/x"}')
     (tmp_path / "link.json").write_text(json.dumps(link))
     (tmp_path / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))

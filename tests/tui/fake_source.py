@@ -233,13 +233,13 @@ class FakeRun:
     def _skew(self, bins: int) -> SkewData:
         rows = tuple(
             tuple(
-                250.0 if rank == self.ranks - 1 and at > bins * 2 // 3 else 10.0 * (at % 7)
+                0.266 if rank == self.ranks - 1 and at > bins * 2 // 3 else 0.0106 * (at % 7)
                 for at in range(bins)
             )
             for rank in range(self.ranks)
         )
         return SkewData(
-            tuple(range(self.ranks)), rows, 941.0,
+            tuple(range(self.ranks)), rows, (0.0,) * bins, 941.0,
             "" if self.late is None else f"rank {self.late} on node-b is 24 % late for 40 s",
             self.late,
         )  # fmt: skip

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.client import Series
 from launcher.core.text.figures import age, duration, milliseconds, number, size_bytes
-from tui.charts.curves import axis_end
+from tui.charts.curves import axis_end, skew
 from tui.charts.decimate import Extent, bounds, bridged, smooth, without_spikes
 from tui.charts.thinned import LIMIT, Thinned
 from tui.drawing.canvas import Canvas
@@ -16,9 +17,10 @@ from tui.drawing.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
 from tui.drawing.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
 from tui.drawing.text import clean, fit, fit_middle
 from tui.logs.log_window import compile_pattern
+from tui.model.run import SkewData
 from tui.pace import Pace
 from tui.settings import Settings, check, load, save
-from tui.widgets.skew_strip import heat
+from tui.widgets.skew_strip import SLOW, heat, worst_first
 
 
 def test_unknown_is_a_dash_everywhere() -> None:
@@ -245,10 +247,40 @@ def test_an_invalid_regular_expression_is_searched_as_text() -> None:
     assert compile_pattern("") is None
 
 
-def test_lateness_is_relative_to_the_typical_step() -> None:
-    assert [heat(late, 100.0) for late in (-5.0, 4.0, 6.0, 15.0, 30.0, 90.0)] == [0, 0, 1, 2, 3, 4]
-    assert heat(None, 100.0) is None
-    assert heat(5.0, None) is None
+def test_lateness_is_a_share_of_the_step() -> None:
+    assert [heat(late) for late in (-0.05, 0.04, 0.06, 0.15, 0.3, 0.9)] == [0, 0, 1, 2, 3, 4]
+    assert heat(None) is None
+
+
+def skew_of(rows: list[list[float]]) -> SkewData:
+    """Of ranks on node-a whose work took so many ms, report by report."""
+
+    def series(rank: int, field: str) -> Series:
+        steps = list(range(len(rows[rank])))
+        return Series(rank, field, steps, rows[rank], [float(step) for step in steps])
+
+    return skew(series, ["node-a"] * len(rows), 8)
+
+
+def test_a_step_that_is_slow_for_all_ranks_makes_none_late() -> None:
+    data = skew_of([[100.0] * 6 + [300.0, 310.0]] * 2 + [[100.0] * 6 + [302.0, 305.0]])
+    assert data.words == ""
+    assert {heat(late) for row in data.bins for late in row} == {0}
+    assert [by >= SLOW for by in data.slow] == [False] * 6 + [True] * 2
+
+
+def test_a_rank_that_is_late_by_its_title_is_late_in_its_cells() -> None:
+    data = skew_of([[100.0] * 8, [100.0] * 8, [100.0] * 3 + [130.0] * 5])
+    assert data.words.startswith("rank 2 on node-a is 30 % late")
+    assert [heat(late) for late in data.bins[2]] == [0, 0, 0, 3, 3, 3, 3, 3]
+
+
+def test_the_worst_ranks_are_first_when_there_is_no_room_for_all() -> None:
+    rows = [[100.0] * 8 for _ in range(64)]
+    rows[37] = [100.0] * 2  # it died
+    rows[50] = [150.0] * 8
+    data = skew_of(rows)
+    assert worst_first(data)[:3] == [37, 50, 0]
 
 
 def test_a_followed_filtered_log_reads_only_new_lines() -> None:

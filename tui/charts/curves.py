@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CURVES: Final = 8
 LATE_SHARE: Final = 0.10  # of the typical work of a step
+NEWEST: Final = 5  # reports that decide whether a rank is late now
 
 
 SeriesOf = Callable[[int, str], "Series"]
@@ -137,6 +138,8 @@ class SkewMaker:
 def skew(series_of: SeriesOf, nodes: Sequence[str], bins: int) -> SkewData:
     """Lateness over the newest ``bins`` reports: own work of each rank against the median's.
 
+    Step by step: one that is slow for all makes no rank late.
+
     ``nodes`` has each rank's node. Ranks wait for each other, so their step times are equal, and
     the work is the step time without the wait. Empty for one rank: nothing can be late.
     """
@@ -162,38 +165,42 @@ def skew(series_of: SeriesOf, nodes: Sequence[str], bins: int) -> SkewData:
             typical[step] = known[(len(known) - 1) // 2]
     rows = tuple(
         tuple(
-            values[step] - typical[step] if step in values and step in typical else None
+            values[step] / typical[step] - 1
+            if step in values and typical.get(step, 0) > 0
+            else None
             for step in steps
         )
         for values in recent
     )
     usual = median(list(typical.values())[-20:]) if typical else None
-    words, worst = late_words(rows, nodes, [times[step] for step in steps], usual)
-    return SkewData(tuple(range(ranks)), rows, usual, words, worst)
+    slow = tuple(typical.get(step, 0) / usual - 1 if usual else 0.0 for step in steps)
+    words, worst = late_words(rows, nodes, [times[step] for step in steps])
+    return SkewData(tuple(range(ranks)), rows, slow, usual, words, worst)
 
 
 def late_words(
-    rows: Sequence[Sequence[float | None]],
-    nodes: Sequence[str],
-    times_s: Sequence[float],
-    typical_ms: float | None,
+    rows: Sequence[Sequence[float | None]], nodes: Sequence[str], times_s: Sequence[float]
 ) -> tuple[str, int | None]:
     """``rank 5 on node-b is 23 % late for 40 s`` and the rank; empty when no rank is late."""
-    if not typical_ms or typical_ms <= 0:
-        return "", None
     worst, share = None, LATE_SHARE
     for rank, row in enumerate(rows):
-        last = [value for value in row[-5:] if value is not None]
-        if len(last) >= 2 and median(last) / typical_ms > share:
-            worst, share = rank, median(last) / typical_ms
+        newest = lateness(row)
+        if newest is not None and newest > share:
+            worst, share = rank, newest
     if worst is None:
         return "", None
     since = len(times_s) - 1
     while since > 0:
         before = rows[worst][since - 1]
-        if before is not None and before < LATE_SHARE * typical_ms / 2:
+        if before is not None and before < LATE_SHARE / 2:
             break
         since -= 1
     lasting = times_s[-1] - times_s[since] if times_s else 0.0
     words = f"rank {worst} on {nodes[worst]} is {percent(share)} late"
     return words + (f" for {duration(lasting)}" if lasting >= 1 else ""), worst
+
+
+def lateness(row: Sequence[float | None]) -> float | None:
+    """Of the newest reports, the median; ``None`` when there are too few."""
+    newest = [value for value in row[-NEWEST:] if value is not None]
+    return median(newest) if len(newest) >= 2 else None

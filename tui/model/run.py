@@ -69,10 +69,15 @@ class ChartData:
 
 @dataclass(frozen=True, slots=True)
 class SkewData:
-    """Lateness to the all-reduce, rank × time bins, in ms; ``None`` where nothing is known."""
+    """Lateness to the all-reduce, rank × report, as a share of what that step took the typical
+    rank; ``None`` where nothing is known.
+
+    ``slow``: by report, the share that the step took longer than usual, for all ranks.
+    """
 
     ranks: tuple[int, ...] = ()
     bins: tuple[tuple[float | None, ...], ...] = ()  # one tuple a rank, oldest first
+    slow: tuple[float, ...] = ()
     typical_ms: float | None = None
     words: str = ""
     worst_rank: int | None = None

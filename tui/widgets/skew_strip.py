@@ -7,23 +7,34 @@ from typing import Final
 
 from rich.segment import Segment
 
-from launcher.core.text.figures import milliseconds
+from launcher.core.text.figures import percent
+from tui.charts.curves import lateness
 from tui.drawing.text import clean, fit
 from tui.model.run import SkewData
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 
 LABEL_WIDTH: Final = 5
-# Lateness as a share of the typical step: below the first it is noise.
+# Lateness as a share of the step: below the first it is noise.
 LIMITS: Final = (0.05, 0.10, 0.20, 0.40)
+SLOW: Final = 0.20
+"""A step that takes all ranks so much longer than usual is slow."""
+SLOW_MARK: Final = "-"
 
 
-def heat(late_ms: float | None, typical_ms: float | None) -> int | None:
+def heat(share: float | None) -> int | None:
     """0 (on time) … 4 (very late), or ``None`` where nothing is known."""
-    if late_ms is None or not typical_ms or typical_ms <= 0:
-        return None
-    share = late_ms / typical_ms
-    return sum(share >= limit for limit in LIMITS)
+    return None if share is None else sum(share >= limit for limit in LIMITS)
+
+
+def worst_first(data: SkewData) -> list[int]:
+    """Indices into ``data.ranks``: without a newest report, then by lateness, then by rank."""
+
+    def key(at: int) -> tuple[bool, float, int]:
+        late = lateness(data.bins[at])
+        return late is not None, -(late or 0.0), at
+
+    return sorted(range(len(data.ranks)), key=key)
 
 
 class SkewStrip(EdgeView):
@@ -50,6 +61,8 @@ class SkewStrip(EdgeView):
             return
         palette, data = self.palette, self._data
         words = clean(data.words) or "no rank is late"
+        if not data.words and (slow := lateness(data.slow)) is not None and slow >= SLOW:
+            words = f"no rank is late: all are slow, {percent(slow)} over the usual step"
         if data.typical_ms is None:
             words = "not enough reports yet"
         title = "who is late "
@@ -57,31 +70,36 @@ class SkewStrip(EdgeView):
         style = palette.warn if late else palette.muted
         head = [Segment(title, palette.title), Segment(fit(words, width - len(title)), style)]
         lines: list[Line] = [bar(head, width, palette.bar)]
-        rows = list(zip(data.ranks, data.bins, strict=True))
-        shown = rows[: height - 2] if len(rows) > height - 1 else rows
-        for rank, bins in shown:
-            lines.append(self._row(rank, bins[-(width - LABEL_WIDTH - 1) :]))
+        rows = list(range(len(data.ranks)))
+        shown = worst_first(data)[: height - 2] if len(rows) > height - 1 else rows
+        room = width - LABEL_WIDTH - 1
+        lines += [
+            self._row(data.ranks[at], data.bins[at][-room:], data.slow[-room:]) for at in shown
+        ]
         if len(rows) > len(shown):
-            lines.append([Segment(f"{'':5} {len(rows) - len(shown)} more", palette.muted)])
+            text = f"{'':5} the worst first; {len(rows) - len(shown)} more"
+            lines.append([Segment(fit(text, width), palette.muted)])
         elif len(lines) < height:
             lines.append(self._legend(width))
         self.set_lines(lines)
 
-    def _row(self, rank: int, bins: tuple[float | None, ...]) -> Line:
-        palette, glyphs, typical = self.palette, self.glyphs, self._data.typical_ms
+    def _row(self, rank: int, bins: tuple[float | None, ...], slow: tuple[float, ...]) -> Line:
+        palette, glyphs = self.palette, self.glyphs
         line = [Segment(f"{rank:>{LABEL_WIDTH}} ", palette.muted)]
-        for level, same in groupby(heat(value, typical) for value in bins):
+        cells = [(heat(late), by >= SLOW) for late, by in zip(bins, slow, strict=True)]
+        for (level, is_slow), same in groupby(cells):
             mark = " " if level is None else glyphs.shades[level]
             style = palette.muted if level is None else palette.heat[level]
+            if is_slow and level == 0:
+                mark, style = SLOW_MARK, palette.muted
             line.append(Segment(mark * len(list(same)), style))
         return line
 
     def _legend(self, width: int) -> Line:
         palette, shades = self.palette, self.glyphs.shades
-        typical = milliseconds(self._data.typical_ms)
         line = [Segment(f"{'':{LABEL_WIDTH}} ")]
-        for index, text in enumerate(("on time", "5 %", "10 %", "20 %", "40 %")):
+        for index, text in enumerate(("on time", "5 %", "10 %", "20 %", "40 % late")):
             line.append(Segment(shades[index], palette.heat[index]))
             line.append(Segment(f" {text}  ", palette.muted))
-        line.append(Segment(f"of {typical}", palette.muted))
+        line.append(Segment(f"{SLOW_MARK} step slow for all", palette.muted))
         return line

@@ -33,6 +33,8 @@ NODE = Node(address="10.0.0.1", name="n", python=sys.executable)
 class Pipe:
     """A node's process as a stream."""
 
+    is_silent = False
+
     def __init__(self, argv: list[str]) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)

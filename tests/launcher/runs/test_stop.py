@@ -11,7 +11,7 @@ from launcher.errors import BusyError
 
 
 def test_stop_saves_and_leaves_no_process_and_resume_continues_there(lab):
-    root = lab.start(step_s=0.05, epochs=4)
+    root = lab.start(step_s=0.05, epochs=500)
     lab.wait_for(root, "checkpoint_saved")
     done = lab.command("stop", root.name, "--json")
     assert done.returncode == 0, done.stderr
@@ -23,13 +23,15 @@ def test_stop_saves_and_leaves_no_process_and_resume_continues_there(lab):
     lab.nothing_left()
     logs = [lab.log(root, rank) for rank in (0, 1)]
 
-    choice = client.resume(root, client.ResumeRequest(preflight=False))
+    epochs = stopped["step"] // 10 + 2
+    request = client.ResumeRequest(preflight=False, settings=(("epoch_size", str(epochs)),))
+    choice = client.resume(root, request)
     assert choice.step == stopped["step"]
     assert choice.verified
     assert choice.steps_lost == 0
     lab.wait_for(root, "attempt_finished")
     assert [lab.log(root, rank) for rank in (0, 1)] == logs
-    assert lab.check_metrics(root, 1, attempt=2) == list(range(choice.step, 40))
+    assert lab.check_metrics(root, 1, attempt=2) == list(range(choice.step, 10 * epochs))
     assert lab.events(root, "attempt_started")[1]["resume"]["step"] == choice.step
     with pytest.raises(BusyError):
         client.resume(root, client.ResumeRequest(preflight=False))

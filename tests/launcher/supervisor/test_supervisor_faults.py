@@ -133,7 +133,7 @@ def test_everything_killed_at_once(lab):
 
 def test_the_runtime_folder_is_deleted(lab, monkeypatch):
     """As at a logout: clients, and a supervisor that replaces another, still find everybody."""
-    root = lab.start(epochs=12, step_s=0.05)
+    root = lab.start(epochs=500, step_s=0.05)
     lab.wait_for(root, "training_started")
     shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")

@@ -264,18 +264,22 @@ class Supervisor:
 
 
 def is_left_alone(root: Path) -> bool:
-    """Waits `supervisor_restart_s`. -> whether the run still has no supervisor by then."""
+    """Waits `supervisor_restart_s`. -> whether no other supervisor has been here by then.
+
+    Only supervisors write to the event log: one that has come and gone between two looks shows.
+    """
     try:
-        wait_s = run_files.load(root).profile.limits.supervisor_restart_s
-    except LaunchError as error:
+        run = run_files.load(root)
+        wait_s, size = run.profile.limits.supervisor_restart_s, run.paths.events.stat().st_size
+        log_line(f"another supervisor starts in {wait_s:g} s")
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            if is_supervised(root) or run.paths.events.stat().st_size != size:
+                return False
+            time.sleep(min(wait_s, LOOK_S))
+    except (LaunchError, OSError) as error:
         log_line(f"no other supervisor starts: {error}")
         return False
-    log_line(f"another supervisor starts in {wait_s:g} s")
-    until = time.monotonic() + wait_s
-    while time.monotonic() < until:
-        if is_supervised(root):
-            return False
-        time.sleep(min(wait_s, LOOK_S))
     return True
 
 

@@ -86,10 +86,10 @@ class RunSnapshot:
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
     machine is there; ``supervisor_silent``: it is there and does not answer.
     ``status`` is ``lost`` when the run is not over by its events, and neither its supervisor nor
-    any of its processes is there. ``hang``: its silent ranks. ``is_stalled``: no
-    step has come for longer than is usual in this
-    run; ``eta_s``, ``images_per_s`` and the times of a step are then not known. ``unreachable``:
-    nodes that do not answer -> Unix time of their last sign of life; empty once the run is over.
+    any of its processes is there. ``hang``: its silent ranks. ``is_stalled``: no step has come for
+    longer than is usual in this run; ``eta_s``, ``images_per_s`` and the times of a step are then
+    not known. ``unreachable``: nodes that do not answer -> Unix time of their last sign of life;
+    empty once the run is over.
     """
 
     run: str

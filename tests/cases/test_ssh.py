@@ -1,8 +1,7 @@
-"""ssh's configuration, known_hosts and login shells as OpenSSH treats them, on a real sshd."""
+"""ssh's configuration and known_hosts as OpenSSH treats them, on a real sshd."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import shutil
@@ -18,7 +17,6 @@ from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Node
 from launcher.errors import NodeError
 from launcher.remote import ssh, ssh_config
-from launcher.remote.known_hosts import known_keys, matches
 from launcher.remote.ssh_login import read_user_config
 
 
@@ -383,69 +381,3 @@ def test_known_hosts_with_odd_lines(server: Server, home: Path) -> None:
     server.known(home, "not base64", "@revoked")
     with pytest.raises(NodeError, match="is not known"):
         log_in()
-
-
-@pytest.mark.parametrize(
-    ("patterns", "name", "expected"),
-    [
-        ("*.lan", "a.lan", True),
-        ("*.lan,!b.lan", "b.lan", False),
-        ("[10.0.0.?]:2222", "[10.0.0.5]:2222", True),
-        ("[10.0.0.5]:2222", "1", False),
-        ("Alpha", "alpha", True),
-        ("|1|AAAA|BBBB", "alpha", False),
-        ("|1|", "alpha", False),
-    ],
-)
-def test_patterns_of_known_hosts(patterns: str, name: str, expected: bool) -> None:
-    assert matches(patterns, name) is expected
-
-
-def test_hashed_names(tmp_path: Path) -> None:
-    key = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x01x").decode()
-    file = tmp_path / "known"
-    file.write_text(f"alpha ssh-ed25519 {key}\n")
-    subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=False, capture_output=True)
-    assert len(known_keys(["alpha"], [file]).keys) == 1
-    assert not known_keys(["beta"], [file]).keys
-
-
-# Login shells
-
-ODD = [
-    "a b",
-    "",
-    "'",
-    '"',
-    "$HOME",
-    "`id`",
-    "new\nline",
-    "*",
-    "~",
-    "\\",
-    "é",
-    ";",
-    "-n",
-    "!x",
-    "!!",
-]
-ODD += ["\\n", "%s", "100%", "a'b\\'c\n!", "{a,b}", "end\n\n", "\t", "(x)", "#", "\r", "\\\\"]
-
-
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "csh", "tcsh", "fish"])
-def test_021_csh_login_shell(shell: str, tmp_path: Path) -> None:
-    program = shutil.which(shell)
-    assert program is not None, f"{shell} is not installed: scripts/test installs it"
-    for words in ([*ODD], *([word] for word in ODD)):
-        command = ssh.quoted(["printf", "%s\\0", *words])
-        done = subprocess.run(
-            [program, "-c", command],
-            capture_output=True,
-            check=False,
-            env={**os.environ, "HOME": str(tmp_path)},
-        )
-        assert done.stdout.decode().split("\0")[:-1] == words, (command, done.stderr)
-
-
-def test_021_plain_commands_stay_readable() -> None:
-    assert ssh.quoted(["ls", "-l", "a b"]) == "ls -l 'a b'"

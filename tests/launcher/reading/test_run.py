@@ -21,7 +21,6 @@ from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.core.run.report_types import StepReport
 from launcher.core.run.state import RunStatus
 from launcher.errors import ProfileError, RunNotFoundError, UsageError
-from launcher.reading.growing import GrowingLines
 from launcher.reading.snapshot import RankStatus
 
 NOW = 1_000_000.0
@@ -381,22 +380,3 @@ def test_a_client_that_only_reads_loads_neither_processes_nor_ssh() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
-
-
-def test_lines_of_a_replaced_file(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_bytes(b"one\ntw")
-    lines = GrowingLines(path)
-    assert lines.poll() == (False, [b"one"])
-    path.write_bytes(b"c\n")
-    assert lines.poll() == (True, [b"c"])
-
-
-def test_a_torn_line_that_its_writer_cuts_off_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_bytes(b"one\nto")
-    lines = GrowingLines(path)
-    assert lines.poll() == (False, [b"one"])
-    path.write_bytes(b"one\nwhole\n")
-    assert lines.poll() == (False, [b"whole"])
-    assert lines.poll() == (False, [])

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pexpect
@@ -83,8 +83,15 @@ def terminal(
         yield shown
     finally:
         if not shown.child.closed:
-            # Its own close gives a killed process 0.1 s to be gone.
-            if shown.child.isalive():
-                shown.child.kill(signal.SIGKILL)
-                shown.child.wait()
-            shown.child.close()
+            _hang_up(shown.child)
+
+
+def _hang_up(child: pexpect.spawn) -> None:
+    """Closes the terminal, so that the dashboard removes its temporary files, and waits for it."""
+    with suppress(pexpect.ExceptionPexpect):
+        child.close(force=False)  # waits 0.1 s, and then raises
+    deadline = time.monotonic() + 20
+    while child.ptyproc.isalive():
+        if time.monotonic() > deadline:
+            child.ptyproc.kill(signal.SIGKILL)
+        time.sleep(0.02)

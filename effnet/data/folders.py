@@ -99,6 +99,13 @@ def index_folder(
             f"{folder} is above the data set: {below} holds {' and '.join(_with_classes(below))}",
             hint=f"use {below} as the data folder",
         )
+    only = os.path.join(folder, classes[0])
+    if len(classes) == 1 and len(inner := _only_folders(only)) > 1:
+        raise DataError(
+            f"{folder} is above the data set: its only folder {classes[0]} has no images of its"
+            f" own, but {len(inner)} folders: {_some(inner)}",
+            hint=f"use {only} as the data folder",
+        )
     labels: list[int] = []
     names: list[bytes] = []
     empty: list[str] = []
@@ -170,6 +177,14 @@ def _with_classes(root: str) -> tuple[str, ...]:
         for name, folder in folders.items()
         if os.path.isdir(folder) and any(entry.is_dir() for entry in entries_of(folder))
     )
+
+
+def _only_folders(folder: str) -> list[str]:
+    """The folders in ``folder``; none where images lie beside them."""
+    found = entries_of(folder)
+    if any(entry.name.lower().endswith(EXTENSIONS) for entry in found):
+        return []
+    return sorted(entry.name for entry in found if entry.is_dir())
 
 
 MAX_DEPTH = 5

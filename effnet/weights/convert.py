@@ -17,15 +17,20 @@ from effnet.weights.names import Shape
 Tensors = Mapping[str, NDArray[Any]]
 Weights = dict[str, NDArray[np.float32]]
 
+MAX_LINES = 10
+
 
 class WeightsMismatch(EffnetError):
-    """Tensors are missing, unexpected, misshapen or unusable; `problems` names each."""
+    """Tensors are missing, unexpected, misshapen or unusable: `problems` has all of them."""
 
     kind = "checkpoint"
 
     def __init__(self, what: str, problems: list[str], hint: str | None = None) -> None:
         self.problems = problems
-        lines = "".join(f"\n  {problem}" for problem in problems)
+        shown = problems if len(problems) <= MAX_LINES else problems[: MAX_LINES - 1]
+        lines = "".join(f"\n  {problem}" for problem in shown)
+        if len(shown) < len(problems):
+            lines += f"\n  and {len(problems) - len(shown)} more"
         plural = "" if len(problems) == 1 else "s"
         super().__init__(f"{what}: {len(problems)} problem{plural}{lines}", hint=hint)
 
@@ -135,11 +140,15 @@ def check(tensors: Tensors, expected: Mapping[str, Shape], what: str) -> None:
         f"unexpected {name}, shape {_shape(tensors[name].shape)}{_nearest(name, expected)}"
         for name in unexpected
     ]
+    faults: dict[str, list[str]] = {}
     for name, shape in expected.items():
-        if name in tensors:
-            fault = _fault(name, tensors[name], shape)
-            if fault is not None:
-                problems.append(f"{name}: {fault}")
+        fault = _fault(name, tensors[name], shape) if name in tensors else None
+        if fault is not None:
+            faults.setdefault(fault, []).append(name)
+    # One cause is one line: a file of float8 has the same fault in all of its tensors.
+    for fault, where in faults.items():
+        more = f" and {len(where) - 1} more tensors" if len(where) > 1 else ""
+        problems.append(f"{where[0]}{more}: {fault}")
     if problems:
         raise WeightsMismatch(what, problems, hint=_hint(tensors, expected))
 
@@ -148,7 +157,7 @@ def _fault(name: str, tensor: NDArray[Any], shape: Shape) -> str | None:
     if tensor.shape != shape:
         return f"shape {_shape(tensor.shape)}, expected {_shape(shape)}"
     if not np.issubdtype(tensor.dtype, np.floating):
-        return f"{tensor.dtype}, expected floating point"
+        return f"{tensor.dtype}, expected float16, bfloat16, float32 or float64"
     bad = tensor.size - int(np.isfinite(tensor).sum())
     if bad:
         return f"{bad} of {tensor.size} values are not finite"
@@ -157,11 +166,30 @@ def _fault(name: str, tensor: NDArray[Any], shape: Shape) -> str | None:
     return None
 
 
+# How the first convolution is called by projects whose weights are not read here.
+_OTHERS = {
+    "lukemelas/EfficientNet-PyTorch": ("_conv_stem.",),
+    "Keras": ("stem_conv/", "efficientnet-b"),
+    "Hugging Face transformers": ("efficientnet.embeddings.",),
+}
+
+
+def _whose(tensors: Tensors) -> str:
+    """Whose names these are, as a hint."""
+    for source in names.SOURCES:
+        if names.tensor_names(source, "b0", 1)[0].theirs in tensors:
+            return f"these are {source}'s names: use --source {source}"
+    for project, first in _OTHERS.items():
+        if any(name.startswith(first) for name in tensors):
+            return f"these are names of {project}, whose weights are not read here: use timm's"
+    return "no name is known: check --source"
+
+
 def _hint(tensors: Tensors, expected: Mapping[str, Shape]) -> str | None:
     """What one cause would explain most of a long list of problems."""
     known = sum(name in tensors for name in expected)
     if known == 0:
-        return "no name is known: check --source"
+        return _whose(tensors)
     wrong = [n for n, s in expected.items() if n in tensors and tensors[n].shape != s]
     if wrong and all("classifier" in n or n.startswith("head.6.") for n in wrong):
         return f"check --num_classes: {wrong[0]} has {tensors[wrong[0]].shape[0]}"

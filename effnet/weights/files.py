@@ -111,7 +111,14 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     except (AttributeError, KeyError, TypeError):
         pass  # without ml-dtypes, NumPy has no bfloat16
     found = {}
-    for name, item in deserialize(path.read_bytes()):
+    items = deserialize(path.read_bytes())
+    others = sorted({item["dtype"] for _, item in items} - {"BF16", *_DTYPES})
+    if others:
+        raise UnreadableWeights(
+            f"{path}: has tensors of type {', '.join(others)}, which are not read",
+            hint="save them as float32 or bfloat16: quantised weights need their scales",
+        )
+    for name, item in items:
         if item["dtype"] == "BF16":
             halves = np.frombuffer(item["data"], "<u2").astype(np.uint32) << 16
             found[name] = halves.view(np.float32).reshape(item["shape"])

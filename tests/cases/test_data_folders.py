@@ -112,6 +112,26 @@ def test_014_parent_of_the_data_set(tmp_path: Path, below: str) -> None:
         assert os.path.normpath(tmp_path / below) in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("beside", ["", "README.md", ".DS_Store", "labels.csv"])
+def test_014_the_only_folder_holds_the_classes(tmp_path: Path, beside: str) -> None:
+    fill(tmp_path / "set", "ant", "bee")
+    if beside:
+        (tmp_path / beside).write_text("x")
+        (tmp_path / "set" / beside).write_text("x")
+    with pytest.raises(DataError, match="is above the data set: its only folder set") as caught:
+        index_folder(tmp_path)
+    assert str(tmp_path / "set") in str(caught.value.hint)
+
+
+def test_014_one_class_of_several_sessions_is_a_class(tmp_path: Path) -> None:
+    """Where images lie beside the folders, or in one folder, nothing says that they are classes."""
+    fill(tmp_path / "ant/1", "a")
+    assert index_folder(tmp_path).classes == ("ant",)
+    fill(tmp_path / "ant", "2", "3")
+    Image.new("RGB", (8, 8)).save(tmp_path / "ant/0.jpg")
+    assert index_folder(tmp_path).classes == ("ant",)
+
+
 def test_014_a_data_set_with_nested_classes_is_not_a_parent(tmp_path: Path) -> None:
     fill(tmp_path / "ant/session/1", "left")
     fill(tmp_path / "train", "left")

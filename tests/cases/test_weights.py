@@ -88,6 +88,49 @@ def test_023_bf16_beside_other_types(base: Tensors, tmp_path: Path, rest: str) -
     assert all(np.allclose(ours[name], plain[name], rtol=1e-2, atol=1e-3) for name in plain)
 
 
+def of_type(path: Path, tensors: Tensors, kind: str) -> Path:
+    """A file of tensors of one byte a value, whose header calls their type ``kind``."""
+    bytes_ = {name: np.ones(values.shape, np.uint8) for name, values in tensors.items()}
+    raw = bf16(path, {}, bytes_).read_bytes()
+    end = 8 + struct.unpack("<Q", raw[:8])[0]
+    header = raw[8:end].replace(b'"U8"', f'"{kind}"'.encode())
+    path.write_bytes(struct.pack("<Q", len(header)) + header + raw[end:])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2"])
+def test_023_float8_is_refused_with_a_reason(base: Tensors, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UnreadableWeights, match=f"type {kind}, which are not read") as caught:
+        read_tensors(of_type(tmp_path / "b.safetensors", base, kind))
+    assert "float32 or bfloat16" in str(caught.value.hint)
+
+
+def test_023_a_type_that_all_tensors_have_is_one_line(base: Tensors, tmp_path: Path) -> None:
+    tensors = read_tensors(of_type(tmp_path / "b.safetensors", base, "I8"))
+    with pytest.raises(WeightsMismatch, match="more tensors: int8, expected float16") as caught:
+        to_ours(tensors, "timm", "b0", 10)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "hint"),
+    [
+        ("features.0.0.weight", "use --source torchvision"),
+        ("_conv_stem.weight", "lukemelas/EfficientNet-PyTorch, whose weights are not read"),
+        ("efficientnet.embeddings.convolution.weight", "Hugging Face transformers"),
+        ("backbone.stem.weight", "no name is known: check --source"),
+    ],
+)
+def test_024_names_of_another_project_are_a_few_lines(base: Tensors, first: str, hint: str) -> None:
+    tensors = {f"x{number}.y": values for number, values in enumerate(base.values())}
+    tensors[first] = np.zeros((32, 3, 3, 3), np.float32)
+    with pytest.raises(WeightsMismatch) as caught:
+        to_ours(tensors, "timm", "b0", 10)
+    assert hint in str(caught.value.hint)
+    assert len(str(caught.value).splitlines()) <= 12
+    assert len(caught.value.problems) > 300
+
+
 @pytest.mark.parametrize(
     "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "state_dict.", "net/"]
 )

@@ -114,7 +114,7 @@ def test_every_fault_is_named_at_once():
         "unexpected conv_steam.weight, shape (32, 3, 3, 3) (nearest: conv_stem.weight)",
         "bn1.weight: 1 of 32 values are not finite",
         "bn1.running_var: a variance is negative",
-        "bn2.weight: int64, expected floating point",
+        "bn2.weight: int64, expected float16, bfloat16, float32 or float64",
         "bn2.bias: shape (1279), expected (1280)",
     ]
 

@@ -44,6 +44,7 @@ from launcher.core.run.requests import StopJobRequest as StopJobRequest
 from launcher.core.run.requests import StopRequest as StopRequest
 from launcher.core.run.state import JobState as JobState
 from launcher.core.run.state import RunStatus as RunStatus
+from launcher.core.run.summary import RunSummary as RunSummary
 from launcher.errors import NodeError
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
@@ -58,7 +59,6 @@ from launcher.reading.profiles import list_profiles as list_profiles
 from launcher.reading.profiles import read_profile as read_profile
 from launcher.reading.run import RunReader as RunReader
 from launcher.reading.runs import RunList as RunList
-from launcher.reading.runs import RunSummary as RunSummary
 from launcher.reading.runs import is_run as is_run
 from launcher.reading.runs import list_runs as list_runs
 from launcher.reading.runs import open_run as open_run

@@ -24,8 +24,9 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="effnet-state-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+    os.environ[_variable] = tempfile.mkdtemp(prefix="effnet-")
+    atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
 STRAYS = tuple(

@@ -6,7 +6,6 @@ import json
 import socket
 import time
 import weakref
-from dataclasses import dataclass
 
 from launcher.core.messages import Ping
 from launcher.core.text.records import encode
@@ -14,33 +13,6 @@ from launcher.core.text.records import encode
 SILENT_S = 5.0
 """A supervisor that owes an answer for this long does not answer."""
 PING = json.dumps(encode(Ping())).encode() + b"\n"
-
-
-@dataclass(frozen=True)
-class Silence:
-    """A supervisor that does not answer. ``since_s``: Unix time of the first unanswered ping.
-
-    `node`: the other machine that it is on; empty for this one.
-    """
-
-    pid: int
-    since_s: float
-    node: str = ""
-
-    @property
-    def who(self) -> str:
-        return f"the supervisor{self._on_node} (process {self.pid})"
-
-    @property
-    def _on_node(self) -> str:
-        return f" on {self.node}" if self.node else ""
-
-    def hint(self, run: str) -> str:
-        return (
-            "Its ranks continue. It may be stopped, or wait for a disk or a network."
-            f" To continue a stopped one: kill -CONT {self.pid}{self._on_node}."
-            f" To end the run: effnet-launch stop {run}"
-        )
 
 
 class Answers:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.profile.model import is_loopback
-from launcher.core.run.state import RunState
+from launcher.core.run.state import RunState, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership
-from launcher.reading.answers import SILENT_S, Answers, Silence
+from launcher.reading.answers import SILENT_S, Answers
 from launcher.reading.growing import read_range
 
 START_TIME_SLACK_S = 2.0

@@ -19,10 +19,10 @@ from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
-from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus
+from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus, Silence
 from launcher.errors import UsageError
 from launcher.reading import living
-from launcher.reading.answers import Answers, Silence
+from launcher.reading.answers import Answers
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.state import Hang, RunStatus
+from launcher.core.run.summary import RunSummary
 from launcher.errors import RunNotFoundError
-from launcher.reading.answers import Silence
 from launcher.reading.folders import runs_directory
 from launcher.reading.run import RunReader
+from launcher.reading.settings import settings_of
 from launcher.reading.snapshot import RunSnapshot
 
 LATEST = "latest"
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One run in a list: fields of its `RunSnapshot`."""
-
-    run: str
-    path: str
-    profile: str
-    status: RunStatus
-    created_s: float | None
-    changed_s: float | None
-    world_size: int
-    attempt: int | None
-    epoch: int | None
-    epochs: int | None
-    steps_done: int | None
-    progress: float | None
-    eta_s: float | None
-    loss: float | None
-    data_s: float | None
-    step_s: float | None = None
-    hang: Hang | None = None
-    note: str = ""
-    supervisor_silent: Silence | None = None
-
-    @property
-    def is_living(self) -> bool:
-        """Whether its processes are there, or may be."""
-        return not self.status.is_over and self.status is not RunStatus.LOST
 
 
 class RunList:
@@ -73,7 +45,8 @@ class RunList:
             reader.poll_state()
             is_new = before[0] is not reader.state or before[1] is not reader.info
             if is_new or known is None or not known.status.is_over:
-                self._known[root] = summary_of(reader.poll(now_s))
+                config = config_of(reader) if is_new or known is None else known.config
+                self._known[root] = summary_of(reader.poll(now_s), config)
         return sorted(
             self._known.values(),
             key=lambda known: (not known.is_living, -(known.created_s or 0.0), known.run),
@@ -134,9 +107,16 @@ def is_run(root: Path) -> bool:
     return paths.run.is_file() or paths.events.is_file()
 
 
-def summary_of(snapshot: RunSnapshot) -> RunSummary:
+def summary_of(snapshot: RunSnapshot, config: Mapping[str, Any]) -> RunSummary:
     """A snapshot's line in a list."""
-    return RunSummary(**{item.name: getattr(snapshot, item.name) for item in fields(RunSummary)})
+    names = [item.name for item in fields(RunSummary) if item.name != "config"]
+    return RunSummary(**{name: getattr(snapshot, name) for name in names}, config=config)
+
+
+def config_of(reader: RunReader) -> Mapping[str, Any]:
+    """The values of its training configuration."""
+    found = settings_of(reader.paths, reader.info)
+    return {key: setting.value for key, setting in found.items()}
 
 
 def _created_s(root: Path) -> tuple[float, str]:

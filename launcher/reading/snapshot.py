@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from launcher.core.diagnosis.words import cause
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
-from launcher.core.run.state import Hang, RunState, RunStatus
-from launcher.reading.answers import Silence
+from launcher.core.run.state import Hang, RunState, RunStatus, Silence
 
 
 class RankStatus(str, Enum):
@@ -136,6 +136,30 @@ class RunSnapshot:
     def changed_s(self) -> float | None:
         """When the newest event was written."""
         return self.state.changed_s
+
+    @property
+    def cause(self) -> str:
+        """Why the newest attempt failed, in words; empty when it did not."""
+        return "" if self.failure is None else cause(self.failure)
+
+    @property
+    def best_top_1(self) -> float | None:
+        """The highest top-1 accuracy of all evaluations, 0 to 1."""
+        known = (entry.top_1_acc for entry in self.state.evals)
+        return max((value for value in known if value is not None), default=None)
+
+    @property
+    def duration_s(self) -> float | None:
+        """The time of all attempts; of one whose end is not known, to its newest sign of life."""
+        total = None
+        for attempt in self.state.attempts:
+            end_s = attempt.ended_s
+            if end_s is None and attempt is self.state.attempt:
+                is_there = not self.status.is_over and self.status is not RunStatus.LOST
+                end_s = self.polled_s if is_there else self.data_s
+            if end_s is not None:
+                total = (total or 0.0) + max(0.0, end_s - attempt.started_s)
+        return total
 
     @property
     def note(self) -> str:

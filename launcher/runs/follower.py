@@ -22,6 +22,7 @@ from launcher.core.messages import Error, Ping, RunStatusReply, decode_message
 from launcher.core.profile import model
 from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
+from launcher.core.run.state import Silence
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.core.text.records import UnknownKindError, encode
 from launcher.errors import LaunchError, NodeError
@@ -30,7 +31,6 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.ipc.operations import FollowRun, SendToRun, Silent
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
-from launcher.reading.answers import Silence
 from launcher.reading.living import Link
 from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError

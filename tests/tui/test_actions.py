@@ -15,7 +15,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.reading.answers import Silence
+from launcher.core.run.state import Silence
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launcher.cli import options
+from launcher.core.run.filter import FIELDS, chosen
 from launcher.core.text.terminal import clean, escape_json
 from launcher.errors import INTERRUPTED
 
@@ -17,17 +18,36 @@ if TYPE_CHECKING:
     from launcher.client import LogReader, RunReader
 
 FOLLOW_S = 0.1
+WIDE = 120
+"""Columns from which the list of runs has all of its own."""
+NO_RUNS = "no runs yet; start one: effnet-launch start local-cpu"
 MAX_SHOWN = 1 << 14
 """Characters of a log line on a terminal."""
 
 
 def runs(
-    limit: Annotated[int, typer.Option(help="how many, newest first; 0: all", min=0)] = 20,
+    limit: Annotated[int, typer.Option(help="how many; 0: all", min=0)] = 20,
+    filter_: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="EXPR",
+            help="only runs of which all words are true: state:failed, 'lr_max>=0.1',"
+            " 'top1>80%', 'duration>1h', -note:test, or a part of the id or note",
+        ),
+    ] = "",
+    sort: Annotated[
+        str,
+        typer.Option(metavar="FIELD", help=f"sort by {', '.join(FIELDS)} or a configuration key"),
+    ] = "",
+    reverse: Annotated[bool, typer.Option("--reverse", help="in the opposite order")] = False,
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
-    """List the runs of this machine, live ones first.
+    """List the runs of this machine: live ones first, then the newest first.
 
     effnet-launch runs
+
+    effnet-launch runs --filter 'state:failed lr_max>=0.1' --sort top1
 
     effnet-launch runs --json --limit 0
     """
@@ -42,32 +62,44 @@ def runs(
     )
     from launcher.core.text.figures import NOT_KNOWN, count, duration, number, percent
 
-    found = client.list_runs()
+    every = client.list_runs()
+    found = chosen(every, filter_, sort, reverse=reverse, now_s=time.time()) if every else []
     found = found[:limit] if limit > 0 else found
     if as_json:
         print_json(found)
         return
-    columns = ("run", "status", "ranks>", "attempt>", "steps>", "done>", "loss>", "left>", "note*")
-    table = plain_table(*columns)
-    for run in found:
+    console = screen()
+    is_wide = console.width >= WIDE
+    first, more = ("run", "status"), ("ranks>", "attempt>", "steps>")
+    last = ("done>", "loss>", "top-1>", "took>", "left>")
+    words = [" · ".join(filter(None, (run.cause, run.note))) for run in found]
+    if is_wide:
+        table = plain_table(*first, *more, *last, "cause and note*")
+    else:
+        table = plain_table(*first, *last)
+    for run, why in zip(found, words, strict=True):
+        counts = (str(run.world_size), count(run.attempt), count(run.steps_done))
         table.add_row(
             run.run,
             status_text(run.status),
-            str(run.world_size),
-            count(run.attempt),
-            count(run.steps_done),
+            *(counts if is_wide else ()),
             percent(run.progress),
             number(run.loss, 4),
+            number(run.best_top_1, 4),
+            duration(run.duration_s),
             duration(run.eta_s) if run.is_living else NOT_KNOWN,
-            printable(run.note),
+            *((printable(why),) if is_wide else ()),
         )
     for run in found:
         if run.hang is not None and run.status == "hung":
-            screen().print(hang_text(run.hang, time.time()).append(f": {run.run}"))
-    screen().print(table if found else "no runs yet; start one: effnet-launch start local-cpu")
-    for run in found:
+            console.print(hang_text(run.hang, time.time()).append(f": {run.run}"))
+    nothing = f"none of the {len(every)} runs matches" if every else NO_RUNS
+    console.print(table if found else nothing)
+    for run, why in zip(found, words, strict=True):
+        if why and not is_wide:
+            console.print(f"{run.run}: {printable(why)}")
         if (silence := run.supervisor_silent) is not None:
-            screen().print(f"{run.run}: {silence.who} does not answer. {silence.hint(run.run)}")
+            console.print(f"{run.run}: {silence.who} does not answer. {silence.hint(run.run)}")
 
 
 def status(

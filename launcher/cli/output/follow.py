@@ -16,7 +16,7 @@ from rich.text import Text
 from launcher.cli.output.console import failure_card, hang_text, plain_table, status_text
 from launcher.cli.output.event_text import event_text
 from launcher.core.diagnosis.words import hang_hint, hang_reason
-from launcher.core.run.state import RunStatus
+from launcher.core.run.state import RunStatus, Silence
 from launcher.core.text.figures import (
     NOT_KNOWN,
     age,
@@ -28,7 +28,6 @@ from launcher.core.text.figures import (
     size_bytes,
 )
 from launcher.errors import INTERRUPTED, NoAnswerError
-from launcher.reading.answers import Silence
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 

@@ -64,6 +64,12 @@ def export_verdict(result: Mapping[str, Any]) -> tuple[str, bool] | None:
     return f"{words}: by {number(found)} of the largest, limit {number(limit)}", is_same
 
 
+def cause(failure: Failure) -> str:
+    """One line: ``rank 1: the kernel killed it: the node ran out of memory``."""
+    who = "" if failure.rank is None else f"rank {failure.rank}: "
+    return f"{who}{meaning(failure)}".replace("\n", " ")
+
+
 def headline(failure: Failure) -> str:
     """``rank 1 on node-b failed first: SIGKILL (oom)``, without what the meaning says."""
     who = "the run failed" if failure.rank is None else f"rank {failure.rank}"

@@ -95,6 +95,33 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """A supervisor that does not answer. ``since_s``: Unix time of the first unanswered ping.
+
+    `node`: the other machine that it is on; empty for this one.
+    """
+
+    pid: int
+    since_s: float
+    node: str = ""
+
+    @property
+    def who(self) -> str:
+        return f"the supervisor{self._on_node} (process {self.pid})"
+
+    @property
+    def _on_node(self) -> str:
+        return f" on {self.node}" if self.node else ""
+
+    def hint(self, run: str) -> str:
+        return (
+            "Its ranks continue. It may be stopped, or wait for a disk or a network."
+            f" To continue a stopped one: kill -CONT {self.pid}{self._on_node}."
+            f" To end the run: effnet-launch stop {run}"
+        )
+
+
+@dataclass(frozen=True)
 class EpochState:
     """One finished epoch; ``epoch`` is how many are done."""
 

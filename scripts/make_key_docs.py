@@ -25,9 +25,9 @@ from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
 from tui.widgets.cursor_list import CursorList
-from tui.widgets.log_panel import LogPanel
 from tui.widgets.log_view import LogView
 from tui.widgets.pick_list import PickList
+from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
 
 PAGE = DOCS / "keys.md"
@@ -45,7 +45,8 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable, CursorList)),
-    ("Run: log", "While the log has the focus.", (LogView, LogPanel)),
+    ("Run: log", "While the log has the focus.", (LogView,)),
+    ("Run: a search, a filter, a rank", "While its line is open.", (Prompt,)),
     ("Confirm a stop", "", (ConfirmScreen,)),
     ("Resume, evaluate, export, infer", "The form before it starts.", (RequestScreen,)),
     ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList, CursorList)),

@@ -13,7 +13,7 @@ from tui.drawing.wording import followers_words, restart_words, worst
 from tui.model.derived import failure_of, is_live, losses_of, position
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.source import RunSource, SourceError
-from tui.widgets.rank_table import COLUMNS
+from tui.widgets.rank_columns import COLUMNS
 
 if TYPE_CHECKING:
     from launcher.client import RunSnapshot

@@ -187,11 +187,14 @@ class LogReader:
             raise UsageError(f"invalid regular expression: {error}") from None
         self.refresh(0)
         found: list[LogLine] = []
+        index = self.line_at(offset)
         for start, data, is_whole, cut in self._raw(offset, self.size_bytes):
             if start - offset >= budget_bytes or len(found) == limit:
                 return LogMatches(tuple(found), start)
             if regex.search(data):
-                found.append(self._line(self.line_at(start), start, data, is_whole, cut))
+                number = index if start < self._file.offset else None
+                found.append(self._line(number, start, data, is_whole, cut))
+            index = None if index is None else index + 1
         return LogMatches(tuple(found), None)
 
     def _offset_of(self, line: int) -> int | None:

@@ -96,8 +96,8 @@ def test_every_binding_has_a_test() -> None:
 
 @covers(
     CursorList="down j up k pagedown pageup end home G g",
-    RankTable="w space enter",
-    RunLog="a",
+    RankTable="w space enter o O",
+    RunLog="a colon",
     RunPanels="tab shift+tab",
 )
 async def ranks(keys: Keys) -> None:
@@ -114,6 +114,10 @@ async def ranks(keys: Keys) -> None:
             await keys("CursorList", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
         await keys("RankTable", "w", lambda: table.cursor == 11)
         await keys("RankTable", "space", keys.seen("▶+"))
+        await keys("RankTable", "o", keys.seen("↓late"))
+        await keys("RankTable", "O", keys.seen("↑late"))
+        await keys("RunLog", "colon", keys.seen("go to the rank with this number"))
+        await keys.pilot.press("escape")
         await keys("RunLog", "a", keys.seen("log all 16 ranks"))
         await keys("RankTable", "enter", lambda: keys.one(LogView).has_focus)
         await keys("RunPanels", "tab", lambda: table.has_focus)
@@ -150,8 +154,9 @@ async def panels(keys: Keys) -> None:
 
 
 @covers(
-    LogView="up k down j pageup ctrl+u pagedown ctrl+d home g end G left h right space n N e E v",
-    LogPanel="slash f escape",
+    LogView="up k down j pageup ctrl+u pagedown ctrl+d home g end G left h right space n N e E v u",
+    RunLog="slash f",
+    Prompt="escape",
 )
 async def log(keys: Keys) -> None:
     run = FakeRun(2)
@@ -184,14 +189,15 @@ async def log(keys: Keys) -> None:
         await keys.pilot.press("g")
         for key, line in (("e", 32), ("e", 50), ("E", 32)):
             await keys("LogView", key, lambda line=line: view.frame.match == line)  # type: ignore[misc]
-        await keys("LogPanel", "slash", lambda: bool(asked.display))
-        await keys("LogPanel", "escape", lambda: not asked.display)
+        await keys("RunLog", "slash", lambda: bool(asked.display))
+        await keys("Prompt", "escape", lambda: not asked.display)
         await keys.pilot.press("slash", *"traceback", "enter")
         await until(keys.pilot, lambda: view.frame.match == 50)
         await keys("LogView", "N", lambda: view.frame.match == 32)
         await keys("LogView", "n", lambda: view.frame.match == 50)
+        await keys("LogView", "u", keys.seen("epoch: ["))
         await keys("LogView", "v", keys.seen("warnings and errors"))
-        await keys("LogPanel", "f", lambda: bool(asked.display))
+        await keys("RunLog", "f", lambda: bool(asked.display))
         await keys.pilot.press(*"second", "enter")
         await sees(keys.pilot, "filter second")
 

@@ -252,7 +252,7 @@ async def test_a_terminal_that_is_too_small_is_reported_and_recovers() -> None:
 
 async def test_sixty_four_ranks_scroll_with_the_cursor() -> None:
     async with showing(FakeSource(FakeRun(64, nodes=8))) as pilot:
-        await sees(pilot, "of 64")
+        await sees(pilot, "!   63")
         await pilot.press("G")
         await sees(pilot, "▶   63")
         await pilot.press("g", "w")

@@ -32,6 +32,8 @@ class Glyphs:
     lines: str = "▁─▔"  # a curve at the bottom, middle or top of a cell
     shades: str = "·░▒▓█"  # skew strip, from on time to late
     up: str = "↑"
+    down: str = "↓"
+    bar_part: str = "┃"  # the part of a list that is in view
     arrow: str = "→"
     edge: str = "▌"
 
@@ -39,7 +41,7 @@ class Glyphs:
 BLOCK: Final = Glyphs("block")
 BRAILLE: Final = Glyphs("braille")
 ASCII: Final = Glyphs(
-    "ascii", "#", ".", ">", "+", "x", "*", "o", "|", "***", ".:+#@", "^", ">", "!"
+    "ascii", "#", ".", ">", "+", "x", "*", "o", "|", "***", ".:+#@", "^", "v", "#", ">", "!"
 )  # fmt: skip
 
 

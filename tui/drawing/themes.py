@@ -37,6 +37,7 @@ class Palette:
     accent: Style
     cursor: Style
     match: Style
+    tint: Style  # the row of the worst rank
     badges: Mapping[str, Style]  # by tone
     series: tuple[Style, ...]  # one a rank, repeated
     heat: tuple[Style, ...]  # five, from on time to late
@@ -53,12 +54,12 @@ _s = Style.parse
 
 def _palette(
     text: str, muted: str, good: str, busy: str, warn: str, bad: str, accent: str,
-    cursor: str, match: str, ink: str, bar: str, series: str, heat: str,
+    cursor: str, match: str, tint: str, ink: str, bar: str, series: str, heat: str,
 ) -> Palette:  # fmt: skip
     return Palette(
         text=_s(text), muted=_s(muted), title=_s(f"bold {accent}"), bar=_s(bar),
         good=_s(good), busy=_s(busy), warn=_s(warn), bad=_s(f"bold {bad}"), accent=_s(accent),
-        cursor=_s(cursor), match=_s(match),
+        cursor=_s(cursor), match=_s(match), tint=_s(tint),
         badges={
             tone: _s(f"bold {ink} on {colour}")
             for tone, colour in zip(TONES, (good, busy, warn, bad, muted), strict=True)
@@ -71,20 +72,20 @@ def _palette(
 DARK: Final = _palette(
     text="#d6dde6", muted="#8593a3", good="#4fc1b0", busy="#6cb6ff", warn="#e8b339",
     bad="#ff7a5c", accent="#8ab4f8", cursor="on #24405f", match="#10151b on #e8b339",
-    ink="#10151b", bar="on #1d2630",
+    tint="on #3b211c", ink="#10151b", bar="on #1d2630",
     series="#6cb6ff #e8b339 #4fc1b0 #ff7a5c #c297ff #9ccc65 #f48fb1 #b0bec5",
     heat="#4a5a6a #6cb6ff #e8b339 #f0883e #ff5f45",
 )  # fmt: skip
 LIGHT: Final = _palette(
     text="#1d2733", muted="#5c6875", good="#00695c", busy="#0b5cad", warn="#8a5a00",
     bad="#b3261e", accent="#0b4f9e", cursor="on #cfe2f7", match="#1d2733 on #ffd666",
-    ink="#ffffff", bar="on #e6ebf0",
+    tint="on #fbe1da", ink="#ffffff", bar="on #e6ebf0",
     series="#0b5cad #8a5a00 #00695c #b3261e #6a3fb5 #3e6b00 #a31f5f #455a64",
     heat="#b0bac4 #0b5cad #8a5a00 #c4500a #b3261e",
 )  # fmt: skip
 ANSI: Final = _palette(
     text="default", muted="bright_black", good="cyan", busy="bright_blue", warn="yellow",
-    bad="bright_red", accent="bright_cyan", cursor="reverse", match="black on yellow",
+    bad="bright_red", accent="bright_cyan", cursor="reverse", match="black on yellow", tint="bold",
     ink="black", bar="underline",
     series="bright_blue yellow cyan bright_red magenta green bright_magenta white",
     heat="bright_black bright_blue yellow red bright_red",
@@ -92,7 +93,7 @@ ANSI: Final = _palette(
 MONO: Final = Palette(
     text=_s("none"), muted=_s("none"), title=_s("bold"), bar=_s("underline"),
     good=_s("none"), busy=_s("none"), warn=_s("bold"), bad=_s("bold"), accent=_s("bold"),
-    cursor=_s("reverse"), match=_s("reverse bold"),
+    cursor=_s("reverse"), match=_s("reverse bold"), tint=_s("bold"),
     badges=dict.fromkeys(TONES, _s("bold reverse")),
     series=(_s("none"),), heat=(_s("none"), _s("none"), _s("none"), _s("bold"), _s("bold")),
 )  # fmt: skip

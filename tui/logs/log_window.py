@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from launcher.core.text.figures import plural
+from tui.drawing.text import fit_middle
 from tui.logs.log_source import ERROR, LEVELS, WARNING, LogSource
+from tui.logs.match_count import MatchCount
 
 NO_NUMBER: Final = -1
 FOLLOWED_LINES: Final = 200  # kept of a filtered log that is followed; no screen is higher
@@ -23,6 +25,8 @@ class LogFrame:
     follow: bool = True
     match: int | None = None
     pattern: re.Pattern[str] | None = None
+    search_text: str = ""
+    matches: str = ""  # ``3/41``: which match, of how many
     level: str = "all"
     filter_text: str = ""
     note: str = ""
@@ -40,6 +44,8 @@ class LogWindow:
         self._top = 0
         self._total = 0
         self._search: re.Pattern[str] | None = None
+        self._search_text = ""
+        self._count: MatchCount | None = None
         self._match: int | None = None
         self._level = "all"
         self._filter: re.Pattern[str] | None = None
@@ -58,9 +64,12 @@ class LogWindow:
         """Read new lines. -> what to show; the same object when nothing has changed."""
         self._total = self._source.refresh()
         counted = self._source.is_counted
+        if self._count is not None and counted:
+            self._count.advance(self._total)
+        matches = self._matches()
         state = (
             self._total, counted, self.height, self.follow, self._top if not self.follow else 0,
-            self._search, self._match, self._level, self._filter_text, self._note,
+            self._search, self._match, self._level, self._filter_text, self._note, matches,
         )  # fmt: skip
         if self._last is not None and state == self._last_state:
             return self._last
@@ -82,9 +91,16 @@ class LogWindow:
         self._last_state = state
         self._last = LogFrame(
             self.label, self._total, tuple(found), self.follow, self._match, self._search,
-            self._level, self._filter_text, note, self._source.prefix,
+            self._search_text, matches, self._level, self._filter_text, note, self._source.prefix,
         )  # fmt: skip
         return self._last
+
+    def _matches(self) -> str:
+        if self._count is None:
+            return ""
+        number = self._count.number_of(self._match)
+        count = f"{len(self._count)}{'' if self._count.is_whole else '+'}"
+        return f"{number}/{count}" if number else f"{count} match{'' if count == '1' else 'es'}"
 
     @property
     def _keep(self) -> re.Pattern[str] | None:
@@ -124,10 +140,16 @@ class LogWindow:
 
     def search(self, text: str) -> None:
         """Search for a regular expression, newest match first; empty ends the search."""
-        self._match, self._note = None, ""
-        self._search = compile_pattern(text)
+        self._match, self._note, self._count = None, "", None
+        self._search, self._search_text = compile_pattern(text), text
         if self._search is not None:
+            self._count = MatchCount(self._source, self._search)
             self.again(-1, self._total)
+
+    def clear(self) -> None:
+        """End the search and the filter; what is in view stays."""
+        self.search("")
+        self.set_filter("")
 
     def again(self, step: int, start: int | None = None) -> None:
         """The next (1) or previous (-1) match of the search."""
@@ -240,7 +262,10 @@ def compile_pattern(text: str) -> re.Pattern[str] | None:
 
 def describe(frame: LogFrame) -> str:
     """The log's title line."""
-    parts = [frame.label, "following" if frame.follow else "held", plural(frame.total, "line")]
+    parts = [frame.label]
+    if frame.search_text:
+        parts.append(f"search {fit_middle(frame.search_text, 24)} {frame.matches}")
+    parts += ["following" if frame.follow else "held", plural(frame.total, "line")]
     if frame.filter_text:
         parts.append(f"filter {frame.filter_text}")
     elif frame.level != "all":

@@ -218,7 +218,9 @@ class RunScreen(RunActions):
                 chart.show(data)
 
     def action_back(self) -> None:
-        """Leave the zoom, else go to the home screen."""
+        """End the search of the log, else leave the zoom, else go to the home screen."""
+        if self.clears_log():
+            return
         if self._zoom:
             self.action_zoom()
         else:

@@ -7,12 +7,14 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from launcher.core.diagnosis.words import ranks_in_words
+from tui.drawing.text import clean, fit_middle
 from tui.logs.log_window import LogWindow
 from tui.model.derived import failure_of
 from tui.model.run import RunFrame
 from tui.screens.run_panels import RunPanels
 from tui.sources.messages import LogRead
 from tui.widgets.log_view import Command, LogView
+from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
 
 
@@ -21,6 +23,9 @@ class RunLog(RunPanels):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "all_logs", "All logs", show=False),
+        Binding("slash", "ask('search')", "Search"),
+        Binding("f", "ask('filter')", "Filter", show=False),
+        Binding("colon", "ask('rank')", "Go to rank", show=False),
     ]
 
     log_ranks: tuple[int, ...] = ()  # marked: their logs as one; none: the rank under the cursor
@@ -59,15 +64,44 @@ class RunLog(RunPanels):
         failure = None if run is None else failure_of(run)
         table = self.query_one(RankTable)
         self.query_one(LogView).focus()
-        if run is None or failure is None or table.cursor >= len(run.ranks):
+        if run is None or failure is None:
             return
         offset = failure.log_offset
-        if offset is not None and run.ranks[table.cursor].rank == failure.rank:
+        if offset is not None and table.rank == failure.rank:
             if self.log_ranks:  # an offset is one of a single log
                 self.log_ranks = ()
                 self.open_log(failure.rank)
                 table.mark(frozenset())
             self._give_log(lambda window: window.go_offset(offset))
+
+    def action_ask(self, what: str) -> None:
+        """Open the line for a search, a filter or a rank."""
+        self.query_one(Prompt).ask(what)
+
+    def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        text = message.text
+        if message.purpose == "rank":
+            self._go_to_rank(text.strip())
+            return
+        self.show_log()
+        self.query_one(LogView).focus()
+        searches = message.purpose == "search"
+        self._give_log(lambda log: log.search(text) if searches else log.set_filter(text))
+
+    def _go_to_rank(self, text: str) -> None:
+        table = self.query_one(RankTable)
+        table.focus()
+        if text and not (text.isdecimal() and len(text) < 10 and table.go(int(text))):
+            count = 0 if self.frame is None else len(self.frame.snapshot.ranks)
+            self.notify(f"no rank {fit_middle(clean(text), 20)}: type 0 to {count - 1}", severity="warning", timeout=4)
+
+    def clears_log(self) -> bool:
+        """End the log's search and filter. -> whether there was one."""
+        frame = self.query_one(LogView).frame
+        if not (frame.search_text or frame.filter_text):
+            return False
+        self._give_log(LogWindow.clear)
+        return True
 
     def on_log_view_command_given(self, message: LogView.CommandGiven) -> None:
         self._give_log(message.command)
@@ -84,9 +118,7 @@ class RunLog(RunPanels):
             failure = failure_of(frame.snapshot)
             first = None if failure is None else failure.rank
             rank = frame.snapshot.ranks[0].rank if first is None else first
-            for index, row in enumerate(frame.snapshot.ranks):
-                if row.rank == rank:
-                    self.query_one(RankTable).cursor = index
+            self.query_one(RankTable).go(rank)
         self.log_rank, self.log_attempt = rank, frame.snapshot.attempt
         label = self._log_label = self._label_of(frame, rank)
         ranks = self.log_ranks

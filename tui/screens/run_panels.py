@@ -21,7 +21,8 @@ from tui.widgets.chart import FIELD_NAMES, Chart
 from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted
 from tui.widgets.hint_bar import HintBar
-from tui.widgets.log_panel import LogPanel
+from tui.widgets.log_view import LogView
+from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
@@ -78,7 +79,8 @@ class RunPanels(FeedScreen):
             with Horizontal(id="charts"):
                 for index in range(MAX_CHARTS):
                     yield Chart(FIELD_NAMES[index], id=f"chart-{index}")
-            yield LogPanel(id="log-panel")
+            yield LogView(id="log")
+            yield Prompt(id="prompt", compact=True)
         yield Static("", id="too-small")
         yield HintBar(id="hints")
 
@@ -109,7 +111,7 @@ class RunPanels(FeedScreen):
             wanted = FIELD_NAMES[(self._first_field + index) % len(FIELD_NAMES)]
             if chart.field.name != wanted:
                 chart.set_field(wanted)
-        self.query_one(LogPanel).display = bool(layout.log)
+        self.query_one(LogView).display = bool(layout.log)
         if self.log_feed is not None:  # a log that is not shown is not read
             (self.log_feed.go if layout.log else self.log_feed.hold)()
         self.call_after_refresh(self._ask)
@@ -128,6 +130,16 @@ class RunPanels(FeedScreen):
 
     def _draw(self) -> None:
         raise NotImplementedError
+
+    def show_log(self) -> None:
+        """Make room for the log where it is hidden."""
+        self._shown |= {"log"}
+        if self._zoom != "log" and not self._layout().log:
+            self._zoom = ""
+        if not self._layout().log:
+            self._zoom = "log"
+        self._arrange()
+        self._draw()
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel; the last one stays."""

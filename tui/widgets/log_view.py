@@ -14,8 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui.drawing.text import clean, fit
+from tui.logs.folding import folded
 from tui.logs.log_source import level_of
-from tui.logs.log_window import LogFrame, LogWindow, describe
+from tui.logs.log_window import LogFrame, LogWindow, compile_pattern, describe
 from tui.widgets.edges import EdgeView
 from tui.widgets.lines import Line, bar
 
@@ -46,6 +47,7 @@ class LogView(EdgeView, can_focus=True):
         Binding("e", "window('error', 1)", "Next error"),
         Binding("E", "window('error', -1)", "Previous error", show=False),
         Binding("v", "window('next_level')", "Level"),
+        Binding("u", "unfold", "Whole report lines", show=False),
     ]
 
     @dataclass
@@ -57,6 +59,7 @@ class LogView(EdgeView, can_focus=True):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.frame = LogFrame()
+        self.is_folded = True
         self._left = 0
 
     @property
@@ -105,6 +108,11 @@ class LogView(EdgeView, can_focus=True):
         self._left = max(0, min(self._left + by, longest - 20))
         self.draw()
 
+    def action_unfold(self) -> None:
+        """Report lines as they were printed, or folded again."""
+        self.is_folded = not self.is_folded
+        self.draw()
+
     def draw(self) -> None:
         width = self.content_size.width
         if width <= 4:
@@ -125,14 +133,25 @@ class LogView(EdgeView, can_focus=True):
             lines.append([Segment(" no lines yet" if not frame.total else " no such lines")])
         self.set_lines(lines)
 
+    def _folded(self, text: str) -> str:
+        """A report line, shortened unless that hides what was searched."""
+        short, frame = folded(text), self.frame
+        for pattern in (frame.pattern, compile_pattern(frame.filter_text)):
+            if pattern is not None and pattern.search(text) and not pattern.search(short):
+                return text
+        return short
+
     def _line(self, at: int, text: str, digits: int, width: int) -> Line:
-        palette, prefix = self.palette, self.frame.prefix
+        palette, prefix, pattern = self.palette, self.frame.prefix, self.frame.pattern
         name, text = text[:prefix], text[prefix:]
+        level = level_of(text)
         style: Style = {
             "error": palette.bad,
             "warning": palette.warn,
             "report": palette.muted,
-        }.get(level_of(text), palette.text)
+        }.get(level, palette.text)
+        if self.is_folded and level == "report":
+            text = self._folded(text)
         here = at >= 0 and at == self.frame.match
         line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
         if digits:
@@ -141,7 +160,6 @@ class LogView(EdgeView, can_focus=True):
             line.append(Segment(name, palette.series[int(name[1:]) % len(palette.series)]))
         room = width - 1 - (digits + 1 if digits else 0) - prefix
         shown = fit(clean(text[:KEEP_CHARS])[self._left :], room)
-        pattern = self.frame.pattern
         found = pattern.search(shown) if pattern is not None else None
         if found is None or found.start() == found.end():
             line.append(Segment(shown, style))

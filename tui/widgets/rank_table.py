@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from launcher.core.diagnosis.words import signal_name
-from launcher.core.text.figures import NOT_KNOWN, age, milliseconds, number, percent, size_bytes
-from tui.drawing.text import clean, fit
+from tui.drawing.text import fit
 from tui.drawing.wording import worst
 from tui.model.derived import rank_state
 from tui.model.run import RunFrame
 from tui.widgets.cursor_list import CursorList
-from tui.widgets.lines import Line, bar
+from tui.widgets.lines import Line, bar, filled
+from tui.widgets.rank_columns import SORTS, Column, choose_columns, sorted_rows
 
 if TYPE_CHECKING:
     from launcher.client import RankSnapshot, RunSnapshot
 
-NO_ANSWER: Final = "no answer"
+SCROLLED: Final = 4  # the position takes the space of columns that are wanted less than this
 STATE_TONES: Final = {
     "waiting": "muted",
     "starting": "busy",
@@ -35,84 +34,6 @@ STATE_TONES: Final = {
     "stopped": "muted",
     "done": "good",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: title, width in cells, and how much it is wanted when there is little room."""
-
-    title: str
-    width: int
-    wanted: int  # 0 first to come, last to go
-    text: Callable[[RankSnapshot, RunSnapshot], str]
-    align: str = ">"
-
-
-def _state(rank: RankSnapshot, run: RunSnapshot) -> str:
-    if rank.is_stale:
-        return NO_ANSWER
-    state = rank_state(rank, run)
-    if state == "running" and rank.phase is not None:
-        return rank.phase.value
-    if state == "failed":
-        if rank.signal is not None:
-            return signal_name(rank.signal)
-        if rank.exit_code is not None:
-            return f"exit {rank.exit_code}"
-    return state
-
-
-def _of(part: int | None, whole: int | None) -> str:
-    if part is None:
-        return NOT_KNOWN
-    return f"{part}/{whole}" if whole else str(part)
-
-
-def _epoch(rank: RankSnapshot, run: RunSnapshot) -> str:
-    return _of(None if rank.epoch is None else rank.epoch + 1, run.epochs)
-
-
-def _step(rank: RankSnapshot, run: RunSnapshot) -> str:
-    return _of(None if rank.step is None else rank.step + 1, run.steps_per_epoch)
-
-
-def _memory(rank: RankSnapshot, run: RunSnapshot) -> str:
-    used, limit = rank.memory_bytes, rank.memory_limit_bytes
-    if used is None or not limit:
-        return size_bytes(used)
-    return f"{size_bytes(used)} {percent(used, limit):>5}"
-
-
-def _late(rank: RankSnapshot, run: RunSnapshot) -> str:
-    return NOT_KNOWN if rank.lateness_ms is None else f"{rank.lateness_ms:+.0f} ms"
-
-
-COLUMNS: Final = (
-    Column("rank", 4, 0, lambda rank, run: str(rank.rank)),
-    Column("state", 10, 0, _state, "<"),
-    Column("node", 14, 4, lambda rank, run: clean(rank.node or ""), "<"),
-    Column("device", 8, 8, lambda rank, run: "" if rank.device is None else str(rank.device), "<"),
-    Column("epoch", 7, 6, _epoch),
-    Column("step", 9, 1, _step),
-    Column("loss", 7, 1, lambda rank, run: number(rank.loss, 4)),
-    Column("step time", 9, 2, lambda rank, run: milliseconds(rank.step_time_ms)),
-    Column("wait", 8, 5, lambda rank, run: milliseconds(rank.wait_ms)),
-    Column("late", 9, 2, _late),
-    Column("memory", 14, 3, _memory),
-    Column("age", 7, 1, lambda rank, run: age(rank.age_s(run.polled_s))),
-)
-
-
-def choose_columns(width: int) -> tuple[Column, ...]:
-    """The columns that fit into ``width`` cells beside the two of the cursor, in table order."""
-    room = width - 2
-    chosen: set[int] = set()
-    for index in sorted(range(len(COLUMNS)), key=lambda at: (COLUMNS[at].wanted, at)):
-        need = COLUMNS[index].width + 1
-        if need <= room:
-            room -= need
-            chosen.add(index)
-    return tuple(column for index, column in enumerate(COLUMNS) if index in chosen)
 
 
 class RankTable(CursorList):
@@ -127,6 +48,8 @@ class RankTable(CursorList):
         Binding("w", "worst", "Worst rank", show=False),
         Binding("enter", "open_log", "Its log", show=False),
         Binding("space", "mark", "Mark for the log", show=False),
+        Binding("o", "sort(1)", "Sort", show=False),
+        Binding("O", "reverse", "Reverse the order", show=False),
     ]
 
     HEAD_LINES = 1
@@ -150,7 +73,10 @@ class RankTable(CursorList):
         super().__init__(id=id)
         self._run: RunSnapshot | None = None
         self._worst: int | None = None
-        self._aim = 0  # where the user put the cursor, while there are too few rows for it
+        self._sort = "rank"
+        self._is_reversed = False
+        self._order: tuple[int, ...] = ()  # indices of the run's ranks, as they are shown
+        self._aim = 0  # the rank that the user put the cursor on, also while it has no row
         self._settles = False
         self._marked: frozenset[int] = frozenset()
 
@@ -163,19 +89,42 @@ class RankTable(CursorList):
 
     def show(self, frame: RunFrame) -> None:
         self._run, self._worst = frame.snapshot, worst(frame)[0]
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Put the rows in order; the cursor stays on its rank."""
+        ranks = () if self._run is None else self._run.ranks
+        self._order = sorted_rows(ranks, self._sort, self._is_reversed)
+        rows = [row for row, at in enumerate(self._order) if ranks[at].rank == self._aim]
         # A new attempt begins with few rows or none: the cursor returns to its rank with them.
-        self._settles = len(frame.snapshot.ranks) <= self._aim
-        self.cursor = self._aim
+        self._settles = True
+        self.cursor = rows[0] if rows else self.cursor
         self._settles = False
         self.draw()
 
     def watch_cursor(self, old: int, new: int) -> None:
-        if self._settles:
+        rank = self.rank
+        if self._settles or rank is None:
             return
-        self._aim = new
-        if self._run is not None and old != new and new < len(self._run.ranks):
-            self.post_message(self.RankChosen(self._run.ranks[new].rank))
+        self._aim = rank
+        if old != new:
+            self.post_message(self.RankChosen(rank))
             self.draw()
+
+    @property
+    def rank(self) -> int | None:
+        """The rank under the cursor."""
+        if self._run is None or self.cursor >= len(self._order):
+            return None
+        return self._run.ranks[self._order[self.cursor]].rank
+
+    def go(self, rank: int) -> bool:
+        """Put the cursor on a rank. -> whether it is there."""
+        for row, at in enumerate(self._order):
+            if self._run is not None and self._run.ranks[at].rank == rank:
+                self.cursor = row
+                return True
+        return False
 
     @property
     def row_count(self) -> int:
@@ -183,51 +132,112 @@ class RankTable(CursorList):
 
     def action_worst(self) -> None:
         """Go to the first rank that failed, else the one that is late."""
-        if self._run is None:
-            return
-        for index, rank in enumerate(self._run.ranks):
-            if rank.is_first_failure or rank.rank == self._worst:
-                self.cursor = index
-                return
+        if (row := self._worst_row()) is not None:
+            self.cursor = row
+
+    def _worst_row(self) -> int | None:
+        ranks = () if self._run is None else self._run.ranks
+        for row, at in enumerate(self._order):
+            if self._is_bad(ranks[at]):
+                return row
+        return None
+
+    def _is_bad(self, rank: RankSnapshot) -> bool:
+        return rank.is_first_failure or rank.rank == self._worst
+
+    def action_sort(self, by: int) -> None:
+        """By the next column, what is worst first."""
+        names = list(SORTS)
+        self._sort, self._is_reversed = names[(names.index(self._sort) + by) % len(names)], False
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        self._is_reversed = not self._is_reversed
+        self._arrange()
 
     def action_open_log(self) -> None:
         self.post_message(self.LogWanted())
 
     def action_mark(self) -> None:
-        if self._run is not None and self.cursor < len(self._run.ranks):
-            self.mark(self._marked ^ {self._run.ranks[self.cursor].rank})
+        if self.rank is not None:
+            self.mark(self._marked ^ {self.rank})
 
     def draw(self) -> None:
         run = self._run
         width, height = self.content_size
         if run is None or width <= 0 or height <= 1:
             return
-        columns = choose_columns(width)
-        palette = self.palette
-        lines: list[Line] = [self._head(columns, width)]
-        shown = self.rows_in_view()
-        lines += [self._row(run.ranks[at], run, columns, width, at == self.cursor) for at in shown]
-        if len(shown) < len(run.ranks):
-            text = f" {shown[0] + 1}–{shown[-1] + 1} of {len(run.ranks)}"
-            room = max(len(text) + 1, COLUMNS[-1].width + 1)  # in place of the last title
-            kept = Strip(lines[0]).crop(0, max(width - room, 0))
-            lines[0] = [*kept, Segment(f"{text:>{room}}", palette.bar + palette.accent)]
+        shown = self._rows_shown()
+        is_whole = len(shown) == len(self._order)
+        position = "" if is_whole else f" {self.cursor + 1}/{len(self._order)} "
+        columns = whole = choose_columns(width, self._sort)
+        if position:
+            columns = choose_columns(width - len(position), self._sort)
+            if any(column.wanted < SCROLLED and column not in columns for column in whole):
+                columns, position = whole, ""
+        bar_rows = range(0) if is_whole else self._bar_rows(len(shown))
+        lines: list[Line] = [self._head(columns, position, width)]
+        for at, row in enumerate(shown):
+            rank, here = run.ranks[self._order[row]], row == self.cursor
+            line = filled(self._row(rank, run, columns, here), width if is_whole else width - 1)
+            if here and self.has_focus:
+                line = list(self.highlighted(line, width))
+            elif self._is_bad(rank):
+                tint = self.palette.tint
+                line = [Segment(part.text, (part.style or tint) + tint) for part in line]
+            if not is_whole:
+                line = filled(list(Strip(line).crop(0, width - 1)), width - 1)
+                glyph = self.glyphs.bar_part if at in bar_rows else self.glyphs.axis
+                line.append(Segment(glyph, self.palette.muted))
+            lines.append(line)
         self.set_lines(lines)
 
-    def _head(self, columns: tuple[Column, ...], width: int) -> list[Segment]:
-        style = self.palette.muted
-        titles = [fit(column.title, column.width, column.align) for column in columns]
-        line = [Segment(f"  {' '.join(titles)} ", style)]
-        return list(bar(line, width, self.palette.bar))
+    def _rows_shown(self) -> list[int]:
+        """The rows in view; the worst one is always among them."""
+        rows = list(self.rows_in_view())
+        worst = self._worst_row()
+        if worst is None or worst in rows or len(rows) < 3:
+            return rows
+        if worst < rows[0]:
+            return [worst, *(rows[:-1] if rows[0] == self.cursor else rows[1:])]
+        return [*(rows[1:] if rows[-1] == self.cursor else rows[:-1]), worst]
+
+    def _bar_rows(self, shown: int) -> range:
+        """Which of the lines in view are the bar that shows where they are among all rows."""
+        count = len(self._order)
+        size = max(shown * shown // count, 1)
+        first = round((shown - size) * self._top / max(count - shown, 1))
+        return range(first, first + size)
+
+    def on_click(self, event: events.Click) -> None:
+        shown = self._rows_shown()
+        if 0 <= (at := event.y - self.HEAD_LINES) < len(shown):
+            self.cursor = shown[at]
+
+    def _head(self, columns: tuple[Column, ...], position: str, width: int) -> Line:
+        palette, glyphs = self.palette, self.glyphs
+        arrow = glyphs.up if (self._sort == "rank") != self._is_reversed else glyphs.down
+        line = [Segment("  ", palette.muted)]
+        for column in columns:
+            is_sort = column.title == self._sort
+            title = fit(column.title, column.width, column.align)
+            if is_sort:  # its space is that before the title: the first one has two cells more
+                title = fit(f"{arrow}{column.title}", column.width, column.align)
+                if len(column.title) == column.width:
+                    title = f"{arrow}{column.title}"
+                    line[-1] = Segment(line[-1].text[:-1], line[-1].style)
+            line.append(Segment(title, palette.title if is_sort else palette.muted))
+            line.append(Segment(" ", palette.muted))
+        line = filled(list(Strip(line).crop(0, width - len(position))), width - len(position))
+        return bar([*line, Segment(position, palette.accent)], width, palette.bar)
 
     def _row(
         self,
         rank: RankSnapshot,
         run: RunSnapshot,
         columns: tuple[Column, ...],
-        width: int,
         here: bool,
-    ) -> Line:
+    ) -> list[Segment]:
         palette, glyphs = self.palette, self.glyphs
         away, state = rank.is_stale, rank_state(rank, run)
         old = away or run.is_stalled
@@ -254,4 +264,4 @@ class RankTable(CursorList):
             text = fit(column.text(rank, run), column.width, column.align)
             line.append(Segment(text, style))
             line.append(Segment(" "))
-        return self.highlighted(line, width) if here else line
+        return line

@@ -20,11 +20,11 @@ SAMPLES = 8
 
 
 class RankFiles:
-    """The newest data of a rank. Only the end of long files is read."""
+    """The newest data of a rank: its last ``reports``. Only the end of long files is read."""
 
-    def __init__(self, paths: RankPaths) -> None:
+    def __init__(self, paths: RankPaths, reports: int = RECENT) -> None:
         self.paths = paths
-        self.recent: deque[MetricRecord] = deque(maxlen=RECENT)
+        self.recent: deque[MetricRecord] = deque(maxlen=reports)
         self.device: DeviceRecord | None = None
         self.heartbeat: Heartbeat | None = None
         self.log_bytes = 0
@@ -36,7 +36,7 @@ class RankFiles:
         """Reads what is new."""
         if self._metrics.refresh():
             self.recent.clear()
-        if data := _newest(self._metrics, RECENT, METRIC_BYTES):
+        if data := _newest(self._metrics, self.recent.maxlen or RECENT, METRIC_BYTES):
             self.recent.extend(metrics.unpack(data))
         self._device.refresh()
         for sample in metrics.unpack_devices(_newest(self._device, SAMPLES, DEVICE_BYTES)):

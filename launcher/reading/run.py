@@ -28,7 +28,7 @@ from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
-from launcher.reading.rank_files import RankFiles
+from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles
 from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
 
 START_GRACE_S = 15.0
@@ -201,7 +201,9 @@ class RunReader:
         paths = self.paths.attempt(attempt.attempt)
         for rank in range(attempt.world_size):
             if rank not in self._files:
-                self._files[rank] = RankFiles(paths.rank(rank))
+                # Of a run that is over nothing is worked out but lateness.
+                count = LATENESS_REPORTS if self.state.status.is_over else RECENT
+                self._files[rank] = RankFiles(paths.rank(rank), count)
             self._files[rank].poll()
 
     def _snapshot(self, attempt: AttemptState | None, now_s: float) -> RunSnapshot:

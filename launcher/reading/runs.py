@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,42 +17,98 @@ from launcher.reading.folders import runs_directory
 from launcher.reading.run import RunReader
 from launcher.reading.settings import settings_of
 from launcher.reading.snapshot import RunSnapshot
+from launcher.reading.summary_cache import Stamp, SummaryCache, is_mine, stamp_of
 
 LATEST = "latest"
+SETTLED_S = 10.0
+"""After the end of a run its last files may still come from other nodes."""
 
 
 class RunList:
-    """The runs of a folder, polled: a run that is over is read once."""
+    """The runs of a folder, polled: a run that is over is read once, also by later programs.
+
+    ``unread`` is how many the last poll left for the next one.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = runs_directory() if folder is None else folder
-        self._readers: dict[Path, RunReader] = {}
-        self._known: dict[Path, RunSummary] = {}
+        self.unread = 0
+        self._readers: dict[str, RunReader] = {}
+        self._known: dict[str, tuple[Stamp, RunSummary]] = {}
+        self._configs: dict[str, Mapping[str, Any]] = {}
+        self._cache: SummaryCache | None = None
 
     def wait_for_answers(self) -> None:
         """Of all supervisors, which were asked by `poll`; as long as the slowest one needs."""
         for reader in self._readers.values():
             reader.wait_for_answer()
 
-    def poll(self, now_s: float | None = None) -> list[RunSummary]:
-        """Living runs first, then the newest first."""
-        roots = run_roots(self.folder)
-        for gone in self._readers.keys() - set(roots):
-            del self._readers[gone]
-            self._known.pop(gone, None)
-        for root in roots:
-            reader = self._readers.setdefault(root, RunReader(root))
-            known = self._known.get(root)
-            before = reader.state, reader.info
-            reader.poll_state()
-            is_new = before[0] is not reader.state or before[1] is not reader.info
-            if is_new or known is None or not known.status.is_over:
-                config = config_of(reader) if is_new or known is None else known.config
-                self._known[root] = summary_of(reader.poll(now_s), config)
+    def poll(self, now_s: float | None = None, limit_s: float | None = None) -> list[RunSummary]:
+        """Living runs first, then the newest first.
+
+        Within ``limit_s`` not all may be read: the newest ones are read first.
+        """
+        began_s = time.monotonic()
+        if self._cache is None:
+            self._cache = SummaryCache(self.folder)
+            self._known = dict(self._cache.entries)
+        folder = str(self.folder)
+        stamps = {name: stamp_of(f"{folder}/{name}") for name in _names(self.folder)}
+        stamps = {name: stamp for name, stamp in stamps.items() if stamp}
+        for name in self._known.keys() - stamps.keys():
+            del self._known[name]
+            self._readers.pop(name, None)
+        new = [name for name, stamp in stamps.items() if not self._is_read(name, stamp)]
+        new.sort(key=lambda name: (name in self._readers, stamps[name][-1]), reverse=True)
+        self.unread = 0
+        for at, name in enumerate(new):
+            if at and limit_s is not None and time.monotonic() - began_s > limit_s:
+                self.unread = len(new) - at
+                break
+            self._read(name, stamps[name], now_s)
+        if not self.unread:
+            self._keep()
         return sorted(
-            self._known.values(),
-            key=lambda known: (not known.is_living, -(known.created_s or 0.0), known.run),
+            (run for _, run in self._known.values()),
+            key=lambda run: (not run.is_living, -(run.created_s or 0.0), run.run),
         )
+
+    def _is_read(self, name: str, stamp: Stamp) -> bool:
+        """Whether its summary holds. One that was lost writes an event when it comes back."""
+        known = self._known.get(name)
+        return known is not None and known[0] == stamp and not known[1].is_living
+
+    def _read(self, name: str, stamp: Stamp, now_s: float | None) -> None:
+        reader = self._readers.get(name) or RunReader(self.folder / name)
+        known = self._known.get(name)
+        snapshot = reader.poll(now_s)
+        is_same = known is not None and known[0] == stamp
+        config = known[1].config if known and is_same else self._config_of(reader)
+        self._known[name] = stamp, summary_of(snapshot, config)
+        if snapshot.status.is_over:
+            self._readers.pop(name, None)
+        else:
+            self._readers[name] = reader
+
+    def _config_of(self, reader: RunReader) -> Mapping[str, Any]:
+        """The values of its training configuration; equal ones are one object."""
+        found = settings_of(reader.paths, reader.info)
+        config = {key: setting.value for key, setting in found.items()}
+        return self._configs.setdefault(json.dumps(config, default=str), config)
+
+    def _keep(self) -> None:
+        """For the next program: runs of this user that have been over for a while."""
+        cache, now_s = self._cache, time.time()
+        settled = {
+            name: (stamp, run)
+            for name, (stamp, run) in self._known.items()
+            if run.status.is_over and abs(now_s - (run.changed_s or now_s)) > SETTLED_S
+            if is_mine(stamp)
+        }
+        if cache is not None and any(
+            cache.entries.get(name, ((),))[0] != stamp for name, (stamp, _) in settled.items()
+        ):
+            cache.save(settled)
 
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
@@ -93,12 +151,14 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
 
 def run_roots(folder: Path) -> list[Path]:
     """The run directories of a folder, in the order of their names."""
+    return [folder / name for name in _names(folder) if is_run(folder / name)]
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError:
         return []
-    return [folder / name for name in names if is_run(folder / name)]
 
 
 def is_run(root: Path) -> bool:
@@ -111,12 +171,6 @@ def summary_of(snapshot: RunSnapshot, config: Mapping[str, Any]) -> RunSummary:
     """A snapshot's line in a list."""
     names = [item.name for item in fields(RunSummary) if item.name != "config"]
     return RunSummary(**{name: getattr(snapshot, name) for name in names}, config=config)
-
-
-def config_of(reader: RunReader) -> Mapping[str, Any]:
-    """The values of its training configuration."""
-    found = settings_of(reader.paths, reader.info)
-    return {key: setting.value for key, setting in found.items()}
 
 
 def _created_s(root: Path) -> tuple[float, str]:

@@ -48,7 +48,7 @@ def _saved(paths: RunPaths, profile: Mapping[str, Any]) -> Mapping[str, Any]:
     folder = checkpoint.get("directory") if isinstance(checkpoint, dict) else None
     where = Path(folder).expanduser() if folder and isinstance(folder, str) else paths.checkpoint
     pattern = f"step-*{CHECKPOINT_SUFFIX}{MANIFEST_SUFFIX}"
-    for path in sorted(where.glob(pattern), reverse=True):
+    for path in sorted(where.glob(pattern), reverse=True)[:2]:  # the newest may be damaged
         manifest = parse_manifest(read_range(path, 0, LIMIT_BYTES))
         if manifest is not None and manifest.config:
             return dict(manifest.config)

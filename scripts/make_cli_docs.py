@@ -37,6 +37,7 @@ COMPLETION = ("install_completion", "show_completion", "help")
 def page() -> str:
     parts = [HEAD]
     parts += of_argparse("effnet-tui", tui.__main__.parser(), 2)
+    parts += of_argparse("effnet-tui serve", tui.__main__.parser(serves=True), 3)
     parts += of_typer("effnet-launch", typer.main.get_command(launcher.cli.app.app), 2)
     parts += of_argparse("python -m effnet", effnet.__main__.parser(), 2, FLAGS_NOTE)
     return "\n".join(parts).rstrip("\n") + "\n"

@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-EXTRAS = ("train", "dev", "docs")
+EXTRAS = ("train", "dev", "docs", "web")
 
 
 def main() -> int:

@@ -73,7 +73,11 @@ def complaint(command: Command) -> str:
         words = [word for word in words if word != "…"]
     if program == "effnet-launch":
         return _typer_complaint(typer.main.get_command(launcher.cli.app.app), words, command)
-    parser = tui.__main__.parser() if program == "effnet-tui" else effnet.__main__.parser()
+    if program == "effnet-tui":
+        serves = words[:1] == ["serve"]
+        parser, words = tui.__main__.parser(serves), words[serves:]
+    else:
+        parser = effnet.__main__.parser()
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):

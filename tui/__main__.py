@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tui.sources.replay import ReplaySource
     from tui.sources.source import Source
 
+PORT: Final = 8000
 EXAMPLES: Final = """\
 examples:
   effnet-tui                        home: all runs and profiles
@@ -23,18 +24,35 @@ examples:
   effnet-tui --once latest          print one picture of it and exit
   effnet-tui --replay latest --speed 20
   effnet-tui --demo                 play a recorded run of eight ranks; nothing is needed
+  effnet-tui serve                  in a browser on this machine
   NO_COLOR=1 effnet-tui             without colours
 
 q quits and never ends a run. s on a run stops it, after a question. ? shows all keys.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+SERVE_EXAMPLES: Final = """\
+examples:
+  effnet-tui serve                  prints an address to open in a browser of this machine
+  effnet-tui serve --readonly       nothing can be started or ended there
+  effnet-tui serve --port 8080 latest
+
+From another machine: ssh -L 8000:127.0.0.1:8000 HOST, and open the same address.
+"""
+
+
+def parser(serves: bool = False) -> argparse.ArgumentParser:
+    """Of ``effnet-tui``, or of ``effnet-tui serve``."""
     made = argparse.ArgumentParser(
-        prog="effnet-tui",
-        description="Watch, start, resume and end EfficientNet training runs.",
-        epilog=EXAMPLES,
+        prog="effnet-tui serve" if serves else "effnet-tui",
+        description=(
+            "The dashboard in a browser on this machine. Each page has a dashboard of its own."
+            if serves
+            else "Watch, start, resume and end EfficientNet training runs."
+        ),
+        epilog=SERVE_EXAMPLES if serves else EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=not serves,
     )
     made.add_argument(
         "target",
@@ -42,7 +60,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUN|PROFILE",
         help="a run (id, unique beginning, path, or latest), or a profile to start",
     )
-    made.add_argument("--once", action="store_true", help="print one plain-text picture and exit")
+    if serves:
+        made.add_argument(
+            "--port", type=_port, default=PORT, help="to listen on (default %(default)s; 0: any)"
+        )
+    else:
+        made.add_argument(
+            "--once", action="store_true", help="print one plain-text picture and exit"
+        )
     made.add_argument("--readonly", action="store_true", help="nothing can be started or ended")
     made.add_argument("--replay", metavar="RUN", help="play a run from its beginning")
     made.add_argument(
@@ -65,8 +90,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    made = parser()
-    given = made.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    serves = words[:1] == ["serve"]
+    made = parser(serves)
+    given = made.parse_args(words[serves:])
     if given.version:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -81,14 +108,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         made.error("--speed is 0.1 to 10000")
     if given.demo and (given.replay or given.target):
         made.error("--demo plays its own run")
+    if serves:
+        from tui.serve import serve
+
+        return serve(_without_port(words[1:]), given.port)
     if given.once:
         return _once(given.replay or given.target or "latest", given.demo)
-    # textual-serve puts a driver of its own in place of the terminal.
-    served = "TEXTUAL_DRIVER" in os.environ
-    if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _is_served() and not (sys.stdin.isatty() and sys.stderr.isatty()):
         print("effnet-tui needs a terminal; --once prints one picture without one", file=sys.stderr)
         return 2
-    if not served and os.environ.get("TERM", "") in ("", "dumb"):
+    if not _is_served() and os.environ.get("TERM", "") in ("", "dumb"):
         is_set = "TERM is dumb" if "TERM" in os.environ else "TERM is not set"
         print(
             f"effnet-tui cannot draw on this terminal: {is_set}; set TERM to your terminal's name"
@@ -97,6 +126,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     return _show(given)
+
+
+def _is_served() -> bool:
+    """Whether textual-serve has put a driver of its own in place of the terminal."""
+    return "TEXTUAL_DRIVER" in os.environ
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return int(text)
+
+
+def _without_port(words: Sequence[str]) -> list[str]:
+    """What each served dashboard is started with."""
+    port = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    port.add_argument("--port")
+    return port.parse_known_args(words)[1]
 
 
 def _once(name: str, demo: bool) -> int:
@@ -168,7 +215,7 @@ def _show(given: argparse.Namespace) -> int:
     finally:
         if replay is not None:
             replay.close()
-    if words:
+    if words and not _is_served():
         print(words)
     return app.return_code or 0
 

@@ -17,7 +17,7 @@ EXIT_CODE: Final = 129  # what a shell reports for SIGHUP
 
 
 def terminal_gone(fd: int) -> bool:
-    """Whether the terminal behind ``fd`` has hung up; False for what never was one."""
+    """Whether the terminal behind ``fd`` has hung up, or the server of the page has ended."""
     poller = select.poll()
     poller.register(fd, 0)
     try:
@@ -42,8 +42,6 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         """The thread's body. Nothing that a clean exit would do can reach a dead terminal, and
         runs belong to their supervisors, so the process just ends."""
-        if not os.isatty(self._fd):
-            return
         while not self._ended.wait(PERIOD_S):
             if terminal_gone(self._fd):
                 self._ended.wait(GRACE_S)

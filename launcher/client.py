@@ -48,6 +48,7 @@ from launcher.core.run.summary import RunSummary as RunSummary
 from launcher.errors import NodeError
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
+from launcher.reading.folders import user_notify_file as user_notify_file
 from launcher.reading.folders import user_profiles_directory as user_profiles_directory
 from launcher.reading.growing import GrowingLines as GrowingLines
 from launcher.reading.log import LogLine as LogLine
@@ -237,6 +238,13 @@ def connect(run: Run) -> bool:
     A copy of a run that is on its first node is brought up to date, and kept so.
     """
     return _handle(run).ensure_supervised()
+
+
+def send_test_notice(profile: Profile | str) -> list[tuple[str, str]]:
+    """A test to all that the profile's ``[notify]`` names. -> (target, problem; empty: sent)."""
+    from launcher.supervisor import notice_targets
+
+    return notice_targets.send_test(_profile(profile))
 
 
 def adopt(run: Run) -> None:

@@ -24,7 +24,7 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_variable] = tempfile.mkdtemp(prefix="effnet-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 

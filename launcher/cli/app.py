@@ -17,6 +17,7 @@ from launcher.cli.commands import (
     cleanup,
     doctor,
     jobs,
+    notify,
     preflight,
     profiles,
     reading,
@@ -40,7 +41,7 @@ for command in (
     *(preflight.preflight, doctor.doctor),
     *(reading.runs, reading.status, reading.attach, reading.logs, reading.events),
     *(jobs.eval_, jobs.export, jobs.infer),
-    *(cleanup.clean, cleanup.prune, adopt.adopt),
+    *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(profiles.app, name="profiles")

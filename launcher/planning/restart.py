@@ -11,10 +11,10 @@ from launcher.core.run.events import FailureKind, StartCheckpoint
 from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.core.run.state import RunState
 from launcher.core.text.codec import from_plain, to_plain
+from launcher.core.text.figures import plural
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
 from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
-from launcher.process.log import log_line
 from launcher.remote.node_client import NodePool
 from launcher.store.run import StoredRun
 
@@ -84,23 +84,30 @@ def _point_of(choice: ResumeChoice, why: str) -> StartCheckpoint | None:
     return StartCheckpoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
 
 
-def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | None:
-    """After a failure: the automatic attempt of the profile's policy, if any."""
+def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | str:
+    """After a failure: the automatic attempt of the profile's policy, or why there is none.
+
+    Empty where the profile asks for none.
+    """
     retry, failure = run.profile.retry, state.failure
     resumes_hang = (
         failure is not None and failure.kind is FailureKind.HANG and retry.on_silent == "resume"
     )
     limit = max(retry.auto_resume, 1 if resumes_hang else 0)
-    if failure is None or failure.kind in IN_VAIN or state.status.value != "failed":
-        return None
+    if failure is None or state.status.value != "failed" or limit == 0:
+        return ""
+    if failure.kind in IN_VAIN:
+        return f"another attempt would fail in the same way ({failure.kind.value})"
     done = _automatic_attempts(state)
-    if done >= limit or _without_progress(state) >= retry.no_progress_limit:
-        return None
+    if done >= limit:
+        return f"{plural(done, 'automatic attempt')} failed, the limit is {limit}"
+    in_vain = _without_progress(state)
+    if in_vain >= retry.no_progress_limit:
+        return f"{plural(in_vain, 'attempt')} saved no checkpoint"
     try:
         choice = checkpoint_choice.fetch(run, query_of(run, state), nodes)
     except LaunchError as error:
-        log_line(f"no automatic attempt: {error}")
-        return None
+        return f"no checkpoint can be used: {error}"
     why = f"{BY_ITSELF}, {done + 1} of {limit}"
     point = _point_of(choice, f"{why}: {choice.why}")
     if point is None:

@@ -23,6 +23,11 @@ def user_profiles_directory() -> Path:
     return _folder(PROFILES_VARIABLE, default)
 
 
+def user_notify_file() -> Path:
+    """``notify.toml`` in the user's settings folder, for profiles without ``[notify]``."""
+    return platformdirs.user_config_path(APP, appauthor=False) / "notify.toml"
+
+
 def _folder(variable: str, default: Path) -> Path:
     chosen = os.environ.get(variable)
     return Path(chosen).expanduser().absolute() if chosen else default

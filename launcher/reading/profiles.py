@@ -6,12 +6,14 @@ import importlib.resources
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.core.text.suggest import did_you_mean
+from launcher.core.text.toml import parse_toml
 from launcher.errors import ProfileError
-from launcher.reading.folders import user_profiles_directory
+from launcher.reading.folders import user_notify_file, user_profiles_directory
 
 SUFFIX = ".toml"
 
@@ -96,10 +98,21 @@ def read_profile(path: Path, *, own: bool) -> ProfileEntry:
         reason = getattr(error, "strerror", None) or str(error)
         return ProfileEntry(path.stem, str(path), own, None, (f"{path.name}: {reason}",))
     try:
-        profile = load_profile(text, path.name, default_name=path.stem)
+        profile = load_profile(text, path.name, default_name=path.stem, notify=_user_notify())
     except ProfileError as error:
         return ProfileEntry(path.stem, str(path), own, None, error.problems)
     return ProfileEntry(profile.name, str(path), own, profile)
+
+
+def _user_notify() -> dict[str, Any] | None:
+    """The user's `notify.toml`, if there is one. Raises `ProfileError`."""
+    path = user_notify_file()
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProfileError(f"{path} cannot be read", (f"{path}: {error}",)) from None
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -112,9 +112,14 @@ def _words(text: str) -> list[str]:
 
 
 def port_number(text: str) -> int:
-    """A port's number; names of services as in /etc/services. Raises `ConfigError`."""
+    """A port's number; names of services as in /etc/services. Raises `ConfigError`.
+
+    `ssh` is known without that file, which minimal systems and containers do not have.
+    """
     if text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535:
         return int(text)
+    if text == "ssh":
+        return 22
     try:
         return socket.getservbyname(text, "tcp")
     except (OSError, ValueError, UnicodeError):

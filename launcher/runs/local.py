@@ -21,6 +21,7 @@ from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
 from launcher.store import job as job_files
 from launcher.store import run as run_files
 from launcher.store import run_lock
+from launcher.supervisor import notice_targets
 
 
 class LocalRun(Run):
@@ -32,6 +33,8 @@ class LocalRun(Run):
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         attempt = super().next_attempt(request, profile)
         run_files.check_secrets(attempt.run.profile)
+        if profile is not None:
+            notice_targets.check(profile)
         if profile is not None or request.settings:
             # A run as it was started was checked then.
             settings.check(attempt.run.profile, attempt.run.request.settings)

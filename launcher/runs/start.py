@@ -22,6 +22,7 @@ from launcher.remote.node_client import NodePool
 from launcher.runs import delegated
 from launcher.runs.handle import open_run
 from launcher.store import run as run_files
+from launcher.supervisor import notice_targets
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -72,6 +73,7 @@ def start_run(
     runs_there = delegated.introduce(profile, nodes) if is_elsewhere else ""
     resume = request.resume
     if not is_elsewhere:
+        notice_targets.check(profile)
         attempt.introduce(profile, nodes)
         resume = str(Path(resume).absolute()) if resume else ""
     info = RunInfo(

@@ -41,6 +41,7 @@ from launcher.store.run import StoredRun
 from launcher.store.run_lock import acquire, is_supervised
 from launcher.supervisor.agent_link import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
+from launcher.supervisor.notifier import Notifier
 
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
@@ -195,9 +196,12 @@ class Supervisor:
         if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
         again = restart.next_attempt(self._run, self._log.state, self._pool)
-        if again is not None:
-            log_line(f"trying again {again.why}")
-            self._start_attempt(again.resume)
+        if isinstance(again, str):
+            if again:
+                self._log.add(events.GaveUp(attempt=attempt.number, why=again))
+            return
+        log_line(f"trying again {again.why}")
+        self._start_attempt(again.resume)
 
     def _settle_edit(self) -> None:
         """Settings given with a resume are the run's once an attempt has trained with them."""
@@ -286,17 +290,34 @@ def is_left_alone(root: Path) -> bool:
 def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
     owned = owner.must_be_mine(root)
     run = run_files.load(root)
-    acquire(root)
+    lock = acquire(root)
     run_files.move_secrets(run)
     log = EventLog(run.paths.events)
+    with contextlib.closing(Notifier(run, log.state.last_n)) as notifier:
+        try:
+            return _supervise(run, log, owned, resume, notifier, report_ready)
+        finally:
+            os.close(lock)  # the last notices may wait for a network; a resume does not
+
+
+def _supervise(
+    run: StoredRun,
+    log: EventLog,
+    owned: Owner,
+    resume: str,
+    notifier: Notifier,
+    report_ready: ReportReady,
+) -> int:
     if log.state.status.is_over and not resume:
         log.close()  # the one before died when all was done
+        notifier.start()
         report_ready("ok")
         return 0
     with NodePool() as nodes:
         point = restart.resume_point(run, log.state, resume, nodes) if resume else None
     with contextlib.closing(Supervisor(run, log, owned)) as supervisor:
         supervisor.introduce()
+        notifier.start()
         supervisor.begin(point, bool(resume))
         report_ready("ok")
         return supervisor.run()

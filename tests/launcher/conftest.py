@@ -233,6 +233,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("EFFNET_PROFILES_DIR", str(tmp_path / "profiles"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("LAB_MARK", mark)
     monkeypatch.setenv("NO_COLOR", "1")
     lab = Lab(tmp_path, mark)

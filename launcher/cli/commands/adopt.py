@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +71,9 @@ def _lines(profile: Profile) -> list[str]:
         lines.append(f"  {printable(node.label)} ({printable(where)})")
         lines += [f"    $ {printable(line)}" for line in node.setup]
         lines.append(f"    {printable(node.python or 'this Python')} -m effnet")
+    if profile.notify.command:
+        command = printable(shlex.join(profile.notify.command))
+        lines.append(f"  for notifications: $ {command}")
     for name in profile.environment:
         lines.append(f"  sets {printable(name)}")
     return lines

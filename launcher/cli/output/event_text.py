@@ -97,6 +97,7 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "report_skipped": "report {number} of the agent on {node} was damaged: {why}",
     "rank_exited": _exit,
     "attempt_failed": _failure,
+    "gave_up": "no automatic attempt: {why}",
     "attempt_finished": "step {step}",
     "attempt_stopped": "step {step}; still there: {leftover}",
 }

@@ -30,14 +30,21 @@ _EXPECTED = {
 }
 
 
-def load_profile(text: str, file: str, default_name: str = "") -> Profile:
-    """The profile in a TOML text. ``file`` is for messages. Raises :class:`ProfileError`."""
+def load_profile(
+    text: str, file: str, default_name: str = "", notify: dict[str, Any] | None = None
+) -> Profile:
+    """The profile in a TOML text. ``file`` is for messages. Raises :class:`ProfileError`.
+
+    ``notify`` is the user's own table, for a profile that has none.
+    """
     try:
         raw = parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise ProfileError(f"{file} is not TOML", (f"{file}: {error}",)) from None
     if default_name:
         raw.setdefault("name", default_name)
+    if notify is not None:
+        raw.setdefault("notify", notify)
     problems = _merge_defaults(raw)
     profile: Profile | None = None
     try:

@@ -171,6 +171,32 @@ class Logs(_Frozen):
         return self.limit_mb * 1_000_000
 
 
+class NoticeKind(str, Enum):
+    """The changes of a run that can be reported."""
+
+    FAILED = "failed"
+    GAVE_UP = "gave_up"
+    RESUMED = "resumed"
+    HUNG = "hung"
+    UNREACHABLE = "unreachable"
+    RECOVERED = "recovered"
+    DISK_LOW = "disk_low"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class Notify(_Frozen):
+    """Where changes of a run are reported without a screen; ``urls`` are secret."""
+
+    urls: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    on: tuple[NoticeKind, ...] = tuple(NoticeKind)
+
+
+NOTIFY = "[notify]"
+"""Where the URLs are among a profile's secrets: no node can have this name."""
+
+
 class Profile(_Frozen):
     """A whole cluster profile. Made by :func:`launcher.core.profile.load.load_profile`."""
 
@@ -191,6 +217,7 @@ class Profile(_Frozen):
     retry: Retry = Retry()
     checkpoint: Checkpoint = Checkpoint()
     logs: Logs = Logs()
+    notify: Notify = Notify()
     _secrets: Secrets = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -200,8 +227,11 @@ class Profile(_Frozen):
         for node in self.nodes:
             own, secrets[node.label] = split(node.environment, self.secret_env)
             nodes.append(node.model_copy(update={"environment": own}))
+        urls = {str(n): url for n, url in enumerate(self.notify.urls) if url != HIDDEN}
+        secrets[NOTIFY] = urls
+        hidden = self.notify.model_copy(update={"urls": (HIDDEN,) * len(self.notify.urls)})
         # The model is frozen, and this is still its construction.
-        self.__dict__.update(environment=shown, nodes=tuple(nodes))
+        self.__dict__.update(environment=shown, nodes=tuple(nodes), notify=hidden)
         self._secrets = {place: found for place, found in secrets.items() if found}
         return self
 
@@ -212,7 +242,7 @@ class Profile(_Frozen):
 
     def with_secrets(self, secrets: Secrets) -> Profile:
         """The same, with the values of variables whose value is not known yet."""
-        places = ("", *(node.label for node in self.nodes))
+        places = ("", NOTIFY, *(node.label for node in self.nodes))
         found = {p: {**secrets.get(p, {}), **self._secrets.get(p, {})} for p in places}
         copy = self.model_copy()
         copy._secrets = {place: values for place, values in found.items() if values}
@@ -229,11 +259,18 @@ class Profile(_Frozen):
         return {**self._secrets.get("", {}), **self._secrets.get(node, {})}
 
     @property
+    def notify_urls(self) -> tuple[str, ...]:
+        """The URLs of ``notify`` that are known, in their order."""
+        return tuple(self._secrets.get(NOTIFY, {}).values())
+
+    @property
     def unknown_secrets(self) -> tuple[str, ...]:
         """Names of secret variables whose values are not known."""
-        tables = {"": self.environment, **{node.label: node.environment for node in self.nodes}}
+        urls = {str(n): url for n, url in enumerate(self.notify.urls)}
+        tables = {"": self.environment, NOTIFY: urls}
+        tables |= {node.label: node.environment for node in self.nodes}
         names = {
-            name
+            f"URL {name} of {NOTIFY}" if place == NOTIFY else name
             for place, table in tables.items()
             for name, value in table.items()
             if value == HIDDEN and name not in self._secrets.get(place, {})

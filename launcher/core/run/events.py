@@ -233,6 +233,14 @@ class AttemptFailed(Event, kind="attempt_failed"):
 
 
 @dataclass(frozen=True)
+class GaveUp(Event, kind="gave_up"):
+    """The profile resumes automatically after a failure, but not after this one."""
+
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True)
 class AttemptStopped(Event, kind="attempt_stopped"):
     """``leftover``: process ids that are still there, normally none."""
 

@@ -33,7 +33,7 @@ def apply(state: RunState, event: Event | None) -> RunState:
         changed_s=event.t,
         gaps=state.gaps + (event.n != state.last_n + 1),
     )
-    if isinstance(event, events.ReportSkipped):
+    if isinstance(event, (events.ReportSkipped, events.GaveUp)):
         return numbered
     handler = _HANDLERS.get(type(event))
     after = None if handler is None else handler(numbered, event)

@@ -24,6 +24,7 @@ from launcher.core.profile.model import (
     Master,
     Mpirun,
     Node,
+    Notify,
     Profile,
     Retry,
     parse_cpus,
@@ -189,10 +190,11 @@ def test_the_docs_name_every_key() -> None:
         return set(model.model_fields)
 
     tables = {"nodes", "master", "mpirun", "trainer", "limits", "retry", "checkpoint", "logs"}
+    tables.add("notify")
     for table in tables:
         assert f"[{table}]" in text
     keys = names(Profile) - tables
-    for model in (Node, DeviceSlot, Master, Mpirun, Limits, Retry, Checkpoint, Logs):
+    for model in (Node, DeviceSlot, Master, Mpirun, Limits, Retry, Checkpoint, Logs, Notify):
         keys |= names(model)
     assert {key for key in keys if f"`{key}`" not in text} == set()
 

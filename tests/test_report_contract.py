@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effnet.config import resolve
-from effnet.contract import exit_codes
+from effnet.contract import exit_codes, stacks
 from effnet.contract import heartbeat as written_heartbeat
 from effnet.contract import report as writer
+from launcher.agent import stack_taker
 from launcher.core.diagnosis.evidence import find_evidence
 from launcher.core.diagnosis.failure import EXIT_KINDS
 from launcher.core.run import report as parser
@@ -160,3 +162,8 @@ def test_the_written_heartbeat_is_read_back(tmp_path: Path) -> None:
         assert found is not None
         assert (found.phase.value, found.steps_done, found.epochs_done) == (phase, 97, 2)
     beat.close()
+
+
+def test_the_launcher_sends_the_signal_that_the_trainer_handles() -> None:
+    assert stack_taker.SIGNAL == stacks.SIGNAL
+    assert f"SIGRTMIN + {stacks.SIGNAL - signal.SIGRTMIN}" in PAGE.read_text(encoding="utf-8")

@@ -25,6 +25,7 @@ from pathlib import Path
 from launcher.agent import last_report
 from launcher.agent.ranks import RankGroup
 from launcher.agent.reports import Reports
+from launcher.agent.stack_taker import StackTaker
 from launcher.core import messages
 from launcher.core.messages import Error, Message
 from launcher.core.run.paths import AttemptPaths, agent_part, endpoint_file, node_journal
@@ -58,6 +59,7 @@ class Agent:
         """What came from mpirun's processes before this node's plan."""
         self._selector = selectors.DefaultSelector()
         self._ranks: RankGroup | None = None
+        self._stacks: StackTaker | None = None
         self._leave = False
         self._leave_when_over = False
         self._alone_since = time.monotonic()
@@ -117,6 +119,8 @@ class Agent:
                 self._leave = True
             return
         self._ranks.turn(now)
+        if self._stacks is not None:
+            self._stacks.turn(now)
         alone_s = now - self._alone_since
         if self._ranks.is_over:
             self._leave |= self._leave_when_over or alone_s > OVER_LIMIT_S
@@ -134,10 +138,15 @@ class Agent:
                 if ranks is None:
                     plan = message.plan.with_secrets(message.secrets)
                     self._ranks = RankGroup(plan, self._token, self._reports.emit, self._selector)
+                    pids = self._ranks.rank_pids
+                    self._stacks = StackTaker(plan, self._token, pids, self._reports.emit)
                     self._ranks.start()
                     early, self._early = self._early, []
                     for source, request in early:
                         self._obey_mpirun(self._ranks, source, request)
+            case messages.TakeStacks():
+                if self._stacks is not None:
+                    self._stacks.take(message.asked_s)
             case messages.Stop():
                 if ranks is not None:
                     ranks.stop(save=message.save, why=message.by)

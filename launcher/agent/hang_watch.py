@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from launcher.agent.rank_log import RankLog
 from launcher.core.diagnosis.hang import (
@@ -98,17 +99,20 @@ class HangWatch:
 
     def _read(self, rank: int) -> None:
         path = self._files.get(rank)
-        if path is None:
-            return
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            beat = parse_heartbeat(os.pread(fd, HEARTBEAT_BYTES, 0))
-        except OSError:
-            return
-        finally:
-            os.close(fd)
+        beat = None if path is None else read_heartbeat(path)
         if beat is not None:
             self._beats[rank] = beat
+
+
+def read_heartbeat(path: str | Path) -> Heartbeat | None:
+    """``None`` where there is none yet."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return parse_heartbeat(os.pread(fd, HEARTBEAT_BYTES, 0))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)

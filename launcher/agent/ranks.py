@@ -83,7 +83,7 @@ class RankGroup:
         )
         self._limit = LogLimit(self._root, plan.log_limit_bytes)
         self._disks = DiskWatch(self._root, plan.attempt, self._node, emit)
-        self._hang = HangWatch(plan, self._rank_pids, emit)
+        self._hang = HangWatch(plan, self.rank_pids, emit)
         self._watch_at = 0.0
         self._is_hurried = False
         self._reap_until = math.inf
@@ -131,7 +131,7 @@ class RankGroup:
             # The end of a rank is reported before the end of the node.
             if now > self._reap_until or not self._are_children_left():
                 self._finish()
-        elif self._ending.stage is Stage.WAIT and not self._rank_pids():
+        elif self._ending.stage is Stage.WAIT and not self.rank_pids():
             self._ranks_are_gone()
 
     def stop(self, save: bool, why: str) -> None:
@@ -158,7 +158,7 @@ class RankGroup:
     def finish(self) -> None:
         """The ranks of all nodes are done: what helped them has a while to leave."""
         self._are_others_done = True
-        if self._ending is not None and not self._rank_pids():
+        if self._ending is not None and not self.rank_pids():
             self._ranks_are_gone()
 
     def child_ended(self, ended: Exit) -> None:
@@ -229,10 +229,11 @@ class RankGroup:
         for rank, process in self._ranks.items():
             files[rank] = self._paths.rank(rank).device
             samples[rank] = sample_of(process.device_id)
-        self._sampler = memory_sampler.Sampler(files, self._rank_pids, samples)
+        self._sampler = memory_sampler.Sampler(files, self.rank_pids, samples)
         self._sampler.start()
 
-    def _rank_pids(self) -> Mapping[int, int]:
+    def rank_pids(self) -> Mapping[int, int]:
+        """The ranks that live now -> their pids."""
         return {
             started.process.rank: pid
             for pid, started in list(self._living.items())
@@ -270,7 +271,7 @@ class RankGroup:
     # -- ending
 
     def _helper_ended(self, started: SpawnedProcess, ended: Exit) -> None:
-        if self._ending is not None or not (self._rank_pids() or self._awaited):
+        if self._ending is not None or not (self.rank_pids() or self._awaited):
             return
         is_done = all(log.is_done for log in self._logs.values())
         if (ended.is_clean or is_done) and not self._awaited:
@@ -317,10 +318,10 @@ class RankGroup:
             self._fail(FailureKind.LAUNCH, f"mpirun has not started on {self._node}: {names}")
         elif self._awaited:
             return
-        elif not self._rank_pids():
+        elif not self.rank_pids():
             self._end_with(self._grace_for_helpers())
         elif self._first_done and now - self._first_done > self.plan.limits.spread_s:
-            lagging = [rank for rank in self._rank_pids() if not self._logs[rank].is_done]
+            lagging = [rank for rank in self.rank_pids() if not self._logs[rank].is_done]
             if lagging:
                 text = lagging_text(lagging)
                 self._emit(

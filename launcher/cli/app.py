@@ -21,6 +21,7 @@ from launcher.cli.commands import (
     preflight,
     profiles,
     reading,
+    stacks,
     tables,
 )
 from launcher.errors import INTERRUPTED, InvalidError, LaunchError
@@ -39,7 +40,7 @@ app = typer.Typer(
 for command in (
     *(actions.start, actions.plan, actions.stop, actions.resume, actions.note),
     *(preflight.preflight, doctor.doctor),
-    *(reading.runs, reading.status, reading.attach, reading.logs, reading.events),
+    *(reading.runs, reading.status, reading.attach, reading.logs, reading.events, stacks.stacks),
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
 ):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.core.diagnosis.failure import Death
+from launcher.core.diagnosis.stacks import RankStacks
 from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.core.run import events
 from launcher.core.run.events import Event
@@ -29,6 +30,17 @@ class Ping(Message, kind="ping"):
 @dataclass(frozen=True)
 class Stop(Message, kind="stop"):
     save: bool = True
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class TakeStacks(Message, kind="take_stacks"):
+    """All ranks write the stacks of their threads. ``asked_s`` names the request to an agent.
+
+    The supervisor answers a client at once; the event `StacksTaken` follows.
+    """
+
+    asked_s: float = 0.0
     by: str = ""
 
 
@@ -152,6 +164,14 @@ class Died(Report, kind="died"):
     """Something that makes the attempt fail: a process that ended, a hang, a failed start."""
 
     death: Death
+
+
+@dataclass(frozen=True)
+class StacksOfRank(Report, kind="stacks_of_rank"):
+    """``asked_s``: that of the request."""
+
+    asked_s: float
+    stacks: RankStacks
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _descendants(processes: Iterable[Process], root: int | None) -> set[int]:
     return found
 
 
-def send_signal(process: Process, number: signal.Signals) -> bool:
+def send_signal(process: Process, number: int) -> bool:
     """True when exactly this process got the signal."""
     try:
         pidfd = os.pidfd_open(process.pid)

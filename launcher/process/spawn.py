@@ -18,6 +18,7 @@ from launcher.process import ownership, private
 from launcher.rank import TOKEN
 
 INHERITED_FD = 3
+OF_RANKS = ("EFFNET_HEARTBEAT", "EFFNET_STOP_FILE", "EFFNET_STACKS")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def base_environment() -> dict[str, str]:
     With the token of an outer run a rank would belong to that run, with the mark of its agent it
     would count as an agent.
     """
-    ours = (TOKEN, ownership.WATCHES, "EFFNET_HEARTBEAT", "EFFNET_STOP_FILE")
+    ours = (TOKEN, ownership.WATCHES, *OF_RANKS)
     environment = {key: value for key, value in os.environ.items() if key not in ours}
     environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
     # From Python 3.11 on: what `python -m` starts does not import from the working directory.

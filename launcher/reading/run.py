@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,6 +12,7 @@ from statistics import median_low
 from typing import Any
 
 from launcher.core.diagnosis.hang import step_limit_s
+from launcher.core.diagnosis.stacks import StackDump, Verdict
 from launcher.core.profile.model import Limits
 from launcher.core.run.eta import remaining_s
 from launcher.core.run.events import parse_event
@@ -20,6 +23,7 @@ from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus, Silence
+from launcher.core.text.codec import from_plain
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.answers import Answers
@@ -35,6 +39,7 @@ START_GRACE_S = 15.0
 """A supervisor that is being started, or replaced, is not lost yet."""
 
 LIVING_EVERY_S = 1.0
+MAX_STACKS_BYTES = 1 << 26
 
 OF_STATE = (
     *("node", "local_rank", "device", "pid"),
@@ -163,6 +168,18 @@ class RunReader:
     def scheduler_log(self, attempt: int | None = None) -> LogReader:
         """The log of the cluster's scheduler in an attempt (the newest)."""
         return LogReader(self._attempt_paths(attempt).scheduler_log)
+
+    def stacks(self) -> StackDump | None:
+        """The stacks that were taken last, in the newest attempt that has some."""
+        for attempt in reversed(self.state.attempts):
+            if (taken := attempt.stacks) is not None:
+                path = self.paths.attempt(attempt.attempt).stacks(taken.number)
+                with contextlib.suppress(ValueError, RecursionError):
+                    data = json.loads(read_range(path, 0, MAX_STACKS_BYTES))
+                    return from_plain(StackDump, data)
+                found = Verdict(taken.words, taken.outliers, ())
+                return StackDump(attempt.attempt, taken.number, taken.time_s, taken.why, found)
+        return None
 
     def supervisor_log(self) -> LogReader:
         """The supervisor's own log."""

@@ -24,6 +24,7 @@ from launcher.reading.growing import data_offset
 CHUNK_BYTES = 256 << 10
 EVENTS = "events.jsonl"
 HEARTBEAT = "heartbeat"
+OF_RANK = ("log.txt", "metrics.bin", "device.bin", "stacks.log")
 GROWING = (".log", ".jsonl", ".bin", "log.txt")
 NOT_COPIED = frozenset(
     {
@@ -72,7 +73,7 @@ def names_of(plan: Plan) -> tuple[str, ...]:
             names.append(os.path.basename(process.log))
             continue
         folder = f"ranks/{process.rank:04d}"
-        names += [f"{folder}/{file}" for file in ("log.txt", "metrics.bin", "device.bin")]
+        names += [f"{folder}/{file}" for file in OF_RANK]
         names.append(f"{folder}/{HEARTBEAT}")
     journal = node_journal(Path(), plan.node.name)
     return (*names, str(journal), str(journal.with_suffix(".log")))

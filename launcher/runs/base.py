@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from launcher import programs
-from launcher.core.messages import Error, Message, Ping, Stop
+from launcher.core.messages import Error, Message, Ping, Stop, TakeStacks
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
@@ -89,6 +89,16 @@ class Run(ABC):
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
         return self.give(Stop(request.save, by or _caller()))[1]
+
+    def take_stacks(self) -> None:
+        """Asks the supervisor for the stacks of all ranks; the event `StacksTaken` follows.
+
+        Raises `BusyError` when the run is over, `LaunchError`.
+        """
+        state = self.state()
+        if state.status.is_over:
+            raise BusyError(f"{self.id} is {state.status.value}: no rank runs")
+        self.give(TakeStacks(by=_caller()))
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""

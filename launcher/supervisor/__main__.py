@@ -253,6 +253,12 @@ class Supervisor:
                 if self._attempt is not None:
                     self._attempt.stop(message.save, message.by or "a client")
                 reply = messages.Accepted(os.getpid())
+            case messages.TakeStacks():
+                if self._attempt is None:
+                    reply = messages.Error("no rank runs now")
+                else:
+                    self._attempt.stacks.ask(f"asked for by {message.by or 'a client'}")
+                    reply = messages.Accepted(os.getpid())
             case _:
                 reply = messages.Error(f"a supervisor has no operation {message.kind!r}")
         with contextlib.suppress(ChannelClosedError):

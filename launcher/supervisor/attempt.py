@@ -7,6 +7,7 @@ import selectors
 import time
 from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 
 from launcher.agent.deaths import lagging_text
 from launcher.core import messages
@@ -16,12 +17,14 @@ from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
 from launcher.core.run import events
 from launcher.core.run.events import Event, Failure, FailureKind
+from launcher.core.run.paths import RunPaths
 from launcher.core.run.state import RunStatus
 from launcher.errors import NodeError
 from launcher.process.log import log_line
 from launcher.store.event_log import EventLog
 from launcher.supervisor.agent_link import AgentLink, LinkReport
 from launcher.supervisor.agent_links import AgentLinks
+from launcher.supervisor.stack_rounds import StackRounds
 
 SETTLE_S = 0.25
 """Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
@@ -58,6 +61,10 @@ class Attempt:
         self.stop_asked: str | None = None
         self._log = log
         self._links = AgentLinks(links, selector)
+        paths = RunPaths(Path(plan.run_directory)).attempt(plan.attempt)
+        self.stacks = StackRounds(plan, self._links, log, paths)
+        self._hangs: list[Death] = []
+        """Hangs that end the attempt as soon as the stacks of all ranks are known."""
         self._stop_saves = True
         self._end_why = ""
         self._deaths: list[Death] = []
@@ -88,6 +95,10 @@ class Attempt:
                 if rank.has_exited:
                     self._link_of_rank(rank.rank).exited.add(rank.rank)
                     self._first_exit = time.monotonic()
+                elif rank.silent_since_s is not None and self._on_silent != "report":
+                    text = f"rank {rank.rank} is silent: {rank.silent_why}"
+                    link = self._link_of_rank(rank.rank)
+                    self._hangs.append(self._death(link, FailureKind.HANG, text, rank.rank))
         if state.status is RunStatus.STOPPING:
             self._want_stop(state.stop_saves is not False, state.stop_by or "")
         for link in self._links:
@@ -112,6 +123,12 @@ class Attempt:
                 self._links.release(link)
             elif link.alone_since is not None and not link.is_over:
                 self._look_at_absence(link, link.alone_s(now))
+        self.stacks.turn(now)
+        if self._hangs and not self.stacks.is_open:
+            hangs, self._hangs = self._hangs, []
+            for death in hangs:
+                text = "; ".join(filter(None, (death.meaning, self.stacks.words)))
+                self._died(replace(death, meaning=text))
         self._look_at_spread(now)
         if self.outcome is None and self._may_decide(now):
             self._fail()
@@ -184,9 +201,12 @@ class Attempt:
                 self._rank_exited(link, report)
             case events.RankSilent():
                 self._add(link, report)
+                self.stacks.ask(f"rank {report.rank} is silent", is_silent=True)
                 if self._on_silent != "report" and self.stop_asked is None:
                     text = f"rank {report.rank} is silent: {report.why}"
-                    self._died(self._death(link, FailureKind.HANG, text, report.rank))
+                    self._hangs.append(self._death(link, FailureKind.HANG, text, report.rank))
+            case messages.StacksOfRank():
+                self.stacks.add(report)
             case events.TrainingStarted():
                 if not self._training_started:
                     self._training_started = True

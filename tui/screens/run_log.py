@@ -93,7 +93,11 @@ class RunLog(RunPanels):
         table.focus()
         if text and not (text.isdecimal() and len(text) < 10 and table.go(int(text))):
             count = 0 if self.frame is None else len(self.frame.snapshot.ranks)
-            self.notify(f"no rank {fit_middle(clean(text), 20)}: type 0 to {count - 1}", severity="warning", timeout=4)
+            self.notify(
+                f"no rank {fit_middle(clean(text), 20)}: type 0 to {count - 1}",
+                severity="warning",
+                timeout=4,
+            )
 
     def clears_log(self) -> bool:
         """End the log's search and filter. -> whether there was one."""

@@ -93,6 +93,7 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "eval_finished": "top-1 {top_1_acc:5}, top-5 {top_5_acc:5}, loss {loss:4}, {images} images",
     "disk_low": "{free_bytes:size} free on {node} under {path}, {needed_bytes:size} may be needed",
     "disk_recovered": "enough space again on {node}: {path}",
+    "stacks_taken": "{words}",
     "rank_silent": "rank {rank} on {node}, in phase {phase}",
     "report_skipped": "report {number} of the agent on {node} was damaged: {why}",
     "rank_exited": _exit,

@@ -40,7 +40,8 @@ def hang_words(hang: Hang, now_s: float) -> str:
 def hang_reason(hang: Hang) -> str:
     """``rank 0 on node-a: its process is stopped (SIGSTOP or a debugger)``."""
     where = f"rank {hang.ranks[0]} on {hang.node}"
-    return f"{where}: {hang.why}" if hang.why else f"{where} gives no sign"
+    text = f"{where}: {hang.why}" if hang.why else f"{where} gives no sign"
+    return f"{text}; {hang.stacks}" if hang.stacks else text
 
 
 def hang_hint(hang: Hang, run: str) -> str:
@@ -48,7 +49,8 @@ def hang_hint(hang: Hang, run: str) -> str:
     again = f"effnet-launch stop {run}, then effnet-launch resume {run}"
     if "is stopped" in hang.why:
         return f"Continue it with kill -CONT {hang.pid} on {hang.node}, or: {again}"
-    return f"See its log: effnet-launch logs {run} --rank {hang.ranks[0]}. Or: {again}"
+    rank = hang.ranks[0]
+    return f"See its stacks: effnet-launch stacks {run} --rank {rank}. Or: {again}"
 
 
 def export_verdict(result: Mapping[str, Any]) -> tuple[str, bool] | None:

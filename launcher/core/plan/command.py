@@ -123,6 +123,7 @@ def rank_process(
             **node_environment(profile, node),
             **environment,
             "EFFNET_HEARTBEAT": str(files.heartbeat),
+            "EFFNET_STACKS": str(files.stacks),
             "EFFNET_STOP_FILE": str(paths.stop),
         },
         log=str(files.log),

@@ -160,6 +160,18 @@ class RankRecovered(Event, kind="rank_recovered"):
 
 
 @dataclass(frozen=True)
+class StacksTaken(Event, kind="stacks_taken"):
+    """What all ranks did at one moment; ``number`` counts within the attempt, from 1."""
+
+    attempt: int
+    number: int
+    why: str = ""
+    words: str = ""
+    outliers: tuple[int, ...] = ()
+    """The ranks that the others wait for."""
+
+
+@dataclass(frozen=True)
 class NodeUnreachable(Event, kind="node_unreachable"):
     """The supervisor gets no messages from a node; its ranks may still train."""
 

@@ -18,6 +18,7 @@ from launcher.core.run.state import (
     RankState,
     RunState,
     RunStatus,
+    StacksState,
 )
 
 S = TypeVar("S")
@@ -166,6 +167,10 @@ def _rank_recovered(state: RunState, event: events.RankRecovered) -> RunState | 
     return _change_rank(state, event.attempt, event.rank, silent_since_s=None, silent_phase=None)
 
 
+def _stacks_taken(state: RunState, event: events.StacksTaken) -> RunState | None:
+    return _change(state, event.attempt, stacks=_kept(StacksState, event, time_s=event.t))
+
+
 def _without(known: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name != key}
 
@@ -277,6 +282,7 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.EvalFinished: _eval_finished,
     events.RankSilent: _rank_silent,
     events.RankRecovered: _rank_recovered,
+    events.StacksTaken: _stacks_taken,
     events.NodeUnreachable: _node_unreachable,
     events.NodeReached: _node_reached,
     events.DiskLow: _disk_low,

@@ -31,6 +31,7 @@ class RankPaths(_Folder):
     metrics = _Entry("metrics.bin")
     device = _Entry("device.bin")
     heartbeat = _Entry("heartbeat")
+    stacks = _Entry("stacks.log")
 
 
 class AttemptPaths(_Folder):
@@ -47,6 +48,10 @@ class AttemptPaths(_Folder):
 
     def rank(self, rank: int) -> RankPaths:
         return RankPaths(self.ranks / f"{rank:04d}")
+
+    def stacks(self, number: int) -> Path:
+        """The stacks of all ranks that were taken as the attempt's ``number``-th, from 1."""
+        return self.root / "stacks" / f"{number:03d}.json"
 
     def daemon_log(self, node: str) -> Path:
         """The output of OpenMPI's daemon on a node."""

@@ -92,6 +92,19 @@ class Hang:
     since_s: float
     phase: str | None = None
     why: str = ""
+    stacks: str = ""
+    """What the ranks did, in words, by the stacks that were taken since."""
+
+
+@dataclass(frozen=True)
+class StacksState:
+    """What the ranks of an attempt did when their stacks were last taken."""
+
+    number: int
+    time_s: float
+    why: str
+    words: str
+    outliers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -197,6 +210,7 @@ class AttemptState:
     """The same nodes -> what SSH reported."""
     low_disks: Mapping[str, int] = field(default_factory=dict)
     """``node:path`` of disks that are nearly full -> bytes that were free when it was noticed."""
+    stacks: StacksState | None = None
 
     def rank(self, rank: int) -> RankState | None:
         """The newest start of a rank in this attempt."""
@@ -238,7 +252,9 @@ class RunState:
         first = silent[0]
         since_s = min(rank.silent_since_s or 0.0 for rank in silent)
         ranks = tuple(rank.rank for rank in silent)
-        words = first.silent_phase, first.silent_why
+        stacks = self.attempt.stacks
+        found = stacks.words if stacks is not None and stacks.time_s > since_s else ""
+        words = first.silent_phase, first.silent_why, found
         return Hang(ranks, first.node, first.pid, since_s, *words)
 
     @property

@@ -64,6 +64,7 @@ EVENTS = [
         events.JobFinished("001-eval", 0, {"top_1_acc": 0.5, "list": [1, None]}, n=9, t=2.9),
         events.AttemptFailed(1, FAILURE, n=10, t=3.0),
         events.AttemptStopped(1, 7, (3, 4), n=11, t=3.1),
+        events.StacksTaken(1, 1, "rank 0 is silent", "rank 0 is in a.py:3 (f)", (0,), n=12, t=3.2),
     )
 ]
 MANIFEST = (

@@ -117,6 +117,7 @@ def test_cluster_sets_what_msrun_sets() -> None:
             "MS_DEV_HOST_BLOCKING_RUN": "1",
             "EFFNET_STOP_FILE": "/runs/a b/stop",
             "EFFNET_HEARTBEAT": f"/runs/a b/attempts/002/ranks/000{rank}/heartbeat",
+            "EFFNET_STACKS": f"/runs/a b/attempts/002/ranks/000{rank}/stacks.log",
         }
         assert expected.items() <= environment.items()
         assert int(environment["MS_NODE_TIMEOUT"]) > 300

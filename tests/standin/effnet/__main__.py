@@ -1,6 +1,7 @@
 """`python -m effnet train|eval|export|infer` that only looks like it."""
 
 import argparse
+import faulthandler
 import hashlib
 import json
 import os
@@ -251,5 +252,13 @@ def main():
     return run[arguments.command](arguments)
 
 
+def write_stacks_on_signal():
+    path = os.environ.get("EFFNET_STACKS")
+    if path and os.environ.get("STANDIN_NO_STACKS") != str(RANK):
+        file = open(path, "ab", buffering=0)  # noqa: SIM115
+        faulthandler.register(signal.SIGRTMIN + 7, file, all_threads=True, chain=False)
+
+
 if __name__ == "__main__":
+    write_stacks_on_signal()
     sys.exit(main())

@@ -2,7 +2,8 @@
 
 `rank` (all when left out), `step` (global, before it is taken; 0 is the start), `attempt` (any when
 left out; 0 is a job), and `do`: kill (SIGKILL itself), exit (`code`), raise (`text`), fault
-(`kind`), hang (in compute, for `seconds`), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
+(`kind`), hang (in compute, for
+`seconds`), lock and loader (hang in data), stop (SIGSTOP itself), ignore_term, fork (`ignore_term`,
 `session`, `clean_env`), half_checkpoint, garbage, huge_line (`bytes`), lines (`count`), segv,
 compile (`seconds`), no_save (hangs in the checkpoint), linger (takes its leave `seconds` late; the
 step is the last one's number plus 1), crash_in_leaving (the same place), lose_line and double_line
@@ -17,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from effnet.witness import put
@@ -67,6 +69,23 @@ def _fault(fault, step, heartbeat):
 def _hang(fault, step, heartbeat):
     heartbeat("compute", step)
     time.sleep(fault.get("seconds", 3600))
+
+
+def _lock(fault, step, heartbeat):
+    """Waits for a lock that another thread never gives back."""
+    heartbeat("data", step)
+    lock = threading.Lock()
+    lock.acquire()
+    with lock:
+        pass
+
+
+def _loader(fault, step, heartbeat):
+    """Waits for an image that a thread does not deliver."""
+    heartbeat("data", step)
+    thread = threading.Thread(target=time.sleep, args=(fault.get("seconds", 3600),), daemon=True)
+    thread.start()
+    thread.join()
 
 
 def _compile(fault, step, heartbeat):
@@ -154,6 +173,8 @@ _DO = {
     "fault": _fault,
     "hang": _hang,
     "compile": _compile,
+    "lock": _lock,
+    "loader": _loader,
     "stop": _stop,
     "ignore_term": _ignore_term,
     "fork": _fork,

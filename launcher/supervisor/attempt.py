@@ -95,7 +95,8 @@ class Attempt:
                 if rank.has_exited:
                     self._link_of_rank(rank.rank).exited.add(rank.rank)
                     self._first_exit = time.monotonic()
-                elif rank.silent_since_s is not None and self._on_silent != "report":
+                # One that the supervisor before this one ended for it stays the cause.
+                if rank.silent_why and self._on_silent != "report":
                     text = f"rank {rank.rank} is silent: {rank.silent_why}"
                     link = self._link_of_rank(rank.rank)
                     self._hangs.append(self._death(link, FailureKind.HANG, text, rank.rank))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.core.diagnosis.words import (
     export_verdict,
-    hang_reason,
+    hang_place,
     hang_words,
     ranks_in_words,
 )
@@ -47,7 +47,7 @@ def worst(frame: RunFrame) -> tuple[int | None, str]:
         why = f"; {why}" if why else ""
         return first, f"node {node} has not answered for {lasting}: its figures are old{why}"
     if snapshot.hang is not None:
-        return snapshot.hang.ranks[0], hang_reason(snapshot.hang)
+        return snapshot.hang.ranks[0], hang_place(snapshot.hang)
     if snapshot.is_stalled:
         return None, f"no step for {duration(snapshot.age_s)}"
     if snapshot.status != "running":

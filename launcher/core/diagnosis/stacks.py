@@ -139,7 +139,8 @@ class _Doing:
         return self.one, self.several
 
 
-_ALL_REDUCE = ("waits in the all-reduce", "wait in the all-reduce")
+ALL_REDUCE = "in the all-reduce"
+_ALL_REDUCE = (f"waits {ALL_REDUCE}", f"wait {ALL_REDUCE}")
 _JOIN = ("waits for the other ranks to join", "wait for the other ranks to join")
 _KNOWN = (
     ("distributed/shared_memory.py", ("reduce", "_barrier"), _ALL_REDUCE),

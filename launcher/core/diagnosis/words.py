@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from launcher.core.diagnosis.stacks import ALL_REDUCE
 from launcher.core.run.events import Failure
 from launcher.core.run.state import Hang
 from launcher.core.text.figures import duration, number, plural
@@ -42,6 +43,12 @@ def hang_reason(hang: Hang) -> str:
     where = f"rank {hang.ranks[0]} on {hang.node}"
     text = f"{where}: {hang.why}" if hang.why else f"{where} gives no sign"
     return f"{text}; {hang.stacks}" if hang.stacks else text
+
+
+def hang_place(hang: Hang) -> str:
+    """``rank 5 is in data/decode.py:88 (decode)``, or the reason while no stacks are known."""
+    places = [words for words in hang.stacks.split("; ") if not words.endswith(ALL_REDUCE)]
+    return "; ".join(places) if hang.stacks and places else hang_reason(hang)
 
 
 def hang_hint(hang: Hang, run: str) -> str:

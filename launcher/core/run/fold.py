@@ -164,7 +164,8 @@ def _rank_silent(state: RunState, event: events.RankSilent) -> RunState | None:
 
 
 def _rank_recovered(state: RunState, event: events.RankRecovered) -> RunState | None:
-    return _change_rank(state, event.attempt, event.rank, silent_since_s=None, silent_phase=None)
+    none = {"silent_since_s": None, "silent_phase": None, "silent_why": ""}
+    return _change_rank(state, event.attempt, event.rank, **none)
 
 
 def _stacks_taken(state: RunState, event: events.StacksTaken) -> RunState | None:

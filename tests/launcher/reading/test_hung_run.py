@@ -26,7 +26,7 @@ def test_every_client_names_a_stopped_rank_until_it_recovers(lab, rank):
         shown.wait(lambda text: f" HUNG  {words}" in text.splitlines()[0], LIMIT_S)
         text = home.wait(lambda text: "● hung" in text, LIMIT_S)
         assert words in next(line for line in text.splitlines() if "● hung" in line)
-        text = shown.wait(lambda text: "its process is stopped" in text, LIMIT_S)
+        text = shown.wait(lambda text: "is stopped (SIGSTOP" in text, LIMIT_S)
         header = "\n".join(text.splitlines()[:2])
         assert "ETA –" in header
         assert not re.search(r"\d images/s|\d s ago", header)

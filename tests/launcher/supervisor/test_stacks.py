@@ -80,5 +80,5 @@ def test_a_hang_fails_the_attempt_although_the_supervisor_dies_while_it_takes_st
     root = lab.start(fault, silent_min_s=1, on_silent="stop")
     lab.wait_for(root, "rank_silent")
     lab.kill_supervisor(root)
-    client.connect(root)
+    lab.until(lambda: client.connect(root) or lab.events(root, "attempt_failed"))
     assert lab.wait_for(root, "attempt_failed")["failure"]["kind"] == "hang"

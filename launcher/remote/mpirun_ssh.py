@@ -34,8 +34,8 @@ def with_ssh_files(plan: Plan, profile: Profile, clients: Mapping[str, NodeClien
     config, keys = ssh_files(others, known)
     where = "" if first.is_local else first.label
     files = (
-        PlannedFile(where, str(folder / "ssh_config"), config, 0o600),
-        PlannedFile(where, known, keys, 0o600),
+        PlannedFile((where,), str(folder / "ssh_config"), config, 0o600),
+        PlannedFile((where,), known, keys, 0o600),
     )
     return replace(plan, files=(*plan.files, *files))
 

@@ -182,7 +182,7 @@ def move_secrets(run: StoredRun) -> None:
 def write_planned(files: tuple[PlannedFile, ...]) -> None:
     """The plan's files of this machine."""
     for file in files:
-        if not file.node:
+        if "" in file.nodes:
             write_file(Path(file.path), file.content, file.mode)
 
 

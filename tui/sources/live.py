@@ -182,9 +182,10 @@ def _sections(plan: client.Plan) -> PlanText:
         port = f"port {plan.master_port}" if plan.master_port else "a free port"
         about.append(f"scheduler at {plan.master_address}, {port}")
     sections.append(("run", tuple(about)))
-    for file in plan.files:
-        where = f" on {file.node}" if file.node else ""
-        sections.append((f"file {file.path}{where}", tuple(file.content.splitlines()[:40])))
+    sections += [
+        (f"file {file.path}{file.where}", tuple(file.content.splitlines()[:40]))
+        for file in plan.files
+    ]
     for process in plan.processes:
         who = process.role.value if process.rank is None else f"rank {process.rank}"
         environment = tuple(f"  {key}={value}" for key, value in process.environment.items())

@@ -20,8 +20,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text(f"master {plan.master_address}, port {port}"))
     console.print(Text(f"run directory {plan.run_directory}", overflow="fold"))
     for file in plan.files:
-        node = f"{file.node}:" if file.node else ""
-        console.print(Text(f"\nwrites {node}{file.path}", style="bold"))
+        console.print(Text(f"\nwrites {file.path}{file.where}", style="bold"))
         console.print(Text(_indent(file.content.rstrip())))
     shared = _shared(plan)
     if shared:

@@ -14,6 +14,7 @@ from launcher.core.plan.model import (
     PlannedProcess,
     Role,
     RunContext,
+    files_of,
 )
 from launcher.core.profile.model import Node, Profile, parse_cpus
 from launcher.core.profile.placement import RankPlace
@@ -63,13 +64,13 @@ def config_files(profile: Profile, context: RunContext) -> tuple[PlannedFile, ..
     """``config.toml`` where ranks read it: on each node, once for each folder."""
     head = f"# The training configuration of profile {profile.name}, as its ranks get it.\n"
     content = head + to_toml(profile.trainer)
-    files = [PlannedFile("", str(RunPaths(Path(context.run_directory)).config), content)]
-    files += [
-        PlannedFile(node.label, str(run_paths(context, node).config), content)
+    placed = [("", str(RunPaths(Path(context.run_directory)).config))]
+    placed += [
+        (node.label, str(run_paths(context, node).config))
         for node in profile.nodes
         if not node.is_local
     ]
-    return tuple(files)
+    return files_of(placed, content)
 
 
 def trainer_argv(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -12,6 +12,7 @@ from launcher.core.profile.model import Limits
 from launcher.core.profile.secrets import reveal
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
+from launcher.core.text.figures import plural
 from launcher.errors import PlanError
 
 
@@ -63,12 +64,21 @@ class RunContext:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file that a start writes on a node (``""``: beside the supervisor)."""
+    """A file that a start writes on each of ``nodes`` (``""``: beside the supervisor)."""
 
-    node: str
+    nodes: tuple[str, ...]
     path: str
     content: str
     mode: int = 0o600
+
+    @property
+    def where(self) -> str:
+        """`` on alpha, beta and 2 more nodes``, empty when it is only beside the supervisor."""
+        names = [node or "this machine" for node in self.nodes]
+        if names == ["this machine"]:
+            return ""
+        more = f" and {plural(len(names) - 3, 'more node')}" if len(names) > 3 else ""
+        return f" on {', '.join(names[:3])}{more}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +166,7 @@ class Plan:
             run_directory=node.run_directory,
             stop_file=str(RunPaths(Path(node.run_directory)).stop),
             nodes=(node,),
-            files=tuple(file for file in self.files if file.node == name),
+            files=tuple(replace(file, nodes=(name,)) for file in self.files if name in file.nodes),
             processes=tuple(process for process in self.processes if process.node == name),
         )
 
@@ -173,6 +183,14 @@ class Plan:
         return json.dumps(to_plain(self), indent=2, ensure_ascii=False)
 
 
+def files_of(placed: Iterable[tuple[str, str]], content: str) -> tuple[PlannedFile, ...]:
+    """One text for several (node, path): nodes with the same path share a file of the plan."""
+    nodes: dict[str, list[str]] = {}
+    for node, path in placed:
+        nodes.setdefault(path, []).append(node)
+    return tuple(PlannedFile(tuple(dict.fromkeys(on)), path, content) for path, on in nodes.items())
+
+
 def with_setup(setup: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]:
     """The one place where a shell is needed: set_env.sh files can only be sourced."""
     if not setup:
@@ -183,6 +201,10 @@ def with_setup(setup: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]
 def plan_from_json(text: str | bytes) -> Plan:
     """The plan that :meth:`Plan.to_json` wrote. Raises :class:`PlanError`."""
     try:
-        return from_plain(Plan, json.loads(text))
-    except (ValueError, Mismatch, RecursionError) as error:
+        plan = json.loads(text)
+        for file in plan["files"]:
+            if "node" in file:  # written by 0.1
+                file["nodes"] = [file["node"]]
+        return from_plain(Plan, plan)
+    except (ValueError, TypeError, KeyError, Mismatch, RecursionError) as error:
         raise PlanError(f"the plan can't be read: {error}") from None

@@ -71,7 +71,7 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     first = profile.nodes[0]
     path = str(run_paths(context, first).attempt(context.attempt).hostfile)
     node = "" if first.is_local else first.label
-    hostfile = PlannedFile(node, path, make_hostfile(places))
+    hostfile = PlannedFile((node,), path, make_hostfile(places))
     return replace(bare, files=(*bare.files, hostfile))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from launcher.core.plan.cluster import assemble, time_limits
 from launcher.core.plan.command import facts_of, rank_process, rank_variables, run_paths
-from launcher.core.plan.model import Plan, PlannedFile, RunContext
+from launcher.core.plan.model import Plan, RunContext, files_of
 from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.core.profile.placement import RankPlace, place_nodes
 from launcher.core.tables.rank_table import RankTable, make_rank_table
@@ -34,8 +34,7 @@ def plan(profile: Profile, context: RunContext) -> Plan:
         ("" if node.is_local else node.label, _table_path(profile, context, index))
         for index, node in enumerate(profile.nodes)
     }
-    files = tuple(PlannedFile(node, path, content) for node, path in sorted(tables))
-    return replace(bare, files=(*bare.files, *files))
+    return replace(bare, files=(*bare.files, *files_of(sorted(tables), content)))
 
 
 def rank_table(profile: Profile, context: RunContext) -> RankTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from enum import Enum
 from typing import Annotated, Literal
@@ -295,6 +296,7 @@ def is_loopback(address: str) -> bool:
     return ip is not None and ip.is_loopback
 
 
+@functools.lru_cache(maxsize=4096)
 def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The IP address, or ``None`` when the text is none (a host name, say)."""
     try:

@@ -8,6 +8,7 @@ MindSpore's rank_table.md.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,9 @@ def make_rank_table(
     problems = _missing(places, chip, sdids)
     if problems:
         raise RankTableError(f"a rank table {version} cannot be made", problems)
-    addresses = list(dict.fromkeys(place.address for place in places))
+    by_address: dict[str, list[RankPlace]] = {}
+    for place in places:
+        by_address.setdefault(place.address, []).append(place)
     servers = tuple(
         TableServer(
             server_id=address,
@@ -129,17 +132,16 @@ def make_rank_table(
                     rank_id=str(place.rank),
                     super_device_id=sdids.get(place.rank, "") if chip is Chip.A3 else "",
                 )
-                for place in places
-                if place.address == address
+                for place in own
             ),
         )
-        for address in addresses
+        for address, own in by_address.items()
     )
     return RankTable(
         version=version,
         servers=servers,
         server_count=str(len(servers)),
-        super_pods=_pods(addresses, pods) if chip is Chip.A3 else (),
+        super_pods=_pods(list(by_address), pods) if chip is Chip.A3 else (),
     )
 
 
@@ -170,9 +172,8 @@ def parse_rank_table(text: str | bytes) -> RankTable:
 
 def _missing(places: Sequence[RankPlace], chip: Chip, sdids: Mapping[int, str]) -> tuple[str, ...]:
     problems = []
-    servers = {place.address for place in places}
-    for address in sorted(servers):
-        count = sum(place.address == address for place in places)
+    servers = Counter(place.address for place in places)
+    for address, count in sorted(servers.items()):
         if count > MAX_DEVICES[chip]:
             problems.append(
                 f"{address}: {count} devices; a server of chip {chip.value} has at most"

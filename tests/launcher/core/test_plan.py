@@ -210,14 +210,16 @@ def test_remote_nodes_get_their_own_paths_and_files() -> None:
     part = plan.for_node("beta")
     assert (part.run_directory, part.stop_file) == ("/home/x/r", "/home/x/r/stop")
     assert (part.node.name, part.has_all_ranks) == ("beta", False)
-    assert {file.node for file in part.files} == {"beta"}
+    assert {file.nodes for file in part.files} == {("beta",)}
     assert from_plain(Plan, json.loads(part.to_json())) == part
     beta = part.processes
     assert {process.rank for process in beta} == {2, 3}
     assert all(process.argv[0] == "/opt/py" for process in beta)
     assert beta[0].log == "/home/x/r/attempts/001/ranks/0002/log.txt"
     assert beta[0].cpus == (0, 1)
-    assert ("beta", "/home/x/r/config.toml") in {(file.node, file.path) for file in plan.files}
+    assert ("beta", "/home/x/r/config.toml") in {
+        (node, file.path) for file in plan.files for node in file.nodes
+    }
 
 
 def test_ranktable_gives_every_rank_the_table_and_no_scheduler() -> None:
@@ -230,8 +232,48 @@ def test_ranktable_gives_every_rank_the_table_and_no_scheduler() -> None:
         assert environment["DEVICE_ID"] == str(process.device_id)
         assert "MS_ROLE" not in environment
         assert "OMP_NUM_THREADS" not in environment
-    tables = [file for file in plan.files if file.path.endswith("ranktable.json")]
-    assert {file.node for file in tables} == {"10.0.0.1", "10.0.0.2"}
+    (table,) = [file for file in plan.files if file.path.endswith("ranktable.json")]
+    assert set(table.nodes) == {"10.0.0.1", "10.0.0.2"}
+    assert table.where == " on 10.0.0.1, 10.0.0.2"
+
+
+@pytest.mark.parametrize("method", ["ranktable", "cluster"])
+def test_a_plan_grows_with_the_nodes_and_not_with_their_square(method: str) -> None:
+    """A text that all nodes get is in the plan once: 300 nodes had 110 MB."""
+
+    def plan_of(count: int) -> Plan:
+        nodes = tuple(
+            Node(
+                address=f"10.1.{index // 200}.{index % 200 + 1}",
+                devices=tuple(
+                    DeviceSlot(
+                        device_id=d, device_ip=f"10.{10 + index // 200}.{index % 200 + 1}.{d}"
+                    )
+                    for d in range(1, 9)
+                ),
+            )
+            for index in range(count)
+        )
+        changed = {"nodes": nodes, "start_method": StartMethod(method)}
+        return make_plan(find_profile("ascend-2x8").model_copy(update=changed), CONTEXT)
+
+    small, large = (len(plan_of(count).to_json()) for count in (20, 80))
+    assert large < 4.2 * small
+    files = plan_of(20).for_node("10.1.0.7").files
+    assert [file.nodes for file in files] == [("10.1.0.7",)] * len(files)
+    assert any(file.path.endswith("config.toml") for file in files)
+
+
+def test_a_plan_of_the_version_before_is_read() -> None:
+    plan = make_plan(find_profile("ascend-2x8"), CONTEXT)
+    old = json.loads(plan.to_json())
+    old["files"] = [
+        {**{k: v for k, v in file.items() if k != "nodes"}, "node": node}
+        for file in old["files"]
+        for node in file["nodes"]
+    ]
+    found = plan_from_json(json.dumps(old))
+    assert found.for_node("10.0.0.2").files == plan.for_node("10.0.0.2").files
 
 
 def test_a_device_address_can_come_from_the_node() -> None:

@@ -206,7 +206,7 @@ def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Pa
     there, here = tmp_path / "there/r", tmp_path / "here"
     whole = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("r", str(there)))
     plan = whole.for_node("beta")
-    file = PlannedFile("beta", str(there / "attempts/001/hostfile"), "n\n", 0o600)
+    file = PlannedFile(("beta",), str(there / "attempts/001/hostfile"), "n\n", 0o600)
     stop_file = str(there / "stop")
     plan = replace(plan, run_directory=str(there), stop_file=stop_file, files=(file,), processes=())
     transport = SshTransport(client, plan, here, "token")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from effnet.config.schema import TrainConfig
 from effnet.config.values import Problem
+from effnet.model.scaling import blocks
 
 
 def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Problem]:
@@ -21,6 +22,10 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
             at("warmup_epochs", "epoch_size"),
             f"warmup_epochs ({c.warmup_epochs:g}) is more than epoch_size ({c.epoch_size})",
         )
+    if c.freeze.startswith("blocks:"):
+        count, wanted = len(blocks(c.variant)), int(c.freeze.partition(":")[2])
+        if wanted > count:
+            yield Problem(at("freeze"), f"freeze {c.freeze}: {c.variant} has {count} blocks")
     for least, greatest in (
         ("lr_init", "lr_max"),
         ("lr_end", "lr_max"),

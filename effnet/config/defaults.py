@@ -55,6 +55,9 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
     scale, target = VARIANTS[values["variant"]], values["device_target"]
     variant = f"variant {scale.name}"
     follow("dropout", scale.dropout, variant)
+    if values["opt"] == "adamw":
+        follow("opt_eps", 1e-8, "opt adamw")
+        follow("opt_decay", 0.999, "opt adamw")
     follow("bn_eps", BN_EPS[values["padding"]], f"padding {values['padding']}")
     if "image_size" in CHANGES[target]:
         follow("image_size", CHANGES[target]["image_size"], f"default of {target}")

@@ -15,7 +15,7 @@ _WHY = {
     Resume.FREE: "changes nothing that is computed",
 }
 _SCHEDULE = (
-    "epoch_size", "warmup_epochs", "lr_decay_mode", "lr_init", "lr_max", "lr_end",
+    "epoch_size", "warmup_epochs", "lr_decay_mode", "lr_init", "lr_max", "lr_end", "lr_per_256",
     "lr_decay_epochs", "lr_decay_rate",
 )  # fmt: skip
 
@@ -44,18 +44,19 @@ def differences(
 ) -> tuple[Difference, ...]:
     """Every key that differs, in the order of the schema, then the world size.
 
-    The order of the images follows from the seed and the *global* batch, so another number of
-    ranks can continue when batch_size x ranks stays the same.
+    The order of the images follows from the seed and the images of a step, so another number of
+    ranks can continue when batch_size x accumulation_steps x ranks stays the same.
     """
     found = []
-    same_batches = old.batch_size * old_world_size == new.batch_size * new_world_size
+    images = old.images_per_step * old_world_size, new.images_per_step * new_world_size
+    same_batches = images[0] == images[1]
     other_parts = "the global batch is the same; batch norm sees other parts of it"
     for name, key in keys().items():
         before, now = getattr(old, name), getattr(new, name)
         if before == now:
             continue
         verdict, why = key.resume, _WHY[key.resume]
-        if name == "batch_size" and same_batches:
+        if name in ("batch_size", "accumulation_steps") and same_batches:
             verdict, why = Resume.CURVE, other_parts
         elif name == "ema_decay" and 0 in (before, now):
             verdict, why = Resume.FIXED, "only one of the two has a moving average"
@@ -65,8 +66,7 @@ def differences(
     if old_world_size != new_world_size:
         verdict, why = Resume.CURVE, other_parts
         if not same_batches:
-            before = f"{old.batch_size} x {old_world_size} images a step"
-            now = f"{new.batch_size} x {new_world_size}"
-            verdict, why = Resume.ORDER, f"{before}, now {now}: {_WHY[Resume.ORDER]}"
+            change = f"{images[0]} images a step, now {images[1]}"
+            verdict, why = Resume.ORDER, f"{change}: {_WHY[Resume.ORDER]}"
         found.append(Difference("world size", old_world_size, new_world_size, verdict, why))
     return tuple(found)

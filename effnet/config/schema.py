@@ -36,13 +36,21 @@ class TrainConfig:
         5, "newest checkpoints to keep; the best one is kept too", FREE, low=1
     )
     save_checkpoint_path: str = ref("./checkpoint", "folder for checkpoints", FREE)
-    opt: str = ref("rmsprop", "optimizer", FIXED, choices=("rmsprop",))
-    opt_eps: float = ref(1e-3, "epsilon inside RMSProp's root", low=0)
+    opt: str = ref(
+        "rmsprop",
+        "optimizer: `rmsprop` as TF, `sgd` with momentum, `adamw` (momentum is its beta 1)",
+        FIXED,
+        choices=("rmsprop", "sgd", "adamw"),
+    )
+    opt_eps: float = ref(
+        1e-3, "epsilon: inside RMSProp's root, beside AdamW's (there 1e-8 by default)", low=0
+    )
     warmup_epochs: float = ref(2.0, "linear warm-up", unit="epochs", low=0)
     lr_decay_mode: str = ref(
         "linear",
-        "shape of the learning rate after the warm-up (`steps` has no warm-up, as the reference)",
-        choices=("linear", "steps", "poly", "cosine", "exponential"),
+        "shape of the learning rate after the warm-up (`steps` has no warm-up, as the reference;"
+        " `reference-cosine` is the reference's own form)",
+        choices=("linear", "steps", "poly", "cosine", "reference-cosine", "exponential"),
     )
     lr_decay_epochs: float = key(
         2.4, "length of a stair of lr_decay_mode exponential", unit="epochs", low=0.001
@@ -56,6 +64,11 @@ class TrainConfig:
     )
     lr_init: float = ref(1e-4, "learning rate at step 0", low=0)
     lr_max: float = ref(0.13, "learning rate after the warm-up", low=0)
+    lr_per_256: float = key(
+        0.0,
+        "lr_max for each 256 images of a step, on all ranks together; 0: lr_max as it is set",
+        low=0,
+    )
     lr_end: float = ref(1e-5, "learning rate after the last step", low=0)
     interval: int = ref(1, "time between evaluations; 0: no evaluation", FREE, unit="epochs", low=0)
     eval_start_epoch: int = ref(
@@ -68,6 +81,23 @@ class TrainConfig:
         "named set of values; every other setting overrides it",
         FREE,
         choices=(NONE, *RECIPES),
+    )
+    weights: str = key(
+        "",
+        "checkpoint whose weights the run begins with; a classifier for another number of classes"
+        " is left out; empty: random weights",
+        FREE,
+    )
+    freeze: str = key(
+        NONE,
+        "what is not trained: `stem`, `blocks:N` (the stem and the first N blocks), `all-but-head`"
+        " (everything but the classifier)",
+        FIXED,
+        choices=(NONE, "stem", "all-but-head"),
+        pattern=r"blocks:[1-9]\d?",
+    )
+    backbone_lr: float = key(
+        1.0, "factor of the learning rate for everything but the classifier", low=0, high=1
     )
     variant: str = key("b2", "which EfficientNet", FIXED, choices=tuple(VARIANTS))
     padding: str = key(
@@ -90,7 +120,31 @@ class TrainConfig:
         " for every class, as TF and timm",
         choices=("reference", "uniform"),
     )
-    opt_decay: float = key(0.9, "decay of RMSProp's mean square", low=0, high=1)
+    opt_decay: float = key(
+        0.9,
+        "decay of the mean square: RMSProp's, or AdamW's beta 2 (there 0.999 by default)",
+        low=0,
+        high=1,
+    )
+    clip_norm: float = key(
+        0.0, "norm that gradients of a step are shortened to, over all weights; 0: off", low=0
+    )
+    accumulation_steps: int = key(
+        1, "batches of a rank whose gradients are summed for one step", ORDER, low=1, high=1024
+    )
+    mixup: float = key(
+        0.0,
+        "alpha of mixup: images are blended in pairs, and their labels; 0: off",
+        low=0,
+        high=100,
+    )
+    cutmix: float = key(
+        0.0,
+        "alpha of CutMix: a rectangle comes from another image; 0: off; with mixup, one of the two"
+        " for each batch",
+        low=0,
+        high=100,
+    )
     decay_bn_and_bias: bool = key(
         True, "weight decay on batch norm and biases too, as the reference; TF leaves them out"
     )
@@ -196,6 +250,11 @@ class TrainConfig:
     def smoothing(self) -> float:
         """The label smoothing in force."""
         return self.label_smooth_factor if self.use_label_smooth else 0.0
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one rank in one step."""
+        return self.batch_size * self.accumulation_steps
 
 
 def keys() -> dict[str, Key]:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effnet.data.augment.augmentation import Augmentation
+from effnet.data.augment.mixing import Mixing
 from effnet.data.errors import BadImages, DataError
 from effnet.data.folders import ImageIndex
 from effnet.data.prefetch import Batch, batches
 from effnet.data.preprocess import Preprocessing
-from effnet.data.rng import uniform
+from effnet.data.rng import stream, uniform
 from effnet.data.sampler import epoch_order, shard, steps_per_epoch
 from effnet.data.source import EvalSource, TrainSource, fits
 
@@ -45,6 +46,7 @@ def train_batches(
     takes, :class:`TooManyBadImages` past ``max_bad_images``.
     """
     rows = train_rows(index, config, epoch, rank, world_size)
+    mixing = Mixing.from_config(config)
     source = TrainSource(
         index,
         config.seed,
@@ -56,8 +58,13 @@ def train_batches(
     first = epoch * len(rows)
 
     def noise(step: int) -> NDArray[np.float32]:
-        shape = (config.batch_size, noise_width)
-        return uniform(shape, "noise", config.seed, first + step, rank)
+        shape = (config.images_per_step, noise_width)
+        drawn = uniform(shape, "noise", config.seed, first + step, rank)
+        if not mixing.is_on:
+            return drawn
+        rng = stream("mixing", config.seed, first + step, rank)
+        columns = mixing.columns(config.batch_size, config.accumulation_steps, rng)
+        return np.concatenate((drawn, columns), axis=1)
 
     threads = workers(config, world_size, source)
     return batches(source, rows, threads, start_step, noise)
@@ -66,15 +73,17 @@ def train_batches(
 def train_rows(
     index: ImageIndex, config: TrainConfig, epoch: int, rank: int, world_size: int
 ) -> NDArray[np.int64]:
-    """(steps, batch_size) image indices of one rank in one epoch."""
-    if not steps_per_epoch(len(index), config.batch_size, world_size):
+    """(steps, images_per_step) image indices of one rank in one epoch."""
+    if not steps_per_epoch(len(index), config.images_per_step, world_size):
+        count = config.accumulation_steps
         raise DataError(
             f"{len(index)} images in {index.root} are fewer than one step takes:"
-            f" batch_size {config.batch_size} x {world_size} ranks",
+            f" batch_size {config.batch_size} x {world_size} ranks"
+            + (f" x {count} accumulation_steps" if count > 1 else ""),
             hint="lower batch_size",
         )
     order = epoch_order(config.seed, epoch, len(index))
-    return shard(order, config.batch_size, rank, world_size)
+    return shard(order, config.images_per_step, rank, world_size)
 
 
 def eval_batches(

@@ -28,9 +28,9 @@ class Batch:
     """One rank's part of one step.
 
     ``images`` float32 (N, 3, S, S); ``labels`` int32 (N,), -1 where ``valid`` is false; ``noise``
-    float32 (N, noise_width) in [0, 1); ``indices`` int64 (N,) into the index, -1 for padding;
-    ``valid`` bool (N,), false for padding and, in evaluation, for unreadable images. ``step``
-    counts within the epoch, from 0.
+    float32 (N, noise_width) in [0, 1), then the columns of `effnet.data.augment.mixing` if images
+    are mixed; ``indices`` int64 (N,) into the index, -1 for padding; ``valid`` bool (N,), false for
+    padding and, in evaluation, for unreadable images. ``step`` counts within the epoch, from 0.
     """
 
     step: int

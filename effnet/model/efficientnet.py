@@ -117,7 +117,7 @@ class EfficientNet(nn.Cell):
         self.skip_count = len(skips)
         self.block_has_skip = tuple(spec.has_skip for spec in specs)
         self.block_keep = tuple(1.0 - spec.drop_rate for spec in specs)
-        self.drops_paths = drop_path > 0.0
+        self.block_drops = (drop_path > 0.0,) * len(specs)
         self.drops_features = dropout > 0.0
         self.feature_keep = 1.0 - dropout
         initialise(self, seed)
@@ -133,7 +133,7 @@ class EfficientNet(nn.Cell):
         column = 0
         for index, block in enumerate(self.blocks):
             if self.block_has_skip[index]:
-                if noise is not None and self.training and self.drops_paths:
+                if noise is not None and self.training and self.block_drops[index]:
                     keep = self.block_keep[index]
                     scale = ops.floor(noise[:, column : column + 1] + keep) / keep
                     x = block(x, scale.reshape((-1, 1, 1, 1)))
@@ -173,7 +173,10 @@ def _conv(
 
 
 def batch_norm_buffers(net: nn.Cell) -> list[Parameter]:
-    """The moving means and variances of `net`, in the order of its parameters."""
+    """The moving means and variances that training changes, in the order of the parameters."""
     return [
-        p for p in net.get_parameters() if p.name.endswith((".moving_mean", ".moving_variance"))
+        parameter
+        for _, cell in net.cells_and_names()
+        if isinstance(cell, nn.BatchNorm2d) and cell.use_batch_statistics is None
+        for parameter in (cell.moving_mean, cell.moving_variance)
     ]

@@ -29,7 +29,8 @@ class SmoothedCrossEntropy(nn.Cell):
     """float32 loss of logits (N, C) of any float type and int32 labels (N,).
 
     Rows labelled -1 count for nothing: their loss is 0 and the mean is over the others.
-    ``averaged``: the mean, a scalar; else the loss of each row, (N,).
+    ``averaged``: the mean, a scalar; else the loss of each row, (N,). With ``others``, int32 (N,),
+    the target is ``share``, float32 (N, 1), of the label's and the rest of the other's.
     """
 
     def __init__(
@@ -51,9 +52,18 @@ class SmoothedCrossEntropy(nn.Cell):
     def from_config(cls, config: TrainConfig, averaged: bool = True) -> SmoothedCrossEntropy:
         return cls(config.class_num, config.smoothing, config.label_smooth_mode, averaged)
 
-    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def construct(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        others: Tensor | None = None,
+        share: Tensor | None = None,
+    ) -> Tensor:
         valid = ops.cast(labels >= 0, ms.float32)
         target = ops.one_hot(ops.maximum(labels, 0), self.depth, self.on, self.off)
+        if others is not None and share is not None:
+            other = ops.one_hot(others, self.depth, self.on, self.off)
+            target = target * share + other * (1 - share)
         losses = self.cross_entropy(ops.cast(logits, ms.float32), target) * valid
         if not self.averaged:
             return losses

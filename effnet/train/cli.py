@@ -36,8 +36,6 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "resume from the newest good checkpoint in save_checkpoint_path (auto), or from this file"
     )
     flags.add(parser, "resume auto|FILE", f"{resume} (default: start at step 0)", default="")
-    weights = "initial weights instead of random ones (see `weights import`)"
-    flags.add(parser, "weights FILE.ckpt", weights)
     flags.add(parser, "print_config", "print the configuration and exit", action="store_true")
     modelarts.add_arguments(parser)
     # The reference's README spells --device_target like this.
@@ -84,7 +82,6 @@ def run(args: argparse.Namespace) -> int:
                 group,
                 heartbeat,
                 resume_from=args.resume,
-                weights=Path(args.weights) if args.weights else None,
             )
             heartbeat.phase("compile")
             trainer.run(stop)

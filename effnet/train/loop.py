@@ -26,16 +26,15 @@ from effnet.distributed.group import Group
 from effnet.errors import EffnetError
 from effnet.evaluate.evaluator import Evaluator
 from effnet.model.efficientnet import EfficientNet
+from effnet.model.freeze import freeze
 from effnet.optim.schedule import LrSchedule
-from effnet.train import precision, resume
+from effnet.train import initial, precision, resume
 from effnet.train.checkpoint import CheckpointFolder
 from effnet.train.meter import Meter
 from effnet.train.state.host import digest
 from effnet.train.steps import make
 from effnet.train.steps.eager import LossNotFinite
 from effnet.weights.files import read_tensors
-from effnet.weights.manifest import verify
-from effnet.weights.transfer import load_into
 
 
 class LossFault(EffnetError):
@@ -54,7 +53,6 @@ class Trainer:
         heartbeat: Heartbeat,
         *,
         resume_from: str = "",
-        weights: Path | None = None,
     ) -> None:
         self.config = config
         self.group = group
@@ -62,11 +60,14 @@ class Trainer:
         self._images = index_folder(config.dataset_path, "train", config.class_num)
         self._eval_images = _eval_index(config, self._images)
         self._bad_images = BadImages(config.max_bad_images)
-        self.steps_per_epoch = steps_per_epoch(len(self._images), config.batch_size, group.size)
-        self._schedule = LrSchedule.from_config(config, self.steps_per_epoch)
+        self.steps_per_epoch = steps_per_epoch(
+            len(self._images), config.images_per_step, group.size
+        )
+        self._schedule = LrSchedule.from_config(config, self.steps_per_epoch, group.size)
         self._folder = CheckpointFolder(
             Path(config.save_checkpoint_path), config.keep_checkpoint_max, group.rank
         )
+        position = self._begin(resume_from)
         self._memory = report.Memory(config.device_target)
         self._started_s = time.perf_counter()
 
@@ -80,14 +81,14 @@ class Trainer:
             bn_eps=config.bn_eps,
             seed=config.seed,
         )
-        if weights is not None:
-            verify(weights)
-            load_into(self.net, read_tensors(weights))
+        if config.weights and not self.step:
+            notes = initial.load(self.net, config, self._images.classes)
+            if group.rank == 0:
+                report.emit_notes(notes)
+        freeze(self.net, config.freeze)
         precision.apply(self.net, config.amp_level)
         self.state = make.state_of(self.net, config)
-        self.step = 0
-        self._loss_sum = 0.0
-        self._begin(resume_from)
+        self._restore(position)
         self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
@@ -114,7 +115,7 @@ class Trainer:
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
         """Train the rest of one epoch; returns why to stop, or `None`."""
         config, first = self.config, epoch * self.steps_per_epoch
-        meter = Meter(config.batch_size * self.group.size, self._loss_sum, self.step - first)
+        meter = Meter(config.images_per_step * self.group.size, self._loss_sum, self.step - first)
         prepared = self._train.batches(
             self._images,
             config,
@@ -184,9 +185,10 @@ class Trainer:
     def _epochs_done(self) -> int:
         return self.step // self.steps_per_epoch
 
-    def _begin(self, resume_from: str) -> None:
-        """Load the checkpoint to resume from. Rank 0 reads it and sends its state to the others."""
+    def _begin(self, resume_from: str) -> resume.StartPosition | None:
+        """Find the first step, on every rank; rank 0 returns the checkpoint to resume from."""
         position: resume.StartPosition | None = None
+        self.step, self._loss_sum = 0, 0.0
         if self.group.rank == 0:
             position, notes = resume.find(
                 resume_from,
@@ -196,28 +198,28 @@ class Trainer:
                 world_size=self.group.size,
                 fingerprint=self._images.fingerprint,
             )
-            if position is not None:
-                self.state.load(read_tensors(position.path))
             report.emit_notes(notes)
-        self._share(position)
-        group, images = self.group, len(self._images)
-        counts = (self.state.parameter_count, self.steps_per_epoch, images)
-        report.emit(report.start_line(self.config, group.rank, group.size, *counts))
-        if self.step:
-            path = str(position.path) if position else "rank 0's"
-            report.emit(report.resume_line(self._epochs_done, self.step, path))
-
-    def _share(self, position: resume.StartPosition | None) -> None:
-        """Rank 0's position and state on every rank, so that only it needs the file."""
         if position is not None:
             self.step, self._loss_sum = position.step, position.loss_sum
         if self.group.size > 1:
             place = np.array([self.step & 0xFFFF, self.step >> 16], np.float32)
             low, high = self.group.broadcast(place).tolist()
             self.step = int(low) + (int(high) << 16)
-            if self.step:
-                self.state.replace(self.group.broadcast)
+        return position
+
+    def _restore(self, position: resume.StartPosition | None) -> None:
+        """Rank 0's state on every rank, so that only it needs the file."""
+        if position is not None:
+            self.state.load(read_tensors(position.path))
+        if self.step and self.group.size > 1:
+            self.state.replace(self.group.broadcast)
         self._heartbeat.done(self.step, self._epochs_done)
+        group, images = self.group, len(self._images)
+        counts = (self.state.parameter_count, self.steps_per_epoch, images)
+        report.emit(report.start_line(self.config, group.rank, group.size, *counts))
+        if self.step:
+            path = str(position.path) if position else "rank 0's"
+            report.emit(report.resume_line(self._epochs_done, self.step, path))
 
     def _due_within_epoch(self, steps: int, last: bool) -> bool:
         """Whether a checkpoint is due after one of the last `steps` steps."""

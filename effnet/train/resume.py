@@ -95,7 +95,8 @@ def _check(
     at_boundary = step % old_steps_per_epoch == 0
     if at_boundary:
         # Between two epochs there is no position in the data that could be lost.
-        refused = [d for d in refused if d.key not in ("batch_size", "world size")]
+        free = ("batch_size", "accumulation_steps", "world size")
+        refused = [d for d in refused if d.key not in free]
     if refused:
         lines = "\n  ".join(map(str, refused))
         names = ", ".join(d.key for d in refused)
@@ -119,6 +120,9 @@ def _config_of(path: Path, extra: Mapping[str, Any]) -> TrainConfig:
     if not isinstance(values, dict):
         raise CannotResume(f"{path}: its manifest has no configuration (config)")
     own = as_dict(TrainConfig())
+    if "lr_per_256" not in values and values.get("lr_decay_mode") == "cosine":
+        # What the versions without that key called cosine.
+        values = {**values, "lr_decay_mode": "reference-cosine"}
     try:
         # A key that this version does not know, or that it has and the checkpoint's had not.
         return resolve(flags={k: v for k, v in values.items() if k in own}).config

@@ -85,7 +85,10 @@ def choose(
         raise UnreadableWeights(
             f"{ckpt}: has no moving average of the weights", hint="use --weights model"
         )
-    return (averaged, "ema") if averaged and weights != "model" else (dict(tensors), "model")
+    if averaged and weights != "model":
+        # Frozen parts have no average: they are what they were.
+        return {**tensors, **averaged}, "ema"
+    return dict(tensors), "model"
 
 
 def load_into(net: nn.Cell, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -22,7 +22,7 @@ from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledErr
 from launcher.ipc import operations as op
 from launcher.machine.facts import package_version
 from launcher.machine.peers import KNOWN_HOSTS
-from launcher.planning.attempt import data_path_of
+from launcher.planning.attempt import data_path_of, settings_of
 from launcher.reading.folders import runs_directory
 from launcher.remote import host_keys
 from launcher.remote.mpirun_ssh import ssh_files
@@ -43,7 +43,7 @@ class Preflight:
         settings: Sequence[tuple[str, str]] = (),
         on_row: OnRow = lambda row: None,
     ) -> None:
-        self._profile = profile = with_settings(profile, settings)
+        self._profile = profile = with_settings(profile, settings_of(profile, tuple(settings)))
         self._on_row = on_row
         self._rows: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
@@ -182,11 +182,11 @@ def _fix(probe: NodeProbe, fix: str) -> str:
 
 def with_settings(profile: Profile, settings: Sequence[tuple[str, str]]) -> Profile:
     """The profile with those settings that the preflight checks."""
-    classes = whole_number(dict(settings).get("class_num", ""))
-    if classes is None:
-        return profile
-    trainer = {**profile.trainer, "class_num": classes}
-    return profile.model_copy(update={"trainer": trainer})
+    given = dict(settings)
+    checked: dict[str, str | int] = {k: given[k] for k in ("variant", "weights") if k in given}
+    if (classes := whole_number(given.get("class_num", ""))) is not None:
+        checked["class_num"] = classes
+    return profile.model_copy(update={"trainer": {**profile.trainer, **checked}})
 
 
 def login_rows(node: Node, error: NodeError) -> tuple[Row, ...]:

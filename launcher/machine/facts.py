@@ -30,6 +30,7 @@ from launcher.core.checks.facts import (
     Split,
 )
 from launcher.machine.environment import after_setup
+from launcher.machine.weights import weights
 from launcher.process import private
 from launcher.process.tools import output, program
 
@@ -55,6 +56,7 @@ def machine(question: Question) -> MachineFacts:
         interfaces=_interfaces(),
         folders=_folders(question),
         data=data(question.data_path, question.working_folder) if question.data_path else None,
+        weights=weights(question.weights, question.working_folder) if question.weights else None,
         bind=bind(question.bind_address, question.bind_port) if question.bind_address else None,
         route=route(question.reach_address, question.bind_port) if question.reach_address else None,
         setup_problems=problems,

@@ -119,6 +119,18 @@ def run_id(profile: Profile) -> str:
     return f"{profile.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
+def settings_of(
+    profile: Profile, settings: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Settings whose relative paths are absolute, as `data_path_of`: they start at the shell."""
+    if not all(node.is_local for node in profile.nodes):
+        return settings
+    given = {**profile.trainer, **dict(settings)}
+    paths = {key: str(given[key]) for key in ("weights", "eval_dataset_path") if given.get(key)}
+    absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
+    return tuple({**dict(settings), **absolute}.items())
+
+
 def data_path_of(profile: Profile, data_path: str) -> str:
     """Absolute: ranks have another working directory than the shell."""
     chosen = data_path or profile.data_path

@@ -16,7 +16,7 @@ from launcher.core.run.info import RunInfo
 from launcher.core.run.requests import StartRequest
 from launcher.errors import BusyError, LaunchError, UsageError
 from launcher.planning import attempt, settings
-from launcher.planning.attempt import data_path_of, run_id
+from launcher.planning.attempt import data_path_of, run_id, settings_of
 from launcher.reading.folders import runs_directory
 from launcher.remote.node_client import NodePool
 from launcher.runs import delegated
@@ -40,7 +40,7 @@ def plan_run(profile: Profile, request: StartRequest) -> Plan:
         runs_directory() / run,
         1,
         data_path=data_path_of(profile, request.data_path),
-        settings=request.settings,
+        settings=settings_of(profile, request.settings),
     )
 
 
@@ -83,7 +83,12 @@ def start_run(
         world_size=profile.world_size,
         versions=run_files.versions(),
         command=tuple(command),
-        start=replace(request, data_path=data_path_of(profile, request.data_path), resume=resume),
+        start=replace(
+            request,
+            data_path=data_path_of(profile, request.data_path),
+            settings=settings_of(profile, request.settings),
+            resume=resume,
+        ),
     )
     if is_elsewhere:
         delegated.start(root, runs_there, info, profile, nodes)

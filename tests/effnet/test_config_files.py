@@ -91,7 +91,7 @@ def test_other_world_size_continues_only_with_the_same_global_batch() -> None:
     assert refused(old, half, old_world_size=1, new_world_size=2) == []
     (one,) = refused(old, old, old_world_size=1, new_world_size=2)
     assert one.key == "world size"
-    assert "16 x 1 images a step, now 16 x 2" in one.why
+    assert "16 images a step, now 32" in one.why
 
 
 def test_moving_average_may_change_its_decay_but_not_appear() -> None:

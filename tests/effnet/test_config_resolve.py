@@ -119,7 +119,8 @@ def test_every_error_is_named_at_once_with_its_place(tmp_path: Path) -> None:
         f"{file}, line 2: batch_size: expected at least 1 images, got 0",
         f"{file}, line 3: lr_max: expected a number, got 'fast'",
         f"{file}, line 5: seed: expected a whole number, got true or false True",
-        "lr_decay_mode: expected one of linear, steps, poly, cosine, exponential, got 'cosin';",
+        "lr_decay_mode: expected one of linear, steps, poly, cosine, reference-cosine,"
+        " exponential, got 'cosin';",
         "--set nonsense: expected key=value",
         "crop_scale_min (0.9) is above crop_scale_max (0.5)",
         "--epoch_size: epoch_size: expected a whole number, got a number 1.5",

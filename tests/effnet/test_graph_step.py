@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,29 @@ def plain() -> Taken:
 def test_the_graph_step_equals_the_jit_step(plain: Taken, in_graph: Taken) -> None:
     np.testing.assert_allclose(in_graph.losses, plain.losses, rtol=1e-4)
     assert_close(plain.last, in_graph.last)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # An epsilon above the rounding of gradients that are zero in theory.
+        {"opt": "adamw", "opt_eps": 1e-3, "freeze": "blocks:2", "backbone_lr": 0.5}
+        | {"accumulation_steps": 2, "clip_norm": 0.5, "mixup": 0.5, "cutmix": 1.0},
+        {"opt": "sgd", "freeze": "all-but-head", "clip_norm": 0.05},
+    ],
+    ids=["adamw", "sgd"],
+)
+def test_every_part_of_a_step_is_the_same_in_a_graph(given: dict[str, Any]) -> None:
+    in_graph, plain = Taken.by(**given), Taken.by(mode="pynative", **given)
+    np.testing.assert_allclose(in_graph.losses, plain.losses, rtol=1e-4)
+    assert_close(plain.last, in_graph.last)
+    frozen = [name for name in plain.last if name.startswith("stem")]
+    assert frozen
+    for name in frozen:
+        assert np.array_equal(in_graph.last[name], in_graph.first[name])
+    assert not np.array_equal(
+        in_graph.last["classifier.weight"], in_graph.first["classifier.weight"]
+    )
 
 
 def test_the_updates_themselves_are_equal_after_one_step(in_graph: Taken) -> None:

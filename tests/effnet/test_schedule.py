@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from effnet.config import resolve
 from effnet.optim.schedule import LrSchedule
 
-MODES = ("linear", "steps", "poly", "cosine")
+MODES = ("linear", "steps", "poly", "reference-cosine")
 EVERY = (*MODES, "exponential")
 
 
@@ -28,7 +28,7 @@ def reference_value(mode: str, i: int, warmup: int, total: int) -> float:
     if mode == "steps":
         return top * 10.0 ** -((i >= 0.3 * total) + (i >= 0.6 * total) + (i >= 0.8 * total))
     if i < warmup:
-        return first + (top - first) * (i + (mode == "cosine")) / warmup
+        return first + (top - first) * (i + (mode == "reference-cosine")) / warmup
     span = total - warmup
     if mode == "linear":
         return top - (top - end) * (i - warmup) / span
@@ -87,7 +87,7 @@ def test_rises_through_the_warm_up_and_falls_after_it(schedule: LrSchedule) -> N
 
 
 def test_part_of_the_table_is_a_slice_of_the_whole() -> None:
-    schedule = LrSchedule("cosine", 0.0, 1.0, 0.1, 5, 50)
+    schedule = LrSchedule("reference-cosine", 0.0, 1.0, 0.1, 5, 50)
     np.testing.assert_array_equal(table(schedule, 13, 29), table(schedule)[13:29])
     np.testing.assert_array_equal(table(schedule, 49, 52)[1:], np.float32([0.1, 0.1]))
 

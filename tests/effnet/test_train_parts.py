@@ -1,4 +1,4 @@
-"""The parts of training that need no run: optimizer, heartbeat, stop, meter, checkpoint folder."""
+"""The parts of training that need no run: heartbeat, stop, meter, checkpoint folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from effnet.distributed.group import Group
 from effnet.errors import EffnetError
 from effnet.evaluate.evaluator import count, sum_exactly
 from effnet.optim.pieces import Pieces, aligned
-from effnet.optim.rmsprop import RmsProp, Slots
 from effnet.train.meter import Meter
 from effnet.train.state.host import digest
 from effnet.train.steps.eager import ema_decay
@@ -28,80 +27,6 @@ pytestmark = pytest.mark.mindspore
 
 def drawn(size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-
-
-def test_rmsprop_is_tensorflows_formula() -> None:
-    size, lr = 100_001, 0.01
-    weights, moment, mean_square = drawn(size, 1), np.zeros(size), np.ones(size)
-    expected = weights.astype(np.float64)
-    found = (weights.copy(), np.ones(size, np.float32), np.zeros(size, np.float32))
-    optimizer = RmsProp(decay=0.9, momentum=0.8, epsilon=1e-3, weight_decay=0.01)
-    for step in range(3):
-        gradient = drawn(size, 10 + step) * 4
-        parts = Pieces([gradient[:7].reshape(7, 1), gradient[7:40_000], gradient[40_000:]])
-        optimizer.update(Slots(*found), parts, lr, gradient_scale=0.25, decayed=50_000)
-        g = gradient.astype(np.float64) * 0.25
-        g[:50_000] += 0.01 * expected[:50_000]
-        mean_square = 0.9 * mean_square + 0.1 * g * g
-        moment = 0.8 * moment + lr * g / np.sqrt(mean_square + 1e-3)
-        expected = expected - moment
-    np.testing.assert_allclose(found[0], expected, rtol=2e-6, atol=2e-6)
-
-
-def test_rmsprop_is_mindspores_too() -> None:
-    import mindspore as ms
-    from mindspore import nn
-
-    parameter = ms.Parameter(ms.Tensor(drawn(1000, 1)), name="w")
-    theirs = nn.RMSProp([parameter], 0.01, decay=0.9, momentum=0.9, epsilon=1e-3)
-    found = (drawn(1000, 1), np.ones(1000, np.float32), np.zeros(1000, np.float32))
-    ours = RmsProp(0.9, 0.9, 1e-3, 0.0)
-    for step in range(4):
-        gradient = drawn(1000, 10 + step)
-        theirs((ms.Tensor(gradient),))
-        ours.update(Slots(*found), Pieces([gradient]), 0.01)
-    # Its kernel for CPUs takes an approximate root: a few thousandths of an update off.
-    moved = np.abs(found[0] - drawn(1000, 1)).max()
-    assert np.abs(found[0] - parameter.asnumpy()).max() < 5e-3 * moved
-
-
-@pytest.mark.parametrize("shift", [1, 3, 8])
-def test_rmsprop_does_not_depend_on_alignment(shift: int) -> None:
-    size = 70_000
-
-    def moved(values: np.ndarray) -> np.ndarray:
-        room = np.empty(size + 64, np.float32)
-        room[shift : shift + size] = values
-        return room[shift : shift + size]
-
-    results = []
-    for place in (np.array, moved):
-        state = (place(drawn(size, 1)), place(np.ones(size)), place(np.zeros(size)))
-        state = tuple(np.asarray(part, np.float32) for part in state)
-        RmsProp(0.9, 0.9, 1e-3, 1e-5).update(Slots(*state), Pieces([place(drawn(size, 2))]), 0.01)
-        results.append([part.tobytes() for part in state])
-    assert results[0] == results[1]
-
-
-def test_rmsprop_does_not_depend_on_threads_or_gradient_layout() -> None:
-    size, results = 100_003, []
-    gradient, cuts = drawn(size, 2), [3, 16_384, 16_390, 70_000]
-    for threads, pieces in ((1, [gradient]), (2, np.split(gradient, cuts)), (3, [gradient])):
-        state = (drawn(size, 1), np.ones(size, np.float32), np.zeros(size, np.float32))
-        slots = Slots(*state, drawn(size, 1))
-        optimizer = RmsProp(0.9, 0.9, 1e-3, 1e-5, threads)
-        for step in range(2):
-            optimizer.update(slots, Pieces(pieces), 0.01, decayed=60_000, average_decay=0.5 + step)
-        results.append([part.tobytes() for part in (*state, slots.average)])
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_average_moves_to_the_new_weights() -> None:
-    slots = Slots(drawn(10, 1), np.ones(10, np.float32), np.zeros(10, np.float32), drawn(10, 5))
-    RmsProp(0.9, 0.9, 1e-3, 0.0).update(slots, Pieces([drawn(10, 2)]), 0.1, average_decay=0.75)
-    np.testing.assert_allclose(
-        slots.average, 0.75 * drawn(10, 5) + 0.25 * slots.weights, rtol=1e-6, atol=1e-7
-    )
 
 
 def test_chunks_are_read_as_one_array() -> None:

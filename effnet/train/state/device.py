@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
+from effnet.model.freeze import frozen_parameters
 from effnet.optim.pieces import Floats
-from effnet.train.state.host import State, has_decay
+from effnet.optim.rules import FIRST_VALUES
+from effnet.train.state.host import State, has_decay, lr_factor
+
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
 
 
 class GraphState(State):
@@ -19,13 +25,21 @@ class GraphState(State):
     Values are written by assignment: a compiled graph does not see `Parameter.set_data`.
     """
 
-    def __init__(self, net: EfficientNet, *, decay_bn_and_bias: bool, ema: bool) -> None:
+    def __init__(self, net: EfficientNet, config: TrainConfig) -> None:
+        ema = config.ema_decay > 0
         weights, buffers = list(net.trainable_params()), batch_norm_buffers(net)
         self.weights = ParameterTuple(weights)
         self.buffers = ParameterTuple(buffers)
-        self.decayed = tuple(has_decay(p, decay_bn_and_bias) for p in weights)
-        self.mean_square = _twins("mean_square.", weights, np.ones_like)
+        self.frozen = frozen_parameters(net)
+        self.decayed = tuple(has_decay(p, config) for p in weights)
+        self.lr_factors = tuple(lr_factor(p, config) for p in weights)
+        first = FIRST_VALUES[config.opt]
         self.moment = _twins("moment.", weights, np.zeros_like)
+        self.mean_square: tuple[Parameter, ...] = ()
+        if "mean_square" in first:
+            self.mean_square = _twins(
+                "mean_square.", weights, lambda p: np.full_like(p, first["mean_square"])
+            )
         averages = _twins("ema.", weights + buffers, np.copy) if ema else ()
         self.ema_weights = averages[: len(weights)]
         self.ema_buffers = averages[len(weights) :]
@@ -59,8 +73,10 @@ class GraphState(State):
             _write(own, kept)
 
     def _parts(self) -> list[Sequence[Parameter]]:
-        parts = [self.weights, self.buffers, self.mean_square, self.moment]
-        return [*parts, self.ema_weights, self.ema_buffers] if self.has_average else parts
+        parts = [self.weights, self.buffers, self.frozen, self.mean_square, self.moment]
+        if self.has_average:
+            parts += [self.ema_weights, self.ema_buffers]
+        return [part for part in parts if len(part)]
 
 
 def _twins(

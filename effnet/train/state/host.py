@@ -11,7 +11,8 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
@@ -19,7 +20,13 @@ from mindspore import Parameter
 
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
+from effnet.model.freeze import HEAD, frozen_parameters
+from effnet.optim.optimizer import Part
 from effnet.optim.pieces import Floats, aligned
+from effnet.optim.rules import FIRST_VALUES
+
+if TYPE_CHECKING:
+    from effnet.config import TrainConfig
 
 
 class StateMismatch(EffnetError):
@@ -84,22 +91,29 @@ class Span:
 class TrainState(State):
     """Weights, batch-norm statistics, optimizer slots and moving average of one network.
 
-    `decayed` is how many of the first numbers of `weights` have weight decay: where batch norm
-    and biases have none, they come last.
+    Frozen parts have neither slots nor an average; they are here because a checkpoint has them.
+
+    `parts` say which of `weights` have weight decay and what learning rate: where batch norm and
+    biases have no decay, they come last.
     """
 
-    def __init__(self, net: EfficientNet, *, decay_bn_and_bias: bool, ema: bool) -> None:
-        weights = list(net.trainable_params())
-        if not decay_bn_and_bias:
-            weights.sort(key=lambda p: not has_decay(p, decay_bn_and_bias))
+    def __init__(self, net: EfficientNet, config: TrainConfig) -> None:
+        ema, weights = config.ema_decay > 0, list(net.trainable_params())
+        weights.sort(key=lambda p: not has_decay(p, config))
         self.parameters = weights
         self.weight_spans = _spans(weights)
         self.buffer_spans = _spans(batch_norm_buffers(net))
+        frozen = frozen_parameters(net)
+        self.frozen_spans = _spans(frozen)
         self.weights = _adopt(weights, self.weight_spans)
         self.buffers = _adopt(batch_norm_buffers(net), self.buffer_spans)
-        self.decayed = sum(p.size for p in weights if has_decay(p, decay_bn_and_bias))
-        self.mean_square = np.ones_like(self.weights)
-        self.moment = np.zeros_like(self.weights)
+        self.frozen = _adopt(frozen, self.frozen_spans)
+        self.parts = _parts_of(weights, config)
+        first = FIRST_VALUES[config.opt]
+        self.moment = np.full_like(self.weights, first["moment"])
+        self.mean_square: Floats | None = None
+        if "mean_square" in first:
+            self.mean_square = np.full_like(self.weights, first["mean_square"])
         self.ema_weights = self.weights.copy() if ema else None
         self.ema_buffers = self.buffers.copy() if ema else None
         self.parameter_count, self.has_average = len(self.weights), ema
@@ -116,7 +130,8 @@ class TrainState(State):
 
     def replace(self, function: Callable[[Floats], Floats]) -> None:
         for _, _, flat in self._parts():
-            flat[...] = function(flat)
+            if flat.size:
+                flat[...] = function(flat)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -134,9 +149,11 @@ class TrainState(State):
         parts = [
             ("", self.weight_spans, self.weights),
             ("", self.buffer_spans, self.buffers),
-            ("mean_square.", self.weight_spans, self.mean_square),
+            ("", self.frozen_spans, self.frozen),
             ("moment.", self.weight_spans, self.moment),
         ]
+        if self.mean_square is not None:
+            parts.insert(3, ("mean_square.", self.weight_spans, self.mean_square))
         if self.ema_weights is not None and self.ema_buffers is not None:
             parts += [
                 ("ema.", self.weight_spans, self.ema_weights),
@@ -145,9 +162,26 @@ class TrainState(State):
         return parts
 
 
-def has_decay(parameter: Parameter, decay_bn_and_bias: bool) -> bool:
+def has_decay(parameter: Parameter, config: TrainConfig) -> bool:
     """Whether weight decay is for it; batch norm's and biases are the vectors among them."""
-    return decay_bn_and_bias or parameter.ndim > 1
+    return config.decay_bn_and_bias or parameter.ndim > 1
+
+
+def lr_factor(parameter: Parameter, config: TrainConfig) -> float:
+    """What its learning rate is multiplied by."""
+    return 1.0 if parameter.name.startswith(HEAD) else config.backbone_lr
+
+
+def _parts_of(weights: list[Parameter], config: TrainConfig) -> list[Part]:
+    parts: list[Part] = []
+    stop = 0
+    for parameter in weights:
+        stop += parameter.size
+        part = Part(stop, has_decay(parameter, config), lr_factor(parameter, config))
+        if parts and replace(parts[-1], stop=stop) == part:
+            parts.pop()
+        parts.append(part)
+    return parts
 
 
 def require_fitting(own: Mapping[str, Floats], tensors: Mapping[str, Floats]) -> None:
@@ -167,7 +201,7 @@ def require_fitting(own: Mapping[str, Floats], tensors: Mapping[str, Floats]) ->
 
 
 def _spans(parameters: list[Parameter]) -> list[Span]:
-    ends = np.cumsum([p.size for p in parameters]).tolist()
+    ends = np.cumsum([p.size for p in parameters], dtype=int).tolist()
     return [
         Span(p.name, end - p.size, end, tuple(p.shape))
         for p, end in zip(parameters, ends, strict=True)
@@ -176,7 +210,7 @@ def _spans(parameters: list[Parameter]) -> list[Span]:
 
 def _adopt(parameters: list[Parameter], spans: list[Span]) -> Floats:
     """A flat copy of `parameters`, which become views into it."""
-    flat = aligned(spans[-1].stop)
+    flat = aligned(spans[-1].stop if spans else 0)
     for parameter, span in zip(parameters, spans, strict=True):
         view = span.of(flat)
         view[...] = parameter.asnumpy()

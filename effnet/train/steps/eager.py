@@ -22,10 +22,11 @@ from effnet.distributed import shared_memory
 from effnet.distributed.group import CollectiveSum, Group, Sum
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet
-from effnet.optim.loss import SmoothedCrossEntropy
+from effnet.optim.optimizer import Optimizer, average
 from effnet.optim.pieces import Pieces
-from effnet.optim.rmsprop import RmsProp, Slots, average
+from effnet.optim.rules import Slots, rule_of
 from effnet.train.state.host import TrainState
+from effnet.train.steps.loss import TrainingLoss
 
 
 class LossNotFinite(EffnetError):
@@ -85,15 +86,15 @@ class TrainStep:
         self._group = group
         self._heartbeat = heartbeat
         self._gradients = _gradient_function(net, state, config)
-        self._rms_prop = RmsProp(
-            config.opt_decay,
-            config.momentum,
-            config.opt_eps,
+        self._optimizer = Optimizer(
+            rule_of(config),
             config.weight_decay,
+            state.parts,
+            config.clip_norm,
             threads=device.thread_count(),
         )
         self._count = len(state.weights)
-        self._slots = Slots(state.weights, state.mean_square, state.moment, state.ema_weights)
+        self._slots = Slots(state.weights, state.moment, state.mean_square, state.ema_weights)
         self._sum = _sum_of(group, self._count + len(state.buffers) + 2, config)
 
     def __call__(
@@ -103,16 +104,8 @@ class TrainStep:
         batch-norm statistics is changed.
         """
         self._heartbeat.phase("compute")
-        loss, gradients = self._gradients(
-            Tensor.from_numpy(batch.images),
-            Tensor.from_numpy(batch.labels),
-            Tensor.from_numpy(batch.noise),
-        )
-        own = _Part(
-            loss=float(loss.asnumpy()) / self._config.loss_scale,
-            gradient=Pieces([gradient.asnumpy() for gradient in gradients]),
-            stop=stop is not None and stop.reason is not None,
-        )
+        loss, gradient = self._loss_and_gradient(batch)
+        own = _Part(loss, gradient, stop is not None and stop.reason is not None)
         whole, wait_ms = own, None
         if self._sum is not None:
             whole, wait_ms = self._reduce(own, self._sum)
@@ -120,6 +113,28 @@ class TrainStep:
             raise LossNotFinite(whole.loss, not np.isfinite(own.loss), batch.indices)
         self._update(whole.gradient, lr, step)
         return StepOutcome(whole.loss, wait_ms, whole.stop)
+
+    def _loss_and_gradient(self, batch: Batch) -> tuple[float, Pieces]:
+        """The mean loss of the accumulated batches, and the sum of their scaled gradients."""
+        config, losses = self._config, list[float]()
+        sums: list[NDArray[np.float32]] = []
+        for count in range(config.accumulation_steps):
+            here = slice(count * config.batch_size, (count + 1) * config.batch_size)
+            loss, gradients = self._gradients(
+                Tensor.from_numpy(batch.images[here]),
+                Tensor.from_numpy(batch.labels[here]),
+                Tensor.from_numpy(batch.noise[here]),
+            )
+            losses.append(float(loss.asnumpy()) / config.loss_scale)
+            new = [gradient.asnumpy() for gradient in gradients]
+            if count == 1:
+                sums = [array.copy() for array in sums]  # the first ones are MindSpore's own
+            if count:
+                for array, more in zip(sums, new, strict=True):
+                    array += more
+            else:
+                sums = new
+        return sum(losses) / len(losses), Pieces(sums)
 
     def _reduce(self, own: _Part, over_ranks: Sum) -> tuple[_Part, float]:
         """The sum of gradients, the mean of the rest, and ms that it took."""
@@ -141,12 +156,13 @@ class TrainStep:
     def _update(self, gradient: Pieces, lr: float, step: int) -> None:
         state, config = self._state, self._config
         decay = ema_decay(config.ema_decay, step)
-        self._rms_prop.update(
+        count = self._group.size * config.accumulation_steps
+        self._optimizer.update(
             self._slots,
             gradient,
             lr,
-            gradient_scale=1 / (self._group.size * config.loss_scale),
-            decayed=state.decayed,
+            step=step,
+            gradient_scale=1 / (count * config.loss_scale),
             average_decay=decay,
         )
         if state.ema_buffers is not None:
@@ -172,13 +188,8 @@ def ema_decay(decay: float, step: int) -> float:
 def _gradient_function(
     net: EfficientNet, state: TrainState, config: TrainConfig
 ) -> Callable[..., Any]:
-    loss_of = SmoothedCrossEntropy.from_config(config)
-    scale = config.loss_scale
-
-    def forward(images: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        return loss_of(net(images, noise), labels) * scale
-
-    with_gradients = ms.value_and_grad(forward, None, ms.ParameterTuple(state.parameters))
+    loss = TrainingLoss(net, config)
+    with_gradients = ms.value_and_grad(loss, None, ms.ParameterTuple(state.parameters))
 
     def gradients(images: Tensor, labels: Tensor, noise: Tensor) -> Any:
         return with_gradients(images, labels, noise)

@@ -15,32 +15,23 @@ from effnet.contract.stop import StopRequest
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.model.efficientnet import EfficientNet
-from effnet.optim.loss import SmoothedCrossEntropy
+from effnet.optim.rules import corrections
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState
 from effnet.train.steps.eager import LossNotFinite, StepOutcome, ema_decay
+from effnet.train.steps.loss import TrainingLoss
 
 BUCKET_BYTES = 25_000_000
 """Size of one reduction, at most: DDP's choice too, so that several can be under way."""
 
 
-class _ScaledLoss(nn.Cell):
-    def __init__(self, net: EfficientNet, config: TrainConfig) -> None:
-        super().__init__(auto_prefix=False)
-        self.net = net
-        self.loss_of = SmoothedCrossEntropy.from_config(config)
-        self.scale = config.loss_scale
-
-    def construct(self, images: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        return self.loss_of(self.net(images, noise), labels) * self.scale
-
-
 class GraphStep(nn.Cell):
-    """Forward, gradients, reduction over the ranks, RMSProp and moving average.
+    """Forward, gradients, reduction over the ranks, optimizer and moving average.
 
-    Takes images (N, 3, S, S), labels int32 (N,), noise (N, noise_width) and `rates` (2,): the
-    learning rate, and the share that the moving average takes from this step's values. Both are
-    functions of the step, so nothing has to be counted here. Returns the mean loss over the ranks.
+    Takes images (N, 3, S, S), labels int32 (N,), noise (N, noise_width) and `rates` (4,): the
+    learning rate, the share that the moving average takes from this step's values, and AdamW's
+    corrections. All are functions of the step, so nothing has to be counted here. Returns the mean
+    loss over the ranks. Accumulated batches are parts of N, one after the other in one graph.
 
     Unlike `TrainStep` it updates the state even if the loss is not finite; see `progress`.
     """
@@ -61,13 +52,19 @@ class GraphStep(nn.Cell):
         self.has_average = state.has_average
         self.progress = Parameter(Tensor(np.zeros(3, np.float32)), "progress", requires_grad=False)
 
-        self.loss_and_gradients = ms.value_and_grad(_ScaledLoss(net, config), None, self.weights)
+        self.loss_and_gradients = ms.value_and_grad(TrainingLoss(net, config), None, self.weights)
+        self.batch_size, self.accumulation = config.batch_size, config.accumulation_steps
+        self.opt, self.clip_norm = config.opt, config.clip_norm
+        self.has_buffers = len(self.buffers) > 0
         self.loss_scale = config.loss_scale
         self.world_size = world_size
         self.decay, self.momentum = config.opt_decay, config.momentum
         self.epsilon = config.opt_eps
         self.weight_decay = config.weight_decay
-        self.decayed = state.decayed
+        self.decayed, self.lr_factors = state.decayed, state.lr_factors
+        # Slots that the optimizer lacks: something of the same length.
+        if not self.mean_square:
+            self.mean_square = self.weights
 
         self.weight_count = len(self.weights)
         sizes = (*(p.size for p in (*self.weights, *self.buffers)), 1)
@@ -83,23 +80,45 @@ class GraphStep(nn.Cell):
             self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
 
     def construct(self, images: Tensor, labels: Tensor, noise: Tensor, rates: Tensor) -> Tensor:
-        scaled_loss, gradients = self.loss_and_gradients(images, labels, noise)
-        own_loss = ops.reshape(scaled_loss, (1,)) / self.loss_scale
+        size = self.batch_size
+        scaled_loss, gradients = self.loss_and_gradients(images[:size], labels[:size], noise[:size])
+        for count in range(1, self.accumulation):
+            here = slice(count * size, (count + 1) * size)
+            more_loss, more = self.loss_and_gradients(images[here], labels[here], noise[here])
+            scaled_loss = scaled_loss + more_loss
+            gradients = self.each(_add, gradients, more)
+        own_loss = ops.reshape(scaled_loss, (1,)) / (self.loss_scale * self.accumulation)
         loss = own_loss
-        # The forward pass writes the statistics: they are read after it.
-        buffers = self.each(ops.partial(_after, scaled_loss), self.buffers)
+        buffers: tuple[Tensor, ...] = ()
+        if self.has_buffers:
+            # The forward pass writes the statistics: they are read after it.
+            buffers = self.each(ops.partial(_after, scaled_loss), self.buffers)
         if self.world_size > 1:
             reduced = self._reduce((*gradients, *buffers, own_loss))
             gradients = reduced[: self.weight_count]
-            buffers = reduced[self.weight_count : -1]
             loss = reduced[-1]
-            self.each(_assign, self.buffers, buffers)
-        update = ops.partial(self._update, rates[0])
-        self.each(update, self.decayed, self.weights, self.mean_square, self.moment, gradients)
+            if self.has_buffers:
+                buffers = reduced[self.weight_count : -1]
+                self.each(_assign, self.buffers, buffers)
+        scale = Tensor(1 / (self.loss_scale * self.accumulation), ms.float32)
+        if self.clip_norm > 0:
+            norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients))) * scale
+            scale = scale * ops.minimum(self.clip_norm / (norm + 1e-6), Tensor(1.0, ms.float32))
+        update = ops.partial(self._update, rates, scale)
+        self.each(
+            update,
+            self.decayed,
+            self.lr_factors,
+            self.weights,
+            self.mean_square,
+            self.moment,
+            gradients,
+        )
         if self.has_average:
             average = ops.partial(_average, rates[1])
             self.each(average, self.weight_averages, self.weights)
-            self.each(average, self.buffer_averages, buffers)
+            if self.has_buffers:
+                self.each(average, self.buffer_averages, buffers)
         finite = (_is_finite(loss), _is_finite(own_loss))
         ops.assign(self.progress, self.progress + ops.concat((loss, *finite)))
         return ops.reshape(loss, ())
@@ -120,17 +139,36 @@ class GraphStep(nn.Cell):
 
     def _update(
         self,
-        lr: Tensor,
+        rates: Tensor,
+        scale: Tensor,
         decayed: bool,
+        lr_factor: float,
         weight: Parameter,
         mean_square: Parameter,
         moment: Parameter,
         gradient: Tensor,
     ) -> bool:
-        """RMSProp as TensorFlow has it, see `effnet.optim.rmsprop`."""
-        gradient = gradient * (1 / self.loss_scale)
+        """The optimizer's rule, see `effnet.optim.rules`."""
+        lr = rates[0] * lr_factor
+        gradient = gradient * scale
+        if self.opt == "adamw":
+            first = moment + (gradient - moment) * (1 - self.momentum)
+            square = mean_square * self.decay + gradient * gradient * (1 - self.decay)
+            kept = weight
+            if self.weight_decay > 0 and decayed:
+                kept = weight * (1 - lr * self.weight_decay)
+            change = first / (ops.sqrt(square) / rates[3] + self.epsilon) * (lr / rates[2])
+            ops.assign(mean_square, square)
+            ops.assign(moment, first)
+            ops.assign(weight, kept - change)
+            return True
         if self.weight_decay > 0 and decayed:
             gradient = gradient + weight * self.weight_decay
+        if self.opt == "sgd":
+            first = moment * self.momentum + gradient
+            ops.assign(moment, first)
+            ops.assign(weight, weight - first * lr)
+            return True
         # Not ApplyRMSProp: MindSpore 2.10's has epsilon outside the root on a CPU, for all numbers
         # but the last few of a tensor.
         square = mean_square + (gradient * gradient - mean_square) * (1 - self.decay)
@@ -170,6 +208,14 @@ def _assign(parameter: Parameter, value: Tensor) -> bool:
     return True
 
 
+def _add(one: Tensor, other: Tensor) -> Tensor:
+    return one + other
+
+
+def _square_sum(value: Tensor) -> Tensor:
+    return ops.sum(value * value)
+
+
 def _average(share: Tensor, average: Parameter, value: Tensor) -> bool:
     ops.assign(average, average + (value - average) * share)
     return True
@@ -194,15 +240,23 @@ def buckets(sizes: tuple[int, ...], limit_bytes: int) -> tuple[tuple[int, int], 
 
 
 class Rates:
-    """What `GraphStep` calls `rates`: float32 (2,), a function of the global step."""
+    """What `GraphStep` calls `rates`: float32 (4,), a function of the global step."""
 
     def __init__(self, config: TrainConfig, schedule: LrSchedule) -> None:
-        self._ema_decay = config.ema_decay
+        self._config = config
         self._schedule = schedule
 
     def __call__(self, step: int) -> NDArray[np.float32]:
-        share = 1 - ema_decay(self._ema_decay, step)
-        return np.array([self._schedule.lr(step), share], np.float32)
+        return rates_of(self._config, self._schedule.lr(step), step)
+
+
+def rates_of(config: TrainConfig, lr: float, step: int) -> NDArray[np.float32]:
+    """The same for a learning rate that is known."""
+    share = 1 - ema_decay(config.ema_decay, step)
+    adamw = (1.0, 1.0)
+    if config.opt == "adamw":
+        adamw = corrections(config.momentum, config.opt_decay, step)
+    return np.array([lr, share, *adamw], np.float32)
 
 
 class GraphSteps:
@@ -212,7 +266,7 @@ class GraphSteps:
         self, cell: GraphStep, config: TrainConfig, group: Group, heartbeat: Heartbeat
     ) -> None:
         self._cell = cell
-        self._ema_decay = config.ema_decay
+        self._config = config
         self._group = group
         self._heartbeat = heartbeat
         self._phases = itertools.chain(("compile",), itertools.repeat("compute"))
@@ -221,7 +275,7 @@ class GraphSteps:
         self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
     ) -> StepOutcome:
         """`step` is the global one, from 0. Raises `LossNotFinite` after the state was changed."""
-        rates = np.array([lr, 1 - ema_decay(self._ema_decay, step)], np.float32)
+        rates = rates_of(self._config, lr, step)
         columns = (batch.images, batch.labels, batch.noise, rates)
         self._heartbeat.phase(next(self._phases))
         self._cell(*map(Tensor.from_numpy, columns))

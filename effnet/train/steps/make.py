@@ -37,7 +37,7 @@ class Stepping(NamedTuple):
 def state_of(net: EfficientNet, config: TrainConfig) -> TrainState | GraphState:
     """The state of `net`, in host memory or on the device, as the configured step needs it."""
     kind = GraphState if config.mode == "graph" else TrainState
-    return kind(net, decay_bn_and_bias=config.decay_bn_and_bias, ema=config.ema_decay > 0)
+    return kind(net, config)
 
 
 def make(

@@ -24,6 +24,8 @@ class Question:
     checkpoint_folder: str = ""
     working_folder: str = ""
     data_path: str = ""
+    weights: str = ""
+    """The checkpoint that training begins with."""
     bind_address: str = ""
     bind_port: int = 0
     reach_address: str = ""
@@ -60,6 +62,17 @@ class Data:
     path: str
     problem: str = ""
     splits: tuple[Split, ...] = ()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checkpoint that training begins with. ``problem``: why it cannot be used."""
+
+    path: str
+    problem: str = ""
+    variant: str = ""
+    class_count: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,7 @@ class MachineFacts:
     interfaces: tuple[Interface, ...] = ()
     folders: Mapping[str, Folder] = field(default_factory=dict)
     data: Data | None = None
+    weights: Weights | None = None
     bind: Bind | None = None
     route: Route | None = None
     setup_problems: tuple[str, ...] = ()

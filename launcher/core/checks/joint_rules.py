@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher.core.checks.facts import Data, MachineFacts, Peer
+from launcher.core.checks.facts import Data, MachineFacts, Peer, Weights
 from launcher.core.checks.row import (
     CheckResult,
     Row,
@@ -50,6 +50,7 @@ def joint_rows(
             "host-name": _host_name(machine, hosts),
             "clock": _clock(ahead_s.get(node.label), ahead_s.get(label), label),
             "data": _data(machine.data, profile, first.data, label),
+            "weights": _weights(machine.weights, profile, first.weights, label),
         }
         for check in checks_of(profile, index):
             if check in results:
@@ -145,6 +146,24 @@ def _data(data: Data | None, profile: Profile, first: Data | None, first_label: 
             f"Set class_num = {max(counts)}, or check that it is the right folder.",
         )
     return ok(f"{data.path}: {_classes(data)}")
+
+
+def _weights(
+    found: Weights | None, profile: Profile, first: Weights | None, first_label: str
+) -> CheckResult:
+    if found is None:
+        return skipped("not checked")
+    if found.problem:
+        hint = "Copy the checkpoint and its .manifest.json there, or change `weights`."
+        return failed(found.problem, hint)
+    wanted = profile.trainer.get("variant", "b2")
+    if found.variant != wanted:
+        text = f"{found.path} is of variant {found.variant}, this run has {wanted}"
+        return failed(text, f"Set variant = {found.variant}, or change `weights`.")
+    if first is not None and not first.problem and first.sha256 != found.sha256:
+        text = f"{found.path} is another checkpoint than on {first_label}"
+        return failed(text, "Copy the same file to every node.")
+    return ok(f"{found.path}: {found.variant}, {found.class_count} classes")
 
 
 def _classes(data: Data) -> str:

@@ -31,6 +31,7 @@ def questions(profile: Profile, here_runs: str = "", data_path: str = "") -> tup
                 checkpoint_folder=profile.checkpoint.directory if index == first_rank else "",
                 working_folder=node.working_directory,
                 data_path=data_path or node.data_path or profile.data_path,
+                weights=str(profile.trainer.get("weights", "")),
                 bind_address=address.replace("localhost", "127.0.0.1") if is_master else "",
                 bind_port=profile.master.port,
                 reach_address="" if index == master else address,

@@ -104,6 +104,7 @@ CHECKS: Mapping[str, str] = {
     "disk": "space where the run writes",
     "folders": "the run and checkpoint folders are writable, the working directory exists",
     "data": "the data folder exists, with the same classes everywhere",
+    "weights": "the checkpoint that training begins with is there, and the same everywhere",
     "openmpi": "OpenMPI is installed, in the profile's version",
     "mpi-ssh": "the first node reaches the others with its own ssh, as mpirun does",
 }
@@ -139,6 +140,7 @@ def checks_of(profile: Profile, index: int) -> tuple[str, ...]:
         "host-name": many,
         "master-port": profile.world_size > 1 and index == master_index(profile),
         "clock": many,
+        "weights": bool(profile.trainer.get("weights")),
         "openmpi": mpirun,
         "mpi-ssh": mpirun and many and index == 0,
     }

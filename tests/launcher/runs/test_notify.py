@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +19,8 @@ from launcher.process import private
 from launcher.reading.folders import user_notify_file
 from launcher.store import run_lock
 from launcher.supervisor import notice_targets
-
-PASSWORD = "pw-5d1f-of-the-webhook"
-
-
-class Webhook:
-    """Keeps what was posted. The first ``refusals`` requests are answered with 503."""
-
-    def __init__(self) -> None:
-        self.posts: list[dict[str, Any]] = []
-        self.refusals = 0
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                is_refused, hook.refusals = hook.refusals > 0, max(hook.refusals - 1, 0)
-                if not is_refused:
-                    hook.posts.append(json.loads(body))
-                self.send_response(503 if is_refused else 200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://user:{PASSWORD}@127.0.0.1:{self.server.server_port}/"
-
-    def ids(self) -> list[str]:
-        """The last line of each message."""
-        return [post["message"].splitlines()[-1] for post in self.posts]
-
-    def titles(self) -> list[str]:
-        return [post["title"].partition(": ")[2] for post in self.posts]
+from tests.launcher import notice_loop
+from tests.launcher.webhook import PASSWORD, Webhook
 
 
 @pytest.fixture
@@ -201,3 +169,10 @@ def test_a_command_that_fails_says_why(argv: tuple[str, ...], problem: str) -> N
     found = notice_targets.Command(argv).send(notice)
     assert problem in found
     assert bool(problem) is bool(found)
+
+
+def test_random_faults_are_each_told_once() -> None:
+    """A seeded sample; the whole is `python -m tests.launcher.notice_loop`."""
+    result = notice_loop.play(count=4, seed=3)
+    assert result.is_right, result
+    assert result.notices >= 4

@@ -29,6 +29,7 @@ from tui.widgets.log_view import LogView
 from tui.widgets.pick_list import PickList
 from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
+from tui.widgets.run_table import RunTable
 
 PAGE = DOCS / "keys.md"
 HEAD = """\
@@ -42,12 +43,13 @@ now, `ctrl+p` every action by name. A key with a name in the last column can be 
 SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Everywhere", "", (Dashboard,)),
     ("Home", "Runs and profiles.", (HomeScreen, PickList, CursorList)),
+    ("Home: runs", "While the runs have the focus.", (RunTable,)),
     ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable, CursorList)),
     ("Run: log", "While the log has the focus.", (LogView,)),
-    ("Run: a search, a filter, a rank", "While its line is open.", (Prompt,)),
-    ("Confirm a stop", "", (ConfirmScreen,)),
+    ("A search, a filter, a rank", "While its line is open.", (Prompt,)),
+    ("Confirm a stop or a removal", "", (ConfirmScreen,)),
     ("Resume, evaluate, export, infer", "The form before it starts.", (RequestScreen,)),
     ("Results", "Checkpoints, evaluations, jobs.", (ResultsScreen, PickList, CursorList)),
     ("Help", "", (HelpScreen,)),

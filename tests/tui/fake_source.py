@@ -68,7 +68,8 @@ def summary(run: str, status: str, age_s: float, **more: Any) -> RunSummary:
     plain = dict.fromkeys(field.name for field in fields(RunSummary))
     values = {
         **plain, "run": run, "path": f"/runs/{run}", "profile": "local-cpu", "world_size": 2,
-        "status": RunStatus(status), "created_s": NOW - age_s, **more,
+        "status": RunStatus(status), "created_s": NOW - age_s,
+        "note": "", "cause": "", "config": {}, **more,
     }  # fmt: skip
     return RunSummary(**values)  # type: ignore[arg-type]
 

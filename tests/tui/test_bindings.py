@@ -307,7 +307,8 @@ async def jobs(keys: Keys) -> None:
 @covers(
     CursorList="down j up k pagedown pageup end home G g",
     PickList="enter",
-    HomeScreen="tab n r",
+    HomeScreen="tab n r slash escape d delete",
+    RunTable="space o O",
     NewRunScreen="slash y ctrl+y Y ctrl+s escape",
 )
 async def home(keys: Keys) -> None:
@@ -324,6 +325,18 @@ async def home(keys: Keys) -> None:
             ("end", 20), ("home", 0), ("G", 20), ("g", 0),
         ):  # fmt: skip
             await keys("CursorList", key, lambda row=row: table.cursor == row)  # type: ignore[misc]
+        await keys("RunTable", "space", keys.seen("1 marked"))
+        await keys.pilot.press("g", "space")
+        await keys("RunTable", "o", keys.seen("↑state"))
+        await keys("RunTable", "O", keys.seen("↓state"))
+        await keys("HomeScreen", "slash", lambda: isinstance(app.focused, Input))
+        await keys.pilot.press(*"old-07", "enter")
+        await until(keys.pilot, keys.seen("1 of 21 runs"))
+        for key in ("d", "delete"):
+            await keys("HomeScreen", key, keys.on(ConfirmScreen))
+            await keys.pilot.press("escape")
+        await keys("HomeScreen", "escape", keys.gone("1 of 21 runs"))
+        await keys.pilot.press("g")
         await keys("HomeScreen", "tab", lambda: app.screen.query_one("#profiles").has_focus)
         await keys.pilot.press("tab")
         source.view = replace(source.view, runs=runs)

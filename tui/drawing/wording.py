@@ -13,6 +13,7 @@ from launcher.core.diagnosis.words import (
     ranks_in_words,
 )
 from launcher.core.text.figures import duration, number, plural, size_bytes
+from launcher.core.text.terminal import clean
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
 
@@ -27,11 +28,12 @@ def followers_words(failure: Failure) -> str:
 
 
 def fault_of(run: RunSummary, now: float) -> str:
-    """Why a run of the list does not advance; empty when nothing is known to be wrong."""
+    """Why a run of the list failed or does not advance; empty when no problem is known."""
     if run.hang is not None:
         return hang_words(run.hang, now)
-    silence = run.supervisor_silent
-    return "" if silence is None else f"{silence.who} does not answer"
+    if (silence := run.supervisor_silent) is not None:
+        return f"{silence.who} does not answer"
+    return clean(run.cause)
 
 
 def worst(frame: RunFrame) -> tuple[int | None, str]:

@@ -41,6 +41,8 @@ class HomeView:
     now: float
     runs: tuple[RunSummary, ...] = ()
     profiles: tuple[ProfileEntry, ...] = ()
+    unread: int = 0
+    """Runs that are there and were not read yet."""
 
 
 @dataclass(frozen=True, slots=True)

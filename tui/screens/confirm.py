@@ -1,4 +1,4 @@
-"""The question before a run is stopped, with the commands that do the same."""
+"""The question before a run is stopped or removed, with the commands that do the same."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -9,24 +10,31 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static
+from textual.content import Content
+from textual.widgets import Input, Static
 
-from launcher.core.text.figures import NOT_KNOWN, age, duration, number, percent, plural
-from tui.drawing.text import clean, fit, fit_middle
+from launcher.core.run.filter import chosen
+from launcher.core.text.figures import plural
+from launcher.errors import UsageError
+from tui.drawing.text import clean, fit
 from tui.drawing.wording import fault_of
 from tui.model.derived import is_live
-from tui.model.run import HomeView, tone_of
-from tui.screens.base import FeedScreen
+from tui.model.run import HomeView
+from tui.screens.home_actions import HomeActions
 from tui.sources.feed import Feed
 from tui.sources.messages import HomePolled, SourceFailed
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
+from tui.widgets.prompt import Prompt
+from tui.widgets.run_table import RunTable
 
 if TYPE_CHECKING:
     from launcher.client import ProfileEntry, RunSummary
 
 POLL_S = 1.0
+MOST_OF_A_CORE = 0.05
+"""What polling thousands of runs may take."""
 NO_RUNS = (
     "No runs yet.",
     "",
@@ -34,16 +42,20 @@ NO_RUNS = (
     "local-cpu trains EfficientNet-B2 on two ranks of this machine's CPU.",
     "effnet-tui --demo plays a recorded run of 8 ranks: a failure, a resume.",
 )
+NO_MATCH = ("No run matches the filter.", "", "/ changes it, escape removes it.")
 NO_PROFILES = ("No profiles found. `effnet-launch profiles` shows which folders are searched.",)
 
 
-class HomeScreen(FeedScreen):
+class HomeScreen(HomeActions):
     """Runs above, live ones first; profiles below."""
 
     BINDING_GROUP_TITLE = "Home"
     HELP = "Runs, live ones first, and the profiles from which a run can be started."
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="home.filter"),
         Binding("n", "new_run", "New run", id="home.new"),
+        Binding("d,delete", "remove", "Delete", id="home.remove"),
+        Binding("escape", "clear_filter", "Clear the filter", show=False),
         Binding("tab", "app.focus_next", "Runs/profiles", show=False),
         Binding("r", "poll_now", "Refresh", show=False),
     ]
@@ -51,20 +63,36 @@ class HomeScreen(FeedScreen):
     def __init__(self) -> None:
         super().__init__()
         self._view: HomeView | None = None
-        self._words = ""
+        self._filter = self._before = ""
+        self._problem = ""
+        self._runs: list[RunSummary] = []
+        self._words: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         with Vertical(id="body"):
             yield Static("effnet-tui  runs", classes="head", id="runs-head", markup=False)
-            yield PickList(("looking for runs …",), id="runs")
+            yield Prompt(id="prompt", compact=True, select_on_focus=False)
+            yield RunTable(("looking for runs …",), id="runs")
+            yield Static("", id="detail", markup=False)
             yield Static("profiles", classes="head", markup=False)
             yield PickList(("looking for profiles …",), id="profiles")
         yield Static("terminal too small", id="too-small")
         yield HintBar(id="hints")
 
     def on_mount(self) -> None:
-        source = self.dashboard.source
-        self.feed = Feed(self, lambda: POLL_S, "home", lambda: HomePolled(source.home()))
+        source, took_s, unread = self.dashboard.source, 0.0, 0
+
+        def poll() -> HomePolled:
+            nonlocal took_s, unread
+            began_s = time.thread_time()
+            view = source.home()
+            took_s, unread = time.thread_time() - began_s, view.unread
+            return HomePolled(view)
+
+        def period_s() -> float:
+            return 0.0 if unread else max(POLL_S, took_s / MOST_OF_A_CORE)
+
+        self.feed = Feed(self, period_s, "home", poll)
         self.query_one("#runs").focus()
         self.feed.start()
 
@@ -79,80 +107,83 @@ class HomeScreen(FeedScreen):
 
     def on_home_polled(self, message: HomePolled) -> None:
         self._view = message.view
+        self._choose()
         self.draw_again()
         self.dashboard.raise_alerts(message.view)
         self.answer_feed()
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep the lists and show the problem."""
-        self._title(f"effnet-tui  {clean(message.problem)}")
+        self._say("runs-head", f"effnet-tui  {clean(message.problem)}")
         self.answer_feed()
 
-    def _title(self, words: str) -> None:
-        if words != self._words:
-            self._words = words
-            self.query_one("#runs-head", Static).update(words, layout=False)
+    def _say(self, place: str, words: str) -> None:
+        """Write a line, if it differs."""
+        if words != self._words.get(place):
+            self._words[place] = words
+            self.query_one(f"#{place}", Static).update(Content(words), layout=False)
+
+    @property
+    def table(self) -> RunTable:
+        return self.query_one("#runs", RunTable)
+
+    def _choose(self) -> None:
+        """The runs that match the filter, in their order; of an unfinished one those before."""
+        view, table = self._view, self.table
+        if view is None:
+            return
+        table.keep_marks(frozenset(run.run for run in view.runs))
+        sort, is_reversed = table.sort, table.is_reversed
+        try:
+            self._runs = chosen(view.runs, self._filter, sort, reverse=is_reversed, now_s=view.now)
+            self._problem = ""
+        except UsageError as problem:
+            self._problem = problem.message
 
     def draw_again(self) -> None:
         super().draw_again()
         view = self._view
         if view is None:
             return
-        live = sum(is_live(run.status) for run in view.runs)
-        self._title(f"effnet-tui  {plural(len(view.runs), 'run')}, {live} live")
-        runs = self.query_one("#runs", PickList)
-        runs.show(
-            [run.run for run in view.runs],
-            [self._run_line(run, view.now) for run in view.runs],
-            NO_RUNS,
-        )
+        table = self.table
+        table.show_runs(self._runs, view.now, NO_MATCH if view.runs else NO_RUNS)
         profiles = self.query_one("#profiles", PickList)
         # Profiles come right below the runs; with many runs they keep a third of the screen.
-        room = max(self.size.height - 3, 4)
+        is_asking = self.query_one(Prompt).display
+        room = max(self.size.height - 4 - is_asking, 4)
         least = min(max(len(view.profiles), 1), max(room // 3, 3))
-        runs.styles.height = min((len(view.runs) or len(NO_RUNS)) + 1, room - least)
+        lines = len(self._runs) + table.HEAD_LINES if self._runs else len(NO_RUNS)
+        table.styles.height = min(lines + 1, room - least)
         profiles.show(
             [profile.name for profile in view.profiles],
-            [self._profile_line(profile) for profile in view.profiles],
+            lambda at: self._profile_line(view.profiles[at]),
             NO_PROFILES,
         )
+        self._draw_heads()
 
-    def _run_line(self, run: RunSummary, now: float) -> Line:
-        palette, glyphs = self.dashboard.palette, self.dashboard.glyphs
-        width = self.size.width
-        live = is_live(run.status)
-        mark = glyphs.live if live else glyphs.idle
-        tone = tone_of(run.status)
-        style = palette.muted if tone == "idle" else palette.by_tone(tone)
-        epoch = epoch_of(run)
-        end = f"ETA {duration(run.eta_s)}" if live else ""
-        signs = (run.step_s, run.changed_s, run.created_s)
-        since = next((sign for sign in signs if sign is not None), None)
-        wide = width >= 100
-        name_width = max(min(30 if run.note else 44, width - (56 if wide else 45)), 16)
-        if run.note and not wide:
-            name_width = 17
-        fault = fault_of(run, now)
-        if fault:  # before everything but a part of the id
-            name_width = max(min(name_width, width - len(fault) - 17), 8)
-        line = [
-            Segment(f"{mark} {run.status.value:<9} ", style),
-            Segment(fit(fit_middle(clean(run.run), name_width), name_width), palette.text),
-        ]
-        if fault:
-            line.append(Segment(f" {fit(fault, min(len(fault), width - 23))}", palette.bad))
-        else:
-            line.append(Segment(f" epoch {epoch:<7} {percent(run.progress):>5}", palette.text))
-            if wide:
-                line.append(Segment(f"  loss {number(run.loss, 4):>6}", palette.text))
-            old = age(None if since is None else now - since)
-            line.append(Segment(f" {old + ' ago':>11}", palette.muted))
-            if wide and end:
-                line.append(Segment(f"  {end}", palette.text))
-        room = width - 2 - sum(part.cell_length for part in line)  # 2: the cursor
-        if run.note and room > 8:
-            line.append(Segment(f"  {fit(clean(run.note), room - 2)}", palette.muted))
-        return line
+    def _draw_heads(self) -> None:
+        view, table, width = self._view, self.table, self.size.width - 2
+        if view is None:
+            return
+        live = sum(is_live(run.status) for run in view.runs)
+        count = plural(len(view.runs), "run")
+        words = f"effnet-tui  {count}, {live} live"
+        if self._filter:
+            words = f"effnet-tui  {len(self._runs)} of {count}, {live} live  filter: {self._filter}"
+        if view.unread:
+            words += f"  reading {view.unread} more …"
+        if table.marked:
+            words += f"  {len(table.marked)} marked"
+        if self._problem:
+            words = clean(self._problem)
+        right = f" {table.cursor + 1}/{len(self._runs)}" if self._runs else ""
+        self._say("runs-head", f"{fit(words, width - len(right))}{right}")
+        self.query_one("#runs-head").set_class(bool(self._problem), "-bad")
+        run = table.run if self._runs else None
+        parts = []
+        if run is not None:
+            parts = [clean(run.run), clean(run.profile), fault_of(run, view.now), clean(run.note)]
+        self._say("detail", fit(" · ".join(filter(None, parts)), width))
 
     def _profile_line(self, entry: ProfileEntry) -> Line:
         palette, name = self.dashboard.palette, f"{clean(entry.name):<20} "
@@ -171,6 +202,13 @@ class HomeScreen(FeedScreen):
     def open_profile(self, event: PickList.Chosen) -> None:
         self.dashboard.open_profile(event.key)
 
+    def on_pick_list_moved(self) -> None:
+        self._draw_heads()
+
+    def on_run_table_arranged(self) -> None:
+        self._choose()
+        self.draw_again()
+
     def action_new_run(self) -> None:
         name = self.query_one("#profiles", PickList).key
         if self.dashboard.read_only:
@@ -180,15 +218,37 @@ class HomeScreen(FeedScreen):
         else:
             self.dashboard.open_profile(name)
 
+    def action_filter(self) -> None:
+        """The runs follow what is typed; ``escape`` takes it back."""
+        self._before = self._filter
+        self.query_one(Prompt).ask("runs", self._filter)
+        self.draw_again()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if self.query_one(Prompt).display:
+            self._set_filter(event.value)
+
+    def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        """A filter that is wrong stays on the screen with what is wrong."""
+        if self._problem:
+            self.query_one(Prompt).ask("runs", message.text)
+        else:
+            self.draw_again()
+
+    def on_prompt_cancelled(self) -> None:
+        self._set_filter(self._before)
+
+    def action_clear_filter(self) -> None:
+        self._set_filter("")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """``escape`` does nothing without a filter."""
+        return action != "clear_filter" or bool(self._filter)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text.strip()
+        self._choose()
+        self.draw_again()
+
     def action_poll_now(self) -> None:
-        if self.feed is not None:
-            self.feed.wake()
-
-
-def epoch_of(run: RunSummary) -> str:
-    """The current epoch, of how many."""
-    if run.epoch is None:
-        return NOT_KNOWN
-    if run.epochs is None:
-        return str(run.epoch + 1)
-    return f"{min(run.epoch + 1, run.epochs)}/{run.epochs}"
+        self.poll_now()

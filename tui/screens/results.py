@@ -143,7 +143,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
         room = self.size.height * 95 // 100 - 6 - 2 * len(jobs)
         table.styles.height = max(min(max(len(rows), 1), room), 3)
         keys = [f"{at} {row.step}" for at, row in enumerate(reversed(rows))][::-1]
-        table.show(keys, [self._line(row) for row in rows])
+        table.show(keys, lambda at: self._line(rows[at]))
         self._show_path()
         lines: list[tuple[str, str]] = []
         for job in reversed(jobs):

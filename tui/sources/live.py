@@ -14,6 +14,7 @@ from launcher.core.plan.model import Role
 from launcher.core.run.requests import (
     JobRequest,
     NoteRequest,
+    RemoveRequest,
     Request,
     ResumeRequest,
     StartRequest,
@@ -29,6 +30,7 @@ from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
+HOME_LIMIT_S: Final = 0.1  # so that the first runs are seen at once
 MAX_STRIP_RANKS: Final = 128
 
 
@@ -113,7 +115,8 @@ class LiveSource:
     def home(self) -> HomeView:
         with launcher_errors():
             profiles = tuple(entry for entry in client.list_profiles() if not entry.is_hidden)
-            return HomeView(time.time(), tuple(self._runs.poll()), profiles)
+            runs = tuple(self._runs.poll(limit_s=HOME_LIMIT_S))
+            return HomeView(time.time(), runs, profiles, unread=self._runs.unread)
 
     def open(self, name: str) -> LiveRun:
         with launcher_errors():
@@ -153,10 +156,20 @@ class LiveSource:
             if isinstance(request, StopRequest):
                 client.stop(target, request, by="effnet-tui")
                 return "all ranks save, then exit" if request.save else "all ranks exit now"
+            if isinstance(request, RemoveRequest):
+                return _removed(target)
             if isinstance(request, NoteRequest):
                 client.set_note(target, request.note)
                 return "saved"
             raise SourceError(f"cannot {request.action} from here")
+
+
+def _removed(run: str) -> str:
+    """Its directory, and its files on its nodes."""
+    removed, problems = client.prune([run])
+    if problems:
+        raise SourceError("\n".join(problems))
+    return f"{', '.join(removed)} removed"
 
 
 def _resume(run: str, request: ResumeRequest) -> str:

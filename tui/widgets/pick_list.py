@@ -1,8 +1,8 @@
-"""A list to choose from: runs, profiles, checkpoints. The caller makes the lines."""
+"""A list to choose from: runs, profiles, checkpoints. The caller makes the lines in view."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,7 +40,7 @@ class PickList(CursorList):
         super().__init__(id=id)
         self._empty = empty
         self._keys: tuple[str, ...] = ()
-        self._rows: tuple[Line, ...] = ()
+        self._line: Callable[[int], Line] = lambda at: ()
 
     @property
     def row_count(self) -> int:
@@ -50,10 +50,12 @@ class PickList(CursorList):
     def key(self) -> str | None:
         return self._keys[self.cursor] if self.cursor < len(self._keys) else None
 
-    def show(self, keys: Sequence[str], rows: Sequence[Line], empty: Sequence[str] = ()) -> None:
-        """Draw these lines; ``keys`` name them, each once."""
+    def show(
+        self, keys: Sequence[str], line: Callable[[int], Line], empty: Sequence[str] = ()
+    ) -> None:
+        """``keys`` name the lines, each once; ``line`` makes one when it is in view."""
         before = self.key
-        self._keys, self._rows, self._empty = tuple(keys), tuple(rows), empty or self._empty
+        self._keys, self._line, self._empty = tuple(keys), line, empty or self._empty
         at = self._keys.index(before) if before in self._keys else self.cursor
         self.set_reactive(PickList.cursor, self.validate_cursor(at))
         if self.key != before:
@@ -78,14 +80,22 @@ class PickList(CursorList):
         if width <= 2 or height <= 0:
             return
         palette = self.palette
-        if not self._rows:
+        if not self._keys:
             text = [[Segment(fit(f"  {words}", width), palette.muted)] for words in self._empty]
             self.set_lines(text)
             return
-        lines: list[Line] = []
+        lines = list(self.heading(width))
         for at in self.rows_in_view():
             here = at == self.cursor
-            mark = f"{self.glyphs.cursor} " if here else "  "
-            line = [Segment(mark, palette.accent), *self._rows[at]]
+            mark = f"{self.glyphs.cursor if here else ' '}{self.mark_of(self._keys[at])}"
+            line = [Segment(mark, palette.accent), *self._line(at)]
             lines.append(self.highlighted(line, width) if here else line)
         self.set_lines(lines)
+
+    def heading(self, width: int) -> Sequence[Line]:
+        """The ``HEAD_LINES`` lines above the rows."""
+        return ()
+
+    def mark_of(self, key: str) -> str:
+        """The cell between the cursor and the line."""
+        return " "

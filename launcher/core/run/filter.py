@@ -45,8 +45,12 @@ class Field:
     falls: bool = False
 
 
-def _age_s(run: RunSummary, now_s: float) -> float | None:
-    return None if run.created_s is None else max(0.0, now_s - run.created_s)
+def age_s(run: RunSummary, now_s: float) -> float | None:
+    """Since its newest step; without steps since its newest event."""
+    for time_s in (run.step_s, run.changed_s, run.created_s):
+        if time_s is not None:
+            return max(0.0, now_s - time_s)
+    return None
 
 
 FIELDS: Final = {
@@ -64,7 +68,7 @@ FIELDS: Final = {
     "top1": Field(Kind.SHARE, lambda run, now_s: run.best_top_1, falls=True),
     "duration": Field(Kind.TIME, lambda run, now_s: run.duration_s, falls=True),
     "eta": Field(Kind.TIME, lambda run, now_s: run.eta_s),
-    "age": Field(Kind.TIME, _age_s),
+    "age": Field(Kind.TIME, age_s),
 }
 LIVE: Final = "live"
 STATES: Final = (*(status.value for status in RunStatus), LIVE)

@@ -137,6 +137,18 @@ class StopRequest(Request):
 
 
 @dataclass(frozen=True)
+class RemoveRequest(Request):
+    """The end of a run's directory, here and on its nodes."""
+
+    action: ClassVar[str] = "prune"
+
+    def command(self, target: str = "", *others: str) -> list[str]:
+        """One command for several runs."""
+        runs = (target, *others)
+        return [PROGRAM, self.action, *(word for run in runs for word in ("--run", run))]
+
+
+@dataclass(frozen=True)
 class StopJobRequest(Request):
     """The end of one job of a run."""
 

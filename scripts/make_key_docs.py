@@ -24,6 +24,7 @@ from tui.screens.run import RunScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_log import RunLog
 from tui.screens.run_panels import RunPanels
+from tui.widgets.chart import Chart
 from tui.widgets.cursor_list import CursorList
 from tui.widgets.log_view import LogView
 from tui.widgets.pick_list import PickList
@@ -47,6 +48,7 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable, CursorList)),
+    ("Run: charts", "While a chart has the focus.", (Chart,)),
     ("Run: log", "While the log has the focus.", (LogView,)),
     ("A search, a filter, a rank", "While its line is open.", (Prompt,)),
     ("Confirm a stop or a removal", "", (ConfirmScreen,)),

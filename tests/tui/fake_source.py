@@ -35,8 +35,9 @@ from launcher.core.run.requests import (
     StopRequest,
 )
 from launcher.core.run.state import AttemptState, EvalState, Hang, RunState
+from tui.charts.viewport import window
 from tui.logs.log_source import LogSource
-from tui.model.run import ChartData, Curve, FrameRequest, HomeView, RunFrame, SkewData
+from tui.model.run import ChartData, ChartRequest, Curve, FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.source import PlanText, Player, RunSource, SourceError
 
 NOW = 1_766_500_000.0
@@ -214,11 +215,12 @@ class FakeRun:
         self.requests.append(request)
         return RunFrame(
             self.snapshot(),
-            tuple(self._chart(chart.field, chart.columns) for chart in request.charts),
+            tuple(map(self._chart, request.charts)),
             self._skew(request.skew_bins), self.checkpoints, self.progress,
         )  # fmt: skip
 
-    def _chart(self, field: str, columns: int) -> ChartData:
+    def _chart(self, request: ChartRequest) -> ChartData:
+        field, columns = request.field, request.columns
         curves = []
         single = field in ("loss", "images_per_s", "learning_rate")
         for rank in range(1 if single else self.ranks):
@@ -228,8 +230,13 @@ class FakeRun:
                 for x in range(columns)
             ]
             pairs = tuple((value, value * 1.02) for value in values)
-            curves.append(Curve("mean" if single else f"r{rank}", pairs, values[-1]))
-        return ChartData(field, 0, self.step, self.step, tuple(curves), ((0.5, "eval"),))
+            label, number = ("", None) if single else (f"r{rank}", rank)
+            curves.append(Curve(label, pairs, values[-1], rank=number))
+        first, end = window((0, self.step), self.step, request.width, request.end)
+        return ChartData(
+            field, first, self.step, end, tuple(curves), ((0.5, "eval"),), request.axis, STEPS,
+            (0, self.step),
+        )  # fmt: skip
 
     def _skew(self, bins: int) -> SkewData:
         rows = tuple(

@@ -154,6 +154,34 @@ async def panels(keys: Keys) -> None:
 
 
 @covers(
+    Chart="left right up k down j H shift+left L shift+right home g end G escape", RunPanels="X"
+)
+async def charts(keys: Keys) -> None:
+    run = FakeRun(4)
+    async with showing(FakeSource(run), (160, 48)) as keys.pilot:
+        await sees(keys.pilot, "RUNNING", "images/s")
+        chart = keys.one(Chart)
+        assert isinstance(chart, Chart)
+        chart.focus()
+        await keys("Chart", "left", lambda: chart.viewport.cursor == 100)
+        await keys("Chart", "left", keys.seen("at step 96"))
+        await keys("Chart", "right", keys.seen("at step 99"))
+        for key, width in (("up", 50), ("k", 25), ("down", 50), ("j", None), ("k", 50)):
+            await keys("Chart", key, lambda width=width: chart.viewport.width == width)  # type: ignore[misc]
+        await keys.pilot.press("escape", "up")
+        for key, end in (("H", 87.5), ("L", 100), ("shift+left", 87.5), ("shift+right", 100)):
+            await keys("Chart", key, lambda end=end: chart.viewport.end == end)  # type: ignore[misc]
+        await keys.pilot.press("H")
+        for key in ("end", "G"):
+            await keys("Chart", key, lambda: chart.viewport.end is None)
+            await keys.pilot.press("H")
+        for key in ("escape", "home", "g"):
+            await keys("Chart", key, lambda: chart.viewport.is_plain)
+            await keys.pilot.press("up")
+        await keys("RunPanels", "X", lambda: run.requests[-1].charts[0].axis == "epoch")
+
+
+@covers(
     LogView="up k down j pageup ctrl+u pagedown ctrl+d home g end G left h right space n N e E v u",
     RunLog="slash f",
     Prompt="escape",

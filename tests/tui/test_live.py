@@ -44,7 +44,7 @@ def test_live_source_of_a_live_run(made: MadeRun) -> None:
     assert re.match(r"rank 3 on localhost is \d+ % late for \d+ s", words)
     assert [curve.label for curve in frame.charts[0].curves] == ["mean", "r0", "r1", "r2", "r3"]
     assert len(frame.charts[1].curves) == 1
-    assert [label for _, label in frame.charts[0].marks] == ["eval", "eval"]
+    assert [label for _, label in frame.charts[0].marks] == ["eval", "eval", *["checkpoint"] * 2]
     assert len(frame.skew.bins) == 4
     steps = [saved.manifest.step for saved in frame.checkpoints if saved.manifest]
     assert steps == [90, 45]
@@ -69,7 +69,7 @@ def test_an_unchanged_run_keeps_its_charts(made: MadeRun) -> None:
     assert first.charts[0] is second.charts[0]
     assert first.skew is second.skew
     made.steps(1)
-    assert run.frame(ASKED).charts[0].last_step == 95
+    assert run.frame(ASKED).charts[0].last == 95
 
 
 def test_a_failure_comes_with_its_restart(made: MadeRun) -> None:

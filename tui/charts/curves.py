@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from launcher.core.text.figures import duration, percent
 from tui.charts.decimate import Extent
-from tui.charts.thinned import Thinned
+from tui.charts.limits import limits_of
+from tui.charts.thinned import Thinned, columns_of
+from tui.charts.viewport import window
 from tui.model.run import ChartData, ChartRequest, Curve, SkewData
 
 if TYPE_CHECKING:
-    from launcher.client import Series
+    from launcher.client import RunSnapshot, Series
     from launcher.core.run.state import EvalState
 
 MAX_CURVES: Final = 8
+TIME_UNIT_S: Final = 1 / 16
 LATE_SHARE: Final = 0.10  # of the typical work of a step
 NEWEST: Final = 5  # reports that decide whether a rank is late now
 
@@ -26,86 +29,139 @@ SeriesOf = Callable[[int, str], "Series"]
 
 
 class ChartMaker:
-    """Keeps the thinned series, by rank and field."""
+    """Keeps the thinned series, by rank, field and axis."""
 
     def __init__(self, series: SeriesOf) -> None:
         self._series = series
-        self._thinned: dict[tuple[int, str], Thinned] = {}
-        self._seen: dict[tuple[int, str], Series] = {}
+        self._lines: dict[tuple[int, str, bool], _Line] = {}
         self._made: dict[ChartRequest, tuple[object, ChartData]] = {}
 
     def chart(
-        self, request: ChartRequest, ranks: int, evaluations: Sequence[EvalState]
+        self, request: ChartRequest, run: RunSnapshot, evaluations: Sequence[EvalState]
     ) -> ChartData:
         """One chart, ready to draw. Fields that all ranks share are read from rank 0."""
-        wanted = range(1) if request.mean_only else range(ranks)
-        found = [(rank, self._of(rank, request.field)) for rank in wanted]
-        known = [(rank, thinned) for rank, thinned in found if thinned.count]
-        if not known:
-            return ChartData(request.field)
-        state = ([thinned.count for _, thinned in known], len(evaluations))
+        by_time = request.axis == "time"
+        wanted = range(1) if request.mean_only else range(len(run.ranks))
+        lines = [self._line(rank, request.field, by_time) for rank in wanted]
+        lines = [line for line in lines if line.thinned.count]
+        if not lines or request.columns <= 0:
+            return ChartData(request.field, axis=request.axis)
+        known = len(run.state.attempts), len(run.state.checkpoints), len(evaluations)
+        state = ([line.thinned.count for line in lines], known, run.steps_per_epoch)
         made = self._made.get(request)
         if made is not None and made[0] == state:
             return made[1]
-        if len(self._made) > 32:  # old sizes and smoothings
+        if len(self._made) > 32:  # old sizes, smoothings and parts
             self._made.clear()
-        first = min(thinned.base for _, thinned in known)
-        last = max(thinned.last_step for _, thinned in known)
-        end = axis_end(first, last)
-        curves = self._curves(request, known, first, end)
-        span = max(end - first, 1)
-        marks = tuple(
-            ((entry.step - 1 - first) / span, "eval")
-            for entry in evaluations
-            if entry.step is not None and first < entry.step <= last + 1
-        )
-        chart = ChartData(request.field, first, last, end, curves, marks)
+        origin = (run.created_s or 0.0) if by_time else 0
+        base = min(line.thinned.base for line in lines)
+        last = max(line.thinned.last_place for line in lines)
+        right = None if request.end is None else request.end + origin
+        whole = base, axis_end(base, last)
+        first, end = window(whole, last, request.width, right)
+        places = marked_places(run, evaluations)
+        shown = [(kind, time_s if by_time else step) for kind, step, time_s in places]
+        span = (end - first) or 1
+        chart = ChartData(
+            request.field, first - origin, last - origin, end - origin,
+            _curves(request, lines, first, end),
+            tuple(((at - first) / span, kind) for kind, at in shown if first <= at <= end),
+            request.axis, run.steps_per_epoch, (whole[0] - origin, whole[1] - origin),
+        )  # fmt: skip
         self._made[request] = (state, chart)
         return chart
 
-    def _of(self, rank: int, field: str) -> Thinned:
-        thinned = self._thinned.setdefault((rank, field), Thinned())
-        series = self._series(rank, field)
+    def _line(self, rank: int, field: str, by_time: bool) -> _Line:
+        key = rank, field, by_time
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(rank, by_time)
+        line.update(self._series(rank, field))
+        return line
+
+
+class _Line:
+    """One series over steps or times."""
+
+    def __init__(self, rank: int, by_time: bool) -> None:
+        self.rank = rank
+        self.thinned = Thinned(TIME_UNIT_S if by_time else 1)
+        self._by_time = by_time
+        self._series: Series | None = None
+        self._places: Sequence[float] = ()
+
+    def update(self, series: Series) -> None:
         # The reader returns the same object when nothing is new.
-        if self._seen.get((rank, field)) is not series:
-            self._seen[rank, field] = series
-            thinned.update(series.steps, series.values)
-        return thinned
+        if series is not self._series:
+            self._series = series
+            self._places = series.times_s if self._by_time else series.steps
+            self.thinned.update(self._places, series.values)
 
-    def _curves(
-        self, request: ChartRequest, known: list[tuple[int, Thinned]], first: int, last: int
-    ) -> tuple[Curve, ...]:
-        curves = [
-            Curve(
-                "" if request.mean_only else f"r{rank}",
-                thinned.columns(first, last, request.columns, request.smoothing),
-                thinned.last,
-            )
-            for rank, thinned in known
-        ]
-        if len(curves) == 1:
-            return tuple(curves)
-        lasts = [curve.last for curve in curves if curve.last is not None]
-        finite = [value for value in lasts if math.isfinite(value)]
-        cells = [_spread([curve.columns[at] for curve in curves]) for at in range(request.columns)]
-
-        def over_ranks(label: str, at: int, newest: float | None) -> Curve:
-            return Curve(label, tuple(cell and (cell[at], cell[at]) for cell in cells), newest)
-
-        mean = over_ranks("mean", 1, sum(finite) / len(finite) if finite else None)
-        if len(curves) <= MAX_CURVES:
-            return (mean, *curves)
-        low = over_ranks("low", 0, min(finite, default=None))
-        return (mean, low, over_ranks("high", 2, max(finite, default=None)))
+    def columns(self, first: float, end: float, count: int) -> tuple[Extent | None, ...]:
+        """From the buckets, or where they are too wide from the series itself."""
+        thinned = self.thinned
+        if thinned.width > thinned.unit and thinned.width * count > end - first and self._series:
+            return columns_of(self._places, self._series.values, first, end, count)
+        return thinned.columns(first, end, count)
 
 
-def axis_end(first: int, last: int) -> int:
-    """The end of an axis whose newest step is ``last``: up to a sixteenth of its length later.
+def marked_places(
+    run: RunSnapshot, evaluations: Sequence[EvalState]
+) -> list[tuple[str, int, float]]:
+    """What charts mark: its kind, the step before which it was, and its Unix time."""
+    state = run.state
+    places = [
+        ("attempt", 0 if item.resume is None else item.resume.step, item.started_s)
+        for item in state.attempts[1:]
+    ]
+    places += [("eval", max(item.step - 1, 0), item.time_s) for item in evaluations if item.step]
+    return places + [
+        ("checkpoint", max(item.step - 1, 0), item.time_s) for item in state.checkpoints
+    ]
+
+
+def _curves(
+    request: ChartRequest, lines: Sequence[_Line], first: float, end: float
+) -> tuple[Curve, ...]:
+    """The ranks' curves; of several ranks first their mean, of many also lowest and highest."""
+    count, weight = request.columns, request.smoothing
+    curves = []
+    raws = [line.columns(first, end, count) for line in lines]
+    # What lies outside would pull the smoothed curve along for long.
+    limits = limits_of(raws) if weight else None
+    for line, raw in zip(lines, raws, strict=True):
+        smoothed = raw
+        if limits is not None:
+            smoothed = line.thinned.smoothed(first, end, count, weight, limits)
+        label, rank = ("", None) if request.mean_only else (f"r{line.rank}", line.rank)
+        curves.append(Curve(label, smoothed, line.thinned.last, raw if limits else (), rank))
+    if len(curves) == 1:
+        return tuple(curves)
+    lasts = [curve.last for curve in curves if curve.last is not None]
+    finite = [value for value in lasts if math.isfinite(value)]
+    cells = [_spread(column) for column in zip(*(curve.columns for curve in curves), strict=True)]
+    rough = [_spread(column) for column in zip(*(curve.raw for curve in curves), strict=True)]
+
+    def over_ranks(label: str, at: int, newest: float | None) -> Curve:
+        columns = tuple(cell and (cell[at], cell[at]) for cell in cells)
+        if label != "mean":
+            return Curve(label, columns, newest, is_context=True)
+        return Curve(label, columns, newest, tuple(cell and (cell[at], cell[at]) for cell in rough))
+
+    mean = over_ranks("mean", 1, sum(finite) / len(finite) if finite else None)
+    if len(curves) <= MAX_CURVES:
+        return (mean, *curves)
+    low = over_ranks("low", 0, min(finite, default=None))
+    return (mean, low, over_ranks("high", 2, max(finite, default=None)), *curves)
+
+
+def axis_end(first: float, last: float) -> float:
+    """The end of an axis whose newest value is at ``last``: up to a sixteenth of its length later.
 
     So the curves stay in place while steps come, and only their newest columns are redrawn.
     """
     span = last - first
-    by = 1 << max((span // 16).bit_length() - 1, 0)
+    by = 1 << max((int(span) // 16).bit_length() - 1, 0)
     return first + -(-span // by) * by
 
 

@@ -29,19 +29,34 @@ class Glyphs:
     live: str = "●"
     idle: str = "○"
     axis: str = "│"
-    lines: str = "▁─▔"  # a curve at the bottom, middle or top of a cell
+    grid: tuple[int, int] = (2, 2)  # dots of a curve in a cell: columns, rows
+    dots: str = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"  # by bits, row by row from the upper left
     shades: str = "·░▒▓█"  # skew strip, from on time to late
     up: str = "↑"
     down: str = "↓"
     bar_part: str = "┃"  # the part of a list that is in view
+    over: str = "▲"  # a value above the chart's limits
+    under: str = "▼"
+    saved: str = "◆"  # a checkpoint
+    begin: str = "┊"  # an attempt
     arrow: str = "→"
     edge: str = "▌"
 
 
 BLOCK: Final = Glyphs("block")
-BRAILLE: Final = Glyphs("braille")
+# Unicode numbers the dots 1 4 / 2 5 / 3 6 / 7 8, and the characters by those.
+_BRAILLE_BITS: Final = (0x01, 0x08, 0x02, 0x10, 0x04, 0x20, 0x40, 0x80)
+BRAILLE: Final = Glyphs(
+    "braille",
+    grid=(2, 4),
+    dots="".join(
+        chr(0x2800 + sum(bit for at, bit in enumerate(_BRAILLE_BITS) if bits >> at & 1))
+        for bits in range(256)
+    ),
+)
 ASCII: Final = Glyphs(
-    "ascii", "#", ".", ">", "+", "x", "*", "o", "|", "***", ".:+#@", "^", "v", "#", ">", "!"
+    "ascii", "#", ".", ">", "+", "x", "*", "o", "|", (1, 1), " *", ".:+#@",
+    up="^", down="v", bar_part="#", over="^", under="v", saved="o", begin=":", arrow=">", edge="!",
 )  # fmt: skip
 
 

@@ -42,6 +42,11 @@ class Palette:
     series: tuple[Style, ...]  # one a rank, repeated
     heat: tuple[Style, ...]  # five, from on time to late
 
+    @property
+    def faint(self) -> Style:
+        """Of what is only there to compare with."""
+        return self.heat[0]
+
     def by_tone(self, tone: str) -> Style:
         """The style of ``text``, ``muted``, ``good``, ``busy``, ``warn``, ``bad`` or ``accent``."""
         style = getattr(self, tone)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the first screen does not wait for the launcher's import
     from launcher.client import CheckpointFacts, ProfileEntry, RunSnapshot, RunSummary
 
 Tone = Literal["good", "busy", "warn", "bad", "idle"]
+Axis = Literal["step", "epoch", "time"]
 
 STATE_TONE: Final[dict[str, Tone]] = {
     "created": "idle",
@@ -49,24 +50,40 @@ class HomeView:
 class Curve:
     """One line of a chart, already thinned to ``(low, high)`` per column.
 
-    ``columns[i]`` covers steps ``[first + i * width, first + (i + 1) * width)`` of the chart.
+    Column ``i`` of ``n`` covers ``n``-ths of the chart's ``first … end``. ``raw``: the same
+    without smoothing, where it was smoothed. ``rank`` is ``None`` for a mean and the like.
     """
 
     label: str
     columns: tuple[tuple[float, float] | None, ...]
     last: float | None = None
+    raw: tuple[tuple[float, float] | None, ...] = ()
+    rank: int | None = None
+    is_context: bool = False
+    """Whether it only shows where the others are: drawn faint, behind them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChartData:
-    """All curves of one field over the same steps."""
+    """All curves of one field over the same range ``first … end`` of the x axis.
+
+    Steps count from 0, also on the axis of epochs; times are seconds since the run was created.
+    """
 
     field: str
-    first_step: int = 0
-    last_step: int = 0
-    end_step: int = 0  # where the axis ends: ``last_step``, or a little later
+    first: float = 0
+    last: float = 0  # the newest value's place
+    end: float = 0  # where the axis ends: ``last``, or a little later
     curves: tuple[Curve, ...] = ()
-    marks: tuple[tuple[float, str], ...] = ()  # 0…1 of the width, label
+    marks: tuple[tuple[float, str], ...] = ()  # 0…1 of the width; a key of ``plot.MARKS``
+    axis: Axis = "step"
+    steps_per_epoch: int | None = None
+    all_of_it: tuple[float, float] | None = None
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        """The whole run's range, of which this may be a part."""
+        return self.all_of_it or (self.first, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +117,19 @@ class RunFrame:
 
 @dataclass(frozen=True, slots=True)
 class ChartRequest:
-    """One chart as it is on the screen: its field, columns and smoothing (0 … below 1)."""
+    """One chart as it is on the screen: its field, columns and smoothing (0 … below 1).
+
+    ``width`` is how much of the x axis it shows (``None``: all of it), up to ``end`` (``None``: the
+    newest value).
+    """
 
     field: str
     columns: int
     smoothing: float = 0.0
     mean_only: bool = False
+    axis: Axis = "step"
+    width: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,7 @@ class RunScreen(RunActions):
         self._draw_header()
         self.query_one(FailureCard).show(frame.snapshot, self.restart, self.player is not None)
         self.query_one(RankTable).show(frame)
+        self._show_chosen()
         for strip in self.query(SkewStrip):
             if strip.display:
                 strip.show(frame.skew)

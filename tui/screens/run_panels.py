@@ -10,6 +10,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui.charts.fields import FIELD_NAMES
+from tui.charts.viewport import Viewport
 from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
 from tui.model.derived import failure_of
@@ -17,7 +19,7 @@ from tui.model.run import FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
 from tui.sources.feed import LogFeed, RunFeed
 from tui.sources.source import RunSource
-from tui.widgets.chart import FIELD_NAMES, Chart
+from tui.widgets.chart import Chart
 from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted
 from tui.widgets.hint_bar import HintBar
@@ -41,6 +43,7 @@ class RunPanels(FeedScreen):
         Binding("C", "next_field(-1)", "Previous chart", show=False),
         Binding("l", "log_scale", "Log scale", show=False),
         Binding("m", "smooth", "Smoothing", show=False),
+        Binding("X", "next_axis", "Steps, epochs, time", show=False),
         Binding("z", "zoom", "Zoom panel"),
         Binding("1", "panel('ranks')", "Ranks on/off", show=False),
         Binding("2", "panel('charts')", "Charts on/off", show=False),
@@ -208,6 +211,33 @@ class RunPanels(FeedScreen):
     def action_next_field(self, by: int) -> None:
         self._first_field = (self._first_field + by) % len(FIELD_NAMES)
         self._arrange()
+
+    def action_next_axis(self) -> None:
+        """All charts over the next x axis."""
+        self._look_at(self.query(Chart).first().viewport.next_axis())
+
+    def on_chart_view_changed(self, message: Chart.ViewChanged) -> None:
+        """All charts show the same part, with the same cursor."""
+        self._look_at(message.viewport)
+
+    def _look_at(self, viewport: Viewport) -> None:
+        for chart in self.query(Chart):
+            if chart.viewport != viewport:
+                chart.look_at(viewport)
+        self._ask()
+        self.show_hints()
+
+    def on_rank_table_rank_chosen(self, message: RankTable.RankChosen) -> None:
+        self._show_chosen()
+
+    def on_rank_table_ranks_marked(self, message: RankTable.RanksMarked) -> None:
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        """The charts show the table's ranks in front, the strip those on its lines."""
+        table = self.query_one(RankTable)
+        for chart in self.query(Chart):
+            chart.choose(table.chosen_ranks)
 
     def action_log_scale(self) -> None:
         for chart in self.query(Chart):

@@ -66,7 +66,7 @@ class LiveRun:
             if snapshot.status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
             rated = evaluations(snapshot)
-            charts = tuple(self._charts.chart(chart, len(nodes), rated) for chart in request.charts)
+            charts = tuple(self._charts.chart(chart, snapshot, rated) for chart in request.charts)
             checkpoints = self._newest_checkpoints(now)
             return RunFrame(snapshot, charts, late, checkpoints, self._progress(snapshot))
 

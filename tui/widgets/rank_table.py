@@ -130,6 +130,12 @@ class RankTable(CursorList):
     def row_count(self) -> int:
         return 0 if self._run is None else len(self._run.ranks)
 
+    @property
+    def chosen_ranks(self) -> tuple[int, ...]:
+        """The rank under the cursor, then the marked ones."""
+        here = self.rank
+        return () if here is None else (here, *sorted(self._marked - {here}))
+
     def action_worst(self) -> None:
         """Go to the first rank that failed, else the one that is late."""
         if (row := self._worst_row()) is not None:

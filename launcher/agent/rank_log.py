@@ -150,6 +150,7 @@ class RankLog:
                 report.path,
                 report.size_bytes,
                 report.sha256,
+                report.time_ms,
             )
         elif isinstance(report, EvalReport):
             self._eval = report
@@ -176,6 +177,7 @@ class RankLog:
             step=line.step,
             images=line.images,
             weights=line.weights,
+            took_ms=line.time_ms,
             loss=result.loss,
             top_1_acc=result.top_1_acc,
             top_5_acc=result.top_5_acc,

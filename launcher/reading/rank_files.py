@@ -98,3 +98,9 @@ def _newest(file: GrowingFile, records: int, record_bytes: int) -> bytes:
     start, _ = metrics.window(file.size_bytes, records, record_bytes)
     file.offset = max(file.offset, start)
     return file.read(records * record_bytes, record_bytes)
+
+
+def reports_of(paths: RankPaths) -> tuple[MetricRecord, ...]:
+    """All step reports of a rank."""
+    size = mark(paths.metrics)
+    return metrics.unpack(read_range(paths.metrics, 0, 0 if size is None else size.size_bytes))

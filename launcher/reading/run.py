@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from launcher.core.diagnosis.goodput import Goodput, goodput_of
 from launcher.core.diagnosis.hang import step_limit_s
 from launcher.core.diagnosis.stacks import StackDump, Verdict
 from launcher.core.profile.model import Limits
@@ -32,7 +33,7 @@ from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
-from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles
+from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, reports_of
 from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
 
 START_GRACE_S = 15.0
@@ -180,6 +181,15 @@ class RunReader:
                 found = Verdict(taken.words, taken.outliers, ())
                 return StackDump(attempt.attempt, taken.number, taken.time_s, taken.why, found)
         return None
+
+    def goodput(self, now_s: float | None = None) -> Goodput:
+        """Where the time of the run went. Reads all step reports of rank 0."""
+        now_s = time.time() if now_s is None else now_s
+        paths = {item.attempt: self.paths.attempt(item.attempt) for item in self.state.attempts}
+        reports = {number: reports_of(attempt.rank(0)) for number, attempt in paths.items()}
+        status = self.status(now_s)
+        is_living = not (status.is_over or status is RunStatus.LOST)
+        return goodput_of(self.state, reports, now_s if is_living else None)
 
     def supervisor_log(self) -> LogReader:
         """The supervisor's own log."""

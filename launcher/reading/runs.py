@@ -84,7 +84,8 @@ class RunList:
         snapshot = reader.poll(now_s)
         is_same = known is not None and known[0] == stamp
         config = known[1].config if known and is_same else self._config_of(reader)
-        self._known[name] = stamp, summary_of(snapshot, config)
+        goodput = known[1].goodput if known and is_same else reader.goodput(now_s).share
+        self._known[name] = stamp, summary_of(snapshot, config, goodput)
         if snapshot.status.is_over:
             self._readers.pop(name, None)
         else:
@@ -167,10 +168,13 @@ def is_run(root: Path) -> bool:
     return paths.run.is_file() or paths.events.is_file()
 
 
-def summary_of(snapshot: RunSnapshot, config: Mapping[str, Any]) -> RunSummary:
+def summary_of(
+    snapshot: RunSnapshot, config: Mapping[str, Any], goodput: float | None
+) -> RunSummary:
     """A snapshot's line in a list."""
-    names = [item.name for item in fields(RunSummary) if item.name != "config"]
-    return RunSummary(**{name: getattr(snapshot, name) for name in names}, config=config)
+    given: dict[str, Any] = {"config": config, "goodput": goodput}
+    names = [item.name for item in fields(RunSummary) if item.name not in given]
+    return RunSummary(**{name: getattr(snapshot, name) for name in names}, **given)
 
 
 def _created_s(root: Path) -> tuple[float, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from launcher.core.diagnosis.goodput import Goodput
 from launcher.core.diagnosis.words import cause
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
@@ -126,6 +127,8 @@ class RunSnapshot:
     hang: Hang | None = None
     is_stalled: bool = False
     unreachable: Mapping[str, float] = field(default_factory=dict)
+    goodput: Goodput | None = None
+    """Where its time went, where the reader was asked for that."""
 
     @property
     def failure(self) -> Failure | None:

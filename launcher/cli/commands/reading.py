@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +72,7 @@ def runs(
     console = screen()
     is_wide = console.width >= WIDE
     first, more = ("run", "status"), ("ranks>", "attempt>", "steps>")
-    last = ("done>", "loss>", "top-1>", "took>", "left>")
+    last = ("done>", "loss>", "top-1>", "took>", "good>", "left>")
     words = [" · ".join(filter(None, (run.cause, run.note))) for run in found]
     if is_wide:
         table = plain_table(*first, *more, *last, "cause and note*")
@@ -87,6 +88,7 @@ def runs(
             number(run.loss, 4),
             number(run.best_top_1, 4),
             duration(run.duration_s),
+            percent(run.goodput),
             duration(run.eta_s) if run.is_living else NOT_KNOWN,
             *((printable(why),) if is_wide else ()),
         )
@@ -118,13 +120,16 @@ def status(
     reader = open_to_read(run)
     reader.wait_for_answer()
     snapshot = reader.poll()
+    goodput = reader.goodput()
     if as_json:
-        print_json(snapshot)
+        print_json(replace(snapshot, goodput=goodput))
         return
     console = screen()
     console.print(follow.picture(snapshot, is_live=False))
     if snapshot.info is not None and snapshot.info.start.note:
         console.print(f"note: {printable(snapshot.info.start.note)}")
+    if goodput.share is not None:
+        console.print("; ".join((goodput.words, *goodput.notes)))
     if snapshot.failure is not None:
         console.print(failure_card(snapshot.failure, snapshot.run))
 

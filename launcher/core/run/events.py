@@ -125,6 +125,7 @@ class CheckpointWritten(Event, kind="checkpoint_saved"):
     path: str
     bytes: int | None = None
     sha256: str | None = None
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ class EvalFinished(Event, kind="eval_finished"):
     top_5_acc: float | None = None
     images: int | None = None
     weights: str | None = None
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ FIELDS: Final = {
     "loss": Field(Kind.NUMBER, lambda run, now_s: run.loss),
     "top1": Field(Kind.SHARE, lambda run, now_s: run.best_top_1, falls=True),
     "duration": Field(Kind.TIME, lambda run, now_s: run.duration_s, falls=True),
+    "goodput": Field(Kind.SHARE, lambda run, now_s: run.goodput),
     "eta": Field(Kind.TIME, lambda run, now_s: run.eta_s),
     "age": Field(Kind.TIME, age_s),
 }

@@ -155,6 +155,7 @@ class CheckpointState:
     bytes: int | None
     sha256: str | None
     time_s: float
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class EvalState:
     top_5_acc: float | None
     images: int | None
     weights: str | None
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True)

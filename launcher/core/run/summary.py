@@ -14,7 +14,8 @@ class RunSummary:
     """Fields of its snapshot, and ``config``: its training configuration, as far as it is known.
 
     ``duration_s`` is the time of its attempts, ``best_top_1`` the highest of its evaluations (0 to
-    1), ``cause`` why its newest attempt failed, in words.
+    1), ``cause`` why its newest attempt failed, in words, ``goodput`` the share of its
+    time (0 to 1) in which it computed steps that were kept.
     """
 
     run: str
@@ -39,6 +40,7 @@ class RunSummary:
     duration_s: float | None = None
     best_top_1: float | None = None
     cause: str = ""
+    goodput: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -233,11 +233,15 @@ class RunPanels(FeedScreen):
     def on_rank_table_ranks_marked(self, message: RankTable.RanksMarked) -> None:
         self._show_chosen()
 
+    def on_rank_table_rows_moved(self) -> None:
+        """The strip beside the table has the same ranks on the same lines."""
+        self.query_one("#skew", SkewStrip).follow(self.query_one(RankTable).in_view)
+
     def _show_chosen(self) -> None:
-        """The charts show the table's ranks in front, the strip those on its lines."""
-        table = self.query_one(RankTable)
+        """The charts show the table's ranks in front."""
+        chosen = self.query_one(RankTable).chosen_ranks
         for chart in self.query(Chart):
-            chart.choose(table.chosen_ranks)
+            chart.choose(chosen)
 
     def action_log_scale(self) -> None:
         for chart in self.query(Chart):

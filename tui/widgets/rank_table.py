@@ -69,8 +69,12 @@ class RankTable(CursorList):
 
         ranks: frozenset[int]
 
+    class RowsMoved(Message):
+        """Other ranks are in view, or in another order: see ``in_view``."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self.in_view: tuple[int, ...] = ()  # ranks, by line
         self._run: RunSnapshot | None = None
         self._worst: int | None = None
         self._sort = "rank"
@@ -174,6 +178,10 @@ class RankTable(CursorList):
         if run is None or width <= 0 or height <= 1:
             return
         shown = self._rows_shown()
+        in_view = tuple(run.ranks[self._order[row]].rank for row in shown)
+        if in_view != self.in_view:
+            self.in_view = in_view
+            self.post_message(self.RowsMoved())
         is_whole = len(shown) == len(self._order)
         position = "" if is_whole else f" {self.cursor + 1}/{len(self._order)} "
         columns = whole = choose_columns(width, self._sort)

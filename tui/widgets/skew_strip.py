@@ -38,12 +38,17 @@ def worst_first(data: SkewData) -> list[int]:
 
 
 class SkewStrip(EdgeView):
-    """The strip; the newest bin is at the right."""
+    """The strip; the newest bin is at the right.
+
+    Beside the table it has the table's ranks, line by line. Elsewhere, without room for all, the
+    worst come first.
+    """
 
     def __init__(self, *, beside: bool = False, id: str) -> None:
         super().__init__(id=id)
         self.edge = "left" if beside else "top"  # the one next to the ranks
         self._data = SkewData()
+        self._ranks: tuple[int, ...] = ()  # those of the table beside, by line
 
     @property
     def bins_wanted(self) -> int:
@@ -53,6 +58,22 @@ class SkewStrip(EdgeView):
     def show(self, data: SkewData) -> None:
         self._data = data
         self.draw()
+
+    def follow(self, ranks: tuple[int, ...]) -> None:
+        """The ranks on the lines of the table beside it."""
+        if ranks != self._ranks:
+            self._ranks = ranks
+            self.draw()
+
+    def _shown(self, room: int) -> list[int]:
+        """Indices into the data's ranks, for so many lines."""
+        data = self._data
+        if self.edge == "left" and self._ranks:
+            rows = {rank: at for at, rank in enumerate(data.ranks)}
+            return [rows[rank] for rank in self._ranks if rank in rows][:room]
+        if len(data.ranks) <= room:
+            return list(range(len(data.ranks)))
+        return worst_first(data)[: room - 1]
 
     def draw(self) -> None:
         width, height = self.content_size
@@ -70,14 +91,14 @@ class SkewStrip(EdgeView):
         style = palette.warn if late else palette.muted
         head = [Segment(title, palette.title), Segment(fit(words, width - len(title)), style)]
         lines: list[Line] = [bar(head, width, palette.bar)]
-        rows = list(range(len(data.ranks)))
-        shown = worst_first(data)[: height - 2] if len(rows) > height - 1 else rows
+        shown = self._shown(height - 1)
         room = width - LABEL_WIDTH - 1
         lines += [
             self._row(data.ranks[at], data.bins[at][-room:], data.slow[-room:]) for at in shown
         ]
-        if len(rows) > len(shown):
-            text = f"{'':5} the worst first; {len(rows) - len(shown)} more"
+        hidden = len(data.ranks) - len(shown)
+        if hidden and len(lines) < height:
+            text = f"{'':5} the worst first; {hidden} more"
             lines.append([Segment(fit(text, width), palette.muted)])
         elif len(lines) < height:
             lines.append(self._legend(width))

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from launcher.core.checks.row import CheckResult, Row, checks_of, failed, ok, skipped, warning
 from launcher.core.devices.model import Device, Devices
 from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
+from launcher.core.text.figures import plural
+
+NONE = "none of the devices is there"
 
 
 def device_rows(profile: Profile, index: int, found: Devices) -> Iterator[Row]:
@@ -42,7 +45,7 @@ def _present(
             "Set `slots` or `devices` of the node to existing devices.",
         )
     names = sorted({device.name for device in found.devices if device.name})
-    what = f"{len(by_id)} × {', '.join(names)}" if names else f"{len(by_id)} devices"
+    what = f"{len(by_id)} × {', '.join(names)}" if names else plural(len(by_id), "device")
     return ok(f"{what}, driver {found.driver or 'not known'}")
 
 
@@ -53,7 +56,7 @@ def _healthy(profile: Profile, there: list[Device]) -> CheckResult:
         return failed("; ".join(faults), f"See {tool}; leave it out of `devices`, or reset it.")
     if warnings := [f"device {item.device_id}: {item.warning}" for item in there if item.warning]:
         return warning("; ".join(warnings))
-    return ok(f"{len(there)} report no fault")
+    return ok(f"{plural(len(there), 'device')} without a fault") if there else skipped(NONE)
 
 
 def _free(there: list[Device]) -> CheckResult:
@@ -64,7 +67,7 @@ def _free(there: list[Device]) -> CheckResult:
         if device.holders
     ]
     if not held:
-        return ok(f"the {len(there)} devices are free")
+        return ok(f"{plural(len(there), 'device')} free") if there else skipped(NONE)
     runs = sorted({holder.run for device in there for holder in device.holders if holder.run})
     hint = "Wait for them, set other `devices`, or end leftovers with `effnet-launch clean`."
     return failed("; ".join(held), f"effnet-launch stop {runs[0]}" if runs else hint)

@@ -17,6 +17,7 @@ from launcher.core.checks.row import (
     warning,
 )
 from launcher.core.profile.model import Profile
+from launcher.core.text.figures import plural
 
 PYTHONS = ("3.10", "3.11", "3.12")
 CLOCK_WARNING_S = 1.0
@@ -163,11 +164,13 @@ def _weights(
     if first is not None and not first.problem and first.sha256 != found.sha256:
         text = f"{found.path} is another checkpoint than on {first_label}"
         return failed(text, "Copy the same file to every node.")
-    return ok(f"{found.path}: {found.variant}, {found.class_count} classes")
+    return ok(f"{found.path}: {found.variant}, {plural(found.class_count, 'class')}")
 
 
 def _classes(data: Data) -> str:
-    parts = [f"{s.class_count} classes{f' in {s.name}' if s.name else ''}" for s in data.splits]
+    parts = [
+        plural(s.class_count, "class") + (f" in {s.name}" if s.name else "") for s in data.splits
+    ]
     return ", ".join(parts)
 
 

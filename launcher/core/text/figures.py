@@ -87,5 +87,7 @@ def percent(part: float | None, whole: float | None = 1.0) -> str:
 
 
 def plural(how_many: int, noun: str) -> str:
-    """``1 rank``, ``8 ranks``."""
-    return f"{how_many} {noun}" if how_many == 1 else f"{how_many} {noun}s"
+    """``1 rank``, ``8 ranks``, ``2 classes``."""
+    if how_many == 1:
+        return f"1 {noun}"
+    return f"{how_many} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -57,7 +57,7 @@ def test_a_hang_is_one_notice_although_the_others_wait_for_it() -> None:
     kinds = [notice.kind.value for notice in found]
     assert kinds == ["hung", "recovered", "hung"]
     assert "rank 1 on node-b is silent" in found[0].title
-    assert "effnet-launch logs r --rank 1" in found[0].text
+    assert "effnet-launch stacks r --rank 1" in found[0].text
     assert found[0].id != found[2].id
 
 

@@ -72,6 +72,7 @@ from launcher.reading.snapshot import Series as Series
 
 if TYPE_CHECKING:
     from launcher.cleanup.nodes import Leftovers as Leftovers
+    from launcher.planning.settings import Configuration as Configuration
     from launcher.remote.node_client import NodePool
     from launcher.runs.base import Run as Handle
 
@@ -108,6 +109,16 @@ def check_settings(profile: Profile, name: str = "") -> tuple[str, ...]:
     from launcher.planning import settings as planning_settings
 
     return planning_settings.problems_of(profile, (), name)
+
+
+def configuration(profile: Profile | str, request: StartRequest = StartRequest()) -> Configuration:
+    """The training configuration of a start: each value with its source, and the trainer's remarks.
+
+    Raises ProfileError.
+    """
+    from launcher.planning import settings as planning_settings
+
+    return planning_settings.configuration_of(_profile(profile), request.settings)
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:

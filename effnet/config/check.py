@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from effnet.config.defaults import IMAGES_PER_STEP
 from effnet.config.schema import TrainConfig
 from effnet.config.values import Problem
 from effnet.model.scaling import blocks
@@ -27,8 +28,7 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
         if wanted > count:
             yield Problem(at("freeze"), f"freeze {c.freeze}: {c.variant} has {count} blocks")
     for least, greatest in (
-        ("lr_init", "lr_max"),
-        ("lr_end", "lr_max"),
+        *((("lr_init", "lr_max"), ("lr_end", "lr_max")) if not c.lr_per_256 else ()),
         ("crop_scale_min", "crop_scale_max"),
         ("crop_ratio_min", "crop_ratio_max"),
     ):
@@ -46,6 +46,18 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
             at("crop_pct", "eval_resize"),
             f"crop_pct {c.crop_pct:g} of {c.eval_image_size} px means an eval_resize of"
             f" {math.floor(c.eval_image_size / c.crop_pct)} px, not {c.eval_resize}; set only one",
+        )
+
+
+def rate_remarks(config: TrainConfig, sources: Mapping[str, str], world_size: int) -> Iterator[str]:
+    """A default learning rate that is for a much larger or smaller step than this run's."""
+    meant, images = IMAGES_PER_STEP[config.device_target], config.images_per_step * world_size
+    is_default = sources["lr_max"].startswith("default of") and not config.lr_per_256
+    if is_default and not meant / 2 <= images <= meant * 2:
+        yield (
+            f"lr_max {config.lr_max:g} ({sources['lr_max']}) is for {meant} images a step, this run"
+            f" has {images}: set lr_max = {config.lr_max * images / meant:.3g}, or"
+            f" lr_per_256 = {config.lr_max * 256 / meant:.3g} for any number"
         )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from effnet import flags
 from effnet.config import toml
+from effnet.config.check import rate_remarks
 from effnet.config.load import Resolved, resolve
-from effnet.config.schema import TARGETS
+from effnet.config.schema import TARGETS, as_dict
 from effnet.config.values import ConfigError
 
 STANDARD_INPUT, INPUT_NAME = "-", "standard input"
@@ -40,6 +40,9 @@ def add_arguments(commands: Any) -> None:
     flags.add(check, "config_name TEXT", "name for standard input in messages", default=INPUT_NAME)
     target = "device whose defaults apply (default: the configuration's, or CPU)"
     flags.add(check, f"device_target {'|'.join(TARGETS)}", target)
+    weak = "--config is of a profile that ships: a recipe overrides it"
+    flags.add(check, "shipped", weak, action="store_true")
+    flags.add(check, "world_size N", "number of ranks, for remarks on the learning rate")
     flags.add_json(check)
 
 
@@ -50,12 +53,16 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         if not args.json:
             raise
-        _answer([{"where": p.where, "what": p.what} for p in error.problems], ())
+        problems = [{"where": p.where, "what": p.what} for p in error.problems]
+        print(json.dumps({"problems": problems, "notes": [], "values": []}))
         return 2
+    notes = list(resolved.notes)
+    if args.world_size:
+        notes += rate_remarks(resolved.config, resolved.sources, args.world_size)
     if args.json:
-        _answer([], resolved.notes)
+        print(json.dumps({"problems": [], "notes": notes, "values": _values(resolved)}))
     else:
-        for note in resolved.notes:
+        for note in notes:
             print(f"note: {note}")
         print("ok")
     return 0
@@ -64,10 +71,24 @@ def run(args: argparse.Namespace) -> int:
 def _resolve(args: argparse.Namespace) -> Resolved:
     given = {"device_target": args.device_target}
     if args.config != STANDARD_INPUT:
-        return resolve(toml_path=args.config, sets=args.set, flags=given)
+        weak, strong = (args.config, None) if args.shipped else (None, args.config)
+        return resolve(toml_path=strong, sets=args.set, flags=given, weak_path=weak)
     values, _ = toml.parse(sys.stdin.read(), args.config_name)
-    return resolve(sets=args.set, flags=given, base=values, base_name=args.config_name)
+    weak_values, base = (values, None) if args.shipped else (None, values)
+    return resolve(
+        sets=args.set, flags=given, base=base, base_name=args.config_name, weak=weak_values
+    )
 
 
-def _answer(problems: list[Mapping[str, str]], notes: tuple[str, ...]) -> None:
-    print(json.dumps({"problems": problems, "notes": notes}))
+def _values(resolved: Resolved) -> list[dict[str, Any]]:
+    """Each key with its value, where that is from, and whether it is the target's default."""
+    plain = as_dict(resolve(resolved.config.device_target).config)
+    return [
+        {
+            "key": name,
+            "value": value,
+            "source": resolved.sources[name],
+            "is_default": value == plain[name],
+        }
+        for name, value in as_dict(resolved.config).items()
+    ]

@@ -30,6 +30,9 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+IMAGES_PER_STEP = {"Ascend": 2048, "GPU": 1024, "CPU": 32}
+"""What the lr_max of each target is made for, on all ranks together."""
+
 
 def defaults_for(target: str) -> dict[str, Any]:
     """Every key's value on ``target`` before anything is set."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,9 @@ class _Given:
     where: str
 
 
+_Layer = list[_Given]
+
+
 def resolve(
     target: str | None = None,
     toml_path: str | os.PathLike[str] | None = None,
@@ -53,35 +57,35 @@ def resolve(
     *,
     base: Mapping[str, Any] | None = None,
     base_name: str = "base",
+    weak_path: str | os.PathLike[str] | None = None,
+    weak: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """Layers, each stronger than the one before: defaults, the recipe that any of the others
-    names, ``base``, file, ``sets``, ``flags``, ``target``.
+    """Layers, each stronger than the one before: defaults, ``weak`` or its file, the recipe that
+    any layer names, ``base``, file, ``sets``, ``flags``, ``target``.
 
     ``sets`` are texts ``key=value``. ``flags`` and ``base`` map keys to values; a flag that is
-    ``None`` is not given; ``base_name`` says where the base's are from. Without a ``target`` the
-    strongest layer that has ``device_target`` decides, else it is the CPU. Raises
+    ``None`` is not given; ``base_name`` says where ``base`` and ``weak`` are from. Without a
+    ``target`` the strongest layer that has ``device_target`` decides, else it is the CPU. Raises
     :class:`ConfigError` with every error of every layer.
     """
     problems: list[Problem] = []
-    given = [_Given(name, raw, base_name) for name, raw in (base or {}).items()]
-    if toml_path is not None:
-        try:
-            given += _from_file(Path(toml_path))
-        except ConfigError as error:
-            problems += error.problems
-    given += _from_sets(sets, problems)
-    given += [
-        _Given(name, raw, f"--{name}") for name, raw in (flags or {}).items() if raw is not None
+    shipped = _from_file(weak_path, problems)
+    shipped += [_Given(name, raw, base_name) for name, raw in (weak or {}).items()]
+    layers = [
+        [_Given(name, raw, base_name) for name, raw in (base or {}).items()],
+        _from_file(toml_path, problems),
+        _from_sets(sets, problems),
+        [_Given(name, raw, f"--{name}") for name, raw in (flags or {}).items() if raw is not None],
     ]
     if target is not None:
-        given.append(_Given("device_target", target, "--device_target"))
-
-    given = [*_from_recipe(given), *given]
+        layers[-1].append(_Given("device_target", target, "--device_target"))
+    layers = [shipped, _from_recipe([*shipped, *itertools.chain(*layers)]), *layers]
 
     chosen: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    strength: dict[str, int] = {}
     notes: list[str] = []
-    for item in given:
+    for number, item in ((n, item) for n, layer in enumerate(layers) for item in layer):
         name = ALIASES.get(item.name, item.name)
         if name not in keys():
             problems.append(Problem(item.where, unknown_key(item.name)))
@@ -95,8 +99,11 @@ def resolve(
             continue
         if isinstance(item.raw, str) and (name, item.raw) in MEANT:
             notes.append(f"{item.where}: {name} {item.raw!r} is read as {chosen[name]!r}")
-        sources[name] = item.where
+        sources[name], strength[name] = item.where, number
 
+    # Of lr_max and lr_per_256, the one in the stronger layer counts.
+    if strength.get("lr_max", -1) > strength.get("lr_per_256", -1) and chosen.get("lr_per_256"):
+        chosen["lr_per_256"], sources["lr_per_256"] = 0.0, f"lr_max of {sources['lr_max']}"
     on = chosen.get("device_target", "CPU")
     values = {**defaults_for(on), **chosen}
     for name in values:
@@ -104,6 +111,8 @@ def resolve(
     for name, (value, reason) in derived(values, set(chosen)).items():
         values[name] = value
         sources[name] = f"from {reason}" if not reason.startswith("default") else reason
+    if values["lr_per_256"] > 0:
+        sources["lr_max"] = "not used: lr_per_256 is set"
     config = TrainConfig(**values)
     problems += problems_of(config, sources)
     if problems:
@@ -111,7 +120,7 @@ def resolve(
     return Resolved(config, sources, (*notes, *remarks_on(config, sources)))
 
 
-def _from_recipe(given: list[_Given]) -> list[_Given]:
+def _from_recipe(given: _Layer) -> _Layer:
     """The values of the recipe that the strongest of ``given`` names."""
     names = [item.raw for item in given if item.name == "recipe"]
     if not names or names[-1] not in RECIPES:
@@ -120,11 +129,18 @@ def _from_recipe(given: list[_Given]) -> list[_Given]:
     return [_Given(name, raw, f"recipe {names[-1]}") for name, raw in values.items()]
 
 
-def _from_file(path: Path) -> list[_Given]:
-    values, lines = toml.read(path)
+def _from_file(path: str | os.PathLike[str] | None, problems: list[Problem]) -> _Layer:
+    if path is None:
+        return []
+    try:
+        values, lines = toml.read(Path(path))
+    except ConfigError as error:
+        problems += error.problems
+        return []
     if {"nodes", "start_method"} & values.keys():
         what = "is a cluster profile, not a training configuration: use `effnet-launch start`"
-        raise ConfigError([Problem(str(path), what)])
+        problems.append(Problem(str(path), what))
+        return []
     given = []
     for name, raw in values.items():
         where = f"{path}, line {lines[name]}" if name in lines else str(path)
@@ -132,7 +148,7 @@ def _from_file(path: Path) -> list[_Given]:
     return given
 
 
-def _from_sets(sets: Iterable[str], problems: list[Problem]) -> list[_Given]:
+def _from_sets(sets: Iterable[str], problems: list[Problem]) -> _Layer:
     given = []
     for text in sets:
         name, equals, raw = text.partition("=")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 NONE = "none"
-RECIPES = ("reference", "tf", "ra")
+RECIPES = ("reference", "tf", "ra", "best", "finetune")
 
 
 def path(name: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from effnet import config as configuration
 from effnet import flags, modelarts
+from effnet.config.check import rate_remarks
 from effnet.config.flags import add_keys
 from effnet.errors import EffnetError
 
@@ -30,6 +31,8 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     about = "train one rank of a run, or the only one"
     parser = flags.command(commands, "train", about, EXAMPLES, run)
     flags.add_config(parser)
+    shipped = "the same from a profile that ships: a recipe overrides it, --config overrides both"
+    flags.add(parser, "profile_config FILE", shipped)
     flags.add_truth(parser, "run_distribute", "train together with the other ranks of the run")
     flags.add_device_id(parser)
     resume = (
@@ -71,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
         group = join(args.run_distribute)
         is_first = group.rank == 0
         if is_first:
-            report.emit_notes(resolved.notes)
+            rate = rate_remarks(config, resolved.sources, group.size)
+            report.emit_notes((*resolved.notes, *rate))
         # After `join`, in which MindSpore sets handlers: a signal requests a stop.
         with StopRequest.from_environment() as stop:
             # Slow to import, so errors of the configuration and the device come first.
@@ -108,4 +112,9 @@ def _resolve(given: Mapping[str, Any]) -> configuration.Resolved:
     keys = {name: given[name] for name in known}
     if keys["device_target"] is None:
         keys["device_target"] = given["dataset_target"]
-    return configuration.resolve(toml_path=given["config"], sets=given["set"], flags=keys)
+    return configuration.resolve(
+        toml_path=given["config"],
+        sets=given["set"],
+        flags=keys,
+        weak_path=given["profile_config"],
+    )

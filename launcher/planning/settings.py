@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from launcher import programs
 from launcher.core.profile.check import SET_BY_THE_LAUNCHER
 from launcher.core.profile.model import Profile
+from launcher.core.text.codec import Mismatch, from_plain
 from launcher.core.text.toml import to_toml
 from launcher.errors import SettingsError
 from launcher.process import tools
@@ -31,6 +34,41 @@ def check(profile: Profile, settings: tuple[tuple[str, str], ...] = ()) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Value:
+    """One key: ``source`` says where its value is from, ``is_default``: it is the target's."""
+
+    key: str
+    value: bool | int | float | str
+    source: str
+    is_default: bool
+
+    @property
+    def line(self) -> str:
+        """As in a configuration file."""
+        return f"{to_toml({self.key: self.value}).strip()}  # {self.source}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The whole training configuration, and remarks of the trainer on it."""
+
+    values: tuple[Value, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def configuration_of(profile: Profile, settings: tuple[tuple[str, str], ...] = ()) -> Configuration:
+    """What the trainer makes of the profile and `settings`; empty where it does not answer."""
+    answer = _answer(profile, settings, f"profile {profile.name}")
+    try:
+        return Configuration(
+            tuple(from_plain(Value, value) for value in answer["values"]),
+            tuple(map(str, answer["notes"])),
+        )
+    except (KeyError, TypeError, Mismatch):
+        return Configuration()
+
+
 def problems_of(
     profile: Profile, settings: tuple[tuple[str, str], ...] = (), name: str = ""
 ) -> tuple[str, ...]:
@@ -44,10 +82,24 @@ def problems_of(
         for key, value in settings
         if key in SET_BY_THE_LAUNCHER
     ]
-    name = f"{name or f'profile {profile.name}'}, [trainer]"
+    answer = _answer(profile, settings, f"{name or f'profile {profile.name}'}, [trainer]")
+    try:
+        found = answer["problems"]
+        return (*ours, *(f"{problem['where']}: {problem['what']}" for problem in found))
+    except (KeyError, TypeError):
+        return tuple(ours)
+
+
+def _answer(profile: Profile, settings: tuple[tuple[str, str], ...], name: str) -> dict[str, Any]:
+    """Of `config check --json`; empty where there is none."""
     argv = [*programs.command(programs.TRAINER), "config", "check", "--json"]
     argv += ["--config", "-", "--config_name", name]
     argv += ["--device_target", profile.device_target.value]
+    argv += [
+        "--world_size",
+        str(profile.world_size),
+        *(["--shipped"] if profile.is_shipped else []),
+    ]
     for key, value in settings:
         if key not in SET_BY_THE_LAUNCHER:
             argv += ["--set", f"{key}={value}"]
@@ -59,7 +111,7 @@ def problems_of(
             # Not a folder where another package `effnet` may be.
             folder=str(Path(os.path.abspath(__file__)).parents[2]),
         )
-        found = json.loads(done.stdout)["problems"]
-        return (*ours, *(f"{problem['where']}: {problem['what']}" for problem in found))
-    except (OSError, ValueError, KeyError, TypeError):
-        return tuple(ours)
+        answer = json.loads(done.stdout)
+    except (OSError, ValueError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -101,6 +101,8 @@ def read_profile(path: Path, *, own: bool) -> ProfileEntry:
         profile = load_profile(text, path.name, default_name=path.stem, notify=_user_notify())
     except ProfileError as error:
         return ProfileEntry(path.stem, str(path), own, None, error.problems)
+    if path.parent.resolve() == shipped_profiles_directory().resolve():
+        profile = profile.model_copy(update={"is_shipped": True})
     return ProfileEntry(profile.name, str(path), own, profile)
 
 

@@ -45,7 +45,35 @@ def test_json_from_standard_input(
     code, found = asked("seed =\n")
     assert code == 2
     assert found["problems"][0]["where"] == "standard input, line 1"
-    assert asked("batch_size = 8\n", "--device_target", "CPU") == (0, {"problems": [], "notes": []})
+    code, found = asked("batch_size = 8\nlr_max = 0.1\n", "--device_target", "CPU")
+    assert (code, found["problems"], found["notes"]) == (0, [], [])
+    values = {value["key"]: value for value in found["values"]}
+    assert values["batch_size"] == {
+        "key": "batch_size",
+        "value": 8,
+        "source": "standard input",
+        "is_default": False,
+    }
+    assert values["epoch_size"]["is_default"]
+
+
+def test_a_default_rate_for_a_much_larger_or_smaller_step_is_noted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def notes(text: str, ranks: int, target: str = "GPU") -> list[str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        words = ["--config=-", "--json", f"--device_target={target}", f"--world_size={ranks}"]
+        assert main(["config", "check", *words]) == 0
+        return json.loads(capsys.readouterr().out)["notes"]
+
+    assert notes("", 8) == notes("", 4) == notes("", 16) == notes("", 8, "Ascend") == []
+    (note,) = notes("", 1)
+    assert "lr_max 0.092 (default of GPU) is for 1024 images a step, this run has 128" in note
+    assert "set lr_max = 0.0115, or lr_per_256 = 0.023" in note
+    assert notes("accumulation_steps = 8\n", 1) == []
+    assert notes("lr_max = 0.01\n", 1) == []
+    assert notes("lr_per_256 = 0.016\n", 1) == []
+    assert len(notes("", 32)) == 1
 
 
 def test_a_check_loads_neither_mindspore_nor_numpy() -> None:

@@ -11,7 +11,7 @@ from launcher.cli import options
 from launcher.core.run.requests import ResumeRequest, StartRequest, StopRequest
 
 if TYPE_CHECKING:
-    from launcher.core.plan.model import Plan
+    from launcher.core.profile.model import Profile
 
 
 @options.with_request(StartRequest)
@@ -37,13 +37,15 @@ def start(
     from launcher import client
     from launcher.cli.commands.preflight import print_warnings
     from launcher.cli.output import follow as following
-    from launcher.cli.output.console import print_json, screen
+    from launcher.cli.output.console import errors, print_json, screen
     from launcher.cli.output.interrupt import on_ctrl_c, start_text
 
     found = client.find_profile(profile)
     if dry_run:
-        _show_plan(client.plan(found, request), as_json)
+        _show_plan(found, request, as_json)
         return
+    for note in client.configuration(found, request).notes:
+        errors().print(f"note: {note}", style="yellow", soft_wrap=True)
     began_s = time.time()
     with on_ctrl_c(lambda: start_text(began_s)):
         run = client.start(
@@ -80,7 +82,7 @@ def plan(
     from launcher import client
 
     request = StartRequest(settings=options.pairs(settings), data_path=data)
-    _show_plan(client.plan(profile, request), as_json)
+    _show_plan(client.find_profile(profile), request, as_json)
 
 
 @options.with_request(StopRequest)
@@ -195,12 +197,15 @@ def note(
     client.set_note(run, text)
 
 
-def _show_plan(plan: Plan, as_json: bool) -> None:
+def _show_plan(profile: Profile, request: StartRequest, as_json: bool) -> None:
+    from launcher import client
     from launcher.cli.output.console import screen
-    from launcher.cli.output.plan_text import print_plan
+    from launcher.cli.output.plan_text import print_configuration, print_plan
     from launcher.core.text.terminal import escape_json
 
+    plan = client.plan(profile, request)
     if as_json:
         print(escape_json(plan.to_json()))
     else:
         print_plan(plan, screen())
+        print_configuration(client.configuration(profile, request), screen())

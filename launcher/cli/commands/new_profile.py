@@ -9,7 +9,9 @@ from pathlib import Path
 
 import typer
 
+from launcher import client
 from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Profile
 from launcher.errors import BusyError, UsageError
 from launcher.reading.folders import user_profiles_directory
 from launcher.reading.profiles import list_profiles
@@ -35,11 +37,21 @@ def write_new(name: str, like: str, ranks: int, data: str) -> Path:
         text = _set(text, "data_path", str(Path(data).expanduser().absolute()))
     if ranks:
         text = re.sub(r"(?m)^slots = \d+", f"slots = {ranks}", text)
-    load_profile(text, path.name)
+    text = _without_defaults(text, load_profile(text, path.name))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)  # it may have secrets
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _without_defaults(text: str, profile: Profile) -> str:
+    """Without the training keys that are the target's defaults: they would override a recipe."""
+    values = client.configuration(profile).values
+    same = [value.key for value in values if value.is_default and value.key in profile.trainer]
+    head, title, trainer = text.partition("\n[trainer]\n")
+    for key in same:
+        trainer = re.sub(rf"(?m)^{re.escape(key)} *= .*\n", "", trainer, count=1)
+    return head + title + trainer
 
 
 def _set(text: str, key: str, value: str) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from launcher.core.plan.model import Plan
 from launcher.core.profile.secrets import HIDDEN
+
+if TYPE_CHECKING:
+    from launcher.client import Configuration
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -33,6 +37,17 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text(_indent(shlex.join(process.argv)), overflow="fold"))
         own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
         console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))
+
+
+def print_configuration(configuration: Configuration, console: Console) -> None:
+    """The training keys that are not the target's defaults, as TOML, and remarks."""
+    lines = "\n".join(value.line for value in configuration.values if not value.is_default)
+    if lines:
+        title = "\ntraining configuration, where it differs from the defaults"
+        console.print(Text(title, style="bold"))
+        console.print(Text(_indent(lines), overflow="fold"))
+    for note in configuration.notes:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
 
 
 def _shared(plan: Plan) -> dict[str, str]:

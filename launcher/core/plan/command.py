@@ -79,7 +79,7 @@ def trainer_argv(
     """``python -m effnet train …`` for one rank."""
     paths = run_paths(context, node)
     argv = [python_of(context, node), "-m", programs.TRAINER, "train"]
-    argv += ["--config", str(paths.config)]
+    argv += ["--profile_config" if profile.is_shipped else "--config", str(paths.config)]
     argv += ["--save_checkpoint_path", profile.checkpoint.directory or str(paths.checkpoint)]
     argv += ["--run_distribute", str(world_size > 1)]
     argv += ["--device_target", profile.device_target.value]

@@ -41,6 +41,8 @@ def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_listed(raw, nodes)
     yield from _check_method(nodes, target, method)
     yield from _check_master(raw.get("master"), nodes)
+    if "is_shipped" in raw:
+        yield "is_shipped", "no such key"
     trainer = raw.get("trainer")
     for key in trainer if isinstance(trainer, dict) else ():
         if key in SET_BY_THE_LAUNCHER:

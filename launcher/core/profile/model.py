@@ -219,6 +219,8 @@ class Profile(_Frozen):
     checkpoint: Checkpoint = Checkpoint()
     logs: Logs = Logs()
     notify: Notify = Notify()
+    is_shipped: bool = False
+    """Whether it came with the package: a recipe is stronger than its ``trainer``."""
     _secrets: Secrets = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")

@@ -32,7 +32,12 @@ def resolved(
     only the keys that somebody set are known.
     """
     found = {key: Setting(value, DEFAULT) for key, value in saved.items()}
-    found |= {key: Setting(value, f"profile {profile}") for key, value in trainer.items()}
+    found |= {
+        key: Setting(value, f"profile {profile}")
+        for key, value in trainer.items()
+        # A recipe is stronger than a profile that ships.
+        if saved.get(key, value) == value
+    }
     for key, text in settings:
         found[key.strip().replace("-", "_")] = Setting(parsed(text), SET)
     if data_path:

@@ -124,7 +124,7 @@ def test_cluster_sets_what_msrun_sets() -> None:
         assert int(environment["MS_TOPO_TIMEOUT"]) >= 600
         assert process.cpus == (rank,)
         assert process.argv == (
-            *["/py", "-m", "effnet", "train", "--config"],
+            *["/py", "-m", "effnet", "train", "--profile_config"],
             "/runs/a b/config.toml",
             "--save_checkpoint_path",
             "/runs/a b/checkpoint",

@@ -40,7 +40,8 @@ def serve(arguments: Sequence[str], port: int) -> int:
         from textual_serve.server import Server
     except ImportError:
         print(
-            "effnet-tui serve needs textual-serve: pip install 'effnet-tui[web]'", file=sys.stderr
+            "effnet-tui serve needs textual-serve: pip install -e '.[web]' in its clone",
+            file=sys.stderr,
         )
         return 1
     try:

@@ -264,4 +264,4 @@ def test_without_the_extra_it_names_what_to_install(
 
     monkeypatch.setattr(builtins, "__import__", missing)
     assert main(["serve"]) == 1
-    assert "pip install 'effnet-tui[web]'" in capfd.readouterr().err
+    assert "pip install -e '.[web]' in its clone" in capfd.readouterr().err

@@ -39,7 +39,8 @@ class InvalidError(UsageError):
         self.problems = problems
 
     def __str__(self) -> str:
-        return "\n".join((super().__str__(), *(f"  {problem}" for problem in self.problems)))
+        lines = (self.summary, *(f"  {problem}" for problem in self.problems), self.hint)
+        return "\n".join(filter(None, lines))
 
 
 class ProfileError(InvalidError):

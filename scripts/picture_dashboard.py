@@ -35,10 +35,10 @@ CAST_SIZE = (80, 24)
 LONGEST_PAUSE_S = 2.0
 SPEED, REFRESH_HZ = 10, 2  # the run's four minutes in 24 s, at half the usual frames
 # How long to wait, or for which text, and the key that is pressed then: charts, ranks, all logs,
-# the failure, play on, help.
+# the failure, at which it pauses, play on, help.
 KEYS: tuple[tuple[float | str, str], ...] = (
     (5.0, "c"), (1.5, "C"), (1.5, "j"), (1.0, "j"), (1.5, "a"), (2.0, "a"), (0.5, "<"),
-    ("FAILED", "p"), (4.0, ">"), (0.5, "p"), (5.0, "?"), (2.0, "\x1b"),
+    ("press p to continue", ""), (4.0, ">"), (0.5, "p"), (5.0, "?"), (2.0, "\x1b"),
     ("FINISHED", ""), (1.5, "q"),
 )  # fmt: skip
 WAIT_LIMIT_S = 30.0

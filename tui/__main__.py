@@ -62,7 +62,7 @@ def parser(serves: bool = False) -> argparse.ArgumentParser:
     )
     if serves:
         made.add_argument(
-            "--port", type=_port, default=PORT, help="to listen on (default %(default)s; 0: any)"
+            "--port", type=_port, default=PORT, help=f"to listen on (default {PORT}; 0: any)"
         )
     else:
         made.add_argument(

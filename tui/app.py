@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
@@ -43,7 +44,10 @@ class Dashboard(App[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", id="app.help"),
         Binding("q", "quit_dashboard", "Quit", id="app.quit"),
-        Binding("ctrl+q,ctrl+c", "quit_dashboard", "Quit", show=False),
+        Binding(
+            "ctrl+c", "quit_now(True)", "Copy selected text, else quit", show=False, priority=True
+        ),
+        Binding("ctrl+q", "quit_now", "Quit from any dialog", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),
         Binding("T", "next_theme", "Next theme", show=False, id="app.theme"),
     ]
@@ -151,8 +155,28 @@ class Dashboard(App[str]):
 
     def action_quit_dashboard(self) -> None:
         """Quit; runs continue. Prints how to come back."""
-        text = getattr(self.screen, "farewell", None)
-        self.exit(text() if callable(text) else "")
+        texts = (getattr(screen, "farewell", None) for screen in reversed(self.screen_stack))
+        self.exit(next((text() for text in texts if text is not None), ""))
+
+    def action_quit_now(self, copies: bool = False) -> None:
+        """Quit also from a dialog or a field; with ``copies`` not while text is selected."""
+        selected = self.screen.get_selected_text() if copies else None
+        if selected:
+            self.copy_text(selected, "selected text")
+            self.screen.clear_selection()
+        else:
+            self.action_quit_dashboard()
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that is refused says why."""
+        screen = self.screen
+        why_not = getattr(screen, "why_not", None)
+        if (
+            why_not is not None
+            and event.key not in screen.active_bindings
+            and (why := why_not(event.key))
+        ):
+            self.notify(why, severity="warning", timeout=5)
 
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen
@@ -176,9 +200,9 @@ class Dashboard(App[str]):
         self.notify(f"glyphs: {level}", timeout=2)
 
     def keep(self, **changes: Any) -> None:
-        """Save settings that the user changed here; only warns when that fails."""
+        """Save settings that the user changed here, but not in a replay; warns when that fails."""
         self.settings = replace(self.settings, **changes)
-        if os.environ.get("EFFNET_TUI_KEEP", "1") == "0":
+        if self.again:
             return
         try:
             save(settings_path(), self.settings)

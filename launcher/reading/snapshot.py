@@ -11,6 +11,7 @@ from launcher.core.diagnosis.words import cause
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
+from launcher.core.run.outcome import Outcome, outcome_of
 from launcher.core.run.state import Hang, RunState, RunStatus, Silence
 
 
@@ -148,8 +149,12 @@ class RunSnapshot:
     @property
     def best_top_1(self) -> float | None:
         """The highest top-1 accuracy of all evaluations, 0 to 1."""
-        known = (entry.top_1_acc for entry in self.state.evals)
-        return max((value for value in known if value is not None), default=None)
+        return self.outcome.best_top_1
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it has come to so far."""
+        return outcome_of(len(self.state.attempts), self.duration_s, self.state.evals)
 
     @property
     def duration_s(self) -> float | None:

@@ -229,7 +229,7 @@ async def test_help_lists_the_keys_that_work_now() -> None:
     async with showing(FakeSource(), (100, 40)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("question_mark")
-        await sees(pilot, "Keys", "Ranks", "Worst rank", "Stop", "Smoothing")
+        await sees(pilot, "Keys", "Act", "Stop", "Find", "Worst rank", "Move")
         assert isinstance(pilot.app.screen, HelpScreen)
         await pilot.press("escape")
         await sees(pilot, "RUNNING")

@@ -320,8 +320,8 @@ async def jobs(keys: Keys) -> None:
         await keys.pilot.press("t")
         await until(keys.pilot, keys.on(ResultsScreen))
         await keys("ResultsScreen", "y", lambda: app.clipboard == "/runs/x/step-90.ckpt")
-        for key, title in (("e", "Evaluate"), ("x", "Export"), ("i", "ONNX inference")):
-            await keys("ResultsScreen", key, keys.seen(f"{title} "))
+        for key, title in (("e", "Evaluate l"), ("x", "Export l"), ("i", "ONNX inference")):
+            await keys("ResultsScreen", key, keys.seen(title))
             if key != "i":
                 await keys.pilot.press("escape", "t")
                 await until(keys.pilot, keys.on(ResultsScreen))

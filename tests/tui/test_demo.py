@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pytest
 from pilots import everything, sees
 from terminal import terminal
+from typer.testing import CliRunner
 
 from launcher import client
+from launcher.cli.app import app
 from launcher.core.run.metrics import unpack as records_in
 from tui.app import Dashboard
 from tui.model.run import FrameRequest
@@ -48,7 +52,13 @@ def test_recording_has_a_failure_a_resume_and_an_end(tmp_path: Path) -> None:
         run.clock._since = clock[0]
         seen: list[str] = []
         steps: list[int] = []
+        pauses = 0
         while not run.clock.badge.startswith("replay at its end"):
+            if not run.clock.playing:
+                pauses += 1
+                assert run.frame(FrameRequest()).snapshot.status.value == "failed"
+                assert run.clock.badge.startswith("paused: press p to continue")
+                run.clock.pause()
             snapshot = run.frame(FrameRequest()).snapshot
             steps.append(snapshot.steps_done or 0)
             if not seen or seen[-1] != snapshot.status.value:
@@ -61,6 +71,7 @@ def test_recording_has_a_failure_a_resume_and_an_end(tmp_path: Path) -> None:
         lasting = len(steps) * 0.2
     finally:
         source.close()
+    assert pauses == 1
     assert [s for s in seen if s in ("running", "failed", "finished")] == [
         "running", "failed", "running", "finished",
     ]  # fmt: skip
@@ -70,13 +81,33 @@ def test_recording_has_a_failure_a_resume_and_an_end(tmp_path: Path) -> None:
     assert still * 0.2 < 12
 
 
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_the_demo_pauses_at_the_failure_and_ends_with_a_summary(
+    size: tuple[int, int],
+) -> None:
+    source = DemoSource(speed=2000)
+    try:
+        shown = Dashboard(
+            source, Settings(), run=str(source.run), readonly=True, again="effnet-tui --demo"
+        )
+        async with shown.run_test(size=size) as pilot:
+            await sees(pilot, "FAILED", "paused: press p to continue", "rank 5 on 127.0.0.1 failed")
+            await pilot.press("p")
+            await sees(
+                pilot, "FINISHED", "replay at its end", "finished after", "in 2 attempts",
+                "best top-1", "effnet-tui --demo plays it again",
+            )  # fmt: skip
+    finally:
+        source.close()
+
+
 async def test_demo_home_lists_only_its_run_and_is_readonly() -> None:
     source = DemoSource(speed=20)
     try:
-        app = Dashboard(
+        shown = Dashboard(
             source, Settings(), run=str(source.run), readonly=True, again="effnet-tui --demo"
         )
-        async with app.run_test(size=(100, 30)) as pilot:
+        async with shown.run_test(size=(100, 30)) as pilot:
             await sees(pilot, "local-cpu-8p-demo", "replay 20x")
             await pilot.press("escape")
             await sees(pilot, "1 run")
@@ -91,3 +122,13 @@ def test_demo_command_ends_with_how_to_play_it_again() -> None:
         shown.sees("RUNNING", "epoch 2/8")
         shown.child.send("q")
         shown.child.expect("play again:  effnet-tui --demo", timeout=10)
+
+
+def test_status_shows_the_same_summary(tmp_path: Path) -> None:
+    run = str(unpack(tmp_path))
+    shown = CliRunner().invoke(app, ["status", run]).output
+    assert "finished after 4 min in 2 attempts" in shown
+    assert "best top-1 30.00 %, top-5 80.00 %, after epoch 7" in shown
+    found = json.loads(CliRunner().invoke(app, ["status", run, "--json"]).output)["summary"]
+    assert (found["attempts"], found["best_top_1"], found["best_epoch"]) == (2, 0.3, 7)
+    assert 200 < found["duration_s"] < 300

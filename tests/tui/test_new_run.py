@@ -78,7 +78,7 @@ async def test_a_red_row_stops_the_start_and_shows_the_fix() -> None:
             "! disk", "✗ data", HINT[:40], "o: ignore a failed check",
         )  # fmt: skip
         await pilot.press("ctrl+s")
-        await sees(pilot, "failed: clock, data")
+        await sees(pilot, "not started: 2 checks failed")
         assert source.sent == []
 
 
@@ -93,7 +93,7 @@ async def test_red_rows_are_ignored_only_by_name() -> None:
         await pilot.press(*"clock@beta", "enter")
         await sees(pilot, "1 failed", "1 ignored", "ignored: beta: 90.0 s", "--ignore clock@beta")
         await pilot.press("ctrl+s")
-        await sees(pilot, "failed: data")
+        await sees(pilot, "not started: 1 check failed")
         assert source.sent == []
         await pilot.press("o", *"data", "enter")
         await sees(pilot, "2 ignored", "ctrl+s: start")

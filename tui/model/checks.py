@@ -39,6 +39,7 @@ class CheckBoard:
     ignored: tuple[str, ...] = ()
     is_done: bool = False
     problem: str = ""
+    is_asked: bool = True  # False: nothing was checked, since nodes would be contacted for it
 
     def with_row(self, row: Row) -> CheckBoard:
         return replace(self, rows={**self.rows, (row.check, row.node): row})
@@ -78,13 +79,15 @@ class CheckBoard:
         """The result so far."""
         if self.problem:
             return f"not checked: {self.problem}"
+        if not self.is_asked:
+            return "no node was contacted yet"
         states = [self._state(key) for key in self.expected]
         parts = [f"{len(states) - states.count(PENDING)} of {len(states)}"]
         failed = len(self.failed)
         for count, word in (
             (failed, "failed"),
             (states.count(FAILED) - failed, "ignored"),
-            (states.count(WARNING), "warnings"),
+            (states.count(WARNING), "warning" if states.count(WARNING) == 1 else "warnings"),
             (states.count(SKIPPED), "skipped"),
         ):
             parts += [f"{count} {word}"] if count else []
@@ -92,6 +95,8 @@ class CheckBoard:
 
     @property
     def next_words(self) -> str:
+        if not self.is_asked:
+            return "c: check the nodes  ctrl+s: check, then start"
         if not self.is_done:
             return "checking …"
         return "c: check again  o: ignore a failed check" if self.failed else "ctrl+s: start"

@@ -46,6 +46,11 @@ def failure_of(snapshot: RunSnapshot) -> Failure | None:
     return snapshot.failure if snapshot.status in ("failed", "failing") else None
 
 
+def is_done(snapshot: RunSnapshot) -> bool:
+    """Whether it came to an end that is no failure."""
+    return snapshot.status in ("finished", "stopped")
+
+
 def rank_state(rank: RankSnapshot, snapshot: RunSnapshot) -> str:
     """Its status; ``done`` in a finished run."""
     if rank.status == "ended" and snapshot.status == "finished":

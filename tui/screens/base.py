@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from textual import events
+from textual.actions import parse
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tui.context import Context, context_of
 from tui.drawing.layout import MIN_HEIGHT, MIN_WIDTH, too_small
@@ -19,6 +20,17 @@ BLOCKED_S: Final = 2.0  # a terminal that reads nothing for so long gets the nex
 FIRST: Final = ("resume",)
 THEN: Final = ("stop", "job('eval')", "job('export')", "results")
 LAST: Final = ("help", "quit_dashboard")
+# No space in the footer for what everyone knows, or nobody looks for.
+PLAIN: Final = (
+    "move",
+    "page",
+    "screen.",
+    "quit_now",
+    "suspend",
+    "command_palette",
+    "sideways",
+    "app.focus_previous",
+)
 
 
 class FeedScreen(Screen[None]):
@@ -62,22 +74,69 @@ class FeedScreen(Screen[None]):
             )
         self.draw_again()
 
+    def on_screen_suspend(self) -> None:
+        self._draw_focused()
+
+    def on_screen_resume(self) -> None:
+        self._draw_focused()
+
+    def _draw_focused(self) -> None:
+        """The cursor is where the keys go: not under a dialog."""
+        if isinstance(self.focused, LineView):
+            self.focused.draw()
+
     def on_descendant_focus(self) -> None:
         self.show_hints()
+
+    # -- keys
+
+    def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
+        """Why an action cannot be done now; empty when it can."""
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be done now is offered."""
+        return not self.refusal(action, parameters)
+
+    def why_not(self, key: str) -> str:
+        """Why a key does nothing now; empty for one without any meaning on this screen."""
+        for node, bindings in self._modal_binding_chain:
+            for binding in bindings.key_to_bindings.get(key, ()):
+                _, name, parameters = parse(binding.action)
+                if node is self and (why := self.refusal(name, parameters)):
+                    return f"{binding.description}: {why}"
+        for widget in self.query("*"):
+            for binding in (
+                widget._bindings.key_to_bindings.get(key, ()) if widget.can_focus else ()
+            ):
+                panel = widget.BINDING_GROUP_TITLE
+                if panel and binding.description and not isinstance(widget, Input):
+                    where = "tab moves to it" if widget.display else "0 shows it"
+                    return (
+                        f"{key_name(key)} ({binding.description}): in the {panel.lower()}; {where}"
+                    )
+        return ""
 
     def hints(self) -> list[Hint]:
         """``(key, what)``, the most useful first; help and quit last."""
         found: dict[str, Hint] = {}
         focused: list[str] = []
+        hidden: list[str] = []  # for wide terminals
         for active in self.active_bindings.values():
-            binding = active.binding
-            if binding.show and active.enabled and binding.description:
-                hint = (key_name(binding.key), binding.description)
-                found.setdefault(binding.action, hint)
-                if active.node not in (self, self.app):
-                    focused.append(binding.action)
-        others = [action for action in found if action not in LAST]
-        order = [*FIRST, *focused, *THEN, *others, *LAST]
+            binding, is_own = active.binding, active.node not in (self, self.app)
+            if not (active.enabled and binding.description):
+                continue
+            if not binding.show and (
+                isinstance(active.node, Input) or binding.action.startswith(PLAIN)
+            ):
+                continue
+            found.setdefault(binding.action, (key_name(binding.key), binding.description))
+            if not binding.show:
+                hidden.append(binding.action)
+            elif is_own:
+                focused.append(binding.action)
+        others = [action for action in found if action not in (*LAST, *hidden)]
+        order = [*FIRST, *focused, *THEN, *others, *hidden, *LAST]
         return [found[action] for action in dict.fromkeys(order) if action in found]
 
     def show_hints(self) -> None:

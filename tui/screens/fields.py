@@ -53,7 +53,7 @@ def rows(fields: Sequence[Field], request: Request) -> Iterator[Widget]:
             )
         else:
             text = shlex.join(map(_word, value)) if isinstance(value, tuple) else str(value)
-            widget = Input(text, placeholder=field.help, id=field.name, compact=True)
+            widget = Input(text, placeholder=f"({field.help})", id=field.name, compact=True)
         yield Horizontal(Label(field.label), widget, classes="row")
 
 

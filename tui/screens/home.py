@@ -38,7 +38,7 @@ MOST_OF_A_CORE = 0.05
 NO_RUNS = (
     "No runs yet.",
     "",
-    "n or enter on a profile below (tab) shows its plan before it starts.",
+    "enter on a profile below shows its plan before it starts.",
     "local-cpu trains EfficientNet-B2 on two ranks of this machine's CPU.",
     "effnet-tui --demo plays a recorded run of 8 ranks: a failure, a resume.",
 )
@@ -106,6 +106,8 @@ class HomeScreen(HomeActions):
             self.feed.go()
 
     def on_home_polled(self, message: HomePolled) -> None:
+        if self._view is None and not message.view.runs:
+            self.query_one("#profiles").focus()
         self._view = message.view
         self._choose()
         self.draw_again()

@@ -14,6 +14,8 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from launcher.core.run.requests import StartRequest
+from launcher.core.text.figures import plural
+from launcher.core.text.terminal import clean_lines
 from tui.drawing.text import clean
 from tui.drawing.wording import profile_lines
 from tui.model.checks import CheckBoard
@@ -56,7 +58,7 @@ class NewRunScreen(FeedScreen):
         self._request = StartRequest()
         self._plan: PlanText | None = None
         self._is_planning = False
-        self._board = CheckBoard()
+        self._board = CheckBoard(is_asked=False)
         self._preflights = 0
         self._starts_when_green = False
         self._is_starting = False
@@ -84,7 +86,7 @@ class NewRunScreen(FeedScreen):
         source = self.dashboard.source
         self.query_one("#right").focus()
         in_background(self, "profile", lambda: HomePolled(source.home()))
-        self.action_check_again()
+        self._make_plan()
 
     def on_home_polled(self, message: HomePolled) -> None:
         for entry in message.view.profiles:
@@ -93,6 +95,9 @@ class NewRunScreen(FeedScreen):
                 lines += [f"cannot be used: {error}" for error in entry.errors]
                 text = "\n".join(map(clean, lines)).strip()
                 self.query_one("#picture", Static).update(Content(text))
+                nodes = () if entry.profile is None else entry.profile.nodes
+                if all(node.is_local for node in nodes) and not self._board.is_asked:
+                    self._check_nodes()
 
     def action_check_again(self) -> None:
         self._make_plan()
@@ -115,11 +120,8 @@ class NewRunScreen(FeedScreen):
             parts.append((title + "\n", "bold underline"))
             parts.extend(clean(line) + "\n" for line in lines)
             parts.append("\n")
-        self._show_plan(message.plan, Content.assemble(*parts))
-
-    def _show_plan(self, plan: PlanText | None, text: Content) -> None:
-        self._plan, self._is_planning = plan, False
-        self.query_one("#plan", Static).update(text)
+        self._plan, self._is_planning = message.plan, False
+        self.query_one("#plan", Static).update(Content.assemble(*parts))
         self._start_if_asked()
 
     # -- the checks
@@ -165,9 +167,8 @@ class NewRunScreen(FeedScreen):
         super().draw_again()
         self._show_board(self._board)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what can be done now is offered."""
-        return action != "ignore" or bool(self._board.failed)
+    def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
+        return "no check has failed" if action == "ignore" and not self._board.failed else ""
 
     def action_ignore(self) -> None:
         field = self.query_one("#ignore", Input)
@@ -207,7 +208,9 @@ class NewRunScreen(FeedScreen):
             self.notify(str(problem), severity="error")
             return
         self.query_one("#right").focus()
-        self.action_check_again()
+        self._make_plan()
+        if self._board.is_asked:
+            self._check_nodes()
 
     def action_back(self) -> None:
         """Close the line for a name, else go back to the home screen."""
@@ -223,14 +226,17 @@ class NewRunScreen(FeedScreen):
         if self.dashboard.read_only:
             self.notify(self.dashboard.read_only, severity="warning")
         elif self._plan is None and not self._is_planning:
-            self.notify("there is no plan to start", severity="warning")
+            self.notify("not started: there is no plan, and its place says why", severity="warning")
         elif self._is_planning or not board.is_done:
             self._starts_when_green = True
             self.notify("starts when plan and checks are done, if none failed", timeout=4)
+            if not board.is_asked:
+                self._check_nodes()
         elif not board.is_green:
-            names = ", ".join(dict.fromkeys(row.check for row in board.failed))
-            text = f"failed: {names}" if names else board.words
-            self.notify(f"{text}; {board.next_words}", severity="warning", timeout=8)
+            why = plural(len(board.failed), "check") + " failed" if board.failed else board.words
+            text = f"not started: {why}; c: check again"
+            text += "  o: ignore" if board.failed else ""
+            self.notify(text, severity="warning", timeout=8)
         elif not self._is_starting:  # one run, however often the key is pressed
             self._is_starting = True
             self.notify("starting …", timeout=60)
@@ -249,13 +255,23 @@ class NewRunScreen(FeedScreen):
         app.open_run(message.answer)
 
     def on_action_failed(self, message: ActionFailed) -> None:
+        problem = clean_lines(message.problem)
         if message.action == "plan":
-            text = "no plan:\n" + clean(message.problem.replace("\n", " / "))
-            self._show_plan(None, Content(text))
+            self._plan, self._is_planning, self._starts_when_green = None, False, False
+            self._show_problem("no plan: ", problem)
             return
-        self._is_starting = False
-        self.app.clear_notifications()
+        if message.action == "start":  # a notification would cover the checks
+            self._is_starting = False
+            self.app.clear_notifications()
+            self._show_problem("not started: ", problem)
+            return
         self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
+
+    def _show_problem(self, head: str, problem: str) -> None:
+        """In place of the plan."""
+        text = Content.assemble((head, "bold $text-error"), problem)
+        self.query_one("#plan", Static).update(text)
+        self.query_one("#right").scroll_home(animate=False)
 
     def action_copy(self) -> None:
         self.dashboard.copy_text(self._command, "command")

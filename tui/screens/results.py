@@ -133,7 +133,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
 
     def show(self, frame: RunFrame) -> None:
         self._frame = frame
-        if not self.is_mounted:
+        if not self.query("#jobs"):  # not composed yet, or closed
             return
         rows = rows_of(frame)
         head = f"{HEAD}{' images' if self._wide else ''} {'size':>9}  saved"

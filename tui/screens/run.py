@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from launcher.core.run.requests import ResumeRequest
 from tui.drawing.wording import is_job_bad, job_words, restart_words
-from tui.model.derived import failure_of, is_live, job_state
+from tui.model.derived import failure_of, is_done, is_live, job_state
 from tui.model.run import RunFrame
 from tui.screens.request import RequestScreen
 from tui.screens.run_actions import RunActions
@@ -22,6 +22,7 @@ from tui.widgets.log_view import LogView
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
+from tui.widgets.summary_card import SummaryCard
 
 LOG_PERIOD_S = 0.25
 OVER_PERIOD_S = 2.0  # a run that is over is still polled: it may be resumed
@@ -76,10 +77,10 @@ class RunScreen(RunActions):
         """The controls of a replay."""
         return None if self.source is None else self.source.player
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
         if action in ("seek", "speed"):
-            return self.player is not None
-        return super().check_action(action, parameters)
+            return "" if self.player is not None else f"only in effnet-tui --replay {self.run_name}"
+        return super().refusal(action, parameters)
 
     def hints(self) -> list[Hint]:
         """In a replay, its own keys first."""
@@ -207,6 +208,8 @@ class RunScreen(RunActions):
             return
         self._draw_header()
         self.query_one(FailureCard).show(frame.snapshot, self.restart, self.player is not None)
+        if is_done(frame.snapshot):
+            self.query_one(SummaryCard).show(frame.snapshot)
         self.query_one(RankTable).show(frame)
         self._show_chosen()
         for strip in self.query(SkewStrip):

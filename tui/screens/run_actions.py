@@ -48,22 +48,22 @@ class RunActions(RunLog):
     def snapshot(self) -> RunSnapshot | None:
         return None if self.frame is None else self.frame.snapshot
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what is possible in this state is offered."""
-        run = self.snapshot
-        if action in ("resume", "stop", "job", "note") and (
-            run is None or self.dashboard.read_only
-        ):
-            return False
-        if action == "resume":
-            return run is not None and run.status in RESUMABLE_STATES
-        if action == "stop":
-            return run is not None and is_live(run.status)
-        if action == "job" and parameters != ("infer",):
-            return self.frame is not None and bool(self.frame.checkpoints)
-        if action == "results":
-            return run is not None
-        return super().check_action(action, parameters)
+    def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action not in ("resume", "stop", "job", "note", "results"):
+            return super().refusal(action, parameters)
+        frame = self.frame
+        if action != "results" and self.dashboard.read_only:
+            return self.dashboard.read_only
+        if frame is None:
+            return "the run is not read yet"
+        status = frame.snapshot.status
+        if action == "resume" and status not in RESUMABLE_STATES:
+            return f"the run is {status.value}; a failed, stopped or lost run can be resumed"
+        if action == "stop" and not is_live(status):
+            return f"the run is {status.value} already"
+        if action == "job" and parameters != ("infer",) and not frame.checkpoints:
+            return "the run has no checkpoint yet"
+        return ""
 
     def farewell(self) -> str:
         """What is printed after ``q``."""

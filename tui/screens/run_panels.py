@@ -14,7 +14,7 @@ from tui.charts.fields import FIELD_NAMES
 from tui.charts.viewport import Viewport
 from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
-from tui.model.derived import failure_of
+from tui.model.derived import failure_of, is_done
 from tui.model.run import FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
 from tui.sources.feed import LogFeed, RunFeed
@@ -28,6 +28,8 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
+from tui.widgets.summary_card import LINES as SUMMARY_LINES
+from tui.widgets.summary_card import SummaryCard
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 MAX_CHARTS = 4
@@ -75,6 +77,7 @@ class RunPanels(FeedScreen):
         with Vertical(id="body"):
             yield RunHeader(id="header")
             yield FailureCard(id="card")
+            yield SummaryCard(id="summary")
             with Horizontal(id="top"):
                 yield RankTable(id="ranks")
                 yield SkewStrip(beside=True, id="skew")
@@ -93,6 +96,8 @@ class RunPanels(FeedScreen):
             self._shares = dict(self.dashboard.settings.panels)
         failure = None if self.frame is None else failure_of(self.frame.snapshot)
         card = 0 if failure is None else lines_wanted(failure)
+        if failure is None and self.frame is not None and is_done(self.frame.snapshot):
+            card = SUMMARY_LINES
         width, height = self.size
         return arrange(width, height, ranks, self._shown, self._zoom, card, self._shares)
 
@@ -100,7 +105,9 @@ class RunPanels(FeedScreen):
         layout = self._layout()
         table, card = self.query_one(RankTable), self.query_one(FailureCard)
         beside, below = self.query_one("#skew"), self.query_one("#skew-below")
-        _give(card, layout.card)
+        failed = self.frame is not None and failure_of(self.frame.snapshot) is not None
+        _give(card, layout.card if failed else 0)
+        _give(self.query_one(SummaryCard), 0 if failed else layout.card)
         _give(table, layout.table)
         _give(beside, layout.skew if layout.skew_width else 0)
         beside.styles.width = layout.skew_width or 1

@@ -111,6 +111,7 @@ class LiveSource:
     def __init__(self, read_only: bool = False) -> None:
         self._runs = client.RunList()
         self._read_only = read_only
+        self._planned: dict[str, str] = {}  # the id in the newest plan, by profile
 
     def home(self) -> HomeView:
         with launcher_errors():
@@ -128,7 +129,9 @@ class LiveSource:
 
     def plan(self, profile: str, request: StartRequest) -> PlanText:
         with launcher_errors():
-            return _sections(client.plan(profile, request))
+            plan = client.plan(profile, request)
+            self._planned[profile] = plan.run
+            return _sections(plan)
 
     def checks(self, profile: str) -> Sequence[tuple[str, str]]:
         with launcher_errors():
@@ -146,9 +149,13 @@ class LiveSource:
     def send(self, target: str, request: Request) -> str:
         with launcher_errors():
             if isinstance(request, StartRequest):
-                # The screen has run the preflight.
-                command = request.command(target)
-                return client.start(target, replace(request, preflight=False), command=command)
+                # The screen has run the preflight and has shown the run's directory.
+                command, name = (
+                    request.command(target),
+                    request.name or self._planned.pop(target, ""),
+                )
+                planned = replace(request, preflight=False, name=name)
+                return client.start(target, planned, command=command)
             if isinstance(request, ResumeRequest):
                 return _resume(target, request)
             if isinstance(request, JobRequest):

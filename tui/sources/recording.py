@@ -38,7 +38,9 @@ def unpack(folder: Path) -> Path:
 
 
 class DemoSource(ReplaySource):
-    """A replay whose only run is the recorded one."""
+    """A replay whose only run is the recorded one; it pauses at the failure."""
+
+    pauses = True
 
     def __init__(self, speed: float) -> None:
         super().__init__(speed)

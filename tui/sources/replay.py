@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from launcher import client
-from launcher.core.run.events import AttemptStarted, StartCheckpoint, parse_event
+from launcher.core.run.events import AttemptFailed, AttemptStarted, StartCheckpoint, parse_event
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.core.run.state import RunStatus
@@ -41,6 +41,7 @@ class ReplayClock:
     speed: float
     wall: Callable[[], float] = time.monotonic
     playing: bool = True
+    pause_at: tuple[float, ...] = ()  # moments at which it pauses by itself
     _at: float = 0.0
     _since: float = 0.0
 
@@ -50,9 +51,13 @@ class ReplayClock:
     def now(self) -> float:
         """The moment that is shown, Unix seconds; never after the end."""
         if self.playing:
-            wall = self.wall()
-            self._at = min(self._at + (wall - self._since) * self.speed, self.end)
+            wall, before = self.wall(), self._at
+            self._at = min(before + (wall - self._since) * self.speed, self.end)
             self._since = wall
+            for moment in self.pause_at:
+                if before < moment <= self._at:
+                    self._at, self.playing = moment, False
+                    break
         return self._at
 
     def pause(self) -> None:
@@ -70,10 +75,10 @@ class ReplayClock:
     @property
     def badge(self) -> str:
         """``replay 10x 3:20 of 12:05``."""
-        state = f"{self.speed:g}x" if self.playing else "paused"
+        state = f"replay {self.speed:g}x" if self.playing else "paused: press p to continue "
         if self._at >= self.end:
-            state = "at its end"
-        return f"replay {state} {_clock(self._at - self.start)} of {_clock(self.end - self.start)}"
+            state = "replay at its end"
+        return f"{state} {_clock(self._at - self.start)} of {_clock(self.end - self.start)}"
 
 
 def _clock(seconds: float) -> str:
@@ -130,9 +135,11 @@ class Copies:
 
 
 class ReplayRun(LiveRun):
-    """A run as it was at the clock's time."""
+    """A run as it was at the clock's time. With ``pauses`` it stands still at each failure."""
 
-    def __init__(self, root: Path, speed: float, folder: Path, copies: Copies) -> None:
+    def __init__(
+        self, root: Path, speed: float, folder: Path, copies: Copies, pauses: bool = False
+    ) -> None:
         self._copies = copies  # the folder is removed with its last reference
         self._files = tuple(_growing_files(RunPaths(root), RunPaths(folder)))
         self._resumes = tuple(_resumes(RunPaths(root).events))
@@ -140,6 +147,8 @@ class ReplayRun(LiveRun):
         if not times:
             raise SourceError(f"{root} has no events that could be played")
         self.clock = ReplayClock(min(times), max(times) + 1.0, speed)
+        if pauses:
+            self.clock.pause_at = tuple(_failures(RunPaths(root).events))
         for name in ("run.json", "profile.json", "config.toml"):
             if (root / name).is_file():
                 shutil.copyfile(root / name, folder / name)
@@ -217,6 +226,13 @@ def _resumes(events: Path) -> Iterator[tuple[float, StartCheckpoint]]:
             yield event.t, event.resume
 
 
+def _failures(events: Path) -> Iterator[float]:
+    """When attempts failed."""
+    for line in events.read_bytes().splitlines():
+        if isinstance(event := parse_event(line), AttemptFailed):
+            yield event.t
+
+
 def _rank(here: RankPaths, there: RankPaths) -> Iterator[_Growing]:
     reports = _records(here.metrics, METRIC_BYTES, "<d48xq")
     times = tuple(time_s for time_s, _ in reports)
@@ -252,6 +268,8 @@ def _records(path: Path, size: int, layout: str) -> list[tuple[float, int]]:
 class ReplaySource(LiveSource):
     """Opens runs as replays. The dashboard is read-only around it."""
 
+    pauses: ClassVar = False
+
     def __init__(self, speed: float) -> None:
         super().__init__()
         self._speed = speed
@@ -267,4 +285,4 @@ class ReplaySource(LiveSource):
         self._count += 1
         folder = self._copies.path / str(self._count) / root.name
         folder.mkdir(parents=True)
-        return ReplayRun(root, self._speed, folder, self._copies)
+        return ReplayRun(root, self._speed, folder, self._copies, self.pauses)

@@ -51,7 +51,7 @@ class CursorList(LineView, can_focus=True):
 
     def highlighted(self, line: Line, width: int) -> Line:
         """The cursor's line, filled to ``width`` cells; plain while the keys go elsewhere."""
-        if not self.has_focus:
+        if not self.has_keys:
             return line
         text, cursor = self.palette.text, self.palette.cursor
         return [Segment(part.text, (part.style or text) + cursor) for part in filled(line, width)]

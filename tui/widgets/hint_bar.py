@@ -1,4 +1,4 @@
-"""The keys that matter now, in one line, at every width: what does not fit is in ``?``."""
+"""The keys that matter now, in one line that they fill: what does not fit is in ``?``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ KEPT: Final = 2  # the last hints (help, quit) are shown at every width
 
 
 def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
-    """The hints that fit: always the last two, then as many of the first ones as possible."""
+    """The hints that fit: always the last two, then every one for which there is room."""
     kept = list(hints[-KEPT:])
     room = width - sum(_cells(hint) for hint in kept)
     chosen: list[Hint] = []
     for hint in hints[:-KEPT]:
-        room -= _cells(hint)
-        if room < 0:
-            break
-        chosen.append(hint)
+        if _cells(hint) <= room:
+            room -= _cells(hint)
+            chosen.append(hint)
     return chosen + kept
 
 

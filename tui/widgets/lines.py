@@ -51,6 +51,11 @@ class LineView(Widget):
     def glyphs(self) -> Glyphs:
         return context_of(self).glyphs
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether the keys go here: a panel under a dialog keeps its focus for later."""
+        return self.has_focus and self.screen.is_active
+
     def draw(self) -> None:
         """Make the lines anew: the size, focus, theme or glyphs have changed."""
 

@@ -152,7 +152,7 @@ class LogView(EdgeView, can_focus=True):
         }.get(level, palette.text)
         if self.is_folded and level == "report":
             text = self._folded(text)
-        here = at >= 0 and at == self.frame.match
+        here = at >= 0 and at == self.frame.match and self.has_keys
         line = [Segment(self.glyphs.cursor if here else " ", palette.accent)]
         if digits:
             line.append(Segment(f"{at + 1 if at >= 0 else '':>{digits}} ", palette.muted))

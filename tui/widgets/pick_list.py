@@ -87,7 +87,8 @@ class PickList(CursorList):
         lines = list(self.heading(width))
         for at in self.rows_in_view():
             here = at == self.cursor
-            mark = f"{self.glyphs.cursor if here else ' '}{self.mark_of(self._keys[at])}"
+            cursor = self.glyphs.cursor if here and self.has_keys else " "
+            mark = f"{cursor}{self.mark_of(self._keys[at])}"
             line = [Segment(mark, palette.accent), *self._line(at)]
             lines.append(self.highlighted(line, width) if here else line)
         self.set_lines(lines)

@@ -193,8 +193,11 @@ class RankTable(CursorList):
         lines: list[Line] = [self._head(columns, position, width)]
         for at, row in enumerate(shown):
             rank, here = run.ranks[self._order[row]], row == self.cursor
-            line = filled(self._row(rank, run, columns, here), width if is_whole else width - 1)
-            if here and self.has_focus:
+            line = filled(
+                self._row(rank, run, columns, here and self.has_keys),
+                width if is_whole else width - 1,
+            )
+            if here and self.has_keys:
                 line = list(self.highlighted(line, width))
             elif self._is_bad(rank):
                 tint = self.palette.tint

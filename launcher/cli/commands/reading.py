@@ -12,6 +12,8 @@ import typer
 
 from launcher.cli import options
 from launcher.core.run.filter import FIELDS, chosen
+from launcher.core.run.outcome import outcome_words
+from launcher.core.text.codec import to_plain
 from launcher.core.text.terminal import clean, escape_json
 from launcher.errors import INTERRUPTED
 
@@ -122,10 +124,14 @@ def status(
     snapshot = reader.poll()
     goodput = reader.goodput()
     if as_json:
-        print_json(replace(snapshot, goodput=goodput))
+        values = to_plain(replace(snapshot, goodput=goodput))
+        print_json({**values, "summary": snapshot.outcome})
         return
     console = screen()
     console.print(follow.picture(snapshot, is_live=False))
+    if snapshot.status.is_over:
+        for words in outcome_words(snapshot.outcome, snapshot.status.value):
+            console.print(printable(words))
     if snapshot.info is not None and snapshot.info.start.note:
         console.print(f"note: {printable(snapshot.info.start.note)}")
     if goodput.share is not None:

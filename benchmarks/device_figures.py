@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from launcher.core.run.metrics import DeviceRecord, unpack_devices  # noqa: E402
+from launcher.core.run.metrics import DeviceRecord, unpack_devices, unpack_loads  # noqa: E402
 
 QUERY = "memory.used,memory.total,utilization.gpu,power.draw,temperature.gpu,clocks.sm"
 LOAD = """\
@@ -107,7 +107,9 @@ def watch(profile: Path, runs: Path, seconds: float) -> int:
                 theirs = nvidia_smi()
                 seen = len(records)
                 worst = worst if seen < 5 else max(worst, difference(records[-1], theirs))
-                print({**asdict(records[-1]), "nvidia-smi": theirs}, flush=True)
+                loads = unpack_loads(file.with_name("load.bin").read_bytes())
+                load = asdict(loads[-1]) if loads else {}
+                print({**load, **asdict(records[-1]), "nvidia-smi": theirs}, flush=True)
             time.sleep(0.1)
         frame = [sys.executable, "-m", "tui", root.name, "--once"]
         print(subprocess.run(frame, cwd=ROOT, capture_output=True, text=True, check=False).stdout)

@@ -188,7 +188,8 @@ def write_rank(here: Path, there: Path, mask: Mask) -> Callable[[int], int]:
         if offset >= 0:
             struct.pack_into("<q", data, place, moved[offset])
     (there / "metrics.bin").write_bytes(data)
-    shutil.copy(here / "device.bin", there / "device.bin")
+    for name in ("device.bin", "load.bin"):
+        shutil.copy(here / name, there / name)
     os.utime(there / "log.txt", (here / "log.txt").stat()[7:9])
     return lambda offset: moved.get(offset, 0)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from launcher.agent import memory_sampler, shared_memory_watch
+from launcher.agent import sampler, shared_memory_watch
 from launcher.agent.deaths import death_of, lagging_text
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
@@ -76,7 +76,7 @@ class RankGroup:
         self._join_until = 0.0
         self._first_done = 0.0
         self._oom_kills = spawn.oom_kills()
-        self._sampler: memory_sampler.Sampler | None = None
+        self._sampler: sampler.Sampler | None = None
         self._segments = SegmentWatch(
             shm_file(node_journal(self._paths.root, self._node)),
             lambda: [process.pid for process in ownership.owned(self._claim())],
@@ -224,12 +224,12 @@ class RankGroup:
         self.end(text)
 
     def _start_sampler(self) -> None:
-        files, samples = {}, {}
-        sample_of = memory_sampler.for_target(self.plan.device_target)
+        paths, samples = {}, {}
+        sample_of = sampler.for_target(self.plan.device_target)
         for rank, process in self._ranks.items():
-            files[rank] = self._paths.rank(rank).device
+            paths[rank] = self._paths.rank(rank)
             samples[rank] = sample_of(process.device_id)
-        self._sampler = memory_sampler.Sampler(files, self.rank_pids, samples)
+        self._sampler = sampler.Sampler(paths, self.rank_pids, samples)
         self._sampler.start()
 
     def rank_pids(self) -> Mapping[int, int]:

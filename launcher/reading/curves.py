@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import islice
 from typing import Any
 
 from launcher.core.run import metrics
-from launcher.core.run.metrics import FIELDS, METRIC_BYTES
+from launcher.core.run.metrics import FIELDS, LOAD_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.errors import UsageError
 from launcher.reading.growing import GrowingFile
 from launcher.reading.snapshot import Series
 
 DERIVED = ("busy_ms",)
-SERIES_FIELDS = (*(name for name in FIELDS if name != "global_step"), *DERIVED)
-"""What can be charted: the fields of ``metrics.bin``, and ``busy_ms``, step time − wait."""
+OF_DEVICE = ("device_use_percent",)
+OF_LOAD = tuple(field.name for field in fields(metrics.LoadRecord) if field.name != "time_s")
+SERIES_FIELDS = (
+    *(name for name in FIELDS if name != "global_step"),
+    *DERIVED,
+    *OF_DEVICE,
+    *OF_LOAD,
+)
+"""What can be charted: the fields of ``metrics.bin``, ``busy_ms`` (step time − wait), and samples
+of the device and the process."""
 
 _TOGETHER = ("loss", "step_time_ms", "busy_ms", "images_per_s", "learning_rate", "memory_bytes")
 """A chart of one of these is soon followed by the others: they are read together."""
@@ -108,6 +118,11 @@ class _Records:
         self._axis = _Axis()
         self._lines = {field: _Line(self._rank, field, self._axis) for field in self._fields}
 
+    @property
+    def axis(self) -> _Axis:
+        """Steps and times of all reports."""
+        return self._axis
+
     def poll(self, field: str) -> Series:
         """The whole series of one field; the same object when nothing is new."""
         is_changed = self._file.refresh()
@@ -146,6 +161,43 @@ class _Records:
         kept = self._axis.cut(step)
         for line in self._lines.values():
             line.cut(step, kept)
+
+
+class _Samples:
+    """The samples of one rank in one attempt, each at the step of the report before it."""
+
+    def __init__(self, rank: int, is_load: bool, paths: RankPaths, reports: _Records) -> None:
+        self._rank, self._reports = rank, reports
+        self._names = OF_LOAD if is_load else OF_DEVICE
+        self._unpack = metrics.unpack_loads if is_load else metrics.unpack_devices
+        self._file = GrowingFile(paths.load if is_load else paths.device)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._axis = _Axis()
+        self._lines = {name: _Line(self._rank, name, self._axis) for name in self._names}
+
+    def poll(self, field: str) -> Series:
+        """The whole series of one field; empty before the first report."""
+        self._reports.poll("loss")
+        is_changed = self._file.refresh()
+        if is_changed:
+            self._clear()
+        steps, times = self._reports.axis.steps.view, self._reports.axis.times.view
+        while steps and (data := self._file.read(multiple_of=LOAD_BYTES)):  # both are as long
+            records: Sequence[Any] = self._unpack(data)
+            when = [record.time_s for record in records]
+            where = [steps[max(bisect_right(times, time_s) - 1, 0)] for time_s in when]
+            self._axis.extend(where, when)
+            for name, line in self._lines.items():
+                # In `device.bin` it is `use_percent`.
+                found = [getattr(record, name.removeprefix("device_")) for record in records]
+                line.extend(where, when, [math.nan if v is None else v for v in found])
+            is_changed = True
+        if is_changed:
+            for line in self._lines.values():
+                line.publish()
+        return self._lines[field].series
 
 
 def _values(field: str, data: bytes) -> Sequence[float]:
@@ -213,6 +265,7 @@ class Curves:
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
         self._records: dict[tuple[int, int, tuple[str, ...]], _Records] = {}
+        self._samples: dict[tuple[int, int, bool], _Samples] = {}
         self._joined: dict[tuple[int, str], _Joined] = {}
 
     def series(self, rank: int, field: str, attempts: tuple[int, ...]) -> Series:
@@ -223,7 +276,8 @@ class Curves:
         """
         if field not in SERIES_FIELDS:
             raise UsageError(f"no field {field!r}", f"known: {', '.join(SERIES_FIELDS)}")
-        parts = tuple(self._of(attempt, rank, field).poll(field) for attempt in attempts)
+        source = self._samples_of if field in (*OF_DEVICE, *OF_LOAD) else self._of
+        parts = tuple(source(attempt, rank, field).poll(field) for attempt in attempts)
         if len(parts) == 1:
             return parts[0]
         joined = self._joined.setdefault((rank, field), _Joined(rank, field))
@@ -236,6 +290,13 @@ class Curves:
             paths = self._paths.attempt(attempt).rank(rank)
             self._records[key] = _Records(rank, fields, paths)
         return self._records[key]
+
+    def _samples_of(self, attempt: int, rank: int, field: str) -> _Samples:
+        key = (attempt, rank, field in OF_LOAD)
+        if key not in self._samples:
+            paths = self._paths.attempt(attempt).rank(rank)
+            self._samples[key] = _Samples(rank, key[2], paths, self._of(attempt, rank, "loss"))
+        return self._samples[key]
 
 
 class Column:

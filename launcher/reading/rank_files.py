@@ -8,7 +8,14 @@ from statistics import median
 from launcher.core.diagnosis.hang import usual_interval_s
 from launcher.core.run import metrics
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
-from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES, DeviceRecord, MetricRecord
+from launcher.core.run.metrics import (
+    DEVICE_BYTES,
+    LOAD_BYTES,
+    METRIC_BYTES,
+    DeviceRecord,
+    LoadRecord,
+    MetricRecord,
+)
 from launcher.core.run.paths import RankPaths
 from launcher.reading.growing import GrowingFile, mark, read_range
 
@@ -26,11 +33,13 @@ class RankFiles:
         self.paths = paths
         self.recent: deque[MetricRecord] = deque(maxlen=reports)
         self.device: DeviceRecord | None = None
+        self.load: LoadRecord | None = None
         self.heartbeat: Heartbeat | None = None
         self.log_bytes = 0
         self.log_changed_s: float | None = None
         self._metrics = GrowingFile(paths.metrics)
         self._device = GrowingFile(paths.device)
+        self._load = GrowingFile(paths.load)
 
     def poll(self) -> None:
         """Reads what is new."""
@@ -42,6 +51,9 @@ class RankFiles:
         for sample in metrics.unpack_devices(_newest(self._device, SAMPLES, DEVICE_BYTES)):
             if sample.used_bytes > 0:  # a process that is ending has none
                 self.device = sample
+        self._load.refresh()
+        for load in metrics.unpack_loads(_newest(self._load, 1, LOAD_BYTES)):
+            self.load = load
         if beat := parse_heartbeat(read_range(self.paths.heartbeat, 0, HEARTBEAT_BYTES + 1)):
             self.heartbeat = beat
         log = mark(self.paths.log)

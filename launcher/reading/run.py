@@ -49,6 +49,9 @@ OF_STATE = (
 OF_REPORT = ("loss", "mean_loss", "step_time_ms", "wait_ms", "images_per_s", "learning_rate")
 """Fields that a snapshot has from a rank's state, and from its newest report."""
 
+OF_LOAD = ("power_w", "temperature_c", "clock_mhz", "cpu_percent", "io_wait_percent")
+"""Those of its newest load sample."""
+
 OF_STEP = ("step_time_ms", "wait_ms", "images_per_s")
 """Those of a report that are not known while no step comes."""
 
@@ -360,6 +363,7 @@ class RunReader:
             ),
             memory_limit_bytes=device.limit_bytes if device else None,
             device_use_percent=device.use_percent if device else None,
+            **_values(files.load, OF_LOAD),
             log_bytes=files.log_bytes,
             data_s=files.data_s,
             step_s=None if last is None else last.time_s,

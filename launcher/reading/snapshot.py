@@ -65,6 +65,11 @@ class RankSnapshot:
     memory_bytes: int | None = None
     memory_limit_bytes: int | None = None
     device_use_percent: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+    cpu_percent: float | None = None
+    io_wait_percent: float | None = None
     log_bytes: int = 0
     data_s: float | None = None
     step_s: float | None = None

@@ -24,7 +24,7 @@ from launcher.reading.growing import data_offset
 CHUNK_BYTES = 256 << 10
 EVENTS = "events.jsonl"
 HEARTBEAT = "heartbeat"
-OF_RANK = ("log.txt", "metrics.bin", "device.bin", "stacks.log")
+OF_RANK = ("log.txt", "metrics.bin", "device.bin", "load.bin", "stacks.log")
 GROWING = (".log", ".jsonl", ".bin", "log.txt")
 NOT_COPIED = frozenset(
     {

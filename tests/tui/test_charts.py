@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fake_source import RUN, FakeRun, FakeSource
 from hypothesis import given
@@ -12,6 +14,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from launcher.core.run.events import StartCheckpoint
+from launcher.core.run.metrics import LoadRecord, pack_load
 from tui.app import Dashboard
 from tui.charts.viewport import Viewport, window
 from tui.drawing.canvas import Canvas
@@ -228,6 +231,35 @@ async def test_a_part_is_as_fine_as_what_was_reported(recorded: str) -> None:
         known = [cell for cell in chart._data.curves[0].columns if cell is not None]
         assert len(known) in (6, 7)
         assert all(low == high for low, high in known)
+
+
+async def test_samples_have_charts_where_there_are_some(own_folders: Path) -> None:
+    run = MadeRun(own_folders / "runs", "made", ranks=2)
+    run.start()
+    run.steps(5)
+
+    def load(**values: float) -> None:
+        for rank in range(2):
+            path = run.paths.attempt(1).rank(rank).load
+            with path.open("ab") as file:
+                file.write(pack_load(LoadRecord(run.time_s, **values)))
+
+    load(cpu_percent=190.0, io_wait_percent=0.0)
+    app = Dashboard(LiveSource(read_only=True), Settings(bell=False), run="made")
+    async with app.run_test(size=(160, 48)) as pilot:
+        await sees(pilot, "loss", "step 4")
+        seen = []
+        for _ in range(9):
+            await pilot.press("c")
+            seen.append(first_chart(pilot).field.name)
+        assert seen[5:] == ["cpu_percent", "io_wait_percent", "device_use_percent", "loss"]
+        load(power_w=310.5, temperature_c=61.0, clock_mhz=1410.0)
+        await pilot.press("C", "C", "C")
+        await sees(pilot, "CPU  r0 190 %", "I/O wait  r0 0 %", "device use  r0 50 %")
+        app.screen.poll_now()  # type: ignore[attr-defined]
+        await until(pilot, lambda: "clock_mhz" in app.screen._fields)  # type: ignore[attr-defined]
+        await pilot.press("c", "c", "c")
+        await sees(pilot, "power  r0 310 W", "temperature  r0 61 °C", "clock  r0 1410 MHz")
 
 
 async def test_a_chart_draws_any_named_curves() -> None:

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.charts.fields import FIELD_NAMES
+from tui.charts.fields import FIELD_NAMES, FIELDS, sampled_fields
 from tui.charts.viewport import Viewport
 from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
@@ -65,6 +65,7 @@ class RunPanels(FeedScreen):
         self._shown = frozenset(PANELS)
         self._zoom = ""
         self._first_field = 0
+        self._sampled: set[str] = set()
         self._shares: Shares | None = None  # None until they are read from the settings
 
     @property
@@ -115,16 +116,26 @@ class RunPanels(FeedScreen):
         self.query_one("#top").display = bool(layout.table or layout.skew_width)
         charts = self.query_one("#charts")
         _give(charts, layout.charts)
+        fields = self._fields
         for index, chart in enumerate(self.query(Chart)):
             chart.display = bool(layout.charts) and index < layout.chart_count
             chart.styles.height = layout.charts or 1
-            wanted = FIELD_NAMES[(self._first_field + index) % len(FIELD_NAMES)]
+            wanted = fields[(self._first_field + index) % len(fields)]
             if chart.field.name != wanted:
                 chart.set_field(wanted)
         self.query_one(LogView).display = bool(layout.log)
         if self.log_feed is not None:  # a log that is not shown is not read
             (self.log_feed.go if layout.log else self.log_feed.hold)()
         self.call_after_refresh(self._ask)
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """What can be charted; of the sampled fields those that this run has had."""
+        if self.frame is not None:
+            self._sampled |= sampled_fields(self.frame.snapshot.ranks)
+        return tuple(
+            name for name, field in FIELDS.items() if not field.is_sampled or name in self._sampled
+        )
 
     def _ask(self) -> None:
         """Request from the feed what is on the screen now."""
@@ -210,13 +221,13 @@ class RunPanels(FeedScreen):
         """Its name; with ``first`` the focused chart becomes the first one."""
         focused = self.focused
         if isinstance(focused, Chart):
-            if first:
-                self._first_field = FIELD_NAMES.index(focused.field.name)
+            if first and focused.field.name in self._fields:
+                self._first_field = self._fields.index(focused.field.name)
             return "charts"
         return "ranks" if isinstance(focused, RankTable) else "log"
 
     def action_next_field(self, by: int) -> None:
-        self._first_field = (self._first_field + by) % len(FIELD_NAMES)
+        self._first_field = (self._first_field + by) % len(self._fields)
         self._arrange()
 
     def action_next_axis(self) -> None:

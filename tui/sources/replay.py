@@ -247,10 +247,10 @@ def _rank(here: RankPaths, there: RankPaths) -> Iterator[_Growing]:
         ends = [offset for _, offset in known[1:]]
         last = max(changed, moments[-1] if moments else changed)
         yield _Growing(here.log, there.log, (*moments[: len(ends)], last), (*ends, size))
-    samples = _records(here.device, DEVICE_BYTES, "<dq16x")
-    if samples:
-        lengths = tuple(DEVICE_BYTES * (at + 1) for at in range(len(samples)))
-        yield _Growing(here.device, there.device, tuple(at for at, _ in samples), lengths)
+    for source, copy in ((here.device, there.device), (here.load, there.load)):
+        if samples := _records(source, DEVICE_BYTES, "<dq16x"):  # both are as long
+            lengths = tuple(DEVICE_BYTES * (at + 1) for at in range(len(samples)))
+            yield _Growing(source, copy, tuple(at for at, _ in samples), lengths)
 
 
 def _records(path: Path, size: int, layout: str) -> list[tuple[float, int]]:

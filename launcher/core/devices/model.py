@@ -21,6 +21,18 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class DeviceSample:
+    """A device now, or the memory of a process; ``None`` is not known."""
+
+    used_bytes: int | None = None
+    limit_bytes: int | None = None
+    use_percent: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+
+
+@dataclass(frozen=True)
 class Device:
     """One device; empty: not known. A ``fault`` stops a start, a ``warning`` is only shown."""
 

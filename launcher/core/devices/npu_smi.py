@@ -22,6 +22,7 @@ HEALTH = {
 """The five states of the vendor's reference, and what they mean."""
 
 _VERSION = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
+_COMMON = re.compile(r"^\s*(Chip ID|Aicore curFreq\(MHZ\))\s*:\s*(\S+)\s*$", re.MULTILINE)
 _USAGE = re.compile(r"(\d+)\s*/\s*(\d+)")
 _TITLE = re.compile(r"\S+(?: id| name| memory\S*| in \S+)*")
 
@@ -41,6 +42,8 @@ class NpuDevice:
     use_percent: float | None = None
     memory_used_bytes: int | None = None
     memory_limit_bytes: int | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
 
     @property
     def health_text(self) -> str:
@@ -107,6 +110,18 @@ def parse_info(text: str) -> NpuInfo:
     return NpuInfo(version[1] if version else "", _numbered(devices), tuple(processes))
 
 
+def parse_clocks(text: str) -> dict[int, float]:
+    """The AI cores' clock in MHz by chip, in the output of ``npu-smi info -t common -i N``."""
+    clocks: dict[int, float] = {}
+    chip = 0
+    for title, value in _COMMON.findall(text):
+        if title == "Chip ID":
+            chip = _int(value) or 0
+        elif (clock := _float(value)) is not None:
+            clocks.setdefault(chip, clock)
+    return clocks
+
+
 def _cells(line: str) -> list[str]:
     stripped = line.strip()
     if not stripped.startswith("|") or not stripped.endswith("|"):
@@ -146,6 +161,8 @@ def _device(first: dict[str, str], second: dict[str, str]) -> NpuDevice | None:
         use_percent=_float(second.get("AICore(%)")),
         memory_used_bytes=None if memory is None else memory[0] * MEGABYTE,
         memory_limit_bytes=None if memory is None else memory[1] * MEGABYTE,
+        power_w=_float(first.get("Power(W)")),
+        temperature_c=_float(first.get("Temp(C)")),
     )
 
 

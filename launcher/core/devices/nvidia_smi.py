@@ -5,18 +5,41 @@ The fields are those of ``nvidia-smi --help-query-gpu`` and ``--help-query-compu
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
-from launcher.core.devices.model import Device, Devices, Holder
+from launcher.core.devices.model import Device, Devices, DeviceSample, Holder
 from launcher.core.text.numbers import whole_number
 
+MIB = 1 << 20
 TOOL = "nvidia-smi"
 FORMAT = "--format=csv,noheader,nounits"
 GPU_QUERY = (
     "--query-gpu=index,uuid,name,driver_version,ecc.errors.uncorrected.volatile.total,compute_cap",
     FORMAT,
 )
+SAMPLE_QUERY = (
+    "--query-gpu=index,memory.used,memory.total,utilization.gpu,power.draw,temperature.gpu,clocks.sm",
+    FORMAT,
+)
+"""Memory in MiB, percent, W, degrees Celsius, MHz; ``[N/A]`` where a GPU does not report one."""
 PROCESS_QUERY = ("--query-compute-apps=gpu_uuid,pid,process_name", FORMAT)
+
+
+def parse_samples(text: str) -> dict[int, DeviceSample]:
+    """The answer to ``SAMPLE_QUERY``, by index; other lines are left out."""
+    found = {}
+    for row in _rows(text, 7):
+        index = whole_number(row[0])
+        if index is not None:
+            used, limit, *rest = map(_number, row[1:7])
+            sizes = (None if mib is None else int(mib * MIB) for mib in (used, limit))
+            found[index] = DeviceSample(*sizes, *rest)
+    return found
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) else None
 
 
 def parse(gpus: str, processes: str) -> Devices:

@@ -1,4 +1,4 @@
-"""The binary records of a rank: step reports and device samples (docs/reference/metrics.md)."""
+"""The binary records of a rank: step reports and samples (docs/reference/metrics.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any, NamedTuple
 
 from launcher.core.run.report_types import StepReport
@@ -14,8 +14,10 @@ from launcher.core.run.report_types import StepReport
 _CODES = "dqiiffffffqq"
 METRIC = struct.Struct(f"<{_CODES}")
 DEVICE = struct.Struct("<dqqf4x")
+LOAD = struct.Struct("<dfffff4x")
 METRIC_BYTES = METRIC.size
 DEVICE_BYTES = DEVICE.size
+LOAD_BYTES = LOAD.size
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
@@ -49,6 +51,22 @@ class DeviceRecord:
     used_bytes: int
     limit_bytes: int | None
     use_percent: float | None
+
+
+@dataclass(frozen=True)
+class LoadRecord:
+    """One sample of a device and of the rank's process; ``None`` is not known.
+
+    ``cpu_percent`` is of one core, so that two busy threads are 200. ``io_wait_percent`` is the
+    share of the node's CPU time that waits for disks.
+    """
+
+    time_s: float
+    power_w: float | None = None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+    cpu_percent: float | None = None
+    io_wait_percent: float | None = None
 
 
 class Field(NamedTuple):
@@ -123,6 +141,11 @@ def pack_device(record: DeviceRecord) -> bytes:
     )
 
 
+def pack_load(record: LoadRecord) -> bytes:
+    """The 32 bytes of a load sample."""
+    return LOAD.pack(*(_f32(value) if at else value for at, value in enumerate(astuple(record))))
+
+
 def whole_bytes(size_bytes: int, record_bytes: int = METRIC_BYTES) -> int:
     """How much of a file of this size is whole records."""
     return size_bytes - size_bytes % record_bytes
@@ -136,6 +159,11 @@ def unpack(data: bytes) -> tuple[MetricRecord, ...]:
 def unpack_devices(data: bytes) -> tuple[DeviceRecord, ...]:
     """All whole device samples in ``data``."""
     return tuple(DeviceRecord(*row[:2], *map(_known, row[2:])) for row in _rows(DEVICE, data))
+
+
+def unpack_loads(data: bytes) -> tuple[LoadRecord, ...]:
+    """All whole load samples in ``data``."""
+    return tuple(LoadRecord(row[0], *map(_known, row[1:])) for row in _rows(LOAD, data))
 
 
 def column(data: bytes, field: str) -> Sequence[float]:

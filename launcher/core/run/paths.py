@@ -30,6 +30,7 @@ class RankPaths(_Folder):
     log = _Entry("log.txt")
     metrics = _Entry("metrics.bin")
     device = _Entry("device.bin")
+    load = _Entry("load.bin")
     heartbeat = _Entry("heartbeat")
     stacks = _Entry("stacks.log")
 

@@ -23,7 +23,7 @@ from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.run import events, fold, heartbeat
 from launcher.core.run.checkpoints import parse_manifest
 from launcher.core.run.info import parse_run_info
-from launcher.core.run.metrics import unpack, unpack_devices
+from launcher.core.run.metrics import unpack, unpack_devices, unpack_loads
 from launcher.core.run.report import parse
 from launcher.core.run.state import RunState
 from launcher.core.tables.hostfile import lint_hostfile, slots_of
@@ -181,6 +181,7 @@ def test_event_files(lines: list[bytes]) -> None:
         (heartbeat.parse_heartbeat, BEAT),
         (unpack, BEAT),
         (unpack_devices, BEAT),
+        (unpack_loads, BEAT),
     ],
 )
 def test_small_files(parser: Callable[[bytes], Any], example: str) -> None:

@@ -21,6 +21,7 @@ FLOATS = st.none() | st.floats(allow_nan=False, width=32)
 def test_record_sizes_are_those_of_the_page() -> None:
     assert metrics.METRIC_BYTES == 64
     assert metrics.DEVICE_BYTES == 32
+    assert metrics.LOAD_BYTES == 32
 
 
 @given(
@@ -42,6 +43,16 @@ def test_records_come_back(
     assert (record.loss, record.wait_ms) == (loss, wait)
     assert (record.memory_bytes, record.log_offset) == (memory, 7)
     assert record.images_per_s is None
+
+
+@given(FLOATS, FLOATS, st.lists(FLOATS, min_size=3, max_size=3))
+def test_load_samples_come_back(
+    power: float | None, clock: float | None, rest: list[float | None]
+) -> None:
+    known = [None if value is not None and value < 0 else value for value in (power, clock, *rest)]
+    record = metrics.LoadRecord(12.5, *known)
+    data = metrics.pack_load(record)
+    assert metrics.unpack_loads(data + data[:31]) == (record,)
 
 
 def test_too_large_values_still_give_a_record() -> None:

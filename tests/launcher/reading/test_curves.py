@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.run.metrics import pack
+from launcher.core.run.metrics import DeviceRecord, LoadRecord, pack, pack_device, pack_load
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.report_types import StepReport
 from launcher.reading.curves import Column, Curves
@@ -133,3 +133,42 @@ def test_a_view_of_a_column_is_read_only_and_costs_no_copy() -> None:
     column.extend([-1])
     assert list(before) == list(range(1000))
     assert list(column.view) == [*range(10), -1]
+
+
+def sample(folder: Path, attempt: int, at_s: float, **load: float) -> None:
+    paths = RunPaths(folder).attempt(attempt).rank(0)
+    with paths.device.open("ab") as device, paths.load.open("ab") as file:
+        device.write(pack_device(DeviceRecord(at_s, 1 << 20, None, at_s)))
+        file.write(pack_load(LoadRecord(at_s, **load)))
+
+
+def test_samples_are_at_the_step_of_the_report_before_them(tmp_path: Path) -> None:
+    curves = Curves(RunPaths(tmp_path))
+    (tmp_path / "attempts/001/ranks/0000").mkdir(parents=True)
+    sample(tmp_path, 1, 5, cpu_percent=50)
+    assert points(curves, "cpu_percent", (1,)) == []  # before the first report
+    write(tmp_path, 1, [(0, 1.0, None), (1, 1.0, None)], start_s=10)
+    sample(tmp_path, 1, 10.5, cpu_percent=60, power_w=300)
+    assert points(curves, "cpu_percent", (1,)) == [(0, 50), (0, 60)]
+    assert points(curves, "power_w", (1,)) == [(0, 300)]
+    sample(tmp_path, 1, 12, power_w=310)
+    assert points(curves, "power_w", (1,)) == [(0, 300), (1, 310)]
+    assert points(curves, "device_use_percent", (1,)) == [(0, 5), (0, 10.5), (1, 12)]
+    assert curves.series(0, "power_w", (1,)) is curves.series(0, "power_w", (1,))
+
+
+def test_samples_of_steps_that_were_trained_again_are_those_of_the_later_attempt(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, 1, [(step, 1.0, None) for step in range(4)], start_s=10)
+    for at in range(4):
+        sample(tmp_path, 1, 10.5 + at, power_w=100 + at)
+    write(tmp_path, 2, [(2, 1.0, None)], start_s=100)
+    sample(tmp_path, 2, 100.5, power_w=200)
+    curves = Curves(RunPaths(tmp_path))
+    assert points(curves, "power_w", (1, 2)) == [(0, 100), (1, 101), (2, 200)]
+
+
+def test_a_run_without_load_samples_is_read(tmp_path: Path) -> None:
+    write(tmp_path, 1, [(0, 1.0, None)], start_s=10)
+    assert points(Curves(RunPaths(tmp_path)), "power_w", (1,)) == []

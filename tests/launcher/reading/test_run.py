@@ -274,6 +274,7 @@ def test_damaged_files_never_raise(run: MadeRun) -> None:
     run.rank(0).heartbeat.write_bytes(b"x" * 128)
     run.rank(0).metrics.write_bytes(os.urandom(64 * 20 + 3))
     run.rank(0).device.write_bytes(os.urandom(33))
+    run.rank(0).load.write_bytes(os.urandom(70))
     run.rank(1).metrics.mkdir()
     reader = client.open_run(run.paths.root)
     reader.poll(NOW)

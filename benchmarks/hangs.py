@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first hang")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the run in progress is ended
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, seed {options.seed}")
     for name in options.what or HANGS:
         hang, count = HANGS[name]
@@ -125,13 +126,13 @@ def standin(lab: Lab, chance: random.Random) -> tuple[tuple[str, int], int, str,
 def real(lab: Lab, chance: random.Random) -> tuple[tuple[str, int], int, str, Path]:
     kind, rank = chance.choice(sorted(REAL)), chance.randrange(2)
     images = make_images(lab.folder / "images")
-    hang = "" if kind == "stop" else f"{kind} {rank} {chance.randrange(150, 400)}"
+    hang = "" if kind == "stop" else f"{kind} {rank} {chance.randrange(60, 200)}"
     profile = lab.folder / "hang.toml"
     profile.write_text(REAL_PROFILE.format(data=images, small=small.FOLDER, hang=hang))
     run = client.start(str(profile), client.StartRequest(preflight=False))
     root = lab.runs / run
     if kind == "stop":
-        lab.wait_for(root, "epoch_finished", count=chance.randrange(5, 10), timeout_s=120)
+        lab.wait_for(root, "epoch_finished", count=chance.randrange(3, 7), timeout_s=120)
         time.sleep(chance.uniform(0, 0.5))
         os.kill(lab.pid_of(root, rank), signal.SIGSTOP)
     return (kind, 2), rank, REAL[kind], root

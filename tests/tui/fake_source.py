@@ -31,6 +31,7 @@ from launcher.core.run.requests import (
     NoteRequest,
     Request,
     ResumeRequest,
+    StacksRequest,
     StartRequest,
     StopRequest,
 )
@@ -325,6 +326,8 @@ class FakeSource:
         self.sent.append((target, request))
         if isinstance(request, StartRequest):
             return RUN
+        if isinstance(request, StacksRequest):
+            return f"{self.run.ranks} ranks wait in the all-reduce"
         if isinstance(request, NoteRequest):
             self.run.note = request.note
         if isinstance(request, StopRequest):

@@ -25,7 +25,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 import tui
-from launcher.core.run.requests import StopRequest
+from launcher.core.run.requests import StacksRequest, StopRequest
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.home import HomeScreen
@@ -232,7 +232,7 @@ async def log(keys: Keys) -> None:
 
 @covers(
     RunScreen="p R escape",
-    RunActions="y s e x i t r b",
+    RunActions="y s e x i t r b d",
     ConfirmScreen="escape n y c ctrl+y right l left h",
 )
 async def actions(keys: Keys) -> None:
@@ -255,6 +255,8 @@ async def actions(keys: Keys) -> None:
             await keys("RunActions", key, keys.on(kind))
             await keys.pilot.press("escape")
             await until(keys.pilot, keys.on(RunScreen))
+        await keys("RunActions", "d", lambda: source.sent == [(RUN, StacksRequest())])
+        source.sent.clear()
         stop = f"effnet-launch stop {RUN}"
         await keys("RunActions", "s", keys.on(ConfirmScreen))
         for key, button in (("right", "save"), ("l", "now"), ("left", "save"), ("h", "no")):

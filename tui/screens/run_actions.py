@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.requests import PROGRAM, Request, ResumeRequest, StopRequest
+from launcher.core.run.requests import PROGRAM, Request, ResumeRequest, StacksRequest, StopRequest
 from launcher.core.text.figures import plural
 from tui.model.derived import is_live, nodes_of
 from tui.model.run import RESUMABLE_STATES
@@ -25,7 +25,7 @@ JOBS = ("eval", "export", "infer")
 
 
 class RunActions(RunLog):
-    """Stop, resume, eval, export, infer, note, copy."""
+    """Stop, resume, eval, export, infer, stacks, note, copy."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "resume", "Resume", id="run.resume"),
@@ -34,6 +34,7 @@ class RunActions(RunLog):
         Binding("x", "job('export')", "Export", id="run.export"),
         Binding("i", "job('infer')", "Infer", show=False, id="run.infer"),
         Binding("t", "results", "Results", id="run.results"),
+        Binding("d", "stacks", "Stacks of all ranks", show=False, id="run.stacks"),
         Binding("b", "note", "Note", show=False, id="run.note"),
         Binding("y", "copy", "Copy command", show=False, id="run.copy"),
     ]
@@ -49,7 +50,7 @@ class RunActions(RunLog):
         return None if self.frame is None else self.frame.snapshot
 
     def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
-        if action not in ("resume", "stop", "job", "note", "results"):
+        if action not in ("resume", "stop", "job", "stacks", "note", "results"):
             return super().refusal(action, parameters)
         frame = self.frame
         if action != "results" and self.dashboard.read_only:
@@ -59,7 +60,7 @@ class RunActions(RunLog):
         status = frame.snapshot.status
         if action == "resume" and status not in RESUMABLE_STATES:
             return f"the run is {status.value}; a failed, stopped or lost run can be resumed"
-        if action == "stop" and not is_live(status):
+        if action in ("stop", "stacks") and not is_live(status):
             return f"the run is {status.value} already"
         if action == "job" and parameters != ("infer",) and not frame.checkpoints:
             return "the run has no checkpoint yet"
@@ -138,6 +139,13 @@ class RunActions(RunLog):
             answered,
         )
 
+    def action_stacks(self) -> None:
+        """The ranks continue, so nothing is asked; the answer says what they do."""
+        run = self.snapshot
+        if run is not None:
+            request = StacksRequest()
+            self.send(run.run, request, f"$ {shlex.join(request.command(run.run))}")
+
     def action_note(self) -> None:
         from tui.screens.job import note_screen
 
@@ -184,7 +192,8 @@ class RunActions(RunLog):
     def on_action_done(self, message: ActionDone) -> None:
         if message.answer:
             job = "; press t for progress and result" if message.action in JOBS else ""
-            self.notify(f"{message.action}: {message.answer}{job}", timeout=6)
+            timeout_s = 30 if message.action == StacksRequest.action else 6
+            self.notify(f"{message.action}: {message.answer}{job}", timeout=timeout_s)
         self.poll_now()
 
     def on_action_failed(self, message: ActionFailed) -> None:

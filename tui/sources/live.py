@@ -17,6 +17,7 @@ from launcher.core.run.requests import (
     RemoveRequest,
     Request,
     ResumeRequest,
+    StacksRequest,
     StartRequest,
     StopRequest,
 )
@@ -165,6 +166,8 @@ class LiveSource:
                 return "all ranks save, then exit" if request.save else "all ranks exit now"
             if isinstance(request, RemoveRequest):
                 return _removed(target)
+            if isinstance(request, StacksRequest):
+                return client.take_stacks(target).verdict.words
             if isinstance(request, NoteRequest):
                 client.set_note(target, request.note)
                 return "saved"

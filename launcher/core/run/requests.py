@@ -115,6 +115,13 @@ class ResumeRequest(Request):
 
 
 @dataclass(frozen=True)
+class StacksRequest(Request):
+    """Where every rank is in its code."""
+
+    action: ClassVar[str] = "stacks"
+
+
+@dataclass(frozen=True)
 class NoteRequest(Request):
     """Another note for a run; an empty one removes it."""
 

@@ -33,6 +33,8 @@ from launcher.core.checks.row import RowState as RowState
 from launcher.core.checks.row import blocking as blocking
 from launcher.core.checks.row import expected as expected
 from launcher.core.diagnosis.stacks import StackDump as StackDump
+from launcher.core.history.compare import Comparison as Comparison
+from launcher.core.history.summary import RunSummary as RunSummary
 from launcher.core.plan.model import Plan as Plan
 from launcher.core.profile import model
 from launcher.core.profile.model import Profile as Profile
@@ -46,7 +48,6 @@ from launcher.core.run.requests import StopJobRequest as StopJobRequest
 from launcher.core.run.requests import StopRequest as StopRequest
 from launcher.core.run.state import JobState as JobState
 from launcher.core.run.state import RunStatus as RunStatus
-from launcher.core.run.summary import RunSummary as RunSummary
 from launcher.errors import NoAnswerError, NodeError
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
@@ -62,6 +63,7 @@ from launcher.reading.profiles import list_profiles as list_profiles
 from launcher.reading.profiles import read_profile as read_profile
 from launcher.reading.run import RunReader as RunReader
 from launcher.reading.runs import RunList as RunList
+from launcher.reading.runs import compare as compare_readers
 from launcher.reading.runs import is_run as is_run
 from launcher.reading.runs import list_runs as list_runs
 from launcher.reading.runs import open_run as open_run
@@ -95,6 +97,11 @@ OnProgress = Callable[[str, int, int], None]
 def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     """The checkpoints of a run, newest first, with damaged ones. Their content is not read."""
     return checkpoint_files.find(checkpoint_files.folder_of(_reader(run).paths))
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Configurations, speeds, and where the time went, of runs in any state. Reads files only."""
+    return compare_readers([_reader(run) for run in runs])
 
 
 def profile_of(run: Run) -> Profile:

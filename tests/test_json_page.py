@@ -24,6 +24,7 @@ PAGE = (ROOT / "docs/reference/json.md").read_text(encoding="utf-8")
 OUTPUTS: dict[str, list[str]] = {
     "effnet-launch runs": ["runs"],
     "effnet-launch status": ["status"],
+    "effnet-launch compare": ["compare", "latest", "latest"],
     "effnet-launch resume": ["resume", "--dry-run"],
     "effnet-launch plan": ["plan", "local-cpu"],
     "effnet-launch preflight": ["preflight", "local-cpu"],

@@ -15,6 +15,7 @@ from launcher.cli.commands import (
     actions,
     adopt,
     cleanup,
+    compare,
     doctor,
     jobs,
     notify,
@@ -41,6 +42,7 @@ for command in (
     *(actions.start, actions.plan, actions.stop, actions.resume, actions.note),
     *(preflight.preflight, doctor.doctor),
     *(reading.runs, reading.status, reading.attach, reading.logs, reading.events, stacks.stacks),
+    compare.compare,
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
 ):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from launcher.core.history.compare import Comparison, compared
+from launcher.core.history.summary import RunSummary
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.summary import RunSummary
 from launcher.errors import RunNotFoundError
 from launcher.reading.folders import runs_directory
+from launcher.reading.history.settings import settings_of, surroundings_of
+from launcher.reading.history.speed import speed_of
+from launcher.reading.history.summary_cache import Stamp, SummaryCache, is_mine, stamp_of
 from launcher.reading.run import RunReader
-from launcher.reading.settings import settings_of
 from launcher.reading.snapshot import RunSnapshot
-from launcher.reading.summary_cache import Stamp, SummaryCache, is_mine, stamp_of
 
 LATEST = "latest"
 SETTLED_S = 10.0
@@ -148,6 +150,21 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
     raise RunNotFoundError(
         f"the ids of {len(found)} runs start with {text!r}", f"They are: {names}"
     )
+
+
+def compare(readers: Sequence[RunReader]) -> Comparison:
+    """The runs beside each other, in this order."""
+    runs, settings, speeds = [], [], []
+    for reader in readers:
+        snapshot = reader.poll()
+        config = settings_of(reader.paths, reader.info)
+        batch = config.get("batch_size")
+        speed = speed_of(reader, snapshot, None if batch is None else batch.value)
+        speeds.append(speed)
+        values = {key: item.value for key, item in config.items()}
+        runs.append(summary_of(snapshot, values, speed.goodput.share))
+        settings.append({**config, **surroundings_of(reader.paths, reader.info)})
+    return compared(runs, settings, speeds)
 
 
 def run_roots(folder: Path) -> list[Path]:

@@ -11,8 +11,8 @@ from fake_source import NOW, FakeSource, summary
 from pilots import everything, sees, showing, text_of, until
 from textual.pilot import Pilot
 
+from launcher.core.history.summary import RunSummary
 from launcher.core.run.requests import RemoveRequest, Request
-from launcher.core.run.summary import RunSummary
 from tui.screens.confirm import ConfirmScreen
 from tui.sources.source import SourceError
 from tui.widgets.run_table import RunTable

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from launcher.core.run.filter import chosen
+from launcher.core.history.filter import chosen
 from launcher.core.text.figures import plural
 from launcher.errors import UsageError
 from tui.drawing.text import clean, fit

@@ -11,7 +11,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from launcher.core.run.filter import FIELDS, age_s
+from launcher.core.history.filter import FIELDS, age_s
 from launcher.core.text.figures import NOT_KNOWN, age, duration, number, percent
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import fault_of
@@ -72,7 +72,7 @@ NOTE: Final = Column("note", "note", 0, 0, lambda run, now: clean(run.note), "<"
 class RunTable(PickList):
     """Draws what is in view only, so thousands of runs cost as much as a screen of them.
 
-    ``sort`` is a field of :mod:`launcher.core.run.filter`, or empty: live runs, then the newest.
+    ``sort`` is a field of `launcher.core.history.filter`, or empty: live runs, then the newest.
     """
 
     BINDING_GROUP_TITLE = "Runs"

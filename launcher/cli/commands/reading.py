@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launcher.cli import options
-from launcher.core.run.filter import FIELDS, chosen
+from launcher.core.history.filter import FIELDS, chosen
 from launcher.core.run.outcome import outcome_words
 from launcher.core.text.codec import to_plain
 from launcher.core.text.terminal import clean, escape_json

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.run import filter as found_by
-from launcher.core.run.config import Setting, parsed, resolved, shown
-from launcher.core.run.filter import FIELDS, chosen, config_keys, parse
+from launcher.core.history import filter as found_by
+from launcher.core.history.config import Setting, parsed, resolved, shown
+from launcher.core.history.filter import FIELDS, chosen, config_keys, parse
+from launcher.core.history.summary import RunSummary
 from launcher.core.run.state import RunStatus
-from launcher.core.run.summary import RunSummary
 from launcher.errors import UsageError
 
 NOW = 1_000_000.0
@@ -175,7 +175,7 @@ def test_a_bare_word_finds_a_run_by_its_id_and_note() -> None:
 
 
 def test_the_configuration_has_the_strongest_value_and_its_source() -> None:
-    saved = {"lr_max": 0.1, "seed": 1, "save_checkpoint_path": "/x", "dataset_path": "/old"}
+    saved = {"lr_max": 0.2, "seed": 1, "save_checkpoint_path": "/x", "dataset_path": "/old"}
     found = resolved(saved, {"lr_max": 0.2}, "p", [("mixed-up", "1e-3"), ("hflip", "True")], "/new")
     assert found == {
         "dataset_path": Setting("/new", "--data"),

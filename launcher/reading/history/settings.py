@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.core.history.config import Setting, resolved
 from launcher.core.run.checkpoints import parse_manifest
-from launcher.core.run.config import Setting, resolved
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import CHECKPOINT_SUFFIX, MANIFEST_SUFFIX, RunPaths
 from launcher.core.run.requests import StartRequest
@@ -40,6 +40,25 @@ def settings_of(paths: RunPaths, info: RunInfo | None) -> dict[str, Setting]:
     start = StartRequest() if info is None else info.start
     name = str(profile.get("name") or (info.profile if info else ""))
     return resolved(_saved(paths, profile), trainer, name, start.settings, start.data_path)
+
+
+def surroundings_of(paths: RunPaths, info: RunInfo | None) -> dict[str, Setting]:
+    """What else can differ: ranks, nodes, start method, variables of the environment, versions."""
+    profile = profile_of(paths)
+    source = f"profile {profile.get('name', '')}".rstrip()
+    found: dict[str, Setting] = {}
+    nodes, environment = profile.get("nodes"), profile.get("environment")
+    if isinstance(nodes, list):
+        names = [one.get("name") or one.get("address") for one in nodes if isinstance(one, dict)]
+        found["nodes"] = Setting(", ".join(map(str, names)), source)
+    if isinstance(environment, dict):
+        found |= {name: Setting(value, source) for name, value in environment.items()}
+    if start_method := profile.get("start_method"):
+        found["start_method"] = Setting(start_method, source)
+    if info is not None:
+        found["ranks"] = Setting(info.world_size, source)
+        found |= {name: Setting(text, "installed") for name, text in info.versions.items()}
+    return found
 
 
 def _saved(paths: RunPaths, profile: Mapping[str, Any]) -> Mapping[str, Any]:

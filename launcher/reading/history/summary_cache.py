@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 
 import platformdirs
 
+from launcher.core.history.summary import RunSummary
 from launcher.core.run.state import RunStatus
-from launcher.core.run.summary import RunSummary
 from launcher.core.text.codec import to_plain
 from launcher.process import private
 from launcher.reading.folders import APP

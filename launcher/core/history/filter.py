@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from launcher.core.run.config import shown
+from launcher.core.history.config import shown
+from launcher.core.history.summary import RunSummary
 from launcher.core.run.state import RunStatus
-from launcher.core.run.summary import RunSummary
 from launcher.core.text.suggest import did_you_mean
 from launcher.errors import UsageError
 

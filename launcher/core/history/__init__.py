@@ -1,0 +1,1 @@
+"""Runs beside each other: summaries, filters, configurations, comparisons."""

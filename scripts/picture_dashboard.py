@@ -1,7 +1,7 @@
-"""Draws the README's picture and records its cast, from the demo: no trainer, no hardware.
+"""Draws the README's pictures and records its cast, from the demo: no trainer, no hardware.
 
-python scripts/picture_dashboard.py            docs/dashboard.svg and docs/dashboard.cast
-python scripts/picture_dashboard.py --svg      only the picture: the demo's failure at 120 x 36
+python scripts/picture_dashboard.py            docs/dashboard*.svg and docs/dashboard.cast
+python scripts/picture_dashboard.py --svg      only the pictures: a run, its failure, its end
 python scripts/picture_dashboard.py --cast     only the cast: keys in a real terminal of 80 x 24
 
 The cast is asciicast v2, for `asciinema play docs/dashboard.cast`. It has what effnet-tui wrote to
@@ -29,7 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-FAILED_AT_S = 135.5  # of the recorded run: rank 5 has died, and the run is not yet resumed
+# Moments of the recorded run: all ranks train; rank 5 has died, and the run is not yet resumed.
+PICTURES = {"dashboard-running.svg": 92.0, "dashboard.svg": 135.5, "dashboard-end.svg": 1e6}
 SIZE = (120, 36)
 CAST_SIZE = (80, 24)
 LONGEST_PAUSE_S = 2.0
@@ -44,8 +45,8 @@ KEYS: tuple[tuple[float | str, str], ...] = (
 WAIT_LIMIT_S = 30.0
 
 
-async def picture() -> str:
-    """The failure card of the demo, as SVG."""
+async def picture(name: str, at_s: float) -> str:
+    """The demo at this moment, as SVG."""
     from tui.app import Dashboard
     from tui.settings import Settings
     from tui.sources.recording import DemoSource
@@ -62,11 +63,13 @@ async def picture() -> str:
                 await pilot.pause(0.1)
                 player = getattr(app.screen, "player", None)
             player.pause()
-            player.seek(FAILED_AT_S)
+            player.seek(at_s)
             await pilot.press("full_stop", "comma")  # poll now
             await pilot.pause(2)
-            player.seek(FAILED_AT_S - 1000)
-            player.seek(FAILED_AT_S)
+            player.seek(-1e6)
+            player.seek(at_s)
+            if "running" in name:
+                player.pause()  # plays on
             await pilot.pause(2)
             return app.export_screenshot(title="effnet-tui --demo")
     finally:
@@ -162,18 +165,19 @@ def cast() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw the README's picture, record its cast.")
-    parser.add_argument("--svg", action="store_true", help="only the picture")
+    parser = argparse.ArgumentParser(description="Draw the README's pictures, record its cast.")
+    parser.add_argument("--svg", action="store_true", help="only the pictures")
     parser.add_argument("--cast", action="store_true", help="only the cast")
     given = parser.parse_args()
-    os.environ.update(TEXTUAL_ANIMATIONS="none", EFFNET_TUI_KEEP="0", COLORTERM="truecolor")
+    os.environ.update(TEXTUAL_ANIMATIONS="none", COLORTERM="truecolor")
     os.environ["LANG"] = "C.UTF-8"
     os.environ.pop("NO_COLOR", None)
     if not given.cast:
-        (DOCS / "dashboard.svg").write_text(unnamed(asyncio.run(picture())), "utf-8")
+        for name, at_s in PICTURES.items():
+            (DOCS / name).write_text(unnamed(asyncio.run(picture(name, at_s))), "utf-8")
     if not given.svg:
         (DOCS / "dashboard.cast").write_text(cast(), "utf-8")
-    for name in ("dashboard.svg", "dashboard.cast"):
+    for name in (*PICTURES, "dashboard.cast"):
         if (DOCS / name).is_file():
             print(f"docs/{name}: {(DOCS / name).stat().st_size / 1024:.0f} KiB")
     return 0

@@ -8,6 +8,7 @@ it shows: each line, below it a letter a cell for its style, and in the end what
 from __future__ import annotations
 
 import html
+import importlib
 import os
 import re
 import string
@@ -101,14 +102,30 @@ async def test_run_screen_matches_its_snapshots(
     assert shown.splitlines() == path.read_text("utf-8").splitlines()
 
 
+@pytest.mark.parametrize("scene", ["home", "attempt-3"])
+async def test_the_script_of_pictures_draws_its_scenes(
+    scene: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER.parents[2] / "scripts"))
+    sheets = importlib.import_module("picture_sheets")
+    svg = await sheets.picture(sheets.SCENES[scene], "80x24", "dark")
+    assert sheets.SCENES[scene].words in picture_of(svg, 80, 24)
+
+
 def test_pictures_of_the_readme_exist_and_are_complete() -> None:
     import json
 
     docs = Path(__file__).parents[2] / "docs"
-    svg = (docs / "dashboard.svg").read_text("utf-8")
-    shown = picture_of(svg, 120, 36)
-    for words in ("FAILED", "rank 5 on 127.0.0.1 failed first", "SIGKILL", "log rank 5", "q Quit"):
-        assert words in shown
+    readme = docs.with_name("README.md").read_text("utf-8")
+    for name, texts in {
+        "dashboard-running.svg": ("RUNNING", "epoch 4/8", "log rank 0"),
+        "dashboard.svg": ("FAILED", "rank 5 on 127.0.0.1 failed first", "SIGKILL", "log rank 5"),
+        "dashboard-end.svg": ("FINISHED", "in 2 attempts", "best top-1"),
+    }.items():
+        assert f"docs/{name}" in readme
+        shown = picture_of((docs / name).read_text("utf-8"), 120, 36)
+        for words in (*texts, "q Quit"):
+            assert words in shown
     head, *events = (docs / "dashboard.cast").read_text("utf-8").splitlines()
     assert json.loads(head)["version"] == 2
     times = [json.loads(line)[0] for line in events]

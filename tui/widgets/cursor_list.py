@@ -54,4 +54,6 @@ class CursorList(LineView, can_focus=True):
         if not self.has_keys:
             return line
         text, cursor = self.palette.text, self.palette.cursor
+        if cursor.reverse:  # a colour would become a patch of background
+            return [Segment("".join(part.text for part in filled(line, width)), cursor)]
         return [Segment(part.text, (part.style or text) + cursor) for part in filled(line, width)]

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from launcher.core.text.figures import duration, percent
-from tui.charts.decimate import Extent
+from tui.charts.decimate import Columns, Columnwise, Extent
 from tui.charts.limits import limits_of
 from tui.charts.thinned import Thinned, columns_of
 from tui.charts.viewport import window
@@ -28,6 +28,9 @@ SeriesOf = Callable[[int, str], "Series"]
 """One field of one rank over the whole run: ``launcher.client.RunReader.series``."""
 
 
+Spreads = Columnwise[tuple[float, float, float] | None]
+
+
 class ChartMaker:
     """Keeps the thinned series, by rank, field and axis."""
 
@@ -35,6 +38,7 @@ class ChartMaker:
         self._series = series
         self._lines: dict[tuple[int, str, bool], _Line] = {}
         self._made: dict[ChartRequest, tuple[object, ChartData]] = {}
+        self._spreads: dict[ChartRequest, tuple[Spreads, Spreads]] = {}
 
     def chart(
         self, request: ChartRequest, run: RunSnapshot, evaluations: Sequence[EvalState]
@@ -53,6 +57,9 @@ class ChartMaker:
             return made[1]
         if len(self._made) > 32:  # old sizes, smoothings and parts
             self._made.clear()
+            self._spreads.clear()
+        if request not in self._spreads:
+            self._spreads[request] = Columnwise(_spread), Columnwise(_spread)
         origin = (run.created_s or 0.0) if by_time else 0
         base = min(line.thinned.base for line in lines)
         last = max(line.thinned.last_place for line in lines)
@@ -64,7 +71,7 @@ class ChartMaker:
         span = (end - first) or 1
         chart = ChartData(
             request.field, first - origin, last - origin, end - origin,
-            _curves(request, lines, first, end),
+            _curves(request, lines, first, end, self._spreads[request]),
             tuple(((at - first) / span, kind) for kind, at in shown if first <= at <= end),
             request.axis, run.steps_per_epoch, (whole[0] - origin, whole[1] - origin),
         )  # fmt: skip
@@ -121,7 +128,11 @@ def marked_places(
 
 
 def _curves(
-    request: ChartRequest, lines: Sequence[_Line], first: float, end: float
+    request: ChartRequest,
+    lines: Sequence[_Line],
+    first: float,
+    end: float,
+    spreads: tuple[Spreads, Spreads],
 ) -> tuple[Curve, ...]:
     """The ranks' curves; of several ranks first their mean, of many also lowest and highest."""
     count, weight = request.columns, request.smoothing
@@ -139,8 +150,8 @@ def _curves(
         return tuple(curves)
     lasts = [curve.last for curve in curves if curve.last is not None]
     finite = [value for value in lasts if math.isfinite(value)]
-    cells = [_spread(column) for column in zip(*(curve.columns for curve in curves), strict=True)]
-    rough = [_spread(column) for column in zip(*(curve.raw for curve in curves), strict=True)]
+    cells = spreads[0](curve.columns for curve in curves)
+    rough = spreads[1](curve.raw for curve in curves)
 
     def over_ranks(label: str, at: int, newest: float | None) -> Curve:
         columns = tuple(cell and (cell[at], cell[at]) for cell in cells)
@@ -165,7 +176,7 @@ def axis_end(first: float, last: float) -> float:
     return first + -(-span // by) * by
 
 
-def _spread(cells: Sequence[Extent | None]) -> tuple[float, float, float] | None:
+def _spread(cells: Columns) -> tuple[float, float, float] | None:
     """Lowest, mean and highest of one column, over the ranks."""
     known = [cell for cell in cells if cell is not None]
     if not known:

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise, zip_longest
+from typing import Generic, TypeVar
 
 Extent = tuple[float, float]
+Columns = Sequence[Extent | None]
+T = TypeVar("T")
+
+
+class Columnwise(Generic[T]):
+    """Applies ``work`` to each column of several curves; unchanged columns keep their result.
+
+    Each new step changes one column, and the charts are most of what a frame costs.
+    """
+
+    def __init__(self, work: Callable[[Columns], T]) -> None:
+        self._work = work
+        self._columns: list[Columns] = []
+        self._results: list[T] = []
+
+    def __call__(self, curves: Iterable[Columns]) -> list[T]:
+        columns: list[Columns] = list(zip_longest(*curves))
+        work = self._work
+        if len(columns) == len(self._columns):
+            known = zip(columns, self._columns, self._results, strict=True)
+            self._results = [
+                result if column == before else work(column) for column, before, result in known
+            ]
+        else:
+            self._results = [work(column) for column in columns]
+        self._columns = columns
+        return self._results
 
 
 def smooth(values: Sequence[float], weight: float) -> list[float]:

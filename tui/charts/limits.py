@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tui.charts.decimate import Extent
+from tui.charts.decimate import Columns, Columnwise, Extent
 
 OUTLIERS: Final = 0.10  # share of the columns that may lie outside, at least one
 GAP: Final = 3.0
@@ -25,37 +25,51 @@ class Limits:
     below: tuple[tuple[int, float], ...] = ()
 
 
-def limits_of(curves: Sequence[Sequence[Extent | None]], log: bool = False) -> Limits | None:
-    """The limits for these curves, rounded outwards; ``None`` without a value.
+def _ends(column: Columns) -> Extent | None:
+    known = [extent for extent in column if extent is not None]
+    if not known:
+        return None
+    return min(extent[0] for extent in known), max(extent[1] for extent in known)
+
+
+def _positive_ends(column: Columns) -> Extent | None:
+    return _ends(
+        [(low if low > 0 else high, high) for low, high in filter(None, column) if high > 0]
+    )
+
+
+class LimitFinder:
+    """The limits of a chart, frame by frame.
 
     On a logarithmic scale only positive values count, and none lies outside: there even a value
     that is a hundred times as large leaves room for the others.
     """
-    width = max((len(curve) for curve in curves), default=0)
-    tops, bottoms = [-math.inf] * width, [math.inf] * width
-    for curve in curves:
-        for at, extent in enumerate(curve):
-            if extent is None:
-                continue
-            small, large = extent
-            if log:
-                if large <= 0:
-                    continue
-                small = small if small > 0 else large
-            if large > tops[at]:
-                tops[at] = large
-            if small < bottoms[at]:
-                bottoms[at] = small
-    ups = sorted(value for value in tops if value > -math.inf)
-    downs = sorted(value for value in bottoms if value < math.inf)
+
+    def __init__(self, log: bool = False) -> None:
+        self._log = log
+        self._ends = Columnwise(_positive_ends if log else _ends)
+
+    def __call__(self, curves: Sequence[Columns]) -> Limits | None:
+        """The limits for these curves, rounded outwards; ``None`` without a value."""
+        return _limits(self._ends(curves), self._log)
+
+
+def limits_of(curves: Sequence[Columns], log: bool = False) -> Limits | None:
+    """As :class:`LimitFinder`, once."""
+    return LimitFinder(log)(curves)
+
+
+def _limits(ends: Sequence[Extent | None], log: bool) -> Limits | None:
+    ups = sorted(extent[1] for extent in ends if extent is not None)
+    downs = sorted(extent[0] for extent in ends if extent is not None)
     if not ups:
         return None
     if log:
         return Limits(downs[0], ups[-1])
     high = _edge(ups, downs[_outliers(downs)])
     low = -_edge([-value for value in reversed(downs)], -ups[-1 - _outliers(ups)])
-    above = tuple((at, value) for at, value in enumerate(tops) if value > high)
-    below = tuple((at, value) for at, value in enumerate(bottoms) if value < low)
+    above = tuple((at, extent[1]) for at, extent in enumerate(ends) if extent and extent[1] > high)
+    below = tuple((at, extent[0]) for at, extent in enumerate(ends) if extent and extent[0] < low)
     return Limits(*_rounded(low, high), above, below)
 
 

@@ -6,10 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tui.charts.decimate import Extent
+from tui.charts.decimate import Columns
 from tui.drawing.glyphs import Glyphs
-
-Columns = Sequence[Extent | None]
 
 
 class Cell(NamedTuple):

@@ -12,9 +12,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tui.charts.curves import MAX_CURVES
-from tui.charts.decimate import Extent, bridged
+from tui.charts.decimate import Columns, Extent, bridged
 from tui.charts.fields import ChartField, axis_labels
-from tui.charts.limits import Limits, limits_of
+from tui.charts.limits import LimitFinder, Limits
 from tui.drawing.canvas import Canvas, sub_columns
 from tui.drawing.glyphs import ASCII, Glyphs
 from tui.drawing.text import fit
@@ -26,8 +26,6 @@ MARKS: Final = {"attempt": "begin", "eval": "up", "checkpoint": "saved"}
 """Kinds of marks and their glyphs; the first is wanted most where there is one cell for two."""
 TWO_LINES: Final = 10
 """A chart with so many lines has one for the marks alone."""
-
-Columns = Sequence[Extent | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,7 @@ class Plot:
         self._canvas = Canvas(0, 0, 0.0, 1.0, False, ASCII)
         self._paint: tuple[object, ...] | None = None
         self._rows: list[list[Segment]] = []
+        self._limits = {log: LimitFinder(log) for log in (False, True)}
 
     def curves(self, data: ChartData, look: Look) -> list[Drawn]:
         """The curves to draw, the uppermost first: chosen ranks, means, the others, raw values."""
@@ -95,7 +94,7 @@ class Plot:
         chosen = [front[rank] for rank in look.chosen if rank in front][:MAX_CURVES]
         found = []
         for at, curve in enumerate(chosen):
-            style = series[(len(plain) + at) % len(series)]
+            style = series[(len(plain) + 1 + at) % len(series)]  # not that of warnings
             bold = style + Style(bold=True) if at == 0 else style
             found.append(Drawn(curve, curve.columns, bold, True))
         found += [
@@ -120,7 +119,7 @@ class Plot:
             for item in drawn
             if item.is_in_front and item.curve.raw
         ]
-        limits = limits_of([item.columns for item in (*drawn, *raws)], look.log)
+        limits = self._limits[look.log]([item.columns for item in (*drawn, *raws)])
         if limits is None:
             return None
         feet = self._feet(data, look, width, 2 if height >= TWO_LINES and data.marks else 1)

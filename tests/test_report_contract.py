@@ -60,7 +60,7 @@ def test_every_example_of_the_page_is_a_report(line: str) -> None:
 
 def test_the_writer_prints_the_pages_own_lines() -> None:
     ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
-    first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0)
+    first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0, 3.25)
     whole = writer.Window(45, 1.5, 1.872, 43360.5, None, 33.2)
     saved = writer.SavedCheckpoint(Path(ckpt), 45, 1, 110100480, "0f3c2a9b0f3c2a9b00", 212.5)
     accuracies = (0.7979567307692308, 0.9468549679487179)

@@ -26,6 +26,8 @@ class Window:
     time_ms: float
     wait_ms: float | None
     images_per_s: float
+    input_ms: float | None = None
+    """What a step waits for its images, on average."""
 
     @property
     def step_time_ms(self) -> float:
@@ -95,6 +97,8 @@ def step_line(
     ]
     if window.wait_ms is not None:
         parts.append(f"wait:[{window.wait_ms:.3f}]")
+    if window.input_ms is not None:
+        parts.append(f"input:[{window.input_ms:.3f}]")
     parts += [f"images/s:[{window.images_per_s:.1f}]", f"lr:[{lr:.7f}]"]
     if memory_bytes is not None:
         parts.append(f"memory:[{memory_bytes}]")

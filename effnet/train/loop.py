@@ -127,7 +127,7 @@ class Trainer:
             bad_images=self._bad_images,
         )
         with closing(prepared) as batches:
-            for batch in batches:
+            for batch in meter.timed(batches):
                 lr = self._schedule.lr(self.step)
                 try:
                     outcome = self._train.step(batch, lr, self.step, stop)

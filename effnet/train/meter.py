@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
 
 from effnet.contract.report import Window
+from effnet.data import Batch
+
+T = TypeVar("T")
 
 
 class Meter:
@@ -20,6 +26,7 @@ class Meter:
         self.steps = 0
         self._window_loss = self._window_wait_ms = 0.0
         self._waited = False
+        self._window_input_ms: float | None = None
 
     def add(self, loss: float, wait_ms: float | None, steps: int = 1) -> None:
         """Count `steps` steps, of which the others are means."""
@@ -31,11 +38,28 @@ class Meter:
             self._window_wait_ms += wait_ms * steps
             self._waited = True
 
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; counts the time that each is waited for. A sink's rows are fed by
+        MindSpore, so nobody here knows how long it waits for them.
+        """
+        source = iter(batches)
+        while True:
+            start_s = time.perf_counter()
+            batch = next(source, None)
+            if isinstance(batch, Batch):
+                waited_ms = (time.perf_counter() - start_s) * 1e3
+                self._window_input_ms = (self._window_input_ms or 0.0) + waited_ms
+            if batch is None:
+                return
+            yield batch
+
     def pop_window(self) -> Window:
         """The steps since the last call."""
         now_s = time.perf_counter()
         wait_ms = self._window_wait_ms / self.steps if self._waited else None
         window = self._window(self.steps, self._window_loss, now_s - self._window_s, wait_ms)
+        if self._window_input_ms is not None:
+            window = replace(window, input_ms=self._window_input_ms / self.steps)
         self._window_s = now_s
         self._clear()
         return window

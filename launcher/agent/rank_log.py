@@ -48,6 +48,8 @@ class RankLog:
         self._metrics = RecordFile(paths.metrics, metrics.METRIC_BYTES)
         self._tail = Tail(paths.log, self._resume_offset())
         self._epochs = 0
+        self._input_ms: float | None = None
+        """What the steps of this epoch have waited for images."""
         self._eval: EvalReport | None = None
         self._announced = False
         self._recent: deque[bytes] = deque(maxlen=LEARN_FROM + 1)
@@ -130,6 +132,8 @@ class RankLog:
     def _take(self, report: Report, now_s: float, offset: int) -> Iterator[Event]:
         if isinstance(report, StepReport):
             self.last_step = report
+            if report.input_ms is not None:
+                self._input_ms = (self._input_ms or 0.0) + report.input_ms * report.steps
             record = metrics.pack(report, now_s, offset)
             self._metrics.append(record)
             self._recent.append(record)
@@ -141,7 +145,8 @@ class RankLog:
             yield self._training_started(report.epochs, report.steps_per_epoch)
         elif isinstance(report, EpochReport):
             self._epochs = self._epochs + 1 if report.epoch is None else report.epoch
-            yield events.EpochFinished(self.attempt, self._epochs, report.mean_loss)
+            input_ms, self._input_ms = self._input_ms, None
+            yield events.EpochFinished(self.attempt, self._epochs, report.mean_loss, input_ms)
         elif isinstance(report, CheckpointSaved):
             yield events.CheckpointWritten(
                 self.attempt,

@@ -149,6 +149,7 @@ def _attempt(
         return
     pauses = _pauses(state, attempt)
     usual_s = _usual_step_s(reports)
+    inputs = _inputs(account, state, attempt, reports)
     if attempt.training_s is not None:
         account.to(min(attempt.training_s, end_s), "launch_s")
     for number, report in enumerate(reports):
@@ -161,7 +162,7 @@ def _attempt(
         if number == 0 and usual_s is not None:
             account.to(until_s - usual_s * report.steps, "compile_s")
         is_lost = kept is not None and report.global_step >= kept
-        _step(account, report, until_s, pauses, is_lost=is_lost)
+        _step(account, report, until_s, pauses, inputs.get(report.epoch, 0.0), is_lost=is_lost)
     account.pauses(pauses, end_s)
     if not reports and state.hang is None:
         account.to(end_s, "compile_s")
@@ -179,10 +180,11 @@ def _step(
     report: MetricRecord,
     until_s: float,
     pauses: deque[_Pause],
+    input_share: float,
     *,
     is_lost: bool,
 ) -> None:
-    """The window of one report: pauses in it, waiting, the rest."""
+    """The window of one report: pauses in it, waiting for images and for peers, the rest."""
     while pauses and pauses[0].time_s <= until_s:
         pause = pauses.popleft()
         if pause.took_s is None:
@@ -192,7 +194,9 @@ def _step(
     if is_lost:
         account.to(until_s, "lost_s")
     wait_s = 0.0 if report.wait_ms is None else report.wait_ms / 1000 * report.steps
+    input_s = input_share * _window_s(report)
     account.to(min(account.at_s + wait_s, until_s), "wait_s")
+    account.to(min(account.at_s + input_s, until_s), "input_s")
     account.to(until_s, "compute_s")
 
 
@@ -200,6 +204,31 @@ def _usual_step_s(reports: Sequence[MetricRecord]) -> float | None:
     """Without the first, which holds compilation."""
     times = [item.step_time_ms for item in reports[1:] if item.step_time_ms is not None]
     return median(times) / 1000 if times else None
+
+
+def _window_s(report: MetricRecord) -> float:
+    return (report.step_time_ms or 0.0) / 1000 * report.steps
+
+
+def _inputs(
+    account: _Account,
+    state: RunState,
+    attempt: AttemptState,
+    reports: Sequence[MetricRecord],
+) -> dict[int, float]:
+    """Epoch, from 0 -> the part of its time in which rank 0 waited for images."""
+    windows_s: dict[int, float] = {}
+    for report in reports:
+        windows_s[report.epoch] = windows_s.get(report.epoch, 0.0) + _window_s(report)
+    shares = {}
+    for epoch in state.epochs:
+        if epoch.attempt != attempt.attempt:
+            continue
+        if epoch.input_ms is None:
+            account.notes.add(NO_INPUT)
+        elif window_s := windows_s.get(epoch.epoch - 1):
+            shares[epoch.epoch - 1] = min(1.0, epoch.input_ms / 1000 / window_s)
+    return shares
 
 
 def _pauses(state: RunState, attempt: AttemptState) -> deque[_Pause]:

@@ -115,6 +115,8 @@ class EpochFinished(Event, kind="epoch_finished"):
     attempt: int
     epoch: int
     avg_loss: float | None = None
+    input_ms: float | None = None
+    """How long rank 0 waited for images in this epoch."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class StepReport:
     learning_rate: float | None = _under("lr")
     memory_bytes: int | None = _under("memory")
     steps: int = 1
+    input_ms: float | None = _under("input")
 
     @property
     def global_step(self) -> int | None:

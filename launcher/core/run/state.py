@@ -142,6 +142,7 @@ class EpochState:
     epoch: int
     time_s: float
     avg_loss: float | None
+    input_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.diagnosis.goodput import CLASSES, NO_TIMES, goodput_of
+from launcher.core.diagnosis.goodput import CLASSES, NO_INPUT, NO_TIMES, goodput_of
 from launcher.core.run import events as e
 from launcher.core.run.fold import apply
 from launcher.core.run.metrics import MetricRecord
@@ -136,6 +136,19 @@ def test_known_times_are_in_their_classes(records_times: bool) -> None:
     assert story.expected["lost_s"] == 4 * 0.625
     notes = goodput_of(story.state, story.reports).notes
     assert notes == (() if records_times else (NO_TIMES,))
+
+
+def test_waiting_for_images_is_input_in_epochs_that_ended() -> None:
+    story = Story()
+    story.start()
+    story.train(STEPS)
+    story.add(e.EpochFinished(1, 1, 1.0, 1500.0))
+    story.expected["input_s"], story.expected["compute_s"] = 1.5, STEPS * 0.5 - 1.5
+    story.train(3)
+    story.finish()
+    story.check()
+    story.add(e.EpochFinished(1, 2, 1.0))
+    assert goodput_of(story.state, story.reports).notes == (NO_INPUT,)
 
 
 def test_a_run_from_scratch_repeats_all_steps_of_the_failed_attempt() -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from launcher.core.diagnosis.words import hang_words, headline, meaning
 from tui.drawing.text import clean
-from tui.model.derived import failure_of, losses_of, position
+from tui.model.derived import losses_of, position
 from tui.model.run import LIVE_STATES, RunFrame
 
 HUNG: Final = "hung"
@@ -56,9 +56,11 @@ def message_of(frame: RunFrame) -> str:
     snapshot = frame.snapshot
     if snapshot.hang is not None:
         return hang_words(snapshot.hang, snapshot.polled_s)
-    failure, losses = failure_of(snapshot), losses_of(snapshot)
-    if failure is not None:
+    failure, losses = snapshot.failure, losses_of(snapshot)
+    if failure is not None and snapshot.status in ("failed", "failing"):
         return f"{headline(failure)}; {meaning(failure)}".removesuffix("; ")
+    if snapshot.is_earlier:
+        return snapshot.status.value
     epoch, _ = position(snapshot)
     where = "" if epoch is None else f" in epoch {epoch + 1} of {snapshot.epochs or '?'}"
     known = [] if snapshot.loss is None else [text for text in losses if text]

@@ -279,8 +279,8 @@ class Trainer:
         good = self._folder.present()
         kept = f"last good checkpoint: {good[0]}" if good else "there is no checkpoint yet"
         return LossFault(
-            f"the loss is {error.loss} at step {step} (epoch {epoch}, batch {batch}); {where};"
-            f" {kept}",
+            f"the loss is {error.loss} at step {step} (epoch {epoch + 1}, batch {batch + 1});"
+            f" {where}; {kept}",
             hint="lower lr_max or raise warmup_epochs; --resume auto continues from the last good"
             " checkpoint",
         )

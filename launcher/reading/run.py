@@ -23,18 +23,19 @@ from launcher.core.run.info import RunInfo, parse_run_info
 from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
-from launcher.core.run.state import AttemptState, RankState, RunState, RunStatus, Silence
+from launcher.core.run.state import AttemptState, RunState, RunStatus, Silence
 from launcher.core.text.codec import from_plain
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.answers import Answers
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
+from launcher.reading.history.settings import limits_of
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, reports_of
-from launcher.reading.snapshot import RankSnapshot, RankStatus, RunSnapshot, Series
+from launcher.reading.snapshot import RankSnapshot, RunSnapshot, Series, rank_status
 
 START_GRACE_S = 15.0
 """A supervisor that is being started, or replaced, is not lost yet."""
@@ -70,6 +71,7 @@ class RunReader:
         self._events = GrowingLines(self.paths.events)
         self._files: dict[int, RankFiles] = {}
         self._files_of_attempt = 0
+        self._limits = Limits()
         self._curves = Curves(self.paths)
         self._living_s = -LIVING_EVERY_S
         self._is_supervised = False
@@ -83,14 +85,16 @@ class RunReader:
         """The run's id."""
         return self.state.run or (self.info.id if self.info else self.paths.root.name)
 
-    def poll(self, now_s: float | None = None) -> RunSnapshot:
-        """``now_s`` is the reader's clock; in a replay that of the recording."""
+    def poll(self, now_s: float | None = None, attempt: int | None = None) -> RunSnapshot:
+        """``now_s``: the reader's clock, in a replay that of the recording; ``attempt``: the one
+        that ranks, steps and figures are of (the newest)."""
         now_s = time.time() if now_s is None else now_s
         self.poll_state()
-        attempt = self.state.attempt
-        if attempt is not None:
-            self._poll_ranks(attempt)
-        return self._snapshot(attempt, now_s)
+        known = {state.attempt: state for state in self.state.attempts}
+        shown = known.get(attempt or 0, self.state.attempt)
+        if shown is not None:
+            self._poll_ranks(shown)
+        return self._snapshot(shown, now_s)
 
     def poll_state(self) -> RunState:
         """The state alone: reads the new events and no rank's files."""
@@ -228,6 +232,7 @@ class RunReader:
             self._files_of_attempt = attempt.attempt
             self._files = {}
             self._phase_since = {}
+            self._limits = limits_of(self.paths, attempt.attempt)
         paths = self.paths.attempt(attempt.attempt)
         for rank in range(attempt.world_size):
             if rank not in self._files:
@@ -239,8 +244,9 @@ class RunReader:
     def _snapshot(self, attempt: AttemptState | None, now_s: float) -> RunSnapshot:
         status = self.status(now_s)
         link = self.link()
-        away = {} if attempt is None or status.is_over else dict(attempt.unreachable)
-        if link is not None and link.trouble and link.time_s and not status.is_over:
+        is_over = status.is_over or (attempt is not None and attempt is not self.state.attempt)
+        away = {} if attempt is None or is_over else dict(attempt.unreachable)
+        if link is not None and link.trouble and link.time_s and not is_over:
             away[link.node] = link.time_s
         known = RunSnapshot(
             run=self.run,
@@ -251,7 +257,7 @@ class RunReader:
             polled_s=now_s,
             is_supervised=self._is_supervised,
             supervisor_silent=self._silence,
-            hang=None if status is RunStatus.LOST else self.state.hang,
+            hang=None if is_over or status is RunStatus.LOST else self.state.hang,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,
@@ -261,7 +267,7 @@ class RunReader:
             return known
         # All data of a run on its first node come through that one.
         is_cut_off = link is not None and link.node in away
-        ranks = self._ranks(attempt, status.is_over or status is RunStatus.LOST)
+        ranks = self._ranks(attempt, is_over or status is RunStatus.LOST)
         ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
         return self._with_attempt(known, attempt, ranks)
 
@@ -279,9 +285,10 @@ class RunReader:
         length, epochs = attempt.steps_per_epoch, attempt.epochs
         total = length * epochs if length and epochs else None
         left_s = remaining_s(self.state, done, files.step_s if files else None)
-        is_running = known.status is RunStatus.RUNNING
+        is_newest = attempt is self.state.attempt
+        is_running = is_newest and known.status is RunStatus.RUNNING
         is_stalled = is_running and self._is_stalled(ranks, known.polled_s)
-        is_stalled = is_stalled or known.status is RunStatus.HUNG
+        is_stalled = is_stalled or (is_newest and known.status is RunStatus.HUNG)
         is_moving = is_running and not is_stalled
         return replace(
             known,
@@ -312,7 +319,7 @@ class RunReader:
             return False
         quiet = (files.quiet_s(now_s) for files in self._files.values())
         least_s = min((time_s for time_s in quiet if time_s is not None), default=0.0)
-        return least_s > step_limit_s(Limits(), usual_s)
+        return least_s > step_limit_s(self._limits, usual_s)
 
     def _ranks(self, attempt: AttemptState, is_over: bool) -> tuple[RankSnapshot, ...]:
         busy = {rank: files.busy_ms for rank, files in self._files.items()}
@@ -351,7 +358,7 @@ class RunReader:
         late = None if busy_ms is None or typical_ms is None else busy_ms - typical_ms
         return RankSnapshot(
             rank=rank,
-            status=_rank_status(state, attempt, is_over),
+            status=rank_status(state, attempt, is_over),
             phase=beat.phase if beat else None,
             phase_since_s=since_s,
             step=in_epoch,
@@ -371,22 +378,6 @@ class RunReader:
             **_values(state, OF_STATE),
             **_values(last, ("epoch", *OF_REPORT)),
         )
-
-
-def _rank_status(state: RankState | None, attempt: AttemptState, is_over: bool) -> RankStatus:
-    if state is None:
-        return RankStatus.WAITING
-    if state.has_exited or is_over:
-        if state.was_done or (state.signal is None and state.exit_code == 0):
-            return RankStatus.ENDED
-        failure = attempt.failure
-        if failure is None:
-            was_stopped = attempt.status in (RunStatus.STOPPING, RunStatus.STOPPED)
-            was_stopped = was_stopped or not state.has_exited
-        else:
-            was_stopped = failure.rank != state.rank
-        return RankStatus.STOPPED if was_stopped else RankStatus.FAILED
-    return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
 
 
 def _values(source: object | None, names: Iterable[str]) -> dict[str, Any]:

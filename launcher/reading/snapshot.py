@@ -12,7 +12,7 @@ from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
 from launcher.core.run.outcome import Outcome, outcome_of
-from launcher.core.run.state import Hang, RunState, RunStatus, Silence
+from launcher.core.run.state import AttemptState, Hang, RankState, RunState, RunStatus, Silence
 
 
 class RankStatus(str, Enum):
@@ -29,6 +29,23 @@ class RankStatus(str, Enum):
     over, and nothing reported its end."""
     ENDED = "ended"
     """Ended with exit code 0."""
+
+
+def rank_status(state: RankState | None, attempt: AttemptState, is_over: bool) -> RankStatus:
+    """How a rank of an attempt is shown, from its events; ``is_over``: nothing of it runs."""
+    if state is None:
+        return RankStatus.WAITING
+    if state.has_exited or is_over:
+        if state.was_done or (state.signal is None and state.exit_code == 0):
+            return RankStatus.ENDED
+        failure = attempt.failure
+        if failure is None:
+            was_stopped = attempt.status in (RunStatus.STOPPING, RunStatus.STOPPED)
+            was_stopped = was_stopped or not state.has_exited
+        else:
+            was_stopped = failure.rank != state.rank
+        return RankStatus.STOPPED if was_stopped else RankStatus.FAILED
+    return RankStatus.RUNNING if state.silent_since_s is None else RankStatus.SILENT
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ class RankSnapshot:
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """One run at ``polled_s``.
+    """One run at ``polled_s``; its ranks, steps and figures are of one ``attempt``.
 
     ``epoch`` is the one being trained, from 0; ``step`` counts within it what is done, and
     ``steps_done`` over all epochs. ``progress`` is 0 … 1. ``is_supervised``: a supervisor of this
@@ -135,6 +152,24 @@ class RunSnapshot:
     unreachable: Mapping[str, float] = field(default_factory=dict)
     goodput: Goodput | None = None
     """Where its time went, where the reader was asked for that."""
+
+    @property
+    def shown(self) -> AttemptState | None:
+        """The attempt that the ranks, the steps and the figures are of."""
+        wanted = (known for known in self.state.attempts if known.attempt == self.attempt)
+        return next(wanted, None)
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether that is not the newest attempt."""
+        return self.shown is not None and self.shown is not self.state.attempt
+
+    @property
+    def attempt_status(self) -> RunStatus:
+        """The state of that attempt; an earlier one is ``lost`` when nothing wrote its end."""
+        if not self.is_earlier or self.shown is None:
+            return self.status
+        return self.shown.status if self.shown.status.is_over else RunStatus.LOST
 
     @property
     def failure(self) -> Failure | None:

@@ -253,10 +253,13 @@ class FakeRun:
             self.late,
         )  # fmt: skip
 
-    def log(self, rank: int | None) -> LogSource:
+    def log(self, rank: int | None, attempt: int | None = None) -> LogSource:
         return self.logs[rank or 0]
 
-    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+    def events(self, attempt: int | None = None) -> LogSource:
+        return ListLog(["12:03:11 attempt started: attempt 1, 2 ranks, from the beginning"])
+
+    def merged_log(self, ranks: Sequence[int], attempt: int | None = None) -> LogSource:
         lines = zip(*(self.logs[rank].all for rank in ranks), strict=True)
         merged = [f"r{rank} {line}" for row in lines for rank, line in zip(ranks, row, strict=True)]
         log = ListLog(merged)

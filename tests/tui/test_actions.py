@@ -34,7 +34,7 @@ async def test_the_card_shows_the_cause_and_r_resumes() -> None:
             pilot, "FAILED", "rank 2 on node-b failed first: SIGKILL (oom)",
             "the node ran out of memory", "ranks 0, 1, 3 stopped because of it",
             "MemoryError: 3 GiB",
-            "resume from epoch 2 step 90, verified, 11 steps lost", "effnet-launch resume",
+            "resume from step 90 (2 epochs done), verified, 11 steps lost", "effnet-launch resume",
             "r Resume",
         )  # fmt: skip
         await pilot.press("r")

@@ -97,7 +97,7 @@ def test_every_binding_has_a_test() -> None:
 @covers(
     CursorList="down j up k pagedown pageup end home G g",
     RankTable="w space enter o O",
-    RunLog="a colon",
+    RunLog="a colon 5 left_curly_bracket right_curly_bracket",
     RunPanels="tab shift+tab",
 )
 async def ranks(keys: Keys) -> None:
@@ -118,6 +118,11 @@ async def ranks(keys: Keys) -> None:
         await keys("RankTable", "O", keys.seen("↑late"))
         await keys("RunLog", "colon", keys.seen("go to the rank with this number"))
         await keys.pilot.press("escape")
+        await keys("RunLog", "5", keys.seen("events  following"))
+        await keys.pilot.press("5")
+        table.focus()
+        await keys("RunLog", "left_curly_bracket", keys.seen("attempt 1 is the first"))
+        await keys("RunLog", "right_curly_bracket", keys.seen("attempt 1 is the newest"))
         await keys("RunLog", "a", keys.seen("log all 16 ranks"))
         await keys("RankTable", "enter", lambda: keys.one(LogView).has_focus)
         await keys("RunPanels", "tab", lambda: table.has_focus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     run = LiveSource(read_only=True).open("made-2")
     frame = run.frame(ASKED)
     assert frame.snapshot.status == "starting"
-    assert activity(frame) == "0 of 2 ranks started; resumes from epoch 5 step 50"
+    assert activity(frame) == "0 of 2 ranks started; resumes from step 50 (5 epochs done)"
     made.paths.attempt(1).rank(0).root.mkdir(parents=True)
     made.event(RankStarted(1, 0, "localhost", 0, 0, made.pid, None))
     assert activity(run.frame(ASKED)).startswith("1 of 2 ranks started")
@@ -212,3 +213,20 @@ def test_a_search_in_a_huge_log_does_not_block_the_screen(
         notes.append(window.frame().note)
     assert window.frame().match == 0
     assert "the same key continues" in notes[0]
+
+
+def test_no_step_is_a_fault_only_beyond_the_limit_of_the_run_itself(own_folders: Path) -> None:
+    found = []
+    for name, limit_s in (("patient", 300.0), ("strict", 20.0)):
+        run = MadeRun(own_folders / "runs", name, time_s=time.time() - 125)
+        profile = json.loads(run.paths.profile.read_text())
+        profile["limits"]["silent_min_s"] = limit_s
+        run.paths.profile.write_text(json.dumps(profile))
+        run.start()
+        run.steps(30)  # the newest is 95 s old
+        for rank in range(run.ranks):  # its samples would be the clock
+            run.paths.attempt(1).rank(rank).device.unlink()
+        frame = LiveSource(read_only=True).open(name).frame(FrameRequest())
+        found.append(worst(frame)[1])
+    assert found[0] == ""
+    assert found[1].startswith("no step for ")

@@ -87,7 +87,7 @@ async def test_run_screen_matches_its_snapshots(
         log = app.screen.query_one(LogView)
         await until(pilot, lambda: len(log.frame.lines) == log.rows_wanted)
         if state == "failed":
-            await sees(pilot, "resume from epoch")
+            await sees(pilot, "resume from step")
         path = FOLDER / f"{state}-{columns}x{rows}.txt"
         wanted = "" if WRITES or not path.exists() else path.read_text("utf-8")
         # A busy machine may stand still in the middle, so being as before is not being done.

@@ -144,7 +144,7 @@ def test_first_frame_is_drawn_without_a_key(run: MadeRun) -> None:
 def test_failure_is_read_and_replayed(run: MadeRun) -> None:
     run.fail(2)
     with terminal("--readonly", "made-1", columns=100, rows=30) as shown:
-        shown.sees("FAILED", "rank 2 on localhost failed first", "resume from epoch", "verified")
+        shown.sees("FAILED", "rank 2 on localhost failed first", "resume from step", "verified")
     with terminal("--replay", "made-1", "--speed", "500", columns=100, rows=30) as shown:
         shown.sees("replay", "FAILED")
         shown.child.send(",")

@@ -12,7 +12,7 @@ from launcher.core.diagnosis.words import (
     hang_words,
     ranks_in_words,
 )
-from launcher.core.text.figures import duration, number, plural, size_bytes
+from launcher.core.text.figures import duration, number, plural, position_words, size_bytes
 from launcher.core.text.terminal import clean
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
@@ -39,6 +39,8 @@ def fault_of(run: RunSummary, now: float) -> str:
 def worst(frame: RunFrame) -> tuple[int | None, str]:
     """The rank that needs attention and why: node unreachable, silent, no steps, late; or none."""
     snapshot = frame.snapshot
+    if snapshot.is_earlier:
+        return None, ""
     if (silence := snapshot.supervisor_silent) is not None:
         lasting = duration(max(snapshot.polled_s - silence.since_s, 0.0))
         return None, f"{silence.who} has not answered for {lasting}; s: stop, or kill -CONT it"
@@ -70,6 +72,8 @@ def without_node(words: str) -> str:
 def activity(frame: RunFrame) -> str:
     """What else to show: who stopped it, what a start waits for, a full disk, a running job."""
     snapshot, state = frame.snapshot, frame.snapshot.state
+    if snapshot.is_earlier:
+        return ""
     if snapshot.status == "starting":
         return _starting(snapshot)
     if state.stop_by is not None and snapshot.status == "stopping":
@@ -88,7 +92,8 @@ def _starting(snapshot: RunSnapshot) -> str:
     words = f"{there} of {snapshot.world_size} ranks started"
     if attempt is None or attempt.resume is None:
         return words
-    return f"{words}; resumes from epoch {attempt.resume.epoch} step {attempt.resume.step}"
+    place = position_words(attempt.resume.epoch, attempt.resume.step)
+    return f"{words}; resumes from {place}"
 
 
 def job_words(job: JobState, frame: RunFrame) -> str:
@@ -133,7 +138,7 @@ def restart_words(choice: ResumeChoice | None, is_replay: bool = False) -> str:
     if choice.path is None:
         return f"cannot resume: {choice.why}"
     lost = f", {plural(choice.steps_lost, 'step')} lost" if choice.steps_lost is not None else ""
-    where = f"from epoch {choice.epoch} step {choice.step}"
+    where = f"from {position_words(choice.epoch, choice.step)}"
     if is_replay:
         return f"was resumed {where}{lost}"
     words = f"resume {where}, {'verified' if choice.verified else 'not verified'}{lost}"

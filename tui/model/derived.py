@@ -42,18 +42,21 @@ def nodes_of(snapshot: RunSnapshot) -> tuple[str, ...]:
 
 
 def failure_of(snapshot: RunSnapshot) -> Failure | None:
-    """Why the newest attempt failed, unless it was resumed since."""
-    return snapshot.failure if snapshot.status in ("failed", "failing") else None
+    """Why the attempt that is shown failed."""
+    shown = snapshot.shown
+    if shown is None or snapshot.attempt_status not in ("failed", "failing"):
+        return None
+    return shown.failure
 
 
 def is_done(snapshot: RunSnapshot) -> bool:
     """Whether it came to an end that is no failure."""
-    return snapshot.status in ("finished", "stopped")
+    return not snapshot.is_earlier and snapshot.status in ("finished", "stopped")
 
 
 def rank_state(rank: RankSnapshot, snapshot: RunSnapshot) -> str:
     """Its status; ``done`` in a finished run."""
-    if rank.status == "ended" and snapshot.status == "finished":
+    if rank.status == "ended" and snapshot.attempt_status == "finished":
         return "done"
     return rank.status.value
 

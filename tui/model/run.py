@@ -138,3 +138,5 @@ class FrameRequest:
 
     charts: tuple[ChartRequest, ...] = ()
     skew_bins: int = 0
+    attempt: int | None = None
+    """The attempt to show; ``None``: the newest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from launcher.core.run.requests import JobRequest, NoteRequest, ResumeRequest
+from launcher.core.text.figures import position_words
 from tui.drawing.text import clean
 from tui.drawing.wording import job_words, restart_words, run_note
 from tui.model.derived import is_live, nodes_of
@@ -90,4 +91,4 @@ def checkpoint_choices(frame: RunFrame) -> Choices:
 
 def _where(facts: CheckpointFacts) -> str:
     manifest = facts.manifest
-    return "" if manifest is None else f"epoch {manifest.epoch}, step {manifest.step}"
+    return "" if manifest is None else position_words(manifest.epoch, manifest.step)

@@ -107,7 +107,7 @@ class RunScreen(RunActions):
         if first or self.log_rank is None:
             self.open_log()
         elif message.frame.snapshot.attempt != self.log_attempt:
-            self.open_log(self.log_rank)
+            self.open_log(None if message.frame.snapshot.is_earlier else self.log_rank)
         self.name_log()
         self._note_failure(message.frame)
         self._note_jobs(message.frame)
@@ -136,7 +136,8 @@ class RunScreen(RunActions):
 
     def _note_failure(self, frame: RunFrame) -> None:
         run = frame.snapshot
-        mark = (run.attempt, run.status) if run.status in ("failed", "lost") else None
+        newest = run.state.attempt and run.state.attempt.attempt
+        mark = (newest, run.status) if run.status in ("failed", "lost") else None
         if mark == self._seen_failure:
             return
         was_running = self._seen_failure is None
@@ -145,7 +146,7 @@ class RunScreen(RunActions):
         if mark is not None:
             self.look_for_restart()
             # Somebody who is reading the log keeps their place.
-            if was_running and not isinstance(self.focused, LogView):
+            if was_running and not (run.is_earlier or isinstance(self.focused, LogView)):
                 self.open_log()
         self.show_hints()
 
@@ -168,7 +169,8 @@ class RunScreen(RunActions):
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:
         run = frame.snapshot
-        return len(run.ranks), failure_of(run) is None, run.status, bool(frame.checkpoints)
+        has_card = failure_of(run) is not None
+        return len(run.ranks), has_card, run.status, run.attempt, bool(frame.checkpoints)
 
     def _tick(self) -> None:
         # The header's age grows although no frame comes.
@@ -222,11 +224,13 @@ class RunScreen(RunActions):
                 chart.show(data)
 
     def action_back(self) -> None:
-        """End the search of the log, else leave the zoom, else go to the home screen."""
+        """End the log's search, the zoom, the look at an earlier attempt; then go to Home."""
         if self.clears_log():
             return
         if self._zoom:
             self.action_zoom()
+        elif self.attempt is not None:
+            self.show_attempt(None)
         else:
             self.dismiss()
 

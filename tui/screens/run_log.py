@@ -26,12 +26,16 @@ class RunLog(RunPanels):
         Binding("slash", "ask('search')", "Search"),
         Binding("f", "ask('filter')", "Filter", show=False),
         Binding("colon", "ask('rank')", "Go to rank", show=False),
+        Binding("left_curly_bracket", "attempt(-1)", "Earlier attempt", show=False),
+        Binding("right_curly_bracket", "attempt(1)", "Later attempt", show=False),
+        Binding("5", "events", "Events/log", show=False),
     ]
 
     log_ranks: tuple[int, ...] = ()  # marked: their logs as one; none: the rank under the cursor
     log_rank: int | None = None
     log_attempt: int | None = None
     _log_label: str = ""
+    _shows_events = False
 
     def on_log_read(self, message: LogRead) -> None:
         self.query_one(LogView).show(message.frame)
@@ -40,7 +44,7 @@ class RunLog(RunPanels):
 
     def on_rank_table_rank_chosen(self, message: RankTable.RankChosen) -> None:
         """The log follows the cursor, unless ranks are marked for it."""
-        if self.log_ranks:
+        if self.log_ranks or self._shows_events:
             self.log_rank = message.rank
         else:
             self.open_log(message.rank)
@@ -60,6 +64,8 @@ class RunLog(RunPanels):
 
     def on_rank_table_log_wanted(self) -> None:
         """Focus the log; after a failure, at the line that explains it."""
+        if self._shows_events:
+            self.action_events()
         run = None if self.frame is None else self.frame.snapshot
         failure = None if run is None else failure_of(run)
         table = self.query_one(RankTable)
@@ -107,6 +113,33 @@ class RunLog(RunPanels):
         self._give_log(LogWindow.clear)
         return True
 
+    def action_events(self) -> None:
+        """The events of the run in place of the log, or the log again."""
+        self._shows_events = not self._shows_events
+        self.show_log()
+        self.open_log(self.log_rank)
+        if self._shows_events:
+            self.query_one(LogView).focus()
+
+    def action_attempt(self, by: int) -> None:
+        """Show the attempt before, or after, the one that is shown."""
+        if self.frame is None or self.frame.snapshot.attempt is None:
+            return
+        numbers = [known.attempt for known in self.frame.snapshot.state.attempts]
+        shown = numbers.index(self.frame.snapshot.attempt)
+        if not 0 <= shown + by < len(numbers):
+            end = "first" if by < 0 else "newest"
+            self.notify(f"attempt {numbers[shown]} is the {end}", timeout=3)
+        else:
+            self.show_attempt(numbers[shown + by])
+
+    def show_attempt(self, attempt: int | None) -> None:
+        """``None``: the newest, also when there is a newer one later."""
+        known = () if self.frame is None else self.frame.snapshot.state.attempts
+        is_newest = bool(known) and known[-1].attempt == attempt
+        self.attempt = None if is_newest else attempt
+        self._ask()
+
     def on_log_view_command_given(self, message: LogView.CommandGiven) -> None:
         self._give_log(message.command)
 
@@ -125,11 +158,16 @@ class RunLog(RunPanels):
             self.query_one(RankTable).go(rank)
         self.log_rank, self.log_attempt = rank, frame.snapshot.attempt
         label = self._log_label = self._label_of(frame, rank)
-        ranks = self.log_ranks
+        ranks, attempt = self.log_ranks, frame.snapshot.attempt
+        earlier = attempt if frame.snapshot.is_earlier else None
+        shows_events = self._shows_events
 
         def opened() -> LogWindow:
-            one = rank if not ranks else ranks[0]
-            return LogWindow(source.merged_log(ranks) if len(ranks) > 1 else source.log(one), label)
+            if shows_events:
+                return LogWindow(source.events(earlier), label)
+            if len(ranks) > 1:
+                return LogWindow(source.merged_log(ranks, attempt), label)
+            return LogWindow(source.log(ranks[0] if ranks else rank, attempt), label)
 
         feed.open(opened)
 
@@ -143,6 +181,9 @@ class RunLog(RunPanels):
             self._give_log(lambda window: window.rename(label))
 
     def _label_of(self, frame: RunFrame, rank: int) -> str:
+        if self._shows_events:
+            is_earlier = frame.snapshot.is_earlier
+            return f"events attempt {frame.snapshot.attempt}" if is_earlier else "events"
         if len(self.log_ranks) > 1:
             every = len(self.log_ranks) == len(frame.snapshot.ranks)
             words = ranks_in_words(self.log_ranks, 0 if every else 6)
@@ -151,5 +192,5 @@ class RunLog(RunPanels):
             rank = self.log_ranks[0] if self.log_ranks else rank
             node = next((row.node for row in frame.snapshot.ranks if row.rank == rank), None) or ""
             label = f"log rank {rank} {node}".rstrip()
-        attempt = frame.snapshot.attempt or 1
-        return f"{label} attempt {attempt}" if attempt > 1 else label
+        is_one_of_many = len(frame.snapshot.state.attempts) > 1
+        return f"{label} attempt {frame.snapshot.attempt}" if is_one_of_many else label

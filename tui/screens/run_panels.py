@@ -61,6 +61,7 @@ class RunPanels(FeedScreen):
     def __init__(self) -> None:
         super().__init__()
         self.frame: RunFrame | None = None
+        self.attempt: int | None = None  # the earlier attempt that is shown; None: the newest
         self.log_feed: LogFeed | None = None
         self._shown = frozenset(PANELS)
         self._zoom = ""
@@ -95,9 +96,10 @@ class RunPanels(FeedScreen):
         ranks = 0 if self.frame is None else len(self.frame.snapshot.ranks)
         if self._shares is None:
             self._shares = dict(self.dashboard.settings.panels)
-        failure = None if self.frame is None else failure_of(self.frame.snapshot)
-        card = 0 if failure is None else lines_wanted(failure)
-        if failure is None and self.frame is not None and is_done(self.frame.snapshot):
+        run = None if self.frame is None else self.frame.snapshot
+        failure = None if run is None else failure_of(run)
+        card = 0 if run is None or failure is None else lines_wanted(failure, run.is_earlier)
+        if failure is None and run is not None and is_done(run):
             card = SUMMARY_LINES
         width, height = self.size
         return arrange(width, height, ranks, self._shown, self._zoom, card, self._shares)
@@ -144,7 +146,7 @@ class RunPanels(FeedScreen):
             return
         charts = tuple(chart.request for chart in self.query(Chart) if chart.columns_wanted > 0)
         bins = max(strip.bins_wanted for strip in self.query(SkewStrip))
-        request = FrameRequest(charts, bins)
+        request = FrameRequest(charts, bins, self.attempt)
         if request != feed.request:
             feed.request = request
             feed.wake()

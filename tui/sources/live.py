@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from launcher import client
@@ -21,8 +22,10 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
+from launcher.core.text.figures import position_words
 from launcher.errors import LaunchError, PreflightError
 from tui.charts.curves import ChartMaker, SkewMaker
+from tui.logs.event_log import EventLog
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
@@ -52,24 +55,31 @@ class LiveRun:
         self._reader = reader
         self._clock = clock
         self._charts = ChartMaker(reader.series)
-        self._skew = SkewMaker(reader.series)
+        self._skew: tuple[int | None, SkewMaker] = None, SkewMaker(reader.series)
         self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
 
     def frame(self, request: FrameRequest) -> RunFrame:
         with launcher_errors():
             now = self._clock()
-            snapshot = self._reader.poll(now)
+            snapshot = self._reader.poll(now, request.attempt)
             nodes = [rank.node or "?" for rank in snapshot.ranks]
             late = SkewData()
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
-                late = self._skew.strip(nodes, max(request.skew_bins, 40))
-            if snapshot.status is not client.RunStatus.RUNNING:
+                strip = self._skew_of(snapshot.attempt if snapshot.is_earlier else None).strip
+                late = strip(nodes, max(request.skew_bins, 40))
+            if snapshot.attempt_status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
             rated = evaluations(snapshot)
             charts = tuple(self._charts.chart(chart, snapshot, rated) for chart in request.charts)
             checkpoints = self._newest_checkpoints(now)
             return RunFrame(snapshot, charts, late, checkpoints, self._progress(snapshot))
+
+    def _skew_of(self, attempt: int | None) -> SkewMaker:
+        """Of an earlier attempt; ``None``: of the whole run."""
+        if self._skew[0] != attempt:
+            self._skew = attempt, SkewMaker(partial(self._reader.series, attempt=attempt))
+        return self._skew[1]
 
     def _newest_checkpoints(self, now: float) -> tuple[client.CheckpointFacts, ...]:
         if abs(now - self._checkpoints_s) >= CHECKPOINTS_EVERY_S:
@@ -90,15 +100,17 @@ class LiveRun:
                 found[job.job] = (done.done, done.total)
         return found
 
-    def log(self, rank: int) -> LogSource:
+    def log(self, rank: int, attempt: int | None = None) -> LogSource:
         with launcher_errors():
-            return LiveLog(self._reader.log(rank))
+            return LiveLog(self._reader.log(rank, attempt))
 
-    def merged_log(self, ranks: Sequence[int]) -> LogSource:
+    def merged_log(self, ranks: Sequence[int], attempt: int | None = None) -> LogSource:
+        log, times = self._reader.log, self._reader.log_times
         with launcher_errors():
-            return MergedLog(
-                [Part(rank, self._reader.log(rank), self._reader.log_times(rank)) for rank in ranks]
-            )
+            return MergedLog([Part(at, log(at, attempt), times(at, attempt)) for at in ranks])
+
+    def events(self, attempt: int | None = None) -> LogSource:
+        return EventLog(client.GrowingLines(self._reader.paths.events), attempt)
 
     def restart(self) -> client.ResumeChoice:
         """Reads and verifies the newest checkpoint, with a reader of its own."""
@@ -192,7 +204,7 @@ def _resume(run: str, request: ResumeRequest) -> str:
         raise SourceError("\n".join((error.message, *error.problems, words))) from None
     if choice.path is None:
         return "trains from scratch"
-    return f"resumed from epoch {choice.epoch} step {choice.step}"
+    return f"resumed from {position_words(choice.epoch, choice.step)}"
 
 
 def _sections(plan: client.Plan) -> PlanText:

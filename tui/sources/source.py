@@ -56,11 +56,14 @@ class RunSource(Protocol):
     def frame(self, request: FrameRequest) -> RunFrame:
         """What is known now; raises :class:`SourceError` when the run is gone."""
 
-    def log(self, rank: int) -> LogSource:
-        """The log of a rank of the newest attempt."""
+    def log(self, rank: int, attempt: int | None = None) -> LogSource:
+        """The log of a rank in an attempt (the newest)."""
 
-    def merged_log(self, ranks: Sequence[int]) -> LogSource:
-        """The logs of several ranks of the newest attempt as one, by time."""
+    def merged_log(self, ranks: Sequence[int], attempt: int | None = None) -> LogSource:
+        """The logs of several ranks in an attempt as one, by time."""
+
+    def events(self, attempt: int | None = None) -> LogSource:
+        """What happened in an attempt, or in the whole run."""
 
     def restart(self) -> ResumeChoice:
         """The checkpoint for a resume: reads and verifies it, so it may take seconds.

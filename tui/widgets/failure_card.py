@@ -11,8 +11,10 @@ from rich.style import Style
 from launcher.core.diagnosis.words import headline, meaning
 from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.figures import duration
+from tui.drawing.attempts import next_words
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import followers_words, restart_words
+from tui.logs.folding import folded
 from tui.model.derived import failure_of
 from tui.widgets.lines import Line, LineView, cells
 
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
     from launcher.core.run.events import Failure
 
 
-def lines_wanted(failure: Failure) -> int:
+def lines_wanted(failure: Failure, is_earlier: bool) -> int:
     """How high the card is with all of its text; six last lines at most."""
-    last = len(last_lines(failure))
-    return 4 + bool(failure.followers) + bool(failure.try_next) + min(last, 6)
+    lines = 3 + bool(failure.followers) + min(len(last_lines(failure)), 6)
+    return lines if is_earlier else lines + 1 + bool(failure.try_next)
 
 
 def last_lines(failure: Failure) -> list[str]:
@@ -65,17 +67,21 @@ class FailureCard(LineView):
         if failure.followers:
             lines.append(row(followers_words(failure), palette.muted))
         tail: list[Line] = []
-        if failure.try_next:
+        if failure.try_next and not run.is_earlier:
             tail.append(row(failure.try_next, palette.text, self.glyphs.arrow))
+        if run.is_earlier:
+            choice = None
+            tail.append(row(next_words(run), palette.good))
         there = choice is not None and choice.path is not None
         style = palette.good if there else palette.warn
         key = "r" if there and not self._is_replay else ""
-        tail.append(row(restart_words(choice, self._is_replay), style, key))
+        if not run.is_earlier:
+            tail.append(row(restart_words(choice, self._is_replay), style, key))
         if there:
             command = shlex.join(ResumeRequest().command(run.run))
             tail.append(row(command, palette.muted, "$"))
         room = height - len(lines) - len(tail)
         last = last_lines(failure)
         if room > 0 and last:
-            lines.extend(row(f"  {text}", palette.muted) for text in last[-room:])
+            lines.extend(row(f"  {folded(text)}", palette.muted) for text in last[-room:])
         self.set_lines([*lines, *tail][:height])

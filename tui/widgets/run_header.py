@@ -8,6 +8,7 @@ from rich.segment import Segment
 
 from launcher.core.diagnosis.words import hang_words
 from launcher.core.text.figures import age, duration, number, percent
+from tui.drawing.attempts import earlier_words, next_words
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import activity, run_note, without_node, worst
 from tui.model.derived import is_live, losses_of, position
@@ -27,7 +28,32 @@ class RunHeader(LineView):
         width = self.content_size.width
         if width <= 0:
             return
+        if frame.snapshot.is_earlier:
+            self.set_lines(self._earlier(frame.snapshot, badge, width))
+            return
         self.set_lines([self._first(frame, badge, delay_s, width), self._second(frame, width)])
+
+    def _earlier(self, run: RunSnapshot, badge: str, width: int) -> list[list[Segment]]:
+        """An attempt that is not the newest: that it is not live comes before everything else."""
+        palette, count = self.palette, len(run.state.attempts)
+        status = run.attempt_status
+        line = [
+            Segment(
+                f" ATTEMPT {run.attempt} OF {count}: {status.value.upper()} ",
+                palette.badges[tone_of(status)],
+            )
+        ]
+        epoch, step = self._position(run)
+        ended = "" if run.ended_s is None else f"ended {duration(run.polled_s - run.ended_s)} ago"
+        for text in (epoch, step, ended, clean(run.run)):
+            if text and cells(line) + len(text) + len(badge) + 4 <= width:
+                line.append(Segment(f"  {text}", palette.text))
+        line = [*filled(line, width - len(badge) - 1), Segment(f"{badge} ", palette.muted)]
+        newest = run.state.attempt
+        where = "" if newest is None else f"attempt {newest.attempt}, {run.status.value.upper()}"
+        text = f" NOT LIVE  esc: back to {where}  {{ }}: other attempts  {next_words(run)}"
+        style = palette.badges["bad" if tone_of(run.status) == "bad" else "warn"]
+        return [line, [Segment(fit(text, width), style)]]
 
     def _first(self, frame: RunFrame, badge: str, delay_s: float, width: int) -> list[Segment]:
         palette, run = self.palette, frame.snapshot
@@ -43,6 +69,9 @@ class RunHeader(LineView):
         attempt = "" if run.attempt is None else f"  attempt {run.attempt}"
         if left - len(right) - len(attempt) < 12:
             attempt = ""
+        # The earlier ones leave the id the width that it needs to be recognised.
+        earlier = earlier_words(run.state.attempts[:-1], left - len(right) - len(attempt) - 20)
+        attempt += f" {earlier}" if attempt and earlier else ""
         note = clean(run_note(run))
         room = left - len(right) - len(attempt) - 2
         # A note leaves the id only the width that it needs to be recognised.

@@ -25,8 +25,8 @@ def _run(
     from launcher import client
     from launcher.cli.output.console import print_json, screen
     from launcher.cli.output.copying import copying
-    from launcher.cli.output.event_text import value_text
     from launcher.cli.output.interrupt import job_text, on_ctrl_c
+    from launcher.core.diagnosis.event_text import value_text
     from launcher.core.diagnosis.words import export_verdict
 
     reader = client.open_run(run)

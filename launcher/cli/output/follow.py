@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.cli.output.console import failure_card, hang_text, plain_table, status_text
-from launcher.cli.output.event_text import event_text
+from launcher.core.diagnosis.event_text import event_text, parsed
 from launcher.core.diagnosis.words import hang_hint, hang_reason
 from launcher.core.run.state import RunStatus, Silence
 from launcher.core.text.figures import (
@@ -194,12 +194,10 @@ def _print_lines(reader: RunReader, console: Console) -> None:
 
 def print_event(line: bytes, console: Console) -> None:
     """One event, as a line for people."""
-    import json
-
+    event = parsed(line) or {}
     try:
-        event = json.loads(line)
-        stamp = time.strftime("%H:%M:%S", time.localtime(float(event.get("t", 0.0))))
-    except (ValueError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError):
+        stamp = time.strftime("%H:%M:%S", time.localtime(float(event["t"])))
+    except (KeyError, ValueError, TypeError, ArithmeticError, OSError):
         return
     console.print(f"{stamp} {event_text(event)}", soft_wrap=True)
 

@@ -79,16 +79,21 @@ def cause(failure: Failure) -> str:
     return f"{who}{meaning(failure)}".replace("\n", " ")
 
 
+def how_it_ended(failure: Failure) -> str:
+    """``SIGKILL``, ``exit code 1``, or the kind of failure."""
+    if failure.signal is not None:
+        return signal_name(failure.signal)
+    has_code = failure.exit_code is not None
+    return f"exit code {failure.exit_code}" if has_code else failure.kind.value
+
+
 def headline(failure: Failure) -> str:
     """``rank 1 on node-b failed first: SIGKILL (oom)``, without what the meaning says."""
     who = "the run failed" if failure.rank is None else f"rank {failure.rank}"
     where = f" on {failure.node}" if failure.node else ""
     text = f"{who}{where}" if failure.rank is None else f"{who}{where} failed first"
-    if failure.signal is not None:
-        how = signal_name(failure.signal)
-    else:
-        how = "" if failure.exit_code is None else f"exit code {failure.exit_code}"
-    if how and not re.search(rf"\b{how}\b", failure.meaning):
+    how = how_it_ended(failure)
+    if how != failure.kind.value and not re.search(rf"\b{how}\b", failure.meaning):
         text += f": {how}"
     kind = failure.kind.value
     return text if kind == "signal" else f"{text} ({kind})"

@@ -86,6 +86,12 @@ def percent(part: float | None, whole: float | None = 1.0) -> str:
     return f"{100 * part / whole:.0f} %"
 
 
+def position_words(epoch: int | None, step: int | None) -> str:
+    """``step 90 (2 epochs done)``: where a checkpoint is, whether or not its epoch was finished."""
+    done = "" if epoch is None else f" ({plural(epoch, 'epoch')} done)"
+    return f"step {count(step)}{done}"
+
+
 def plural(how_many: int, noun: str) -> str:
     """``1 rank``, ``8 ranks``, ``2 classes``."""
     if how_many == 1:

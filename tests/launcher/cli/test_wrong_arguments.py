@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.app import main
-from launcher.cli.output.event_text import event_text
+from launcher.core.diagnosis.event_text import event_text
 from launcher.core.text.figures import milliseconds, number
 
 RECORDING = Path(__file__).parents[3] / "tui/demo/run.tar.gz"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from launcher.core.diagnosis.words import signal_name
 from launcher.core.text.figures import number, size_bytes
 from launcher.core.text.terminal import clean
 
@@ -15,6 +17,15 @@ MAX_VALUE = 200
 """Characters of a value of an event that this version does not know."""
 
 _SHOWN_ELSEWHERE = {"n", "t", "kind", "source"}
+
+
+def parsed(line: bytes) -> Event | None:
+    """One line of events.jsonl; ``None`` when it is damaged."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def event_text(event: Event) -> str:
@@ -72,8 +83,11 @@ def _attempt(event: Event) -> str:
 
 
 def _exit(event: Event) -> str:
-    end = "signal {signal}" if event.get("signal") else "exit code {exit_code}"
-    return _FORMAT.format("rank {rank} on {node}, " + end, **event)
+    number = event.get("signal")
+    end = "exit code " + value_text(event["exit_code"])
+    if number:
+        end = signal_name(number) if isinstance(number, int) else value_text(number)
+    return _FORMAT.format("rank {rank} on {node}, ", **event) + end
 
 
 def _failure(event: Event) -> str:

@@ -30,7 +30,7 @@ from launcher.reading import living
 from launcher.reading.answers import Answers
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
-from launcher.reading.history.settings import limits_of
+from launcher.reading.limits import limits_of
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes

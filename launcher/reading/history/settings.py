@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.history.config import Setting, resolved
-from launcher.core.profile.model import Limits
 from launcher.core.run.checkpoints import parse_manifest
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import CHECKPOINT_SUFFIX, MANIFEST_SUFFIX, RunPaths
@@ -22,18 +21,6 @@ LIMIT_BYTES = 1024 * 1024
 def profile_of(paths: RunPaths) -> Mapping[str, Any]:
     """The run's resolved profile as plain values, also of another version; empty when damaged."""
     return _object(paths.profile)
-
-
-def limits_of(paths: RunPaths, attempt: int) -> Limits:
-    """The time limits of an attempt; the defaults where its profile is not known or damaged."""
-    profile = _object(paths.attempt(attempt).profile) or profile_of(paths)
-    given = profile.get("limits")
-    known = Limits.model_fields
-    limits = given if isinstance(given, dict) else {}
-    try:
-        return Limits(**{key: value for key, value in limits.items() if key in known})
-    except ValueError:
-        return Limits()
 
 
 def settings_of(paths: RunPaths, info: RunInfo | None) -> dict[str, Setting]:

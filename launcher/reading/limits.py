@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from launcher.core.profile.model import Limits
 from launcher.core.run.paths import RunPaths
@@ -13,10 +14,12 @@ LIMIT_BYTES = 1024 * 1024
 
 def limits_of(paths: RunPaths, attempt: int) -> Limits:
     """The defaults where the profile is not known, damaged, or of another version."""
-    for path in (paths.attempt(attempt).profile, paths.profile):
-        try:
-            given = dict(json.loads(read_range(path, 0, LIMIT_BYTES))["limits"])
-            return Limits(**{key: given[key] for key in given if key in Limits.model_fields})
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-    return Limits()
+    return _limits_in(paths.attempt(attempt).profile) or _limits_in(paths.profile) or Limits()
+
+
+def _limits_in(profile: Path) -> Limits | None:
+    try:
+        given = dict(json.loads(read_range(profile, 0, LIMIT_BYTES))["limits"])
+        return Limits(**{key: given[key] for key in given if key in Limits.model_fields})
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

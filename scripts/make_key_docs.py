@@ -14,6 +14,7 @@ from written_page import DOCS, table, write_or_check
 
 from tui.app import Dashboard
 from tui.drawing.text import key_name
+from tui.screens.compare import CompareScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.home import HomeScreen
@@ -45,6 +46,7 @@ SCREENS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Everywhere", "", (Dashboard,)),
     ("Home", "Runs and profiles.", (HomeScreen, PickList, CursorList)),
     ("Home: runs", "While the runs have the focus.", (RunTable,)),
+    ("Compare", "Runs beside each other; its chart has the keys of a chart.", (CompareScreen,)),
     ("New run", "The plan of a run before it starts.", (NewRunScreen,)),
     ("Run", "Also when it failed, and in a replay.", (RunScreen, RunActions, RunLog, RunPanels)),
     ("Run: ranks", "While the table of ranks has the focus.", (RankTable, CursorList)),

@@ -148,6 +148,11 @@ class Dashboard(App[str]):
 
         self.push_screen(RunScreen(run))
 
+    def open_comparison(self, runs: list[str]) -> None:
+        from tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(runs))
+
     def open_profile(self, profile: str) -> None:
         from tui.screens.new_run import NewRunScreen
 

@@ -37,6 +37,9 @@ class Context(Protocol):
     def open_run(self, run: str) -> None:
         """Show a run."""
 
+    def open_comparison(self, runs: list[str]) -> None:
+        """Show runs beside each other."""
+
     def open_profile(self, profile: str) -> None:
         """Prepare a new run."""
 

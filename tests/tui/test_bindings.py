@@ -19,6 +19,7 @@ import pytest
 from fake_source import RUN, FakeRun, FakeSource
 from pilots import sees, showing, until
 from pressing import SCENARIOS, Key, Keys, covers
+from test_compare_screen import keys_of_the_comparison
 from textual.app import App
 from textual.binding import Binding
 from textual.widget import Widget
@@ -92,6 +93,11 @@ def test_every_binding_has_a_test() -> None:
     assert covered - wanted == set(), "tests of keys that are bound no more"
     texts = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     assert all(f"def {name}(" in texts for name in ELSEWHERE.values())
+
+
+@covers(CompareScreen="escape c C X l m y tab", HomeScreen="c")
+async def comparison(keys: Keys) -> None:
+    await keys_of_the_comparison(keys)
 
 
 @covers(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:  # the first screen does not wait for the launcher's import
-    from launcher.client import CheckpointFacts, ProfileEntry, RunSnapshot, RunSummary
+    from launcher.client import CheckpointFacts, Comparison, ProfileEntry, RunSnapshot, RunSummary
 
 Tone = Literal["good", "busy", "warn", "bad", "idle"]
 Axis = Literal["step", "epoch", "time"]
@@ -113,6 +113,15 @@ class RunFrame:
     """Those with a manifest and a file, newest first."""
     progress: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Images done and in total, of each running job that reports them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFrame:
+    """What one poll brought for the comparison screen."""
+
+    now: float
+    comparison: Comparison
+    chart: ChartData
 
 
 @dataclass(frozen=True, slots=True)

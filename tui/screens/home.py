@@ -54,6 +54,7 @@ class HomeScreen(HomeActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="home.filter"),
         Binding("n", "new_run", "New run", id="home.new"),
+        Binding("c", "compare", "Compare", id="home.compare"),
         Binding("d,delete", "remove", "Delete", id="home.remove"),
         Binding("escape", "clear_filter", "Clear the filter", show=False),
         Binding("tab", "app.focus_next", "Runs/profiles", show=False),

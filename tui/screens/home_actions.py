@@ -1,10 +1,11 @@
-"""What Home does with runs: remove them."""
+"""What Home does with runs: compare them, remove them."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING
 
+from launcher.core.history.compare import NAMES
 from launcher.core.run.requests import RemoveRequest
 from launcher.core.text.figures import plural
 from tui.model.derived import is_live
@@ -33,6 +34,17 @@ class HomeActions(FeedScreen):
     def _selected(self) -> list[RunSummary]:
         marked = [run for run in self._runs if run.run in self.table.marked]
         return marked or [run for run in [self.table.run] if run is not None]
+
+    def action_compare(self) -> None:
+        """The marked runs; with one mark also the run under the cursor."""
+        runs, here = self._selected(), self.table.run
+        if len(runs) == 1 and here is not None and here not in runs:
+            runs.append(here)
+        if not 2 <= len(runs) <= len(NAMES):
+            words = f"mark 2 to {len(NAMES)} runs with space, then press c"
+            self.notify(words, severity="warning")
+            return
+        self.dashboard.open_comparison([run.run for run in runs])
 
     def action_remove(self) -> None:
         runs = self._selected()

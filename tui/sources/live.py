@@ -31,6 +31,7 @@ from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
 from tui.model.derived import evaluations
 from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
+from tui.sources.comparison import LiveComparison
 from tui.sources.source import PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
@@ -139,6 +140,10 @@ class LiveSource:
             with suppress(LaunchError):  # the screen shows how old the data is, and why
                 client.connect(reader)
         return LiveRun(reader)
+
+    def compare(self, names: Sequence[str]) -> LiveComparison:
+        with launcher_errors():
+            return LiveComparison([client.open_run(name) for name in names])
 
     def plan(self, profile: str, request: StartRequest) -> PlanText:
         with launcher_errors():

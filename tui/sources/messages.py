@@ -9,7 +9,7 @@ from textual.message import Message
 
 from tui.logs.log_window import LogFrame
 from tui.model.checks import CheckBoard
-from tui.model.run import HomeView, RunFrame
+from tui.model.run import ComparisonFrame, HomeView, RunFrame
 from tui.sources.source import PlanText
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class HomePolled(_Latest):
 @dataclass
 class RunPolled(_Latest):
     frame: RunFrame
+
+
+@dataclass
+class ComparisonPolled(_Latest):
+    frame: ComparisonFrame
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tui.logs.log_source import LogSource
-from tui.model.run import FrameRequest, HomeView, RunFrame
+from tui.model.run import ChartRequest, ComparisonFrame, FrameRequest, HomeView, RunFrame
 
 if TYPE_CHECKING:
     from launcher.client import ResumeChoice, Row
@@ -72,6 +72,13 @@ class RunSource(Protocol):
         """
 
 
+class ComparisonSource(Protocol):
+    """Runs that are compared."""
+
+    def frame(self, request: ChartRequest) -> ComparisonFrame:
+        """What is known now, and one chart."""
+
+
 class Source(Protocol):
     """All that the dashboard can see and do."""
 
@@ -80,6 +87,9 @@ class Source(Protocol):
 
     def open(self, name: str) -> RunSource:
         """A run by id, unique prefix, path, or ``latest``; raises :class:`SourceError`."""
+
+    def compare(self, names: Sequence[str]) -> ComparisonSource:
+        """Two or more runs, by id or path; raises :class:`SourceError`."""
 
     def plan(self, profile: str, request: StartRequest) -> PlanText:
         """What a start would write and run; raises :class:`SourceError` naming every error."""

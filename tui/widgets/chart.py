@@ -98,9 +98,9 @@ class Chart(EdgeView, can_focus=True):
             view.axis, view.width, view.end,
         )  # fmt: skip
 
-    def set_field(self, name: str) -> None:
+    def set_field(self, field: str | ChartField) -> None:
         """Show another field; empty until its data comes."""
-        self.field = FIELDS[name]
+        self.field = FIELDS[field] if isinstance(field, str) else field
         self._data = None
         self.draw()
 

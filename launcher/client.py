@@ -341,16 +341,24 @@ def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], l
 
     Raises BusyError while a process of one of them is there.
     """
-    removed, problems = [], []
+    from launcher.runs import handle
+
     with connections() as nodes:
-        for run in map(_handle, runs):
-            try:
-                run.delete(nodes, here_only=here_only)
-            except NodeError as error:  # noqa: PERF203 one that fails must not keep the others
-                problems.append(f"{run.id} stays: {error}")
-            else:
-                removed.append(run.id)
-    return removed, problems
+        return handle.delete_all(map(_handle, runs), nodes, here_only=here_only)
+
+
+def write_report(run: Run, path: Path, *, is_anonymous: bool = False) -> None:
+    """Writes the run as one HTML file. Raises UsageError where another file is, LaunchError."""
+    from launcher.report import files
+
+    files.write_report(_reader(run), path, is_anonymous)
+
+
+def write_bundle(run: Run, path: Path, *, is_anonymous: bool = False) -> None:
+    """Packs the run's directory without weights. Raises as ``write_report``."""
+    from launcher.report import files
+
+    files.write_bundle(_reader(run), path, is_anonymous)
 
 
 def connections(confirm_host: Confirm | None = None) -> NodePool:

@@ -22,6 +22,7 @@ from launcher.cli.commands import (
     preflight,
     profiles,
     reading,
+    sharing,
     stacks,
     tables,
 )
@@ -45,6 +46,7 @@ for command in (
     compare.compare,
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
+    *(sharing.report, sharing.bundle),
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(profiles.app, name="profiles")

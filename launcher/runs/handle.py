@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from launcher.errors import NodeError
+from launcher.remote.node_client import NodePool
 from launcher.runs.base import Run
 from launcher.runs.delegated import DelegatedRun, home_of
 from launcher.runs.local import LocalRun
@@ -15,3 +18,18 @@ def open_run(root: Path) -> Run:
     owner.must_be_mine(root)
     home = home_of(root)
     return LocalRun(root) if home is None else DelegatedRun(root, home)
+
+
+def delete_all(
+    runs: Iterable[Run], nodes: NodePool, *, here_only: bool = False
+) -> tuple[list[str], list[str]]:
+    """-> (ids of runs that were removed, why others stay). Raises `BusyError`."""
+    removed, problems = [], []
+    for run in runs:
+        try:
+            run.delete(nodes, here_only=here_only)
+        except NodeError as error:  # noqa: PERF203 one that fails must not keep the others
+            problems.append(f"{run.id} stays: {error}")
+        else:
+            removed.append(run.id)
+    return removed, problems

@@ -19,6 +19,9 @@ def number(value: float | None, digits: int = 3) -> str:
     if size >= 1e6 or (0 < size < 1e-3):
         mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
+    if 0 < size < 1:
+        zeros = -math.floor(math.log10(size)) - 1  # behind the point
+        return f"{value:.{digits - 1 + zeros}f}"
     whole = len(str(int(size)))
     return f"{value:.{max(digits - whole, 0)}f}"
 

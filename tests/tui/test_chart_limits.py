@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pilots import sees, showing, text_of
 
+from launcher.client import Series
+from tui.charts.curves import ChartMaker
 from tui.charts.limits import limits_of
 from tui.model.run import ChartData, ChartRequest, Curve
 
@@ -81,3 +83,17 @@ async def test_an_outlier_is_marked_with_its_value(size: tuple[int, int]) -> Non
         await sees(pilot, "▲242.0 s")
         shown = text_of(pilot, "#chart-0").splitlines()
         assert shown[1].split("│")[0].strip() == "566 ms"
+
+
+def test_a_loss_that_is_not_finite_is_marked() -> None:
+    values = [2.0, 1.5, math.inf, math.inf, 1.2]
+
+    def series(rank: int, field: str) -> Series:
+        return Series(rank, field, range(5), values, [float(at) for at in range(5)])
+
+    maker = ChartMaker(series)
+    chart = maker.chart(ChartRequest("loss", 8, mean_only=True), FakeRun(1).snapshot(), ())
+    assert chart.marks == ((0.5, "not finite"), (0.75, "not finite"))
+    limits = limits_of([curve.columns for curve in chart.curves])
+    assert limits is not None
+    assert limits.high == 2.0

@@ -21,6 +21,7 @@ from tui.drawing.canvas import Canvas
 from tui.drawing.glyphs import ASCII, BLOCK, BRAILLE, Glyphs
 from tui.drawing.plot import LABEL_WIDTH
 from tui.model.run import ChartData, Curve
+from tui.screens.home import HomeScreen
 from tui.settings import Settings
 from tui.sources.live import LiveSource
 from tui.widgets.chart import Chart
@@ -118,6 +119,8 @@ async def test_the_cursor_reads_the_values_of_all_ranks() -> None:
         assert " r1 " not in text_of(pilot, "#chart-0")
         await pilot.press("escape")
         await until(pilot, lambda: "at step" not in everything(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
 
 
 async def test_without_room_for_all_ranks_the_cursor_reads_the_highest() -> None:

@@ -68,6 +68,7 @@ class ChartMaker:
         first, end = window(whole, last, request.width, right)
         places = marked_places(run, evaluations)
         shown = [(kind, time_s if by_time else step) for kind, step, time_s in places]
+        shown += [("not finite", place) for line in lines for place in line.thinned.not_finite]
         span = (end - first) or 1
         chart = ChartData(
             request.field, first - origin, last - origin, end - origin,

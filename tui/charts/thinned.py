@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise, zip_longest
 from typing import Final, TypeVar
@@ -13,6 +14,7 @@ from tui.charts.limits import Limits
 
 N = TypeVar("N", int, float)
 LIMIT: Final = 2048
+MARKED: Final = 256
 KEPT_COLUMNS: Final = 4  # sizes in which a series is on the screen
 
 
@@ -33,6 +35,7 @@ class Thinned:
         self.width = self.unit
         self.last_place: float = 0
         self.last: float | None = None
+        self.not_finite: deque[float] = deque(maxlen=MARKED)  # the newest places
         self._low: list[float] = []
         self._high: list[float] = []
         self._sum: list[float] = []
@@ -61,6 +64,7 @@ class Thinned:
         if not self._low and self.count == 0 and not self._number:
             self.base = place
         if not math.isfinite(value):
+            self.not_finite.append(place)
             return
         at = self._bucket(place)
         while at >= LIMIT:

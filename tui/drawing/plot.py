@@ -22,7 +22,7 @@ from tui.drawing.themes import Palette
 from tui.model.run import ChartData, Curve
 
 LABEL_WIDTH: Final = 10
-MARKS: Final = {"attempt": "begin", "eval": "up", "checkpoint": "saved"}
+MARKS: Final = {"not finite": "bad", "attempt": "begin", "eval": "up", "checkpoint": "saved"}
 """Kinds of marks and their glyphs; the first is wanted most where there is one cell for two."""
 TWO_LINES: Final = 10
 """A chart with so many lines has one for the marks alone."""

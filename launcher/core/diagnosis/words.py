@@ -42,13 +42,18 @@ def hang_reason(hang: Hang) -> str:
     """``rank 0 on node-a: its process is stopped (SIGSTOP or a debugger)``."""
     where = f"rank {hang.ranks[0]} on {hang.node}"
     text = f"{where}: {hang.why}" if hang.why else f"{where} gives no sign"
-    return f"{text}; {hang.stacks}" if hang.stacks else text
+    return "; ".join(filter(None, (text, _places(hang))))
 
 
 def hang_place(hang: Hang) -> str:
     """``rank 5 is in data/decode.py:88 (decode)``, or the reason while no stacks are known."""
+    return _places(hang) or hang_reason(hang)
+
+
+def _places(hang: Hang) -> str:
+    """Where those are that the others wait for; or that all ranks wait for each other."""
     places = [words for words in hang.stacks.split("; ") if not words.endswith(ALL_REDUCE)]
-    return "; ".join(places) if hang.stacks and places else hang_reason(hang)
+    return "; ".join(places) or hang.stacks
 
 
 def hang_hint(hang: Hang, run: str) -> str:

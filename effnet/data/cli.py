@@ -1,4 +1,4 @@
-"""``python -m effnet data digits DIR`` and ``python -m effnet data check DIR``."""
+"""``python -m effnet data digits|check|imagenet``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from effnet import flags
@@ -21,6 +22,8 @@ _EXAMPLES = """\
 examples:
   python -m effnet data digits data/digits
       writes 1,437 training and 360 validation images of handwritten digits
+  python -m effnet data imagenet --train ILSVRC2012_img_train.tar --val ILSVRC2012_img_val.tar \\
+      --labels ILSVRC2012_devkit_t12.tar.gz --out /data/imagenet
   python -m effnet data check data/digits
       decodes every image; exit code 1 when one can't be read
   python -m effnet data check --dataset_path /data/imagenet --json
@@ -28,13 +31,25 @@ examples:
 
 
 def add_arguments(commands: Any) -> None:
-    about = "write the digits data set, or check a folder of images"
+    about = "write the digits or ImageNet as class folders, or check a folder of images"
     data = flags.command(commands, "data", about, _EXAMPLES, run)
     kinds = {
         "digits": "write scikit-learn's handwritten digits as folders of PNG files",
+        "imagenet": "write ImageNet's archives as class folders; repeat it after an interruption",
         "check": "decode every image; report classes, sizes and unreadable images",
     }
-    for action in flags.actions(data, _EXAMPLES, kinds):
+    digits, imagenet, check = flags.actions(data, _EXAMPLES, kinds)
+    archives = {
+        "train TAR": "ILSVRC2012_img_train.tar, with a tar for each class",
+        "val TAR": "ILSVRC2012_img_val.tar, with all images in one folder",
+        "labels FILE": "ILSVRC2012_devkit_t12.tar.gz, or a text file: IMAGE CLASS on each line, or"
+        " only the class of each image in the order of their names",
+        "out DIR": "data folder to write",
+    }
+    for spec, text in archives.items():
+        flags.add(imagenet, spec, text, type=Path, required=True)
+    flags.add_json(imagenet)
+    for action in (digits, check):
         action.add_argument("folder", metavar="DIR", nargs="?", help="the data folder")
         flags.add(action, "dataset_path DIR", "the same as DIR")
         flags.add_json(action)
@@ -42,6 +57,8 @@ def add_arguments(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out ``data …``; the exit code."""
+    if args.action == "imagenet":
+        return _imagenet(args)
     folder = args.folder or args.dataset_path
     if not folder:
         raise DataError("no data folder is given", hint=f"python -m effnet data {args.action} DIR")
@@ -55,6 +72,36 @@ def _digits(folder: str, as_json: bool) -> int:
     else:
         print(f"{path}: {TRAIN} training and {VAL} validation images, 10 classes")
     return 0
+
+
+def _imagenet(args: argparse.Namespace) -> int:
+    from effnet.data.imagenet import COUNTS, prepare
+
+    whole, shows = COUNTS["train"] + COUNTS["val"], sys.stderr.isatty()
+
+    def progress(count: int) -> None:
+        if shows and count % 1000 == 0:
+            bar = "#" * (40 * count // whole)
+            print(f"\r[{bar:<40}] {count:,} of {whole:,}", end="", file=sys.stderr, flush=True)
+
+    found = prepare(args.train, args.val, args.labels, args.out, progress)
+    if shows:
+        print(file=sys.stderr)
+    if args.json:
+        differences = found.differences()
+        print(json.dumps({**dataclasses.asdict(found), "differences": differences}))
+    else:
+        print(
+            f"{args.out}: {found.train:,} training and {found.val:,} validation images,"
+            f" {found.classes:,} classes"
+        )
+        for difference in found.differences():
+            print(f"note: {difference}")
+    for problem in found.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if found.problems:
+        print("  hint: download the archive again, then repeat the command", file=sys.stderr)
+    return 1 if found.problems else 0
 
 
 def _check(folder: str, as_json: bool) -> int:

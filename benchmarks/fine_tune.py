@@ -3,8 +3,8 @@
     python benchmarks/fine_tune.py FOLDER
 
 scikit-learn's digits at 32 px. One network is compiled once; every run begins with other weights
-in it. Prints a table in Markdown: top-1 on the validation images of 5 to 9, after the same steps,
-for each seed. Takes about 5 minutes of one core.
+in it. A checkpoint of an earlier call in FOLDER is used again. Prints a table in Markdown: top-1 on
+the validation images of 5 to 9, after the same steps, for each seed. Takes 5 minutes of a core.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for data and the checkpoint")
     parser.add_argument("--pretrain", type=int, default=110, help="steps on 0 to 4")
-    parser.add_argument("--steps", type=int, default=12, help="steps on 5 to 9")
+    parser.add_argument("--steps", type=int, default=24, help="steps on 5 to 9")
     args = parser.parse_args()
     digits = write_digits(args.folder / "digits")
     halves = {name: args.folder / name for name in ("low", "high")}
@@ -96,9 +96,10 @@ def main() -> None:
                 shutil.copytree(source, folder / split / str(name), dirs_exist_ok=True)
 
     runs, checkpoint = Runs(), args.folder / "low.ckpt"
-    known = runs.train(halves["low"], args.pretrain, seed=1)
-    runs.save(checkpoint, halves["low"])
-    print(f"top-1 on 0 to 4 after {args.pretrain} steps: {known:.3f}\n", flush=True)
+    if not checkpoint.exists():
+        known = runs.train(halves["low"], args.pretrain, seed=1)
+        runs.save(checkpoint, halves["low"])
+        print(f"top-1 on 0 to 4 after {args.pretrain} steps: {known:.3f}\n", flush=True)
     print("| seed | from scratch | fine-tuned | gain in points |\n|---|---|---|---|", flush=True)
     for seed in SEEDS:
         scratch, tuned = (

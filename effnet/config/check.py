@@ -72,5 +72,9 @@ def remarks_on(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]
         yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is ignored"
     if c.save_best_ckpt and c.interval == 0 and not sources["interval"].startswith("default"):
         yield "interval 0: nothing is evaluated, so there is no best checkpoint to keep"
-    if c.loss_scale > 1 and c.amp_level == "O0":
+    if c.amp_level != "O0" and not c.dynamic_loss_scale:
+        yield (
+            "dynamic_loss_scale false: steps whose gradients overflow in float16 are not detected"
+        )
+    if c.loss_scale > 1 and c.amp_level == "O0" and not c.dynamic_loss_scale:
         yield f"loss_scale {c.loss_scale:g}: float32 (amp_level O0) does not need it; set it to 1"

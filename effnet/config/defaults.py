@@ -58,6 +58,8 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
     scale, target = VARIANTS[values["variant"]], values["device_target"]
     variant = f"variant {scale.name}"
     follow("dropout", scale.dropout, variant)
+    if values["amp_level"] == "O0":
+        follow("dynamic_loss_scale", False, "amp_level O0")
     if values["opt"] == "adamw":
         follow("opt_eps", 1e-8, "opt adamw")
         follow("opt_decay", 0.999, "opt adamw")

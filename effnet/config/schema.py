@@ -24,7 +24,7 @@ class TrainConfig:
 
     class_num: int = ref(1000, "classes", FIXED, low=1)
     batch_size: int = ref(256, "images per rank and step", ORDER, unit="images", low=1)
-    loss_scale: float = ref(1024.0, "fixed loss scale", low=1)
+    loss_scale: float = ref(1024.0, "loss scale; the first one if dynamic_loss_scale is on", low=1)
     momentum: float = ref(0.9, "momentum of the optimizer", low=0, high=1)
     weight_decay: float = ref(1e-5, "L2 weight decay", low=0)
     epoch_size: int = ref(350, "length of the run", unit="epochs", low=1)
@@ -159,6 +159,11 @@ class TrainConfig:
         "mixed precision: O0 float32, O2 float16 with float32 batch norm, O3 all float16",
         FIXED,
         choices=("O0", "O2", "O3"),
+    )
+    dynamic_loss_scale: bool = key(
+        True,
+        "halve the loss scale and skip the step when gradients overflow, double it after 2000 good"
+        " steps; off by default with amp_level O0",
     )
     mode: str = key(
         "graph",

@@ -28,6 +28,7 @@ _OF_THE_RUN = frozenset(
         "mode",
         "amp_level",
         "loss_scale",
+        "dynamic_loss_scale",
         "report_steps",
         "lr_decay_mode",
     )

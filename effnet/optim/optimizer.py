@@ -67,15 +67,16 @@ class Optimizer:
         step: int = 0,
         gradient_scale: float = 1.0,
         average_decay: float = 0.0,
+        norm: float | None = None,
     ) -> None:
-        """One step, in place; `step` is the number of those before it.
+        """One step, in place; `step` is the number of those before it, `norm` the gradient's.
 
         The gradient is multiplied by `gradient_scale` first, then shortened to `clip_norm`. The
         average moves towards the new weights.
         """
         if self._clip_norm:
-            norm = self._norm(gradient) * gradient_scale
-            gradient_scale *= clip_factor(norm, self._clip_norm)
+            norm = self.norm(gradient) if norm is None else norm
+            gradient_scale *= clip_factor(norm * gradient_scale, self._clip_norm)
 
         def some(chunks: Sequence[_Chunk]) -> None:
             scratch = np.empty(2 * _CHUNK + _APART, np.float32)
@@ -121,8 +122,11 @@ class Optimizer:
                 np.multiply(piece, np.float32(scale), out=t[place])
                 g[place] += t[place]
 
-    def _norm(self, gradient: Pieces) -> float:
-        """The Euclidean norm; its last bit depends on neither threads nor the pieces' layout."""
+    def norm(self, gradient: Pieces) -> float:
+        """The Euclidean norm, NaN where a number is not finite.
+
+        Its last bit depends on neither threads nor the pieces' layout.
+        """
 
         def squares(chunks: Sequence[_Chunk]) -> list[float]:
             found = []

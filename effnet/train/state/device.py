@@ -11,6 +11,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
 from effnet.model.freeze import frozen_parameters
+from effnet.optim import loss_scale
 from effnet.optim.pieces import Floats
 from effnet.optim.rules import FIRST_VALUES
 from effnet.train.state.host import State, has_decay, lr_factor
@@ -40,6 +41,10 @@ class GraphState(State):
             self.mean_square = _twins(
                 "mean_square.", weights, lambda p: np.full_like(p, first["mean_square"])
             )
+        self.scaler: tuple[Parameter, ...] = ()
+        if config.dynamic_loss_scale:
+            first_scale = Tensor(loss_scale.first(config.loss_scale))
+            self.scaler = (Parameter(first_scale, loss_scale.NAME, requires_grad=False),)
         averages = _twins("ema.", weights + buffers, np.copy) if ema else ()
         self.ema_weights = averages[: len(weights)]
         self.ema_buffers = averages[len(weights) :]
@@ -74,6 +79,7 @@ class GraphState(State):
 
     def _parts(self) -> list[Sequence[Parameter]]:
         parts = [self.weights, self.buffers, self.frozen, self.mean_square, self.moment]
+        parts.append(self.scaler)
         if self.has_average:
             parts += [self.ema_weights, self.ema_buffers]
         return [part for part in parts if len(part)]

@@ -21,6 +21,7 @@ from mindspore import Parameter
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet, batch_norm_buffers
 from effnet.model.freeze import HEAD, frozen_parameters
+from effnet.optim import loss_scale
 from effnet.optim.optimizer import Part
 from effnet.optim.pieces import Floats, aligned
 from effnet.optim.rules import FIRST_VALUES
@@ -59,7 +60,11 @@ class State(ABC):
 
     def load(self, tensors: Mapping[str, Floats]) -> None:
         """Copy every tensor from `tensors`; raises `StateMismatch` before any is changed."""
-        require_fitting(self.tensors(), tensors)
+        own = self.tensors()
+        if loss_scale.NAME in own and loss_scale.NAME not in tensors:
+            # The checkpoint is of a run with a fixed one.
+            tensors = {**tensors, loss_scale.NAME: own[loss_scale.NAME].copy()}
+        require_fitting(own, tensors)
         self._set(tensors)
 
     @abstractmethod
@@ -116,6 +121,7 @@ class TrainState(State):
             self.mean_square = np.full_like(self.weights, first["mean_square"])
         self.ema_weights = self.weights.copy() if ema else None
         self.ema_buffers = self.buffers.copy() if ema else None
+        self.scaler = loss_scale.first(config.loss_scale) if config.dynamic_loss_scale else None
         self.parameter_count, self.has_average = len(self.weights), ema
 
     def tensors(self) -> dict[str, Floats]:
@@ -154,6 +160,8 @@ class TrainState(State):
         ]
         if self.mean_square is not None:
             parts.insert(3, ("mean_square.", self.weight_spans, self.mean_square))
+        if self.scaler is not None:
+            parts.append(("", [Span(loss_scale.NAME, 0, 3, (3,))], self.scaler))
         if self.ema_weights is not None and self.ema_buffers is not None:
             parts += [
                 ("ema.", self.weight_spans, self.ema_weights),

@@ -22,8 +22,9 @@ from effnet.distributed import shared_memory
 from effnet.distributed.group import CollectiveSum, Group, Sum
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet
+from effnet.optim import loss_scale
 from effnet.optim.optimizer import Optimizer, average
-from effnet.optim.pieces import Pieces
+from effnet.optim.pieces import Floats, Pieces
 from effnet.optim.rules import Slots, rule_of
 from effnet.train.state.host import TrainState
 from effnet.train.steps.loss import TrainingLoss
@@ -93,6 +94,7 @@ class TrainStep:
             config.clip_norm,
             threads=device.thread_count(),
         )
+        self._notes = loss_scale.SkipNotes(state.scaler)
         self._count = len(state.weights)
         self._slots = Slots(state.weights, state.moment, state.mean_square, state.ema_weights)
         self._sum = _sum_of(group, self._count + len(state.buffers) + 2, config)
@@ -114,6 +116,11 @@ class TrainStep:
         self._update(whole.gradient, lr, step)
         return StepOutcome(whole.loss, wait_ms, whole.stop)
 
+    @property
+    def _loss_scale(self) -> float:
+        scaler = self._state.scaler
+        return self._config.loss_scale if scaler is None else float(scaler[0])
+
     def _loss_and_gradient(self, batch: Batch) -> tuple[float, Pieces]:
         """The mean loss of the accumulated batches, and the sum of their scaled gradients."""
         config, losses = self._config, list[float]()
@@ -124,8 +131,9 @@ class TrainStep:
                 Tensor.from_numpy(batch.images[here]),
                 Tensor.from_numpy(batch.labels[here]),
                 Tensor.from_numpy(batch.noise[here]),
+                Tensor(self._loss_scale, ms.float32),
             )
-            losses.append(float(loss.asnumpy()) / config.loss_scale)
+            losses.append(float(loss.asnumpy()) / self._loss_scale)
             new = [gradient.asnumpy() for gradient in gradients]
             if count == 1:
                 sums = [array.copy() for array in sums]  # the first ones are MindSpore's own
@@ -155,6 +163,13 @@ class TrainStep:
 
     def _update(self, gradient: Pieces, lr: float, step: int) -> None:
         state, config = self._state, self._config
+        scale, norm = self._loss_scale, None
+        if state.scaler is not None:
+            norm = self._optimizer.norm(gradient)
+            loss_scale.adjust(state.scaler, np.isfinite(norm))
+            report_skipped(self._notes, state.scaler, step + 1, self._group)
+            if not np.isfinite(norm):
+                return
         decay = ema_decay(config.ema_decay, step)
         count = self._group.size * config.accumulation_steps
         self._optimizer.update(
@@ -162,8 +177,9 @@ class TrainStep:
             gradient,
             lr,
             step=step,
-            gradient_scale=1 / (count * config.loss_scale),
+            gradient_scale=1 / (count * scale),
             average_decay=decay,
+            norm=norm,
         )
         if state.ema_buffers is not None:
             average(state.ema_buffers, state.buffers, decay, np.empty_like(state.buffers))
@@ -180,6 +196,13 @@ def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
     return shared or CollectiveSum(group, size)
 
 
+def report_skipped(notes: loss_scale.SkipNotes, scaler: Floats, step: int, group: Group) -> None:
+    """Rank 0 says when steps before `step` were skipped."""
+    note = notes.note(scaler, step)
+    if note and group.rank == 0:
+        report.emit(f"note: {note}")
+
+
 def ema_decay(decay: float, step: int) -> float:
     """TF's ExponentialMovingAverage with num_updates: young averages forget faster."""
     return min(decay, (1 + step) / (10 + step))
@@ -191,7 +214,7 @@ def _gradient_function(
     loss = TrainingLoss(net, config)
     with_gradients = ms.value_and_grad(loss, None, ms.ParameterTuple(state.parameters))
 
-    def gradients(images: Tensor, labels: Tensor, noise: Tensor) -> Any:
-        return with_gradients(images, labels, noise)
+    def gradients(images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Any:
+        return with_gradients(images, labels, noise, scale)
 
     return ms.jit(gradients) if config.mode == "jit" else gradients

@@ -15,10 +15,12 @@ from effnet.contract.stop import StopRequest
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.model.efficientnet import EfficientNet
+from effnet.optim.loss_scale import FACTOR, GREATEST, WINDOW, SkipNotes
+from effnet.optim.loss_scale import first as first_scale
 from effnet.optim.rules import corrections
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState
-from effnet.train.steps.eager import LossNotFinite, StepOutcome, ema_decay
+from effnet.train.steps.eager import LossNotFinite, StepOutcome, ema_decay, report_skipped
 from effnet.train.steps.loss import TrainingLoss
 
 BUCKET_BYTES = 25_000_000
@@ -56,7 +58,9 @@ class GraphStep(nn.Cell):
         self.batch_size, self.accumulation = config.batch_size, config.accumulation_steps
         self.opt, self.clip_norm = config.opt, config.clip_norm
         self.has_buffers = len(self.buffers) > 0
-        self.loss_scale = config.loss_scale
+        self.is_dynamic = config.dynamic_loss_scale
+        # A fixed scale too, as a constant.
+        self.scaler = state.scaler[0] if state.scaler else Tensor(first_scale(config.loss_scale))
         self.world_size = world_size
         self.decay, self.momentum = config.opt_decay, config.momentum
         self.epsilon = config.opt_eps
@@ -81,13 +85,18 @@ class GraphStep(nn.Cell):
 
     def construct(self, images: Tensor, labels: Tensor, noise: Tensor, rates: Tensor) -> Tensor:
         size = self.batch_size
-        scaled_loss, gradients = self.loss_and_gradients(images[:size], labels[:size], noise[:size])
+        loss_scale = self.scaler[0]
+        scaled_loss, gradients = self.loss_and_gradients(
+            images[:size], labels[:size], noise[:size], loss_scale
+        )
         for count in range(1, self.accumulation):
             here = slice(count * size, (count + 1) * size)
-            more_loss, more = self.loss_and_gradients(images[here], labels[here], noise[here])
+            more_loss, more = self.loss_and_gradients(
+                images[here], labels[here], noise[here], loss_scale
+            )
             scaled_loss = scaled_loss + more_loss
             gradients = self.each(_add, gradients, more)
-        own_loss = ops.reshape(scaled_loss, (1,)) / (self.loss_scale * self.accumulation)
+        own_loss = ops.reshape(scaled_loss, (1,)) / (loss_scale * self.accumulation)
         loss = own_loss
         buffers: tuple[Tensor, ...] = ()
         if self.has_buffers:
@@ -100,7 +109,43 @@ class GraphStep(nn.Cell):
             if self.has_buffers:
                 buffers = reduced[self.weight_count : -1]
                 self.each(_assign, self.buffers, buffers)
-        scale = Tensor(1 / (self.loss_scale * self.accumulation), ms.float32)
+        scale = 1 / (loss_scale * self.accumulation)
+        if self.is_dynamic:
+            # By the status register where the device saturates instead, as MindSpore's own amp.
+            is_finite = ms.amp.all_finite(gradients)
+            ops.assign(self.scaler, self._adjusted(is_finite))
+            if is_finite:
+                self._apply(rates, scale, gradients, buffers)
+        else:
+            self._apply(rates, scale, gradients, buffers)
+        finite = (_is_finite(loss), _is_finite(own_loss))
+        ops.assign(self.progress, self.progress + ops.concat((loss, *finite)))
+        return ops.reshape(loss, ())
+
+    def _adjusted(self, is_finite: Tensor) -> Tensor:
+        """See `effnet.optim.loss_scale.adjust`."""
+        scale, good, skipped = self.scaler[0], self.scaler[1] + 1, self.scaler[2]
+        is_full = good >= WINDOW
+        doubled = ops.maximum(scale, ops.minimum(scale * FACTOR, Tensor(GREATEST, ms.float32)))
+        after_good = ops.stack(
+            (
+                ops.select(is_full, doubled, scale),
+                ops.select(is_full, ops.zeros_like(good), good),
+                skipped,
+            )
+        )
+        halved = ops.maximum(scale / FACTOR, ops.ones_like(scale))
+        after_bad = ops.stack((halved, ops.zeros_like(good), skipped + 1))
+        return ops.select(ops.broadcast_to(is_finite, (3,)), after_good, after_bad)
+
+    def _apply(
+        self,
+        rates: Tensor,
+        scale: Tensor,
+        gradients: tuple[Tensor, ...],
+        buffers: tuple[Tensor, ...],
+    ) -> bool:
+        """Clipping, the optimizer and the moving average."""
         if self.clip_norm > 0:
             norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients))) * scale
             scale = scale * ops.minimum(self.clip_norm / (norm + 1e-6), Tensor(1.0, ms.float32))
@@ -119,9 +164,7 @@ class GraphStep(nn.Cell):
             self.each(average, self.weight_averages, self.weights)
             if self.has_buffers:
                 self.each(average, self.buffer_averages, buffers)
-        finite = (_is_finite(loss), _is_finite(own_loss))
-        ops.assign(self.progress, self.progress + ops.concat((loss, *finite)))
-        return ops.reshape(loss, ())
+        return True
 
     def _reduce(self, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The mean of each over the ranks, by way of a few large buckets."""
@@ -266,6 +309,7 @@ class GraphSteps:
         self, cell: GraphStep, config: TrainConfig, group: Group, heartbeat: Heartbeat
     ) -> None:
         self._cell = cell
+        self._notes = SkipNotes(cell.scaler.asnumpy())
         self._config = config
         self._group = group
         self._heartbeat = heartbeat
@@ -282,6 +326,7 @@ class GraphSteps:
         loss, finite, own_finite = self._cell.pop_progress()
         if not finite:
             raise LossNotFinite(loss, not own_finite, batch.indices)
+        report_skipped(self._notes, self._cell.scaler.asnumpy(), step + 1, self._group)
         return StepOutcome(loss, None, any_stop(stop, self._group, self._heartbeat))
 
 

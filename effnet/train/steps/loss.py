@@ -13,7 +13,7 @@ from effnet.optim.loss import SmoothedCrossEntropy
 
 
 class TrainingLoss(nn.Cell):
-    """Images, labels and noise of `effnet.data.Batch` -> the mean loss times `loss_scale`.
+    """Images, labels and noise of `effnet.data.Batch` -> the mean loss times `scale`.
 
     It mixes images where the configuration says so: `effnet.data.augment.mixing`.
     """
@@ -22,18 +22,17 @@ class TrainingLoss(nn.Cell):
         super().__init__(auto_prefix=False)
         self.net = net
         self.loss_of = SmoothedCrossEntropy.from_config(config)
-        self.scale = config.loss_scale
         self.mixes = Mixing.from_config(config).is_on
         self.width = net.noise_width
         self.places = Tensor(np.arange(config.image_size, dtype=np.float32))
         self.turned = ops.ReverseV2(axis=[0])
 
-    def construct(self, images: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    def construct(self, images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
         if not self.mixes:
-            return self.loss_of(self.net(images, noise), labels) * self.scale
+            return self.loss_of(self.net(images, noise), labels) * scale
         images, share = self.mixed(images, noise)
         logits = self.net(images, noise[:, : self.width])
-        return self.loss_of(logits, labels, self.turned(labels), share) * self.scale
+        return self.loss_of(logits, labels, self.turned(labels), share) * scale
 
     def mixed(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The images, and the share of each one's own label, (N, 1)."""

@@ -21,7 +21,8 @@ from effnet.data.dataset import train_dataset
 from effnet.data.folders import ImageIndex
 from effnet.data.loader import train_rows
 from effnet.distributed.group import Group
-from effnet.train.steps.eager import LossNotFinite, StepOutcome
+from effnet.optim.loss_scale import SkipNotes
+from effnet.train.steps.eager import LossNotFinite, StepOutcome, report_skipped
 from effnet.train.steps.graph import GraphStep, Rates, any_stop
 
 
@@ -67,6 +68,7 @@ class SunkSteps:
         feed: Callable[[nn.Cell, ds.Dataset], Feed] = Feed,
     ) -> None:
         self._cell = cell
+        self._notes = SkipNotes(cell.scaler.asnumpy())
         self._group = group
         self._heartbeat = heartbeat
         self._rates = rates
@@ -129,6 +131,7 @@ class SunkSteps:
         loss_sum, finite, own_finite = self._cell.pop_progress()
         if finite < steps:
             raise LossNotFinite(loss_sum, own_finite <= finite, sink.indices[finite], finite)
+        report_skipped(self._notes, self._cell.scaler.asnumpy(), step + steps, self._group)
         stopping = any_stop(stop, self._group, self._heartbeat)
         return StepOutcome(loss_sum / steps, None, stopping, steps)
 

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +93,22 @@ def third_attempt(run: Any) -> None:
     run.snapshot = snapshot
 
 
+def two_runs() -> tuple[Any, dict[str, Any]]:
+    """Runs of 2 ranks on the disk; one has a late rank."""
+    from made_run import MadeRun
+
+    from tui.sources.live import LiveSource
+
+    folder = Path(os.environ["EFFNET_RUNS_DIR"])
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, late in (("even", None), ("late", 1)):
+        run = MadeRun(folder, name, late=late, time_s=time.time() - 400)
+        run.start()
+        run.steps(300)
+        run.finish()
+    return LiveSource(), {}
+
+
 def demo() -> tuple[Any, dict[str, Any]]:
     from tui.sources.recording import DemoSource
 
@@ -103,10 +120,11 @@ def demo() -> tuple[Any, dict[str, Any]]:
 SCENES = {
     "home": Scene(lambda: home(300), "300 runs"),
     "no-runs": Scene(lambda: home(0), "No runs yet"),
-    "healthy": Scene(run_of, "RUNNING"),
+    "healthy": Scene(lambda: run_of(lambda run: setattr(run, "late", None)), "RUNNING"),
     "hung": Scene(lambda: run_of(lambda run: run.hang(3)), "HUNG"),
     "failed": Scene(lambda: run_of(lambda run: run.fail(5)), "FAILED"),
     "attempt-3": Scene(lambda: run_of(third_attempt), "attempt 3"),
+    "compare": Scene(two_runs, "2 runs", ("space", "down", "space", "c"), "compare 2 runs"),
     "demo-failure": Scene(demo, "press p to continue"),
     "demo-end": Scene(demo, "press p to continue", ("p",), "at its end"),
     "help": Scene(run_of, "RUNNING", ("question_mark",), "Keys"),

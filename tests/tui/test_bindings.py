@@ -380,6 +380,14 @@ async def home(keys: Keys) -> None:
         await keys.pilot.press("g")
         await keys("HomeScreen", "tab", lambda: app.screen.query_one("#profiles").has_focus)
         await keys.pilot.press("tab")
+        # From now on only the key polls.
+        screen = app.screen
+        assert isinstance(screen, HomeScreen)
+        assert screen.feed is not None
+        screen.feed._period_s = lambda: 60.0
+        source.view = replace(source.view, runs=runs[:1])
+        await keys.pilot.press("r")
+        await sees(keys.pilot, "1 run, 1 live")
         source.view = replace(source.view, runs=runs)
         await keys("HomeScreen", "r", keys.seen("2 runs, 1 live"))
         await keys("HomeScreen", "n", keys.on(NewRunScreen))

@@ -78,7 +78,10 @@ async def test_opening_a_profile_contacts_no_remote_node_until_it_is_asked_to() 
         await sees(pilot, f"{CURSOR} cpu-2-nodes-ssh")
         await pilot.press("enter")
         await sees(
-            pilot, "effnet-launch start cpu-2-nodes-ssh", "no node was contacted yet", "c: check"
+            pilot,
+            "effnet-launch start cpu-2-nodes-ssh",
+            "checks  not run",
+            "ctrl+s: check, then start",
         )
         await pilot.press("slash", *"batch_size=8", "enter")
         await sees(pilot, "--set batch_size=8")
@@ -93,7 +96,7 @@ async def test_a_start_checks_the_nodes_first() -> None:
     async with showing(source, run=None) as pilot:
         await sees(pilot, f"{CURSOR} cpu-2-nodes-ssh")
         await pilot.press("enter")
-        await sees(pilot, "no node was contacted yet", "effnet-launch start")
+        await sees(pilot, "checks  not run", "effnet-launch start")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         assert len(source.preflights) == 1
@@ -131,6 +134,19 @@ async def test_a_message_does_not_cover_what_it_is_about(size: tuple[int, int]) 
         log = pilot.app.screen.query_one(LogView).region
         assert toast.region.bottom == bar.region.bottom
         assert toast.region.y > log.y
+
+
+async def test_a_message_replaces_the_one_that_it_outdates() -> None:
+    source = red_source()
+    source.may_answer.clear()
+    async with showing(source, (80, 24), run=None) as pilot:
+        await opened(pilot)
+        await sees(pilot, "effnet-launch start")
+        await pilot.press("ctrl+s")
+        await sees(pilot, "starts when plan and checks are done")
+        source.may_answer.set()
+        await sees(pilot, "not started: 2 checks failed")
+        assert "starts when" not in everything(pilot)
 
 
 async def test_a_start_that_fails_says_so_in_the_place_of_the_plan() -> None:

@@ -73,6 +73,26 @@ async def test_a_refused_key_says_why(
         await sees(pilot, words)
 
 
+async def test_home_deletes_no_run_while_the_cursor_is_in_the_profiles() -> None:
+    async with showing(FakeSource(), (100, 30), run=None) as pilot:
+        await sees(pilot, "2 runs", "d Delete")
+        home = pilot.app.screen
+        await pilot.press("tab")
+        await until(pilot, lambda: "d Delete" not in everything(pilot))
+        await pilot.press("d")
+        await sees(pilot, "Delete: the cursor is not in the runs; tab moves it")
+        assert pilot.app.screen is home
+
+
+async def test_results_say_why_nothing_can_be_started() -> None:
+    async with showing(FakeSource(), (100, 30), readonly=True) as pilot:
+        await sees(pilot, "RUNNING")
+        await pilot.press("t")
+        await sees(pilot, "Results of")
+        await pilot.press("e")
+        await sees(pilot, "started with --readonly")
+
+
 async def test_a_key_without_any_meaning_says_nothing() -> None:
     async with showing(FakeSource(), (100, 30)) as pilot:
         await sees(pilot, "RUNNING")

@@ -75,7 +75,7 @@ async def test_a_red_row_stops_the_start_and_shows_the_fix() -> None:
         await opened(pilot)
         await sees(
             pilot, "2 failed", "✗ clock", "beta: 90.0 s ahead of alpha", "→ timedatectl",
-            "! disk", "✗ data", HINT[:40], "o: ignore a failed check",
+            "! disk", "✗ data", HINT[:40], "o: ignore one by name",
         )  # fmt: skip
         await pilot.press("ctrl+s")
         await sees(pilot, "not started: 2 checks failed")

@@ -80,7 +80,7 @@ class CheckBoard:
         if self.problem:
             return f"not checked: {self.problem}"
         if not self.is_asked:
-            return "no node was contacted yet"
+            return "not run"
         states = [self._state(key) for key in self.expected]
         parts = [f"{len(states) - states.count(PENDING)} of {len(states)}"]
         failed = len(self.failed)
@@ -99,7 +99,7 @@ class CheckBoard:
             return "c: check the nodes  ctrl+s: check, then start"
         if not self.is_done:
             return "checking …"
-        return "c: check again  o: ignore a failed check" if self.failed else "ctrl+s: start"
+        return "c: check again  o: ignore one by name" if self.failed else "ctrl+s: start"
 
     def groups(self) -> tuple[Group, ...]:
         """Lines to show: one per check, and one for each different answer that is not green."""

@@ -246,7 +246,9 @@ class HomeScreen(HomeActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """``escape`` does nothing without a filter."""
-        return action != "clear_filter" or bool(self._filter)
+        if action == "clear_filter":
+            return bool(self._filter)
+        return super().check_action(action, parameters)
 
     def _set_filter(self, text: str) -> None:
         self._filter = text.strip()

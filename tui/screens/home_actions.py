@@ -35,6 +35,15 @@ class HomeActions(FeedScreen):
         marked = [run for run in self._runs if run.run in self.table.marked]
         return marked or [run for run in [self.table.run] if run is not None]
 
+    def refusal(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action != "remove":
+            return super().refusal(action, parameters)
+        if self.dashboard.read_only:
+            return self.dashboard.read_only
+        if self.focused is not self.table and not self.table.marked:
+            return "the cursor is not in the runs; tab moves it"
+        return "" if self._selected() else "there is no run"
+
     def action_compare(self) -> None:
         """The marked runs; with one mark also the run under the cursor."""
         runs, here = self._selected(), self.table.run
@@ -49,9 +58,7 @@ class HomeActions(FeedScreen):
     def action_remove(self) -> None:
         runs = self._selected()
         living = [run.run for run in runs if is_live(run.status)]
-        if self.dashboard.read_only:
-            self.notify(self.dashboard.read_only, severity="warning")
-        elif living:
+        if living:
             words = f"{living[0]} is not over; stop it first: enter, then s"
             self.notify(words, severity="warning")
         elif runs:

@@ -223,6 +223,7 @@ class NewRunScreen(FeedScreen):
     def action_start(self) -> None:
         """Start what the plan shows. During the checks the key is remembered."""
         board = self._board
+        self.app.clear_notifications()
         if self.dashboard.read_only:
             self.notify(self.dashboard.read_only, severity="warning")
         elif self._plan is None and not self._is_planning:

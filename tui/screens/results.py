@@ -184,11 +184,10 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
     def on_pick_list_chosen(self) -> None:
         self.action_job("eval")
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action != "job" or not context_of(self).read_only
-
     def action_job(self, kind: str) -> None:
-        if not context_of(self).read_only:
+        if why := context_of(self).read_only:
+            self.notify(why, severity="warning")
+        else:
             self.dismiss((kind, self._path()))
 
     def action_copy(self) -> None:

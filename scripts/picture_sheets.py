@@ -76,16 +76,17 @@ def home(count: int) -> tuple[Any, dict[str, Any]]:
 
 def third_attempt(run: Any) -> None:
     """Two attempts have ended before."""
-    from launcher.core.run.state import AttemptState
+    from launcher.core.run.state import AttemptState, RunStatus
 
     whole = run.snapshot
 
     def snapshot() -> Any:
         shown = whole()
         run.fail(1)
-        first = AttemptState(1, 8, shown.created_s, "failed", failure=run.failure)
+        failed = RunStatus.FAILED
+        first = AttemptState(1, 8, shown.created_s, failed, failure=run.failure)
         run.failure, run.state = None, "running"
-        second = AttemptState(2, 8, shown.created_s + 40, "stopped")
+        second = AttemptState(2, 8, shown.created_s + 40, RunStatus.STOPPED)
         third = replace(shown.state.attempts[0], attempt=3)
         state = replace(shown.state, attempts=(first, second, third))
         return replace(shown, state=state, attempt=3)

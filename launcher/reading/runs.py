@@ -29,12 +29,14 @@ SETTLED_S = 10.0
 class RunList:
     """The runs of a folder, polled: a run that is over is read once, also by later programs.
 
-    ``unread`` is how many the last poll left for the next one.
+    ``unread`` is how many the last poll left for the next one. A folder that is ``temporary``
+    leaves nothing in the user's cache.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, temporary: bool = False) -> None:
         self.folder = runs_directory() if folder is None else folder
         self.unread = 0
+        self._is_temporary = temporary
         self._readers: dict[str, RunReader] = {}
         self._known: dict[str, tuple[Stamp, RunSummary]] = {}
         self._configs: dict[str, Mapping[str, Any]] = {}
@@ -51,7 +53,7 @@ class RunList:
         Within ``limit_s`` not all may be read: the newest ones are read first.
         """
         began_s = time.monotonic()
-        if self._cache is None:
+        if self._cache is None and not self._is_temporary:
             self._cache = SummaryCache(self.folder)
             self._known = dict(self._cache.entries)
         folder = str(self.folder)

@@ -45,4 +45,4 @@ class DemoSource(ReplaySource):
     def __init__(self, speed: float) -> None:
         super().__init__(speed)
         self.run = unpack(self._copies.path / "recording")
-        self._runs = client.RunList(self.run.parent)
+        self._runs = client.RunList(self.run.parent, temporary=True)

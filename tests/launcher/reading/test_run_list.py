@@ -188,6 +188,12 @@ def test_without_a_place_for_the_cache_the_list_is_complete(
     assert len(client.list_runs(folder)) == 4
 
 
+def test_a_temporary_folder_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    runs = client.RunList(folder, temporary=True)
+    assert [run.run for run in runs.poll()] == [run.run for run in runs.poll()]
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_run_that_has_just_ended_is_not_kept_yet(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

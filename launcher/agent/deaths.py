@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection
 
+from launcher.agent import kernel_log
 from launcher.core.diagnosis.failure import Death
 from launcher.process.spawn import Exit, SpawnedProcess
 
@@ -19,6 +21,7 @@ def death_of(
     oom: bool,
 ) -> Death:
     process = started.process
+    is_killed = ended.signal == signal.SIGKILL
     return Death(
         node=node,
         time_s=ended.time_s,
@@ -30,6 +33,7 @@ def death_of(
         is_seen=ended.is_seen,
         oom=oom,
         last_lines=last_lines,
+        kernel_lines=kernel_log.lines_about(started.pid) if is_killed and not asked else (),
         log=process.log,
         log_offset=log_offset,
     )

@@ -129,6 +129,8 @@ def resident_memory(pid: int) -> DeviceSample | None:
             pages = int(file.read().split()[1])
     except (OSError, IndexError):
         return None
+    if not pages:  # it is ending: the kernel has taken its memory back
+        return None
     return DeviceSample(pages * os.sysconf("SC_PAGE_SIZE"), memory_limit())
 
 

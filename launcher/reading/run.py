@@ -34,6 +34,7 @@ from launcher.reading.limits import limits_of
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
+from launcher.reading.memory import MEMORY_S, Samples, memory_samples
 from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, reports_of
 from launcher.reading.snapshot import RankSnapshot, RunSnapshot, Series, rank_status
 
@@ -173,6 +174,11 @@ class RunReader:
         """When the reports in that log were written."""
         return LogTimes(self._attempt_paths(attempt).rank(rank).metrics)
 
+    def memory_before(self, rank: int, until_s: float, attempt: int | None = None) -> Samples:
+        """The samples of a rank's memory in the minute before ``until_s``, oldest first."""
+        path = self._attempt_paths(attempt).rank(rank).device
+        return memory_samples(path, until_s - MEMORY_S, until_s)
+
     def scheduler_log(self, attempt: int | None = None) -> LogReader:
         """The log of the cluster's scheduler in an attempt (the newest)."""
         return LogReader(self._attempt_paths(attempt).scheduler_log)
@@ -305,7 +311,8 @@ class RunReader:
             progress=done / total if total and done is not None else None,
             eta_s=left_s if is_moving else None,
             is_stalled=is_stalled,
-            **_values(first, OF_REPORT) | (dict.fromkeys(OF_STEP) if is_stalled else {}),
+            **_values(files and files.last, OF_REPORT)
+            | (dict.fromkeys(OF_STEP) if is_stalled else {}),
             step_s=max((rank.step_s for rank in ranks if rank.step_s is not None), default=None),
             data_s=max((rank.data_s for rank in ranks if rank.data_s is not None), default=None),
         )
@@ -356,6 +363,8 @@ class RunReader:
             self._phase_since[rank] = (phase_key, since_s)
         in_epoch = reported % length if reported is not None and length else reported
         late = None if busy_ms is None or typical_ms is None else busy_ms - typical_ms
+        rate = None if last is None else last.images_per_s  # of all ranks
+        own_rate = None if rate is None else rate / attempt.world_size
         return RankSnapshot(
             rank=rank,
             status=rank_status(state, attempt, is_over),
@@ -376,7 +385,7 @@ class RunReader:
             step_s=None if last is None else last.time_s,
             is_first_failure=failure is not None and failure.rank == rank,
             **_values(state, OF_STATE),
-            **_values(last, ("epoch", *OF_REPORT)),
+            **{**_values(last, ("epoch", *OF_REPORT)), "images_per_s": own_rate},
         )
 
 

@@ -14,6 +14,7 @@ from made_run import MadeRun
 from launcher import client
 from launcher.core.run.events import AttemptStarted, RankStarted, StartCheckpoint
 from launcher.core.run.requests import ResumeRequest, StartRequest
+from tui.drawing.glyphs import BLOCK
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, position, rank_state
 from tui.model.run import ChartRequest, FrameRequest
@@ -21,6 +22,7 @@ from tui.once import picture
 from tui.sources.live import LiveSource
 from tui.sources.replay import ReplaySource
 from tui.sources.source import SourceError
+from tui.widgets.failure_card import memory_words
 
 ASKED = FrameRequest((ChartRequest("step_time_ms", 40), ChartRequest("loss", 40, 0.6, True)), 50)
 
@@ -230,3 +232,20 @@ def test_no_step_is_a_fault_only_beyond_the_limit_of_the_run_itself(own_folders:
         found.append(worst(frame)[1])
     assert found[0] == ""
     assert found[1].startswith("no step for ")
+
+
+def test_a_rank_reports_its_own_images_per_second_and_the_run_those_of_all(made: MadeRun) -> None:
+    snapshot = LiveSource(read_only=True).open("made-1").frame(FrameRequest()).snapshot
+    assert snapshot.images_per_s == pytest.approx(34.0)
+    assert [rank.images_per_s for rank in snapshot.ranks] == [pytest.approx(34.0 / 4)] * 4
+
+
+def test_a_killed_rank_comes_with_its_memory_over_the_last_minute(made: MadeRun) -> None:
+    made.steps(80)
+    made.fail(1)
+    run = LiveSource(read_only=True).open("made-1")
+    memory = run.frame(FrameRequest()).memory
+    assert memory[-1].time_s - memory[0].time_s == pytest.approx(59, abs=1.5)
+    assert {sample.limit_bytes for sample in memory} == {4 << 30}
+    words = memory_words(memory, BLOCK.rises)
+    assert re.fullmatch(r"memory in its last \d+ s: 1.2 GiB [▁▂▃▄]+ 1.2 GiB of 4.0 GiB", words)

@@ -34,6 +34,7 @@ class Glyphs:
     shades: str = "·░▒▓█"  # skew strip, from on time to late
     up: str = "↑"
     down: str = "↓"
+    rises: str = "▁▂▃▄▅▆▇█"  # a small curve in a line of text
     bar_part: str = "┃"  # the part of a list that is in view
     over: str = "▲"  # a value above the chart's limits
     under: str = "▼"
@@ -56,7 +57,8 @@ BRAILLE: Final = Glyphs(
 )
 ASCII: Final = Glyphs(
     "ascii", "#", ".", ">", "+", "x", "*", "o", "|", (1, 1), " *", ".:+#@",
-    up="^", down="v", bar_part="#", over="^", under="v", saved="o", begin=":", arrow=">", edge="!",
+    rises="_.-=", up="^", down="v", bar_part="#", over="^", under="v", saved="o", begin=":",
+    arrow=">", edge="!",
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from launcher.core.run.metrics import DeviceRecord
+
 if TYPE_CHECKING:  # the first screen does not wait for the launcher's import
     from launcher.client import CheckpointFacts, Comparison, ProfileEntry, RunSnapshot, RunSummary
 
@@ -113,6 +115,8 @@ class RunFrame:
     """Those with a manifest and a file, newest first."""
     progress: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Images done and in total, of each running job that reports them."""
+    memory: tuple[DeviceRecord, ...] = ()
+    """Of the rank that was killed first, over its last minute."""
 
 
 @dataclass(frozen=True, slots=True)

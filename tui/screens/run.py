@@ -209,7 +209,7 @@ class RunScreen(RunActions):
         if frame is None:
             return
         self._draw_header()
-        self.query_one(FailureCard).show(frame.snapshot, self.restart, self.player is not None)
+        self.query_one(FailureCard).show(frame, self.restart, self.player is not None)
         if is_done(frame.snapshot):
             self.query_one(SummaryCard).show(frame.snapshot)
         self.query_one(RankTable).show(frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Final
 
 from launcher import client
 from launcher.core.plan.model import Role
+from launcher.core.run.metrics import DeviceRecord
 from launcher.core.run.requests import (
     JobRequest,
     NoteRequest,
@@ -29,7 +31,7 @@ from tui.logs.event_log import EventLog
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
-from tui.model.derived import evaluations
+from tui.model.derived import evaluations, failure_of
 from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.comparison import LiveComparison
 from tui.sources.source import PlanText, Player, SourceError
@@ -74,7 +76,16 @@ class LiveRun:
             rated = evaluations(snapshot)
             charts = tuple(self._charts.chart(chart, snapshot, rated) for chart in request.charts)
             checkpoints = self._newest_checkpoints(now)
-            return RunFrame(snapshot, charts, late, checkpoints, self._progress(snapshot))
+            progress, memory = self._progress(snapshot), self._memory(snapshot)
+            return RunFrame(snapshot, charts, late, checkpoints, progress, memory)
+
+    def _memory(self, snapshot: client.RunSnapshot) -> tuple[DeviceRecord, ...]:
+        """Of the rank that was killed first, before its end."""
+        failure = failure_of(snapshot)
+        if failure is None or failure.rank is None or failure.signal != signal.SIGKILL:
+            return ()
+        until_s = snapshot.polled_s if failure.time is None else failure.time
+        return self._reader.memory_before(failure.rank, until_s, snapshot.attempt)
 
     def _skew_of(self, attempt: int | None) -> SkewMaker:
         """Of an earlier attempt; ``None``: of the whole run."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shlex
+import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 
 from launcher.core.diagnosis.words import headline, meaning
+from launcher.core.run.metrics import DeviceRecord
 from launcher.core.run.requests import ResumeRequest
-from launcher.core.text.figures import duration
+from launcher.core.text.figures import duration, size_bytes
 from tui.drawing.attempts import next_words
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import followers_words, restart_words
 from tui.logs.folding import folded
 from tui.model.derived import failure_of
+from tui.model.run import RunFrame
 from tui.widgets.lines import Line, LineView, cells
 
 if TYPE_CHECKING:
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 
 def lines_wanted(failure: Failure, is_earlier: bool) -> int:
     """How high the card is with all of its text; six last lines at most."""
-    lines = 3 + bool(failure.followers) + min(len(last_lines(failure)), 6)
+    lines = 3 + bool(failure.followers) + len(failure.kernel_lines) + is_killed(failure)
+    lines += min(len(last_lines(failure)), 6)
     return lines if is_earlier else lines + 1 + bool(failure.try_next)
 
 
@@ -34,18 +39,39 @@ def last_lines(failure: Failure) -> list[str]:
     return [text for text in failure.last_lines or failure.traceback if text.strip()]
 
 
+def is_killed(failure: Failure) -> bool:
+    """Whether its rank was killed, so that its memory may be why."""
+    return failure.rank is not None and failure.signal == signal.SIGKILL
+
+
+def memory_words(samples: Sequence[DeviceRecord], rises: str) -> str:
+    """``memory in its last 56 s: 1.2 GiB ▁▂▃▅█ 14.9 GiB of 16.0 GiB``."""
+    first, last = samples[0], samples[-1]
+    most = max(sample.limit_bytes or sample.used_bytes for sample in samples)
+    thinned = samples[:: -(-len(samples) // 30)]
+    curve = "".join(
+        rises[min(len(rises) * one.used_bytes // (most or 1), len(rises) - 1)] for one in thinned
+    )
+    total = f" of {size_bytes(last.limit_bytes)}" if last.limit_bytes else ""
+    lasting = duration(last.time_s - first.time_s)
+    ends = size_bytes(first.used_bytes), size_bytes(last.used_bytes)
+    return f"memory in its last {lasting}: {ends[0]} {curve} {ends[1]}{total}"
+
+
 class FailureCard(LineView):
     """Drawn above the ranks while the newest attempt is a failed one."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._run: RunSnapshot | None = None
+        self._memory: tuple[DeviceRecord, ...] = ()
         self._choice: ResumeChoice | None = None
         self._is_replay = False
 
-    def show(self, run: RunSnapshot, choice: ResumeChoice | None, is_replay: bool) -> None:
+    def show(self, frame: RunFrame, choice: ResumeChoice | None, is_replay: bool) -> None:
         """Draw the run's failure and ``choice`` (``None``: not known yet)."""
-        self._run, self._choice, self._is_replay = run, choice, is_replay
+        self._run, self._memory = frame.snapshot, frame.memory
+        self._choice, self._is_replay = choice, is_replay
         self.draw()
 
     def draw(self) -> None:
@@ -66,6 +92,10 @@ class FailureCard(LineView):
         lines.append(row(meaning(failure) or "cause unknown: read the log", palette.text))
         if failure.followers:
             lines.append(row(followers_words(failure), palette.muted))
+        if self._memory:
+            words = memory_words(self._memory, self.glyphs.rises)
+            lines.append(row(words, palette.text))
+        lines += [row(f"kernel: {text}", palette.warn) for text in failure.kernel_lines]
         tail: list[Line] = []
         if failure.try_next and not run.is_earlier:
             tail.append(row(failure.try_next, palette.text, self.glyphs.arrow))

@@ -95,6 +95,7 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
     lines: list[RenderableType] = [Text(headline(failure), style="bold"), Text(meaning(failure))]
     if failure.try_next:
         lines.append(Text(failure.try_next))
+    lines += [Text(f"kernel: {printable(line)}") for line in failure.kernel_lines]
     last = failure.traceback or failure.last_lines[-12:]
     if last:
         lines.append(Text("\n" + "\n".join(printable(line) for line in last)))

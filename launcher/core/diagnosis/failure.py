@@ -78,7 +78,7 @@ class Death:
 
     ``asked``: our agent had already requested its end. ``is_seen`` is false where mpirun ended, or
     lost, the parent of a rank. ``kind`` and ``meaning`` are given where no process shows them: a
-    hang, a node that is lost, a start that failed.
+    hang, a node that is lost, a start that failed. ``kernel_lines`` are the kernel's about its pid.
     """
 
     node: str
@@ -91,6 +91,7 @@ class Death:
     is_seen: bool = True
     oom: bool = False
     last_lines: tuple[str, ...] = ()
+    kernel_lines: tuple[str, ...] = ()
     log: str | None = None
     log_offset: int | None = None
     kind: FailureKind | None = None
@@ -162,6 +163,7 @@ def name_failure(
         traceback=cause.traceback,
         log=first.log,
         log_offset=first.log_offset,
+        kernel_lines=first.kernel_lines,
         followers=tuple(sorted(everyone - {first.rank})),
     )
 
@@ -173,7 +175,7 @@ def explain(death: Death) -> Cause:
     is_killed = death.signal == signal.SIGKILL
     if death.kind is not None:
         return Cause(death.kind, death.meaning or f"{death.who} on {death.node} is gone", "", trace)
-    if death.oom or (is_killed and is_oom_kill(death.last_lines)):
+    if death.oom or (is_killed and is_oom_kill((*death.kernel_lines, *death.last_lines))):
         meaning = f"the kernel killed {death.who} on {death.node}: the machine was out of memory"
         return Cause(FailureKind.OOM, meaning, OOM_TRY, trace)
     if (told := read_output(death.role, death.exit_code, death.last_lines)) is not None:

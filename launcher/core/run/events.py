@@ -45,6 +45,7 @@ class Failure:
     log: str | None = None
     log_offset: int | None = None
     followers: tuple[int, ...] = ()
+    kernel_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ from launcher.reading.profiles import list_profiles as list_profiles
 from launcher.reading.profiles import read_profile as read_profile
 from launcher.reading.run import RunReader as RunReader
 from launcher.reading.runs import RunList as RunList
-from launcher.reading.runs import compare as compare_readers
+from launcher.reading.runs import compare as compare
 from launcher.reading.runs import is_run as is_run
 from launcher.reading.runs import list_runs as list_runs
 from launcher.reading.runs import open_run as open_run
@@ -97,11 +97,6 @@ OnProgress = Callable[[str, int, int], None]
 def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     """The checkpoints of a run, newest first, with damaged ones. Their content is not read."""
     return checkpoint_files.find(checkpoint_files.folder_of(_reader(run).paths))
-
-
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Configurations, speeds, and where the time went, of runs in any state. Reads files only."""
-    return compare_readers([_reader(run) for run in runs])
 
 
 def profile_of(run: Run) -> Profile:

@@ -155,7 +155,7 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
 
 
 def compare(readers: Sequence[RunReader]) -> Comparison:
-    """The runs beside each other, in this order."""
+    """Configurations, speeds, and where the time went, of runs in any state, in this order."""
     runs, settings, speeds = [], [], []
     for reader in readers:
         snapshot = reader.poll()

@@ -32,7 +32,7 @@ def compare(
 
     if not 2 <= len(runs) <= len(NAMES):
         raise UsageError(f"{len(runs)} run given", f"Name 2 to {len(NAMES)} runs: compare A B")
-    found = client.compare(runs)
+    found = client.compare([client.open_run(run) for run in runs])
     if as_json:
         print_json(found)
         return

@@ -37,6 +37,7 @@ READY_LIMIT_S = 60.0
 REPLY_LIMIT_S = 60.0
 """For a supervisor that answers pings: it may have to reach another machine."""
 ANSWER_LIMIT_S = 10.0
+STACKS_LIMIT_S = 20.0
 LEAVE_LIMIT_S = 20.0
 POLL_S = 0.1
 
@@ -91,14 +92,25 @@ class Run(ABC):
         return self.give(Stop(request.save, by or _caller()))[1]
 
     def take_stacks(self) -> None:
-        """Asks the supervisor for the stacks of all ranks; the event `StacksTaken` follows.
+        """Asks the supervisor for the stacks of all ranks; returns when they are stored.
 
         Raises `BusyError` when the run is over, `LaunchError`.
         """
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value}: no rank runs")
+        before = state.attempt and state.attempt.stacks
         self.give(TakeStacks(by=_caller()))
+        until = time.monotonic() + STACKS_LIMIT_S
+        while time.monotonic() < until:
+            attempt = self.state().attempt
+            if attempt is not None and attempt.stacks not in (None, before):
+                return
+            time.sleep(POLL_S)
+        raise NoAnswerError(
+            f"no stacks of {self.id} came within {STACKS_LIMIT_S:g} s",
+            f"See the supervisor's log: effnet-launch logs {self.id} --supervisor",
+        )
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""

@@ -195,7 +195,8 @@ class LiveSource:
             if isinstance(request, RemoveRequest):
                 return _removed(target)
             if isinstance(request, StacksRequest):
-                return client.take_stacks(target).verdict.words
+                found = client.take_stacks(target)
+                return "none were taken" if found is None else found.verdict.words
             if isinstance(request, NoteRequest):
                 client.set_note(target, request.note)
                 return "saved"

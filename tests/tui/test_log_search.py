@@ -87,7 +87,7 @@ def test_folded_reports_count_epochs_from_1_and_other_lines_stay() -> None:
         "wait:[12.1], images/s:[34.0], lr:[0.0160000], memory:[1258291200]"
     )
     assert folded(step) == (
-        "epoch 3/20  step 13/45  loss 1.395  epoch mean 1.410  lr 0.0160  34.0 images/s"
+        "epoch 3/20  step 13/45  loss 1.395  epoch mean 1.410  lr 0.016  34.0 images/s"
     )
     lines = (ROOT / "tests/launcher/fixtures/reference-log.txt").read_text().splitlines()
     for line in lines:

@@ -33,7 +33,7 @@ def _joined(where: str, report: StepReport | EpochReport, *more: str) -> str:
     if report.mean_loss is not None:
         words.append(f"epoch mean {number(report.mean_loss, 4)}")
     if report.learning_rate is not None:
-        words.append(f"lr {number(report.learning_rate, 5)}")
+        words.append(f"lr {number(report.learning_rate)}")
     if report.images_per_s is not None:
         words.append(f"{number(report.images_per_s)} images/s")
     return "  ".join(words)

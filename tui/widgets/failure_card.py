@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from launcher.core.run.events import Failure
 
 
+CURVE_CELLS = 16
+
+
 def lines_wanted(failure: Failure, is_earlier: bool) -> int:
     """How high the card is with all of its text; six last lines at most."""
     lines = 3 + bool(failure.followers) + len(failure.kernel_lines) + is_killed(failure)
@@ -48,7 +51,7 @@ def memory_words(samples: Sequence[DeviceRecord], rises: str) -> str:
     """``memory in its last 56 s: 1.2 GiB ▁▂▃▅█ 14.9 GiB of 16.0 GiB``."""
     first, last = samples[0], samples[-1]
     most = max(sample.limit_bytes or sample.used_bytes for sample in samples)
-    thinned = samples[:: -(-len(samples) // 30)]
+    thinned = samples[:: -(-len(samples) // CURVE_CELLS)]
     curve = "".join(
         rises[min(len(rises) * one.used_bytes // (most or 1), len(rises) - 1)] for one in thinned
     )

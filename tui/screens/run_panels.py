@@ -98,7 +98,9 @@ class RunPanels(FeedScreen):
             self._shares = dict(self.dashboard.settings.panels)
         run = None if self.frame is None else self.frame.snapshot
         failure = None if run is None else failure_of(run)
-        card = 0 if run is None or failure is None else lines_wanted(failure, run.is_earlier)
+        card = 0
+        if self.frame is not None and run is not None and failure is not None:
+            card = lines_wanted(failure, run.is_earlier) + bool(self.frame.memory)
         if failure is None and run is not None and is_done(run):
             card = SUMMARY_LINES
         width, height = self.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,8 +30,8 @@ CURVE_CELLS = 16
 
 
 def lines_wanted(failure: Failure, is_earlier: bool) -> int:
-    """How high the card is with all of its text; six last lines at most."""
-    lines = 3 + bool(failure.followers) + len(failure.kernel_lines) + is_killed(failure)
+    """How high the card is with its text, without the memory; six last lines at most."""
+    lines = 3 + bool(failure.followers) + len(failure.kernel_lines)
     lines += min(len(last_lines(failure)), 6)
     return lines if is_earlier else lines + 1 + bool(failure.try_next)
 
@@ -40,11 +39,6 @@ def lines_wanted(failure: Failure, is_earlier: bool) -> int:
 def last_lines(failure: Failure) -> list[str]:
     """What the rank printed last, without empty lines."""
     return [text for text in failure.last_lines or failure.traceback if text.strip()]
-
-
-def is_killed(failure: Failure) -> bool:
-    """Whether its rank was killed, so that its memory may be why."""
-    return failure.rank is not None and failure.signal == signal.SIGKILL
 
 
 def memory_words(samples: Sequence[DeviceRecord], rises: str) -> str:

@@ -67,9 +67,9 @@ def prepare(
                 found.classes += 1
                 inner = outer.extractfile(member)
                 assert inner is not None
-                for data in _images(inner, f"{train}: {member.name}", found):
+                for image, size, data in _images(inner, f"{train}: {member.name}", found):
                     found.train += 1
-                    _place(out / "train" / name / data[0], *data[1:])
+                    _place(out / "train" / name / image, size, data)
                     on_image(found.train + found.val)
         with val.open("rb") as file:
             for image, size, data in _images(file, str(val), found):

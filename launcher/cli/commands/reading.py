@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launcher.cli import options
-from launcher.core.history.filter import FIELDS, chosen
-from launcher.core.run.outcome import outcome_words
-from launcher.core.text.codec import to_plain
+from launcher.core.history.names import FIELD_NAMES
 from launcher.core.text.terminal import clean, escape_json
 from launcher.errors import INTERRUPTED
 
@@ -41,7 +39,9 @@ def runs(
     ] = "",
     sort: Annotated[
         str,
-        typer.Option(metavar="FIELD", help=f"sort by {', '.join(FIELDS)} or a configuration key"),
+        typer.Option(
+            metavar="FIELD", help=f"sort by {', '.join(FIELD_NAMES)} or a configuration key"
+        ),
     ] = "",
     reverse: Annotated[bool, typer.Option("--reverse", help="in the opposite order")] = False,
     as_json: Annotated[bool, options.JSON] = False,
@@ -63,6 +63,7 @@ def runs(
         screen,
         status_text,
     )
+    from launcher.core.history.filter import chosen
     from launcher.core.text.figures import NOT_KNOWN, count, duration, number, percent
 
     every = client.list_runs()
@@ -118,6 +119,8 @@ def status(
     """
     from launcher.cli.output import follow
     from launcher.cli.output.console import failure_card, print_json, printable, screen
+    from launcher.core.run.outcome import outcome_words
+    from launcher.core.text.codec import to_plain
 
     reader = open_to_read(run)
     reader.wait_for_answer()

@@ -25,9 +25,10 @@ from typer.testing import CliRunner
 import launcher.cli.app
 import tui.__main__
 from launcher import client
-from launcher.cli.output import event_text, follow
+from launcher.cli.output import follow
 from launcher.cli.output.console import failure_card
 from launcher.cli.output.copying import copied_text
+from launcher.core.diagnosis import event_text
 from launcher.core.run import events
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.info import RunInfo

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from launcher.core.history import filter as found_by
 from launcher.core.history.config import Setting, parsed, resolved, shown
 from launcher.core.history.filter import FIELDS, chosen, config_keys, parse
+from launcher.core.history.names import FIELD_NAMES
 from launcher.core.history.summary import RunSummary
 from launcher.core.run.state import RunStatus
 from launcher.errors import UsageError
@@ -187,3 +188,7 @@ def test_the_configuration_has_the_strongest_value_and_its_source() -> None:
     assert [shown(parsed(text)) for text in ("True", "16", "1e-3", "b2")] == [
         "true", "16", "0.001", "b2",
     ]  # fmt: skip
+
+
+def test_the_names_in_help_are_the_fields() -> None:
+    assert tuple(FIELDS) == FIELD_NAMES

@@ -110,7 +110,6 @@ def start_with_keys(shown: Session, profile: str) -> None:
     """From home: the profile by its name, the plan, start."""
     shown.type("effnet-tui")
     shown.sees("No runs yet", profile)
-    shown.press("Tab")
     for _ in range(20):
         shown.press("Enter")
         text = shown.sees("new run from", "Start")

@@ -18,12 +18,12 @@ from tui.drawing.text import key_name
 # Actions by what they are for, in the order of showing; `name.parameter` where that matters.
 PURPOSES: Final[Mapping[str, tuple[str, ...]]] = {
     "Act": ("start", "check_again", "ignore", "new_run", "choose", "resume", "stop", "job", "note",
-            "results", "remove", "compare"),
+            "stacks", "results", "remove", "compare"),
     "Find": ("ask", "worst", "open_log", "sort", "reverse", "window.error", "window.again",
              "window.next_level", "edit", "filter", "clear_filter"),
     "Move": ("focus_next", "focus_previous", "back", "move", "page", "window.home", "window.end",
-             "sideways"),
-    "Logs": ("all_logs", "mark", "window.hold", "unfold"),
+             "sideways", "attempt"),
+    "Logs": ("all_logs", "events", "mark", "window.hold", "unfold"),
     "Charts": ("next_field", "log_scale", "smooth", "next_axis", "cursor", "zoom.-1", "zoom.1",
                "pan", "whole", "newest"),
     "Panels": ("zoom", "panel", "reset_panels", "resize_panel", "resize_strip"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.client import Series
+from launcher.client import RunStatus, Series
 from launcher.core.text.figures import age, duration, milliseconds, number, size_bytes
 from tui.charts.curves import axis_end, skew
 from tui.charts.decimate import Extent, bridged, smooth
@@ -16,8 +16,9 @@ from tui.drawing.canvas import Canvas
 from tui.drawing.glyphs import ASCII, BLOCK, BRAILLE, Glyphs, detect_level
 from tui.drawing.layout import FIXED_LINES, MIN_HEIGHT, MIN_WIDTH, PANELS, arrange, too_small
 from tui.drawing.text import clean, fit, fit_middle
+from tui.drawing.themes import PALETTES
 from tui.logs.log_window import compile_pattern
-from tui.model.run import SkewData
+from tui.model.run import SkewData, tone_of
 from tui.pace import Pace
 from tui.settings import Settings, check, load, save
 from tui.widgets.skew_strip import SLOW, heat, worst_first
@@ -297,3 +298,10 @@ def test_a_followed_filtered_log_reads_only_new_lines() -> None:
     log.all += ["plain", "one error more"]
     assert [line for line, _ in window.frame().lines] == [0, 502]
     assert looked == [500]
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_every_state_has_a_style_in_every_theme(status: RunStatus) -> None:
+    """The card of a stopped run looked for a style called idle and ended the dashboard."""
+    for palette in PALETTES.values():
+        assert palette.by_tone(tone_of(status.value)) is not None

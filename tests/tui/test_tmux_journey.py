@@ -148,7 +148,7 @@ def test_start_kill_resume_leave_attach_eval_export_end(
     os.kill(pid, signal.SIGKILL)
     first.sees("FAILED", "rank 1 on", "failed first", "killed (SIGKILL)", "rank 0 stopped because")
     step = resume_step(folder)
-    first.sees(f"step {step}, verified", f"effnet-launch resume {root.name}", "r Resume")
+    first.sees(f"step {step} (", "verified", f"effnet-launch resume {root.name}", "r Resume")
     first.sees("log rank 1 ")
 
     # r and enter: it continues from that step.

@@ -48,8 +48,8 @@ class Palette:
         return self.heat[0]
 
     def by_tone(self, tone: str) -> Style:
-        """The style of ``text``, ``muted``, ``good``, ``busy``, ``warn``, ``bad`` or ``accent``."""
-        style = getattr(self, tone)
+        """The style of a field's name, or of ``idle``, which is muted."""
+        style = self.muted if tone == "idle" else getattr(self, tone)
         assert isinstance(style, Style)
         return style
 

@@ -142,7 +142,7 @@ class CompareScreen(FeedScreen):
             tone = tone_of(run.status)
             line = [
                 Segment(f"{name} ", palette.series[at % len(palette.series)] + Style(bold=True)),
-                Segment(state, palette.muted if tone == "idle" else palette.by_tone(tone)),
+                Segment(state, palette.by_tone(tone)),
                 Segment(f" {clean(run.run)}", palette.text),
                 Segment(figures, palette.text),
             ]

@@ -50,6 +50,8 @@ def memory_words(samples: Sequence[DeviceRecord], rises: str) -> str:
         rises[min(len(rises) * one.used_bytes // (most or 1), len(rises) - 1)] for one in thinned
     )
     total = f" of {size_bytes(last.limit_bytes)}" if last.limit_bytes else ""
+    if len(samples) == 1:
+        return f"memory in its only sample: {size_bytes(last.used_bytes)}{total}"
     lasting = duration(last.time_s - first.time_s)
     ends = size_bytes(first.used_bytes), size_bytes(last.used_bytes)
     return f"memory in its last {lasting}: {ends[0]} {curve} {ends[1]}{total}"

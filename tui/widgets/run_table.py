@@ -178,7 +178,7 @@ class RunTable(PickList):
     def _row(self, at: int) -> Line:
         run, now, palette, glyphs = self._runs[at], self._now, self.palette, self.glyphs
         live, tone = is_live(run.status), tone_of(run.status)
-        style = palette.muted if tone == "idle" else palette.by_tone(tone)
+        style = palette.by_tone(tone)
         mark = glyphs.live if live else glyphs.idle
         columns = self._columns()
         figures = [column for column in columns if column in COLUMNS]

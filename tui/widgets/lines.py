@@ -62,10 +62,9 @@ class LineView(Widget):
     def on_resize(self) -> None:
         self.draw()
 
-    def on_focus(self) -> None:
-        self.draw()
-
-    def on_blur(self) -> None:
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The cursor comes and goes. ``on_focus`` would run before ``has_focus`` is true."""
+        super().watch_has_focus(has_focus)
         self.draw()
 
     def set_lines(self, lines: Iterable[Line]) -> None:

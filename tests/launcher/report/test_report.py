@@ -28,7 +28,7 @@ OLD = ROOT / "tests/launcher/fixtures/run-0.1.0.tar.gz"
 def demo(tmp_path: Path) -> Path:
     """The demo's run: rank 5 is killed, the run is resumed and finishes."""
     with tarfile.open(DEMO) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extractall(tmp_path)
     return tmp_path / "local-cpu-8p-demo"
 
 
@@ -101,7 +101,7 @@ def test_what_a_log_or_a_note_says_is_text(demo: Path, tmp_path: Path, page: Pag
 
 def test_a_run_of_the_version_before(tmp_path: Path) -> None:
     with tarfile.open(OLD) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extractall(tmp_path)
     (old,) = (path for path in tmp_path.iterdir() if path.is_dir())
     run("report", old, "-o", tmp_path / "old.html")
     assert "<h3>Attempt 1: " in (tmp_path / "old.html").read_text()

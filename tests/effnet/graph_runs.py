@@ -112,14 +112,17 @@ class Taken:
 def batch(run: Run, step: int) -> Batch:
     config, rng = run.config, np.random.default_rng(step)
     count, mixing = config.images_per_step, Mixing.from_config(config)
+    # First what networks of any size have in common.
+    images = rng.standard_normal((count, 3, 32, 32), dtype=np.float32)
+    labels = rng.integers(0, 10, count).astype(np.int32)
     noise = rng.random((count, run.net.noise_width), dtype=np.float32)
     if mixing.is_on:
         columns = mixing.columns(config.batch_size, config.accumulation_steps, rng)
         noise = np.concatenate((noise, columns), axis=1)
     return Batch(
         step,
-        rng.standard_normal((count, 3, 32, 32), dtype=np.float32),
-        rng.integers(0, 10, count).astype(np.int32),
+        images,
+        labels,
         noise,
         np.arange(count),
         np.ones(count, bool),

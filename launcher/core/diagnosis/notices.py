@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from launcher.core.diagnosis.words import hang_hint, hang_reason, headline, meaning
 from launcher.core.profile.model import NoticeKind
 from launcher.core.run import events
+from launcher.core.run.outcome import outcome_of, outcome_words
 from launcher.core.run.state import RunState
-from launcher.core.text.figures import duration, percent, plural, size_bytes
+from launcher.core.text.figures import duration, size_bytes
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _told(event: events.Event, before: RunState, after: RunState) -> _Told | Non
         case events.AttemptStopped():
             return NoticeKind.STOPPED, f"stopped{_at(event.step)}", (_by(after), _resume(run))
         case events.AttemptFinished():
-            return NoticeKind.FINISHED, f"finished{_at(event.step)}", _summary(event.t, after)
+            return NoticeKind.FINISHED, f"finished{_at(event.step)}", _summary(after)
     return None
 
 
@@ -97,11 +98,8 @@ def _resume(run: str) -> str:
     return f"Resume: effnet-launch resume {run}"
 
 
-def _summary(now_s: float, state: RunState) -> tuple[str, ...]:
-    """Duration, attempts, the best accuracy."""
-    took = "" if state.created_s is None else f"{duration(now_s - state.created_s)}, "
-    lines = [f"{took}{plural(len(state.attempts), 'attempt')}."]
-    best = max((e.top_1_acc for e in state.evals if e.top_1_acc is not None), default=None)
-    if best is not None:
-        lines.append(f"Best top-1: {percent(best)}.")
-    return tuple(lines)
+def _summary(state: RunState) -> tuple[str, ...]:
+    """How it ended, as the dashboard's and ``status``'s summary has it."""
+    ends = [(attempt.started_s, attempt.ended_s) for attempt in state.attempts]
+    took = sum(end - start for start, end in ends if end is not None)
+    return outcome_words(outcome_of(len(ends), took, state.evals), state.status.value)

@@ -70,7 +70,7 @@ def test_a_hang_is_one_notice_although_the_others_wait_for_it() -> None:
         (e.DiskLow(1, "node-b", "/data", 10**8, 10**9), "disk_low", "954 MiB may be needed"),
         (e.DiskRecovered(1, "node-b", "/data"), "recovered", "enough space again on node-b"),
         (e.AttemptStopped(1, 14), "stopped", "effnet-launch resume r"),
-        (e.AttemptFinished(1, 30), "finished", "1 attempt."),
+        (e.AttemptFinished(1, 30), "finished", "finished after 4 s"),
     ],
 )
 def test_each_kind(event: e.Event, kind: str, words: str) -> None:
@@ -92,7 +92,7 @@ def test_the_end_has_duration_attempts_and_the_best_accuracy() -> None:
     assert (failed.kind.value, resumed.kind.value) == ("failed", "resumed")
     assert "attempt 2 starts from step 10" in resumed.title
     assert finished.title == "r: finished at step 30"
-    assert finished.lines == ("11 s, 2 attempts.", "Best top-1: 75 %.")
+    assert finished.lines == ("finished after 8 s in 2 attempts", "best top-1 75.00 %")
 
 
 def test_what_goes_as_planned_has_no_notice() -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from launcher.core.diagnosis.words import hang_words, headline, meaning
 from tui.drawing.text import clean
-from tui.model.derived import losses_of, position
+from tui.model.derived import losses_of
 from tui.model.run import LIVE_STATES, RunFrame
 
 HUNG: Final = "hung"
@@ -61,7 +61,7 @@ def message_of(frame: RunFrame) -> str:
         return f"{headline(failure)}; {meaning(failure)}".removesuffix("; ")
     if snapshot.is_earlier:
         return snapshot.status.value
-    epoch, _ = position(snapshot)
+    epoch, _ = snapshot.position
     where = "" if epoch is None else f" in epoch {epoch + 1} of {snapshot.epochs or '?'}"
     known = [] if snapshot.loss is None else [text for text in losses if text]
     return ", ".join([f"{snapshot.status.value}{where}", *known])

@@ -10,7 +10,7 @@ from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import followers_words, restart_words, worst
-from tui.model.derived import failure_of, is_live, losses_of, position
+from tui.model.derived import failure_of, is_live, losses_of
 from tui.model.run import FrameRequest, RunFrame
 from tui.sources.source import RunSource, SourceError
 from tui.widgets.rank_columns import COLUMNS
@@ -54,7 +54,7 @@ def picture(run: RunSource) -> str:
 
 
 def _progress(snapshot: RunSnapshot) -> str:
-    epoch, step = position(snapshot)
+    epoch, step = snapshot.position
     words = f"epoch {number(None if epoch is None else epoch + 1, 1)}/{number(snapshot.epochs, 1)}"
     words += f", step {number(step, 1)}/{number(snapshot.steps_per_epoch, 1)}"
     words += f", {percent(snapshot.steps_done, snapshot.steps_total)}"

@@ -210,6 +210,14 @@ class RunSnapshot:
         return total
 
     @property
+    def position(self) -> tuple[int | None, int | None]:
+        """Epoch, from 0, and steps done in it; at the end the last epoch is full."""
+        epoch, step = self.epoch, self.step
+        if step == 0 and epoch and epoch == self.epochs and self.steps_per_epoch:
+            return epoch - 1, self.steps_per_epoch
+        return epoch, step
+
+    @property
     def note(self) -> str:
         """Why the run was made."""
         return "" if self.info is None else self.info.start.note

@@ -77,7 +77,9 @@ def test_runs_status_events_and_logs_read_it(lab: Lab, root: Path) -> None:
     assert "plain 23" in answer("logs", NAME, "--rank", "1")
     assert "plain 12" in answer("logs", NAME, "--rank", "1", "--attempt", "1")
     assert "eval: images:[360]" in answer("logs", NAME, "--job", "001-eval")
-    assert "finished" in answer("status", "local-cpu-8p-demo")
+    shown = answer("status", "local-cpu-8p-demo")
+    assert "finished" in shown
+    assert "epoch 8/8 step 10/10" in shown  # as in the dashboard; it was step 0/10
     assert "rank:[7/8]" in answer("logs", "local-cpu-8p-demo", "--rank", "7")
 
 

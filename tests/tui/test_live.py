@@ -16,7 +16,7 @@ from launcher.core.run.events import AttemptStarted, RankStarted, StartCheckpoin
 from launcher.core.run.requests import ResumeRequest, StartRequest
 from tui.drawing.glyphs import BLOCK
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
-from tui.model.derived import failure_of, position, rank_state
+from tui.model.derived import failure_of, rank_state
 from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
 from tui.sources.live import LiveSource
@@ -39,7 +39,7 @@ def test_live_source_of_a_live_run(made: MadeRun) -> None:
     run = LiveSource(read_only=True).open("made")
     frame = run.frame(ASKED)
     snapshot, (worst_rank, words) = frame.snapshot, worst(frame)
-    assert (snapshot.status, snapshot.attempt, position(snapshot)) == ("running", 1, (2, 5))
+    assert (snapshot.status, snapshot.attempt, snapshot.position) == ("running", 1, (2, 5))
     assert [rank.phase for rank in snapshot.ranks] == ["compute"] * 4
     assert snapshot.ranks[2].memory_limit_bytes == 4 << 30
     late_ms = snapshot.ranks[3].lateness_ms or 0

@@ -19,14 +19,6 @@ def is_live(status: RunStatus) -> bool:
     return status in LIVE_STATES
 
 
-def position(snapshot: RunSnapshot) -> tuple[int | None, int | None]:
-    """Epoch, from 0, and steps done in it; at the end the last epoch is full."""
-    epoch, step = snapshot.epoch, snapshot.step
-    if step == 0 and epoch and epoch == snapshot.epochs and snapshot.steps_per_epoch:
-        return epoch - 1, snapshot.steps_per_epoch
-    return epoch, step
-
-
 def losses_of(snapshot: RunSnapshot) -> tuple[str, str]:
     """The newest step's, and the epoch's mean so far where it is known."""
     mean = snapshot.mean_loss

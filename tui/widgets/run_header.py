@@ -11,7 +11,7 @@ from launcher.core.text.figures import age, duration, number, percent
 from tui.drawing.attempts import earlier_words, next_words
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import activity, run_note, without_node, worst
-from tui.model.derived import is_live, losses_of, position
+from tui.model.derived import is_live, losses_of
 from tui.model.run import RunFrame, tone_of
 from tui.widgets.lines import LineView, cells, filled
 
@@ -112,7 +112,7 @@ class RunHeader(LineView):
         return [*line, Segment(f"  {doing}", palette.warn)] if doing else line
 
     def _position(self, run: RunSnapshot) -> tuple[str, str]:
-        epoch, step = position(run)
+        epoch, step = run.position
         return (
             f"epoch {epoch + 1}/{run.epochs}" if run.epochs and epoch is not None else "",
             f"step {step}/{run.steps_per_epoch}"

@@ -208,18 +208,18 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     if snapshot.progress is not None:
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)
-        epoch = min((snapshot.epoch or 0) + 1, snapshot.epochs or 1)
-        where = f"epoch {epoch}/{count(snapshot.epochs)}"
-        where += f" step {count(snapshot.step)}/{count(snapshot.steps_per_epoch)}"
+        epoch, step = snapshot.position
+        where = f"epoch {(epoch or 0) + 1}/{count(snapshot.epochs)}"
+        where += f" step {count(step)}/{count(snapshot.steps_per_epoch)}"
         eta = f"{duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
         grid.add_row(bar, f"{percent(snapshot.progress):>5}", where, eta)
         parts.append(grid)
-        step = f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago"
+        newest = f"last step {age(None if snapshot.is_stalled else snapshot.age_s)} ago"
         mean = snapshot.mean_loss
         losses = f"loss {number(snapshot.loss, 4)}"
         losses += "" if mean is None else f"  epoch mean {number(mean, 4)}"
         speed = f"{losses}  {number(snapshot.images_per_s)} images/s"
-        parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}  {step}"))
+        parts.append(Text(f"{speed}  step {milliseconds(snapshot.step_time_ms)}  {newest}"))
     table = plain_table(
         "rank>", "node", "state", "phase", "step>", "loss>", "step time>", "wait>", "memory>"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 LINES = 15
 
@@ -23,6 +24,15 @@ def story(root: Path) -> str:
     for path in logs:
         parts += [f"-- {path.relative_to(root)}", *_lines(path)[-LINES:]]
     return "\n".join(parts)
+
+
+def events(root: Path) -> list[dict[str, Any]]:
+    """The events of a run, without one that is being written: a reader can see half of it."""
+    try:
+        content = (root / "events.jsonl").read_bytes()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
 
 def _lines(path: Path) -> list[str]:

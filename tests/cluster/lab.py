@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tests import proof
+from tests import proof, story
 from tests.cluster.hosts import Cluster, Seen
 
 ROOT = Path(__file__).parents[2]
@@ -131,12 +131,7 @@ class ClusterLab:
         )
 
     def events(self, root: Path, *kinds: str) -> list[dict[str, Any]]:
-        try:
-            lines = (root / "events.jsonl").read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        found = [json.loads(line) for line in lines]
-        return [event for event in found if not kinds or event["kind"] in kinds]
+        return [event for event in story.events(root) if not kinds or event["kind"] in kinds]
 
     def wait_for(
         self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 90

@@ -48,8 +48,9 @@ def test_images_and_loss_are_timms(case: str) -> None:
     images = ms.Tensor(GOLDEN["images"])
     mixed, _ = loss.mixed(images, noise)
     np.testing.assert_allclose(mixed.asnumpy(), GOLDEN[f"{case}.images"], atol=1e-6)
-    found = float(loss(images, ms.Tensor(GOLDEN["labels"]), noise, ms.Tensor(2.0)).asnumpy())
-    assert found / 2 == pytest.approx(float(GOLDEN[f"{case}.loss"]), rel=1e-5)
+    scaled, found = loss(images, ms.Tensor(GOLDEN["labels"]), noise, ms.Tensor(2.0))
+    assert float(found.asnumpy()) == pytest.approx(float(GOLDEN[f"{case}.loss"]), rel=1e-5)
+    assert float(scaled.asnumpy()) == 2 * float(found.asnumpy())
 
 
 def test_the_share_of_the_label_is_the_area_that_stays() -> None:

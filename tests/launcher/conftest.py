@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import proof
+from tests import proof, story
 
 STANDIN = Path(__file__).parents[1] / "standin"
 ROOT = Path(__file__).parents[2]
@@ -135,12 +135,7 @@ class Lab:
         )
 
     def events(self, root: Path, kind: str = "") -> list[dict[str, Any]]:
-        try:
-            lines = (root / "events.jsonl").read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        found = [json.loads(line) for line in lines]
-        return [event for event in found if not kind or event["kind"] == kind]
+        return [event for event in story.events(root) if not kind or event["kind"] == kind]
 
     def wait_for(
         self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 60

@@ -127,13 +127,13 @@ class TrainStep:
         sums: list[NDArray[np.float32]] = []
         for count in range(config.accumulation_steps):
             here = slice(count * config.batch_size, (count + 1) * config.batch_size)
-            loss, gradients = self._gradients(
+            (_, loss), gradients = self._gradients(
                 Tensor.from_numpy(batch.images[here]),
                 Tensor.from_numpy(batch.labels[here]),
                 Tensor.from_numpy(batch.noise[here]),
                 Tensor(self._loss_scale, ms.float32),
             )
-            losses.append(float(loss.asnumpy()) / self._loss_scale)
+            losses.append(float(loss.asnumpy()))
             new = [gradient.asnumpy() for gradient in gradients]
             if count == 1:
                 sums = [array.copy() for array in sums]  # the first ones are MindSpore's own
@@ -212,7 +212,9 @@ def _gradient_function(
     net: EfficientNet, state: TrainState, config: TrainConfig
 ) -> Callable[..., Any]:
     loss = TrainingLoss(net, config)
-    with_gradients = ms.value_and_grad(loss, None, ms.ParameterTuple(state.parameters))
+    with_gradients = ms.value_and_grad(
+        loss, None, ms.ParameterTuple(state.parameters), has_aux=True
+    )
 
     def gradients(images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Any:
         return with_gradients(images, labels, noise, scale)

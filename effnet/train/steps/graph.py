@@ -54,7 +54,9 @@ class GraphStep(nn.Cell):
         self.has_average = state.has_average
         self.progress = Parameter(Tensor(np.zeros(3, np.float32)), "progress", requires_grad=False)
 
-        self.loss_and_gradients = ms.value_and_grad(TrainingLoss(net, config), None, self.weights)
+        self.loss_and_gradients = ms.value_and_grad(
+            TrainingLoss(net, config), None, self.weights, has_aux=True
+        )
         self.batch_size, self.accumulation = config.batch_size, config.accumulation_steps
         self.opt, self.clip_norm = config.opt, config.clip_norm
         self.has_buffers = len(self.buffers) > 0
@@ -86,22 +88,22 @@ class GraphStep(nn.Cell):
     def construct(self, images: Tensor, labels: Tensor, noise: Tensor, rates: Tensor) -> Tensor:
         size = self.batch_size
         loss_scale = self.scaler[0]
-        scaled_loss, gradients = self.loss_and_gradients(
+        (_, loss_sum), gradients = self.loss_and_gradients(
             images[:size], labels[:size], noise[:size], loss_scale
         )
         for count in range(1, self.accumulation):
             here = slice(count * size, (count + 1) * size)
-            more_loss, more = self.loss_and_gradients(
+            (_, more_loss), more = self.loss_and_gradients(
                 images[here], labels[here], noise[here], loss_scale
             )
-            scaled_loss = scaled_loss + more_loss
+            loss_sum = loss_sum + more_loss
             gradients = self.each(_add, gradients, more)
-        own_loss = ops.reshape(scaled_loss, (1,)) / (loss_scale * self.accumulation)
+        own_loss = ops.reshape(loss_sum, (1,)) / self.accumulation
         loss = own_loss
         buffers: tuple[Tensor, ...] = ()
         if self.has_buffers:
             # The forward pass writes the statistics: they are read after it.
-            buffers = self.each(ops.partial(_after, scaled_loss), self.buffers)
+            buffers = self.each(ops.partial(_after, loss_sum), self.buffers)
         if self.world_size > 1:
             reduced = self._reduce((*gradients, *buffers, own_loss))
             gradients = reduced[: self.weight_count]

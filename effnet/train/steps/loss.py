@@ -13,7 +13,10 @@ from effnet.optim.loss import SmoothedCrossEntropy
 
 
 class TrainingLoss(nn.Cell):
-    """Images, labels and noise of `effnet.data.Batch` -> the mean loss times `scale`.
+    """Images, labels and noise of `effnet.data.Batch` -> the mean loss times `scale`, and the loss.
+
+    Gradients are those of the first. The second is what is reported: it stays finite where a scale
+    that is too large makes the first overflow, and that step is to be skipped, not to end the run.
 
     It mixes images where the configuration says so: `effnet.data.augment.mixing`.
     """
@@ -27,12 +30,16 @@ class TrainingLoss(nn.Cell):
         self.places = Tensor(np.arange(config.image_size, dtype=np.float32))
         self.turned = ops.ReverseV2(axis=[0])
 
-    def construct(self, images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
-        if not self.mixes:
-            return self.loss_of(self.net(images, noise), labels) * scale
-        images, share = self.mixed(images, noise)
-        logits = self.net(images, noise[:, : self.width])
-        return self.loss_of(logits, labels, self.turned(labels), share) * scale
+    def construct(
+        self, images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.mixes:
+            images, share = self.mixed(images, noise)
+            logits = self.net(images, noise[:, : self.width])
+            loss = self.loss_of(logits, labels, self.turned(labels), share)
+        else:
+            loss = self.loss_of(self.net(images, noise), labels)
+        return loss * scale, loss
 
     def mixed(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The images, and the share of each one's own label, (N, 1)."""

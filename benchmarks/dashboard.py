@@ -1,10 +1,13 @@
-"""What the dashboard costs, beside stock Textual widgets and beside top, in one run.
+"""What the dashboard costs, beside stock Textual widgets, top and W&B LEET, in one run.
 
     python benchmarks/dashboard.py [--seconds 10]
+    python benchmarks/dashboard.py --wandb-python venv/bin/python
     python benchmarks/dashboard.py --hour-only
 
 Each program runs in its own pseudo-terminal while eight made-up ranks report four steps a
-second. CPU is the process's own time in percent of one core; bytes are those sent to the terminal.
+second. CPU and memory are those of the process and its children, CPU in percent of one core; bytes
+are those sent to the terminal. LEET (`pip install wandb` in any environment) shows a run that
+logs four figures of each rank at the same rate; it draws one chart for each.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import os
 import pty
 import select
 import shutil
+import signal
 import statistics
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
@@ -60,6 +65,19 @@ class Stock(App):
             spark.data = [*spark.data[1:], random.random()]
         self.query_one(RichLog).write(f"epoch: [ 1/ 20], step:[{self.count:5}/ 45], loss:[1.1/1.2]")
 Stock().run()
+"""
+
+
+LEET_RUN = """
+import random, sys, time
+import wandb
+settings = wandb.Settings(console="off")
+run = wandb.init(mode="offline", project="bench", dir=sys.argv[1], settings=settings)
+keys = [f"{key}/rank{rank}" for rank in range(8) for key in ("loss", "time", "memory", "images")]
+print("ready", flush=True)
+while True:
+    run.log({key: random.random() for key in keys})
+    time.sleep(0.25)
 """
 
 
@@ -128,9 +146,19 @@ class Child:
         self.drain(0.4)
         return took
 
+    def processes(self) -> list[psutil.Process]:
+        """It and its children."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """What its processes have used."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(time.user + time.system for time in times)
+
     def end(self) -> None:
         """Kill it and collect it."""
-        self.process.kill()
+        for process in self.processes()[::-1]:
+            process.kill()
         os.close(self.fd)
         self.process.wait()
 
@@ -148,14 +176,13 @@ def measure(
         os.write(child.fd, key.encode())
         child.drain(0.3)
     child.drain(2)
-    before, sent = child.process.cpu_times(), child.bytes
+    before, sent = child.cpu_s(), child.bytes
     started = time.monotonic()
     child.drain(seconds)
     took = time.monotonic() - started
-    after = child.process.cpu_times()
-    cpu = (after.user + after.system - before.user - before.system) / took * 100
+    cpu = (child.cpu_s() - before) / took * 100
     rate = (child.bytes - sent) / took / 1024
-    memory = child.process.memory_info().rss / 2**20
+    memory = sum(process.memory_info().rss for process in child.processes()) / 2**20
     child.end()
     print(f"{name:<44} {cpu:6.1f} % {rate:8.1f} KiB/s {memory:6.0f} MiB", flush=True)
 
@@ -230,7 +257,25 @@ def write_ended(folder: str, name: str, steps: int) -> None:
     run.finish()
 
 
-def costs(seconds: float, **environ: str) -> None:
+def measure_leet(python: Path, seconds: float, **environ: str) -> None:
+    """Print one row for W&B LEET of the environment of `python`."""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [str(python), "-c", LEET_RUN, folder]
+        writer = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(5)
+            argv = [str(python.with_name("wandb")), "leet", "run", f"{folder}/wandb/latest-run"]
+            measure("W&B LEET, 32 charts, 4 Hz", argv, seconds, (160, 48), "", **environ)
+        finally:
+            os.killpg(writer.pid, signal.SIGKILL)
+            writer.wait()
+
+
+def costs(seconds: float, wandb_python: Path | None, **environ: str) -> None:
     """CPU, bytes to the terminal, memory."""
     ours = [sys.executable, "-m", "tui"]
     stock = [sys.executable, "-c", STOCK]
@@ -245,6 +290,8 @@ def costs(seconds: float, **environ: str) -> None:
     measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, big, "", **environ)
     if shutil.which("top"):
         measure("top -d 0.25", ["top", "-d", "0.25"], seconds, big, "", **environ)
+    if wandb_python:
+        measure_leet(wandb_python, seconds, **environ)
     starts = []
     for _ in range(5):
         child = Child(ours, *big, environ)
@@ -284,6 +331,7 @@ def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--wandb-python", type=Path, help="of an environment with wandb")
     parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
     parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
     parser.add_argument("--hour-minutes", type=float, default=2.0, help="of the replay")
@@ -300,7 +348,7 @@ def main() -> None:
     try:
         if not given.answers_only:
             write_ended(folder, "ended", 900)
-            costs(given.seconds, **environ)
+            costs(given.seconds, given.wandb_python, **environ)
         print(
             f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"
         )

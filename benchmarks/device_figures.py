@@ -28,7 +28,7 @@ from launcher.core.run.metrics import DeviceRecord, unpack_devices, unpack_loads
 QUERY = "memory.used,memory.total,utilization.gpu,power.draw,temperature.gpu,clocks.sm"
 LOAD = """\
 import os, sys, threading
-if os.environ.get("RANK_ID") and "train" in sys.orig_argv:
+if sys.orig_argv[1:4] == ["-m", "effnet", "train"]:
     def load():
         import torch
         kept = torch.ones(3 << 30, dtype=torch.uint8, device="cuda")
@@ -121,10 +121,9 @@ def watch(profile: Path, runs: Path, seconds: float) -> int:
 
 
 def difference(record: DeviceRecord, theirs: list[float]) -> float:
-    """Of the memory in use, as a share of nvidia-smi's."""
+    """Of the memory in use, as a share of nvidia-smi's; 1 where nothing is in use: no load."""
     used_mib = theirs[0]
-    ours = (record.used_bytes) / 2**20
-    return abs(ours - used_mib) / used_mib
+    return abs(record.used_bytes / 2**20 - used_mib) / used_mib if used_mib else 1.0
 
 
 if __name__ == "__main__":

@@ -4,17 +4,18 @@
     python benchmarks/dashboard.py --wandb-python venv/bin/python
     python benchmarks/dashboard.py --hour-only
 
-Each program runs in its own pseudo-terminal while eight made-up ranks report four steps a
-second. CPU and memory are those of the process and its children, CPU in percent of one core; bytes
-are those sent to the terminal. LEET (`pip install wandb` in any environment) shows a run that
-logs four figures of each rank at the same rate; it draws one chart for each.
+Each program runs in its own pseudo-terminal while the eight ranks of a real run, of the tests'
+stand-in for the trainer, report four steps a second. CPU and memory are those of the process and
+its children, CPU in percent of one core; bytes are those sent to the terminal. LEET (`pip install
+wandb` in any environment) shows a run that logs four figures of each rank at the same rate; it
+draws one chart for each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
-import multiprocessing
 import os
 import pty
 import select
@@ -26,60 +27,24 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tui")]
 
-STOCK = """
-from collections import deque
-from textual.app import App
-from textual.containers import Horizontal
-from textual.widgets import DataTable, RichLog, Sparkline
-import random
-class Stock(App):
-    CSS = "Sparkline { height: 14; width: 1fr; } Horizontal { height: 14; }"
-    def compose(self):
-        yield DataTable()
-        with Horizontal():
-            for _ in range(3):
-                yield Sparkline([random.random() for _ in range(300)])
-        yield RichLog(max_lines=10000)
-    def on_mount(self):
-        table = self.query_one(DataTable)
-        names = "rank state node step loss time late memory age"
-        self.columns = table.add_columns(*names.split())
-        self.rows = [table.add_row(str(n), *["x"] * 8) for n in range(8)]
-        self.count = 0
-        self.set_interval(0.25, self.tick)
-    def tick(self):
-        self.count += 1
-        table = self.query_one(DataTable)
-        for row in self.rows:
-            for column in self.columns[3:]:
-                table.update_cell(row, column, f"{self.count % 997} ms")
-        for spark in self.query(Sparkline):
-            spark.data = [*spark.data[1:], random.random()]
-        self.query_one(RichLog).write(f"epoch: [ 1/ 20], step:[{self.count:5}/ 45], loss:[1.1/1.2]")
-Stock().run()
-"""
+from dashboard_peers import LEET_RUN, STOCK  # noqa: E402
+from made_run import MadeRun  # noqa: E402
 
+from launcher import client  # noqa: E402
+from tests.launcher.conftest import Lab  # noqa: E402
 
-LEET_RUN = """
-import random, sys, time
-import wandb
-settings = wandb.Settings(console="off")
-run = wandb.init(mode="offline", project="bench", dir=sys.argv[1], settings=settings)
-keys = [f"{key}/rank{rank}" for rank in range(8) for key in ("loss", "time", "memory", "images")]
-print("ready", flush=True)
-while True:
-    run.log({key: random.random() for key in keys})
-    time.sleep(0.25)
-"""
-
+BIG = (160, 48)
 
 LAGGED = """
 import asyncio, os, sys, time
@@ -109,7 +74,6 @@ class Child:
     def __init__(self, argv: list[str], columns: int, rows: int, environ: dict[str, str]) -> None:
         self.started = time.monotonic()
         self.bytes = 0
-        self.first_frame_s: float | None = None
         self.tail = b""
         pid, self.fd = pty.fork()
         if pid == 0:
@@ -131,8 +95,11 @@ class Child:
                 return
             self.bytes += len(data)
             self.tail = self.tail[-4096:] + data
-            if self.first_frame_s is None and b"profiles" in data:
-                self.first_frame_s = time.monotonic() - self.started
+
+    def wait_until_shown(self, limit_s: float = 30.0) -> None:
+        """Until the last thing of the dashboard's first frame is there, the footer."""
+        while b"Quit" not in self.tail and time.monotonic() - self.started < limit_s:
+            self.drain(0.01)
 
     def key_to_paint_s(self) -> float:
         """From a key to the words that it shows; 2 s when they do not appear."""
@@ -168,10 +135,9 @@ def measure(
 ) -> None:
     """Print one row."""
     child = Child(argv, *size, environ)
+    if "tui" in argv:
+        child.wait_until_shown()
     child.drain(4)
-    # On a busy machine the start takes longer, and is no part of what is measured.
-    while "tui" in argv and b"Quit" not in child.tail and time.monotonic() - child.started < 20:
-        child.drain(1)
     for key in keys:
         os.write(child.fd, key.encode())
         child.drain(0.3)
@@ -187,11 +153,11 @@ def measure(
     print(f"{name:<44} {cpu:6.1f} % {rate:8.1f} KiB/s {memory:6.0f} MiB", flush=True)
 
 
-def measure_answer(name: str, run: str, seconds: float, **environ: str) -> None:
+def measure_answer(name: str, seconds: float, **environ: str) -> None:
     """Print one row: how late the event loop comes, and how soon a key is seen."""
     with tempfile.NamedTemporaryFile() as lags:
         environ = {**environ, "LAGS": lags.name}
-        child = Child([sys.executable, "-c", LAGGED, run], 160, 48, environ)
+        child = Child([sys.executable, "-c", LAGGED, environ["RUN"]], *BIG, environ)
         child.drain(7)
         before, started = child.process.cpu_times(), time.monotonic()
         child.drain(seconds)
@@ -213,45 +179,57 @@ def measure_answer(name: str, run: str, seconds: float, **environ: str) -> None:
     )
 
 
-def write_run(folder: str, pid: int, name: str, ranks: int, steps_hz: float, lines_hz: int) -> None:
-    """Ranks that report, and one that writes ``lines_hz`` lines a second, until killed."""
-    from made_run import MadeRun
+@contextlib.contextmanager
+def running(ranks: int, step_s: float, lines_hz: int = 0) -> Iterator[dict[str, str]]:
+    """A run of the tests' stand-in, with 500 steps behind it: the only one of this environment.
 
-    run = MadeRun(Path(folder), name, ranks=ranks, late=5, time_s=time.time() - 500, pid=pid)
-    run.start()
-    run.steps(500 if ranks <= 8 else 100)
-    log = run.paths.attempt(1).rank(0).log
-    started = next_step = time.monotonic()
-    number = 0
-    while True:
-        if time.monotonic() >= next_step:
-            next_step = time.monotonic() + 1 / steps_hz
-            run.time_s = time.time()
-            run.steps(1, seconds=0.0)
+    `lines_hz`: so many lines a second are added to rank 0's log.
+    """
+    with tempfile.TemporaryDirectory(prefix="effnet-bench-", dir="/tmp") as name:
+        environ = {
+            "EFFNET_RUNS_DIR": f"{name}/runs",
+            "XDG_RUNTIME_DIR": name,
+            "XDG_STATE_HOME": name,
+            "LAB_MARK": f"lab-{uuid.uuid4().hex}",
+            "PYTHONPATH": str(ROOT),
+            "COLORTERM": "truecolor",
+        }
+        os.environ.update(environ)
+        lab, ends = Lab(Path(name), environ["LAB_MARK"]), threading.Event()
+        try:
+            root = lab.start(ranks=ranks, step_s=step_s, fast=500, steps=625, epochs=100)
+            lab.until(lambda: has_steps(root, 500), timeout_s=120)
+            log = root / "attempts/001/ranks/0000/log.txt"
+            writer = threading.Thread(target=write_lines, args=(log, lines_hz, ends))
+            writer.start()
+            yield {**environ, "RUN": root.name}
+            ends.set()
+            writer.join()
+            client.stop(root, client.StopRequest(save=False))
+            lab.nothing_left(60)
+        finally:
+            ends.set()
+            lab.end_all()
+
+
+def has_steps(root: Path, count: int) -> bool:
+    snapshot = client.open_run(root).poll()
+    return bool(snapshot.ranks) and min(rank.step or 0 for rank in snapshot.ranks) >= count
+
+
+def write_lines(log: Path, lines_hz: int, ends: threading.Event) -> None:
+    started, number = time.monotonic(), 0
+    while not ends.wait(0.05):
         due = int((time.monotonic() - started) * lines_hz)
         if number < due:
             with log.open("a") as file:
                 file.writelines(f"line {at}: a line of a worker\n" for at in range(number, due))
             number = due
-        time.sleep(0.05)
 
 
-def start_writer(
-    folder: str, name: str, ranks: int, steps_hz: float, lines_hz: int
-) -> multiprocessing.Process:
-    """A made-up run in a separate process; returns once it runs."""
-    args = (folder, os.getpid(), name, ranks, steps_hz, lines_hz)
-    writer = multiprocessing.Process(target=write_run, args=args, daemon=True)
-    writer.start()
-    time.sleep(2 if ranks <= 8 else 8)
-    return writer
-
-
-def write_ended(folder: str, name: str, steps: int) -> None:
+def write_ended(folder: Path, name: str, steps: int) -> None:
     """A run of 8 ranks that is over, with a step a second."""
-    from made_run import MadeRun
-
-    run = MadeRun(Path(folder), name, ranks=8, late=5, time_s=time.time() - 5000)
+    run = MadeRun(folder, name, ranks=8, late=5, time_s=time.time() - 5000)
     run.start()
     run.steps(steps)
     run.finish()
@@ -269,7 +247,7 @@ def measure_leet(python: Path, seconds: float, **environ: str) -> None:
             writer.stdout.readline()
             time.sleep(5)
             argv = [str(python.with_name("wandb")), "leet", "run", f"{folder}/wandb/latest-run"]
-            measure("W&B LEET, 32 charts, 4 Hz", argv, seconds, (160, 48), "", **environ)
+            measure("W&B LEET, 32 charts, 4 Hz", argv, seconds, BIG, "", **environ)
         finally:
             os.killpg(writer.pid, signal.SIGKILL)
             writer.wait()
@@ -278,26 +256,26 @@ def measure_leet(python: Path, seconds: float, **environ: str) -> None:
 def costs(seconds: float, wandb_python: Path | None, **environ: str) -> None:
     """CPU, bytes to the terminal, memory."""
     ours = [sys.executable, "-m", "tui"]
-    stock = [sys.executable, "-c", STOCK]
-    big, small = (160, 48), (80, 24)
+    run, small = [*ours, environ["RUN"]], (80, 24)
     print(f"{'program':<44} {'CPU':>8} {'to terminal':>14} {'RSS':>10}")
-    measure("dashboard, a run that is over", [*ours, "ended"], seconds, big, "", **environ)
-    measure("dashboard, 8 ranks, all panels, 4 Hz", [*ours, "bench"], seconds, big, "", **environ)
-    measure("dashboard, 8 ranks, log closed", [*ours, "bench"], seconds, big, "4", **environ)
-    measure("dashboard, 8 ranks, table only", [*ours, "bench"], seconds, big, "42", **environ)
-    measure("dashboard, 8 ranks, all logs as one", [*ours, "bench"], seconds, big, "a", **environ)
-    measure("dashboard, 8 ranks, 80x24", [*ours, "bench"], seconds, small, "", **environ)
-    measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, big, "", **environ)
+    measure("dashboard, 8 ranks, all panels, 4 Hz", run, seconds, BIG, "", **environ)
+    measure("dashboard, 8 ranks, log closed", run, seconds, BIG, "4", **environ)
+    measure("dashboard, 8 ranks, table only", run, seconds, BIG, "42", **environ)
+    measure("dashboard, 8 ranks, all logs as one", run, seconds, BIG, "a", **environ)
+    measure("dashboard, 8 ranks, 80x24", run, seconds, small, "", **environ)
+    write_ended(Path(environ["EFFNET_RUNS_DIR"]), "ended", 900)
+    measure("dashboard, a run that is over", [*ours, "ended"], seconds, BIG, "", **environ)
+    stock = [sys.executable, "-c", STOCK]
+    measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, BIG, "", **environ)
     if shutil.which("top"):
-        measure("top -d 0.25", ["top", "-d", "0.25"], seconds, big, "", **environ)
+        measure("top -d 0.25", ["top", "-d", "0.25"], seconds, BIG, "", **environ)
     if wandb_python:
         measure_leet(wandb_python, seconds, **environ)
     starts = []
     for _ in range(5):
-        child = Child(ours, *big, environ)
-        while child.first_frame_s is None and time.monotonic() - child.started < 9:
-            child.drain(0.5)
-        starts.append(child.first_frame_s or 9.0)
+        child = Child(ours, *BIG, environ)
+        child.wait_until_shown()
+        starts.append(time.monotonic() - child.started)
         child.end()
     print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
 
@@ -336,35 +314,24 @@ def main() -> None:
     parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
     parser.add_argument("--hour-minutes", type=float, default=2.0, help="of the replay")
     given = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="effnet-bench-")
-    environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "COLORTERM": "truecolor"}
-    environ["TMPDIR"] = folder  # a replay that is killed leaves its copy there
     if given.hour_only:
-        write_ended(folder, "hour", 3600)
-        replay_memory(given.hour_minutes, **environ)
-        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
+            write_ended(Path(folder), "hour", 3600)
+            # A replay that is killed leaves its copy in TMPDIR.
+            environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "TMPDIR": folder}
+            replay_memory(given.hour_minutes, **environ)
         return
-    writer = start_writer(folder, "bench", 8, 4, 0)
-    try:
+    title = f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"
+    with running(8, 0.25) as environ:
         if not given.answers_only:
-            write_ended(folder, "ended", 900)
             costs(given.seconds, given.wandb_python, **environ)
-        print(
-            f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"
-        )
-        measure_answer("8 ranks, all panels", "bench", given.seconds, **environ)
-        writer.kill()
-        for name, run, ranks, lines_hz in (
-            ("8 ranks, 20,000 log lines/s", "lines", 8, 20_000),
-            ("64 ranks", "many", 64, 0),
-        ):
-            writer = start_writer(folder, run, ranks, 4 if ranks == 8 else 1, lines_hz)
-            measure_answer(name, run, given.seconds, **environ)
-            writer.kill()
-        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    finally:
-        writer.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+        print(title)
+        measure_answer("8 ranks, all panels", given.seconds, **environ)
+    with running(8, 0.25, 20_000) as environ:
+        measure_answer("8 ranks, 20,000 log lines/s", given.seconds, **environ)
+    with running(64, 1.0) as environ:
+        measure_answer("64 ranks, 1 Hz", given.seconds, **environ)
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ PYTHONPATH = {python_path}
 STANDIN_FAULTS = {faults}
 STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
+STANDIN_FAST = "{fast}"
 STANDIN_EVAL_S = "{eval_s}"
 STANDIN_MARK = "{mark}"
 STANDIN_WITNESS = "{witness}"
@@ -89,6 +90,7 @@ class Lab:
             "epochs": 3,
             "steps": 10,
             "step_s": 0.02,
+            "fast": 0,
             "eval_s": 0,
             "stop_save_s": 10,
             "term_s": 2,

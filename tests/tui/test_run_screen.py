@@ -43,6 +43,19 @@ async def test_a_fault_comes_before_everything_else(size: tuple[int, int], job_r
             assert second in top[1].split("epoch")[0]
 
 
+async def test_a_hung_run_says_which_keys_help_and_takes_it_back() -> None:
+    run = FakeRun(8)
+    async with showing(FakeSource(run), (80, 24)) as pilot:
+        await sees(pilot, "RUNNING")
+        run.hang(3)
+        await sees(pilot, "$ kill -CONT 4711 on node-a continues it", "s stop it; then r: resume")
+        run.hangs = replace(run.hangs, why="")
+        await sees(pilot, "d where all ranks are: their stacks")
+        run.hangs, run.state = None, "running"
+        await sees(pilot, "RUNNING")
+        assert "resume from the newest checkpoint" not in everything(pilot)
+
+
 def test_no_steps_are_a_fault_and_no_figure_is_shown_for_them() -> None:
     run = FakeRun(2)
     stalled = replace(run.snapshot(), is_stalled=True, polled_s=NOW + 340)

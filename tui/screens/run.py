@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from launcher.core.run.requests import ResumeRequest
 from tui.drawing.wording import is_job_bad, job_words, restart_words
-from tui.model.derived import failure_of, is_done, is_live, job_state
+from tui.model.derived import failure_of, is_live, job_state
 from tui.model.run import RunFrame
 from tui.screens.request import RequestScreen
 from tui.screens.run_actions import RunActions
@@ -19,10 +19,10 @@ from tui.widgets.chart import Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import Hint
 from tui.widgets.log_view import LogView
+from tui.widgets.note_card import NoteCard
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
-from tui.widgets.summary_card import SummaryCard
 
 LOG_PERIOD_S = 0.25
 OVER_PERIOD_S = 2.0  # a run that is over is still polled: it may be resumed
@@ -169,8 +169,8 @@ class RunScreen(RunActions):
     @staticmethod
     def _shape(frame: RunFrame) -> tuple[object, ...]:
         run = frame.snapshot
-        has_card = failure_of(run) is not None
-        return len(run.ranks), has_card, run.status, run.attempt, bool(frame.checkpoints)
+        cards = failure_of(run) is not None, run.hang is not None
+        return len(run.ranks), *cards, run.status, run.attempt, bool(frame.checkpoints)
 
     def _tick(self) -> None:
         # The header's age grows although no frame comes.
@@ -210,8 +210,7 @@ class RunScreen(RunActions):
             return
         self._draw_header()
         self.query_one(FailureCard).show(frame, self.restart, self.player is not None)
-        if is_done(frame.snapshot):
-            self.query_one(SummaryCard).show(frame.snapshot)
+        self.query_one(NoteCard).show(frame.snapshot)
         self.query_one(RankTable).show(frame)
         self._show_chosen()
         for strip in self.query(SkewStrip):

@@ -14,7 +14,7 @@ from tui.charts.fields import FIELD_NAMES, FIELDS, sampled_fields
 from tui.charts.viewport import Viewport
 from tui.drawing.layout import PANELS, Layout, arrange
 from tui.drawing.sizes import Shares, dragged, higher, wider
-from tui.model.derived import failure_of, is_done
+from tui.model.derived import failure_of
 from tui.model.run import FrameRequest, RunFrame
 from tui.screens.base import FeedScreen
 from tui.sources.feed import LogFeed, RunFeed
@@ -24,12 +24,11 @@ from tui.widgets.edges import EdgeView
 from tui.widgets.failure_card import FailureCard, lines_wanted
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.log_view import LogView
+from tui.widgets.note_card import NoteCard, rows_of
 from tui.widgets.prompt import Prompt
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.skew_strip import SkewStrip
-from tui.widgets.summary_card import LINES as SUMMARY_LINES
-from tui.widgets.summary_card import SummaryCard
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 MAX_CHARTS = 4
@@ -79,7 +78,7 @@ class RunPanels(FeedScreen):
         with Vertical(id="body"):
             yield RunHeader(id="header")
             yield FailureCard(id="card")
-            yield SummaryCard(id="summary")
+            yield NoteCard(id="note")
             with Horizontal(id="top"):
                 yield RankTable(id="ranks")
                 yield SkewStrip(beside=True, id="skew")
@@ -101,8 +100,8 @@ class RunPanels(FeedScreen):
         card = 0
         if self.frame is not None and run is not None and failure is not None:
             card = lines_wanted(failure, run.is_earlier) + bool(self.frame.memory)
-        if failure is None and run is not None and is_done(run):
-            card = SUMMARY_LINES
+        elif run is not None:
+            card = len(rows_of(run))
         width, height = self.size
         return arrange(width, height, ranks, self._shown, self._zoom, card, self._shares)
 
@@ -112,7 +111,7 @@ class RunPanels(FeedScreen):
         beside, below = self.query_one("#skew"), self.query_one("#skew-below")
         failed = self.frame is not None and failure_of(self.frame.snapshot) is not None
         _give(card, layout.card if failed else 0)
-        _give(self.query_one(SummaryCard), 0 if failed else layout.card)
+        _give(self.query_one(NoteCard), 0 if failed else layout.card)
         _give(table, layout.table)
         _give(beside, layout.skew if layout.skew_width else 0)
         beside.styles.width = layout.skew_width or 1

@@ -1,37 +1,49 @@
 """Whether the rank that makes a run hang is named, with its place, and how soon.
 
-    python benchmarks/hangs.py [standin] [real] [--runs N] [--first N] [--seed N]
+    python benchmarks/hangs.py [standin] [ssh] [real] [--runs N] [--first N] [--seed N]
 
-standin: 100 hangs of the stand-in trainer: a sleep in a loader, a lock, SIGSTOP; 2 or 8 ranks.
+standin: 50 hangs of the stand-in trainer: a sleep in a loader, a lock, SIGSTOP; 2 or 8 ranks.
+ssh: 50 more, whose ranks are on two hosts made of network namespaces. Needs root.
 real: 10 hangs of a small network on 2 ranks, whose peers wait in MindSpore's all-reduce: a sleep or
 a lock while an image is decoded, SIGSTOP. Goal: the right rank and place in all, within 4 s after
-the rank is called silent. One line for each hang; a table at the end.
+the rank is called silent. Where py-spy is installed beside Python, the place of a stopped rank is
+its line. One line for each hang; a table at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import os
 import random
+import shutil
 import signal
 import statistics
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from launcher import client  # noqa: E402
 from tests import small  # noqa: E402
+from tests.cluster.hosts import Cluster, cluster  # noqa: E402
+from tests.cluster.lab import ClusterLab  # noqa: E402
 from tests.cluster.real import make_images  # noqa: E402
 from tests.launcher.conftest import Lab  # noqa: E402
 
 LIMIT_S = 4.0
-STANDIN = {"loader": "faults.py:", "lock": "faults.py:", "stop": "is stopped"}
+SILENT_S = 5
+"""On busy cores a step may well take a second."""
+HAS_PY_SPY = Path(sys.executable).with_name("py-spy").exists() or shutil.which("py-spy")
+STOPPED = "is stopped in faults.py:" if HAS_PY_SPY else "is stopped"
+STANDIN = {"loader": "faults.py:", "lock": "faults.py:", "stop": STOPPED}
 REAL = {"sleep": "data/decode.py:", "lock": "data/decode.py:", "stop": "is stopped"}
 REAL_PROFILE = """\
 name = "hang"
@@ -63,28 +75,33 @@ image_cache_mb = 0
 reduction = "collective"
 """
 
-Found = dict[tuple[str, int], list[tuple[bool, float]]]
+Key = tuple[str, int]
+"""The hang, and how many ranks the run has."""
+Planted = tuple[Key, int, str, Path]
+"""Also the rank that hangs, what must be in the words about it, and the run directory."""
+Chance = random.Random
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", help="standin, real; both by default")
-    parser.add_argument("--runs", type=int, help="default: 100 of standin, 10 of real")
+    parser.add_argument("what", nargs="*", help=f"{', '.join(HANGS)}; all by default")
+    parser.add_argument("--runs", type=int, help="default: 50 of standin and ssh, 10 of real")
     parser.add_argument("--first", type=int, default=0, help="number of the first hang")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the run in progress is ended
-    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, seed {options.seed}")
+    spy = "py-spy" if HAS_PY_SPY else "no py-spy"
+    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, seed {options.seed}, {spy}")
     for name in options.what or HANGS:
-        hang, count = HANGS[name]
-        found: Found = {}
-        for number in range(options.first, options.first + (options.runs or count)):
-            chance = random.Random(f"{options.seed} {name} {number}")
-            key, is_right, took_s, words = in_lab(hang, chance)
-            found.setdefault(key, []).append((is_right and took_s <= LIMIT_S, took_s))
-            verdict = "right" if is_right else "WRONG"
-            print(f"{name} {number}: {key[0]} of {key[1]}: {took_s:.2f} s, {verdict}: {words}")
-            sys.stdout.flush()
+        place, count = HANGS[name]
+        found: dict[Key, list[tuple[bool, float]]] = {}
+        with place() as play:
+            for number in range(options.first, options.first + (options.runs or count)):
+                key, is_right, took_s, words = play(Chance(f"{options.seed} {name} {number}"))
+                found.setdefault(key, []).append((is_right and took_s <= LIMIT_S, took_s))
+                verdict = "right" if is_right else "WRONG"
+                print(f"{name} {number}: {key[0]} of {key[1]}: {took_s:.2f} s, {verdict}: {words}")
+                sys.stdout.flush()
         for (kind, ranks), results in sorted(found.items()):
             times = sorted(took_s for _, took_s in results)
             right = sum(is_right for is_right, _ in results)
@@ -94,36 +111,84 @@ def main() -> None:
             )
 
 
-def in_lab(hang: Any, chance: random.Random) -> tuple[tuple[str, int], bool, float, str]:
-    with tempfile.TemporaryDirectory(prefix="hang-", dir="/tmp") as name:
-        folder, mark = Path(name), f"lab-{uuid.uuid4().hex}"
+Play = Callable[[Chance], tuple[Key, bool, float, str]]
+
+
+@contextlib.contextmanager
+def here(plant: Callable[[Lab, Chance], Planted]) -> Iterator[Play]:
+    """Plays hangs whose ranks are on this machine."""
+
+    def play(chance: Chance) -> tuple[Key, bool, float, str]:
+        with folder_of_runs() as folder:
+            mark = os.environ["LAB_MARK"] = f"lab-{uuid.uuid4().hex}"
+            lab = Lab(folder, mark)
+            return judged(lab, lambda: plant(lab, chance))
+
+    yield play
+
+
+@contextlib.contextmanager
+def on_hosts() -> Iterator[Play]:
+    """Plays hangs whose ranks are on two hosts, over SSH."""
+    with cluster("alpha", "beta") as hosts:
+
+        def play(chance: Chance) -> tuple[Key, bool, float, str]:
+            with folder_of_runs(hosts) as folder:
+                lab = ClusterLab(hosts, folder)
+                return judged(lab, lambda: ssh(lab, chance))
+
+        yield play
+
+
+@contextlib.contextmanager
+def folder_of_runs(hosts: Cluster | None = None) -> Iterator[Path]:
+    with (
+        tempfile.TemporaryDirectory(prefix="hang-", dir="/tmp") as name,
+        mock.patch.dict(os.environ),
+    ):
         os.environ["XDG_RUNTIME_DIR"] = os.environ["XDG_STATE_HOME"] = name
-        os.environ["EFFNET_RUNS_DIR"] = str(folder / "runs")
-        os.environ["LAB_MARK"] = mark
-        lab = Lab(folder, mark)
-        try:
-            key, rank, place, root = hang(lab, chance)
-            silent = lab.wait_for(root, "rank_silent", timeout_s=120)
-            taken = lab.wait_for(root, "stacks_taken", timeout_s=30)
-            client.stop(root, client.StopRequest(save=False))
-            lab.wait_for(root, "attempt_stopped")
-            lab.nothing_left(60)
-        finally:
-            lab.end_all()
-        own = [words for words in taken["words"].split("; ") if words.startswith(f"rank {rank} ")]
-        is_right = taken["outliers"] == [rank] and place in "".join(own)
-        return key, is_right, taken["t"] - silent["t"], taken["words"]
+        os.environ["EFFNET_RUNS_DIR"] = str(Path(name) / "runs")
+        if hosts is not None:
+            hosts.repair()
+            os.environ["HOME"] = str(hosts.home)
+            os.environ.pop("SSH_AUTH_SOCK", None)
+        yield Path(name)
 
 
-def standin(lab: Lab, chance: random.Random) -> tuple[tuple[str, int], int, str, Path]:
+def judged(lab: Lab | ClusterLab, plant: Callable[[], Planted]) -> tuple[Key, bool, float, str]:
+    try:
+        key, rank, place, root = plant()
+        silent = lab.wait_for(root, "rank_silent", timeout_s=120)
+        taken = lab.wait_for(root, "stacks_taken", timeout_s=30)
+        client.stop(root, client.StopRequest(save=False))
+        lab.wait_for(root, "attempt_stopped")
+        lab.nothing_left(60)
+    finally:
+        lab.end_all()
+    own = [words for words in taken["words"].split("; ") if words.startswith(f"rank {rank} ")]
+    is_right = taken["outliers"] == [rank] and place in "".join(own)
+    return key, is_right, taken["t"] - silent["t"], taken["words"]
+
+
+def standin(lab: Lab, chance: Chance) -> Planted:
+    key, rank, fault = drawn(chance)
+    root = lab.start(fault, ranks=key[1], silent_min_s=SILENT_S, epochs=100)
+    return key, rank, STANDIN[key[0]], root
+
+
+def ssh(lab: ClusterLab, chance: Chance) -> Planted:
+    key, rank, fault = drawn(chance)
+    root = lab.start(fault, slots=key[1] // 2, silent_min_s=SILENT_S, epochs=100)
+    return key, rank, STANDIN[key[0]], root
+
+
+def drawn(chance: Chance) -> tuple[Key, int, dict[str, object]]:
     kind, ranks = chance.choice(sorted(STANDIN)), chance.choice((2, 8))
     rank = chance.randrange(ranks)
-    fault = {"rank": rank, "step": chance.randrange(6, 30), "do": kind}
-    root = lab.start(fault, ranks=ranks, silent_min_s=1, epochs=100)
-    return (kind, ranks), rank, STANDIN[kind], root
+    return (kind, ranks), rank, {"rank": rank, "step": chance.randrange(6, 30), "do": kind}
 
 
-def real(lab: Lab, chance: random.Random) -> tuple[tuple[str, int], int, str, Path]:
+def real(lab: Lab, chance: Chance) -> Planted:
     kind, rank = chance.choice(sorted(REAL)), chance.randrange(2)
     images = make_images(lab.folder / "images")
     hang = "" if kind == "stop" else f"{kind} {rank} {chance.randrange(60, 200)}"
@@ -138,7 +203,11 @@ def real(lab: Lab, chance: random.Random) -> tuple[tuple[str, int], int, str, Pa
     return (kind, 2), rank, REAL[kind], root
 
 
-HANGS = {"standin": (standin, 100), "real": (real, 10)}
+HANGS = {
+    "standin": (functools.partial(here, standin), 50),
+    "ssh": (on_hosts, 50),
+    "real": (functools.partial(here, real), 10),
+}
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from launcher.cleanup.nodes import Leftovers as Leftovers
     from launcher.planning.settings import Configuration as Configuration
     from launcher.remote.node_client import NodePool
+    from launcher.report.openmetrics import RunMetrics
     from launcher.runs.base import Run as Handle
 
 Run = RunReader | str | Path
@@ -338,6 +339,20 @@ def write_bundle(run: Run, path: Path, *, is_anonymous: bool = False) -> None:
     from launcher.report import files
 
     files.write_bundle(_reader(run), path, is_anonymous)
+
+
+def write_event_files(run: Run, folder: Path, every: int, on_progress: OnProgress) -> int:
+    """Adds what is new to TensorBoard's files of a run. -> bytes of records that were new."""
+    from launcher.report import files
+
+    return files.write_event_files(_reader(run), folder, every, on_progress)
+
+
+def metrics(run: Run) -> RunMetrics:
+    """The run's figures for Prometheus: a text, a file, or a port. Raises LaunchError."""
+    from launcher.report import files
+
+    return files.metrics_of(_reader(run))
 
 
 def connections(confirm_host: Confirm | None = None) -> NodePool:

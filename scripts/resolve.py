@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-EXTRAS = ("train", "dev", "docs", "web", "notify")
+EXTRAS = ("train", "dev", "docs", "web", "notify", "tensorboard", "metrics")
 
 
 def main() -> int:

@@ -46,7 +46,7 @@ for command in (
     compare.compare,
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
-    *(sharing.report, sharing.bundle),
+    *(sharing.report, sharing.bundle, sharing.tensorboard, sharing.metrics),
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(profiles.app, name="profiles")

@@ -1,9 +1,11 @@
-"""Writes reports and bundles. A file that is not an older one of them is never replaced."""
+"""Writes reports, bundles and exports. No file but an older one of them is replaced."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
@@ -13,7 +15,12 @@ from launcher.reading.run import RunReader
 from launcher.report import bundle, page
 from launcher.store.atomic import write_file
 
+if TYPE_CHECKING:
+    from launcher.report.openmetrics import RunMetrics
+
 MAX_PROFILE_BYTES = 1 << 24
+
+OnProgress = Callable[[str, int, int], None]
 
 
 def write_report(reader: RunReader, path: Path, is_anonymous: bool) -> None:
@@ -36,6 +43,37 @@ def write_bundle(reader: RunReader, path: Path, is_anonymous: bool) -> None:
         bundle.write_bundle(reader, _profile(reader), path, is_anonymous=is_anonymous)
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error}") from error
+
+
+def write_event_files(reader: RunReader, folder: Path, every: int, on_progress: OnProgress) -> int:
+    """-> bytes of records that were added. Raises `UsageError`, `LaunchError`."""
+    with _extra("tensorboard"):
+        from launcher.report import tensorboard
+    try:
+        return tensorboard.write_event_files(reader, folder, every, on_progress)
+    except OSError as error:
+        raise LaunchError(f"{folder} cannot be written: {error}") from error
+
+
+def metrics_of(reader: RunReader) -> RunMetrics:
+    """Raises `LaunchError`."""
+    with _extra("metrics"):
+        from launcher.report.openmetrics import RunMetrics
+    return RunMetrics(reader)
+
+
+@contextlib.contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Raises `LaunchError` when what it installs is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("launcher"):
+            raise
+        raise LaunchError(
+            f"{error.name} is not installed",
+            f"pip install -e '.[{name}]' in effnet-tui's clone",
+        ) from error
 
 
 def _profile(reader: RunReader) -> Profile | None:

@@ -1,13 +1,18 @@
-"""`report` and `bundle`: a run as one file, for people and for bug reports."""
+"""A run for people, bug reports and other programs."""
 
 from __future__ import annotations
 
+import shlex
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from launcher.cli import options
+from launcher.errors import INTERRUPTED
+
+FOLLOW_S = 2.0
 
 ANONYMOUS = typer.Option(
     "--anonymous", help="replace names of nodes, hosts and users, addresses and home folders"
@@ -58,6 +63,103 @@ def bundle(
     path = output or Path(f"{reader.run}.tar.gz")
     client.write_bundle(reader, path, is_anonymous=anonymous)
     _tell(path, as_json)
+
+
+def tensorboard(
+    run: Annotated[str, options.RUN] = "latest",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="the folder; each run has its own in it")
+    ] = Path("tensorboard"),
+    every: Annotated[
+        int, typer.Option(metavar="N", help="only the first report of N steps", min=1)
+    ] = 1,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="add what comes until the run is over")
+    ] = False,
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Write a run as TensorBoard's event files, one folder for each rank.
+
+    Repeat the command to add what came since; one that was interrupted continues.
+
+    effnet-launch tensorboard latest -o logs
+
+    effnet-launch tensorboard latest -o logs --every 10 --follow
+    """
+    from launcher import client
+    from launcher.cli.output.console import print_json, printable, screen
+    from launcher.cli.output.copying import copying
+    from launcher.core.text.figures import size_bytes
+
+    reader = client.open_run(run)
+    folder, added = output / reader.run, 0
+    try:
+        while True:
+            reader.poll_state()
+            is_over = reader.status().is_over
+            with copying("exporting") as progress:
+                added += client.write_event_files(reader, folder, every, progress)
+            if is_over or not follow:
+                break
+            time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json({"folder": str(folder.absolute()), "bytes": added})
+    else:
+        text = f"{printable(str(folder))}: {size_bytes(added)} of reports and samples added"
+        screen().print(text, soft_wrap=True)
+        screen().print(
+            f"tensorboard --logdir {printable(shlex.quote(str(output)))}", soft_wrap=True
+        )
+
+
+def metrics(
+    run: Annotated[str, options.RUN] = "latest",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write this file instead")
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="write the file every 2 s until the run is over"),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(help="answer on this port of 127.0.0.1, to Ctrl-C; 0: any", min=0, max=65535),
+    ] = None,
+) -> None:
+    """Print a run's figures for Prometheus (OpenMetrics), write them to a file, or serve them.
+
+    effnet-launch metrics latest
+
+    effnet-launch metrics latest -o /var/lib/node_exporter/effnet.prom --follow
+
+    effnet-launch metrics latest --port 9300
+    """
+    from launcher import client
+    from launcher.cli.output.console import errors
+    from launcher.errors import UsageError
+
+    if follow and output is None:
+        raise UsageError("--follow needs a file", "Add --output FILE, or use --port.")
+    reader = client.open_run(run)
+    reader.wait_for_answer()
+    found = client.metrics(reader)
+    try:
+        if port is not None:
+            known = found.serve(port)
+            errors().print(f"{reader.run}: http://127.0.0.1:{known}/metrics; Ctrl-C ends it")
+        elif output is None:
+            print(found.text(), end="")
+        while port is not None or output is not None:
+            if output is not None:
+                found.write(output)
+            is_wanted = follow and not reader.state.status.is_over
+            if port is None and not is_wanted:
+                break
+            time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _tell(path: Path, as_json: bool) -> None:

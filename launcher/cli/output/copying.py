@@ -1,4 +1,4 @@
-"""The progress of file copies between machines."""
+"""The progress of file copies between machines, and of exports."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def copying() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows a bar on stderr while files are copied; nothing without a terminal."""
+def copying(doing: str = "copying") -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a bar on stderr while files are copied or written; nothing without a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from launcher.cli.output.console import errors
 
     console = errors()
     bar = Progress(
-        TextColumn("copying {task.description}", markup=False),
+        TextColumn(f"{doing} {{task.description}}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TimeRemainingColumn(),

@@ -34,6 +34,7 @@ from launcher.core.checks.row import expected as expected
 from launcher.core.diagnosis.stacks import StackDump as StackDump
 from launcher.core.history.compare import Comparison as Comparison
 from launcher.core.history.summary import RunSummary as RunSummary
+from launcher.core.plan import program
 from launcher.core.plan.model import Plan as Plan
 from launcher.core.profile import model
 from launcher.core.profile.model import Profile as Profile
@@ -117,7 +118,7 @@ def configuration(profile: Profile | str, request: StartRequest = StartRequest()
     """
     from launcher.planning import settings as planning_settings
 
-    return planning_settings.configuration_of(_profile(profile), request.settings)
+    return planning_settings.configuration_of(_profile(profile, request), request.settings)
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
@@ -127,7 +128,7 @@ def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan
     """
     from launcher.runs.start import plan_run
 
-    return plan_run(_profile(profile), request)
+    return plan_run(_profile(profile, request), request)
 
 
 def preflight(
@@ -202,7 +203,7 @@ def start(
     from launcher.runs.start import checked, start_run
 
     command = command or request.command(profile if isinstance(profile, str) else profile.name)
-    profile = _profile(profile)
+    profile = _profile(profile, request)
     request = checked(profile, request)
     with connections(confirm_host) as nodes:
         if request.preflight:
@@ -390,8 +391,10 @@ def _handle(run: Run) -> Handle:
     return handle.open_run(_reader(run).paths.root)
 
 
-def _profile(profile: Profile | str) -> Profile:
-    return find_profile(profile) if isinstance(profile, str) else profile
+def _profile(profile: Profile | str, request: StartRequest = StartRequest()) -> Profile:
+    """With the command that a request brings, and the folder where it starts."""
+    found = find_profile(profile) if isinstance(profile, str) else profile
+    return program.placed(program.with_command(found, request.program), str(Path.cwd()))
 
 
 def _edited(request: ResumeRequest, profile: Profile | None) -> Profile | None:

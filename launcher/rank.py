@@ -5,7 +5,7 @@ heartbeat, CPU binding and lifetime are the same for each of them. The process k
 trainer that is exec'ed here is the process that the agent waits on.
 
     python -m launcher.rank --log FILE [--heartbeat FILE] [--cwd DIR] [--cpus 0,1] [--parent PID]
-                            -- PROGRAM ARGUMENT...
+                            [--python-path PATH] -- PROGRAM ARGUMENT...
 
 The environment must hold `EFFNET_TOKEN`; descendants inherit it, which is how they are found again.
 Exit codes of its own: 2 wrong usage, 126 the program cannot be run, 127 it is not there.
@@ -50,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         return 126
     if arguments.heartbeat:
         os.environ[HEARTBEAT] = arguments.heartbeat
+    if arguments.python_path is not None:
+        # A program of the user's imports as without us.
+        os.environ["PYTHONPATH"] = arguments.python_path
+        os.environ.pop("PYTHONSAFEPATH", None)
     try:
         if arguments.cwd:
             os.chdir(os.path.expanduser(arguments.cwd))
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--heartbeat")
     parser.add_argument("--cwd")
     parser.add_argument("--cpus", default="", help="CPU numbers to bind to, comma separated")
+    parser.add_argument("--python-path", help="PYTHONPATH of a program that is not ours")
     parser.add_argument("--parent", type=int, help="pid whose death ends this process")
     parser.add_argument("program", nargs=argparse.REMAINDER)
     return parser

@@ -1,4 +1,4 @@
-"""Heartbeats of a node's ranks, and the hang rule applied to them."""
+"""Signs of life of a node's ranks, and the hang rule applied to them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from launcher.core.diagnosis.hang import (
 )
 from launcher.core.plan.model import Plan
 from launcher.core.run.events import Event, RankRecovered, RankSilent
-from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, parse_heartbeat
+from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, Phase, parse_heartbeat
 from launcher.process.ownership import read_process
+
+QUIET_START_S = 10.0
+"""A script counts as running after this time, when nothing that it prints says so earlier."""
 
 
 class HangWatch:
-    """Emits `rank_silent` and `rank_recovered`. `pids` are the ranks that live now."""
+    """Emits `rank_silent` and `rank_recovered`. `pids` are the ranks that live now.
+
+    The sign of life of a rank is its heartbeat; of a script that has none, the growth of its log.
+    """
 
     def __init__(
         self,
@@ -41,6 +47,11 @@ class HangWatch:
             if process.rank is not None and process.heartbeat
         }
 
+    @property
+    def reads_stop_file(self) -> bool:
+        """Whether the ranks can see a stop request: the trainer, and scripts with its reporter."""
+        return self._plan.runs_trainer or bool(self._beats)
+
     def look(self, now_s: float, logs: Mapping[int, RankLog]) -> None:
         """Reads all heartbeats and applies the rule. `now_s` is Unix time."""
         sights = []
@@ -57,11 +68,14 @@ class HangWatch:
                     rank=rank,
                     node=self._plan.node.name,
                     started_s=self._started_s.setdefault(rank, now_s),
-                    heartbeat=self._beats.get(rank),
+                    heartbeat=self._beats.get(rank) or self._printed(rank, pid, logs[rank]),
                     state=state,
                     stopped_s=self._stopped_s.get(rank),
+                    only_prints=rank not in self._beats and not self._plan.runs_trainer,
                 )
             )
+            if rank == 0:
+                self._announce(now_s, logs[rank])
         intervals = [usual_interval_s(log.recent()) for log in logs.values()]
         known = [interval for interval in intervals if interval is not None]
         found = silent_ranks(
@@ -85,6 +99,26 @@ class HangWatch:
                     )
                 )
         self._emit_recovered({silent.rank for silent in found}, now_s)
+
+    def _printed(self, rank: int, pid: int, log: RankLog) -> Heartbeat | None:
+        """What stands for the heartbeat of a script without one."""
+        if self._plan.runs_trainer:
+            return None
+        try:
+            printed_s = max(log.path.stat().st_mtime, self._started_s[rank])
+        except OSError:
+            return None
+        phase = Phase.INIT if log.last_step is None else Phase.COMPUTE
+        return Heartbeat(printed_s, phase, log.global_step or 0, 0, pid)
+
+    def _announce(self, now_s: float, log: RankLog) -> None:
+        """A script whose lines tell nothing has begun, too."""
+        beat = self._beats.get(0)
+        is_up = beat is not None and beat.steps_done > 0
+        if self._plan.runs_trainer or not (is_up or now_s - self._started_s[0] > QUIET_START_S):
+            return
+        for event in log.announce():
+            self._emit(event)
 
     def _emit_recovered(self, silent: set[int], now_s: float) -> None:
         living = self._pids()

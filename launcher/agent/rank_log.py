@@ -44,7 +44,7 @@ class RankLog:
         self.fault: Fault | None = None
         self.done: Done | None = None
         self.resumed: Resumed | None = None
-        self._path: Path = paths.log
+        self.path: Path = paths.log
         self._metrics = RecordFile(paths.metrics, metrics.METRIC_BYTES)
         self._tail = Tail(paths.log, self._resume_offset())
         self._epochs = 0
@@ -52,6 +52,7 @@ class RankLog:
         """What the steps of this epoch have waited for images."""
         self._eval: EvalReport | None = None
         self._announced = False
+        self._first_step = True
         self._recent: deque[bytes] = deque(maxlen=LEARN_FROM + 1)
 
     def recent(self) -> tuple[metrics.MetricRecord, ...]:
@@ -92,6 +93,11 @@ class RankLog:
         self._metrics.flush()
         return facts
 
+    def announce(self) -> list[Event]:
+        """That training has begun, unless a report said so."""
+        is_known = self._announced or self.started is not None
+        return [] if is_known else [self._training_started(None, None)]
+
     def drain(self, now_s: float) -> list[Event]:
         """Reads all that is there now."""
         facts = self.read(now_s)
@@ -105,7 +111,7 @@ class RankLog:
         From a little before the last report on: what a rank said while it was connecting (it missed
         its peers for a while, as all do) must not be taken for why it died.
         """
-        lines = LogReader(self._path).tail(LAST_LINES, LAST_BYTES).lines
+        lines = LogReader(self.path).tail(LAST_LINES, LAST_BYTES).lines
         first = 0
         for index, line in enumerate(lines):
             report = parse(line.text)
@@ -125,7 +131,7 @@ class RankLog:
         offset = metrics.unpack(last)[0].log_offset
         if offset is None:
             return 0
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(offset)
             return offset + len(file.readline())
 
@@ -137,9 +143,10 @@ class RankLog:
             record = metrics.pack(report, now_s, offset)
             self._metrics.append(record)
             self._recent.append(record)
-            if not self._announced and self.started is None:
+            if self._first_step and self.started is None:
                 # A trainer that is not ours has no `start:` line.
                 yield self._training_started(report.epochs, report.steps_per_epoch)
+            self._first_step = False
         elif isinstance(report, TrainingHeader):
             self.started = report
             yield self._training_started(report.epochs, report.steps_per_epoch)

@@ -139,15 +139,18 @@ class RankGroup:
         limits = self.plan.limits
         # Training begins when mpirun has started all ranks: before, there is nothing to save.
         save = save and not self._awaited
-        if save and self._ending is None and self._living:
+        can_read = self._hang.reads_stop_file
+        if save and can_read and self._ending is None and self._living:
             try:
                 Path(self.plan.stop_file).touch()
             except OSError as error:
                 self._emit(Trouble(f"no stop file: {error}"))
                 save = False
         self._asked = self._asked or why or "stop"
-        wait_s = limits.stop_save_s if save else 0.0
-        self._end_with(GracePeriods(wait_s, limits.term_s, limits.kill_s))
+        wait_s = limits.stop_save_s if save and can_read else 0.0
+        # Who cannot see the file may save on SIGTERM.
+        term_s = limits.term_s if can_read or not save else limits.stop_save_s
+        self._end_with(GracePeriods(wait_s, term_s, limits.kill_s))
 
     def end(self, why: str) -> None:
         """Ends everything at once: a rank somewhere has died, and no other can continue."""
@@ -213,9 +216,8 @@ class RankGroup:
             )
 
     def _launch_failed(self, what: str, error: OSError) -> None:
-        text = f"{what} cannot be started: {error.strerror or error}"
-        if error.filename:
-            text += f": {error.filename}"
+        where = f": {error.filename}" if error.filename else ""
+        text = f"{what} cannot be started: {error.strerror or error}{where}"
         self._fail(FailureKind.LAUNCH, text)
 
     def _fail(self, kind: FailureKind, text: str) -> None:
@@ -243,10 +245,9 @@ class RankGroup:
     # -- watching
 
     def _read_logs(self) -> None:
-        now_s = time.time()
         budget = READ_BYTES_A_TURN // max(1, len(self._logs))
         for log in self._logs.values():
-            self._pass_on(log, log.read(now_s, budget))
+            self._pass_on(log, log.read(time.time(), budget))
             if log.trouble is not None and log.rank not in self._troubled:
                 self._troubled.add(log.rank)
                 text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
@@ -297,9 +298,9 @@ class RankGroup:
                 log.is_done,
             )
         )
-        if not ended.is_clean and not log.is_done:
-            self._emit(Died(self._death(started, ended, *log.last_words())))
         is_failed = not ended.is_clean and not log.is_done
+        if is_failed:
+            self._emit(Died(self._death(started, ended, *log.last_words())))
         if is_failed and (self._ending is None or self._ending.stage is Stage.WAIT):
             self.end(f"rank {rank} ended")
         elif self._first_done == 0.0:

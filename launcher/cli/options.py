@@ -15,6 +15,11 @@ from launcher.errors import UsageError
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 PROFILE = typer.Argument(help="name of a profile, or path of its TOML file", show_default=False)
+COMMAND = typer.Argument(
+    metavar="[-- COMMAND...]",
+    help="run this on every rank, and not the bundled trainer",
+    show_default=False,
+)
 RUN = typer.Argument(help="id of a run, the start of one, `latest`, or a path")
 JSON = typer.Option("--json", help="print JSON")
 FOLLOW = typer.Option("--follow", "-f", help="show progress to the end")

@@ -155,6 +155,10 @@ class Sweep(OnAttempt[tuple[int, ...]], kind="sweep"):
 class FindCheckpoints(OnPath[tuple[CheckpointFacts, ...]], kind="find_checkpoints"): ...
 
 
+class MatchFiles(OnPath[tuple[CheckpointFacts, ...]], kind="match_files"):
+    """``path`` is a glob."""
+
+
 class ReadCheckpoint(OnPath[CheckpointFacts], kind="read_checkpoint"): ...
 
 

@@ -52,6 +52,12 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
     Raises `UsageError`, `BusyError` (a rank holds the device), `NodeError`.
     """
     _check_known("job", request.kind, KINDS)
+    if run.profile.program is not None:
+        raise UsageError(
+            f"{request.kind} does not apply to {run.info.id}: it is for the bundled trainer, and"
+            f" this run's profile has a [program]",
+            "Evaluate and export with the script itself: effnet-launch start PROFILE -- COMMAND",
+        )
     node = _node(run, request.node)
     _refuse_held_device(run, node, request.share_device)
     with NodePool() as nodes:

@@ -45,6 +45,7 @@ def _stdin(size_bytes: int) -> Iterator[bytes]:
 
 HANDLERS: op.Handlers = {
     op.FindCheckpoints: lambda request: checkpoints.find(_path(request.path)),
+    op.MatchFiles: lambda request: checkpoints.matching(request.path),
     op.ReadCheckpoint: lambda request: checkpoints.facts_of(_path(request.path)),
     op.DigestFile: lambda request: atomic.content_of(_path(request.path)),
     op.ReadFile: read,

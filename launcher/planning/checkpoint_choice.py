@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped, choose_verified
 from launcher.errors import NodeError
+from launcher.planning import program_checkpoint
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.remote import file_copy
 from launcher.remote.file_copy import LocalFiles, Progress
@@ -40,6 +41,8 @@ class Selection:
 
 def choose(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> ResumeChoice:
     """The choice, without copying. Raises `NodeError`, nothing for a damaged checkpoint."""
+    if (program := run.profile.program) is not None:
+        return program_checkpoint.choose(run, program, query.name, query.steps_done, nodes)
     stores = stores_of(run, nodes, query.before)
     return _with_copy(select(stores, query), stores[0])
 
@@ -48,6 +51,8 @@ def fetch(
     run: StoredRun, query: CheckpointQuery, nodes: NodePool, progress: Progress | None = None
 ) -> ResumeChoice:
     """The same, and it is copied to where rank 0 reads it. Raises `LaunchError`."""
+    if run.profile.program is not None:
+        return choose(run, query, nodes)
     stores = stores_of(run, nodes, query.before)
     found, target = select(stores, query), stores[0]
     choice = _with_copy(found, target)

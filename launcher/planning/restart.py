@@ -79,7 +79,7 @@ def verified(choice: ResumeChoice) -> str:
 
 
 def _point_of(choice: ResumeChoice, why: str) -> StartCheckpoint | None:
-    if choice.path is None or choice.epoch is None or choice.step is None:
+    if choice.path is None:
         return None
     return StartCheckpoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
 
@@ -101,10 +101,11 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | st
     done = _automatic_attempts(state)
     if done >= limit:
         return f"{plural(done, 'automatic attempt')} failed, the limit is {limit}"
-    in_vain = _without_progress(state)
-    if in_vain >= retry.no_progress_limit:
-        return f"{plural(in_vain, 'attempt')} saved no checkpoint"
     try:
+        chosen = checkpoint_choice.choose(run, query_of(run, state), nodes)
+        in_vain = _without_progress(state, chosen.saved_s)
+        if in_vain >= retry.no_progress_limit:
+            return f"{plural(in_vain, 'attempt')} saved no checkpoint"
         choice = checkpoint_choice.fetch(run, query_of(run, state), nodes)
     except LaunchError as error:
         return f"no checkpoint can be used: {error}"
@@ -126,13 +127,16 @@ def _automatic_attempts(state: RunState) -> int:
     return count
 
 
-def _without_progress(state: RunState) -> int:
-    """Failed attempts in a row, up to the newest, that saved no checkpoint beyond their start."""
+def _without_progress(state: RunState, saved_s: float | None) -> int:
+    """Failed attempts in a row, up to the newest, that saved no checkpoint beyond their start.
+
+    `saved_s` is when a script saved its newest, where that is all that is known.
+    """
     count = 0
     for attempt in reversed(state.attempts):
-        began = attempt.resume.step if attempt.resume is not None else 0
+        began = (attempt.resume and attempt.resume.step) or 0
         saved = [c.step for c in state.checkpoints if c.attempt == attempt.attempt]
-        if max(saved, default=began) > began:
+        if max(saved, default=began) > began or (saved_s or 0.0) > attempt.started_s:
             break
         count += 1
     return count

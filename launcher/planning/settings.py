@@ -59,6 +59,8 @@ class Configuration:
 
 def configuration_of(profile: Profile, settings: tuple[tuple[str, str], ...] = ()) -> Configuration:
     """What the trainer makes of the profile and `settings`; empty where it does not answer."""
+    if profile.program is not None:
+        return Configuration()
     answer = _answer(profile, settings, f"profile {profile.name}")
     try:
         return Configuration(
@@ -77,6 +79,11 @@ def problems_of(
     Messages call the profile by `name`, by default its own. Where the trainer does not answer,
     there are no errors: the ranks will report them.
     """
+    if profile.program is not None:
+        return tuple(
+            f"--set {key}={value}: it is for the bundled trainer; write it into the command"
+            for key, value in settings
+        )
     ours = [
         f"--set {key}={value}: {key} is set by the launcher: {SET_BY_THE_LAUNCHER[key]}"
         for key, value in settings

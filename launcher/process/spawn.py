@@ -18,7 +18,7 @@ from launcher.process import ownership, private
 from launcher.rank import TOKEN
 
 INHERITED_FD = 3
-OF_RANKS = ("EFFNET_HEARTBEAT", "EFFNET_STOP_FILE", "EFFNET_STACKS")
+OF_RANKS = ("EFFNET_HEARTBEAT", "EFFNET_STOP_FILE", "EFFNET_STACKS", "EFFNET_RESUME")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ def start(process: PlannedProcess, token: str) -> SpawnedProcess:
         argv += ["--heartbeat", process.heartbeat]
     if process.cpus:
         argv += ["--cpus", ",".join(map(str, process.cpus))]
+    if not process.is_own:
+        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        path = os.pathsep.join(item for item in inherited if item not in ("", _our_folder()))
+        argv += ["--python-path", process.environment.get("PYTHONPATH", path)]
     argv += ["--", *with_setup(process.setup, process.argv)]
     private.make_folder(Path(folder))
     environment = {**base_environment(), **process.environment, TOKEN: token}
@@ -92,9 +96,14 @@ def base_environment() -> dict[str, str]:
 
 def _with_launcher(python_path: str) -> str:
     """`python_path`, and last the folder that this launcher was imported from."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    here = _our_folder()
     paths = list(filter(None, python_path.split(os.pathsep)))
     return os.pathsep.join(paths if here in paths else [*paths, here])
+
+
+def _our_folder() -> str:
+    """Where `launcher` was imported from."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def reap() -> list[Exit]:

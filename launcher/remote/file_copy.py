@@ -36,6 +36,10 @@ class LocalFiles:
     def checkpoint(self, path: str) -> CheckpointFacts:
         return checkpoints.facts_of(Path(path))
 
+    def matching(self, pattern: str) -> tuple[CheckpointFacts, ...]:
+        """Files that match a glob, the newest first."""
+        return checkpoints.matching(pattern)
+
     def content(self, path: str) -> Content | None:
         return atomic.content_of(Path(path))
 
@@ -65,6 +69,9 @@ class NodeFiles:
 
     def checkpoint(self, path: str) -> CheckpointFacts:
         return self._client.call(op.ReadCheckpoint(path))
+
+    def matching(self, pattern: str) -> tuple[CheckpointFacts, ...]:
+        return self._client.call(op.MatchFiles(pattern))
 
     def content(self, path: str) -> Content | None:
         content = self._contents.get(path) or self._client.call(op.DigestFile(path))

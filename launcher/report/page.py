@@ -178,7 +178,7 @@ class _Page:
         marks = [
             Mark(attempt.resume.step, f"attempt {attempt.attempt}")
             for attempt in self._run.state.attempts
-            if attempt.resume is not None
+            if attempt.resume is not None and attempt.resume.step is not None
         ]
         charts = []
         for title, field, text in CHARTS:
@@ -202,7 +202,7 @@ class _Page:
     def _attempt(self, attempt: AttemptState) -> str:
         start = "from the beginning"
         if attempt.resume is not None:
-            start = f"from step {attempt.resume.step}: {self._say(attempt.resume.why)}"
+            start = f"from {self._say(attempt.resume.place)}: {self._say(attempt.resume.why)}"
         end_s = attempt.ended_s
         took = NOT_KNOWN if end_s is None else duration(end_s - attempt.started_s)
         head = (

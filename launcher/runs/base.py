@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from launcher import programs
 from launcher.core.messages import Error, Message, Ping, Stop, TakeStacks
+from launcher.core.plan import program
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
@@ -118,6 +119,7 @@ class Run(ABC):
         if profile is not None:
             # One that was read from a run has no values where the run's supervisor is elsewhere.
             profile = profile.with_secrets(before.profile.secrets)
+            profile = program.edited(profile, before.profile, before.request.program)
         now = profile or before.profile
         changes = request
         if request.data_path or now.data_path != before.profile.data_path:

@@ -209,7 +209,8 @@ class Attempt:
             case messages.StacksOfRank():
                 self.stacks.add(report)
             case events.TrainingStarted():
-                if not self._training_started:
+                # A script's first step may be known after it counts as running.
+                if not self._training_started or report.epochs is not None:
                     self._training_started = True
                     self._add(link, report)
             case events.ReportSkipped():

@@ -121,6 +121,7 @@ def marked_places(
     places = [
         ("attempt", 0 if item.resume is None else item.resume.step, item.started_s)
         for item in state.attempts[1:]
+        if item.resume is None or item.resume.step is not None
     ]
     places += [("eval", max(item.step - 1, 0), item.time_s) for item in evaluations if item.step]
     return places + [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from launcher.core.diagnosis.words import how_it_ended
 from launcher.core.run.state import AttemptState, RunStatus
-from launcher.core.text.figures import plural, position_words
+from launcher.core.text.figures import plural
 
 if TYPE_CHECKING:
     from launcher.client import RunSnapshot
@@ -44,6 +44,5 @@ def next_words(run: RunSnapshot) -> str:
     resume = later[0].resume
     if resume is None:
         return f"attempt {later[0].attempt} trained from scratch"
-    place = position_words(resume.epoch, resume.step)
     lost = "" if resume.steps_lost is None else f", {plural(resume.steps_lost, 'step')} lost"
-    return f"attempt {later[0].attempt} resumed from {place}{lost}"
+    return f"attempt {later[0].attempt} resumed from {resume.place}{lost}"

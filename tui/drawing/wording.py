@@ -12,7 +12,7 @@ from launcher.core.diagnosis.words import (
     hang_words,
     ranks_in_words,
 )
-from launcher.core.text.figures import duration, number, plural, position_words, size_bytes
+from launcher.core.text.figures import duration, number, plural, size_bytes
 from launcher.core.text.terminal import clean
 from tui.model.derived import job_state
 from tui.model.run import RunFrame
@@ -92,8 +92,7 @@ def _starting(snapshot: RunSnapshot) -> str:
     words = f"{there} of {snapshot.world_size} ranks started"
     if attempt is None or attempt.resume is None:
         return words
-    place = position_words(attempt.resume.epoch, attempt.resume.step)
-    return f"{words}; resumes from {place}"
+    return f"{words}; resumes from {attempt.resume.place}"
 
 
 def job_words(job: JobState, frame: RunFrame) -> str:
@@ -138,7 +137,7 @@ def restart_words(choice: ResumeChoice | None, is_replay: bool = False) -> str:
     if choice.path is None:
         return f"cannot resume: {choice.why}"
     lost = f", {plural(choice.steps_lost, 'step')} lost" if choice.steps_lost is not None else ""
-    where = f"from {position_words(choice.epoch, choice.step)}"
+    where = f"from {choice.place}"
     if is_replay:
         return f"was resumed {where}{lost}"
     words = f"resume {where}, {'verified' if choice.verified else 'not verified'}{lost}"

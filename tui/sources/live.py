@@ -24,7 +24,6 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.text.figures import position_words
 from launcher.errors import LaunchError, PreflightError
 from tui.charts.curves import ChartMaker, SkewMaker
 from tui.logs.event_log import EventLog
@@ -221,7 +220,7 @@ def _resume(run: str, request: ResumeRequest) -> str:
         raise SourceError("\n".join((error.message, *error.problems, words))) from None
     if choice.path is None:
         return "trains from scratch"
-    return f"resumed from {position_words(choice.epoch, choice.step)}"
+    return f"resumed from {choice.place}"
 
 
 def _sections(plan: client.Plan) -> PlanText:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def start(
     profile: Annotated[str, options.PROFILE],
     request: StartRequest,
+    command: Annotated[list[str], options.COMMAND] = [],  # noqa: B006 typer copies it
     follow: Annotated[bool, options.FOLLOW] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--plan", help="print the plan and change nothing")
@@ -33,6 +35,8 @@ def start(
     effnet-launch start local-cpu --set epoch_size=5 --data ~/data/digits
 
     effnet-launch start gpu-2x8-mpirun --ignore clock --ignore disk@10.0.0.2
+
+    effnet-launch start my-cluster -- python train.py --epochs 90
     """
     from launcher import client
     from launcher.cli.commands.preflight import print_warnings
@@ -41,6 +45,7 @@ def start(
     from launcher.cli.output.interrupt import on_ctrl_c, start_text
 
     found = client.find_profile(profile)
+    request = replace(request, program=tuple(command))
     if dry_run:
         _show_plan(found, request, as_json)
         return
@@ -69,7 +74,8 @@ def start(
 
 def plan(
     profile: Annotated[str, options.PROFILE],
-    settings: Annotated[list[str], options.SETTINGS] = [],  # noqa: B006 typer copies it
+    command: Annotated[list[str], options.COMMAND] = [],  # noqa: B006 typer copies it
+    settings: Annotated[list[str], options.SETTINGS] = [],  # noqa: B006
     data: Annotated[str, options.DATA] = "",
     as_json: Annotated[bool, options.JSON] = False,
 ) -> None:
@@ -78,10 +84,13 @@ def plan(
     effnet-launch plan local-cpu
 
     effnet-launch plan local-cpu-8p --json
+
+    effnet-launch plan local-cpu-8p -- python train.py --epochs 90
     """
     from launcher import client
 
-    request = StartRequest(settings=options.pairs(settings), data_path=data)
+    pairs = options.pairs(settings)
+    request = StartRequest(settings=pairs, data_path=data, program=tuple(command))
     _show_plan(client.find_profile(profile), request, as_json)
 
 
@@ -169,7 +178,8 @@ def resume(
         for skipped in choice.skipped:
             console.print(f"skipped {skipped.path}: {skipped.why}")
         lost = f", {choice.steps_lost} steps are lost" if choice.steps_lost else ""
-        where = f"{choice.path}, step {choice.step}{lost}" if choice.path else "from the beginning"
+        step = "" if choice.step is None else f", step {choice.step}"
+        where = f"{choice.path}{step}{lost}" if choice.path else "from the beginning"
         console.print(f"{where}: {choice.why}")
         if choice.copied_to:
             console.print(copied_text(choice, dry_run))

@@ -34,7 +34,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         device = "" if process.device_id is None else f", device {process.device_id}"
         cpus = f", CPUs {','.join(map(str, process.cpus))}" if process.cpus else ""
         console.print(Text(f"\n{process.name} on {process.node}{device}{cpus}", style="bold"))
-        console.print(Text(_indent(shlex.join(process.argv)), overflow="fold"))
+        folder = "" if process.is_own else f"\nin {process.working_directory}"
+        console.print(Text(_indent(shlex.join(process.argv) + folder), overflow="fold"))
         own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
         console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from launcher.core.checks.facts import Data, MachineFacts, Peer, Weights
 from launcher.core.checks.row import (
+    NOT_THE_TRAINER,
     CheckResult,
     Row,
     checks_of,
@@ -16,6 +17,7 @@ from launcher.core.checks.row import (
     skipped,
     warning,
 )
+from launcher.core.plan.cluster import needs_scheduler
 from launcher.core.profile.model import Profile
 from launcher.core.text.figures import plural
 
@@ -47,7 +49,7 @@ def joint_rows(
         results = {
             "python": _python(machine, first, label),
             "effnet-tui": _effnet(machine, version),
-            "mindspore": _mindspore(machine, first, label),
+            "mindspore": _mindspore(machine, first, label, profile),
             "host-name": _host_name(machine, hosts),
             "clock": _clock(ahead_s.get(node.label), ahead_s.get(label), label),
             "data": _data(machine.data, profile, first.data, label),
@@ -86,8 +88,12 @@ def _effnet(machine: MachineFacts, version: str) -> CheckResult:
     return ok(found)
 
 
-def _mindspore(machine: MachineFacts, first: MachineFacts, first_label: str) -> CheckResult:
+def _mindspore(
+    machine: MachineFacts, first: MachineFacts, first_label: str, profile: Profile
+) -> CheckResult:
     found = machine.packages.get("mindspore", "")
+    if profile.program is not None and not needs_scheduler(profile):
+        return skipped(NOT_THE_TRAINER)
     if problem := mindspore_problem(found, machine.python):
         return problem
     expected = first.packages.get("mindspore", "")
@@ -129,6 +135,8 @@ def _clock(own_s: float | None, first_s: float | None, first_label: str) -> Chec
 
 
 def _data(data: Data | None, profile: Profile, first: Data | None, first_label: str) -> CheckResult:
+    if profile.program is not None:
+        return skipped(NOT_THE_TRAINER)
     if data is None:
         return failed("no data folder is set", "Set data_path in the profile, or use --data.")
     if data.problem:

@@ -82,6 +82,7 @@ class Row:
 
 
 NOT_ASKED = "could not be checked"
+NOT_THE_TRAINER = "does not apply: [program] runs instead of the bundled trainer"
 
 CHECKS: Mapping[str, str] = {
     "reachable": "SSH connects",
@@ -126,12 +127,13 @@ def checks_of(profile: Profile, index: int) -> tuple[str, ...]:
     many = len(profile.nodes) > 1
     mpirun = profile.start_method is StartMethod.MPIRUN
     has_devices = profile.device_target is not DeviceTarget.CPU
+    is_torch = profile.program is not None and profile.program.is_torch
     wanted = {
         "reachable": not node.is_local,
         "host-key": not node.is_local,
         "user": not node.is_local,
         "setup": bool(node.setup),
-        "toolkit": has_devices,
+        "toolkit": has_devices and not is_torch,
         "devices": has_devices,
         "device-health": has_devices,
         "device-free": has_devices,

@@ -78,7 +78,10 @@ _FORMAT = _Formatter()
 
 def _attempt(event: Event) -> str:
     resume = event["resume"]
-    start = "from the beginning" if resume is None else "from step " + value_text(resume["step"])
+    start = "from the beginning"
+    if resume is not None:
+        place, known = ("step ", "step") if resume["step"] is not None else ("", "path")
+        start = f"from {place}{value_text(resume[known])}"
     return _FORMAT.format("attempt {attempt}, {world_size} ranks, ", **event) + start
 
 

@@ -119,7 +119,8 @@ def goodput_of(
         end_s = _end_of(attempt, reports, account.at_s, None if later else now_s)
         if later:
             end_s = min(end_s, later[0].started_s)
-        kept = min((item.resume.step if item.resume else 0 for item in later), default=None)
+        starts = (item.resume.step if item.resume else 0 for item in later)
+        kept = min((step for step in starts if step is not None), default=None)
         _attempt(account, state, attempt, reports, end_s, kept)
         before = "stopped_s" if attempt.status is RunStatus.STOPPED else "down_s"
     return Goodput(**account.seconds, notes=tuple(sorted(account.notes)))

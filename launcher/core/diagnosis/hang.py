@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from launcher.core.profile.model import Limits
@@ -38,6 +39,8 @@ class RankSight:
     state: str = ""
     clock_ahead_s: float = 0.0
     stopped_s: float | None = None
+    only_prints: bool = False
+    """It has no heartbeat: ``heartbeat`` is made from its log."""
 
     @property
     def phase(self) -> Phase:
@@ -74,11 +77,13 @@ def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
     """The usual time between two reports of a rank, learned; ``None`` before there are enough.
 
     A run's first report holds compilation, so it is left out; a report of K steps counts K times.
+    Reports without a time are timed by when they came.
     """
     times = [
-        record.step_time_ms * record.steps / 1000
-        for record in records[1:][-LEARN_FROM:]
-        if record.step_time_ms is not None
+        record.time_s - before.time_s
+        if record.step_time_ms is None
+        else record.step_time_ms * record.steps / 1000
+        for before, record in list(pairwise(records))[-LEARN_FROM:]
     ]
     return median(times) if len(times) >= 2 else None
 
@@ -147,6 +152,8 @@ def _why(
 ) -> str | None:
     if sight.state and sight.state in STOPPED_STATES:
         return "its process is stopped (SIGSTOP or a debugger)"
+    if sight.only_prints:
+        return "it prints nothing"
     if sight.phase is not Phase.REDUCE:
         peers = [other for other in waiting if other.steps_done >= sight.steps_done]
         if peers:

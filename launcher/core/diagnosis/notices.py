@@ -54,7 +54,7 @@ def _told(event: events.Event, before: RunState, after: RunState) -> _Told | Non
             lines = (f"{why[:1].upper()}{why[1:]}.", f"See: effnet-launch status {run}")
             return NoticeKind.GAVE_UP, "gave up, no automatic attempt is left", lines
         case events.AttemptStarted(attempt=number, resume=point) if number > 1:
-            start = "the beginning" if point is None else f"step {point.step}"
+            start = "the beginning" if point is None else point.place
             lines = ("" if point is None else point.why,)
             return NoticeKind.RESUMED, f"attempt {number} starts from {start}", lines
         case events.RankSilent():

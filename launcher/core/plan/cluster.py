@@ -19,29 +19,50 @@ from launcher.core.plan.command import (
     run_paths,
 )
 from launcher.core.plan.model import Plan, PlannedProcess, Role, RunContext
-from launcher.core.profile.model import DeviceTarget, Node, Profile, ip_address, is_loopback
+from launcher.core.plan.program import is_torch, torch_variables
+from launcher.core.profile.model import (
+    DeviceTarget,
+    Node,
+    Profile,
+    StartMethod,
+    ip_address,
+    is_loopback,
+)
 from launcher.core.profile.placement import RankPlace, place
 from launcher.core.run.paths import RunPaths
 from launcher.errors import PlanError
 
 
 def plan(profile: Profile, context: RunContext) -> Plan:
-    """The scheduler, then the ranks; a single rank needs no cluster. Raises PlanError."""
+    """The scheduler, then the ranks; one rank, or PyTorch's, need no cluster. Raises PlanError."""
     places = place(profile)
     world_size = len(places)
     address, port = master(profile, context)
-    shared = cluster_environment(profile, world_size, address, port) if world_size > 1 else {}
+    is_cluster = needs_scheduler(profile)
+    shared = cluster_environment(profile, world_size, address, port) if is_cluster else {}
     is_ascend = profile.device_target is DeviceTarget.ASCEND
     hccl_limits = time_limits(profile) if is_ascend else {}
     processes: list[PlannedProcess] = []
-    if world_size > 1:
+    if is_cluster:
         processes.append(scheduler_process(profile, context, shared))
     for item in places:
         own = {"DEVICE_ID": str(item.device_id)}
-        if world_size > 1:
+        if is_torch(profile):
+            own = torch_variables(item, world_size, address, port)
+        elif is_cluster:
             own = {**shared, **rank_identity(item, world_size), **hccl_limits}
         processes.append(rank_process(profile, context, item, world_size, own))
     return assemble(profile, context, tuple(processes), address, port)
+
+
+def needs_scheduler(profile: Profile) -> bool:
+    """Whether MindSpore's dynamic cluster brings the ranks together."""
+    if profile.world_size == 1 or is_torch(profile):
+        return False
+    mpirun = profile.start_method is StartMethod.MPIRUN
+    return profile.start_method is StartMethod.CLUSTER or (
+        mpirun and profile.device_target is DeviceTarget.CPU
+    )
 
 
 def assemble(

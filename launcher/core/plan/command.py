@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import programs
-from launcher.core.plan import cpu
+from launcher.core.plan import cpu, program
 from launcher.core.plan.model import (
     NodeFacts,
     PlannedFile,
@@ -62,6 +62,8 @@ def planned_nodes(profile: Profile, context: RunContext) -> tuple[PlannedNode, .
 
 def config_files(profile: Profile, context: RunContext) -> tuple[PlannedFile, ...]:
     """``config.toml`` where ranks read it: on each node, once for each folder."""
+    if profile.program is not None:
+        return ()
     head = f"# The training configuration of profile {profile.name}, as its ranks get it.\n"
     content = head + to_toml(profile.trainer)
     placed = [("", str(RunPaths(Path(context.run_directory)).config))]
@@ -115,10 +117,15 @@ def rank_process(
     files = paths.attempt(context.attempt).rank(place.rank)
     cpus = parse_cpus(node.cpus) or facts_of(context, node).cpus
     share = cpu.cpu_share(place.local_rank, place.local_world_size, cpus)
+    own = profile.program
+    argv = trainer_argv(profile, context, node, world_size)
+    if own is not None:
+        environment = {**environment, **program.environment(context)}
+        argv = program.argv(own, context, node)
     return PlannedProcess(
         role=Role.RANK,
         node=node.label,
-        argv=trainer_argv(profile, context, node, world_size),
+        argv=argv,
         environment={
             **cpu.rank_environment(profile.device_target, len(share)),
             **node_environment(profile, node),
@@ -135,4 +142,5 @@ def rank_process(
         device_id=place.device_id,
         heartbeat=str(files.heartbeat),
         setup=node.setup,
+        is_own=own is None,
     )

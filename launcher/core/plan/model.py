@@ -99,6 +99,7 @@ class PlannedProcess:
     ``argv`` and ``environment`` are the trainer's (or the scheduler's) own; the node agent runs
     them through ``python -m launcher.rank``, which adds what belongs to ownership. An empty
     ``cpus`` binds to no cores; ``is_started`` is false where mpirun starts the process.
+    ``is_own`` is false for a program of the user's: the launcher's modules are not on its path.
     """
 
     role: Role
@@ -114,6 +115,7 @@ class PlannedProcess:
     heartbeat: str = ""
     setup: tuple[str, ...] = ()
     is_started: bool = True
+    is_own: bool = True
 
     @property
     def name(self) -> str:
@@ -142,6 +144,11 @@ class Plan:
     processes: tuple[PlannedProcess, ...]
     limits: Limits = field(default_factory=Limits)
     log_limit_bytes: int = 0
+
+    @property
+    def runs_trainer(self) -> bool:
+        """Whether the ranks are the bundled trainer, and no program of the user's."""
+        return all(process.is_own for process in self.ranks)
 
     @property
     def ranks(self) -> tuple[PlannedProcess, ...]:

@@ -16,6 +16,7 @@ from launcher.core.plan.cluster import (
     assemble,
     cluster_environment,
     master,
+    needs_scheduler,
     rank_identity,
     scheduler_process,
 )
@@ -27,7 +28,8 @@ from launcher.core.plan.command import (
     run_paths,
 )
 from launcher.core.plan.model import Plan, PlannedFile, PlannedProcess, Role, RunContext
-from launcher.core.profile.model import DeviceTarget, Node, Profile
+from launcher.core.plan.program import is_torch, torch_variables
+from launcher.core.profile.model import Node, Profile
 from launcher.core.profile.placement import place
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.tables.hostfile import make_hostfile
@@ -44,7 +46,7 @@ def plan(profile: Profile, context: RunContext) -> Plan:
     """
     places = place(profile)
     world_size = len(places)
-    is_cluster = profile.device_target is DeviceTarget.CPU and world_size > 1
+    is_cluster = needs_scheduler(profile)
     address, port = master(profile, context)
     shared = cluster_environment(profile, world_size, address, port) if is_cluster else {}
     ranks = tuple(
@@ -56,6 +58,8 @@ def plan(profile: Profile, context: RunContext) -> Plan:
                 world_size,
                 {**shared, **rank_identity(item, world_size)}
                 if is_cluster
+                else torch_variables(item, world_size, address, port)
+                if is_torch(profile)
                 else rank_variables(item, world_size),
             ),
             is_started=False,

@@ -43,10 +43,29 @@ def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_master(raw.get("master"), nodes)
     if "is_shipped" in raw:
         yield "is_shipped", "no such key"
+    if "program" in raw:
+        yield from _check_program(raw, nodes)
     trainer = raw.get("trainer")
     for key in trainer if isinstance(trainer, dict) else ():
         if key in SET_BY_THE_LAUNCHER:
             yield f"trainer.{key}", f"set by the launcher: {SET_BY_THE_LAUNCHER[key]}"
+
+
+def _check_program(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    """What only the bundled trainer reads, and start methods that the variables do not fit."""
+    instead = "not with [program]: write it into program.command"
+    if raw.get("trainer"):
+        yield "trainer", instead
+    if raw.get("data_path"):
+        yield "data_path", instead
+    for index, node in enumerate(nodes):
+        if node.get("data_path"):
+            yield f"nodes[{index}].data_path", instead
+    if _table(raw.get("checkpoint")):
+        yield "checkpoint", "not with [program]: use program.checkpoints"
+    is_torch = _table(raw["program"]).get("rank_variables") == "torch"
+    if is_torch and raw.get("start_method") == "ranktable":
+        yield "start_method", 'cluster or mpirun: rank_variables = "torch" needs no rank table'
 
 
 def _check_unique(nodes: list[dict[str, Any]]) -> Iterator[Problem]:

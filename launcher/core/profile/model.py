@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from launcher.core.profile.program import Program
 from launcher.core.profile.secrets import HIDDEN, Secrets, split
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -214,6 +215,8 @@ class Profile(_Frozen):
     master: Master = Master()
     mpirun: Mpirun = Mpirun()
     trainer: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    program: Program | None = None
+    """Runs instead of the bundled trainer."""
     limits: Limits = Limits()
     retry: Retry = Retry()
     checkpoint: Checkpoint = Checkpoint()

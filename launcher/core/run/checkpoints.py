@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher.core.text.figures import checkpoint_words
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -32,13 +34,15 @@ class CheckpointFacts:
     """What is known of one checkpoint.
 
     ``manifest`` is ``None`` when it is missing or unreadable. ``file_bytes`` is ``None`` when the
-    file itself is missing. ``sha256`` is that of the file, if it was computed.
+    file itself is missing. ``sha256`` is that of the file, if it was computed, ``modified_s`` when
+    it was last written.
     """
 
     path: str
     manifest: Manifest | None
     file_bytes: int | None
     sha256: str | None = None
+    modified_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class ResumeChoice:
     ``steps_lost`` is how many steps the newest known one is ahead; ``verified`` says whether the
     file's sha256 was computed and is right. ``copied_from`` and ``copied_to`` name the machines
     where it lies and where it is needed, when these differ; ``copied_bytes`` is 0 until it is
-    there, or when it was already.
+    there, or when it was already. ``saved_s`` is when a program's own checkpoint was written.
     """
 
     path: str | None
@@ -70,6 +74,12 @@ class ResumeChoice:
     copied_from: str = ""
     copied_to: str = ""
     copied_bytes: int = 0
+    saved_s: float | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is in the training, in words."""
+        return checkpoint_words(self.path or "", self.epoch, self.step)
 
 
 def parse_manifest(text: str | bytes) -> Manifest | None:

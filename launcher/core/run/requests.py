@@ -90,6 +90,12 @@ class StartRequest(Request):
     ignore: tuple[str, ...] = _option((), "--ignore", IGNORE, metavar="CHECK")
     preflight: bool = _option(True, "--no-preflight", NO_PREFLIGHT)
     note: str = _option("", "--note", NOTE, metavar="TEXT")
+    program: tuple[str, ...] = ()
+    """The command of each rank, instead of the bundled trainer."""
+
+    def command(self, target: str = "") -> list[str]:
+        """The program comes last."""
+        return [*super().command(target), *(["--", *self.program] if self.program else [])]
 
 
 @dataclass(frozen=True)

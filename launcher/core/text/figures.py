@@ -95,6 +95,13 @@ def position_words(epoch: int | None, step: int | None) -> str:
     return f"step {count(step)}{done}"
 
 
+def checkpoint_words(path: str, epoch: int | None, step: int | None) -> str:
+    """The position of a checkpoint; its file's name where its step is not known."""
+    if step is not None:
+        return position_words(epoch, step)
+    return "its own checkpoint" if path == "auto" else path.rpartition("/")[2]
+
+
 def plural(how_many: int, noun: str) -> str:
     """``1 rank``, ``8 ranks``, ``2 classes``."""
     if how_many == 1:

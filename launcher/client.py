@@ -392,7 +392,6 @@ def _handle(run: Run) -> Handle:
 
 
 def _profile(profile: Profile | str, request: StartRequest = StartRequest()) -> Profile:
-    """With the command that a request brings, and the folder where it starts."""
     found = find_profile(profile) if isinstance(profile, str) else profile
     return program.placed(program.with_command(found, request.program), str(Path.cwd()))
 

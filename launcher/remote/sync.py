@@ -198,7 +198,6 @@ class FileCopy:
             return  # a node may write no other files here
         path = self._root / name
         try:
-            private.make_folder(path.parent)
             if "part" in message:
                 self._write_part(path, name, message, data)
             else:
@@ -244,7 +243,11 @@ def _number(message: Message, key: str) -> int:
 @contextlib.contextmanager
 def _opened(path: Path, flags: int = 0) -> Iterator[int]:
     flags |= os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    fd = os.open(path, flags, private.FILE_MODE)
+    try:
+        fd = os.open(path, flags, private.FILE_MODE)
+    except FileNotFoundError:
+        private.make_folder(path.parent)
+        fd = os.open(path, flags, private.FILE_MODE)
     try:
         yield fd
     finally:

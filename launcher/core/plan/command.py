@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +33,13 @@ def run_paths(context: RunContext, node: Node) -> RunPaths:
     directory = facts_of(context, node).run_directory
     if not directory and not node.is_local and node.runs_directory:
         directory = f"{node.runs_directory.rstrip('/')}/{context.run}"
-    return RunPaths(Path(directory or context.run_directory))
+    return _paths(directory or context.run_directory)
+
+
+@functools.lru_cache(maxsize=64)
+def _paths(directory: str) -> RunPaths:
+    """The same for all ranks of a node: a thousand nodes have many paths."""
+    return RunPaths(Path(directory))
 
 
 def python_of(context: RunContext, node: Node) -> str:

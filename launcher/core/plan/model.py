@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from launcher.core.profile.model import Limits
 from launcher.core.profile.secrets import reveal
@@ -186,8 +187,20 @@ class Plan:
         return replace(self, processes=processes)
 
     def to_json(self) -> str:
-        """All of the plan; :func:`plan_from_json` reads it back without loss."""
-        return json.dumps(to_plain(self), indent=2, ensure_ascii=False)
+        """All of the plan; :func:`plan_from_json` reads it back without loss.
+
+        A line for each node, file and process: for indentation Python has only a slow encoder.
+        """
+        fields = (f"{json.dumps(key)}: {_lines(item)}" for key, item in to_plain(self).items())
+        return "{\n  " + ",\n  ".join(fields) + "\n}"
+
+
+def _lines(value: Any) -> str:
+    items = value if isinstance(value, list) and value else ()
+    if not items:
+        return json.dumps(value, ensure_ascii=False)
+    lines = (f"    {json.dumps(item, ensure_ascii=False)}" for item in items)
+    return "[\n" + ",\n".join(lines) + "\n  ]"
 
 
 def files_of(placed: Iterable[tuple[str, str]], content: str) -> tuple[PlannedFile, ...]:

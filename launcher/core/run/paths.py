@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,18 @@ class _Folder:
 
 
 class _Entry:
-    """A file or folder with a fixed name: read from an instance, its path."""
+    """A file or folder with a fixed name: read from an instance, its path, which stays there."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._key = ""
+
+    def __set_name__(self, owner: type[_Folder], key: str) -> None:
+        self._key = key
 
     def __get__(self, folder: _Folder, owner: type[_Folder]) -> Path:
-        return folder.root / self._name
+        path = folder.__dict__[self._key] = folder.root / self._name
+        return path
 
 
 class RankPaths(_Folder):
@@ -88,6 +94,7 @@ class RunPaths(_Folder):
     jobs = _Entry("jobs")
     export = _Entry("export")
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019 a few small objects
     def attempt(self, number: int) -> AttemptPaths:
         """Attempts count from 1."""
         return AttemptPaths(self.attempts / f"{number:03d}")

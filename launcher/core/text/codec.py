@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 T = TypeVar("T")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Mismatch(ValueError):
@@ -20,6 +21,8 @@ class Mismatch(ValueError):
 
 def to_plain(value: Any) -> Any:
     """A value for ``json.dumps``: dataclasses as objects, tuples as lists, enums as values."""
+    if type(value) in _SCALARS:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)

@@ -15,8 +15,7 @@ not ignore.
 
 Calls on a run raise what the methods of `launcher.runs.base.Run` raise, and RunNotFoundError.
 
-Reading needs only files. The modules that change something are imported when they are called, so
-that a client that only watches loads no SSH.
+Reading needs only files. What changes something is imported when it is called: no SSH to watch.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
 from launcher.reading.folders import user_notify_file as user_notify_file
 from launcher.reading.folders import user_profiles_directory as user_profiles_directory
 from launcher.reading.growing import GrowingLines as GrowingLines
+from launcher.reading.history.lateness import late_ranks_of as late_ranks_of
 from launcher.reading.log import LogLine as LogLine
 from launcher.reading.log import LogReader as LogReader
 from launcher.reading.log_times import LogTimes as LogTimes

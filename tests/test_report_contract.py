@@ -60,7 +60,7 @@ def test_every_example_of_the_page_is_a_report(line: str) -> None:
 
 def test_the_writer_prints_the_pages_own_lines() -> None:
     ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
-    first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0, 3.25)
+    first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0, 3.25, 212.5, 1766500000.25)
     whole = writer.Window(45, 1.5, 1.872, 43360.5, None, 33.2)
     saved = writer.SavedCheckpoint(Path(ckpt), 45, 1, 110100480, "0f3c2a9b0f3c2a9b00", 212.5)
     accuracies = (0.7979567307692308, 0.9468549679487179)
@@ -105,7 +105,7 @@ def test_step_lines_come_back(
     lr: float,
     steps: int,
 ) -> None:
-    window = writer.Window(steps, loss, 1.5, 12.5 * steps, wait, 34.0)
+    window = writer.Window(steps, loss, 1.5, 12.5 * steps, wait, 34.0, wait, 2.5, 1766500000.25)
     found = parser.parse(writer.step_line(epoch, 350, step, 625, window, lr, memory))
     if not isinstance(found, parser.StepReport):
         # A loss of more than 50 digits is no number that training makes.
@@ -118,7 +118,8 @@ def test_step_lines_come_back(
     assert found.learning_rate == pytest.approx(lr, abs=1e-7)
     assert (found.wait_ms is None) == (wait is None)
     if wait is not None:
-        assert found.wait_ms == pytest.approx(wait, abs=1e-3)
+        assert found.wait_ms == found.input_ms == pytest.approx(wait, abs=1e-3)
+    assert (found.save_ms, found.done_s) == (2.5, 1766500000.25)
 
 
 @given(epoch=COUNTS, step=COUNTS, path=PATHS, text=PATHS)

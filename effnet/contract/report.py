@@ -28,6 +28,10 @@ class Window:
     images_per_s: float
     input_ms: float | None = None
     """What a step waits for its images, on average."""
+    save_ms: float = 0.0
+    """What checkpoints take of a step, on average."""
+    done_s: float | None = None
+    """When the last step was done, Unix seconds."""
 
     @property
     def step_time_ms(self) -> float:
@@ -99,9 +103,13 @@ def step_line(
         parts.append(f"wait:[{window.wait_ms:.3f}]")
     if window.input_ms is not None:
         parts.append(f"input:[{window.input_ms:.3f}]")
+    if window.save_ms:
+        parts.append(f"save:[{window.save_ms:.3f}]")
     parts += [f"images/s:[{window.images_per_s:.1f}]", f"lr:[{lr:.7f}]"]
     if memory_bytes is not None:
         parts.append(f"memory:[{memory_bytes}]")
+    if window.done_s is not None:
+        parts.append(f"at:[{window.done_s:.6f}]")
     if window.steps > 1:
         parts.append(f"steps:[{window.steps}]")
     return ", ".join(parts)

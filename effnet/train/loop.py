@@ -143,7 +143,7 @@ class Trainer:
                 if outcome.stop:
                     return stop.reason or "stop request of another rank"
                 if self._due_within_epoch(outcome.steps, last):
-                    self._save()
+                    meter.saved(self._save())
                 self._heartbeat.phase("data")
         report.emit(report.epoch_line(epoch + 1, meter.whole()))
         if len(self._bad_images):
@@ -227,9 +227,10 @@ class Trainer:
         wanted = self.config.save_checkpoint and every and not last
         return bool(wanted and self.step % every < steps)
 
-    def _save(self) -> None:
+    def _save(self) -> float:
+        """-> milliseconds that this rank saved."""
         if self.group.rank != 0:
-            return
+            return 0.0
         self._heartbeat.phase("checkpoint")
         config = self.config
         saved = self._folder.save(
@@ -253,6 +254,7 @@ class Trainer:
             },
         )
         report.emit(report.checkpoint_line(saved))
+        return saved.time_ms
 
     # -- reports ---------------------------------------------------------------------------------
 

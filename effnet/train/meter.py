@@ -27,6 +27,7 @@ class Meter:
         self._window_loss = self._window_wait_ms = 0.0
         self._waited = False
         self._window_input_ms: float | None = None
+        self._window_save_ms = 0.0
 
     def add(self, loss: float, wait_ms: float | None, steps: int = 1) -> None:
         """Count `steps` steps, of which the others are means."""
@@ -53,13 +54,18 @@ class Meter:
                 return
             yield batch
 
+    def saved(self, time_ms: float) -> None:
+        """Count a checkpoint between two steps."""
+        self._window_save_ms += time_ms
+
     def pop_window(self) -> Window:
         """The steps since the last call."""
-        now_s = time.perf_counter()
+        now_s, done_s = time.perf_counter(), time.time()
         wait_ms = self._window_wait_ms / self.steps if self._waited else None
         window = self._window(self.steps, self._window_loss, now_s - self._window_s, wait_ms)
         if self._window_input_ms is not None:
             window = replace(window, input_ms=self._window_input_ms / self.steps)
+        window = replace(window, save_ms=self._window_save_ms / self.steps, done_s=done_s)
         self._window_s = now_s
         self._clear()
         return window

@@ -30,6 +30,7 @@ from launcher.store.tail import READ_BYTES, Tail
 
 LAST_LINES = 200
 BEFORE_LAST_REPORT = 8
+MAX_NEW_STEPS = 4096
 
 
 class RankLog:
@@ -50,6 +51,7 @@ class RankLog:
         self._epochs = 0
         self._input_ms: float | None = None
         """What the steps of this epoch have waited for images."""
+        self._new_steps: deque[StepReport] = deque(maxlen=MAX_NEW_STEPS)
         self._eval: EvalReport | None = None
         self._announced = False
         self._first_step = True
@@ -58,6 +60,16 @@ class RankLog:
     def recent(self) -> tuple[metrics.MetricRecord, ...]:
         """The newest step reports."""
         return metrics.unpack(b"".join(self._recent))
+
+    def step_times(self) -> tuple[float | None, float | None]:
+        """As the sampler needs them, which calls this from its own thread."""
+        new = [self._new_steps.popleft() for _ in range(len(self._new_steps))]
+        steps = sum(report.steps for report in new)
+        waits = [report.input_ms * report.steps for report in new if report.input_ms is not None]
+        saves_ms = sum((report.save_ms or 0.0) * report.steps for report in new)
+        if not steps:
+            return None, None
+        return sum(waits) / steps if waits else None, saves_ms / steps
 
     @property
     def read_to(self) -> int:
@@ -142,6 +154,7 @@ class RankLog:
                 self._input_ms = (self._input_ms or 0.0) + report.input_ms * report.steps
             record = metrics.pack(report, now_s, offset)
             self._metrics.append(record)
+            self._new_steps.append(report)
             self._recent.append(record)
             if self._first_step and self.started is None:
                 # A trainer that is not ours has no `start:` line.

@@ -231,7 +231,7 @@ class RankGroup:
         for rank, process in self._ranks.items():
             paths[rank] = self._paths.rank(rank)
             samples[rank] = sample_of(process.device_id)
-        self._sampler = sampler.Sampler(paths, self.rank_pids, samples)
+        self._sampler = sampler.Sampler(paths, self.rank_pids, samples, self._logs)
         self._sampler.start()
 
     def rank_pids(self) -> Mapping[int, int]:

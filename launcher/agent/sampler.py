@@ -11,10 +11,10 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import psutil
+from typing import Protocol
 
 from launcher.core.devices import nvidia_smi
 from launcher.core.devices.model import DeviceSample
@@ -22,22 +22,32 @@ from launcher.core.devices.npu_smi import NpuInfo, parse_clocks, parse_info
 from launcher.core.run import metrics
 from launcher.core.run.metrics import DEVICE_BYTES, LOAD_BYTES, DeviceRecord, LoadRecord
 from launcher.core.run.paths import RankPaths
+from launcher.process import load
+from launcher.process.load import Rates
 from launcher.process.tools import output
 from launcher.store.record_file import RecordFile
 
 SAMPLE_S = 2.0
+LOOKS = 4
+"""Per sample, at the states of threads."""
 TOOL_LIMIT_S = 20.0
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 Sample = Callable[[int], DeviceSample | None]
 """A rank's process id -> its sample now; None when there is none."""
 
 
+class HasStepTimes(Protocol):
+    """What the reports of a rank say about its steps."""
+
+    def step_times(self) -> tuple[float | None, float | None]:
+        """Means since the last call: (ms waited for images, ms spent on checkpoints) a step."""
+
+
 class Sampler:
     """Writes `device.bin` and `load.bin` of each rank every `period_s`.
 
-    `pids` is read at each turn.
+    `pids` is read at each turn, and so are the reports of `logs`.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class Sampler:
         ranks: Mapping[int, RankPaths],
         pids: Callable[[], Mapping[int, int]],
         samples: Mapping[int, Sample],
+        logs: Mapping[int, HasStepTimes],
         period_s: float = SAMPLE_S,
     ) -> None:
         self._files = {
@@ -53,8 +64,10 @@ class Sampler:
         }
         self._pids = pids
         self._samples = samples
+        self._logs = logs
         self._period_s = period_s
-        self._cpu = CpuUse()
+        self._rates = Rates()
+        self._blocked: Counter[int] = Counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -70,16 +83,27 @@ class Sampler:
                     file.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._period_s):
-            io_wait = self._cpu.io_wait()
-            for rank, pid in dict(self._pids()).items():
-                if rank in self._samples:
-                    self._write(rank, self._samples[rank](pid), self._cpu.of(pid), io_wait)
+        looks = 0
+        while not self._stop.wait(self._period_s / LOOKS):
+            pids = {rank: pid for rank, pid in self._pids().items() if rank in self._samples}
+            self._blocked.update(rank for rank, pid in pids.items() if load.is_blocked(pid))
+            looks += 1
+            if looks < LOOKS:
+                continue
+            node = node_load(self._rates.of("node", load.of_node()))
+            for rank, pid in pids.items():
+                own = process_load(self._rates.of(pid, load.of_process(pid)))
+                own["blocked_percent"] = self._blocked[rank] / LOOKS * 100
+                if rank in self._logs:
+                    own["input_ms"], own["save_ms"] = self._logs[rank].step_times()
+                self._write(rank, self._samples[rank](pid), {**node, **own})
+            looks = 0
+            self._blocked.clear()
 
     def _write(
-        self, rank: int, sample: DeviceSample | None, cpu: float | None, io_wait: float | None
+        self, rank: int, sample: DeviceSample | None, figures: Mapping[str, float | None]
     ) -> None:
-        device, load = self._files[rank]
+        device, loads = self._files[rank]
         now_s = time.time()
         found = sample or DeviceSample()
         if found.used_bytes is not None:
@@ -87,39 +111,32 @@ class Sampler:
             device.append(metrics.pack_device(record))
             device.flush()
         of_device = found.power_w, found.temperature_c, found.clock_mhz
-        load.append(metrics.pack_load(LoadRecord(now_s, *of_device, cpu, io_wait)))
-        load.flush()
+        loads.append(metrics.pack_load(LoadRecord(now_s, *of_device, **figures)))
+        loads.flush()
 
 
-class CpuUse:
-    """CPU time of processes, and the node's wait for disks, each since it was asked last."""
+def process_load(rates: Mapping[str, float]) -> dict[str, float | None]:
+    """Fields of a load record from the growth of a process's counters."""
+    shares = ("cpu", "core_wait", "throttled", "io_pressure", "memory_pressure")
+    found: dict[str, float | None] = {
+        f"{name}_percent": rates[f"{name}_s"] * 100 for name in shares if f"{name}_s" in rates
+    }
+    counts = ("limit_hits", "major_faults")
+    return found | {f"{name}_s": rates[name] for name in counts if name in rates}
 
-    def __init__(self) -> None:
-        self._ticks: dict[int, tuple[float, int]] = {}
-        self._node: tuple[float, float] | None = None
 
-    def of(self, pid: int) -> float | None:
-        """Percent of one core, of all threads; `None` the first time."""
-        try:
-            # The name in parentheses may have spaces; after it come the state and the numbers.
-            after = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            ticks = int(after[11]) + int(after[12])
-        except (OSError, IndexError, ValueError):
-            return None
-        now = time.monotonic()
-        before, self._ticks[pid] = self._ticks.get(pid), (now, ticks)
-        if before is None or now <= before[0] or ticks < before[1]:
-            return None
-        return (ticks - before[1]) / _TICKS_PER_S / (now - before[0]) * 100
-
-    def io_wait(self) -> float | None:
-        """Percent of the CPU time of all cores; `None` the first time."""
-        times = psutil.cpu_times()
-        now = float(times.iowait), float(sum(times))
-        before, self._node = self._node, now
-        if before is None or now[1] <= before[1]:
-            return None
-        return min(max((now[0] - before[0]) / (now[1] - before[1]) * 100, 0.0), 100.0)
+def node_load(rates: Mapping[str, float]) -> dict[str, float | None]:
+    """Those of a node. The wait for disks is a part of the CPU time of all cores."""
+    found: dict[str, float | None] = {
+        f"{name}_s": rates[name] for name in ("retransmits", "network_errors") if name in rates
+    }
+    if rates.get("cpu_s"):
+        share = rates.get("io_wait_s", 0.0) / rates["cpu_s"] * 100
+        found["io_wait_percent"] = min(share, 100.0)
+    disks = [rate for name, rate in rates.items() if name.startswith("disk_s:")]
+    if disks:
+        found["disk_busy_percent"] = min(max(disks) * 100, 100.0)
+    return found
 
 
 def resident_memory(pid: int) -> DeviceSample | None:

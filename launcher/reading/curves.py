@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from launcher.core.run import metrics
-from launcher.core.run.metrics import FIELDS, LOAD_BYTES, METRIC_BYTES
+from launcher.core.run.metrics import DEVICE_BYTES, FIELDS, LOAD_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.errors import UsageError
 from launcher.reading.growing import GrowingFile
@@ -170,6 +170,7 @@ class _Samples:
         self._rank, self._reports = rank, reports
         self._names = OF_LOAD if is_load else OF_DEVICE
         self._unpack = metrics.unpack_loads if is_load else metrics.unpack_devices
+        self._record_bytes = LOAD_BYTES if is_load else DEVICE_BYTES
         self._file = GrowingFile(paths.load if is_load else paths.device)
         self._clear()
 
@@ -184,7 +185,7 @@ class _Samples:
         if is_changed:
             self._clear()
         steps, times = self._reports.axis.steps.view, self._reports.axis.times.view
-        while steps and (data := self._file.read(multiple_of=LOAD_BYTES)):  # both are as long
+        while steps and (data := self._file.read(multiple_of=self._record_bytes)):
             records: Sequence[Any] = self._unpack(data)
             when = [record.time_s for record in records]
             where = [steps[max(bisect_right(times, time_s) - 1, 0)] for time_s in when]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from launcher.core.diagnosis.goodput import Goodput
+from launcher.core.diagnosis.lateness import LateRank
 from launcher.core.diagnosis.words import cause
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
@@ -152,6 +153,8 @@ class RunSnapshot:
     unreachable: Mapping[str, float] = field(default_factory=dict)
     goodput: Goodput | None = None
     """Where its time went, where the reader was asked for that."""
+    late_ranks: tuple[LateRank, ...] = ()
+    """Those that are late, and why, where the reader was asked for that."""
 
     @property
     def shown(self) -> AttemptState | None:

@@ -22,6 +22,7 @@ from launcher.core.text.figures import (
     size_bytes,
 )
 from launcher.core.text.terminal import clean
+from launcher.reading.history.lateness import late_ranks_of
 from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 from launcher.report.chart import Curve, Mark, chart
@@ -98,6 +99,7 @@ class _Page:
         sections = (
             self._head(),
             self._goodput(),
+            self._late_ranks(),
             self._curves(),
             self._attempts(),
             self._evaluations(),
@@ -173,6 +175,20 @@ class _Page:
         head = f"<h2>Where {duration(found.wall_s)} went: goodput {percent(found.share)}</h2>"
         table = self._table(("", "time", "share"), rows)
         return f'{head}<div class="bar">{bar}</div>{table}{notes}'
+
+    def _late_ranks(self) -> str:
+        rows = [
+            (
+                str(late.rank),
+                self._say(late.node or NOT_KNOWN),
+                milliseconds(late.late_ms),
+                self._say(late.cause.value),
+                self._say(late.evidence),
+            )
+            for late in late_ranks_of(self._reader)
+        ]
+        head = ("rank", "node", "late by", "cause", "evidence")
+        return f"<h2>Late ranks, at the end</h2>{self._table(head, rows)}" if rows else ""
 
     def _curves(self) -> str:
         marks = [

@@ -36,3 +36,18 @@ def test_waiting_for_batches_is_input_and_a_sinks_is_not_known(
     for _ in meter.timed(slow(["sink"])):
         meter.add(1.0, None, 8)
     assert meter.pop_window().input_ms is None
+
+
+def test_checkpoints_between_steps_are_a_part_of_the_next_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.5)
+    meter = meters.Meter(4)
+    meter.add(1.0, None)
+    assert meter.pop_window().save_ms == 0.0
+    meter.saved(30.0)
+    meter.add(1.0, None, 2)
+    window = meter.pop_window()
+    assert (window.save_ms, window.done_s) == (15.0, 1000.5)
+    meter.add(1.0, None)
+    assert meter.pop_window().save_ms == 0.0

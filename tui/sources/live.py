@@ -26,6 +26,7 @@ from launcher.core.run.requests import (
 )
 from launcher.errors import LaunchError, PreflightError
 from tui.charts.curves import ChartMaker, SkewMaker
+from tui.charts.late import LateMaker
 from tui.logs.event_log import EventLog
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
@@ -58,6 +59,7 @@ class LiveRun:
         self._clock = clock
         self._charts = ChartMaker(reader.series)
         self._skew: tuple[int | None, SkewMaker] = None, SkewMaker(reader.series)
+        self._late = LateMaker(partial(client.late_ranks_of, reader))
         self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
 
@@ -70,6 +72,7 @@ class LiveRun:
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
                 strip = self._skew_of(snapshot.attempt if snapshot.is_earlier else None).strip
                 late = strip(nodes, max(request.skew_bins, 40))
+                late = self._late.explained(late, snapshot.attempt, now)
             if snapshot.attempt_status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
             rated = evaluations(snapshot)

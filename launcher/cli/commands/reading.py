@@ -117,6 +117,7 @@ def status(
 
     effnet-launch status local-cpu-20260102 --json
     """
+    from launcher import client
     from launcher.cli.output import follow
     from launcher.cli.output.console import failure_card, print_json, printable, screen
     from launcher.core.run.outcome import outcome_words
@@ -125,9 +126,9 @@ def status(
     reader = open_to_read(run)
     reader.wait_for_answer()
     snapshot = reader.poll()
-    goodput = reader.goodput()
+    goodput, late_ranks = reader.goodput(), client.late_ranks_of(reader)
     if as_json:
-        values = to_plain(replace(snapshot, goodput=goodput))
+        values = to_plain(replace(snapshot, goodput=goodput, late_ranks=late_ranks))
         print_json({**values, "summary": snapshot.outcome})
         return
     console = screen()
@@ -139,6 +140,8 @@ def status(
         console.print(f"note: {printable(snapshot.info.start.note)}")
     if goodput.share is not None:
         console.print("; ".join((goodput.words, *goodput.notes)))
+    for late in late_ranks:
+        console.print(printable(late.words), style="yellow")
     if snapshot.failure is not None:
         console.print(failure_card(snapshot.failure, snapshot.run))
 

@@ -14,7 +14,7 @@ from launcher.core.run.report_types import StepReport
 _CODES = "dqiiffffffqq"
 METRIC = struct.Struct(f"<{_CODES}")
 DEVICE = struct.Struct("<dqqf4x")
-LOAD = struct.Struct("<dfffff4x")
+LOAD = struct.Struct("<d17f20x")
 METRIC_BYTES = METRIC.size
 DEVICE_BYTES = DEVICE.size
 LOAD_BYTES = LOAD.size
@@ -57,8 +57,9 @@ class DeviceRecord:
 class LoadRecord:
     """One sample of a device and of the rank's process; ``None`` is not known.
 
-    ``cpu_percent`` is of one core, so that two busy threads are 200. ``io_wait_percent`` is the
-    share of the node's CPU time that waits for disks.
+    ``cpu_percent`` is of one core, so that two busy threads are 200. Other percentages of time are
+    of the time since the sample before. ``input_ms`` and ``save_ms`` are a step's, as the mean over
+    the reports since then. A pressure is that of the rank's cgroup, else the machine's.
     """
 
     time_s: float
@@ -67,6 +68,26 @@ class LoadRecord:
     clock_mhz: float | None = None
     cpu_percent: float | None = None
     io_wait_percent: float | None = None
+    """CPU time of the node that waits for disks."""
+    input_ms: float | None = None
+    save_ms: float | None = None
+    core_wait_percent: float | None = None
+    """Its threads could run and had no core: the sum over all threads."""
+    blocked_percent: float | None = None
+    """How often one of its threads was found in uninterruptible sleep: it waits for a disk."""
+    throttled_percent: float | None = None
+    """Its cgroup had used up its CPU quota."""
+    limit_hits_s: float | None = None
+    """How often per second its cgroup met its memory limit."""
+    major_faults_s: float | None = None
+    memory_pressure_percent: float | None = None
+    io_pressure_percent: float | None = None
+    disk_busy_percent: float | None = None
+    """The busiest disk of the node."""
+    retransmits_s: float | None = None
+    """TCP segments that the node sent again, per second."""
+    network_errors_s: float | None = None
+    """Errors and dropped packets of the node's network interfaces, per second."""
 
 
 class Field(NamedTuple):
@@ -108,10 +129,14 @@ def _known(value: float) -> Any:
 def pack(report: StepReport, time_s: float, log_offset: int | None = None) -> bytes:
     """The 64 bytes of a step report; a report without a global step takes its step for it.
 
+    ``time_s`` is when the report was read; where it says when its step was done, that counts.
+
     A loss of NaN is a fact about the training, and so it is stored as infinity: in the record NaN
     means "not known".
     """
     step = report.global_step
+    if report.done_s is not None and 0 < report.done_s <= time_s:
+        time_s = report.done_s
     loss = report.loss
     if loss is not None and math.isnan(loss):
         loss = math.inf
@@ -142,7 +167,7 @@ def pack_device(record: DeviceRecord) -> bytes:
 
 
 def pack_load(record: LoadRecord) -> bytes:
-    """The 32 bytes of a load sample."""
+    """The 96 bytes of a load sample."""
     return LOAD.pack(*(_f32(value) if at else value for at, value in enumerate(astuple(record))))
 
 

@@ -28,6 +28,9 @@ class StepReport:
     memory_bytes: int | None = _under("memory")
     steps: int = 1
     input_ms: float | None = _under("input")
+    save_ms: float | None = _under("save")
+    done_s: float | None = _under("at")
+    """When its last step was done, Unix seconds."""
 
     @property
     def global_step(self) -> int | None:

@@ -21,7 +21,7 @@ FLOATS = st.none() | st.floats(allow_nan=False, width=32)
 def test_record_sizes_are_those_of_the_page() -> None:
     assert metrics.METRIC_BYTES == 64
     assert metrics.DEVICE_BYTES == 32
-    assert metrics.LOAD_BYTES == 32
+    assert metrics.LOAD_BYTES == 96
 
 
 @given(
@@ -45,14 +45,23 @@ def test_records_come_back(
     assert record.images_per_s is None
 
 
-@given(FLOATS, FLOATS, st.lists(FLOATS, min_size=3, max_size=3))
+@given(FLOATS, FLOATS, st.lists(FLOATS, min_size=15, max_size=15))
 def test_load_samples_come_back(
     power: float | None, clock: float | None, rest: list[float | None]
 ) -> None:
     known = [None if value is not None and value < 0 else value for value in (power, clock, *rest)]
     record = metrics.LoadRecord(12.5, *known)
     data = metrics.pack_load(record)
-    assert metrics.unpack_loads(data + data[:31]) == (record,)
+    assert metrics.unpack_loads(data + data[:95]) == (record,)
+
+
+def test_a_report_that_says_when_its_step_was_done_has_that_time() -> None:
+    def time_of(done_s: float | None) -> float:
+        report = StepReport(0, 0, done_s=done_s)
+        return metrics.unpack(metrics.pack(report, 100.0))[0].time_s
+
+    # A report from the future, or without a time, was made when it was read.
+    assert [time_of(at) for at in (99.5, None, 1e9, -1.0)] == [99.5, 100.0, 100.0, 100.0]
 
 
 def test_too_large_values_still_give_a_record() -> None:

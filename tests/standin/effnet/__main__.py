@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from effnet.work import Work
+
 from effnet import faults, witness
 from effnet.scheduler import Barrier
 
@@ -115,6 +117,7 @@ def train(arguments):
     heartbeat("init", 0)
     faults.commit(RANK, 0, heartbeat)
     epochs = int(settings_of(arguments).get("epoch_size", 3))
+    work = Work(RANK) if os.environ.get("STANDIN_WORK") else None
     barrier = Barrier() if WORLD > 1 else None
     done_epochs, done = 0, 0
     if barrier:
@@ -138,8 +141,12 @@ def train(arguments):
         heartbeat("data", done, epoch)
         if done:
             faults.commit(RANK, done, heartbeat)
+        if not work or not done:
+            step_begin = time.monotonic()
+        input_ms = work.load() if work else None
         heartbeat("compute", done, epoch)
-        step_begin = time.monotonic()
+        if work:
+            work.compute()
         time.sleep(STEP_S if done >= FAST else 0)
         heartbeat("reduce", done, epoch)
         wait_begin = time.monotonic()
@@ -148,14 +155,19 @@ def train(arguments):
         asked = order == STOP
         wait_ms = (time.monotonic() - wait_begin) * 1000
         done += 1
-        took_ms = (time.monotonic() - step_begin) * 1000
+        now, done_s = time.monotonic(), time.time()
+        took_ms, step_begin = (now - step_begin) * 1000, now
         loss = 2.3 * 0.99**done
         memory = 1_288_490_188 + done % 8 * 67_108_864
-        ballast[:] = bytes(done % 8 * 4_194_304)  # so that what a sampler sees moves too
+        ballast[:] = bytes(
+            0 if work else done % 8 * 4_194_304
+        )  # so that what a sampler sees moves too
+        own = f" input:[{input_ms:.3f}]," if work else ""
+        at = f", at:[{done_s:.6f}]" if work else ""
         print(
             f"epoch: [{epoch:3d}/{epochs:3d}], step:[{step:5d}/{STEPS:5d}],"
-            f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],"
-            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[{memory}]",
+            f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],{own}"
+            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[{memory}]{at}",
             flush=True,
         )
         print(f"plain {done}", flush=True)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
 from effnet.errors import INSTALL, EffnetError, first_line
+
+AUTO = "auto"
+"""The key `jit_level`: MindSpore selects how far it optimises."""
 
 
 class DeviceMissing(EffnetError):
@@ -14,7 +19,9 @@ class DeviceMissing(EffnetError):
     kind = "device"
 
 
-def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
+def set_up(
+    target: str, device_id: int | None = None, *, graph: bool = False, jit_level: str = AUTO
+) -> None:
     """Select device and mode; `device_id` is the environment's `DEVICE_ID` when not given.
 
     It never falls back to another device: raises `DeviceMissing` without MindSpore or the device.
@@ -28,6 +35,8 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
     if device_id is None:
         device_id = int(os.environ.get("DEVICE_ID", "0"))
     ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
+    if jit_level != AUTO:
+        ms.set_context(jit_config={"jit_level": jit_level})
     try:
         if target == "CPU":
             ms.set_device("CPU")
@@ -40,6 +49,29 @@ def set_up(target: str, device_id: int | None = None, *, graph: bool = False) ->
             f"device target {target} {device_id} is not usable here: {first_line(error)}",
             hint=_HINTS.get(target, ""),
         ) from error
+
+
+def compiled(function: Callable[..., Any], jit_level: str) -> Callable[..., Any]:
+    """`function` as one graph. O2 is for cells in graph mode; functions beside them have none."""
+    import mindspore as ms
+
+    options = {} if jit_level in (AUTO, "O2") else {"jit_level": jit_level}
+    made: Callable[..., Any] = ms.jit(function, **options)
+    return made
+
+
+def soc() -> str:
+    """The Ascend's kind as MindSpore names it, `ascend910` (910A) or `ascend910b`; empty elsewhere.
+
+    The function is MindSpore's own, for its checks (mindspore/train/model.py).
+    """
+    import mindspore as ms
+
+    if ms.get_context("device_target") != "Ascend":
+        return ""
+    from mindspore._c_expression import MSContext
+
+    return str(MSContext.get_instance().get_ascend_soc_version())
 
 
 def thread_count() -> int:

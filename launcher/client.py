@@ -112,23 +112,24 @@ def check_settings(profile: Profile, name: str = "") -> tuple[str, ...]:
 
 
 def configuration(profile: Profile | str, request: StartRequest = StartRequest()) -> Configuration:
-    """The training configuration of a start: each value with its source, and the trainer's remarks.
+    """The values of a start with their sources, remarks, and the duration. Raises ProfileError."""
+    from launcher.planning import calibration
 
-    Raises ProfileError.
-    """
-    from launcher.planning import settings as planning_settings
-
-    return planning_settings.configuration_of(_profile(profile, request), request.settings)
+    return calibration.configuration(_profile(profile, request), request)
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
-    """What :func:`start` would write and run on this machine now; nothing is touched.
-
-    Raises ProfileError and PlanError.
-    """
+    """What :func:`start` would write and run on this machine now. Raises ProfileError, PlanError."""
     from launcher.runs.start import plan_run
 
     return plan_run(_profile(profile, request), request)
+
+
+def keep_calibration(run: Run, profile: Profile, request: StartRequest) -> Path:
+    """Keeps what a run with ``calibrate_steps`` measured. -> the file. Raises LaunchError."""
+    from launcher.planning import calibration
+
+    return calibration.keep(_reader(run), profile, request)
 
 
 def preflight(

@@ -27,6 +27,18 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
         count, wanted = len(blocks(c.variant)), int(c.freeze.partition(":")[2])
         if wanted > count:
             yield Problem(at("freeze"), f"freeze {c.freeze}: {c.variant} has {count} blocks")
+    if c.amp_dtype == "bfloat16" and c.device_target != "Ascend":
+        yield Problem(
+            at("amp_dtype", "device_target"),
+            f"amp_dtype bfloat16: MindSpore has bfloat16 operators for Ascend only, not for a"
+            f" {c.device_target}; set amp_dtype = float16",
+        )
+    if c.jit_level == "O2" and (c.device_target != "Ascend" or c.mode != "graph"):
+        yield Problem(
+            at("jit_level", "device_target", "mode"),
+            f"jit_level O2 is CANN's graph engine: it needs device_target Ascend and mode graph,"
+            f" this run has {c.device_target} and {c.mode}; set jit_level = auto",
+        )
     for least, greatest in (
         *((("lr_init", "lr_max"), ("lr_end", "lr_max")) if not c.lr_per_256 else ()),
         ("crop_scale_min", "crop_scale_max"),
@@ -72,7 +84,9 @@ def remarks_on(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]
         yield "lr_decay_mode steps has no warm-up (as in the reference): warmup_epochs is ignored"
     if c.save_best_ckpt and c.interval == 0 and not sources["interval"].startswith("default"):
         yield "interval 0: nothing is evaluated, so there is no best checkpoint to keep"
-    if c.amp_level != "O0" and not c.dynamic_loss_scale:
+    if c.amp_level == "O0" and c.amp_dtype == "bfloat16":
+        yield "amp_dtype bfloat16 has no effect: amp_level O0 computes in float32"
+    if c.amp_level != "O0" and c.amp_dtype == "float16" and not c.dynamic_loss_scale:
         yield (
             "dynamic_loss_scale false: steps whose gradients overflow in float16 are not detected"
         )

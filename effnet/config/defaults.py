@@ -60,6 +60,9 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
     follow("dropout", scale.dropout, variant)
     if values["amp_level"] == "O0":
         follow("dynamic_loss_scale", False, "amp_level O0")
+    elif values["amp_dtype"] == "bfloat16":
+        follow("dynamic_loss_scale", False, "amp_dtype bfloat16")
+        follow("loss_scale", 1.0, "amp_dtype bfloat16")
     if values["opt"] == "adamw":
         follow("opt_eps", 1e-8, "opt adamw")
         follow("opt_decay", 0.999, "opt adamw")

@@ -156,20 +156,34 @@ class TrainConfig:
     )
     amp_level: str = key(
         "O2",
-        "mixed precision: O0 float32, O2 float16 with float32 batch norm, O3 all float16",
+        "mixed precision: O0 float32, O2 amp_dtype with float32 batch norm, O3 all amp_dtype",
         FIXED,
         choices=("O0", "O2", "O3"),
+    )
+    amp_dtype: str = key(
+        "float16",
+        "the 16-bit type of amp_level: `bfloat16` (Ascend from 910B on) has float32's range and"
+        " needs no loss scale",
+        FIXED,
+        choices=("float16", "bfloat16"),
     )
     dynamic_loss_scale: bool = key(
         True,
         "halve the loss scale and skip the step when gradients overflow, double it after 2000 good"
-        " steps; off by default with amp_level O0",
+        " steps; off by default with amp_level O0 and with amp_dtype bfloat16",
     )
     mode: str = key(
         "graph",
         "how MindSpore runs a step: `pynative` operator by operator, `jit` with the gradients"
         " compiled, `graph` compiled whole",
         choices=("pynative", "jit", "graph"),
+    )
+    jit_level: str = key(
+        "auto",
+        "how far MindSpore optimises what it compiles: `auto` is MindSpore's own choice for the"
+        " device, O0 operator by operator, O1 with fused operators, O2 CANN's graph engine (Ascend,"
+        " mode graph; deprecated by MindSpore)",
+        choices=("auto", "O0", "O1", "O2"),
     )
     reduction: str = key(
         "auto",
@@ -249,6 +263,16 @@ class TrainConfig:
     )
     save_checkpoint_steps: int = key(
         0, "time between checkpoints within an epoch; 0: none", FREE, unit="steps", low=0
+    )
+
+    calibrate_steps: int = key(
+        0,
+        "steps to measure, after which the rank ends without saving; 0: train (`effnet-launch"
+        " preflight --calibrate` sets it)",
+        FREE,
+        unit="steps",
+        low=0,
+        high=10_000,
     )
 
     @property

@@ -162,6 +162,14 @@ def done_line(epochs: int, steps: int, time_ms: float, state: str) -> str:
     return f"done: epochs:[{epochs}], steps:[{steps}], time:[{time_ms:.3f}], state:[{state}]"
 
 
+def calibration_line(steps: int, step_ms: float, steps_per_epoch: int, eval_ms: float) -> str:
+    """Means over `steps` steps; `eval_ms` is what a whole evaluation takes, 0 without one."""
+    return (
+        f"calibration: steps:[{steps}], step time:[{step_ms:.3f}],"
+        f" steps per epoch:[{steps_per_epoch}], evaluation:[{eval_ms:.3f}]"
+    )
+
+
 def progress_line(job: str, done: int, total: int) -> str:
     return f"progress: {job}:[{done}/{total}]"
 

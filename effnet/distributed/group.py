@@ -70,11 +70,12 @@ class CollectiveSum:
         return self._group.sum(self.bucket)
 
 
-def join(distributed: bool) -> Group:
+def join(distributed: bool, target: str) -> Group:
     """Bring this rank together with its peers, as the launcher's environment variables describe.
 
-    Call it after `mindspore.set_device`. It returns when all are there. Raises `GroupError`
-    where the environment names no peers or MindSpore gives up.
+    Call it after `mindspore.set_device(target)`. It returns when all are there. The threads of a
+    CPU rank share a core until then; a device's are left alone. Raises `GroupError` where the
+    environment names no peers or MindSpore gives up.
     """
     if not distributed:
         return Group()
@@ -88,7 +89,7 @@ def join(distributed: bool) -> Group:
 
     try:
         number = os.environ.get("RANK_ID", "")
-        with orderly_threads(int(number) if number.isdecimal() else 0):
+        with orderly_threads(int(number) if number.isdecimal() else 0, target):
             communication.init()
     except (RuntimeError, ValueError) as error:
         raise GroupError(

@@ -17,13 +17,15 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def orderly_threads(rank: int) -> Iterator[None]:
+def orderly_threads(rank: int, target: str) -> Iterator[None]:
     """Run this thread, and those that it starts, one after the other on one of the allowed cores.
 
-    Afterwards all of them run as this thread did before. Does nothing where the system or a policy
-    that was set explicitly does not allow it.
+    Afterwards all of them run as this thread did before. Does nothing for a device's rank, whose
+    library starts threads of its own, and where the system or a policy that was set explicitly does
+    not allow it.
     """
-    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    is_free = hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER
+    if target != "CPU" or not is_free:
         yield
         return
     before, cpus = _threads(), os.sched_getaffinity(0)

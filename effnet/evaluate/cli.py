@@ -115,8 +115,8 @@ def run(args: argparse.Namespace, give: Give) -> None:
 
     compiles = _compiles(resolved)
     graph = compiles and config.mode == "graph"
-    device.set_up(config.device_target, args.device_id, graph=graph)
-    group = join(args.run_distribute)
+    device.set_up(config.device_target, args.device_id, graph=graph, jit_level=config.jit_level)
+    group = join(args.run_distribute, config.device_target)
     first = group.rank == 0
     if first:
         report.emit_notes(resolved.notes)

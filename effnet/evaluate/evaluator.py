@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
+from effnet import device
 from effnet.config import TrainConfig
 from effnet.contract.report import Evaluation
 from effnet.data import Batch, DataError
@@ -33,7 +33,9 @@ class Evaluator:
             logits = net(images)
             return logits, loss_of(logits, labels)
 
-        self._forward: Callable[..., tuple[Tensor, Tensor]] = ms.jit(forward) if jit else forward
+        self._forward: Callable[..., tuple[Tensor, Tensor]] = (
+            device.compiled(forward, config.jit_level) if jit else forward
+        )
 
     def __call__(
         self,

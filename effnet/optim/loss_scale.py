@@ -14,8 +14,8 @@ NAME = "loss_scale"
 FACTOR = 2.0
 WINDOW = 2000
 """Good steps after which the scale is doubled."""
-GREATEST = 2.0**24
-"""It is not doubled beyond this: float32 losses must stay finite."""
+LEAST, GREATEST = 1.0, 2.0**24
+"""It is not halved or doubled beyond these: float32 losses must stay finite."""
 
 
 def first(scale: float) -> Floats:
@@ -27,7 +27,7 @@ def adjust(state: Floats, is_finite: bool) -> None:
     """After a step, in place; a step whose gradients are not finite is skipped."""
     scale, good, skipped = state.tolist()
     if not is_finite:
-        state[:] = max(1.0, scale / FACTOR), 0, skipped + 1
+        state[:] = max(LEAST, scale / FACTOR), 0, skipped + 1
     elif good + 1 < WINDOW:
         state[1] = good + 1
     else:
@@ -49,4 +49,5 @@ class SkipNotes:
         return (
             f"{steps} skipped before step {step}, because gradients overflowed in float16;"
             f" loss_scale is {state[0]:g} now ({self._skipped} skipped in all)"
+            + ("; it is not lowered further: set amp_level = O0" if state[0] <= LEAST else "")
         )

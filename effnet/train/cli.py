@@ -70,8 +70,13 @@ def run(args: argparse.Namespace) -> int:
     trainer: Trainer | None = None
     is_first = False
     try:
-        device.set_up(config.device_target, args.device_id, graph=config.mode == "graph")
-        group = join(args.run_distribute)
+        device.set_up(
+            config.device_target,
+            args.device_id,
+            graph=config.mode == "graph",
+            jit_level=config.jit_level,
+        )
+        group = join(args.run_distribute, config.device_target)
         is_first = group.rank == 0
         if is_first:
             rate = rate_remarks(config, resolved.sources, group.size)
@@ -88,7 +93,10 @@ def run(args: argparse.Namespace) -> int:
                 resume_from=args.resume,
             )
             heartbeat.phase("compile")
-            trainer.run(stop)
+            if config.calibrate_steps:
+                trainer.calibrate(stop)
+            else:
+                trainer.run(stop)
     except EffnetError as error:
         step = trainer.step if trainer else 0
         epoch = step // trainer.steps_per_epoch if trainer else 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from effnet.contract.heartbeat import Heartbeat
 from effnet.contract.stop import StopRequest
 from effnet.data import (
     BadImages,
+    Batch,
     ImageIndex,
     Preprocessing,
     eval_batches,
@@ -23,7 +27,7 @@ from effnet.data import (
 )
 from effnet.data.folders import find_split
 from effnet.distributed.group import Group
-from effnet.errors import EffnetError
+from effnet.errors import EffnetError, UsageError
 from effnet.evaluate.evaluator import Evaluator
 from effnet.model.efficientnet import EfficientNet
 from effnet.model.freeze import freeze
@@ -35,6 +39,9 @@ from effnet.train.state.host import digest
 from effnet.train.steps import make
 from effnet.train.steps.eager import LossNotFinite
 from effnet.weights.files import read_tensors
+
+_UNCOUNTED = 4
+"""Steps that a calibration does not count: the first compiles, the next find prepared images."""
 
 
 class LossFault(EffnetError):
@@ -86,7 +93,7 @@ class Trainer:
             if group.rank == 0:
                 report.emit_notes(notes)
         freeze(self.net, config.freeze)
-        precision.apply(self.net, config.amp_level)
+        precision.apply(self.net, config.amp_level, config.amp_dtype)
         self.state = make.state_of(self.net, config)
         self._restore(position)
         self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
@@ -112,21 +119,70 @@ class Trainer:
         state = digest(self.state.tensors())
         report.emit(report.done_line(config.epoch_size, self.step, took_ms, state))
 
-    def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
-        """Train the rest of one epoch; returns why to stop, or `None`."""
-        config, first = self.config, epoch * self.steps_per_epoch
-        meter = Meter(config.images_per_step * self.group.size, self._loss_sum, self.step - first)
-        prepared = self._train.batches(
+    def calibrate(self, stop: StopRequest) -> None:
+        """Take `calibrate_steps` steps and a few batches of an evaluation, and report their times.
+
+        The first ones are not counted: they compile, and find their images prepared. Reports
+        nothing after a stop request. Raises what `run` does, and `UsageError` for too few steps.
+        """
+        config, done, took_s = self.config, 0, 0.0
+        last = config.epoch_size * self.steps_per_epoch
+        while done < config.calibrate_steps and self.step < last:
+            with closing(self._batches(self.step // self.steps_per_epoch)) as batches:
+                before_s = time.perf_counter()
+                for batch in batches:
+                    lr = self._schedule.lr(self.step)
+                    outcome = self._train.step(batch, lr, self.step, stop)
+                    now_s = time.perf_counter()
+                    if self.step >= _UNCOUNTED:
+                        done, took_s = done + outcome.steps, took_s + now_s - before_s
+                    before_s = now_s
+                    self.step += outcome.steps
+                    self._heartbeat.done(self.step, self._epochs_done)
+                    if outcome.stop:
+                        return
+                    if done >= config.calibrate_steps:
+                        break
+        if not done:
+            raise UsageError(
+                f"a calibration needs more than {_UNCOUNTED} steps, the run has {last}",
+                hint="raise epoch_size",
+            )
+        eval_ms = self._whole_evaluation_ms(self._eval_images) if config.interval else 0.0
+        step_ms = took_s * 1e3 / done
+        report.emit(report.calibration_line(done, step_ms, self.steps_per_epoch, eval_ms))
+
+    def _whole_evaluation_ms(self, images: ImageIndex | None) -> float:
+        """Estimated from a few batches."""
+        if images is None:
+            return 0.0
+        self._heartbeat.phase("eval")
+        batches = -(-len(images) // (self.config.batch_size * self.group.size))
+        with closing(self._eval_batches(images, BadImages(len(images)))) as prepared:
+            first = list(itertools.islice(prepared, _UNCOUNTED))
+            self._evaluator(first, self.group)
+            more = itertools.islice(prepared, 2 * _UNCOUNTED)
+            found = self._evaluator(first if batches <= _UNCOUNTED else more, self.group)
+        return found.time_ms * len(images) / found.images
+
+    def _batches(self, epoch: int) -> Generator[Any, None, None]:
+        """What is left of an epoch, as the configured step takes it."""
+        return self._train.batches(
             self._images,
-            config,
+            self.config,
             epoch=epoch,
-            start_step=self.step - first,
+            start_step=self.step - epoch * self.steps_per_epoch,
             rank=self.group.rank,
             world_size=self.group.size,
             noise_width=self.net.noise_width,
             bad_images=self._bad_images,
         )
-        with closing(prepared) as batches:
+
+    def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
+        """Train the rest of one epoch; returns why to stop, or `None`."""
+        config, first = self.config, epoch * self.steps_per_epoch
+        meter = Meter(config.images_per_step * self.group.size, self._loss_sum, self.step - first)
+        with closing(self._batches(epoch)) as batches:
             for batch in meter.timed(batches):
                 lr = self._schedule.lr(self.step)
                 try:
@@ -165,8 +221,7 @@ class Trainer:
     def _evaluate(self, images: ImageIndex) -> None:
         self._heartbeat.phase("eval")
         group, bad_images = self.group, BadImages(self.config.max_bad_images)
-        place = {"rank": group.rank, "world_size": group.size}
-        prepared = eval_batches(images, self.config, **place, bad_images=bad_images)
+        prepared = self._eval_batches(images, bad_images)
         with self.state.averaged(), closing(prepared) as batches:
             evaluation = self._evaluator(batches, group)
         if group.rank != 0:
@@ -178,6 +233,12 @@ class Trainer:
             report.emit(bad_images.summary())
         if self.config.save_best_ckpt:
             self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
+
+    def _eval_batches(
+        self, images: ImageIndex, bad_images: BadImages
+    ) -> Generator[Batch, None, None]:
+        place = {"rank": self.group.rank, "world_size": self.group.size}
+        return eval_batches(images, self.config, **place, bad_images=bad_images)
 
     # -- checkpoints -----------------------------------------------------------------------------
 
@@ -283,9 +344,18 @@ class Trainer:
         return LossFault(
             f"the loss is {error.loss} at step {step} (epoch {epoch + 1}, batch {batch + 1});"
             f" {where}; {kept}",
-            hint="lower lr_max or raise warmup_epochs; --resume auto continues from the last good"
-            " checkpoint",
+            hint=f"{_remedy(self.config)}; --resume auto continues from the last good checkpoint",
         )
+
+
+def _remedy(config: TrainConfig) -> str:
+    """What to change after a loss that is not finite."""
+    remedy = "lower lr_max or raise warmup_epochs"
+    if config.amp_level == "O0" or config.amp_dtype != "float16":
+        return remedy
+    if config.dynamic_loss_scale:
+        return f"{remedy}, or set amp_level = O0 if it overflows in float16"
+    return f"{remedy}, lower loss_scale or set dynamic_loss_scale = true"
 
 
 def _eval_index(config: TrainConfig, train: ImageIndex) -> ImageIndex | None:

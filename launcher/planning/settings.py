@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import programs
+from launcher.core.history.duration import Estimate
 from launcher.core.profile.check import SET_BY_THE_LAUNCHER
 from launcher.core.profile.model import Profile
 from launcher.core.text.codec import Mismatch, from_plain
@@ -55,6 +56,8 @@ class Configuration:
 
     values: tuple[Value, ...] = ()
     notes: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    """How long the run takes; None without a calibration of its profile."""
 
 
 def configuration_of(profile: Profile, settings: tuple[tuple[str, str], ...] = ()) -> Configuration:

@@ -31,9 +31,9 @@ def one_process() -> Iterator[None]:
     """Lets one process run many commands: MindSpore's CPU is set up once and for all."""
     first = device.set_up
 
-    def set_up(target: str, device_id: int | None = None, *, graph: bool = False) -> None:
+    def set_up(target: str, device_id: int | None = None, **more: Any) -> None:
         if target != "CPU":
-            first(target, device_id, graph=graph)
+            first(target, device_id, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "set_up", set_up)

@@ -207,6 +207,31 @@ def test_remarks_on_unusual_combinations(sets: list[str], word: str) -> None:
     assert word in note
 
 
+@pytest.mark.parametrize(
+    ("target", "sets", "said"),
+    [
+        ("CPU", ["amp_dtype=bfloat16"], "operators for Ascend only, not for a CPU"),
+        ("GPU", ["amp_dtype=bfloat16"], "operators for Ascend only, not for a GPU"),
+        ("CPU", ["jit_level=O2"], "this run has CPU and jit; set jit_level = auto"),
+        ("Ascend", ["jit_level=O2", "mode=pynative"], "this run has Ascend and pynative"),
+    ],
+)
+def test_what_a_device_lacks_is_refused(target: str, sets: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        resolve(target, sets=sets)
+    assert said in str(raised.value)
+
+
+def test_bfloat16_needs_no_loss_scale() -> None:
+    resolved = resolve("Ascend", sets=["amp_dtype=bfloat16", "jit_level=O2"])
+    config = resolved.config
+    assert (config.loss_scale, config.dynamic_loss_scale) == (1.0, False)
+    assert resolved.sources["loss_scale"] == "from amp_dtype bfloat16"
+    assert not any("overflow" in note for note in resolved.notes)
+    (note,) = resolve("Ascend", sets=["amp_dtype=bfloat16", "amp_level=O0", "loss_scale=1"]).notes
+    assert "no effect" in note
+
+
 def test_nearest_gives_nothing_when_no_name_is_close() -> None:
     assert nearest("xyzzy", list(keys())) == ""
     assert nearest("Momentun", list(keys())) == "; did you mean momentum?"

@@ -17,7 +17,7 @@ from effnet import device
 from effnet.distributed.group import join
 
 device.set_up("CPU", graph=True)
-group = join(True)
+group = join(True, "CPU")
 
 import effnet.train.steps.graph as graph_step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("
 class HostFeed:
     """What `Feed` is where there is a queue: the next row of the data set, through the cell."""
 
-    def __init__(self, cell: GraphStep, dataset: Any) -> None:
+    def __init__(self, cell: GraphStep, dataset: Any, jit_level: str) -> None:
         self._cell = cell
         self._rows = dataset.create_tuple_iterator(num_epochs=1)
         self.closed = False
@@ -101,7 +102,44 @@ def test_the_sink_data_set_is_described_to_mindspore_which_refuses_a_cpu(
     run = in_graph.run
     run.enter()
     with pytest.raises(ValueError, match="supports ascend or gpu"):
-        Feed(run.step._cell, train_dataset(images, run.config, noise_width=run.net.noise_width))
+        Feed(
+            run.step._cell,
+            train_dataset(images, run.config, noise_width=run.net.noise_width),
+            run.config.jit_level,
+        )
+
+
+@pytest.mark.parametrize(("level", "mindspores"), [("auto", ""), ("O0", "O0"), ("O1", "O1")])
+def test_a_queue_is_compiled_as_the_key_says_and_freed_when_it_is_closed(
+    level: str, mindspores: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls are those of MindSpore's own `Model` at the end of a sink."""
+    calls: list[Any] = []
+
+    class Queue:
+        def stop_send(self) -> None:
+            calls.append("stop_send")
+
+        def release(self) -> None:
+            calls.append("release")
+
+    class Described:
+        __transfer_dataset__ = Queue()
+
+        def output_shapes(self) -> list[list[int]]:
+            return [[4, 3, 32, 32]]
+
+        def output_types(self) -> list[type]:
+            return [np.float32]
+
+    def data_sink(cell: Any, dataset: Any, size: int, jit: ms.JitConfig, signature: Any) -> Any:
+        calls.append((size, jit.jit_config_dict["jit_level"], signature[0].shape))
+
+    monkeypatch.setattr(ms, "data_sink", data_sink)
+    Feed(ms.nn.Cell(), Described(), level).close()
+    assert calls == [(1, mindspores, (4, 3, 32, 32)), "stop_send", "release"]
+    ends = inspect.getsource(ms.train.model.Model._train_dataset_sink_process)
+    assert ends.index("dataset_helper.stop_send()") < ends.index("dataset_helper.release()")
 
 
 def test_a_sink_names_the_first_step_with_a_bad_loss(in_graph: Taken) -> None:

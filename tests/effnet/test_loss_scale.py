@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import Tensor, nn, ops
 
 from effnet.config import resolve
 from effnet.optim import loss_scale
+from effnet.train.steps.eager import TrainStep
+from effnet.train.steps.graph import GraphStep, rates_of
+from tests.effnet.graph_runs import Run, batch, config
 
 pytestmark = pytest.mark.mindspore
 
@@ -125,3 +131,61 @@ def test_a_graph_skips_the_same_steps(mode_restored: None) -> None:
     np.testing.assert_allclose(
         found[0]["classifier.weight"], found[1]["classifier.weight"], rtol=1e-3, atol=1e-6
     )
+
+
+class Peer(nn.Cell):
+    """In place of the all-reduce of two ranks: the other one has the same numbers but the last."""
+
+    def __init__(self, is_finite: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.last = Tensor(np.array([float(is_finite)], np.float32))
+
+    def construct(self, bucket: Tensor) -> Tensor:
+        return ops.concat((bucket[:-1] * 2, bucket[-1:] + self.last))
+
+
+def test_all_ranks_skip_a_step_that_one_ranks_register_reports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A 910A saturates: gradients are finite on both ranks, and each reads its own register."""
+    made = Run(config(mode="graph", dynamic_loss_scale=True, loss_scale=1024.0, ema_decay=0.0))
+    cell = GraphStep(made.net, made.state, made.config)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    before, one = made.tensors(), batch(made, 0)
+    columns = (one.images, one.labels, one.noise, rates_of(made.config, 1e-3, 0))
+    for mine, other in ((True, True), (True, False), (False, True)):
+        made.state.load(before)
+        cell.world_size, cell.all_reduce = 2, Peer(other)
+        monkeypatch.setattr(ms.amp, "all_finite", lambda gradients, mine=mine: Tensor(mine))
+        cell(*map(Tensor, columns))
+        after = made.tensors()
+        is_taken = mine and other
+        assert after[loss_scale.NAME].tolist() == ([1024, 1, 0] if is_taken else [512, 0, 1])
+        for name in ("stem.weight", "classifier.weight", "mean_square.stem.weight"):
+            assert np.array_equal(before[name], after[name]) is not is_taken
+        assert cell.pop_progress()[1:] == (1, 1)
+
+
+@pytest.mark.parametrize(("target", "is_skipped"), [("Ascend", True), ("CPU", False)])
+def test_a_step_operator_by_operator_reads_the_register_of_an_ascend(
+    target: str, is_skipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Run(config(mode="pynative", dynamic_loss_scale=True, loss_scale=1024.0))
+    made.step._saturates = TrainStep.reads_register(replace(made.config, device_target=target))
+    monkeypatch.setattr(ms.amp, "all_finite", lambda gradients: Tensor(False))
+    before = made.tensors()
+    made.step(batch(made, 0), 1e-3, 0)
+    after = made.tensors()
+    assert after[loss_scale.NAME].tolist() == ([512, 0, 1] if is_skipped else [1024, 1, 0])
+    assert np.array_equal(before["stem.weight"], after["stem.weight"]) is is_skipped
+
+
+def test_a_scale_at_its_least_names_what_to_set() -> None:
+    state = loss_scale.first(2.0)
+    notes = loss_scale.SkipNotes(state)
+    loss_scale.adjust(state, is_finite=False)
+    assert "loss_scale is 1 now (1 skipped in all); it is not lowered further: set amp_level" in (
+        notes.note(state, 1)
+    )
+    loss_scale.adjust(state, is_finite=False)
+    assert state[0] == 1

@@ -11,7 +11,7 @@ ms.set_device("CPU")
 if "EFFNET_TOKEN" in os.environ:
     from effnet.distributed.group import join
 
-    group = join(True)
+    group = join(True, "CPU")
     print(f"rank {group.rank} of {group.size}", flush=True)
 else:
     from mindspore import communication

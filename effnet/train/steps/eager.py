@@ -96,6 +96,7 @@ class TrainStep:
         )
         self._notes = loss_scale.SkipNotes(state.scaler)
         self._count = len(state.weights)
+        self._saturates = self.reads_register(config)
         self._slots = Slots(state.weights, state.moment, state.mean_square, state.ema_weights)
         self._sum = _sum_of(group, self._count + len(state.buffers) + 2, config)
 
@@ -116,6 +117,11 @@ class TrainStep:
         self._update(whole.gradient, lr, step)
         return StepOutcome(whole.loss, wait_ms, whole.stop)
 
+    @staticmethod
+    def reads_register(config: TrainConfig) -> bool:
+        """Whether overflows may be known to the device alone: a 910A shows no infinity."""
+        return config.device_target == "Ascend" and config.dynamic_loss_scale
+
     @property
     def _loss_scale(self) -> float:
         scaler = self._state.scaler
@@ -135,6 +141,9 @@ class TrainStep:
             )
             losses.append(float(loss.asnumpy()))
             new = [gradient.asnumpy() for gradient in gradients]
+            if self._saturates and not ms.amp.all_finite(gradients):
+                # The register says so; the numbers do not, and other ranks must skip the step too.
+                new[0] = np.full_like(new[0], np.inf)
             if count == 1:
                 sums = [array.copy() for array in sums]  # the first ones are MindSpore's own
             if count:
@@ -219,4 +228,4 @@ def _gradient_function(
     def gradients(images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Any:
         return with_gradients(images, labels, noise, scale)
 
-    return ms.jit(gradients) if config.mode == "jit" else gradients
+    return device.compiled(gradients, config.jit_level) if config.mode == "jit" else gradients

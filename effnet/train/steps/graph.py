@@ -73,7 +73,7 @@ class GraphStep(nn.Cell):
             self.mean_square = self.weights
 
         self.weight_count = len(self.weights)
-        sizes = (*(p.size for p in (*self.weights, *self.buffers)), 1)
+        sizes = (*(p.size for p in (*self.weights, *self.buffers)), 2)
         self.buckets = buckets(sizes, BUCKET_BYTES)
         # Where each tensor begins in its bucket, and its size.
         self.starts = tuple(
@@ -100,21 +100,27 @@ class GraphStep(nn.Cell):
             gradients = self.each(_add, gradients, more)
         own_loss = ops.reshape(loss_sum, (1,)) / self.accumulation
         loss = own_loss
+        # By the status register where the device saturates instead, as MindSpore's own amp. It is
+        # this rank's register: all ranks must skip the step.
+        is_finite = ms.amp.all_finite(gradients) if self.is_dynamic else Tensor(True)
         buffers: tuple[Tensor, ...] = ()
         if self.has_buffers:
             # The forward pass writes the statistics: they are read after it.
             buffers = self.each(ops.partial(_after, loss_sum), self.buffers)
         if self.world_size > 1:
-            reduced = self._reduce((*gradients, *buffers, own_loss))
+            own = ops.concat((own_loss, ops.reshape(ops.cast(is_finite, ms.float32), (1,))))
+            reduced = self._reduce((*gradients, *buffers, own))
             gradients = reduced[: self.weight_count]
-            loss = reduced[-1]
+            loss = reduced[-1][:1]
+            if self.is_dynamic:
+                # Their sum may overflow as well.
+                finite = ops.stack(self.each(_all_finite, gradients)).all()
+                is_finite = ops.logical_and(reduced[-1][1] == 1, finite)
             if self.has_buffers:
                 buffers = reduced[self.weight_count : -1]
                 self.each(_assign, self.buffers, buffers)
         scale = 1 / (loss_scale * self.accumulation)
         if self.is_dynamic:
-            # By the status register where the device saturates instead, as MindSpore's own amp.
-            is_finite = ms.amp.all_finite(gradients)
             ops.assign(self.scaler, self._adjusted(is_finite))
             if is_finite:
                 self._apply(rates, scale, gradients, buffers)
@@ -259,6 +265,10 @@ def _add(one: Tensor, other: Tensor) -> Tensor:
 
 def _square_sum(value: Tensor) -> Tensor:
     return ops.sum(value * value)
+
+
+def _all_finite(value: Tensor) -> Tensor:
+    return ops.isfinite(value).all()
 
 
 def _average(share: Tensor, average: Parameter, value: Tensor) -> bool:

@@ -20,6 +20,7 @@ from effnet.contract.stop import StopRequest
 from effnet.data.dataset import train_dataset
 from effnet.data.folders import ImageIndex
 from effnet.data.loader import train_rows
+from effnet.device import AUTO
 from effnet.distributed.group import Group
 from effnet.optim.loss_scale import SkipNotes
 from effnet.train.steps.eager import LossNotFinite, StepOutcome, report_skipped
@@ -36,14 +37,14 @@ class Sink:
 class Feed:
     """Runs a cell on a dataset's rows, one after the other, from the device's queue."""
 
-    def __init__(self, cell: nn.Cell, dataset: ds.Dataset) -> None:
+    def __init__(self, cell: nn.Cell, dataset: ds.Dataset, jit_level: str) -> None:
         self._dataset = dataset
         # With the shapes given, MindSpore does not query them at every step. For K steps it runs a
         # sink of one step K times, as here; so an epoch's last sink can be shorter.
         shapes = zip(dataset.output_shapes(), dataset.output_types(), strict=True)
         signature = [Tensor(np.zeros(shape, kind)) for shape, kind in shapes]
         self._step: Callable[[], Tensor] = ms.data_sink(
-            cell, dataset, 1, ms.JitConfig(jit_level="O0"), signature
+            cell, dataset, 1, ms.JitConfig("" if jit_level == AUTO else jit_level), signature
         )
 
     def step(self) -> None:
@@ -51,8 +52,10 @@ class Feed:
         self._step()
 
     def close(self) -> None:
-        """Stop feeding the queue."""
-        self._dataset.__transfer_dataset__.stop_send()
+        """Stop feeding the queue and free it on the device, as MindSpore's `Model` does."""
+        queue = self._dataset.__transfer_dataset__
+        queue.stop_send()
+        queue.release()
 
 
 class SunkSteps:
@@ -65,7 +68,7 @@ class SunkSteps:
         group: Group,
         heartbeat: Heartbeat,
         rates: Rates,
-        feed: Callable[[nn.Cell, ds.Dataset], Feed] = Feed,
+        feed: Callable[[nn.Cell, ds.Dataset, str], Feed] = Feed,
     ) -> None:
         self._cell = cell
         self._notes = SkipNotes(cell.scaler.asnumpy())
@@ -103,7 +106,7 @@ class SunkSteps:
         if self._feed is None:
             share |= {"rank": rank, "world_size": world_size, "rates": self._rates}
             dataset = train_dataset(index, config, epoch=epoch, start_step=start_step, **share)
-            self._feed = self._make_feed(self._cell, dataset)
+            self._feed = self._make_feed(self._cell, dataset, config.jit_level)
         elif (epoch, start_step) != self._next:
             raise RuntimeError(f"the queue is at {self._next}, not at {(epoch, start_step)}")
         self._next = (epoch + 1, 0)

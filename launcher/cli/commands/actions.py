@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +48,7 @@ def start(
     found = client.find_profile(profile)
     request = replace(request, program=tuple(command))
     if dry_run:
-        _show_plan(found, request, as_json)
+        _show_plan(found, request, as_json, profile)
         return
     for note in client.configuration(found, request).notes:
         errors().print(f"note: {note}", style="yellow", soft_wrap=True)
@@ -91,7 +92,7 @@ def plan(
 
     pairs = options.pairs(settings)
     request = StartRequest(settings=pairs, data_path=data, program=tuple(command))
-    _show_plan(client.find_profile(profile), request, as_json)
+    _show_plan(client.find_profile(profile), request, as_json, profile)
 
 
 @options.with_request(StopRequest)
@@ -207,15 +208,20 @@ def note(
     client.set_note(run, text)
 
 
-def _show_plan(profile: Profile, request: StartRequest, as_json: bool) -> None:
+def _show_plan(profile: Profile, request: StartRequest, as_json: bool, name: str) -> None:
     from launcher import client
     from launcher.cli.output.console import screen
-    from launcher.cli.output.plan_text import print_configuration, print_plan
+    from launcher.cli.output.plan_text import print_configuration, print_estimate, print_plan
+    from launcher.core.text.codec import to_plain
     from launcher.core.text.terminal import escape_json
 
     plan = client.plan(profile, request)
+    configuration = client.configuration(profile, request)
     if as_json:
-        print(escape_json(plan.to_json()))
-    else:
-        print_plan(plan, screen())
-        print_configuration(client.configuration(profile, request), screen())
+        whole = {**to_plain(plan), "estimate": to_plain(configuration.estimate)}
+        print(escape_json(json.dumps(whole, indent=2, ensure_ascii=False)))
+        return
+    print_plan(plan, screen())
+    print_configuration(configuration, screen())
+    if configuration.values:
+        print_estimate(configuration.estimate, name, screen())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
     from launcher.core.checks.row import Row
     from launcher.core.profile.model import Profile
+    from launcher.core.run.requests import Settings
 
 MARKS = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "·"}
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 CANNOT_BE_USED = 6
+CALIBRATED_STEPS = 10
 
 
 def preflight(
@@ -26,6 +29,13 @@ def preflight(
     data: Annotated[str, options.DATA] = "",
     fix: Annotated[
         bool, typer.Option("--fix", help="fix what is safe to fix, then check again")
+    ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="then train a few steps, save nothing, and keep their times for `plan`",
+        ),
     ] = False,
     ignore: Annotated[list[str], options.IGNORED] = [],  # noqa: B006
     quiet: Annotated[bool, options.QUIET] = False,
@@ -37,11 +47,16 @@ def preflight(
     installs the same version of effnet-tui as here, no other packages, and creates working
     directories.
 
+    --calibrate starts a run of a few steps when no check failed. `effnet-launch plan` then
+    estimates how long a whole run takes.
+
     effnet-launch preflight local-cpu
 
     effnet-launch preflight cpu-2-nodes-ssh --fix
 
     effnet-launch preflight ascend-2x8 --ignore clock --json
+
+    effnet-launch preflight local-cpu --calibrate
     """
     from launcher import client
     from launcher.cli.output.console import print_json, screen
@@ -71,7 +86,40 @@ def preflight(
         print_json({"ok": not red, "rows": rows, "ignored": ignored, "fixed": fixed})
     else:
         console.print(summary(rows, red, profile), style="red" if red else "green")
-    raise typer.Exit(CANNOT_BE_USED if red else 0)
+    if red or not calibrate:
+        raise typer.Exit(CANNOT_BE_USED if red else 0)
+    raise typer.Exit(_calibrate(found, profile, options.pairs(settings), data, as_json))
+
+
+def _calibrate(profile: Profile, name: str, settings: Settings, data: str, as_json: bool) -> int:
+    """A run of a few steps, and its record. -> exit code."""
+    from launcher import client
+    from launcher.cli.output import follow as following
+    from launcher.cli.output.console import errors, screen
+    from launcher.cli.output.plan_text import print_estimate
+    from launcher.core.checks.row import NOT_THE_TRAINER
+    from launcher.errors import UsageError
+
+    if profile.program is not None:
+        raise UsageError("--calibrate " + NOT_THE_TRAINER)
+    request = client.StartRequest(settings=tuple(settings), data_path=data)
+    own = (("calibrate_steps", str(CALIBRATED_STEPS)), ("save_checkpoint", "False"))
+    short = replace(request, settings=(*own, *request.settings), preflight=False)
+    run = client.start(
+        profile,
+        replace(short, note="calibration"),
+        confirm_host=options.confirm_on_terminal(),
+    )
+    console = errors() if as_json else screen()
+    console.print(f"run {run}: {CALIBRATED_STEPS} steps")
+    reader = client.open_run(run)
+    code = following.wait_until_over(reader, console)
+    if code:
+        return code
+    path = client.keep_calibration(reader, profile, request)
+    console.print(f"kept in {path}", soft_wrap=True)
+    print_estimate(client.configuration(profile, request).estimate, name, console)
+    return 0
 
 
 def printer(console: Console, profile: Profile, *, quiet: bool) -> Callable[[Row], None]:

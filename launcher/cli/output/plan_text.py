@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,9 +11,11 @@ from rich.text import Text
 
 from launcher.core.plan.model import Plan
 from launcher.core.profile.secrets import HIDDEN
+from launcher.core.text.figures import duration, milliseconds
 
 if TYPE_CHECKING:
     from launcher.client import Configuration
+    from launcher.core.history.duration import Estimate
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -49,6 +52,29 @@ def print_configuration(configuration: Configuration, console: Console) -> None:
         console.print(Text(_indent(lines), overflow="fold"))
     for note in configuration.notes:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def print_estimate(found: Estimate | None, profile: str, console: Console) -> None:
+    """The duration, what it is made of, and when and where that was measured."""
+    again = f"effnet-launch preflight {profile} --calibrate"
+    console.print()
+    if found is None:
+        text = f"duration not known: {again} measures a few steps"
+        console.print(Text(text, style="dim"), soft_wrap=True)
+        return
+    known = found.calibration
+    parts = [f"{found.steps:,} steps of {milliseconds(known.step_time_ms)}"]
+    if found.evaluations and known.evaluation_ms:
+        parts.append(f"{found.evaluations} evaluations of {milliseconds(known.evaluation_ms)}")
+    parts.append(f"{duration(known.startup_s)} to start and end")
+    console.print(Text(f"estimated duration {duration(found.duration_s)}", style="bold"))
+    console.print(Text(_indent(f"{found.epochs} epochs: {', '.join(parts)}; no checkpoints")))
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.at))
+    where = f"{known.ranks} ranks on {', '.join(known.nodes)}, run {known.run}"
+    console.print(Text(_indent(f"measured {when}: {where}"), overflow="fold"))
+    if found.other:
+        text = f"note: measured with other settings ({'; '.join(found.other)}): repeat {again}"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def _shared(plan: Plan) -> dict[str, str]:

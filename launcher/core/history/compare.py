@@ -19,7 +19,16 @@ SHARE: Final = 0.05
 """A part of the time is named when its share differs by more."""
 SPEED_KEYS: Final = frozenset(
     {"ranks", "nodes", "device_target", "start_method", "batch_size", "variant", "image_size"}
-    | {"amp_level", "mode", "reduction", "auto_augment", "num_workers", "image_cache_mb"}
+    | {
+        "amp_level",
+        "amp_dtype",
+        "jit_level",
+        "mode",
+        "reduction",
+        "auto_augment",
+        "num_workers",
+        "image_cache_mb",
+    }
     | {"interpolation", "train_interpolation", "padding", "report_steps", "ema_decay"}
     | {"mindspore", "python", "numpy", "environment"}
 )

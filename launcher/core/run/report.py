@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from launcher.core.run.report_types import (
+    Calibrated,
     CheckpointSaved,
     Done,
     EpochReport,
@@ -228,6 +229,7 @@ _PARSERS: tuple[tuple[str, Callable[[str], Report]], ...] = (
     ("fault: ", _plain_line(Fault)),
     ("done: ", _plain_line(Done)),
     ("progress: ", _progress_line),
+    ("calibration: ", _plain_line(Calibrated)),
 )
 _PREFIXES = tuple(prefix for prefix, _ in _PARSERS)
 _PREFIXES_BYTES = tuple(prefix.encode() for prefix in _PREFIXES)

@@ -152,6 +152,16 @@ class Progress:
     total: int
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """What a step and a whole evaluation take: the last line of a calibration."""
+
+    steps: int
+    step_time_ms: float | None = _under("step time")
+    steps_per_epoch: int | None = _under("steps per epoch")
+    evaluation_ms: float | None = _under("evaluation")
+
+
 Report = (
     StepReport
     | EpochReport
@@ -164,4 +174,5 @@ Report = (
     | Fault
     | Done
     | Progress
+    | Calibrated
 )

@@ -134,6 +134,15 @@ def train(arguments):
         done_epochs = done // STEPS
         where = f"epoch:[{done_epochs}], step:[{done}], path:[{arguments.resume}]"
         print(f"resume: {where}", flush=True)
+    if calibrated := int(settings_of(arguments).get("calibrate_steps", 0)):
+        print(
+            f"calibration: steps:[{calibrated}], step time:[{STEP_S * 1000:.3f}],"
+            f" steps per epoch:[{STEPS}], evaluation:[500.000]",
+            flush=True,
+        )
+        if barrier:
+            barrier.leave()
+        return 0
     ballast = bytearray()
     begin = time.monotonic()
     while done < epochs * STEPS:

@@ -119,7 +119,7 @@ def configuration(profile: Profile | str, request: StartRequest = StartRequest()
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
-    """What :func:`start` would write and run on this machine now. Raises ProfileError, PlanError."""
+    """What :func:`start` would write and run here now. Raises ProfileError, PlanError."""
     from launcher.runs.start import plan_run
 
     return plan_run(_profile(profile, request), request)
@@ -179,8 +179,7 @@ def doctor(
     """What MindSpore's back end for a device lacks on the profile's nodes, or on this machine.
 
     ``target`` is ``GPU``, ``Ascend`` or ``CPU``; default: the profile's, or what this machine has
-    devices for. ``fix`` installs CUDA's libraries into the interpreters' environments.
-    Raises ProfileError, UsageError.
+    devices for. ``fix`` installs CUDA's libraries there. Raises ProfileError, UsageError.
     """
     from launcher.checks.doctor import examine
 

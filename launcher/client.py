@@ -12,7 +12,6 @@ An action is one record of `launcher.core.run.requests`, and a call with it:
 reader, its id or the start of it, ``latest``, or its path. `start` and `resume` run the preflight
 unless the request says not to, and raise PreflightError when a check failed that the request does
 not ignore.
-
 Calls on a run raise what the methods of `launcher.runs.base.Run` raise, and RunNotFoundError.
 
 Reading needs only files. What changes something is imported when it is called: no SSH to watch.
@@ -71,6 +70,7 @@ from launcher.reading.snapshot import RankSnapshot as RankSnapshot
 from launcher.reading.snapshot import RankStatus as RankStatus
 from launcher.reading.snapshot import RunSnapshot as RunSnapshot
 from launcher.reading.snapshot import Series as Series
+from launcher.watching.watch import watch as watch
 
 if TYPE_CHECKING:
     from launcher.cleanup.nodes import Leftovers as Leftovers

@@ -61,7 +61,7 @@ class Dashboard(App[str]):
         profile: str | None = None,
         theme: str | None = None,
         refresh_hz: float | None = None,
-        readonly: bool = False,
+        readonly: bool | str = False,
         again: str = "",
         notes: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +70,8 @@ class Dashboard(App[str]):
         super().__init__()
         self.source = source
         self.settings = settings
-        self.read_only = (REPLAY if again else READ_ONLY) if readonly else ""
+        why = readonly if isinstance(readonly, str) else REPLAY if again else READ_ONLY
+        self.read_only = why if readonly else ""
         self.again = again  # the command that plays a replay again
         self.clock = clock
         self.glyphs = glyphs_for(settings.glyphs or detect_level())

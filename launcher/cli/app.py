@@ -25,6 +25,7 @@ from launcher.cli.commands import (
     sharing,
     stacks,
     tables,
+    watch,
 )
 from launcher.errors import INTERRUPTED, InvalidError, LaunchError
 
@@ -43,6 +44,7 @@ for command in (
     *(actions.start, actions.plan, actions.stop, actions.resume, actions.note),
     *(preflight.preflight, doctor.doctor),
     *(reading.runs, reading.status, reading.attach, reading.logs, reading.events, stacks.stacks),
+    watch.watch,
     compare.compare,
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),

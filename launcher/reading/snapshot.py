@@ -226,6 +226,11 @@ class RunSnapshot:
         return "" if self.info is None else self.info.start.note
 
     @property
+    def is_watched(self) -> bool:
+        """Whether another launcher started it: it can only be read."""
+        return self.info is not None and self.info.is_watched
+
+    @property
     def age_s(self) -> float | None:
         """Age of the newest step of any rank."""
         return None if self.step_s is None else max(0.0, self.polled_s - self.step_s)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot, RunSummary
     from launcher.core.run.events import Failure
 
+WATCHED = "read-only: this job was started elsewhere"
+"""Why nothing can be done with a job of another launcher."""
+
 
 def followers_words(failure: Failure) -> str:
     """``ranks 0, 1 stopped because of it``."""
@@ -135,7 +138,7 @@ def restart_words(choice: ResumeChoice | None, is_replay: bool = False) -> str:
     if choice is None:
         return "looking for a checkpoint to resume from …"
     if choice.path is None:
-        return f"cannot resume: {choice.why}"
+        return choice.why if choice.why == WATCHED else f"cannot resume: {choice.why}"
     lost = f", {plural(choice.steps_lost, 'step')} lost" if choice.steps_lost is not None else ""
     where = f"from {choice.place}"
     if is_replay:

@@ -53,7 +53,8 @@ class RunActions(RunLog):
         if action not in ("resume", "stop", "job", "stacks", "note", "results"):
             return super().refusal(action, parameters)
         frame = self.frame
-        if action != "results" and self.dashboard.read_only:
+        is_watched = self.snapshot is not None and self.snapshot.is_watched
+        if (action != "results" or is_watched) and self.dashboard.read_only:
             return self.dashboard.read_only
         if frame is None:
             return "the run is not read yet"
@@ -74,6 +75,8 @@ class RunActions(RunLog):
         if self.dashboard.again:
             return f"play again:  {self.dashboard.again}"
         state = "continues" if is_live(run.status) else f"is {run.status.value}"
+        if run.is_watched and run.info is not None:
+            return f"{run.run} {state}.\n  come back:  {shlex.join(run.info.command)}"
         return (
             f"{run.run} {state}.\n"
             f"  come back:        effnet-tui {run.run}\n"
@@ -187,6 +190,8 @@ class RunActions(RunLog):
         choice = self.restart
         failed = choice is not None and choice.path is not None and not is_live(run.status)
         words = ResumeRequest().command(run.run) if failed else [PROGRAM, "status", run.run]
+        if run.is_watched:
+            words = [PROGRAM, "watch", "--once", run.run]
         self.dashboard.copy_text(shlex.join(words), shlex.join(words))
 
     def on_action_done(self, message: ActionDone) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
+from launcher.core.diagnosis.words import hang_hint
 from launcher.core.run.outcome import outcome_words
 from tui.context import context_of
 from tui.drawing.text import clean, fit
@@ -35,10 +36,14 @@ def rows_of(run: RunSnapshot, again: str = "") -> list[Row]:
     if failure_of(run) is not None:
         return []
     if is_done(run):
-        last = Row(f"{again} plays it again", "$") if again else Row("results and checkpoints", "t")
         ended, best = outcome_words(run.outcome, run.status.value)
+        if run.is_watched:
+            return [Row(ended)]
+        last = Row(f"{again} plays it again", "$") if again else Row("results and checkpoints", "t")
         return [Row(ended), Row(best), last]
-    return [] if run.hang is None or run.is_earlier else _hang_rows(run.hang)
+    if run.hang is None or run.is_earlier:
+        return []
+    return [Row(hang_hint(run.hang, ""))] if run.is_watched else _hang_rows(run.hang)
 
 
 def _hang_rows(hang: Hang) -> list[Row]:

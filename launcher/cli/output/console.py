@@ -91,7 +91,10 @@ def hang_text(hang: Hang, now_s: float) -> Text:
 
 
 def failure_card(failure: Failure, run: str) -> RenderableType:
-    """The cause of a failed attempt: the first rank, what it means, what to try, its last lines."""
+    """The cause of a failed attempt: the first rank, what it means, what to try, its last lines.
+
+    ``run`` is empty where nothing can be resumed.
+    """
     lines: list[RenderableType] = [Text(headline(failure), style="bold"), Text(meaning(failure))]
     if failure.try_next:
         lines.append(Text(failure.try_next))
@@ -104,7 +107,8 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
     if failure.followers:
         ranks = ", ".join(map(str, failure.followers[:16]))
         lines.append(Text(f"ended because of it: ranks {ranks}", style="dim"))
-    lines.append(Text(f"resume: effnet-launch resume {run}", style="dim"))
+    if run:
+        lines.append(Text(f"resume: effnet-launch resume {run}", style="dim"))
     return Panel(Group(*lines), title="failed", border_style="red", title_align="left")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +73,10 @@ def follow(reader: RunReader, console: Console) -> int:
 
 
 def print_how_to_attach(reader: RunReader, console: Console) -> None:
-    console.print(f"\nthe run continues; follow it again with: effnet-launch attach {reader.run}")
+    again, what = f"effnet-launch attach {reader.run}", "run"
+    if reader.info is not None and reader.info.is_watched:
+        again, what = f"effnet-launch watch {shlex.quote(reader.run)}", "job"
+    console.print(f"\nthe {what} continues; follow it again with: {again}")
 
 
 def summary(reader: RunReader) -> dict[str, Any]:
@@ -137,7 +141,8 @@ def _verdict(reader: RunReader, console: Console | None) -> int:
     snapshot = reader.poll()
     if console is not None:
         if snapshot.status is RunStatus.FAILED and snapshot.failure is not None:
-            console.print(failure_card(snapshot.failure, snapshot.run))
+            run = "" if snapshot.is_watched else snapshot.run
+            console.print(failure_card(snapshot.failure, run))
         else:
             console.print(headline(snapshot))
     return 1 if snapshot.status in (RunStatus.FAILED, RunStatus.LOST) else 0
@@ -239,7 +244,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     parts.append(table)
     if snapshot.hang is not None:
         parts.append(Text(hang_reason(snapshot.hang), style="bold red"))
-        parts.append(Text(f"  {hang_hint(snapshot.hang, snapshot.run)}"))
+        parts.append(
+            Text(f"  {hang_hint(snapshot.hang, '' if snapshot.is_watched else snapshot.run)}")
+        )
     elif snapshot.is_stalled and not snapshot.unreachable:
         parts.append(Text(f"no step for {duration(snapshot.age_s)}", style="yellow"))
     if (silence := snapshot.supervisor_silent) is not None:

@@ -1,7 +1,7 @@
 """Which of a rank's last lines show why it ended: one ranking, from the strongest sign down.
 
 Sources of the patterns: MindSpore's FAQ and the texts in its wheel, CPython, glibc, and what
-MindSpore 2.10 printed when ranks were killed. CANN's codes are in `codes`.
+MindSpore 2.10 and PyTorch 2.13 printed when ranks were killed. CANN's codes are in `codes`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from launcher.core.diagnosis.tracebacks import Raised, raised_in
 from launcher.core.run.events import FailureKind
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Fault
+from launcher.core.run.script_lines import without_prefix
 
 FAULT_KINDS: Mapping[str, tuple[FailureKind, str]] = {
     "loss": (FailureKind.LOSS, "lower lr_max, warm up longer, or resume with another seed"),
@@ -109,6 +110,10 @@ _PEER_LOST = re.compile(
     r"|[Hh]eartbeat.{0,40}(time ?out|timed out|[Ll]ost)"
     r"|Failed to (reconnect|connect) to the (meta server|scheduler)"
     r"|^(Connection\w*Error|BrokenPipeError)\b"
+    # PyTorch: gloo's pair.cc, and ProcessGroupNCCL.
+    r"|gloo/.*\b[Cc]onnection (closed|reset) by (remote )?peer"
+    r"|Watchdog caught collective operation timeout|NCCL communicator was aborted"
+    r"|ncclRemoteError|remote process exited or there was a network error"
 )
 
 # A RuntimeError of MindSpore says little itself: the reason is a code or a line near it.
@@ -164,7 +169,7 @@ class _Lines:
 
 def find_evidence(lines: Sequence[str]) -> Evidence:
     """The strongest sign in a rank's last lines, by `RANKING`; an empty one without any."""
-    short = tuple(line[:MAX_LINE] for line in lines)
+    short = tuple(without_prefix(line[:MAX_LINE]) for line in lines)
     raised = raised_in(short)
     skipped = raised.inner if raised else frozenset()
     errors = tuple(

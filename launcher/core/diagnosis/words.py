@@ -57,11 +57,15 @@ def _places(hang: Hang) -> str:
 
 
 def hang_hint(hang: Hang, run: str) -> str:
-    """What to do next."""
+    """What to do next; ``run`` is empty for a job that was started elsewhere."""
     again = f"effnet-launch stop {run}, then effnet-launch resume {run}"
+    if not run:
+        again = "stop the job with what started it"
     if "is stopped" in hang.why:
         return f"Continue it with kill -CONT {hang.pid} on {hang.node}, or: {again}"
     rank = hang.ranks[0]
+    if not run:
+        return f"See where it is: py-spy dump --pid {hang.pid or 'PID'} on {hang.node}. Or {again}"
     return f"See its stacks: effnet-launch stacks {run} --rank {rank}. Or: {again}"
 
 

@@ -26,6 +26,8 @@ class RunInfo:
     start: StartRequest = StartRequest()
     is_registered: bool = False
     """Whether `launcher.store.owner` registered its folder; earlier versions had no such thing."""
+    is_watched: bool = False
+    """Whether another launcher started it: it can only be read."""
 
     def with_note(self, note: str) -> RunInfo:
         return replace(self, start=replace(self.start, note=note))

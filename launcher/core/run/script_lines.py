@@ -80,8 +80,7 @@ def parse(line: str | bytes, pattern: re.Pattern[str] | None = None) -> Report |
         line = line.decode("utf-8", "replace")
     # A progress bar is drawn over by the text behind its last carriage return.
     line = line.rstrip().rpartition("\r")[2]
-    if line.startswith("[") and (prefix := _PREFIX.match(line)):
-        line = line[prefix.end() :]
+    line = without_prefix(line)
     found = report.parse(line)
     if len(line) > MAX_LINE_CHARS:
         return found
@@ -95,6 +94,12 @@ def parse(line: str | bytes, pattern: re.Pattern[str] | None = None) -> Report |
         rate = _number(match[1])
         return None if rate is None else Throughput(rate)
     return found
+
+
+def without_prefix(line: str) -> str:
+    """The line as its program printed it, without what torchrun or mpirun put before it."""
+    prefix = _PREFIX.match(line) if line.startswith("[") else None
+    return line if prefix is None else line[prefix.end() :]
 
 
 def _number(text: str | None) -> float | None:

@@ -40,12 +40,15 @@ from launcher.reading.history.lateness import times_of
 from tests.launcher.conftest import STANDIN
 
 RANKS = 4
-STEP_S = 0.03
+STEP_S = 0.1
 LEAST_S, MOST_S = 14.0, 40.0
 """Of training: before that a cause is not expected, and after that it is missed."""
 
-HEALTHY_S = 24.0
+HEALTHY_S = 20.0
 START_S = 120.0
+NICE = -10
+"""So that ranks, which compute 2 ms in 100 ms, train on a machine that others keep busy."""
+
 HOGS = 6
 INDEX_BYTES = 48 << 20
 MEMORY_BYTES = 16 << 20
@@ -70,11 +73,11 @@ def plant(
     for number in range(20):
         (images / f"{number:02d}").write_bytes(zlib.compress(draw.randbytes(65536)))
     if cause is Cause.INPUT:
-        work["sleep"] = {rank: draw.uniform(0.15, 0.4)}
+        work["sleep"] = {rank: draw.uniform(0.08, 0.3)}
     elif cause is Cause.LINK:
-        work["delay"] = {rank: draw.uniform(0.1, 0.25)}
+        work["delay"] = {rank: draw.uniform(0.06, 0.2)}
     elif cause is Cause.QUOTA:
-        own = ends.enter_context(quota(draw.choice((1000, 1500, 2000))))
+        own = ends.enter_context(quota())
         work["cgroups"] = {rank: [str(own)]}
     elif cause is Cause.MEMORY:
         own = ends.enter_context(memory_limit(MEMORY_BYTES))
@@ -86,7 +89,7 @@ def plant(
             os.fsync(opened.fileno())
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     elif cause is Cause.DISK:
-        work["data"][rank] = str(ends.enter_context(slow_disk(images, draw.uniform(0.15, 0.4))))
+        work["data"][rank] = str(ends.enter_context(slow_disk(images, draw.uniform(0.08, 0.3))))
     elif cause is Cause.CORE:
         # In one cgroup with the rank, so that they take nothing from other programs here.
         own = ends.enter_context(cgroup("cpu"))
@@ -115,8 +118,10 @@ def cgroup(controller: str, **files: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def quota(microseconds: int) -> Iterator[Path]:
-    with cgroup("cpu", cpu__cfs_quota_us=microseconds, cpu__max=microseconds) as folder:
+def quota() -> Iterator[Path]:
+    """1 ms in 100 ms. The shares are those of a process with `NICE`."""
+    limits = {"cpu__cfs_quota_us": 1000, "cpu__max": 1000}
+    with cgroup("cpu", cpu__shares=10_000, cpu__weight=1000, **limits) as folder:
         yield folder
 
 
@@ -246,6 +251,21 @@ def play(cause: Cause | None, seed: int) -> tuple[str, str]:
         return "", ""
 
 
+def prefer(pid: int) -> None:
+    """Gives a process and its session the priority of this one: kernels compare either."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, pid, nice)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+
+
+def begin(nice: int) -> None:
+    """A process that plays runs."""
+    os.setsid()
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    prefer(os.getpid())
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
@@ -259,6 +279,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=20, help="runs of each cause")
     parser.add_argument("--healthy", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--nice", type=int, default=NICE, help="of the ranks")
     parser.add_argument("--seed", type=int, default=1)
     names = [cause.name for cause in PLANTED]
     parser.add_argument("--causes", nargs="*", default=names, choices=names)
@@ -267,7 +288,7 @@ def main() -> int:
     tasks: list[Cause | None] = [Cause[name] for name in arguments.causes] * arguments.cases
     tasks += [None] * arguments.healthy
     random.Random(arguments.seed).shuffle(tasks)
-    with ProcessPoolExecutor(arguments.jobs) as pool:
+    with ProcessPoolExecutor(arguments.jobs, initializer=begin, initargs=(arguments.nice,)) as pool:
         seeds = range(arguments.seed * 1000, arguments.seed * 1000 + len(tasks))
         for cause, (outcome, words) in zip(tasks, pool.map(play, tasks, seeds), strict=True):
             name = "none" if cause is None else cause.value

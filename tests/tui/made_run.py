@@ -26,10 +26,11 @@ class MadeRun:
 
     def __init__(
         self, folder: Path, name: str, ranks: int = 2, nodes: int = 1, late: int | None = None,
-        time_s: float = 1_766_500_000.0, pid: int | None = None,
+        time_s: float = 1_766_500_000.0, pid: int | None = None, late_ms: float = 230.0,
     ) -> None:  # fmt: skip
         self.paths = RunPaths(folder / name)
         self.name, self.ranks, self.nodes, self.late = name, ranks, nodes, late
+        self.late_ms = late_ms
         self.time_s, self.pid = time_s, os.getpid() if pid is None else pid
         self.attempt = 0
         self.step = 0
@@ -86,7 +87,9 @@ class MadeRun:
             epoch, step = divmod(self.step, STEPS)
             for rank in range(self.ranks):
                 late = rank == self.late and self.step % 60 > 20
-                wait = 2.0 if late else 12.0 + rank + (230.0 if self.late is not None else 0.0)
+                wait = (
+                    2.0 if late else 12.0 + rank + (self.late_ms if self.late is not None else 0.0)
+                )
                 loss = 2.3 * math.exp(-self.step / 250) + 0.05 * math.sin(self.step * 1.7)
                 text = (
                     f"epoch: [{epoch:3}/{EPOCHS:3}], step:[{step:5}/{STEPS:5}], "

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 PAGES = 256
-COMPUTE_S = 0.004
+COMPUTE_S = 0.002
 
 
 class Work:

@@ -158,8 +158,9 @@ def slow_disk(images: Path, delay_s: float) -> Iterator[Path]:
             time.sleep(0.05)
         yield point
     finally:
+        process.kill()
+        process.wait()
         subprocess.run(["fusermount", "-uz", str(point)], check=False)
-        process.wait(timeout=20)
 
 
 class Node:

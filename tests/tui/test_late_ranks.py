@@ -63,7 +63,7 @@ def test_status_the_report_and_the_header_name_the_cause(made: MadeRun) -> None:
     assert "<td>slow disk</td>" in page
     frame = LiveRun(reader).frame(FrameRequest(skew_bins=40))
     assert frame.skew.worst_rank == 2
-    assert frame.skew.words.startswith("rank 2 on node-b is ")
+    assert frame.skew.words.startswith("rank 2 on node-b ")
     assert WORDS in frame.skew.words
 
 

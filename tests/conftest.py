@@ -28,7 +28,7 @@ for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_variable] = tempfile.mkdtemp(prefix="effnet-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 
-STARTS_RUNS = {"lab", "hosts", "built_cluster", "desk"}
+STARTS_RUNS = {"lab", "hosts", "built_cluster", "built_slurm", "desk"}
 STRAYS = tuple(
     f"tests/{part}"
     for part in (
@@ -53,7 +53,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.runs)
     if item.nodeid.startswith(STRAYS):
         item.add_marker(pytest.mark.strays)
-    if "built_cluster" in getattr(item, "fixturenames", ()):
+    if {"built_cluster", "built_slurm"} & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.needs_root)
     if not IS_ROOT and item.get_closest_marker("needs_root"):
         item.add_marker(pytest.mark.skip(reason=NEED_ROOT))

@@ -263,12 +263,12 @@ class Cluster:
                 stderr=log,
                 text=True,
                 env={"PATH": PATH},
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
 
-def _end_with_parent() -> None:
-    """A test session that is killed takes its hosts along (PR_SET_PDEATHSIG)."""
+def end_with_parent() -> None:
+    """A test session that is killed takes its processes along (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 

@@ -1,0 +1,225 @@
+"""A real Slurm on namespace hosts: slurmctld on the first one, slurmd on each, munge on all.
+
+This machine is the login node: it has a munge daemon of its own, and `environment` makes Slurm's
+commands use it. `shared` is a folder that all hosts and this machine see under the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.cluster.hosts import PATH, Cluster, ClusterError, Host, Seen, end_with_parent
+
+NEEDED = {
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
+}
+START_S = 60.0
+CONF = """\
+ClusterName=test
+SlurmctldHost={controller}({controller_address})
+AuthType=auth/munge
+AuthInfo=socket={munge_socket}
+SlurmUser=root
+SlurmdUser=root
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SwitchType=switch/none
+ReturnToService=2
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=10
+SlurmctldTimeout=30
+SlurmdTimeout=10
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=2,bf_interval=2,requeue_delay=1
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+{nodes}
+PartitionName=train Nodes={names} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes={names} MaxTime=INFINITE State=UP PriorityTier=10
+"""
+CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"
+
+
+class Slurm:
+    """Slurm on the hosts of a cluster, started; `close` ends what the hosts do not."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        _check_machine()
+        self.hosts = cluster
+        # /tmp and /home are each host's own.
+        self.shared = Path(tempfile.mkdtemp(prefix="slurm-", dir="/var/tmp"))
+        self._munged: subprocess.Popen[bytes] | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Slurm's commands need on this machine."""
+        return {"SLURM_CONF": str(self.shared / "login/slurm.conf")}
+
+    def call(self, *argv: str) -> str:
+        """One of Slurm's commands on this machine."""
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, **self.environment, "PATH": PATH},
+        )
+        if done.returncode:
+            raise ClusterError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def job_state(self, job: str) -> str:
+        """``RUNNING``, say; empty for a job that Slurm does not know any more."""
+        with contextlib.suppress(ClusterError):
+            fields = self.call("scontrol", "show", "job", "-o", job).split()
+            return next(x for x in fields if x.startswith("JobState=")).partition("=")[2]
+        return ""
+
+    def processes(self) -> dict[str, set[Seen]]:
+        """Of every host, without what belongs to Slurm and sshd."""
+        ours = ("slurmctld", "slurmd", "munged", "sshd", "slurmstepd", "slurmscriptd")
+        return {
+            host.name: {
+                seen for seen in host.processes() if not any(name in seen.command for name in ours)
+            }
+            for host in self.hosts.hosts
+        }
+
+    def repair(self) -> None:
+        """Every node is up and idle again, whatever a test has done."""
+        self.hosts.repair()
+        for host in self.hosts.hosts:
+            self._start_daemons(host)
+        self.until(lambda: self._is_answering(), "slurmctld does not answer")
+        with contextlib.suppress(ClusterError):
+            self.call("scancel", "--full", "--user", "root")
+        self.until(lambda: not self.call("squeue", "-h"), "jobs stay in the queue")
+        for host in self.hosts.hosts:
+            with contextlib.suppress(ClusterError):  # it is up
+                self.call("scontrol", "update", f"nodename={host.name}", "state=resume")
+        self.until(self._is_idle, "a node is not idle")
+
+    def until(self, is_true: Callable[[], object], why: str) -> None:
+        deadline = time.monotonic() + START_S
+        while not is_true():
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{why}: {self._logs()}")
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        if self._munged is not None:
+            self._munged.kill()
+            self._munged.wait(10)
+        shutil.rmtree(self.shared, ignore_errors=True)
+
+    def _start(self) -> None:
+        self.shared.chmod(0o755)
+        (self.shared / "munge.key").write_bytes(secrets.token_bytes(128))
+        (self.shared / "munge.key").chmod(0o400)
+        for name, socket in (("nodes", "/run/munge.socket"), ("login", self._socket)):
+            (self.shared / name).mkdir()
+            (self.shared / name / "slurm.conf").write_text(self._configuration(socket))
+            (self.shared / name / "cgroup.conf").write_text(CGROUP)
+        (self.shared / "state").mkdir()
+        argv = ["munged", "--foreground", "--force", f"--key-file={self.shared}/munge.key"]
+        argv += [f"--socket={self._socket}", f"--pid-file={self.shared}/login/munged.pid"]
+        argv += [f"--log-file={self.shared}/login/munged.log"]
+        argv += [f"--seed-file={self.shared}/login/munged.seed"]
+        self._munged = subprocess.Popen(
+            argv,
+            env={"PATH": PATH},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
+        )
+        for host in self.hosts.hosts:
+            self._start_daemons(host)
+        self.until(lambda: self._is_answering() and self._is_idle(), "Slurm does not start")
+
+    def _start_daemons(self, host: Host) -> None:
+        """Those that do not run there."""
+        running = " ".join(seen.command for seen in host.processes())
+        conf = f"SLURM_CONF={self.shared}/nodes/slurm.conf"
+        if "munged" not in running:
+            argv = ["munged", "--force", f"--key-file={self.shared}/munge.key"]
+            argv += ["--socket=/run/munge.socket", "--pid-file=/run/munged.pid"]
+            argv += ["--log-file=/run/munged.log", "--seed-file=/run/munged.seed"]
+            host.run(*argv)
+        if host is self.hosts.hosts[0] and "slurmctld" not in running:
+            host.run("env", conf, "slurmctld")
+        if "slurmd " not in running:
+            host.run("env", conf, "slurmd", "-N", host.name)
+
+    def _configuration(self, munge_socket: object) -> str:
+        hosts = self.hosts.hosts
+        nodes = "\n".join(
+            f"NodeName={host.name} NodeAddr={host.address} NodeHostname={host.name} CPUs=2"
+            for host in hosts
+        )
+        return CONF.format(
+            controller=hosts[0].name,
+            controller_address=hosts[0].address,
+            munge_socket=munge_socket,
+            folder=self.shared,
+            nodes=nodes,
+            names=",".join(host.name for host in hosts),
+        )
+
+    @property
+    def _socket(self) -> Path:
+        return self.shared / "login/munge.socket"
+
+    def _is_answering(self) -> bool:
+        with contextlib.suppress(ClusterError):
+            return "UP" in self.call("scontrol", "ping")
+        return False
+
+    def _is_idle(self) -> bool:
+        states = self.call("sinfo", "-h", "-N", "-p", "train", "-o", "%t").split()
+        return states == ["idle"] * len(self.hosts.hosts)
+
+    def _logs(self) -> str:
+        files = [*self.shared.glob("*.log"), *self.shared.glob("login/*.log")]
+        return "\n".join(f"{file.name}: {file.read_text()[-600:]}" for file in files)
+
+
+def _check_machine() -> None:
+    for program, package in NEEDED.items():
+        if shutil.which(program, path=PATH) is None:
+            raise ClusterError(f"{program} is not here: apt-get install {package}")
+
+
+@contextlib.contextmanager
+def slurm_on(cluster: Cluster) -> Iterator[Slurm]:
+    built = Slurm(cluster)
+    try:
+        yield built
+    finally:
+        built.close()

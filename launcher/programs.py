@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 SUPERVISOR: Final = "launcher.supervisor"
+BATCH: Final = "launcher.supervisor.batch"
 AGENT: Final = "launcher.agent"
 NODE: Final = "launcher.node"
 FOLLOWER: Final = "launcher.runs.follower"
@@ -18,6 +19,7 @@ SCHEDULER: Final = "effnet.scheduler"
 
 ALL: Final = (
     SUPERVISOR,
+    BATCH,
     AGENT,
     NODE,
     FOLLOWER,

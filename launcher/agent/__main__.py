@@ -1,6 +1,6 @@
 """`python -m launcher.agent`: one per node and attempt. Starts, watches and ends its ranks.
 
-    serve --root RUN --node NAME --attempt N
+    serve --root RUN --node NAME --attempt N [--host ADDRESS]
 
 `EFFNET_WATCHES` in its environment is the token of the processes that it starts.
 
@@ -255,7 +255,11 @@ def serve(arguments: argparse.Namespace) -> int:
     journal_path = node_journal(attempt_root, arguments.node)
     journal = Journal(journal_path)
     endpoint = Endpoint(
-        root, agent_part(arguments.attempt, arguments.node), endpoint_file(journal_path)
+        root,
+        agent_part(arguments.attempt, arguments.node),
+        endpoint_file(journal_path),
+        arguments.host,
+        token,
     )
 
     def agent() -> int:
@@ -287,6 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     server.add_argument("--root", required=True)
     server.add_argument("--node", required=True)
     server.add_argument("--attempt", type=int, required=True)
+    server.add_argument("--host", default="", help="address to listen on for other machines, too")
     private.apply_umask()
     return serve(parser.parse_args(argv))
 

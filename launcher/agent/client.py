@@ -88,11 +88,9 @@ class LocalTransport:
 
     def launch(self) -> Channel:
         private.make_folder(self._journal.parent)
-        argv = [*programs.command(programs.AGENT), "serve"]
-        argv += ["--root", str(self._root), "--node", self.node, "--attempt", str(self._attempt)]
         log = self._journal.with_suffix(".log")
         try:
-            pid = spawn.detached(argv, log, watches=self._token)
+            pid = spawn.detached(self._argv(), log, watches=self._token)
         except OSError as error:
             raise NodeError(self.node, f"the agent cannot be started: {error}") from error
         deadline = time.monotonic() + CONNECT_LIMIT_S
@@ -103,6 +101,12 @@ class LocalTransport:
                 raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
             time.sleep(0.01)
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
+
+    def _argv(self) -> list[str]:
+        """Of the agent."""
+        argv = [*programs.command(programs.AGENT), "serve"]
+        argv += ["--root", str(self._root), "--node", self.node]
+        return [*argv, "--attempt", str(self._attempt)]
 
     def connect(self, may_launch: bool = False) -> Channel:
         if may_launch and not self.had_agent():

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
-from launcher.checks import install
+from launcher.checks import install, slurm
 from launcher.checks.probe import NodeProbe, OnLine, OnRow, at_once, probes_of
 from launcher.core.checks.device_rules import device_rows
 from launcher.core.checks.facts import MachineFacts, Peer
@@ -16,7 +16,7 @@ from launcher.core.checks.machine_rules import machine_rows
 from launcher.core.checks.row import NOT_ASKED, Row, RowState, checks_of, expected, sorted_rows
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.checks.toolkit_rules import toolkit_rows
-from launcher.core.profile.model import Node, Profile
+from launcher.core.profile.model import Node, Profile, StartMethod
 from launcher.core.text.numbers import whole_number
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
@@ -57,6 +57,8 @@ class Preflight:
 
     def run(self) -> tuple[Row, ...]:
         """-> every row, in reading order."""
+        if self._profile.start_method is StartMethod.SLURM:
+            return slurm.preflight(self._profile, self._on_row)
         for known in (self._rows, self._machines, self._backends):
             known.clear()
         self._unanswered = len(self._probes)

@@ -16,6 +16,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.ipc import gate
 from launcher.ipc.channel import Channel, connect, listen
 from launcher.ipc.socket_folder import socket_path
 from launcher.process.ownership import is_alive, read_process, unix_time_of
@@ -33,6 +34,9 @@ class EndpointAddress:
     pid: int
     start_ticks: int
     socket: str
+    host: str = ""
+    """With a gate, the address of its machine."""
+    port: int = 0
 
     @property
     def is_alive(self) -> bool:
@@ -42,20 +46,33 @@ class EndpointAddress:
         """Raises `OSError`."""
         return connect(self.socket)
 
+    def connect_through(self, secret: str) -> Channel:
+        """Through its gate, from any machine. Raises `OSError`."""
+        return Channel(gate.connect(self.host, self.port, secret))
+
 
 def read_address(file: Path) -> EndpointAddress | None:
     """None when nobody said where he is, or the file is damaged."""
     try:
         data = json.loads(file.read_text())
-        return EndpointAddress(int(data["pid"]), int(data["start_ticks"]), str(data["socket"]))
+        place = str(data.get("host", "")), int(data.get("port", 0))
+        return EndpointAddress(
+            int(data["pid"]), int(data["start_ticks"]), str(data["socket"]), *place
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 class Endpoint:
-    """The listening side. `part` names it within the run."""
+    """The listening side. `part` names it within the run.
 
-    def __init__(self, root: Path, part: str, file: Path) -> None:
+    With a `host`, the address of this machine, it also has a gate, which asks for `secret`.
+    """
+
+    def __init__(self, root: Path, part: str, file: Path, host: str = "", secret: str = "") -> None:
+        self._host = host
+        self._secret = secret
+        self._gate: gate.Gate | None = None
         self._root = root
         self._part = part
         self._file = file
@@ -72,12 +89,16 @@ class Endpoint:
         selector.register(self._listener, selectors.EVENT_READ)
         me = read_process(os.getpid())
         ticks = me.start_time if me is not None else 0
-        address = {
+        address: dict[str, object] = {
             "pid": os.getpid(),
             "start_time": unix_time_of(ticks),
             "start_ticks": ticks,
             "socket": self._path,
         }
+        if self._host:
+            # Not before: its thread would stay in the process that this one was forked from.
+            self._gate = self._gate or gate.Gate(self._secret, lambda: self._path)
+            address |= {"host": self._host, "port": self._gate.port}
         write_file(self._file, json.dumps(address) + "\n")
 
     def reopen_if_gone(self, now: float) -> None:
@@ -110,6 +131,8 @@ class Endpoint:
 
     def close(self) -> None:
         self._shut()
+        if self._gate is not None:
+            self._gate.close()
         for path in (self._path, self._file):
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -19,6 +19,8 @@ from launcher.remote.node_client import NodePool
 from launcher.store.run import StoredRun
 
 SCRATCH = "scratch"
+AGAIN = "again"
+"""The newest checkpoint, or the beginning where there is none."""
 BY_ITSELF = "by itself"
 IN_VAIN = frozenset(
     {FailureKind.CONFIG, FailureKind.LAUNCH, FailureKind.LOSS, FailureKind.CHECKPOINT}
@@ -62,9 +64,10 @@ def resume_point(
         return None
     if resume.startswith("{"):
         return from_plain(StartCheckpoint, json.loads(resume))
-    choice = checkpoint_choice.fetch(run, query_of(run, state, resume), nodes)
+    name = AUTO if resume == AGAIN else resume
+    choice = checkpoint_choice.fetch(run, query_of(run, state, name), nodes)
     point = _point_of(choice, choice.why)
-    if point is None:
+    if point is None and resume != AGAIN:
         raise CheckpointError(
             f"{run.info.id}: {choice.why}",
             "Start a new run: effnet-launch start " + run.info.profile,

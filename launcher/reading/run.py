@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +11,7 @@ from typing import Any
 
 from launcher.core.diagnosis.goodput import Goodput, goodput_of
 from launcher.core.diagnosis.hang import step_limit_s
-from launcher.core.diagnosis.stacks import StackDump, Verdict
+from launcher.core.diagnosis.stacks import StackDump
 from launcher.core.profile.model import Limits
 from launcher.core.run.eta import remaining_s
 from launcher.core.run.events import parse_event
@@ -24,17 +22,17 @@ from launcher.core.run.paths import AttemptPaths, RunPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RunState, RunStatus, Silence
-from launcher.core.text.codec import from_plain
 from launcher.errors import UsageError
 from launcher.reading import living
 from launcher.reading.answers import Answers
+from launcher.reading.attempt_files import limits_of, newest_stacks
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
-from launcher.reading.limits import limits_of
 from launcher.reading.living import Link
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.memory import MEMORY_S, Samples, memory_samples
+from launcher.reading.queue import shared_queue
 from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, reports_of
 from launcher.reading.snapshot import RankSnapshot, RunSnapshot, Series, rank_status
 
@@ -42,8 +40,6 @@ START_GRACE_S = 15.0
 """A supervisor that is being started, or replaced, is not lost yet."""
 
 LIVING_EVERY_S = 1.0
-MAX_STACKS_BYTES = 1 << 26
-
 OF_STATE = (
     *("node", "local_rank", "device", "pid"),
     *("silent_since_s", "exit_code", "signal", "exited_s"),
@@ -78,6 +74,7 @@ class RunReader:
         self._is_supervised = False
         self._answers = Answers()
         self._silence: Silence | None = None
+        self._queue_words = ""
         self._has_ranks = False
         self._phase_since: dict[int, tuple[object, float]] = {}
 
@@ -116,9 +113,14 @@ class RunReader:
         now_s = time.time() if now_s is None else now_s
         if self.state.status.is_over:
             self._is_supervised = self._has_ranks = False
-            self._silence = None
+            self._silence, self._queue_words = None, ""
             self._answers.reset()
             return self.state.status
+        if self.state.slurm_job:
+            in_queue = shared_queue().look(self.state)
+            self._is_supervised = in_queue.status is not RunStatus.LOST
+            self._queue_words = in_queue.words
+            return in_queue.status
         if abs(now_s - self._living_s) >= LIVING_EVERY_S:
             self._living_s = now_s
             found = living.silence_of(self.paths.supervisor, self._answers)
@@ -135,9 +137,16 @@ class RunReader:
     def wait_for_answer(self) -> None:
         """Waits until the supervisor answers, or is known not to."""
         self.status()
-        if self._is_supervised:
+        if self.state.slurm_job:
+            shared_queue().wait()
+        elif self._is_supervised:
             self._answers.wait()
             self._living_s = -LIVING_EVERY_S
+
+    @property
+    def queue_words(self) -> str:
+        """Why a run of Slurm waits, or why its job is not known, as `status` found it."""
+        return self._queue_words
 
     @property
     def silence(self) -> Silence | None:
@@ -185,15 +194,7 @@ class RunReader:
 
     def stacks(self) -> StackDump | None:
         """The stacks that were taken last, in the newest attempt that has some."""
-        for attempt in reversed(self.state.attempts):
-            if (taken := attempt.stacks) is not None:
-                path = self.paths.attempt(attempt.attempt).stacks(taken.number)
-                with contextlib.suppress(ValueError, RecursionError):
-                    data = json.loads(read_range(path, 0, MAX_STACKS_BYTES))
-                    return from_plain(StackDump, data)
-                found = Verdict(taken.words, taken.outliers, ())
-                return StackDump(attempt.attempt, taken.number, taken.time_s, taken.why, found)
-        return None
+        return newest_stacks(self.paths, self.state)
 
     def goodput(self, now_s: float | None = None) -> Goodput:
         """Where the time of the run went. Reads all step reports of rank 0."""
@@ -263,6 +264,7 @@ class RunReader:
             polled_s=now_s,
             is_supervised=self._is_supervised,
             supervisor_silent=self._silence,
+            queue_words=self._queue_words,
             hang=None if is_over or status is RunStatus.LOST else self.state.hang,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),

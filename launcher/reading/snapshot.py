@@ -125,6 +125,8 @@ class RunSnapshot:
     polled_s: float
     is_supervised: bool = False
     supervisor_silent: Silence | None = None
+    queue_words: str = ""
+    """Of a run of Slurm that is not over: why it waits, or why its job is not known."""
     attempt: int | None = None
     world_size: int = 0
     ranks: tuple[RankSnapshot, ...] = ()
@@ -186,7 +188,9 @@ class RunSnapshot:
 
     @property
     def cause(self) -> str:
-        """Why the newest attempt failed, in words; empty when it did not."""
+        """Why the newest attempt failed, or why Slurm ended the run before it; empty when not."""
+        if self.status is RunStatus.STOPPED and self.state.stop_by is None:
+            return self.state.slurm_why
         return "" if self.failure is None else cause(self.failure)
 
     @property

@@ -90,7 +90,7 @@ class Run(ABC):
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
-        return self.give(Stop(request.save, by or _caller()))[1]
+        return self.give(Stop(request.save, by or caller()))[1]
 
     def take_stacks(self) -> None:
         """Asks the supervisor for the stacks of all ranks; returns when they are stored.
@@ -101,7 +101,7 @@ class Run(ABC):
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value}: no rank runs")
         before = state.attempt and state.attempt.stacks
-        self.give(TakeStacks(by=_caller()))
+        self.give(TakeStacks(by=caller()))
         until = time.monotonic() + STACKS_LIMIT_S
         while time.monotonic() < until:
             attempt = self.state().attempt
@@ -287,7 +287,7 @@ class Run(ABC):
             time.sleep(POLL_S)
 
 
-def _caller() -> str:
+def caller() -> str:
     """User, machine and program, for the event."""
     program = os.path.basename(sys.argv[0] or "python")
     try:

@@ -101,7 +101,7 @@ def start_run(
     try:
         opened.spawn(resume)
     except LaunchError:
-        if opened.state().attempt is None:
+        if opened.state().attempt is None and not opened.state().slurm_job:
             run_files.discard(root)
         raise
     return run

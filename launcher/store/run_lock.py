@@ -22,10 +22,10 @@ def is_supervised(root: Path) -> bool:
         return False
 
 
-def acquire(root: Path) -> int:
+def acquire(root: Path, limit_s: float = LOCK_S) -> int:
     """The lock that makes this process the run's only supervisor. Raises `BusyError`."""
     fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_S
+    deadline = time.monotonic() + limit_s
     while not file_lock.try_lock(fd):
         if time.monotonic() > deadline:
             os.close(fd)

@@ -38,14 +38,16 @@ from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.owner import Owner
 from launcher.store.run import StoredRun
-from launcher.store.run_lock import acquire, is_supervised
+from launcher.store.run_lock import LOCK_S, acquire, is_supervised
 from launcher.supervisor.agent_link import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
+from launcher.supervisor.batch_job import BatchJob
 from launcher.supervisor.notifier import Notifier
 
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
 MAX_CLIENTS = 32
+SUBMIT_S = 60.0
 LOOK_S = 0.5
 """How often the parent of a dead supervisor looks whether a client started another."""
 
@@ -55,8 +57,11 @@ RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose 
 class Supervisor:
     """The loop: clients, agents, attempts."""
 
-    def __init__(self, run: StoredRun, log: EventLog, owner: Owner) -> None:
+    def __init__(
+        self, run: StoredRun, log: EventLog, owner: Owner, batch: BatchJob | None = None
+    ) -> None:
         self._run = run
+        self._batch = batch
         self._owner = owner
         self._log = log
         self._selector = selectors.DefaultSelector()
@@ -70,7 +75,8 @@ class Supervisor:
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
         limit = run.profile.logs.limit_bytes if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
-        self._endpoint = Endpoint(run.paths.root, "supervisor", run.paths.supervisor)
+        gate = (batch.host, owner.token) if batch is not None else ()
+        self._endpoint = Endpoint(run.paths.root, "supervisor", run.paths.supervisor, *gate)
 
     def introduce(self) -> None:
         """supervisor.json, and the event that says who supervises now."""
@@ -107,6 +113,8 @@ class Supervisor:
             if trouble := self._limit.poll(time.monotonic()):
                 log_line(f"the limit of logs cannot be kept: {trouble}")
             if self._attempt is not None:
+                if self._batch is not None and (ending := self._batch.new_ending()) is not None:
+                    self._attempt.stop(ending.saves, ending.by)
                 self._attempt.turn()
                 if self._attempt.is_over:
                     self._after(self._attempt)
@@ -144,7 +152,7 @@ class Supervisor:
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
             token = self._owner.token_of(f"{number:03d}")
-            links = links_of(plan, self._nodes, self._run.profile, token)
+            links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
         except (LaunchError, OSError) as error:
             self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
             self._release()
@@ -179,7 +187,7 @@ class Supervisor:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
             token = self._owner.token_of(f"{number:03d}")
-            links = links_of(plan, self._nodes, self._run.profile, token)
+            links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
         except (LaunchError, OSError) as error:
             failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
             self._log.add(events.AttemptFailed(attempt=number, failure=failure))
@@ -193,6 +201,10 @@ class Supervisor:
         self._attempt = None
         self._release()
         self._settle_edit()
+        if self._batch is not None and self._batch.ending is not None:
+            if attempt.outcome is not Outcome.FINISHED and not self._stop_pending:
+                self._batch.queue_again(self._log)
+            return
         if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
         again = restart.next_attempt(self._run, self._log.state, self._pool)
@@ -210,7 +222,7 @@ class Supervisor:
             if run_files.settle_edit(
                 self._run.paths, keep=newest is not None and newest.training_s is not None
             ):
-                self._run = run_files.load(self._run.paths.root)
+                self._run = _placed(run_files.load(self._run.paths.root), self._batch)
                 log_line("nothing trained with the edited settings: the ones before are back")
         except LaunchError as error:
             log_line(f"edited settings stay: {error}")
@@ -293,15 +305,23 @@ def is_left_alone(root: Path) -> bool:
     return True
 
 
-def supervise(root: Path, resume: str, report_ready: ReportReady) -> int:
+def _placed(run: StoredRun, batch: BatchJob | None) -> StoredRun:
+    return run if batch is None else batch.place(run)
+
+
+def supervise(
+    root: Path, resume: str, report_ready: ReportReady, batch: BatchJob | None = None
+) -> int:
+    """`batch`: the Slurm job that this process is the batch step of."""
     owned = owner.must_be_mine(root)
-    run = run_files.load(root)
-    lock = acquire(root)
+    run = _placed(run_files.load(root), batch)
+    # The client that submitted the job writes its number first.
+    lock = acquire(root, SUBMIT_S if batch is not None else LOCK_S)
     run_files.move_secrets(run)
     log = EventLog(run.paths.events)
     with contextlib.closing(Notifier(run, log.state.last_n)) as notifier:
         try:
-            return _supervise(run, log, owned, resume, notifier, report_ready)
+            return _supervise(run, log, owned, resume, notifier, report_ready, batch)
         finally:
             os.close(lock)  # the last notices may wait for a network; a resume does not
 
@@ -313,7 +333,10 @@ def _supervise(
     resume: str,
     notifier: Notifier,
     report_ready: ReportReady,
+    batch: BatchJob | None,
 ) -> int:
+    if batch is not None:
+        batch.settle(log)
     if log.state.status.is_over and not resume:
         log.close()  # the one before died when all was done
         notifier.start()
@@ -321,7 +344,7 @@ def _supervise(
         return 0
     with NodePool() as nodes:
         point = restart.resume_point(run, log.state, resume, nodes) if resume else None
-    with contextlib.closing(Supervisor(run, log, owned)) as supervisor:
+    with contextlib.closing(Supervisor(run, log, owned, batch)) as supervisor:
         supervisor.introduce()
         notifier.start()
         supervisor.begin(point, bool(resume))

@@ -16,6 +16,8 @@ from launcher.core.text.codec import Mismatch
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.remote.node_client import NodeClient
+from launcher.supervisor.batch_job import BatchJob
+from launcher.supervisor.slurm_transport import SlurmTransport
 from launcher.supervisor.ssh_transport import SshTransport
 
 SILENT_S = 5.0
@@ -103,7 +105,11 @@ LinkReport = tuple[AgentLink, Report | Event]
 
 
 def links_of(
-    plan: Plan, clients: Mapping[str, NodeClient], profile: Profile, token: str
+    plan: Plan,
+    clients: Mapping[str, NodeClient],
+    profile: Profile,
+    token: str,
+    batch: BatchJob | None = None,
 ) -> tuple[AgentLink, ...]:
     """A link for each node of the plan. `token`: that of the attempt's processes."""
     here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
@@ -111,7 +117,11 @@ def links_of(
     for node in plan.nodes:
         part = plan.for_node(node.name)
         transport: Transport
-        if node.is_local:
+        if batch is not None:
+            where = batch.number, batch.address(node.name)
+            root = Path(part.run_directory)
+            transport = SlurmTransport(node.name, root, plan.attempt, token, *where)
+        elif node.is_local:
             root = Path(part.run_directory)
             transport = LocalTransport(node.name, root, plan.attempt, token)
         else:

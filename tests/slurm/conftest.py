@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.hosts import Cluster, cluster
+from tests.slurm.lab import SlurmLab
 from tests.slurm.scheduler import Slurm, slurm_on
 
 
@@ -29,3 +32,24 @@ def slurm(built_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     for name, value in built_slurm.environment.items():
         monkeypatch.setenv(name, value)
     return built_slurm
+
+
+@pytest.fixture
+def lab(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmLab]:
+    """Runs in a folder that all hosts share; a process that is left on any host fails the test."""
+    from launcher.reading.queue import shared_queue
+
+    shared_queue.cache_clear()
+    runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    monkeypatch.setenv("XDG_STATE_HOME", str(slurm.shared / "home"))
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(slurm.shared / "runs"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    lab = SlurmLab(slurm)
+    try:
+        yield lab
+        lab.nothing_left()
+    finally:
+        lab.end_all()
+        shutil.rmtree(slurm.shared / "runs", ignore_errors=True)
+        shutil.rmtree(runtime, ignore_errors=True)

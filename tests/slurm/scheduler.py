@@ -29,7 +29,7 @@ CONF = """\
 ClusterName=test
 SlurmctldHost={controller}({controller_address})
 AuthType=auth/munge
-AuthInfo=socket={munge_socket}
+AuthInfo=socket={munge_socket},cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 ProctrackType=proctrack/linuxproc
@@ -75,6 +75,9 @@ class Slurm:
         except BaseException:
             self.close()
             raise
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
 
     @property
     def environment(self) -> dict[str, str]:

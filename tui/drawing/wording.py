@@ -36,7 +36,7 @@ def fault_of(run: RunSummary, now: float) -> str:
         return hang_words(run.hang, now)
     if (silence := run.supervisor_silent) is not None:
         return f"{silence.who} does not answer"
-    return clean(run.cause)
+    return clean(run.queue_words or run.cause)
 
 
 def worst(frame: RunFrame) -> tuple[int | None, str]:
@@ -77,6 +77,8 @@ def activity(frame: RunFrame) -> str:
     snapshot, state = frame.snapshot, frame.snapshot.state
     if snapshot.is_earlier:
         return ""
+    if snapshot.queue_words:
+        return snapshot.queue_words
     if snapshot.status == "starting":
         return _starting(snapshot)
     if state.stop_by is not None and snapshot.status == "stopping":

@@ -20,6 +20,7 @@ Axis = Literal["step", "epoch", "time"]
 
 STATE_TONE: Final[dict[str, Tone]] = {
     "created": "idle",
+    "pending": "busy",
     "starting": "busy",
     "running": "good",
     "hung": "bad",
@@ -30,7 +31,9 @@ STATE_TONE: Final[dict[str, Tone]] = {
     "finished": "good",
     "lost": "bad",
 }
-LIVE_STATES: Final = frozenset({"created", "starting", "running", "hung", "stopping", "failing"})
+LIVE_STATES: Final = frozenset(
+    {"created", "pending", "starting", "running", "hung", "stopping", "failing"}
+)
 RESUMABLE_STATES: Final = frozenset({"stopped", "failed", "lost"})
 
 

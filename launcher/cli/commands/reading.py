@@ -76,7 +76,7 @@ def runs(
     is_wide = console.width >= WIDE
     first, more = ("run", "status"), ("ranks>", "attempt>", "steps>")
     last = ("done>", "loss>", "top-1>", "took>", "good>", "left>")
-    words = [" · ".join(filter(None, (run.cause, run.note))) for run in found]
+    words = [" · ".join(filter(None, (run.queue_words, run.cause, run.note))) for run in found]
     if is_wide:
         table = plain_table(*first, *more, *last, "cause and note*")
     else:

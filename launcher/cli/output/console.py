@@ -22,6 +22,7 @@ from launcher.core.text.terminal import clean, clean_lines, escape_json
 
 STYLES = {
     RunStatus.RUNNING: "green",
+    RunStatus.PENDING: "cyan",
     RunStatus.STARTING: "cyan",
     RunStatus.FINISHED: "bold green",
     RunStatus.STOPPED: "yellow",

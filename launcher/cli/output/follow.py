@@ -117,9 +117,11 @@ def _wait_for(
         status = reader.status()
         if status in until or status is RunStatus.LOST:
             return
+        if status is RunStatus.PENDING and RunStatus.RUNNING in until and reader.queue_words:
+            return  # nobody waits for a queue
         away = {} if attempt is None else attempt.why_unreachable
         nodes = ", ".join(f"{node} ({why})" if why else node for node, why in away.items())
-        delay = f"no answer from {nodes}" if nodes else ""
+        delay = f"no answer from {nodes}" if nodes else reader.queue_words
         if reader.silence is not None:
             delay = f"no answer from {reader.silence.who}"
             _check_patience(reader.run, reader.silence)
@@ -145,6 +147,8 @@ def _verdict(reader: RunReader, console: Console | None) -> int:
             console.print(failure_card(snapshot.failure, run))
         else:
             console.print(headline(snapshot))
+            if words := snapshot.queue_words or snapshot.cause:
+                console.print(Text(words))
     return 1 if snapshot.status in (RunStatus.FAILED, RunStatus.LOST) else 0
 
 
@@ -210,6 +214,10 @@ def print_event(line: bytes, console: Console) -> None:
 def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     """A line, a bar, the ranks; with `is_live` also how to quit."""
     parts: list[RenderableType] = [headline(snapshot)]
+    if snapshot.queue_words:
+        parts.append(Text(snapshot.queue_words, style="yellow"))
+    elif snapshot.status is RunStatus.STOPPED and snapshot.cause:
+        parts.append(Text(snapshot.cause))
     if snapshot.progress is not None:
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)

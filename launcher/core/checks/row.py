@@ -108,12 +108,23 @@ CHECKS: Mapping[str, str] = {
     "weights": "the checkpoint that training begins with is there, and the same everywhere",
     "openmpi": "OpenMPI is installed, in the profile's version",
     "mpi-ssh": "the first node reaches the others with its own ssh, as mpirun does",
+    "slurm": "Slurm's commands are here, and slurmctld answers",
+    "partition": "the partition is up and has enough nodes",
+    "batch-job": "Slurm would accept the job (`sbatch --test-only`)",
+    "shared-folder": "the runs folder may be one that the nodes share",
 }
 """Every check in the order of the rows, and what passes it."""
 
 
+SLURM = "Slurm"
+"""The node of rows about the scheduler: which nodes a job gets is not known before it begins."""
+SLURM_CHECKS = ("slurm", "partition", "batch-job", "shared-folder")
+
+
 def expected(profile: Profile) -> tuple[tuple[str, str], ...]:
     """(check, node) of every row of this profile's preflight, in order."""
+    if profile.start_method is StartMethod.SLURM:
+        return tuple((check, SLURM) for check in SLURM_CHECKS)
     return tuple(
         (check, node.label)
         for index, node in enumerate(profile.nodes)
@@ -128,7 +139,7 @@ def checks_of(profile: Profile, index: int) -> tuple[str, ...]:
     mpirun = profile.start_method is StartMethod.MPIRUN
     has_devices = profile.device_target is not DeviceTarget.CPU
     is_torch = profile.program is not None and profile.program.is_torch
-    wanted = {
+    wanted = dict.fromkeys(SLURM_CHECKS, False) | {
         "reachable": not node.is_local,
         "host-key": not node.is_local,
         "user": not node.is_local,

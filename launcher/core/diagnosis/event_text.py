@@ -85,6 +85,10 @@ def _attempt(event: Event) -> str:
     return _FORMAT.format("attempt {attempt}, {world_size} ranks, ", **event) + start
 
 
+def _queued(event: Event) -> str:
+    return f"job {value_text(event['job'])}" + (f", {event['why']}" if event.get("why") else "")
+
+
 def _exit(event: Event) -> str:
     number = event.get("signal")
     end = "exit code " + value_text(event["exit_code"])
@@ -103,6 +107,8 @@ def _failure(event: Event) -> str:
 
 _WORDS: dict[str, str | Callable[[Event], str]] = {
     "attempt_started": _attempt,
+    "slurm_queued": _queued,
+    "slurm_dequeued": "job {job}: {why}",
     "rank_started": "rank {rank} on {node}, process {pid}",
     "training_started": "{epochs} epochs of {steps_per_epoch} steps",
     "epoch_finished": "{epoch}, loss {avg_loss:4}",

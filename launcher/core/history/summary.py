@@ -37,6 +37,7 @@ class RunSummary:
     hang: Hang | None = None
     note: str = ""
     supervisor_silent: Silence | None = None
+    queue_words: str = ""
     duration_s: float | None = None
     best_top_1: float | None = None
     cause: str = ""

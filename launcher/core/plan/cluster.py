@@ -20,6 +20,7 @@ from launcher.core.plan.command import (
 )
 from launcher.core.plan.model import Plan, PlannedProcess, Role, RunContext
 from launcher.core.plan.program import is_torch, torch_variables
+from launcher.core.profile.check import SLURM_NODE
 from launcher.core.profile.model import (
     DeviceTarget,
     Node,
@@ -60,7 +61,7 @@ def needs_scheduler(profile: Profile) -> bool:
     if profile.world_size == 1 or is_torch(profile):
         return False
     mpirun = profile.start_method is StartMethod.MPIRUN
-    return profile.start_method is StartMethod.CLUSTER or (
+    return profile.start_method in (StartMethod.CLUSTER, StartMethod.SLURM) or (
         mpirun and profile.device_target is DeviceTarget.CPU
     )
 
@@ -102,6 +103,8 @@ def master(profile: Profile, context: RunContext) -> tuple[str, int]:
     address = context.master_address or profile.master.address or profile.nodes[0].address
     if address == "localhost":
         address = "127.0.0.1"
+    if profile.start_method is StartMethod.SLURM and address.startswith(SLURM_NODE):
+        return address, profile.master.port  # the batch script knows the nodes
     if ip_address(address) is None:
         raise PlanError(
             f"the master address must be an IP address, and {address!r} is a name",

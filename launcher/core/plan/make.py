@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.core.plan import cluster, mpirun, ranktable
+from launcher.core.plan import cluster, mpirun, ranktable, slurm
 from launcher.core.plan.model import Plan, RunContext
 from launcher.core.profile.model import Profile, StartMethod
 
@@ -10,6 +10,7 @@ _METHODS = {
     StartMethod.CLUSTER: cluster.plan,
     StartMethod.RANKTABLE: ranktable.plan,
     StartMethod.MPIRUN: mpirun.plan,
+    StartMethod.SLURM: slurm.plan,
 }
 
 

@@ -29,6 +29,26 @@ SET_BY_THE_LAUNCHER = {
 
 MAX_CPU = 4095
 
+SLURM_NODE = "slurm-node-"
+"""With its number, the name of a node that Slurm will choose."""
+
+SBATCH_OPTIONS = {
+    "nodes": "slurm.nodes",
+    "N": "slurm.nodes",
+    "partition": "slurm.partition",
+    "p": "slurm.partition",
+    "account": "slurm.account",
+    "A": "slurm.account",
+    "time": "slurm.time_limit",
+    "t": "slurm.time_limit",
+    "signal": "slurm.signal_s",
+    "ntasks-per-node": "slots in [node_defaults]",
+}
+"""Options of sbatch that have a key of their own."""
+
+OWN_OPTIONS = ("output", "o", "error", "e", "chdir", "D", "requeue", "no-requeue", "job-name", "J")
+"""Options of sbatch that the launcher sets."""
+
 
 def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every problem of a raw profile whose node defaults are already merged into its nodes."""
@@ -41,6 +61,7 @@ def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_listed(raw, nodes)
     yield from _check_method(nodes, target, method)
     yield from _check_master(raw.get("master"), nodes)
+    yield from _check_slurm(raw, nodes)
     if "is_shipped" in raw:
         yield "is_shipped", "no such key"
     if "program" in raw:
@@ -160,6 +181,31 @@ def _check_master(master: object, nodes: list[dict[str, Any]]) -> Iterator[Probl
         yield "master.address", f"an address that all nodes reach, not {address}"
     if isinstance(port, int) and 0 < port < 1024:
         yield "master.port", f"1024 to 65535, or 0 for a free one, not {port}"
+
+
+def _check_slurm(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    table = _table(raw.get("slurm"))
+    if raw.get("start_method") != "slurm":
+        if table:
+            yield "slurm", 'only with start_method = "slurm"'
+        return
+    if not table.get("nodes"):
+        yield "slurm.nodes", "the number of nodes"
+    if any(not str(node.get("name", "")).startswith(SLURM_NODE) for node in nodes):
+        yield "nodes", "Slurm chooses the nodes: use slurm.nodes and [node_defaults]"
+    if raw.get("supervisor") == "first-node":
+        yield "supervisor", "leave it out: with Slurm it is always on the first node"
+    if _table(raw.get("master")).get("address"):
+        yield "master.address", "leave it out: Slurm chooses the nodes"
+    for index, option in enumerate(_list(table.get("options"))):
+        place, text = f"slurm.options[{index}]", str(option)
+        name = text.lstrip("-").partition("=")[0].partition(" ")[0]
+        if not text.startswith("-") or "\n" in text:
+            yield place, f"an option of sbatch, as --gres=gpu:8, not {text!r}"
+        elif name in SBATCH_OPTIONS:
+            yield place, f"use {SBATCH_OPTIONS[name]} instead of {text!r}"
+        elif name in OWN_OPTIONS:
+            yield place, f"{text!r} is set by the launcher"
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -106,10 +106,20 @@ def _merge_defaults(raw: dict[str, Any]) -> list[check.Problem]:
         if key not in NodeDefaults.model_fields
     ]
     known = {key: value for key, value in defaults.items() if key in NodeDefaults.model_fields}
+    if raw.get("start_method") == "slurm" and "nodes" not in raw:
+        raw["nodes"] = _nodes_of_slurm(raw.get("slurm"))
     nodes = raw.get("nodes")
     if isinstance(nodes, list):
         raw["nodes"] = [_merged(known, node) if isinstance(node, dict) else node for node in nodes]
     return problems
+
+
+def _nodes_of_slurm(table: object) -> list[dict[str, str]]:
+    """Stand for the nodes that Slurm will choose. At least one: the count is checked elsewhere."""
+    count = table.get("nodes") if isinstance(table, dict) else None
+    count = count if isinstance(count, int) and 0 < count <= 4096 else 1
+    names = (f"{check.SLURM_NODE}{number}" for number in range(1, count + 1))
+    return [{"name": name, "address": name, "transport": "local"} for name in names]
 
 
 def _merged(defaults: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class StartMethod(str, Enum):
     CLUSTER = "cluster"
     RANKTABLE = "ranktable"
     MPIRUN = "mpirun"
+    SLURM = "slurm"
 
 
 class Chip(str, Enum):
@@ -129,6 +130,20 @@ class Mpirun(_Frozen):
     arguments: tuple[str, ...] = ()
 
 
+class Slurm(_Frozen):
+    """What ``slurm`` asks the scheduler for. Each of ``nodes`` is as ``[node_defaults]`` says."""
+
+    nodes: Annotated[int, Field(ge=0, le=4096)] = 0
+    partition: str = ""
+    account: str = ""
+    time_limit: str = ""
+    """As ``sbatch --time`` takes it; empty: the partition's."""
+    signal_s: Annotated[int, Field(ge=10, le=65535)] = 120
+    """How long before the time limit the run saves."""
+    options: tuple[str, ...] = ()
+    """More options of ``sbatch``, as ``--gres=gpu:8``."""
+
+
 class Limits(_Frozen):
     """Time limits, seconds."""
 
@@ -214,6 +229,7 @@ class Profile(_Frozen):
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
     master: Master = Master()
     mpirun: Mpirun = Mpirun()
+    slurm: Slurm = Slurm()
     trainer: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     program: Program | None = None
     """Runs instead of the bundled trainer."""

@@ -101,6 +101,22 @@ class AttemptStarted(Event, kind="attempt_started"):
 
 
 @dataclass(frozen=True)
+class SlurmQueued(Event, kind="slurm_queued"):
+    """Slurm has the run in its queue, for the first time or for another attempt."""
+
+    job: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SlurmDequeued(Event, kind="slurm_dequeued"):
+    """The job left the queue and did not begin: no attempt ended with it."""
+
+    job: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class RankStarted(Event, kind="rank_started"):
     attempt: int
     rank: int

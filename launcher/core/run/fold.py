@@ -94,6 +94,18 @@ def _attempt_started(state: RunState, event: events.AttemptStarted) -> RunState 
     )
 
 
+def _slurm_queued(state: RunState, event: events.SlurmQueued) -> RunState | None:
+    moved = _move(state, RunStatus.PENDING)
+    if moved is None:
+        return None
+    return replace(moved, slurm_job=event.job, slurm_why=event.why, stop_by=None, stop_saves=None)
+
+
+def _slurm_dequeued(state: RunState, event: events.SlurmDequeued) -> RunState | None:
+    moved = _move(state, RunStatus.STOPPED)
+    return None if moved is None else replace(moved, slurm_why=event.why)
+
+
 def _rank_started(state: RunState, event: events.RankStarted) -> RunState | None:
     attempt = state.attempt
     if attempt is None or attempt.attempt != event.attempt:
@@ -276,6 +288,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.RunCreated: _run_created,
     events.SupervisorStarted: _supervisor_started,
     events.AttemptStarted: _attempt_started,
+    events.SlurmQueued: _slurm_queued,
+    events.SlurmDequeued: _slurm_dequeued,
     events.RankStarted: _rank_started,
     events.TrainingStarted: _training_started,
     events.EpochFinished: _epoch_finished,

@@ -85,6 +85,8 @@ class RunPaths(_Folder):
     stop = _Entry("stop")
     supervisor_log = _Entry("supervisor.log")
     supervisor = _Entry("supervisor.json")
+    batch_script = _Entry("batch.sh")
+    """What Slurm runs, of a run with that start method."""
     home = _Entry("home.json")
     """Where the run really is, when this is a copy of it (`supervisor = "first-node"`)."""
     link = _Entry("link.json")

@@ -15,6 +15,7 @@ class RunStatus(str, Enum):
     (``RunState.shown``, ``RunSnapshot.status``)."""
 
     CREATED = "created"
+    PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
     HUNG = "hung"
@@ -34,7 +35,8 @@ class RunStatus(str, Enum):
 _S = RunStatus
 
 LEGAL: Mapping[RunStatus, frozenset[RunStatus]] = {
-    _S.CREATED: frozenset({_S.STARTING, _S.STOPPING, _S.FAILED, _S.STOPPED}),
+    _S.CREATED: frozenset({_S.PENDING, _S.STARTING, _S.STOPPING, _S.FAILED, _S.STOPPED}),
+    _S.PENDING: frozenset({_S.STARTING, _S.STOPPED}),
     _S.STARTING: frozenset(
         {_S.STARTING, _S.RUNNING, _S.STOPPING, _S.FAILING, _S.FAILED, _S.STOPPED, _S.FINISHED}
     ),
@@ -43,8 +45,8 @@ LEGAL: Mapping[RunStatus, frozenset[RunStatus]] = {
     ),
     _S.STOPPING: frozenset({_S.STARTING, _S.FAILING, _S.FAILED, _S.STOPPED, _S.FINISHED}),
     _S.FAILING: frozenset({_S.STARTING, _S.FAILED, _S.STOPPED}),
-    _S.STOPPED: frozenset({_S.STARTING}),
-    _S.FAILED: frozenset({_S.STARTING}),
+    _S.STOPPED: frozenset({_S.STARTING, _S.PENDING}),
+    _S.FAILED: frozenset({_S.STARTING, _S.PENDING}),
     _S.FINISHED: frozenset(),
     _S.HUNG: frozenset(),
     _S.LOST: frozenset(),
@@ -232,6 +234,10 @@ class RunState:
     changed_s: float | None = None
     last_n: int = 0
     supervisor_pid: int | None = None
+    slurm_job: str = ""
+    """The number of the run's job in Slurm; empty under other start methods."""
+    slurm_why: str = ""
+    """Why that job was queued again, or left the queue."""
     stop_by: str | None = None
     stop_saves: bool | None = None
     attempts: tuple[AttemptState, ...] = ()

@@ -176,7 +176,7 @@ def test_illegal_events_are_counted_and_change_nothing() -> None:
 def test_a_run_that_is_over_can_only_start_again() -> None:
     for status, following in LEGAL.items():
         if status.is_over:
-            assert following <= {RunStatus.STARTING}
+            assert following <= {RunStatus.STARTING, RunStatus.PENDING}
     assert not LEGAL[RunStatus.FINISHED]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from launcher.core.profile.model import Limits
 from launcher.core.run.paths import RunPaths
-from launcher.reading.limits import limits_of
+from launcher.reading.attempt_files import limits_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""A run of Slurm: submitted here, supervised by its batch step; both see its directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+from launcher.core.messages import Message
+from launcher.core.run import events
+from launcher.core.run.events import Failure, FailureKind
+from launcher.core.run.requests import StopRequest
+from launcher.core.run.state import RunStatus
+from launcher.errors import BusyError, NoAnswerError
+from launcher.ipc.channel import AnyMessage, Channel
+from launcher.ipc.endpoint import read_address
+from launcher.planning import attempt
+from launcher.process import slurm
+from launcher.remote.node_client import NodePool
+from launcher.runs.base import POLL_S, caller
+from launcher.runs.local import LocalRun
+from launcher.store import atomic, owner, run_lock
+from launcher.store.event_log import EventLog
+
+CANCEL_LIMIT_S = 90.0
+"""Slurm's `KillWait` is 30 s by default."""
+
+
+class SlurmRun(LocalRun):
+    """See `launcher.runs.base.Run`."""
+
+    def spawn(self, resume: str = "") -> None:
+        """Submits the batch job, and writes its number into the events."""
+        run, request = self.load(), self.load().request
+        plan = attempt.plan_attempt(
+            run.profile,
+            run.info.id,
+            self.root,
+            1,
+            resume=resume,
+            data_path=request.data_path,
+            settings=request.settings,
+        )
+        script = next(file for file in plan.files if file.path == str(self.paths.batch_script))
+        atomic.write_file(self.paths.batch_script, script.content, script.mode)
+        with self._events() as log:
+            job = slurm.submit(script.path)
+            if log.state.last_n == 0:
+                info = run.info
+                log.add(events.RunCreated(info.id, info.profile, info.world_size))
+            log.add(events.SlurmQueued(job))
+
+    def ensure_supervised(self) -> bool:
+        """A job that ended before its supervisor could say so: how it ended is recorded."""
+        state = self.state()
+        if state.status.is_over or not state.slurm_job:
+            return False
+        record = slurm.job(state.slurm_job)
+        if record is not None and not record.is_over:
+            return False
+        ended = record.end_words(state.slurm_job) if record is not None else ""
+        self._settle(ended or f"job {state.slurm_job} ended; Slurm does not know it any more")
+        return False
+
+    def stop(self, request: StopRequest, by: str = "") -> int:
+        """One that waits in the queue is cancelled there."""
+        state = self.state()
+        record = slurm.job(state.slurm_job) if state.slurm_job else None
+        if state.status.is_over or record is None or not record.is_waiting:
+            return super().stop(request, by)
+        slurm.cancel(state.slurm_job)
+        who = by or caller()
+        self._settle(f"cancelled in the queue by {who}")
+        return 0
+
+    def give(self, message: Message) -> tuple[AnyMessage, int]:
+        """A job whose supervisor does not answer is cancelled."""
+        self.ensure_supervised()
+        state = self.state()
+        if state.status.is_over:
+            raise BusyError(f"{self.id} is {state.status.value} already")
+        try:
+            return self.request(message), 0
+        except NoAnswerError as error:
+            slurm.cancel(state.slurm_job)
+            until = time.monotonic() + CANCEL_LIMIT_S
+            while not self.state().status.is_over and time.monotonic() < until:
+                time.sleep(POLL_S)
+                self.ensure_supervised()
+            raise NoAnswerError(
+                f"{error.message}; its job {state.slurm_job} was cancelled",
+                f"See: effnet-launch status {self.id}",
+            ) from error
+
+    def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
+        if not self.state().status.is_over:
+            self.ensure_supervised()
+        if not self.state().status.is_over:
+            raise BusyError(f"{self.id} is not over", f"effnet-launch stop {self.id}")
+        super().delete(nodes, here_only=here_only)
+
+    def _settle(self, why: str) -> None:
+        """Writes the end of a run whose job has ended; one that is supervised does it itself."""
+        with contextlib.suppress(BusyError), self._events() as log:
+            state = log.state
+            if state.status is RunStatus.PENDING or state.attempt is None:
+                log.add(events.SlurmDequeued(state.slurm_job, why))
+            elif not state.status.is_over:
+                failure = Failure(FailureKind.NODE, why, time=time.time())
+                log.add(events.AttemptFailed(state.attempt.attempt, failure))
+
+    @contextlib.contextmanager
+    def _events(self) -> Iterator[EventLog]:
+        """The event log, while no supervisor has it. Raises `BusyError`."""
+        lock = run_lock.acquire(self.root)
+        try:
+            with contextlib.closing(EventLog(self.paths.events)) as log:
+                yield log
+        finally:
+            os.close(lock)
+
+    def _connect(self, deadline: float) -> Channel:
+        """Through the gate of the supervisor, which is on a node of the job."""
+        secret = owner.must_be_mine(self.root).token
+        while True:
+            address = read_address(self.paths.supervisor)
+            try:
+                if address is None or not address.port:
+                    raise ConnectionError("it has not said where it is")
+                return address.connect_through(secret)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)

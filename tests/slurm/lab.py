@@ -1,0 +1,113 @@
+"""Runs of the stand-in trainer under Slurm; this machine is the login node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.hosts import ClusterError
+from tests.cluster.lab import STANDIN, ClusterLab
+from tests.slurm.scheduler import Slurm
+
+PROFILE = """\
+name = "standin"
+device_target = "CPU"
+start_method = "slurm"
+data_path = {data}
+
+[node_defaults]
+slots = {slots}
+
+[slurm]
+nodes = {nodes}
+partition = "{partition}"
+time_limit = "{time_limit}"
+signal_s = {signal_s}
+options = {options}
+
+[trainer]
+epoch_size = {epochs}
+
+[limits]
+stop_save_s = 15
+term_s = 2
+kill_s = 5
+supervisor_restart_s = 1
+unreachable_s = {unreachable_s}
+
+[retry]
+auto_resume = {auto_resume}
+on_silent = "{on_silent}"
+
+[environment]
+PYTHONPATH = {python_path}
+STANDIN_FAULTS = {faults}
+STANDIN_STEPS = "10"
+STANDIN_STEP_S = "{step_s}"
+"""
+
+
+class SlurmLab(ClusterLab):
+    """`hosts` is the cluster's Slurm: it answers for the hosts, too."""
+
+    def __init__(self, slurm: Slurm) -> None:
+        super().__init__(slurm, slurm.shared)  # type: ignore[arg-type]
+        self.slurm = slurm
+
+    def profile(self, *faults: dict[str, Any], **changes: Any) -> Path:
+        values: dict[str, Any] = {
+            "nodes": 2,
+            "slots": 2,
+            "partition": "train",
+            "time_limit": "",
+            "signal_s": 60,
+            "options": [],
+            "epochs": 3,
+            "step_s": 0.02,
+            "unreachable_s": 60,
+            "auto_resume": 0,
+            "on_silent": "report",
+        }
+        values |= changes
+        text = PROFILE.format(
+            **{**values, "options": json.dumps(values["options"])},
+            data=json.dumps(str(STANDIN)),
+            python_path=json.dumps(str(STANDIN)),
+            faults=json.dumps(json.dumps(faults)),
+        )
+        path = self.folder / "standin.toml"
+        path.write_text(text)
+        return path
+
+    def end_of(self, root: Path, timeout_s: float = 120, attempt: int = 1) -> dict[str, Any]:
+        """The event that ends that attempt."""
+        kinds = ("attempt_finished", "attempt_failed", "attempt_stopped")
+        return self.wait_for(root, *kinds, count=attempt, timeout_s=timeout_s)
+
+    def job(self, root: Path) -> str:
+        """The number of the run's newest job."""
+        return str(self.events(root, "slurm_queued")[-1]["job"])
+
+    def no_job_left(self, root: Path) -> None:
+        """Nor any process of it on any host, by Slurm's account and by ours."""
+        job = self.job(root)
+        self.until(
+            lambda: (
+                not self.slurm.call("squeue", "-h", "-j", job, "-t", "all", "-o", "%T")
+                .replace("COMPLETED", "")
+                .replace("CANCELLED", "")
+                .replace("FAILED", "")
+                .strip()
+            )
+        )
+        self.nothing_left()
+
+    def end_all(self) -> None:
+        with contextlib.suppress(ClusterError):
+            self.slurm.call("scancel", "--user", "root")
+        for seen in {s for found in self.left().values() for s in found}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(seen.pid, 9)

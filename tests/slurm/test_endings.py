@@ -1,0 +1,52 @@
+"""What Slurm does to a job: its time limit, scancel, a requeue, a node that goes down."""
+
+from __future__ import annotations
+
+from launcher.reading.run import RunReader
+
+
+def near_its_limit(lab, root):
+    """What `--signal=B:USR1@…` does ahead of the limit, at once."""
+    lab.slurm.call("scancel", "--batch", "--signal=USR1", lab.job(root))
+
+
+def test_a_run_over_three_time_limits_is_one_run_and_loses_no_step(lab):
+    root = lab.start(epochs=40, step_s=0.1)
+    for attempt in (1, 2):
+        lab.wait_for(root, "training_started", count=attempt)
+        lab.wait_for(root, "epoch_finished", count=3 * attempt)
+        near_its_limit(lab, root)
+        stopped = lab.end_of(root, attempt=attempt)
+        assert stopped["kind"] == "attempt_stopped"
+        queued = lab.wait_for(root, "slurm_queued", count=attempt + 1)
+        assert queued["why"] == "it reached its time limit"
+        begun = lab.wait_for(root, "attempt_started", count=attempt + 1, timeout_s=240)
+        assert begun["resume"]["step"] == stopped["step"]
+        assert begun["resume"]["steps_lost"] == 0
+    assert lab.end_of(root, 240, attempt=3)["kind"] == "attempt_finished"
+    assert len({event["job"] for event in lab.events(root, "slurm_queued")}) == 1
+    steps = [step for attempt in (1, 2, 3) for step in lab.steps(root, 3, attempt)]
+    assert steps == list(range(400))
+    lab.no_job_left(root)
+
+
+def test_scancel_is_a_stop_that_names_slurm(lab):
+    root = lab.start(epochs=500)
+    lab.wait_for(root, "checkpoint_saved")
+    lab.slurm.call("scancel", lab.job(root))
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    lab.no_job_left(root)
+    by = RunReader(root).poll_state().stop_by
+    assert by == f"Slurm (job {lab.job(root)} was cancelled: scancel)"
+    assert "stopped" in lab.command("status", root.name).stdout
+
+
+def test_a_requeue_continues_from_the_newest_checkpoint(lab):
+    root = lab.start(epochs=12, step_s=0.1)
+    lab.wait_for(root, "checkpoint_saved", count=2)
+    lab.slurm.call("scontrol", "requeue", lab.job(root))
+    begun = lab.wait_for(root, "attempt_started", count=2, timeout_s=240)
+    assert begun["resume"]["step"] >= 20
+    assert lab.end_of(root, 240, attempt=2)["kind"] == "attempt_finished"
+    assert lab.steps(root, 3, 2)[-1] == 119
+    lab.no_job_left(root)

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 from effnet.config import resolve
-from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.reporter import Heartbeat
 from effnet.data import eval_batches, index_folder, train_batches
 from effnet.data.digits import write_digits
 from effnet.distributed.group import Group

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from effnet import config, device
-from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.reporter import Heartbeat
 from effnet.distributed.group import Group
 
 BLOCK = 6
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     args = parser.parse_args()
     device.set_up("CPU")
-    from effnet.contract.stop import StopRequest
+    from effnet.contract.reporter import StopRequest
     from effnet.train.loop import Trainer
 
     with tempfile.TemporaryDirectory() as folder:

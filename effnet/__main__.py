@@ -9,7 +9,7 @@ import os
 import sys
 
 from effnet import __version__, flags
-from effnet.contract import exit_codes, stacks
+from effnet.contract import exit_codes, reporter
 from effnet.errors import INSTALL, EffnetError
 
 # A module is imported only when its command runs, or for the list of all commands.
@@ -84,5 +84,5 @@ def _not_installed(error: ModuleNotFoundError) -> str:
 
 
 if __name__ == "__main__":
-    stacks.write_on_signal()
+    reporter.write_stacks_on_signal()
     sys.exit(main())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+from pathlib import Path
 from typing import Final
 
 SUPERVISOR: Final = "launcher.supervisor"
@@ -44,3 +46,11 @@ def command(program: str, python: str = sys.executable) -> list[str]:
         " runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     )
     return [python, "-c", run, program]
+
+
+def reporter_file() -> Path | None:
+    """The trainer's file for other scripts, found without an import; None without the trainer."""
+    spec = importlib.util.find_spec(TRAINER)
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    found = (Path(folder, "contract", "reporter.py") for folder in folders)
+    return next((path for path in found if path.is_file()), None)

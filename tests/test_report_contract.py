@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effnet.config import resolve
-from effnet.contract import exit_codes, stacks
-from effnet.contract import heartbeat as written_heartbeat
+from effnet.contract import exit_codes, reporter
 from effnet.contract import report as writer
 from launcher.agent import stack_taker
 from launcher.core.diagnosis.evidence import find_evidence
@@ -153,13 +152,13 @@ def test_exit_codes_and_fault_lines_agree_on_the_kind() -> None:
     assert [EXIT_KINDS[code][0].value for code in kinds.values()] == list(kinds)
 
 
-def test_the_written_heartbeat_is_read_back(tmp_path: Path) -> None:
-    assert written_heartbeat.RECORD_BYTES == HEARTBEAT_BYTES
-    assert set(written_heartbeat.PHASES) == {phase.value for phase in Phase}
+def test_the_reporter_is_read_back(tmp_path: Path) -> None:
+    assert reporter.RECORD_BYTES == HEARTBEAT_BYTES
+    assert set(reporter.PHASES) == {phase.value for phase in Phase}
     file = tmp_path / "heartbeat"
-    beat = written_heartbeat.Heartbeat(str(file))
+    beat = reporter.Heartbeat(str(file))
     beat.done(97, 2)
-    for phase in written_heartbeat.PHASES:
+    for phase in reporter.PHASES:
         beat.phase(phase)
         found = parse_heartbeat(file.read_bytes())
         assert found is not None
@@ -168,5 +167,7 @@ def test_the_written_heartbeat_is_read_back(tmp_path: Path) -> None:
 
 
 def test_the_launcher_sends_the_signal_that_the_trainer_handles() -> None:
-    assert stack_taker.SIGNAL == stacks.SIGNAL
-    assert f"SIGRTMIN + {stacks.SIGNAL - signal.SIGRTMIN}" in PAGE.read_text(encoding="utf-8")
+    assert stack_taker.SIGNAL == reporter.STACKS_SIGNAL
+    assert f"SIGRTMIN + {reporter.STACKS_SIGNAL - signal.SIGRTMIN}" in PAGE.read_text(
+        encoding="utf-8"
+    )

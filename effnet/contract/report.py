@@ -4,50 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from effnet.contract.reporter import SavedCheckpoint as SavedCheckpoint
+from effnet.contract.reporter import Window as Window
+from effnet.contract.reporter import checkpoint_line as checkpoint_line
+from effnet.contract.reporter import done_line as done_line
+from effnet.contract.reporter import emit as emit
+from effnet.contract.reporter import resume_line as resume_line
+from effnet.contract.reporter import step_line as step_line
+from effnet.contract.reporter import stop_line as stop_line
+
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
-
-
-@dataclass(frozen=True)
-class Window:
-    """Means over `steps` steps of `time_ms` in all; throughput is of all ranks.
-
-    `mean_loss` is over the epoch so far.
-    """
-
-    steps: int
-    loss: float
-    mean_loss: float
-    time_ms: float
-    wait_ms: float | None
-    images_per_s: float
-    input_ms: float | None = None
-    """What a step waits for its images, on average."""
-    save_ms: float = 0.0
-    """What checkpoints take of a step, on average."""
-    done_s: float | None = None
-    """When the last step was done, Unix seconds."""
-
-    @property
-    def step_time_ms(self) -> float:
-        return self.time_ms / max(1, self.steps)
-
-
-@dataclass(frozen=True)
-class SavedCheckpoint:
-    """One checkpoint on disk; `step` and `epoch` are done."""
-
-    path: Path
-    step: int
-    epoch: int
-    bytes: int
-    sha256: str
-    time_ms: float
 
 
 @dataclass(frozen=True)
@@ -82,56 +53,12 @@ def start_line(
     )
 
 
-def step_line(
-    epoch: int,
-    epochs: int,
-    step: int,
-    steps_per_epoch: int,
-    window: Window,
-    lr: float,
-    memory_bytes: int | None,
-) -> str:
-    """The steps of `window`, of which `step` is the last; `epoch` and `step` count from 0."""
-    wide, wide_step = max(3, len(str(epochs))), max(5, len(str(steps_per_epoch)))
-    parts = [
-        f"epoch: [{epoch:{wide}d}/{epochs:{wide}d}]",
-        f"step:[{step:{wide_step}d}/{steps_per_epoch:{wide_step}d}]",
-        f"loss:[{window.loss:.5f}/{window.mean_loss:.5f}]",
-        f"time:[{window.step_time_ms:.3f}]",
-    ]
-    if window.wait_ms is not None:
-        parts.append(f"wait:[{window.wait_ms:.3f}]")
-    if window.input_ms is not None:
-        parts.append(f"input:[{window.input_ms:.3f}]")
-    if window.save_ms:
-        parts.append(f"save:[{window.save_ms:.3f}]")
-    parts += [f"images/s:[{window.images_per_s:.1f}]", f"lr:[{lr:.7f}]"]
-    if memory_bytes is not None:
-        parts.append(f"memory:[{memory_bytes}]")
-    if window.done_s is not None:
-        parts.append(f"at:[{window.done_s:.6f}]")
-    if window.steps > 1:
-        parts.append(f"steps:[{window.steps}]")
-    return ", ".join(parts)
-
-
 def epoch_line(epoch: int, whole: Window) -> str:
     """`epoch` counts from 1, as the reference's README shows it."""
     return (
         f"epoch {epoch}: epoch time: {whole.time_ms:.3f}, per step time: {whole.step_time_ms:.3f},"
         f" avg loss: {whole.mean_loss:.3f}, images/s:[{whole.images_per_s:.1f}]"
     )
-
-
-def checkpoint_line(saved: SavedCheckpoint) -> str:
-    return (
-        f"checkpoint: epoch:[{saved.epoch}], step:[{saved.step}], bytes:[{saved.bytes}],"
-        f" time:[{saved.time_ms:.3f}], sha256:[{saved.sha256[:16]}], path:[{saved.path}]"
-    )
-
-
-def resume_line(epoch: int, step: int, path: str) -> str:
-    return f"resume: epoch:[{epoch}], step:[{step}], path:[{path}]"
 
 
 def eval_line(epoch: int | None, step: int | None, found: Evaluation, weights: str) -> str:
@@ -147,19 +74,9 @@ def result_line(found: Evaluation, checkpoint: str) -> str:
     return f"result: {values} ckpt = {checkpoint}"
 
 
-def stop_line(epoch: int, step: int, reason: str, state: str) -> str:
-    """`state`: `effnet.train.state.host`."""
-    return f"stop: epoch:[{epoch}], step:[{step}], state:[{state}], reason:[{reason}]"
-
-
 def fault_line(kind: str, epoch: int, step: int, text: str) -> str:
     one_line = " ".join(text.split())
     return f"fault: kind:[{kind}], epoch:[{epoch}], step:[{step}], text:[{one_line}]"
-
-
-def done_line(epochs: int, steps: int, time_ms: float, state: str) -> str:
-    """`state`: `effnet.train.state.host`."""
-    return f"done: epochs:[{epochs}], steps:[{steps}], time:[{time_ms:.3f}], state:[{state}]"
 
 
 def calibration_line(steps: int, step_ms: float, steps_per_epoch: int, eval_ms: float) -> str:
@@ -177,11 +94,6 @@ def progress_line(job: str, done: int, total: int) -> str:
 def emit_notes(notes: Iterable[str]) -> None:
     for note in notes:
         emit(f"note: {note}")
-
-
-def emit(line: str) -> None:
-    """Print one line and flush it, because the rank may die next."""
-    print(line, flush=True)
 
 
 class Memory:

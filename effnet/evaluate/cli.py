@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, give: Give) -> None:
     _complete(args)
     from effnet import device
     from effnet.contract import report
-    from effnet.contract.heartbeat import Heartbeat
     from effnet.contract.progress import bar
+    from effnet.contract.reporter import Heartbeat
     from effnet.data import BadImages, eval_batches, index_folder
     from effnet.data.folders import require_same_classes
     from effnet.distributed.group import join

@@ -46,7 +46,7 @@ def add_arguments(commands: Any) -> None:
 def run(args: argparse.Namespace, give: Give) -> None:
     """Raises `EffnetError`."""
     from effnet import device
-    from effnet.contract.heartbeat import Heartbeat
+    from effnet.contract.reporter import Heartbeat
     from effnet.data import Preprocessing
     from effnet.evaluate.trained_config import config_for
     from effnet.export.record import INPUT, OUTPUT, record_of

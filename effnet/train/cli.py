@@ -62,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
     from effnet import device
     from effnet.contract import report
-    from effnet.contract.heartbeat import Heartbeat
-    from effnet.contract.stop import StopRequest
+    from effnet.contract.reporter import Heartbeat, StopRequest
     from effnet.distributed.group import PeerGone, join
 
     heartbeat = Heartbeat.from_environment()

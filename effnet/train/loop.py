@@ -13,8 +13,7 @@ import numpy as np
 
 from effnet.config import TrainConfig, as_dict
 from effnet.contract import report
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import (
     BadImages,
     Batch,

@@ -36,6 +36,7 @@ def death_of(
         kernel_lines=kernel_log.lines_about(started.pid) if is_killed and not asked else (),
         log=process.log,
         log_offset=log_offset,
+        runs_trainer=process.is_own,
     )
 
 

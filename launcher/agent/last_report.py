@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from launcher.agent.rank_log import RankLog
 from launcher.core.messages import NodeEnded, Report, decode_report
+from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.run.events import Event, RankStarted
 from launcher.core.run.paths import AttemptPaths
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError, encode
+from launcher.errors import PlanError
 from launcher.process.log import log_line
 from launcher.store.journal import Journal, read_lines
 
@@ -43,9 +46,12 @@ def write(path: Path, folder: AttemptPaths, attempt: int, leftover: tuple[int, .
             ranks.add(report.rank)
     journal = Journal(path)
     step, has_stopped = 0, False
+    plan: Plan | None = None
+    with contextlib.suppress(OSError, PlanError):  # only this machine's own agents have it
+        plan = plan_from_json(folder.plan.read_bytes())
     for rank in sorted(ranks):
         try:
-            log = RankLog(attempt, rank, folder.rank(rank))
+            log = RankLog(attempt, rank, folder.rank(rank), plan)
             found = log.drain(time.time())
             log.close()
         except OSError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.core.diagnosis.hang import LEARN_FROM
-from launcher.core.run import events, metrics
+from launcher.core.plan.model import Plan
+from launcher.core.run import events, metrics, script_lines
 from launcher.core.run.events import Event
 from launcher.core.run.paths import RankPaths
 from launcher.core.run.report import parse
@@ -24,6 +26,7 @@ from launcher.core.run.report_types import (
     Stopped,
     TrainingHeader,
 )
+from launcher.core.run.script_lines import StepFiller, Throughput
 from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.record_file import RecordFile
 from launcher.store.tail import READ_BYTES, Tail
@@ -33,11 +36,34 @@ BEFORE_LAST_REPORT = 8
 MAX_NEW_STEPS = 4096
 
 
+class LineReader:
+    """What the lines of one rank report: the trainer's lines, or those of any script."""
+
+    def __init__(self, plan: Plan | None) -> None:
+        self._filler: StepFiller | None = None
+        self._pattern: re.Pattern[str] | None = None
+        if plan is not None and not plan.runs_trainer:
+            self._filler = StepFiller(plan.world_size)
+            self._pattern = script_lines.log_pattern(plan.log_pattern) if plan.log_pattern else None
+
+    def parse(self, line: str | bytes) -> Report | Throughput | None:
+        if self._filler is None:
+            return parse(line)
+        return script_lines.parse(line, self._pattern)
+
+    def read(self, line: bytes, time_s: float) -> Report | None:
+        """The next line; `time_s` is when it was written."""
+        if self._filler is None:
+            return parse(line)
+        return self._filler.fill(self.parse(line), time_s)
+
+
 class RankLog:
     """Tails `log.txt`, writes `metrics.bin`, and keeps what else the reports say."""
 
-    def __init__(self, attempt: int, rank: int, paths: RankPaths) -> None:
+    def __init__(self, attempt: int, rank: int, paths: RankPaths, plan: Plan | None = None) -> None:
         self.attempt = attempt
+        self._lines = LineReader(plan)
         self.rank = rank
         self.last_step: StepReport | None = None
         self.started: TrainingHeader | None = None
@@ -98,7 +124,7 @@ class RankLog:
         offset, lines = self._tail.read(limit_bytes)
         facts: list[Event] = []
         for line in lines:
-            report = parse(line)
+            report = self._lines.read(line, now_s)
             if report is not None:
                 facts.extend(self._take(report, now_s, offset))
             offset += len(line) + 1
@@ -126,7 +152,7 @@ class RankLog:
         lines = LogReader(self.path).tail(LAST_LINES, LAST_BYTES).lines
         first = 0
         for index, line in enumerate(lines):
-            report = parse(line.text)
+            report = self._lines.parse(line.text)
             if report is not None and not isinstance(report, Fault):
                 first = max(0, index - BEFORE_LAST_REPORT)
         return tuple(line.text for line in lines[first:]), lines[first].offset if lines else 0

@@ -102,7 +102,9 @@ class RankGroup:
         self._join_until = time.monotonic() + self.plan.limits.launch_s
         try:
             for rank in self._ranks:
-                self._logs[rank] = RankLog(self.plan.attempt, rank, self._paths.rank(rank))
+                self._logs[rank] = RankLog(
+                    self.plan.attempt, rank, self._paths.rank(rank), self.plan
+                )
             self._start_sampler()
             self._segments.start()
         except OSError as error:

@@ -27,7 +27,7 @@ from launcher.process.ownership import Process
 from launcher.rank import TOKEN
 
 SIGNAL = signal.SIGRTMIN + 7
-"""`effnet/contract/stacks.py` has its handler (docs/report-format.md)."""
+"""`effnet/contract/reporter.py` has its handler (docs/report-format.md)."""
 ANSWER_S = 2.0
 PY_SPY_S = 1.0
 MAX_DUMP_BYTES = 1 << 18

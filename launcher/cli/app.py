@@ -48,7 +48,7 @@ for command in (
     compare.compare,
     *(jobs.eval_, jobs.export, jobs.infer),
     *(cleanup.clean, cleanup.prune, adopt.adopt, notify.notify),
-    *(sharing.report, sharing.bundle, sharing.tensorboard, sharing.metrics),
+    *(sharing.report, sharing.bundle, sharing.tensorboard, sharing.metrics, sharing.reporter),
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(profiles.app, name="profiles")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from launcher import programs
 from launcher.core.history.duration import Estimate
 from launcher.core.profile.check import SET_BY_THE_LAUNCHER
 from launcher.core.profile.model import Profile
+from launcher.core.profile.program import Program
+from launcher.core.run.script_lines import log_pattern
 from launcher.core.text.codec import Mismatch, from_plain
 from launcher.core.text.toml import to_toml
 from launcher.errors import SettingsError
@@ -28,6 +31,9 @@ def check(profile: Profile, settings: tuple[tuple[str, str], ...] = ()) -> None:
     problems = problems_of(profile, settings)
     if problems:
         count = f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
+        if profile.program is not None:
+            hint = "Every key of [program]: docs/reference/profiles.md"
+            raise SettingsError(f"the start of a [program] has {count}", problems, hint)
         raise SettingsError(
             f"the training configuration has {count}",
             problems,
@@ -83,10 +89,7 @@ def problems_of(
     there are no errors: the ranks will report them.
     """
     if profile.program is not None:
-        return tuple(
-            f"--set {key}={value}: it is for the bundled trainer; write it into the command"
-            for key, value in settings
-        )
+        return tuple(_program_problems(profile.program, settings, name or profile.name))
     ours = [
         f"--set {key}={value}: {key} is set by the launcher: {SET_BY_THE_LAUNCHER[key]}"
         for key, value in settings
@@ -98,6 +101,18 @@ def problems_of(
         return (*ours, *(f"{problem['where']}: {problem['what']}" for problem in found))
     except (KeyError, TypeError):
         return tuple(ours)
+
+
+def _program_problems(
+    program: Program, settings: tuple[tuple[str, str], ...], name: str
+) -> Iterator[str]:
+    for key, value in settings:
+        yield f"--set {key}={value}: it is for the bundled trainer; write it into the command"
+    try:
+        if program.log_pattern:
+            log_pattern(program.log_pattern)
+    except ValueError as error:
+        yield f"{name}: program.log_pattern: {error}"
 
 
 def _answer(profile: Profile, settings: tuple[tuple[str, str], ...], name: str) -> dict[str, Any]:

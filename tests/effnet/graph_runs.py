@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from effnet.config import TrainConfig, resolve
-from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.reporter import Heartbeat
 from effnet.data import Batch
 from effnet.data.augment.mixing import Mixing
 from effnet.distributed.group import Group

@@ -23,9 +23,9 @@ import effnet.train.steps.graph as graph_step
 
 graph_step.BUCKET_BYTES = 20_000
 from effnet.config import resolve
-from effnet.contract.heartbeat import Heartbeat
+from effnet.contract.reporter import Heartbeat
 from effnet.train.loop import Trainer
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import StopRequest
 
 trainer = Trainer(resolve(sets=sys.argv[1:]).config, group, Heartbeat(None))
 trainer.run(StopRequest())

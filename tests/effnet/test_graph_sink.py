@@ -10,8 +10,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import BadImages, train_batches
 from effnet.data.dataset import train_dataset
 from effnet.data.folders import ImageIndex, index_folder

@@ -11,8 +11,7 @@ import pytest
 
 from effnet.config import ConfigError
 from effnet.contract import exit_codes
-from effnet.contract.heartbeat import RECORD_BYTES, Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import RECORD_BYTES, Heartbeat, StopRequest
 from effnet.data import Batch, DataError
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError

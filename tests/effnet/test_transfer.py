@@ -89,7 +89,7 @@ class Tuning:
     """One network whose step is compiled once; each run begins with other weights."""
 
     def __init__(self, images: Path, weights: Path | str = "") -> None:
-        from effnet.contract.heartbeat import Heartbeat
+        from effnet.contract.reporter import Heartbeat
         from effnet.data import index_folder
         from effnet.distributed.group import Group
         from effnet.evaluate.evaluator import Evaluator

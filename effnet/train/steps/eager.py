@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from effnet import device
 from effnet.config import TrainConfig
 from effnet.contract import report
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import Batch
 from effnet.distributed import shared_memory
 from effnet.distributed.group import CollectiveSum, Group, Sum

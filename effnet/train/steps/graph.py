@@ -10,8 +10,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
 from effnet.config import TrainConfig
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import Batch
 from effnet.distributed.group import Group
 from effnet.model.efficientnet import EfficientNet

@@ -6,8 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
 from effnet.config import TrainConfig
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import train_batches
 from effnet.distributed.group import Group
 from effnet.model.efficientnet import EfficientNet

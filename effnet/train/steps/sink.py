@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from effnet.config import TrainConfig
 from effnet.contract import report
-from effnet.contract.heartbeat import Heartbeat
-from effnet.contract.stop import StopRequest
+from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data.dataset import train_dataset
 from effnet.data.folders import ImageIndex
 from effnet.data.loader import train_rows

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from launcher.cli import options
-from launcher.errors import INTERRUPTED
+from launcher.errors import INTERRUPTED, LaunchError, UsageError
 
 FOLLOW_S = 2.0
 
@@ -138,7 +138,6 @@ def metrics(
     """
     from launcher import client
     from launcher.cli.output.console import errors
-    from launcher.errors import UsageError
 
     if follow and output is None:
         raise UsageError("--follow needs a file", "Add --output FILE, or use --port.")
@@ -160,6 +159,32 @@ def metrics(
             time.sleep(FOLLOW_S)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def reporter(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="the file, beside your script")
+    ] = Path("effnet_reporter.py"),
+    as_json: Annotated[bool, options.JSON] = False,
+) -> None:
+    """Copy the file that lets your own training script report its steps and save on a stop request.
+
+    It needs only Python's standard library. An older copy is replaced.
+
+    effnet-launch reporter -o effnet_reporter.py
+    """
+    from launcher import programs
+
+    source = programs.reporter_file()
+    if source is None:
+        text = "the bundled trainer (package effnet) is not installed here"
+        raise LaunchError(text, "Install effnet-tui again: pip install effnet-tui")
+    content = source.read_text(encoding="utf-8")
+    head = content.partition("\n")[0]
+    if output.exists() and not output.read_bytes().startswith(head.encode()):
+        raise UsageError(f"{output} is another file", "Choose another name: --output FILE")
+    output.write_text(content, encoding="utf-8")
+    _tell(output, as_json)
 
 
 def _tell(path: Path, as_json: bool) -> None:

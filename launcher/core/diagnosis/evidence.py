@@ -114,6 +114,8 @@ _PEER_LOST = re.compile(
     r"|gloo/.*\b[Cc]onnection (closed|reset) by (remote )?peer"
     r"|Watchdog caught collective operation timeout|NCCL communicator was aborted"
     r"|ncclRemoteError|remote process exited or there was a network error"
+    r"|gloo/.*\b(Read error|Write error|Broken pipe|[Tt]imed out|Connection refused)"
+    r"|(TCPStore|DistStoreError).*([Tt]imed out|Connection reset|recvValue failed)"
 )
 
 # A RuntimeError of MindSpore says little itself: the reason is a code or a line near it.

@@ -29,6 +29,7 @@ EXIT_KINDS: Mapping[int, tuple[FailureKind, str, str]] = {
     127: (FailureKind.LAUNCH, "its program was not found", "check `python` in the profile"),
 }
 """Exit codes of ``python -m effnet`` (docs/report-format.md) and of a shell."""
+OF_A_SHELL = 126
 
 SIGNALS: Mapping[int, tuple[FailureKind, str, str]] = {
     signal.SIGKILL: (
@@ -96,6 +97,8 @@ class Death:
     log_offset: int | None = None
     kind: FailureKind | None = None
     meaning: str = ""
+    runs_trainer: bool = True
+    """False: a script of the user's, whose exit codes mean what it likes."""
 
     @property
     def who(self) -> str:
@@ -217,4 +220,6 @@ def _by_exit(death: Death) -> tuple[FailureKind, str, str] | None:
     if number is not None:
         known = SIGNALS.get(number)
         return known or (FailureKind.SIGNAL, f"ended by {signal_name(number)}", "")
-    return None if code is None else EXIT_KINDS.get(code)
+    if code is None or (not death.runs_trainer and code < OF_A_SHELL):
+        return None
+    return EXIT_KINDS.get(code)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 
 from launcher.core.profile.model import Limits
@@ -77,13 +76,11 @@ def usual_interval_s(records: Sequence[MetricRecord]) -> float | None:
     """The usual time between two reports of a rank, learned; ``None`` before there are enough.
 
     A run's first report holds compilation, so it is left out; a report of K steps counts K times.
-    Reports without a time are timed by when they came.
     """
     times = [
-        record.time_s - before.time_s
-        if record.step_time_ms is None
-        else record.step_time_ms * record.steps / 1000
-        for before, record in list(pairwise(records))[-LEARN_FROM:]
+        record.step_time_ms * record.steps / 1000
+        for record in records[1:][-LEARN_FROM:]
+        if record.step_time_ms is not None
     ]
     return median(times) if len(times) >= 2 else None
 

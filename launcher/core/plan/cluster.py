@@ -91,6 +91,7 @@ def assemble(
         processes=processes,
         limits=profile.limits,
         log_limit_bytes=profile.logs.limit_bytes,
+        log_pattern="" if profile.program is None else profile.program.log_pattern,
     )
 
 

@@ -145,6 +145,7 @@ class Plan:
     processes: tuple[PlannedProcess, ...]
     limits: Limits = field(default_factory=Limits)
     log_limit_bytes: int = 0
+    log_pattern: str = ""
 
     @property
     def runs_trainer(self) -> bool:

@@ -12,7 +12,7 @@ Word = Annotated[str, Field(min_length=1)]
 class Program(BaseModel):
     """What each rank runs (docs/how-to/any-script.md).
 
-    ``checkpoints`` is a glob.
+    ``checkpoints`` is a glob, ``log_pattern`` as in docs/reference/script-lines.md.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,6 +21,7 @@ class Program(BaseModel):
     rank_variables: Literal["mindspore", "torch"] = "mindspore"
     resume_command: tuple[Word, ...] = ()
     checkpoints: str = ""
+    log_pattern: str = ""
 
     @property
     def is_torch(self) -> bool:

@@ -42,7 +42,7 @@ GROUPS = (*_WHOLE, *_FROM_0, *_VALUES)
 """Groups that a pattern may name. ``epoch`` and ``step`` count from 1."""
 
 _PREFIX = re.compile(r"\[(?:[A-Za-z_.-]*\d+|\d+,\d+)\](?:<std(?:out|err)>)?: ?")
-"""What torchrun (``[default0]:``) and mpirun (``[1,0]<stdout>:``) put before a line."""
+"""What torchrun (``[default0]:``), PyTorch and mpirun (``[1,0]<stdout>:``) put before a line."""
 
 _MINDFORMERS = re.compile(
     r"\{ (?:Epoch:\[ *(\d+)/ *(\d+)\], )?step:\[ *(\d+)/ *(\d+)\], "

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from launcher import client
 from launcher.errors import CheckpointError, SettingsError, UsageError
 from tests.launcher.conftest import Lab
 
-SCRIPT = Path(__file__).parents[2] / "programs/loss_monitor.py"
+PROGRAMS = Path(__file__).parents[2] / "programs"
+SCRIPT = PROGRAMS / "loss_monitor.py"
 PROFILE = """\
 name = "script"
 device_target = "CPU"
@@ -45,16 +51,26 @@ class Scripts:
         self.made = lab.folder / "made"
         self.made.mkdir()
 
-    def profile(self, *words: str, **tables: str) -> client.Profile:
-        command = [sys.executable, str(SCRIPT), str(self.made), *words]
+    def profile(
+        self, *words: str, script: Path = SCRIPT, python: str = sys.executable, **tables: str
+    ) -> client.Profile:
+        command = [python, str(script), str(self.made), *words]
         parts = {"limits": "", "retry": "", "program": f'checkpoints = "{self.made}/*.ckpt"'}
         path = self.lab.folder / "script.toml"
         path.write_text(PROFILE.format(command=json.dumps(command), **{**parts, **tables}))
         return client.find_profile(str(path))
 
-    def start(self, *words: str, **tables: str) -> Path:
+    def start(self, *words: str, **more: Any) -> Path:
         request = client.StartRequest(preflight=False)
-        return self.lab.runs / client.start(self.profile(*words, **tables), request)
+        return self.lab.runs / client.start(self.profile(*words, **more), request)
+
+    def with_reporter(self, name: str) -> Path:
+        """A script in a folder with `effnet-launch reporter -o effnet_reporter.py`."""
+        folder = self.lab.folder / "scripts"
+        folder.mkdir(exist_ok=True)
+        done = self.lab.command("reporter", "-o", str(folder / "effnet_reporter.py"))
+        assert done.returncode == 0, done.stderr
+        return Path(shutil.copy(PROGRAMS / name, folder))
 
     def log(self, root: Path, rank: int, attempt: int = 1) -> str:
         return self.lab.log(root, rank, attempt).decode()
@@ -84,7 +100,7 @@ def test_a_script_runs_where_the_command_was_typed_and_as_without_us(scripts: Sc
     assert snapshot.status.value == "finished"
     assert [rank.loss for rank in snapshot.ranks] == [pytest.approx(1 / 8)] * 2
     assert json.loads((root / "run.json").read_text())["command"][-5:] == command
-    with pytest.raises(UsageError, match="does not apply .* bundled trainer"):
+    with pytest.raises(UsageError, match=r"does not apply .* bundled trainer"):
         client.start_job(str(root), client.JobRequest("eval"))
 
 
@@ -157,3 +173,113 @@ def test_settings_of_the_trainer_are_refused(scripts: Scripts) -> None:
     with pytest.raises(SettingsError) as error:
         client.start(scripts.profile(), request)
     assert "write it into the command" in str(error.value)
+
+
+def test_a_script_with_the_reporter_saves_on_stop_and_continues(scripts: Scripts) -> None:
+    lab, script = scripts.lab, scripts.with_reporter("reporting.py")
+    glob = f'checkpoints = "{scripts.made}/state-*.txt"'
+    root = scripts.start("400", "0.02", script=script, program=glob, limits="term_s = 0.1")
+    lab.wait_for(root, "checkpoint_saved")
+    client.stop(str(root))
+    lab.wait_for(root, "attempt_stopped")
+    exits = lab.events(root, "rank_exited")
+    assert [(event["exit_code"], event["was_done"]) for event in exits] == [(0, True)] * 2
+    saved = client.open_run(str(root)).poll_state().checkpoints[-1]
+    saves = len(lab.events(root, "checkpoint_saved"))
+    # It was stopped in the middle of an epoch, with a checkpoint of the last step.
+    stops = [line for line in scripts.log(root, 0).splitlines() if line.startswith("stop: ")]
+    assert f"step:[{saved.step}]" in stops[0]
+    assert "stop file" in stops[0]
+    # What the script did not report may be half written.
+    (scripts.made / "state-9999.txt").write_text("4")
+    choice = client.resume_choice(str(root))
+    assert (choice.path, choice.step) == (saved.path, saved.step)
+    assert [skipped.why for skipped in choice.skipped] == [
+        "the script did not report it as complete"
+    ]
+    client.resume(str(root), client.ResumeRequest(preflight=False))
+    lab.wait_for(root, "checkpoint_saved", count=saves + 1)
+    client.stop(str(root))
+    lab.wait_for(root, "attempt_stopped", count=2)
+    assert lab.check_metrics(root, 1, attempt=2)[0] == saved.step
+
+
+def test_the_reporter_shows_which_rank_hangs(scripts: Scripts) -> None:
+    lab, script = scripts.lab, scripts.with_reporter("reporting.py")
+    root = scripts.start("400", "0.02", script=script, limits="silent_min_s = 2")
+    lab.wait_for(root, "checkpoint_saved")
+    psutil.Process(lab.pid_of(root, 1)).suspend()
+    silent = lab.wait_for(root, "rank_silent")
+    assert silent["rank"] == 1
+    assert "stopped" in silent["why"]
+    psutil.Process(lab.pid_of(root, 1)).resume()
+    client.stop(str(root), client.StopRequest(save=False))
+    lab.wait_for(root, "attempt_stopped")
+
+
+TORCH = os.environ.get("EFFNET_TORCH_PYTHON", "")
+"""An interpreter with PyTorch; empty: this one, where it has PyTorch."""
+HAS_TORCH = bool(TORCH) or importlib.util.find_spec("torch") is not None
+DDP = {"script": PROGRAMS / "ddp.py", "python": TORCH or sys.executable}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not HAS_TORCH,
+    reason="PyTorch is not installed: pip install torch, or set EFFNET_TORCH_PYTHON",
+)
+def test_a_plain_ddp_script_dies_stops_and_resumes(scripts: Scripts) -> None:
+    lab = scripts.lab
+    program = (
+        f'checkpoints = "{scripts.made}/*.pt"\n'
+        "log_pattern = '^Epoch (?P<epoch>\\d+)/(?P<epochs>\\d+) iter (?P<step>\\d+)/"
+        "(?P<steps_per_epoch>\\d+) loss=(?P<loss>\\S+)'"
+    )
+    unbroken = scripts.start("6", "0", **DDP, program='log_pattern = ""')
+    lab.wait_for(unbroken, "attempt_finished", timeout_s=120)
+    expected = [line for line in scripts.log(unbroken, 0).splitlines() if "weights" in line]
+    for path in scripts.made.glob("*.pt"):
+        path.unlink()
+
+    root = scripts.start("6", "0.3", **DDP, program=program)
+    lab.until(lambda: list(scripts.made.glob("*.pt")), 120)
+    psutil.Process(lab.pid_of(root, 1)).kill()
+    failed = lab.wait_for(root, "attempt_failed")["failure"]
+    # Rank 0 lost its connection to rank 1, which is not the cause.
+    assert (failed["rank"], failed["signal"]) == (1, signal.SIGKILL)
+    started = lab.events(root, "training_started")[-1]
+    assert (started["epochs"], started["steps_per_epoch"]) == (6, 5)
+
+    client.resume(str(root), client.ResumeRequest(preflight=False))
+    lab.wait_for(root, "training_started", count=2, timeout_s=120)
+    client.stop(str(root))
+    lab.wait_for(root, "attempt_stopped")
+    client.resume(str(root), client.ResumeRequest(preflight=False))
+    lab.wait_for(root, "attempt_finished", timeout_s=120)
+    assert [line for line in scripts.log(root, 0, 3).splitlines() if "weights" in line] == expected
+
+
+@pytest.mark.mindspore
+@pytest.mark.slow
+def test_a_plain_mindspore_script_dies_and_resumes(scripts: Scripts) -> None:
+    lab = scripts.lab
+    script: dict[str, Any] = {"script": PROGRAMS / "plain_mindspore.py"}
+    profile = scripts.profile("4000", **script, program=f'checkpoints = "{scripts.made}/*.ckpt"')
+    path = lab.folder / "script.toml"
+    path.write_text(path.read_text().replace('rank_variables = "torch"', ""))
+    assert profile.program is not None
+    root = lab.runs / client.start(str(path), client.StartRequest(preflight=False))
+    lab.until(lambda: len(list(scripts.made.glob("*.ckpt"))) > 1, 180)
+    psutil.Process(lab.pid_of(root, 1)).kill()
+    failed = lab.wait_for(root, "attempt_failed")["failure"]
+    assert (failed["rank"], failed["signal"]) == (1, signal.SIGKILL)
+    client.resume(str(root), client.ResumeRequest(preflight=False))
+    lab.wait_for(root, "training_started", count=2, timeout_s=180)
+    choice = client.open_run(str(root)).poll_state().attempts[1].resume
+    assert choice is not None
+    assert Path(choice.path).parent == scripts.made
+    reader = client.open_run(str(root))
+    lab.until(lambda: all(rank.step_time_ms for rank in reader.poll().ranks))
+    client.stop(str(root))
+    lab.wait_for(root, "attempt_stopped")
+    assert all(rank.loss is not None for rank in reader.poll().ranks)

@@ -102,9 +102,8 @@ class RankGroup:
         self._join_until = time.monotonic() + self.plan.limits.launch_s
         try:
             for rank in self._ranks:
-                self._logs[rank] = RankLog(
-                    self.plan.attempt, rank, self._paths.rank(rank), self.plan
-                )
+                paths = self._paths.rank(rank)
+                self._logs[rank] = RankLog(self.plan.attempt, rank, paths, self.plan)
             self._start_sampler()
             self._segments.start()
         except OSError as error:
@@ -252,8 +251,7 @@ class RankGroup:
             self._pass_on(log, log.read(time.time(), budget))
             if log.trouble is not None and log.rank not in self._troubled:
                 self._troubled.add(log.rank)
-                text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
-                self._emit(Trouble(text))
+                self._emit(Trouble(f"metrics of rank {log.rank} cannot be written: {log.trouble}"))
 
     def _look_at_disks(self, now: float) -> None:
         self._disks.look(now)

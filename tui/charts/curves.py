@@ -119,9 +119,9 @@ def marked_places(
     """What charts mark: its kind, the step before which it was, and its Unix time."""
     state = run.state
     places = [
-        ("attempt", 0 if item.resume is None else item.resume.step, item.started_s)
+        ("attempt", step, item.started_s)
         for item in state.attempts[1:]
-        if item.resume is None or item.resume.step is not None
+        if (step := item.resume.step if item.resume else 0) is not None
     ]
     places += [("eval", max(item.step - 1, 0), item.time_s) for item in evaluations if item.step]
     return places + [

@@ -2,6 +2,10 @@
 
     python benchmarks/train.py                       everything, about 15 minutes on 2 cores
     python benchmarks/train.py --ranks 1,2 --collective
+    python benchmarks/train.py --against torch --torch-python VENV/bin/python
+
+`--against torch` instead compares with PyTorch and timm, which must be installed: steps in turn at
+32 to 260 px (against_torch.py).
 
 `loop / bare`: one rank, 32 px, batch 32. `bare` is a compiled `value_and_grad` and `nn.RMSProp`
 on one batch in memory; `loop` is the training loop with data, reports and heartbeat. Blocks of six
@@ -23,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from rich.console import Console
@@ -50,7 +55,12 @@ def main() -> None:
     parser.add_argument(
         "--collective", action="store_true", help="ranks also without shared memory"
     )
+    parser.add_argument("--against", choices=("torch",), help="compare with this instead")
+    parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch")
     args = parser.parse_args()
+    if args.against:
+        against_torch([int(n) for n in args.ranks.split(",")], args.torch_python)
+        return
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         run([sys.executable, "-m", "effnet", "data", "digits", str(work / "digits")], work)
@@ -65,6 +75,26 @@ def main() -> None:
             ]
         found["load_after"] = os.getloadavg()[0]
     show(found)
+
+
+def against_torch(ranks: list[int], python: str) -> None:
+    """Print one row for each size and number of ranks: 8 ranks at the two smallest sizes."""
+    asked = subprocess.run([python, "-c", "import torch, timm"], check=False, capture_output=True)
+    if asked.returncode:
+        sys.exit(f"error: {python} has no torch and timm: pip install torch torchvision timm")
+    columns = ("ranks", "px", "images/s", "PyTorch", "ratio", "MiB", "PyTorch", "ratio", "load")
+    table = Table(*columns)
+    for count in ranks:
+        words = [str(HERE / "against_torch.py"), "--ranks", str(count), "--torch-python", python]
+        words += ["--sizes", "32,64" if count > 2 else "32,64,128,224,260"]
+        done = subprocess.run([sys.executable, *words], check=True, text=True, stdout=PIPE)
+        for row in map(json.loads, done.stdout.splitlines()):
+            ours, theirs = row["auto"], row["torch"]
+            cells = [f"{count}", f"{row['px']}"]
+            for key in ("images_per_s", "peak_mib"):
+                cells += [f"{ours[key]}", f"{theirs[key]}", f"{ours[key] / theirs[key]:.2f}"]
+            table.add_row(*cells, f"{row['load']:.1f}")
+    console.print(table)
 
 
 def loop_against_bare(work: Path, rounds: int) -> dict[str, float]:

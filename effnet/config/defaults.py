@@ -63,6 +63,10 @@ def derived(values: Mapping[str, Any], chosen: set[str]) -> dict[str, tuple[Any,
     elif values["amp_dtype"] == "bfloat16":
         follow("dynamic_loss_scale", False, "amp_dtype bfloat16")
         follow("loss_scale", 1.0, "amp_dtype bfloat16")
+    if target != "CPU":
+        follow("depthwise", "plain", f"device_target {target}")
+    elif values["amp_level"] != "O0":
+        follow("depthwise", "plain", f"amp_level {values['amp_level']}")
     if values["opt"] == "adamw":
         follow("opt_eps", 1e-8, "opt adamw")
         follow("opt_decay", 0.999, "opt adamw")

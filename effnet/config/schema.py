@@ -185,6 +185,13 @@ class TrainConfig:
         " mode graph; deprecated by MindSpore)",
         choices=("auto", "O0", "O1", "O2"),
     )
+    depthwise: str = key(
+        "auto",
+        "how a CPU computes depthwise convolutions: `compiled` by a C++ kernel, `tiled` as matrix"
+        " products, `plain` as MindSpore does; `auto` is `compiled` if a C++ compiler is installed,"
+        " else `tiled`",
+        choices=("auto", "compiled", "tiled", "plain"),
+    )
     reduction: str = key(
         "auto",
         "how ranks on a CPU all-reduce their gradients: `auto` through shared memory if all are on"

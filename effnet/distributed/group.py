@@ -41,6 +41,10 @@ class Group:
         result: NDArray[np.float32] = reduced.asnumpy()
         return result
 
+    def all(self, flag: bool) -> bool:
+        """Whether `flag` is true on every rank."""
+        return bool(self.sum(np.array([flag], np.float32))[0] == self.size)
+
     def broadcast(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rank 0's values on every rank; the others only give the shape."""
         return self.sum(values if self.rank == 0 else np.zeros_like(values))

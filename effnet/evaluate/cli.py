@@ -121,11 +121,16 @@ def run(args: argparse.Namespace, give: Give) -> None:
     if first:
         report.emit_notes(resolved.notes)
     # MindSpore is slow to import; the checks above fail fast.
+    from effnet.evaluate.depthwise import choose
     from effnet.evaluate.evaluator import Evaluator
 
     heartbeat.phase("compile")
     source = trained.Trained.read(path, manifest, args.weights)
-    evaluator = Evaluator(source.network(), config, jit=compiles)
+    net, form = source.network(), choose(config, group)
+    form.apply(net)
+    if first:
+        report.emit_notes(form.notes)
+    evaluator = Evaluator(net, config, jit=compiles)
     bad_images = BadImages(config.max_bad_images)
     heartbeat.phase("eval")
     batches = eval_batches(

@@ -29,6 +29,7 @@ _OF_THE_RUN = frozenset(
         "jit_level",
         "amp_level",
         "amp_dtype",
+        "depthwise",
         "loss_scale",
         "dynamic_loss_scale",
         "report_steps",

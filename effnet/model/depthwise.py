@@ -1,8 +1,10 @@
-"""The depthwise convolution, and two ways of computing it that a CPU is better at.
+"""The depthwise convolution, and ways of computing it that a CPU is better at.
 
 MindSpore hands oneDNN plain NCHW tensors, for which oneDNN has no depthwise kernel: it does a
-tiny matrix product for each image and channel. docs/model-and-weights.md has what these
-forms gain.
+tiny matrix product for each image and channel. docs/benchmarks.md has what these forms gain.
+
+`compiled`: a C++ kernel of our own, where it can be compiled (`effnet.kernels`). Elsewhere
+MindSpore's operators, `tiled`:
 
 `whole map`: on a small map the convolution of a channel is one matrix, so that all images of a
     batch are one matrix product. The matrix is the kernel times a constant 0/1 tensor.
@@ -21,6 +23,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops import constexpr
 
+from effnet.kernels.depthwise import Kernels, Operator
+
+COMPILED, TILED, PLAIN = "compiled", "tiled", "plain"
+
 _WHOLE_MAP_LIMIT = 16_384
 """Elements of a channel's matrix up to which the whole map is one: 8x8 to 8x8 is 4,096."""
 
@@ -31,8 +37,8 @@ _TILE = 4
 class DepthwiseConv(nn.Conv2d):
     """A kernel of its own for each channel: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s)).
 
-    `weight` is (C, 1, k, k). `fast` chooses the forms above where they pay; set it off before
-    the first call for export, which then sees an ordinary convolution, and for other devices.
+    `weight` is (C, 1, k, k). `form` is `tiled` on a CPU, until one of the functions below changes
+    it before the first call, and `plain` on other devices.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int, padding: str) -> None:
@@ -49,10 +55,13 @@ class DepthwiseConv(nn.Conv2d):
         self.side = kernel
         self.step = stride
         self.pads_as_tf = padding == "same"
-        self.fast = ms.get_context("device_target") == "CPU"
+        self.form = TILED if ms.get_context("device_target") == "CPU" else PLAIN
+        self.operator: Operator | None = None
 
     def construct(self, x: Tensor) -> Tensor:
-        if self.fast:
+        if self.operator is not None and self.form == COMPILED:
+            return self.operator(x, self.weight)
+        if self.form == TILED:
             height, width = x.shape[2:]
             if whole_map_pays(height, width, self.step):
                 return _by_whole_map(x, self.weight, self.side, self.step, self.pads_as_tf)
@@ -66,7 +75,15 @@ def use_plain_depthwise(net: nn.Cell) -> None:
     """Let `net` compute its depthwise convolutions as such, as an exported file must."""
     for _, cell in net.cells_and_names():
         if isinstance(cell, DepthwiseConv):
-            cell.fast = False
+            cell.form = PLAIN
+
+
+def use_compiled_depthwise(net: nn.Cell, kernels: Kernels) -> None:
+    """Let `net` compute its depthwise convolutions with the C++ kernel: float32, on a CPU."""
+    for _, cell in net.cells_and_names():
+        if isinstance(cell, DepthwiseConv):
+            cell.operator = kernels.operator(cell.step, "same" if cell.pads_as_tf else "symmetric")
+            cell.form = COMPILED
 
 
 def output_size(size: int, stride: int) -> int:

@@ -27,6 +27,7 @@ from effnet.data import (
 from effnet.data.folders import find_split
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError, UsageError
+from effnet.evaluate.depthwise import choose
 from effnet.evaluate.evaluator import Evaluator
 from effnet.model.efficientnet import EfficientNet
 from effnet.model.freeze import freeze
@@ -60,7 +61,10 @@ class Trainer:
         *,
         resume_from: str = "",
     ) -> None:
-        self.config = config
+        form = choose(config, group)
+        if group.rank == 0:
+            report.emit_notes(form.notes)
+        self.config = config = form.written_to(config)
         self.group = group
         self._heartbeat = heartbeat
         self._images = index_folder(config.dataset_path, "train", config.class_num)
@@ -93,6 +97,7 @@ class Trainer:
                 report.emit_notes(notes)
         freeze(self.net, config.freeze)
         precision.apply(self.net, config.amp_level, config.amp_dtype)
+        form.apply(self.net)
         self.state = make.state_of(self.net, config)
         self._restore(position)
         self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)

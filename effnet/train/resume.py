@@ -123,6 +123,10 @@ def _config_of(path: Path, extra: Mapping[str, Any]) -> TrainConfig:
     if "lr_per_256" not in values and values.get("lr_decay_mode") == "cosine":
         # What the versions without that key called cosine.
         values = {**values, "lr_decay_mode": "reference-cosine"}
+    if "depthwise" not in values:
+        # The only form of the versions without that key.
+        tiled = values.get("device_target") == "CPU" and values.get("amp_level") == "O0"
+        values = {**values, "depthwise": "tiled" if tiled else "plain"}
     try:
         # A key that this version does not know, or that it has and the checkpoint's had not.
         return resolve(flags={k: v for k, v in values.items() if k in own}).config

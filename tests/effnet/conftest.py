@@ -23,6 +23,7 @@ from effnet.__main__ import main
 from tests import small
 
 if TYPE_CHECKING:
+    from effnet.kernels.depthwise import Kernels
     from tests.effnet.graph_runs import Taken
 
 
@@ -38,6 +39,14 @@ def one_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "set_up", set_up)
         yield
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Kernels:
+    """The compiled kernels, on one thread."""
+    from effnet.kernels.depthwise import load
+
+    return load(1)
 
 
 @pytest.fixture(scope="session")

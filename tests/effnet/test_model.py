@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from effnet.model import scaling
-from effnet.model.depthwise import DepthwiseConv, use_plain_depthwise, whole_map_pays
+from effnet.model.depthwise import (
+    COMPILED,
+    PLAIN,
+    TILED,
+    DepthwiseConv,
+    use_compiled_depthwise,
+    use_plain_depthwise,
+    whole_map_pays,
+)
 from effnet.model.efficientnet import EfficientNet, InvalidModel, batch_norm_buffers
 from tests.effnet.graph_runs import SMALL
 
@@ -16,6 +24,11 @@ pytestmark = pytest.mark.mindspore
 
 def normal(shape, seed=0):
     return ms.Tensor(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
+
+
+def apart(one, other):
+    """The largest difference, as a share of the largest value."""
+    return np.abs(one - other).max() / max(np.abs(one).max(), 1e-30)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +124,11 @@ def test_dropped_features_leave_the_bias():
     assert np.abs(logits[1]).max() > 0
 
 
-def test_compiled_equals_pynative(monkeypatch):
+def test_compiled_equals_pynative(monkeypatch, kernels):
     """On a B0 of a quarter of the channels and half of the blocks: compiling takes the time."""
     monkeypatch.setitem(scaling.VARIANTS, "b0", SMALL)
     net = EfficientNet("b0", num_classes=10)
+    use_compiled_depthwise(net, kernels)
     x, noise = normal((2, 3, 32, 32)), ms.ops.zeros((2, net.noise_width), ms.float32) + 0.9
 
     def loss(x, noise):
@@ -137,16 +151,19 @@ def test_compiled_equals_pynative(monkeypatch):
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 8), (9, 9), (17, 22), (33, 20)])
-def test_every_form_is_the_same_convolution(size, kernel, stride, padding):
-    channels = 5
+def test_every_form_is_the_same_convolution(size, kernel, stride, padding, kernels):
+    """Eleven channels: one block of eight, and a part of one."""
+    channels = 11
     cell = DepthwiseConv(channels, kernel, stride, padding).set_train(True)
-    assert cell.fast
+    assert cell.form == TILED
     weight = normal((channels, 1, kernel, kernel), seed=1)
     ms.ops.assign(cell.weight, weight)
     x = normal((2, channels, *size), seed=2)
     outputs, gradients = [], []
-    for fast in (False, True):
-        cell.fast = fast
+    for form in (PLAIN, TILED, COMPILED):
+        if form == COMPILED:
+            use_compiled_depthwise(cell, kernels)
+        cell.form = form
         y = cell(x)
         sens = normal(y.shape, seed=3)
         grad = ms.ops.GradOperation(get_all=True, get_by_list=True, sens_param=True)
@@ -154,9 +171,12 @@ def test_every_form_is_the_same_convolution(size, kernel, stride, padding):
         outputs.append(y.asnumpy())
         gradients.append((dx.asnumpy(), dw.asnumpy()))
     assert outputs[0].shape == (2, channels, -(-size[0] // stride), -(-size[1] // stride))
-    assert np.allclose(outputs[0], outputs[1], atol=1e-4)
-    for one, two in zip(*gradients, strict=True):
+    plain, tiled, compiled = outputs
+    assert np.allclose(plain, tiled, atol=1e-4)
+    assert apart(tiled, compiled) < 1e-6
+    for one, two, three in zip(*gradients, strict=True):
         assert np.allclose(one, two, atol=1e-4 * max(1, np.abs(one).max()))
+        assert apart(two, three) < 1e-6
 
 
 def test_both_forms_are_among_the_sizes_tested():

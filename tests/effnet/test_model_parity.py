@@ -9,15 +9,20 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from effnet.model.depthwise import use_compiled_depthwise
 from effnet.model.efficientnet import EfficientNet
 from effnet.weights import convert, names
 from effnet.weights.transfer import load_into
+
+if TYPE_CHECKING:
+    from effnet.kernels.depthwise import Kernels
 
 pytestmark = pytest.mark.mindspore
 
@@ -50,9 +55,13 @@ def drawn_weights(variant: str) -> dict[str, np.ndarray]:
     return convert.to_ours(drawn, "timm", variant, drawing.NUM_CLASSES)
 
 
-def drawn_network(network: str, drawn: dict[str, np.ndarray]) -> EfficientNet:
+def drawn_network(
+    network: str, drawn: dict[str, np.ndarray], kernels: Kernels | None = None
+) -> EfficientNet:
     variant, padding = NETWORKS[network]
     net = EfficientNet(variant, drawing.NUM_CLASSES, padding)
+    if kernels is not None:
+        use_compiled_depthwise(net, kernels)
     load_into(net, drawn)
     return net
 
@@ -76,20 +85,25 @@ def relative_distance(ours: np.ndarray, golden: np.ndarray) -> float:
     return float(np.linalg.norm(ours - golden) / np.linalg.norm(golden))
 
 
+@pytest.mark.parametrize("form", ["compiled", "tiled"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_logits_equal_timms(network):
+def test_logits_equal_timms(network, form, kernels):
     golden = load_file(GOLDEN / f"{network}.safetensors")["logits"]
     assert golden.std() >= 0.5
-    net = drawn_network(network, drawn_weights(NETWORKS[network][0])).set_train(False)
+    used = kernels if form == "compiled" else None
+    net = drawn_network(network, drawn_weights(NETWORKS[network][0]), used).set_train(False)
     logits = net(ms.Tensor(drawing.images())).asnumpy()
     assert np.abs(logits - golden).max() <= 1e-4 * np.abs(golden).max()
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(
+    ("mode", "form"), [("train", "compiled"), ("eval", "compiled"), ("train", "tiled")]
+)
 @pytest.mark.parametrize("network", B2_NETWORKS)
-def test_gradient_of_every_tensor_equals_timms(network, mode):
+def test_gradient_of_every_tensor_equals_timms(network, mode, form, kernels):
     golden = load_file(GOLDEN / f"{network}.safetensors")
-    net = drawn_network(network, drawn_weights("b2")).set_train(mode == "train")
+    used = kernels if form == "compiled" else None
+    net = drawn_network(network, drawn_weights("b2"), used).set_train(mode == "train")
     before = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
     loss, grads = gradients(net, NETWORKS[network][0])
     assert loss == pytest.approx(float(golden[f"{mode}/loss"][0]), rel=1e-5)

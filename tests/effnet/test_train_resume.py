@@ -185,6 +185,19 @@ def test_a_corrupt_newest_checkpoint_is_passed_over_for_the_one_before(
     assert unequal(final(alone), final(tmp_path)) == []
 
 
+def test_a_resume_with_another_form_of_depthwise_convolutions_says_so(
+    images: Path, alone: Path, tmp_path: Path, train: Train
+) -> None:
+    copied(alone, tmp_path, f"step-{LAST - 2:08d}.*")
+    words = arguments(images, tmp_path, "--resume", "auto", "--set=depthwise=tiled")
+    code, said = train(words)
+    assert code == 0, said
+    assert "depthwise: 'compiled' in the checkpoint, 'tiled' now: the run continues" in said
+    one, other = final(alone), final(tmp_path)
+    assert unequal(one, other) != []
+    assert all(np.allclose(one[name], other[name], rtol=1e-3, atol=1e-4) for name in one)
+
+
 def test_what_cannot_continue_is_refused_by_name(images: Path, alone: Path, train: Train) -> None:
     code, said = train(
         arguments(images, alone, "--resume", "auto", "--set=seed=5", "--set=variant=b1")

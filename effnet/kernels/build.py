@@ -1,0 +1,126 @@
+"""Compiles the kernels on first use and keeps the library in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import platformdirs
+
+from effnet.errors import EffnetError
+
+SOURCE = Path(__file__).with_name("depthwise.cpp")
+COMPILER = "g++"
+# -O3: it unrolls the loops over taps, without which the sums are not in registers.
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+_TIMEOUT_S = 300
+
+
+class NotBuilt(EffnetError):
+    """The kernels are not compiled and cannot be: the message is the reason."""
+
+    kind = "config"
+
+
+def library() -> Path:
+    """The compiled kernels for this machine; compiles them where the cache has none.
+
+    Several processes may ask at once: one compiles, the others wait. Raises `NotBuilt`.
+    """
+    try:
+        folder = _folder()
+        path = folder / f"depthwise-{_digest()}.so"
+        if ":" in str(path):
+            # MindSpore separates the file from the function by a colon.
+            raise NotBuilt(
+                f"the cache folder {folder} has a colon in its name",
+                hint="set XDG_CACHE_HOME to another folder",
+            )
+        if not path.exists():
+            with _locked(folder):
+                if not path.exists():
+                    _compile(path)
+        _require_own(path)
+    except OSError as error:
+        hint = "free disk space or fix permissions, or set XDG_CACHE_HOME to another folder"
+        raise NotBuilt(f"the C++ kernels cannot be kept: {error}", hint=hint) from error
+    return path
+
+
+def _folder() -> Path:
+    folder = platformdirs.user_cache_path("effnet-tui", appauthor=False) / "kernels"
+    if not folder.is_absolute():
+        raise NotBuilt("this user has no home folder", hint="set XDG_CACHE_HOME to a folder")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_own(folder)
+    return folder
+
+
+def _require_own(path: Path) -> None:
+    """Code is only loaded from what nobody else can write."""
+    found = path.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NotBuilt(f"{path} belongs to, or can be written by, another user", hint="delete it")
+
+
+def _digest() -> str:
+    """Of everything that the library depends on."""
+    try:
+        mindspore = version("mindspore")
+    except PackageNotFoundError:
+        mindspore = ""
+    parts = (SOURCE.read_text(), *FLAGS, mindspore, platform.machine(), _cpu())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _cpu() -> str:
+    """Model and instructions of the first core, as `-march=native` sees them."""
+    names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+    with open("/proc/cpuinfo") as file:
+        first = file.read().split("\n\n")[0].splitlines()
+    return "\n".join(line for line in first if line.split("\t")[0].strip() in names)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; a lock ends with the process that holds it."""
+    with open(folder / "lock", "w") as file:
+        # Some network file systems have no locks: then every process compiles.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(path: Path) -> None:
+    compiler = shutil.which(COMPILER)
+    if compiler is None:
+        raise NotBuilt(f"no C++ compiler ({COMPILER})", hint=f"install {COMPILER}")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as aside:
+        made = Path(aside, path.name)
+        words = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]
+        try:
+            done = subprocess.run(
+                words, check=False, capture_output=True, text=True, timeout=_TIMEOUT_S,
+                stdin=subprocess.DEVNULL, errors="replace",
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise NotBuilt(f"{COMPILER} did not end within {_TIMEOUT_S} s") from error
+        if done.returncode or not made.exists():
+            shown = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
+            raise NotBuilt(
+                f"{COMPILER} failed: {shown}", hint=f"run {' '.join(words[:-3])} {SOURCE}"
+            )
+        made.chmod(0o500)
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        made.replace(path)

@@ -1,0 +1,148 @@
+"""The compiled kernels: built once, kept safely, and what happens where they cannot be built."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from effnet.config import TrainConfig, resolve
+from effnet.config.defaults import defaults_for
+from effnet.config.resume import differences
+from effnet.distributed.group import Group
+from effnet.evaluate import depthwise
+from effnet.kernels import build
+from effnet.kernels.build import NotBuilt
+
+FAKE = """\
+#!{python}
+import os, sys, time
+with open({log!r}, "a") as log:
+    log.write("built\\n")
+if {fails}:
+    sys.exit("depthwise.cpp:1: no such instruction")
+open(sys.argv[sys.argv.index("-o") + 1], "w").write("library")
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "effnet-tui" / "kernels"
+
+
+def compiler(folder: Path, monkeypatch, *, fails: bool = False) -> Path:
+    """Put a compiler before the real one; returns the file where it counts its calls."""
+    log, program = folder / "log", folder / "bin" / build.COMPILER
+    program.parent.mkdir()
+    program.write_text(FAKE.format(python=sys.executable, log=str(log), fails=fails))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return log
+
+
+def test_processes_that_ask_at_once_build_once(cache, tmp_path, monkeypatch):
+    log = compiler(tmp_path, monkeypatch)
+    words = [sys.executable, "-c", "from effnet.kernels import build; print(build.library())"]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    found = {process.communicate()[0].strip() for process in started}
+    assert found == {str(build.library())}
+    assert log.read_text() == "built\n"
+    assert sorted(p.suffix or p.name for p in cache.iterdir()) == [".so", "lock"]
+    assert cache.stat().st_mode & 0o077 == 0
+
+
+def test_another_source_processor_or_mindspore_is_another_library(cache, tmp_path, monkeypatch):
+    log = compiler(tmp_path, monkeypatch)
+    found = {build.library()}
+    other = tmp_path / "other.cpp"
+    other.write_text("")
+    for name, value in (
+        ("_cpu", lambda: "another"), ("version", lambda name: "3"), ("SOURCE", other),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(build, name, value)
+            found.add(build.library())
+    assert len(found) == log.read_text().count("built") == 4
+
+
+def test_a_failed_build_is_a_reason_and_leaves_nothing(cache, tmp_path, monkeypatch):
+    log = compiler(tmp_path, monkeypatch, fails=True)
+    for times in (1, 2):
+        with pytest.raises(NotBuilt, match=r"g\+\+ failed: .*no such instruction"):
+            build.library()
+        assert log.read_text() == "built\n" * times
+        assert [path.name for path in cache.iterdir()] == ["lock"]
+
+
+def test_a_library_that_another_user_can_write_is_not_loaded(cache, tmp_path, monkeypatch):
+    compiler(tmp_path, monkeypatch)
+    path = build.library()
+    path.chmod(0o777)
+    with pytest.raises(NotBuilt, match="another user"):
+        build.library()
+    path.chmod(0o500)
+    cache.chmod(0o777)
+    with pytest.raises(NotBuilt, match="another user"):
+        build.library()
+
+
+@pytest.mark.parametrize("where", ["file", "colon:"])
+def test_a_cache_folder_that_is_of_no_use_is_a_reason(where, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / where / "cache"))
+    with pytest.raises(NotBuilt) as caught:
+        build.library()
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def test_without_a_compiler_the_tiled_form_trains_and_one_note_says_so(cache, monkeypatch):
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    config = TrainConfig(**defaults_for("CPU"))
+    form = depthwise.choose(config, Group())
+    assert form.name == "tiled"
+    (note,) = form.notes
+    assert note.endswith("no C++ compiler (g++): install g++")
+    assert form.written_to(config).depthwise == "tiled"
+    with pytest.raises(NotBuilt, match="no C"):
+        depthwise.choose(replace(config, depthwise="compiled"), Group())
+    assert depthwise.choose(replace(config, depthwise="tiled"), Group()).notes == ()
+
+
+class OfTwo(Group):
+    """A group whose other rank has no compiler."""
+
+    def sum(self, values):
+        return values
+
+
+@pytest.mark.mindspore
+def test_all_ranks_use_the_same_form(kernels):
+    config = TrainConfig(**defaults_for("CPU"))
+    assert depthwise.choose(config, Group()).name == "compiled"
+    form = depthwise.choose(config, OfTwo(0, 2))
+    assert (form.name, form.kernels) == ("tiled", None)
+    assert "another rank" in form.notes[0]
+
+
+def test_a_resume_with_another_form_says_so():
+    config = TrainConfig(**defaults_for("CPU"))
+    one, other = replace(config, depthwise="compiled"), replace(config, depthwise="tiled")
+    (found,) = differences(one, other)
+    assert not found.refused
+    assert str(found).startswith("depthwise: 'compiled' in the checkpoint, 'tiled' now: ")
+
+
+@pytest.mark.parametrize("given", [{"device_target": "GPU"}, {"amp_level": "O2"}])
+def test_other_devices_and_float16_use_the_plain_convolution(given):
+    flags = {"device_target": "CPU", **given}
+    config = resolve(flags=flags).config
+    assert config.depthwise == "plain"
+    assert depthwise.choose(config, Group()).name == "plain"
+    with pytest.raises(Exception, match="set it to plain"):
+        resolve(flags={**flags, "depthwise": "compiled"})

@@ -74,8 +74,9 @@ def complaint(command: Command) -> str:
     if program == "effnet-launch":
         return _typer_complaint(typer.main.get_command(launcher.cli.app.app), words, command)
     if program == "effnet-tui":
-        serves = words[:1] == ["serve"]
-        parser, words = tui.__main__.parser(serves), words[serves:]
+        serves, watches = words[:1] == ["serve"], words[:1] == ["watch"]
+        parser = tui.__main__.watch_parser() if watches else tui.__main__.parser(serves)
+        words = words[serves or watches :]
     else:
         parser = effnet.__main__.parser()
     output = io.StringIO()

@@ -48,6 +48,7 @@ examples:
   effnet-tui watch mpi_log                        mpirun --output-filename mpi_log
   effnet-tui watch torch_log                      torchrun --log-dir torch_log --redirects 3
   effnet-tui watch 'logs/rank*.txt' --pattern 'step (?P<step>\\d+) loss (?P<loss>\\S+)'
+  effnet-tui watch node-a:/data/job/msrun_log     over SSH
 
 Nothing is changed: the job belongs to what started it.
 """
@@ -63,8 +64,8 @@ def watch_parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "target",
-        metavar="DIR|PATTERN",
-        help="folder with the logs of its ranks, or a pattern in quotes",
+        metavar="DIR|PATTERN|HOST:DIR",
+        help="folder with the logs of its ranks, a pattern in quotes, or a folder on a host",
     )
     made.add_argument("--pattern", default="", metavar="REGEX", help="lines of steps")
     made.add_argument(
@@ -73,6 +74,9 @@ def watch_parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="SECONDS",
         help="a rank is silent after so long without a line (default: learned from its steps)",
+    )
+    made.add_argument(
+        "--python", default="", metavar="PATH", help="interpreter on the host (default python3)"
     )
     _add_display(made)
     return made
@@ -189,7 +193,9 @@ def _watch(made: argparse.ArgumentParser, words: Sequence[str]) -> int:
     from launcher.errors import LaunchError
 
     try:
-        job = client.watch(given.target, pattern=given.pattern, silent_s=given.silent)
+        job = client.watch(
+            given.target, pattern=given.pattern, silent_s=given.silent, python=given.python
+        )
     except LaunchError as problem:
         print(problem, file=sys.stderr)
         return problem.exit_code

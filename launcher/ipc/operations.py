@@ -5,7 +5,7 @@ The parameter of `Operation` is the type of its reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
@@ -277,6 +277,36 @@ class FollowRun(OnRun[None], kind="follow_run"):
     """The reply comes when nothing of the run is alive."""
 
     known: Known
+
+
+# -- jobs that another launcher started
+
+
+@dataclass(frozen=True)
+class WatchLogs(OnPath[None], kind="watch_logs"):
+    """Sends `file` and `job` messages until the client leaves. ``known``: name -> length there."""
+
+    known: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WatchedFiles:
+    """In a `job` message: the logs by the names under which they are sent, and who writes them."""
+
+    launcher: str
+    names: tuple[str, ...]
+    writers: Mapping[str, tuple[int, ...]]
+    sees_writers: bool
+
+
+def names_of(attempts: Sequence[Mapping[int, Sequence[str]]]) -> dict[str, str]:
+    """The name under which each log of a job is sent: attempt, rank and number of the file."""
+    return {
+        f"{number}/{rank}/{at}.log": path
+        for number, ranks in enumerate(attempts)
+        for rank, paths in ranks.items()
+        for at, path in enumerate(paths)
+    }
 
 
 # -- what is left on a node

@@ -47,6 +47,9 @@ def handlers() -> Iterator[Handlers]:
     from launcher.node import cleanup
 
     yield cleanup.HANDLERS
+    from launcher.node import watching
+
+    yield watching.HANDLERS
     from launcher.node import runs
 
     yield runs.HANDLERS

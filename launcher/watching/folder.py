@@ -11,8 +11,7 @@ from pathlib import Path
 from launcher.errors import UsageError
 from launcher.reading.runs import is_run
 from launcher.watching import layout
-from launcher.watching.job import Files
-from launcher.watching.layout import Layout
+from launcher.watching.layout import Files, Layout
 
 FIND_EVERY_S = 1.0
 MAX_FILES = 100_000
@@ -59,7 +58,7 @@ class LocalFiles:
             return UsageError(f"no logs of ranks in {self._target}", hint)
         if glob.has_magic(self._target):
             return UsageError(f"no file matches {self._target}", "Check the path.")
-        return UsageError(f"there is no {self._target}", "Name a folder or a file.")
+        return UsageError(f"there is no {self._target}", "Name a folder, a file, or HOST:FOLDER.")
 
 
 def _below(root: Path) -> Iterator[tuple[str, float]]:

@@ -25,7 +25,7 @@ from launcher.core.run.paths import RunPaths
 from launcher.process import private
 from launcher.store.tail import READ_BYTES
 from launcher.watching import holders
-from launcher.watching.layout import Layout
+from launcher.watching.layout import Files, Layout
 from launcher.watching.rank import WatchedLog
 
 LOOK_EVERY_S = 1.0
@@ -37,17 +37,6 @@ UPDATE_BYTES = 64 << 20
 WAITS = "its log does not grow"
 SETTLE_S = 3.0
 """A job whose writers were never seen is over after so long without a line."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """The log files of a job; what ``places`` names are folders on ``node``."""
-
-    layout: Layout
-    node: str = ""
-    writers: Mapping[str, tuple[int, ...]] | None = None
-    """Path -> pids that write to it; ``None``: ask this machine."""
-    sees_writers: bool | None = None
 
 
 @dataclass
@@ -90,6 +79,7 @@ class WatchedJob:
         self._training: tuple[int | None, int | None] | None = None
         self._looked_s = 0.0
         self._is_over = False
+        self._trouble = ""
         self._sizes_at_end: list[int] = []
         self.is_behind = False
 
@@ -105,9 +95,23 @@ class WatchedJob:
         now_s = time.time() if now_s is None else now_s
         self._take_layout(files, now_s)
         self._read(now_s, UPDATE_BYTES)
-        if not self.is_behind and not self._is_over and abs(now_s - self._looked_s) >= LOOK_EVERY_S:
+        self._note_trouble(files.trouble)
+        if (
+            not files.trouble
+            and not self.is_behind
+            and not self._is_over
+            and abs(now_s - self._looked_s) >= LOOK_EVERY_S
+        ):
             self._looked_s = now_s
             self._look(files, now_s)
+
+    def _note_trouble(self, trouble: str) -> None:
+        if bool(trouble) is bool(self._trouble) or not self._attempt:
+            return
+        self._trouble = trouble
+        where = self._attempt, self._node
+        unreachable = events.NodeUnreachable(*where, 0.0, trouble)
+        self._emit(unreachable if trouble else events.NodeReached(*where), time.time())
 
     # -- what is there
 

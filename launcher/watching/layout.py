@@ -32,6 +32,19 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Files:
+    """The log files of a job; what ``places`` names are folders on ``node``."""
+
+    layout: Layout
+    node: str = ""
+    writers: Mapping[str, tuple[int, ...]] | None = None
+    """Path -> pids that write to it; ``None``: ask this machine."""
+    sees_writers: bool | None = None
+    trouble: str = ""
+    """Why ``node`` does not answer now; empty when it does."""
+
+
+@dataclass(frozen=True)
 class _Kind:
     """``pattern``: groups rank, and attempt where there can be several."""
 

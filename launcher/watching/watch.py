@@ -1,7 +1,10 @@
-"""A job that was started elsewhere, opened by its folder or by a pattern."""
+"""A job that was started elsewhere, opened by its folder, a pattern, or a folder on a host."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from typing import Protocol
 
 from launcher.core.run.script_lines import log_pattern
@@ -9,7 +12,10 @@ from launcher.core.run.state import RunState, RunStatus
 from launcher.errors import UsageError
 from launcher.reading.run import RunReader
 from launcher.watching.folder import LocalFiles
-from launcher.watching.job import Files, WatchedJob
+from launcher.watching.job import WatchedJob
+from launcher.watching.layout import Files
+
+_REMOTE = re.compile(r"(?:([^@/:\s]+)@)?([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):(.+)")
 
 
 class FileSource(Protocol):
@@ -56,17 +62,27 @@ def watch(
     *,
     pattern: str = "",
     silent_s: float = 0.0,
+    python: str = "",
+    confirm_host: Callable[[str], bool] | None = None,
 ) -> WatchedRun:
-    """Opens the job whose logs are in a folder, or match a pattern.
+    """Opens the job whose logs are in a folder, match a pattern, or are in ``HOST:FOLDER``.
 
     ``pattern``: a regular expression for the lines of steps; ``silent_s``: a rank whose log does
-    not grow for so long is silent (0: learned). Raises UsageError where no logs are found.
+    not grow for so long is silent (0: learned); ``python``: the interpreter on the host.
+    Raises UsageError where no logs are found, and NodeError.
     """
     try:
         compiled = log_pattern(pattern) if pattern else None
     except ValueError as error:
         raise UsageError(f"--pattern: {error}", "See docs/reference/script-lines.md.") from error
-    source = LocalFiles(target)
+    match = None if os.path.exists(target) else _REMOTE.fullmatch(target)
+    source: FileSource
+    if match is None:
+        source = LocalFiles(target)
+    else:
+        from launcher.watching.remote import RemoteFiles
+
+        source = RemoteFiles(match[1] or "", match[2].strip("[]"), match[3], python, confirm_host)
     try:
         return WatchedRun(target, source, WatchedJob(target, compiled, silent_s))
     except BaseException:

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from launcher.cli import options
+
 
 def watch(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="DIR|PATTERN",
-            help="folder with the logs of msrun, mpirun, torchrun or mindformers, or a pattern"
-            " in quotes",
+            metavar="DIR|PATTERN|HOST:DIR",
+            help="folder with the logs of msrun, mpirun, torchrun or mindformers, a pattern in"
+            " quotes, or a folder on a host that SSH reaches",
             show_default=False,
         ),
     ],
@@ -31,6 +33,9 @@ def watch(
             metavar="SECONDS", help="a rank is silent after so long; 0: learned from its steps"
         ),
     ] = 0.0,
+    python: Annotated[
+        str, typer.Option(metavar="PATH", help="interpreter on the host (default python3)")
+    ] = "",
     once: Annotated[bool, typer.Option("--once", help="print its state now and exit")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print its state now as JSON")] = False,
 ) -> None:
@@ -40,7 +45,7 @@ def watch(
 
     effnet-launch watch 'logs/rank*.txt' --pattern 'step (?P<step>\\d+) loss (?P<loss>\\S+)'
 
-    effnet-launch watch msrun_log --once
+    effnet-launch watch node-a:/data/job/msrun_log --once
     """
     from launcher import client
     from launcher.cli.output import follow
@@ -51,6 +56,8 @@ def watch(
         target,
         pattern=pattern,
         silent_s=silent,
+        python=python,
+        confirm_host=options.confirm_on_terminal(),
     )
     with contextlib.closing(reader):
         if not (once or as_json):

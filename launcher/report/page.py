@@ -13,6 +13,7 @@ from launcher.core.profile.model import Profile
 from launcher.core.run.state import AttemptState
 from launcher.core.text.figures import (
     NOT_KNOWN,
+    accuracy,
     count,
     duration,
     milliseconds,
@@ -143,7 +144,7 @@ class _Page:
             ("began", _time(run.created_s)),
             ("duration", f"{duration(run.duration_s)}, {attempts}"),
             ("progress", f"step {count(run.steps_done)} of {count(run.steps_total)}"),
-            ("best top-1", _share(run.best_top_1)),
+            ("best top-1", accuracy(run.best_top_1)),
         ]
         if run.info is not None and run.info.command:
             rows.append(("command", f"<code>{self._say(shlex.join(run.info.command))}</code>"))
@@ -260,8 +261,8 @@ class _Page:
             (
                 count(item.step),
                 self._say(item.job or "during training"),
-                _share(item.top_1_acc),
-                _share(item.top_5_acc),
+                accuracy(item.top_1_acc),
+                accuracy(item.top_5_acc),
                 number(item.loss, 4),
                 count(item.images),
             )
@@ -291,10 +292,6 @@ def _time(seconds: float | None) -> str:
     if seconds is None:
         return NOT_KNOWN
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(seconds))
-
-
-def _share(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"{100 * value:.2f} %"
 
 
 def _read(path: object) -> str:

@@ -140,7 +140,7 @@ async def test_eval_shows_command_and_results_and_starts() -> None:
     async with showing(source, (100, 30)) as pilot:
         await sees(pilot, "RUNNING")
         await pilot.press("e")
-        await sees(pilot, "Evaluate", f"$ effnet-launch eval {RUN}", "0.5500", "top-1")
+        await sees(pilot, "Evaluate", f"$ effnet-launch eval {RUN}", "55.00 %", "top-1")
         screen = pilot.app.screen
         assert isinstance(screen, RequestScreen)
         screen.query_one("#data_path", Input).value = "/data/val"

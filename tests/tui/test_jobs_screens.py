@@ -71,7 +71,7 @@ async def test_results_show_every_checkpoint_and_open_its_job() -> None:
         await sees(pilot, "RUNNING")
         await pilot.press("t")
         await sees(
-            pilot, f"Results of {RUN}", "top-1", "0.5500", "0.9100", "1.700", "ema",
+            pilot, f"Results of {RUN}", "top-1", "55.00 %", "91.00 %", "1.700", "ema",
             "110 MiB", "/runs/x/step-90.ckpt", "e evaluate",
         )  # fmt: skip
         assert "*   1      45" in everything(pilot)

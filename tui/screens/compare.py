@@ -17,7 +17,7 @@ from textual.widgets import Static
 from launcher.core.history.compare import NAMES, rows
 from launcher.core.history.config import shown
 from launcher.core.run.requests import PROGRAM
-from launcher.core.text.figures import NOT_KNOWN, duration, number, percent, plural
+from launcher.core.text.figures import NOT_KNOWN, accuracy, duration, number, percent, plural
 from tui.charts.fields import FIELDS, ChartField
 from tui.charts.viewport import Viewport
 from tui.drawing.text import clean, fit
@@ -35,7 +35,9 @@ from tui.widgets.pick_list import PickList
 POLL_S: Final = 1.0
 CURVES: Final = (
     FIELDS["loss"],
-    ChartField("top_1_acc", "top-1", lambda value, more: number(value, 4 + more), mean_only=True),
+    ChartField(
+        "top_1_acc", "top-1", lambda value, more: percent(value, 1.0, 2 + more), mean_only=True
+    ),
     *(FIELDS[name] for name in ("images_per_s", "step_time_ms", "wait_ms", "learning_rate")),
 )
 TITLE_WIDTH: Final = 26
@@ -136,7 +138,7 @@ class CompareScreen(FeedScreen):
             words = fault_of(run, frame.now) or clean(run.note)
             figures = (
                 f" {percent(run.progress):>5}  loss {number(run.loss, 4)}"
-                f"  top-1 {number(run.best_top_1, 4)}  took {duration(run.duration_s)}"
+                f"  top-1 {accuracy(run.best_top_1)}  took {duration(run.duration_s)}"
             )
             state = f"{run.status.value:<9}"
             tone = tone_of(run.status)

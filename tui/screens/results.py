@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from launcher.core.text.figures import NOT_KNOWN, age, number, size_bytes
+from launcher.core.text.figures import NOT_KNOWN, accuracy, age, number, size_bytes
 from tui.context import context_of
 from tui.drawing.text import clean
 from tui.drawing.wording import is_job_bad, job_words
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from launcher.client import CheckpointFacts
     from launcher.core.run.state import EvalState
 
-HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>7} {'top-5':>7} {'loss':>7} {'weights':<7}"
+HEAD = f"  {'epoch':>5} {'step':>7} {'top-1':>8} {'top-5':>8} {'loss':>7} {'weights':<7}"
 NOTHING = ("No checkpoint was saved yet, and nothing was evaluated.",)
 SHOWN_JOBS = 4
 
@@ -79,10 +79,10 @@ def figures(row: Row) -> str:
     """A row of the table under ``HEAD``, without the two cells of the cursor."""
     rated = row.evaluation
     top_5 = None if rated is None else rated.top_5_acc
-    shares = [NOT_KNOWN if value is None else f"{value:.4f}" for value in (row.top_1, top_5)]
+    shares = accuracy(row.top_1), accuracy(top_5)
     return (
         f"{'*' if row.best else ' '}{_or_unknown(row.epoch):>4} {row.step:>7} "
-        f"{shares[0]:>7} {shares[1]:>7} {number(rated.loss if rated else None, 4):>7} "
+        f"{shares[0]:>8} {shares[1]:>8} {number(rated.loss if rated else None, 4):>7} "
         f"{clean(rated.weights) if rated and rated.weights else NOT_KNOWN:<7}"
     )
 

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from launcher.core.history.filter import FIELDS, age_s
-from launcher.core.text.figures import NOT_KNOWN, age, duration, number, percent
+from launcher.core.text.figures import NOT_KNOWN, accuracy, age, duration, number, percent
 from tui.drawing.text import clean, fit, fit_middle
 from tui.drawing.wording import fault_of
 from tui.model.derived import is_live
@@ -59,7 +59,7 @@ COLUMNS: Final = (
     Column("epoch", "epoch", 7, 90, lambda run, now: epoch_of(run)),
     Column("done", "done", 5, 0, lambda run, now: percent(run.progress)),
     Column("loss", "loss", 6, 100, lambda run, now: number(run.loss, 4)),
-    Column("top1", "top-1", 6, 70, lambda run, now: number(run.best_top_1, 4)),
+    Column("top1", "top-1", 8, 70, lambda run, now: accuracy(run.best_top_1)),
     Column("duration", "took", 11, 80, lambda run, now: duration(run.duration_s)),
     Column("eta", "left", 11, 110, _left),
     Column("age", "age", 6, 0, lambda run, now: age(age_s(run, now))),

@@ -27,7 +27,7 @@ def compare(
     from launcher.cli.output.console import plain_table, print_json, printable, screen, status_text
     from launcher.core.history.compare import NAMES, rows
     from launcher.core.history.config import shown
-    from launcher.core.text.figures import NOT_KNOWN, duration, number, percent
+    from launcher.core.text.figures import NOT_KNOWN, accuracy, duration, number, percent
     from launcher.errors import UsageError
 
     if not 2 <= len(runs) <= len(NAMES):
@@ -39,7 +39,7 @@ def compare(
     console, names = screen(), NAMES[: len(runs)]
     table = plain_table("", "run", "status", "done>", "loss>", "top-1>", "took>", "note*")
     for name, run in zip(names, found.runs, strict=True):
-        figures = (percent(run.progress), number(run.loss, 4), number(run.best_top_1, 4))
+        figures = (percent(run.progress), number(run.loss, 4), accuracy(run.best_top_1))
         took = duration(run.duration_s)
         table.add_row(name, run.run, status_text(run.status), *figures, took, printable(run.note))
     console.print(table)

@@ -64,7 +64,7 @@ def runs(
         status_text,
     )
     from launcher.core.history.filter import chosen
-    from launcher.core.text.figures import NOT_KNOWN, count, duration, number, percent
+    from launcher.core.text.figures import NOT_KNOWN, accuracy, count, duration, number, percent
 
     every = client.list_runs()
     found = chosen(every, filter_, sort, reverse=reverse, now_s=time.time()) if every else []
@@ -89,7 +89,7 @@ def runs(
             *(counts if is_wide else ()),
             percent(run.progress),
             number(run.loss, 4),
-            number(run.best_top_1, 4),
+            accuracy(run.best_top_1),
             duration(run.duration_s),
             percent(run.goodput),
             duration(run.eta_s) if run.is_living else NOT_KNOWN,

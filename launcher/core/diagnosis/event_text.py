@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.core.diagnosis.words import signal_name
-from launcher.core.text.figures import number, size_bytes
+from launcher.core.text.figures import accuracy, number, size_bytes
 from launcher.core.text.terminal import clean
 
 Event = Mapping[str, Any]
@@ -65,11 +65,14 @@ def value_text(value: object, depth: int = 3) -> str:
 
 
 class _Formatter(string.Formatter):
-    """`{step}` as a value, `{bytes:size}` with its unit, `{loss:4}` with about 4 digits."""
+    """`{step}` as a value, `{bytes:size}` with its unit, `{top_1_acc:share}` in percent,
+    `{loss:4}` with about 4 digits."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is not None and format_spec == "size":
             return size_bytes(value)
+        if value is not None and format_spec == "share":
+            return accuracy(value)
         return number(value, int(format_spec)) if value and format_spec else value_text(value)
 
 
@@ -113,7 +116,8 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "training_started": "{epochs} epochs of {steps_per_epoch} steps",
     "epoch_finished": "{epoch}, loss {avg_loss:4}",
     "checkpoint_saved": "step {step}, {bytes:size}",
-    "eval_finished": "top-1 {top_1_acc:5}, top-5 {top_5_acc:5}, loss {loss:4}, {images} images",
+    "eval_finished": "top-1 {top_1_acc:share}, top-5 {top_5_acc:share}, loss {loss:4},"
+    " {images} images",
     "disk_low": "{free_bytes:size} free on {node} under {path}, {needed_bytes:size} may be needed",
     "disk_recovered": "enough space again on {node}: {path}",
     "stacks_taken": "{words}",

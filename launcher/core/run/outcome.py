@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.core.run.state import EvalState
-from launcher.core.text.figures import duration, plural
+from launcher.core.text.figures import accuracy, duration, plural
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def outcome_words(outcome: Outcome, status: str) -> tuple[str, str]:
         ended += f" in {plural(outcome.attempts, 'attempt')}"
     if outcome.best_top_1 is None:
         return ended, "not evaluated"
-    best = f"best top-1 {100 * outcome.best_top_1:.2f} %"
+    best = f"best top-1 {accuracy(outcome.best_top_1)}"
     if outcome.best_top_5 is not None:
-        best += f", top-5 {100 * outcome.best_top_5:.2f} %"
+        best += f", top-5 {accuracy(outcome.best_top_5)}"
     if outcome.best_epoch is not None:
         best += f", after epoch {outcome.best_epoch}"
     return ended, f"{best} ({outcome.best_weights} weights)" if outcome.best_weights else best

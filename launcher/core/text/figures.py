@@ -82,11 +82,16 @@ def age(seconds: float | None) -> str:
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
-def percent(part: float | None, whole: float | None = 1.0) -> str:
+def percent(part: float | None, whole: float | None = 1.0, digits: int = 0) -> str:
     """``37 %``; unknown when a value is, or ``whole`` is 0."""
     if part is None or not whole or not math.isfinite(part / whole):
         return NOT_KNOWN
-    return f"{100 * part / whole:.0f} %"
+    return f"{100 * part / whole:.{digits}f} %"
+
+
+def accuracy(share: float | None) -> str:
+    """``79.53 %``."""
+    return percent(share, digits=2)
 
 
 def position_words(epoch: int | None, step: int | None) -> str:

@@ -81,7 +81,7 @@ def test_the_table_shows_causes_and_notes_at_every_width(
         shown = CliRunner().invoke(app, ["runs"]).stdout
         assert "rank 1: the node ran out of memory" in shown
         assert "warm-up" in shown
-        assert "0.7500" in shown or "0.750" in shown
+        assert "75.00 %" in shown
         assert all(len(line) <= int(columns) for line in shown.splitlines()[:4])
 
 

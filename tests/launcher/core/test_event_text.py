@@ -18,7 +18,7 @@ def test_an_evaluation_prints_its_result() -> None:
         "loss": 0.8893,
         "images": 360,
     }
-    expected = "eval finished: top-1 0.9250, top-5 0.9944, loss 0.889, 360 images"
+    expected = "eval finished: top-1 92.50 %, top-5 99.44 %, loss 0.889, 360 images"
     assert event_text(event) == expected
 
 

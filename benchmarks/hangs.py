@@ -158,10 +158,10 @@ def folder_of_runs(hosts: Cluster | None = None) -> Iterator[Path]:
 def judged(lab: Lab | ClusterLab, plant: Callable[[], Planted]) -> tuple[Key, bool, float, str]:
     try:
         key, rank, place, root = plant()
-        silent = lab.wait_for(root, "rank_silent", timeout_s=120)
+        silent = lab.wait_for(root, "rank_silent", timeout_s=400)
         taken = lab.wait_for(root, "stacks_taken", timeout_s=30)
         client.stop(root, client.StopRequest(save=False))
-        lab.wait_for(root, "attempt_stopped")
+        lab.wait_for(root, "attempt_stopped", timeout_s=120)
         lab.nothing_left(60)
     finally:
         lab.end_all()
@@ -197,7 +197,7 @@ def real(lab: Lab, chance: Chance) -> Planted:
     run = client.start(str(profile), client.StartRequest(preflight=False))
     root = lab.runs / run
     if kind == "stop":
-        lab.wait_for(root, "epoch_finished", count=chance.randrange(3, 7), timeout_s=120)
+        lab.wait_for(root, "epoch_finished", count=chance.randrange(3, 7), timeout_s=400)
         time.sleep(chance.uniform(0, 0.5))
         os.kill(lab.pid_of(root, rank), signal.SIGSTOP)
     return (kind, 2), rank, REAL[kind], root

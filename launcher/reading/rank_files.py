@@ -15,6 +15,7 @@ from launcher.core.run.metrics import (
     DeviceRecord,
     LoadRecord,
     MetricRecord,
+    StepTimes,
 )
 from launcher.core.run.paths import RankPaths
 from launcher.reading.growing import GrowingFile, mark, read_range
@@ -112,7 +113,7 @@ def _newest(file: GrowingFile, records: int, record_bytes: int) -> bytes:
     return file.read(records * record_bytes, record_bytes)
 
 
-def reports_of(paths: RankPaths) -> tuple[MetricRecord, ...]:
-    """All step reports of a rank."""
+def step_times_of(paths: RankPaths) -> list[StepTimes]:
+    """Those of all step reports of a rank."""
     size = mark(paths.metrics)
-    return metrics.unpack(read_range(paths.metrics, 0, 0 if size is None else size.size_bytes))
+    return metrics.step_times(read_range(paths.metrics, 0, 0 if size is None else size.size_bytes))

@@ -33,7 +33,7 @@ from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.memory import MEMORY_S, Samples, memory_samples
 from launcher.reading.queue import shared_queue
-from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, reports_of
+from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, step_times_of
 from launcher.reading.snapshot import RankSnapshot, RunSnapshot, Series, rank_status
 
 START_GRACE_S = 15.0
@@ -200,7 +200,7 @@ class RunReader:
         """Where the time of the run went. Reads all step reports of rank 0."""
         now_s = time.time() if now_s is None else now_s
         paths = {item.attempt: self.paths.attempt(item.attempt) for item in self.state.attempts}
-        reports = {number: reports_of(attempt.rank(0)) for number, attempt in paths.items()}
+        reports = {number: step_times_of(attempt.rank(0)) for number, attempt in paths.items()}
         status = self.status(now_s)
         is_living = not (status.is_over or status is RunStatus.LOST)
         return goodput_of(self.state, reports, now_s if is_living else None)

@@ -259,6 +259,9 @@ class FakeRun:
     def events(self, attempt: int | None = None) -> LogSource:
         return ListLog(["12:03:11 attempt started: attempt 1, 2 ranks, from the beginning"])
 
+    def times(self) -> LogSource:
+        return ListLog(["took           12 min", "goodput          78 %"])
+
     def merged_log(self, ranks: Sequence[int], attempt: int | None = None) -> LogSource:
         lines = zip(*(self.logs[rank].all for rank in ranks), strict=True)
         merged = [f"r{rank} {line}" for row in lines for rank, line in zip(ranks, row, strict=True)]

@@ -15,7 +15,7 @@ from tui.widgets.rank_table import RankTable
 @covers(
     CursorList="down j up k pagedown pageup end home G g",
     RankTable="w space enter o O",
-    RunLog="a colon 5 left_curly_bracket right_curly_bracket",
+    RunLog="a colon 5 6 left_curly_bracket right_curly_bracket",
     RunPanels="tab shift+tab",
 )
 async def ranks(keys: Keys) -> None:
@@ -38,6 +38,8 @@ async def ranks(keys: Keys) -> None:
         await keys.pilot.press("escape")
         await keys("RunLog", "5", keys.seen("events  following"))
         await keys.pilot.press("5")
+        await keys("RunLog", "6", keys.seen("took           12 min"))
+        await keys.pilot.press("6")
         table.focus()
         await keys("RunLog", "left_curly_bracket", keys.seen("attempt 1 is the first"))
         await keys("RunLog", "right_curly_bracket", keys.seen("attempt 1 is the newest"))

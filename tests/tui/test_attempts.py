@@ -10,6 +10,7 @@ from made_run import MadeRun
 from pilots import everything, sees, showing, text_of, until
 from textual.pilot import Pilot
 
+from launcher import client
 from launcher.core.run.events import (
     AttemptStopped,
     Failure,
@@ -18,6 +19,7 @@ from launcher.core.run.events import (
     StopRequested,
 )
 from launcher.core.run.state import AttemptState, RunStatus
+from launcher.core.text.figures import percent
 from tui.drawing.attempts import earlier_words, end_of
 from tui.drawing.themes import DARK
 from tui.model.run import FrameRequest
@@ -139,6 +141,23 @@ async def test_events_take_the_place_of_the_log_and_are_searched_as_it_is(made: 
         await sees(pilot, "events attempt 1")
         await pilot.press("5")
         await sees(pilot, "log rank", "attempt 1")
+
+
+async def test_where_the_time_went_takes_the_place_of_the_log(made: MadeRun) -> None:
+    reader = client.open_run(made.paths.root)
+    reader.poll_state()
+    whole = reader.goodput()
+    async with live((160, 48)) as pilot:
+        await sees(pilot, "RUNNING", "log rank 0", "goodput ")
+        await pilot.press("6")
+        await sees(pilot, "time  goodput", "attempt 3", "attempt 1", "compute", "down")
+        lines = text_of(pilot, "#log").splitlines()
+        compute = next(line for line in lines if "compute  " in line)
+        assert compute.count("%") == 1 + sum(part.compute_s >= 0.05 for part in whole.attempts)
+        await pilot.press("{", "{")
+        await sees(pilot, "ATTEMPT 1 OF 3", f"goodput {percent(whole.attempts[0].share)}")
+        await pilot.press("6")
+        await sees(pilot, "log rank")
 
 
 async def test_attempts_of_a_replay_are_shown_as_far_as_it_has_come(made: MadeRun) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from launcher.core.diagnosis.event_text import Event, event_text, parsed
 from launcher.core.text.figures import NOT_KNOWN
+from tui.logs.log_source import ShortLog
 
 if TYPE_CHECKING:
     from launcher.client import GrowingLines
@@ -25,18 +24,14 @@ def line_of(event: Event) -> str:
     return f"{stamp} {event_text(event)}"
 
 
-class EventLog:
-    """A :class:`tui.logs.log_source.LogSource`. ``attempt``: only what happened in this one."""
-
-    prefix: Final = 0
-    is_counted: Final = True
-    stopped_at: Final = None
+class EventLog(ShortLog):
+    """``attempt``: only what happened in this one."""
 
     def __init__(self, file: GrowingLines, attempt: int | None = None) -> None:
+        super().__init__()
         self._file = file
         self._attempt = attempt
         self._now: int | None = None  # the attempt of the newest event
-        self._lines: list[str] = []
 
     def refresh(self) -> int:
         is_new, lines = self._file.poll()
@@ -52,22 +47,3 @@ class EventLog:
             if event.get("kind") not in LEFT_OUT and self._attempt in (None, self._now):
                 self._lines.append(line_of(event))
         return len(self._lines)
-
-    def lines(self, first: int, count: int) -> Sequence[str]:
-        return self._lines[max(first, 0) : max(first, 0) + max(count, 0)]
-
-    def matches(
-        self, pattern: re.Pattern[str], start: int, step: int, count: int
-    ) -> list[tuple[int, str]]:
-        numbers = range(
-            min(start, len(self._lines) - 1), len(self._lines) if step > 0 else -1, step
-        )
-        found = ((at, self._lines[at]) for at in numbers if pattern.search(self._lines[at]))
-        return [match for match, _ in zip(found, range(count), strict=False)]
-
-    def tail(self, count: int) -> Sequence[str]:
-        return self._lines[-count:]
-
-    def line_at(self, offset: int) -> int | None:
-        """Always ``None``: an offset belongs to a rank's log."""
-        return None

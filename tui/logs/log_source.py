@@ -63,3 +63,33 @@ class LogSource(Protocol):
 
     def line_at(self, offset: int) -> int | None:
         """The number of the line that holds the byte at ``offset``."""
+
+
+class ShortLog:
+    """A :class:`LogSource` that holds all of its lines; a subclass has ``refresh``."""
+
+    prefix: Final = 0
+    is_counted: Final = True
+    stopped_at: Final = None
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def lines(self, first: int, count: int) -> Sequence[str]:
+        return self._lines[max(first, 0) : max(first, 0) + max(count, 0)]
+
+    def matches(
+        self, pattern: re.Pattern[str], start: int, step: int, count: int
+    ) -> list[tuple[int, str]]:
+        numbers = range(
+            min(start, len(self._lines) - 1), len(self._lines) if step > 0 else -1, step
+        )
+        found = ((at, self._lines[at]) for at in numbers if pattern.search(self._lines[at]))
+        return [match for match, _ in zip(found, range(count), strict=False)]
+
+    def tail(self, count: int) -> Sequence[str]:
+        return self._lines[-count:]
+
+    def line_at(self, offset: int) -> int | None:
+        """Always ``None``: an offset belongs to a rank's log."""
+        return None

@@ -23,7 +23,7 @@ PURPOSES: Final[Mapping[str, tuple[str, ...]]] = {
              "window.next_level", "edit", "filter", "clear_filter"),
     "Move": ("focus_next", "focus_previous", "back", "move", "page", "window.home", "window.end",
              "sideways", "attempt"),
-    "Logs": ("all_logs", "events", "mark", "window.hold", "unfold"),
+    "Logs": ("all_logs", "instead", "mark", "window.hold", "unfold"),
     "Charts": ("next_field", "log_scale", "smooth", "next_axis", "cursor", "zoom.-1", "zoom.1",
                "pan", "whole", "newest"),
     "Panels": ("zoom", "panel", "reset_panels", "resize_panel", "resize_strip"),

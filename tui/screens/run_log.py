@@ -28,14 +28,15 @@ class RunLog(RunPanels):
         Binding("colon", "ask('rank')", "Go to rank", show=False),
         Binding("left_curly_bracket", "attempt(-1)", "Earlier attempt", show=False),
         Binding("right_curly_bracket", "attempt(1)", "Later attempt", show=False),
-        Binding("5", "events", "Events/log", show=False),
+        Binding("5", "instead('events')", "Events/log", show=False),
+        Binding("6", "instead('times')", "Where time went/log", show=False),
     ]
 
     log_ranks: tuple[int, ...] = ()  # marked: their logs as one; none: the rank under the cursor
     log_rank: int | None = None
     log_attempt: int | None = None
     _log_label: str = ""
-    _shows_events = False
+    _instead = ""  # of the log: `events` or `times`
 
     def on_log_read(self, message: LogRead) -> None:
         self.query_one(LogView).show(message.frame)
@@ -44,7 +45,7 @@ class RunLog(RunPanels):
 
     def on_rank_table_rank_chosen(self, message: RankTable.RankChosen) -> None:
         """The log follows the cursor, unless ranks are marked for it."""
-        if self.log_ranks or self._shows_events:
+        if self.log_ranks or self._instead:
             self.log_rank = message.rank
         else:
             self.open_log(message.rank)
@@ -64,8 +65,8 @@ class RunLog(RunPanels):
 
     def on_rank_table_log_wanted(self) -> None:
         """Focus the log; after a failure, at the line that explains it."""
-        if self._shows_events:
-            self.action_events()
+        if self._instead:
+            self.action_instead("")
         run = None if self.frame is None else self.frame.snapshot
         failure = None if run is None else failure_of(run)
         table = self.query_one(RankTable)
@@ -113,12 +114,12 @@ class RunLog(RunPanels):
         self._give_log(LogWindow.clear)
         return True
 
-    def action_events(self) -> None:
-        """The events of the run in place of the log, or the log again."""
-        self._shows_events = not self._shows_events
+    def action_instead(self, what: str) -> None:
+        """The events, or where the time went, in place of the log, or the log again."""
+        self._instead = "" if what == self._instead else what
         self.show_log()
         self.open_log(self.log_rank)
-        if self._shows_events:
+        if self._instead:
             self.query_one(LogView).focus()
 
     def action_attempt(self, by: int) -> None:
@@ -160,11 +161,15 @@ class RunLog(RunPanels):
         label = self._log_label = self._label_of(frame, rank)
         ranks, attempt = self.log_ranks, frame.snapshot.attempt
         earlier = attempt if frame.snapshot.is_earlier else None
-        shows_events = self._shows_events
+        instead = self._instead
 
         def opened() -> LogWindow:
-            if shows_events:
+            if instead == "events":
                 return LogWindow(source.events(earlier), label)
+            if instead:
+                window = LogWindow(source.times(), label)
+                window.home()
+                return window
             if len(ranks) > 1:
                 return LogWindow(source.merged_log(ranks, attempt), label)
             return LogWindow(source.log(ranks[0] if ranks else rank, attempt), label)
@@ -181,7 +186,11 @@ class RunLog(RunPanels):
             self._give_log(lambda window: window.rename(label))
 
     def _label_of(self, frame: RunFrame, rank: int) -> str:
-        if self._shows_events:
+        if self._instead == "times":
+            goodput = frame.snapshot.goodput
+            # The panel is read again when its name changes.
+            return "time" if goodput is None else f"time  {goodput.words.partition(':')[0]}"
+        if self._instead:
             is_earlier = frame.snapshot.is_earlier
             return f"events attempt {frame.snapshot.attempt}" if is_earlier else "events"
         if len(self.log_ranks) > 1:

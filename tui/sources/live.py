@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from launcher import client
+from launcher.core.diagnosis.goodput import Goodput
 from launcher.core.plan.model import Role
 from launcher.core.run.metrics import DeviceRecord
 from launcher.core.run.requests import (
@@ -31,12 +32,15 @@ from tui.logs.event_log import EventLog
 from tui.logs.live_log import LiveLog
 from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
+from tui.logs.times_log import TimesLog
 from tui.model.derived import evaluations, failure_of
 from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.comparison import LiveComparison
 from tui.sources.source import PlanText, Player, SourceError
 
 CHECKPOINTS_EVERY_S: Final = 5.0
+GOODPUT_EVERY_S: Final = 5.0
+GOODPUT_SHARE: Final = 0.02  # of the time at most: with 220,000 steps it takes a second
 HOME_LIMIT_S: Final = 0.1  # so that the first runs are seen at once
 MAX_STRIP_RANKS: Final = 128
 
@@ -62,6 +66,9 @@ class LiveRun:
         self._late = LateMaker(partial(client.late_ranks_of, reader))
         self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
+        self._goodput: Goodput | None = None
+        self._goodput_of: tuple[int, int, float] | None = None
+        self._goodput_due = 0.0
 
     def frame(self, request: FrameRequest) -> RunFrame:
         with launcher_errors():
@@ -79,6 +86,7 @@ class LiveRun:
             charts = tuple(self._charts.chart(chart, snapshot, rated) for chart in request.charts)
             checkpoints = self._newest_checkpoints(now)
             progress, memory = self._progress(snapshot), self._memory(snapshot)
+            snapshot = replace(snapshot, goodput=self._newest_goodput(snapshot, now))
             return RunFrame(snapshot, charts, late, checkpoints, progress, memory)
 
     def _memory(self, snapshot: client.RunSnapshot) -> tuple[DeviceRecord, ...]:
@@ -105,6 +113,19 @@ class LiveRun:
             )
         return self._checkpoints
 
+    def _newest_goodput(self, snapshot: client.RunSnapshot, now: float) -> Goodput | None:
+        """Not in the first frame, which people wait for."""
+        state, began = snapshot.state, time.monotonic()
+        end = 0.0 if snapshot.status.is_over else now
+        known = state.last_n, len(state.attempts), end
+        if self._goodput_of is None:
+            self._goodput_of = -1, 0, 0.0
+        elif known != self._goodput_of and began >= self._goodput_due:
+            self._goodput, self._goodput_of = self._reader.goodput(now), known
+            took = time.monotonic() - began
+            self._goodput_due = began + max(GOODPUT_EVERY_S, took / GOODPUT_SHARE)
+        return self._goodput
+
     def _progress(self, snapshot: client.RunSnapshot) -> dict[str, tuple[int, int]]:
         """Of each running job."""
         found = {}
@@ -125,6 +146,9 @@ class LiveRun:
 
     def events(self, attempt: int | None = None) -> LogSource:
         return EventLog(client.GrowingLines(self._reader.paths.events), attempt)
+
+    def times(self) -> LogSource:
+        return TimesLog(lambda: self._goodput)
 
     def restart(self) -> client.ResumeChoice:
         """Reads and verifies the newest checkpoint, with a reader of its own."""

@@ -65,6 +65,9 @@ class RunSource(Protocol):
     def events(self, attempt: int | None = None) -> LogSource:
         """What happened in an attempt, or in the whole run."""
 
+    def times(self) -> LogSource:
+        """Where the time of the run and of each attempt went, as a table."""
+
     def restart(self) -> ResumeChoice:
         """The checkpoint for a resume: reads and verifies it, so it may take seconds.
 

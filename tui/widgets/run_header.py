@@ -45,7 +45,7 @@ class RunHeader(LineView):
         ]
         epoch, step = self._position(run)
         ended = "" if run.ended_s is None else f"ended {duration(run.polled_s - run.ended_s)} ago"
-        for text in (epoch, step, ended, clean(run.run)):
+        for text in (epoch, step, ended, clean(run.run), _goodput(run)):
             if text and cells(line) + len(text) + len(badge) + 4 <= width:
                 line.append(Segment(f"  {text}", palette.text))
         line = [*filled(line, width - len(badge) - 1), Segment(f"{badge} ", palette.muted)]
@@ -94,9 +94,10 @@ class RunHeader(LineView):
         epoch, step = self._position(run)
         eta, rate = self._figures(run)
         loss, mean = losses_of(run)
+        good = _goodput(run)
         kept = min(len(doing), 24) + 2 if doing else 0
         shown = set()
-        for text in (fault, epoch, eta, step, rate, loss, mean):
+        for text in (fault, epoch, eta, step, rate, loss, mean, good):
             need = len(text) + 2 + (0 if text == fault else kept)
             if text and need <= room:
                 shown.add(text)
@@ -107,7 +108,9 @@ class RunHeader(LineView):
         line += [Segment(f" {text} ", palette.text) for text in (epoch, step) if text in shown]
         line += self._progress(run.progress, min(room - 9, 30))
         line += [
-            Segment(f"  {text}", palette.text) for text in (eta, rate, loss, mean) if text in shown
+            Segment(f"  {text}", palette.text)
+            for text in (eta, rate, loss, mean, good)
+            if text in shown
         ]
         return [*line, Segment(f"  {doing}", palette.warn)] if doing else line
 
@@ -139,3 +142,13 @@ class RunHeader(LineView):
             Segment(glyphs.bar_empty * (width - full), palette.muted),
             Segment(f" {percent(share):>5}", palette.text),
         ]
+
+
+def _goodput(run: RunSnapshot) -> str:
+    """Of the run; of the attempt where an earlier one is shown."""
+    found = run.goodput
+    if found is not None and run.is_earlier and run.attempt is not None:
+        numbers = [known.attempt for known in run.state.attempts]
+        parts = dict(zip(numbers, found.attempts, strict=False))
+        found = parts.get(run.attempt)
+    return "" if found is None or found.share is None else f"goodput {percent(found.share)}"

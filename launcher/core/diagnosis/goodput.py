@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import median
 
-from launcher.core.run.metrics import MetricRecord
+from launcher.core.run.metrics import StepTimes
 from launcher.core.run.state import AttemptState, RunState, RunStatus
 from launcher.core.text.figures import duration, percent
 
@@ -45,10 +45,16 @@ class Goodput:
     stopped_s: float = 0.0
     """After a stop, until the next attempt."""
     notes: tuple[str, ...] = ()
+    attempts: tuple[Goodput, ...] = ()
+    """Of each attempt and what follows it, until the next one began; they add up to the run."""
 
     @property
     def wall_s(self) -> float:
         return float(sum(getattr(self, name) for name in CLASSES))
+
+    def __sub__(self, other: Goodput) -> Goodput:
+        parts = {name: getattr(self, name) - getattr(other, name) for name in CLASSES}
+        return Goodput(**parts, notes=(), attempts=())
 
     @property
     def share(self) -> float | None:
@@ -63,7 +69,7 @@ class Goodput:
         return f"goodput {percent(self.share)} of {duration(self.wall_s)}: {', '.join(shown)}"
 
 
-CLASSES = tuple(field.name for field in fields(Goodput) if field.name != "notes")
+CLASSES = tuple(field.name for field in fields(Goodput) if field.name.endswith("_s"))
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,10 @@ class _Account:
         self.at_s = start_s
         self.seconds = dict.fromkeys(CLASSES, 0.0)
         self.notes: set[str] = set()
+
+    def part(self) -> Goodput:
+        """So far."""
+        return Goodput(**self.seconds, notes=(), attempts=())
 
     def to(self, time_s: float, name: str) -> None:
         if time_s > self.at_s:
@@ -102,7 +112,7 @@ class _Account:
 
 
 def goodput_of(
-    state: RunState, records: Mapping[int, Sequence[MetricRecord]], now_s: float | None = None
+    state: RunState, records: Mapping[int, Sequence[StepTimes]], now_s: float | None = None
 ) -> Goodput:
     """``records``: attempt -> the step reports of its rank 0. ``now_s``: for a run that lives."""
     attempts = state.attempts
@@ -112,8 +122,10 @@ def goodput_of(
     if not attempts:
         account.to(account.at_s if now_s is None else now_s, "queue_s")
     before = "queue_s"
+    begins: list[Goodput] = []
     for number, attempt in enumerate(attempts):
         account.to(attempt.started_s, before)
+        begins.append(account.part() if begins else Goodput())
         later = attempts[number + 1 :]
         reports = records.get(attempt.attempt, ())
         end_s = _end_of(attempt, reports, account.at_s, None if later else now_s)
@@ -123,11 +135,17 @@ def goodput_of(
         kept = min((step for step in starts if step is not None), default=None)
         _attempt(account, state, attempt, reports, end_s, kept)
         before = "stopped_s" if attempt.status is RunStatus.STOPPED else "down_s"
-    return Goodput(**account.seconds, notes=tuple(sorted(account.notes)))
+    whole = account.part()
+    ends = (*begins[1:], whole)
+    return replace(
+        whole,
+        notes=tuple(sorted(account.notes)),
+        attempts=tuple(end - begin for begin, end in zip(begins, ends, strict=False)),
+    )
 
 
 def _end_of(
-    attempt: AttemptState, reports: Sequence[MetricRecord], at_s: float, now_s: float | None
+    attempt: AttemptState, reports: Sequence[StepTimes], at_s: float, now_s: float | None
 ) -> float:
     """When it ended; of one whose end nobody wrote, its last sign."""
     if attempt.ended_s is not None:
@@ -140,7 +158,7 @@ def _attempt(
     account: _Account,
     state: RunState,
     attempt: AttemptState,
-    reports: Sequence[MetricRecord],
+    reports: Sequence[StepTimes],
     end_s: float,
     kept: int | None,
 ) -> None:
@@ -178,7 +196,7 @@ def _attempt(
 
 def _step(
     account: _Account,
-    report: MetricRecord,
+    report: StepTimes,
     until_s: float,
     pauses: deque[_Pause],
     input_share: float,
@@ -201,13 +219,13 @@ def _step(
     account.to(until_s, "compute_s")
 
 
-def _usual_step_s(reports: Sequence[MetricRecord]) -> float | None:
+def _usual_step_s(reports: Sequence[StepTimes]) -> float | None:
     """Without the first, which holds compilation."""
     times = [item.step_time_ms for item in reports[1:] if item.step_time_ms is not None]
     return median(times) / 1000 if times else None
 
 
-def _window_s(report: MetricRecord) -> float:
+def _window_s(report: StepTimes) -> float:
     return (report.step_time_ms or 0.0) / 1000 * report.steps
 
 
@@ -215,7 +233,7 @@ def _inputs(
     account: _Account,
     state: RunState,
     attempt: AttemptState,
-    reports: Sequence[MetricRecord],
+    reports: Sequence[StepTimes],
 ) -> dict[int, float]:
     """Epoch, from 0 -> the part of its time in which rank 0 waited for images."""
     windows_s: dict[int, float] = {}

@@ -214,6 +214,8 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     if not one or not other or not math.isfinite(one) or not math.isfinite(other):
         return None
     ratio = other / one
+    if not ratio or not math.isfinite(ratio):
+        return None  # of figures that no run has
     return None if 1 - ALIKE < ratio < 1 + ALIKE else ratio
 
 

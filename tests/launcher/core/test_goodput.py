@@ -104,10 +104,36 @@ class Story:
     def found(self, now_s: float | None = None) -> dict[str, float]:
         found = goodput_of(self.state, self.reports, now_s)
         assert found.wall_s == pytest.approx(self.now_s - self.began_s, rel=1e-6)
-        return {name: getattr(found, name) for name in CLASSES}
+        values = {name: getattr(found, name) for name in CLASSES}
+        assert len(found.attempts) == len(self.state.attempts)
+        for name in CLASSES if found.attempts else ():
+            parts = sum(getattr(part, name) for part in found.attempts)
+            assert parts == pytest.approx(values[name], rel=1e-6, abs=1e-6)
+        return values
 
     def check(self) -> None:
         assert self.found() == pytest.approx(self.expected, rel=1e-6, abs=1e-3)
+
+
+def test_each_attempt_has_its_own_time() -> None:
+    story = Story()
+    story.passes("queue", 7)
+    story.start(launch_s=20)
+    story.train(STEPS)
+    story.save(2)
+    story.train(4)
+    story.fail()
+    story.passes("down", 60)
+    story.start(launch_s=5, resume=STEPS)
+    story.train(6)
+    story.finish()
+    first, second = goodput_of(story.state, story.reports).attempts
+    assert (first.queue_s, first.launch_s, first.checkpoint_s) == pytest.approx((7, 20, 2))
+    assert first.down_s == pytest.approx(60.5)
+    assert first.lost_s == pytest.approx(4 * 0.625)
+    assert second.launch_s == pytest.approx(6)
+    assert second.compute_s == pytest.approx(3)
+    assert second.down_s == 0
 
 
 @pytest.mark.parametrize("records_times", [True, False])

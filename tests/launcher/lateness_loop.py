@@ -6,8 +6,8 @@ Ranks of the stand-in read files, compute and exchange. One of them is given a C
 busy processes on its core, a slow disk (FUSE), a memory limit (cgroup), a slow link (a relay), or a
 decoder that sleeps. Ranks are started, read and sampled by the agent's own code, and the
 files that come of it are judged as `status` does, until a cause is named. In healthy runs
-every cause that is named at any time is wrong. Needs root, cgroups and /dev/fuse: `--causes` says
-which to run.
+every cause that is named at any time is wrong. Needs root and cgroups, and for the disk fusepy,
+libfuse2 and fusermount: `--causes` says which to run.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import sys
 
 from effnet import __version__, flags
 from effnet.contract import exit_codes, reporter
-from effnet.errors import INSTALL, EffnetError
+from effnet.errors import INSTALL, EffnetError, with_hint
 
 # A module is imported only when its command runs, or for the list of all commands.
 COMMANDS = {
@@ -64,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return exit_codes.of(error)
     except ModuleNotFoundError as error:
-        print(f"error: this command {_not_installed(error)}", file=sys.stderr)
-        print(f"  hint: {INSTALL}", file=sys.stderr)
+        text = with_hint(f"this command {_not_installed(error)}", INSTALL)
+        print(f"error: {text}", file=sys.stderr)
         return exit_codes.KINDS["device"]
     except BrokenPipeError:
         # The reader closed the pipe, as `| head` does.

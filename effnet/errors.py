@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 
 
+def with_hint(message: str, hint: str | None) -> str:
+    """As `effnet-launch` prints it too: what to do next is on a line of its own."""
+    return message if hint is None else f"{message}\n  → {hint}"
+
+
 class EffnetError(Exception):
     """An error that the user can fix: the message says what is wrong, `hint` what to do."""
 
@@ -17,7 +22,7 @@ class EffnetError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+        return with_hint(self.message, self.hint)
 
 
 class UsageError(EffnetError):

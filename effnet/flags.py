@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
             message += _nearest(unknown.split()[0].partition("=")[0], self._spellings())
         elif choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", unknown):
             message += _nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
-        print(f"error: {message}\n  hint: {self.prog} --help", file=sys.stderr)
+        print(f"error: {message}\n  → {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
     def _spellings(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from tui.sources.replay import ReplaySource
@@ -56,7 +56,7 @@ Nothing is changed: the job belongs to what started it.
 
 def watch_parser() -> argparse.ArgumentParser:
     """Of ``effnet-tui watch``."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="effnet-tui watch",
         description="Watch a job that another launcher started, or see why it failed.",
         epilog=WATCH_EXAMPLES,
@@ -95,9 +95,17 @@ def _add_display(made: argparse.ArgumentParser, can_print: bool = True) -> None:
     )
 
 
+class Parser(argparse.ArgumentParser):
+    """An error is printed as those of `effnet-launch`."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\n  → {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
 def parser(serves: bool = False) -> argparse.ArgumentParser:
     """Of ``effnet-tui``, or of ``effnet-tui serve``."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="effnet-tui serve" if serves else "effnet-tui",
         description=(
             "The dashboard in a browser on this machine. Each page has a dashboard of its own."

@@ -9,7 +9,7 @@ Failure::Failure(ExitCode code, const std::string& message, std::string hint)
 
 std::string Failure::text() const {
     const std::string message = std::string("error: ") + what();
-    return hint_.empty() ? message : message + "\n  hint: " + hint_;
+    return hint_.empty() ? message : message + "\n  \u2192 " + hint_;
 }
 
 }  // namespace effnet

@@ -100,7 +100,7 @@ def _imagenet(args: argparse.Namespace) -> int:
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)
     if found.problems:
-        print("  hint: download the archive again, then repeat the command", file=sys.stderr)
+        print("  → download the archive again, then repeat the command", file=sys.stderr)
     return 1 if found.problems else 0
 
 

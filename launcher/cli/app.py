@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from launcher.cli.commands import (
     actions,
@@ -27,9 +29,37 @@ from launcher.cli.commands import (
     tables,
     watch,
 )
-from launcher.errors import INTERRUPTED, InvalidError, LaunchError
+from launcher.errors import INTERRUPTED, InvalidError, LaunchError, UsageError
+
+_Wrong: type[Any] = typer.BadParameter.__bases__[0]
+"""Any wrong usage: click's class, which typer has under another name in each version."""
+
+
+class Commands(TyperGroup):
+    """Wrong usage is printed as every other error, and where to read more."""
+
+    def make_context(self, *given: Any, **known: Any) -> Any:
+        return _in_our_style(lambda: super(Commands, self).make_context(*given, **known))
+
+    def invoke(self, context: Any) -> Any:
+        return _in_our_style(lambda: super(Commands, self).invoke(context))
+
+
+def _in_our_style(do: Callable[[], Any]) -> Any:
+    try:
+        return do()
+    except _Wrong as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        command = error.ctx.command_path if error.ctx else "effnet-launch"
+        message = error.format_message().rstrip(".")
+        message = message[:1].lower() + message[1:]
+        report(UsageError(message, f"{command} --help"))
+        raise SystemExit(UsageError.exit_code) from None
+
 
 app = typer.Typer(
+    cls=Commands,
     name="effnet-launch",
     help="Start, watch, stop and resume distributed EfficientNet training.",
     epilog="Exit codes: 0 done, 1 the run or operation failed, 2 wrong usage or profile, 3 no such"
@@ -83,7 +113,7 @@ def report(error: LaunchError) -> None:
     for problem in error.problems if isinstance(error, InvalidError) else ():
         console.print(f"  {problem}")
     if error.hint:
-        console.print(error.hint)
+        console.print("  → " + error.hint.replace("\n", "\n    "))
 
 
 def main() -> None:

@@ -118,7 +118,7 @@ def test_a_damaged_member_is_named_and_the_rest_is_written(
     said = capsys.readouterr()
     assert f"train.tar: {CLASSES[0]}.tar" in said.err
     assert f"train.tar: {CLASSES[1]}.tar: damaged" in said.err
-    assert "hint: download the archive again" in said.err
+    assert "→ download the archive again" in said.err
     assert f"train/{CLASSES[2]}/{CLASSES[2]}_0.JPEG" in placed(archives)
     trained = [data for path, data in placed(archives).items() if path.startswith("train/")]
     assert set(trained) == {image("x"), image("y")}

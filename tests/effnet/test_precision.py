@@ -53,6 +53,11 @@ def test_mindspore_has_no_bfloat16_convolution_for_a_cpu() -> None:
 @pytest.mark.parametrize("level", ["auto", "O0", "O1", "O2"])
 def test_a_function_is_compiled_at_its_level(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, str]] = []
-    monkeypatch.setattr(ms, "jit", lambda function, **options: given.append(options) or function)
+
+    def jit(function: object, **options: str) -> object:
+        given.append(options)
+        return function
+
+    monkeypatch.setattr(ms, "jit", jit)
     device.compiled(abs, level)
     assert given == [{"jit_level": level} if level in ("O0", "O1") else {}]

@@ -81,7 +81,7 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
             "the loss is nan at step 97; images 311, 1204, 87; last good checkpoint: step 90",
         ),
         writer.progress_line("eval", 128, 360),
-        writer.calibration_line(10, 941.315, 45, 4210.0),
+        writer.calibration_line(10, 941.315, 45, 4210.0, 212.4),
         writer.done_line(20, 900, 871532.25, "5d41402abc4b2a76"),
     ]
     page = examples()

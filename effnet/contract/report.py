@@ -79,11 +79,16 @@ def fault_line(kind: str, epoch: int, step: int, text: str) -> str:
     return f"fault: kind:[{kind}], epoch:[{epoch}], step:[{step}], text:[{one_line}]"
 
 
-def calibration_line(steps: int, step_ms: float, steps_per_epoch: int, eval_ms: float) -> str:
-    """Means over `steps` steps; `eval_ms` is what a whole evaluation takes, 0 without one."""
+def calibration_line(
+    steps: int, step_ms: float, steps_per_epoch: int, eval_ms: float, feed_images_per_s: float
+) -> str:
+    """Means over `steps` steps. `eval_ms` is what a whole evaluation takes, 0 without one;
+    `feed_images_per_s` is what the rank's threads prepare when all ranks do nothing else.
+    """
     return (
         f"calibration: steps:[{steps}], step time:[{step_ms:.3f}],"
-        f" steps per epoch:[{steps_per_epoch}], evaluation:[{eval_ms:.3f}]"
+        f" steps per epoch:[{steps_per_epoch}], evaluation:[{eval_ms:.3f}],"
+        f" feed images/s:[{feed_images_per_s:.1f}]"
     )
 
 

@@ -23,6 +23,7 @@ from effnet.data import (
     index_folder,
     require_same_classes,
     steps_per_epoch,
+    train_batches,
 )
 from effnet.data.folders import find_split
 from effnet.distributed.group import Group
@@ -40,6 +41,7 @@ from effnet.train.steps import make
 from effnet.train.steps.eager import LossNotFinite
 from effnet.weights.files import read_tensors
 
+_FEED_S = 3.0
 _UNCOUNTED = 4
 """Steps that a calibration does not count: the first compiles, the next find prepared images."""
 
@@ -154,7 +156,22 @@ class Trainer:
             )
         eval_ms = self._whole_evaluation_ms(self._eval_images) if config.interval else 0.0
         step_ms = took_s * 1e3 / done
-        report.emit(report.calibration_line(done, step_ms, self.steps_per_epoch, eval_ms))
+        measured = (done, step_ms, self.steps_per_epoch, eval_ms, self._feed_images_per_s())
+        report.emit(report.calibration_line(*measured))
+
+    def _feed_images_per_s(self) -> float:
+        """What this rank's threads prepare while all ranks only do that."""
+        self._heartbeat.phase("data")
+        place = {"rank": self.group.rank, "world_size": self.group.size}
+        bad_images = BadImages(len(self._images))
+        prepared = train_batches(self._images, self.config, epoch=0, **place, bad_images=bad_images)
+        count, start_s = 0, time.perf_counter()
+        with closing(prepared) as batches:
+            for batch in batches:
+                count += len(batch.indices)
+                if time.perf_counter() - start_s > _FEED_S:
+                    break
+        return count / (time.perf_counter() - start_s)
 
     def _whole_evaluation_ms(self, images: ImageIndex | None) -> float:
         """Estimated from a few batches."""

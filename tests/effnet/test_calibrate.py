@@ -40,7 +40,10 @@ def test_the_last_line_says_what_a_step_and_an_evaluation_take(
     found = parse(lines[-1])
     assert isinstance(found, Calibrated)
     assert (found.steps, found.steps_per_epoch) == (2, 7)
-    assert found.step_time_ms > 0
+    assert found.step_time_ms
+    assert found.evaluation_ms
+    assert found.feed_images_per_s
+    assert found.feed_images_per_s > 4e3 / found.step_time_ms
     # 8 batches, as 7 steps.
     assert found.evaluation_ms > found.step_time_ms
     assert not list(tmp_path.rglob("*.ckpt"))

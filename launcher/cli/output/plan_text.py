@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from launcher.core.history.duration import Estimate
 
 
+ENOUGH = 1.1
+"""Images are prepared so many times faster than they are needed, or a step waits for some."""
+
+
 def print_plan(plan: Plan, console: Console) -> None:
     """Files, then each process with its command and environment; shared variables once."""
     head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
@@ -72,6 +76,13 @@ def print_estimate(found: Estimate | None, profile: str, console: Console) -> No
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.at))
     where = f"{known.ranks} ranks on {', '.join(known.nodes)}, run {known.run}"
     console.print(Text(_indent(f"measured {when}: {where}"), overflow="fold"))
+    if known.feed_images_per_s is not None:
+        feed, needed = known.feed_images_per_s, known.needed_images_per_s
+        rates = f"a rank's cores prepare {feed:,.0f} images/s, its steps take {needed:,.0f}"
+        console.print(Text(_indent(rates)))
+        if feed < needed * ENOUGH:
+            text = "note: steps wait for images: give the ranks more cores, or prepare less"
+            console.print(Text(f"{text} (auto_augment, image_size)", style="yellow"))
     if found.other:
         text = f"note: measured with other settings ({'; '.join(found.other)}): repeat {again}"
         console.print(Text(text, style="yellow"), soft_wrap=True)

@@ -20,7 +20,11 @@ _ALSO: Final = frozenset(
 
 @dataclass(frozen=True)
 class Calibration:
-    """A few real steps of a profile. ``at``: seconds since 1970; ``startup_s``: all but steps."""
+    """A few real steps of a profile.
+
+    ``at``: seconds since 1970. ``startup_s``: all but steps. ``feed_images_per_s``: what rank 0's
+    threads prepare while all ranks do nothing else.
+    """
 
     profile: str
     run: str
@@ -34,6 +38,13 @@ class Calibration:
     steps_per_epoch: int
     evaluation_ms: float
     settings: Mapping[str, Scalar]
+    feed_images_per_s: float | None = None
+
+    @property
+    def needed_images_per_s(self) -> float:
+        """What a rank's steps take."""
+        count = int(self.settings["batch_size"]) * int(self.settings["accumulation_steps"])
+        return count * 1e3 / self.step_time_ms if self.step_time_ms else 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,7 @@ def calibration_of(
         steps_per_epoch=measured.steps_per_epoch or 0,
         evaluation_ms=measured.evaluation_ms or 0.0,
         settings={key: settings[key] for key in sorted(_speed(settings))},
+        feed_images_per_s=measured.feed_images_per_s,
     )
 
 

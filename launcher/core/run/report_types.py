@@ -160,6 +160,7 @@ class Calibrated:
     step_time_ms: float | None = _under("step time")
     steps_per_epoch: int | None = _under("steps per epoch")
     evaluation_ms: float | None = _under("evaluation")
+    feed_images_per_s: float | None = _under("feed images/s")
 
 
 Report = (

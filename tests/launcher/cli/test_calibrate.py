@@ -26,6 +26,8 @@ def test_a_plan_knows_its_duration_after_a_calibration(lab: Lab) -> None:
     assert (known.ranks, known.steps, known.steps_per_epoch) == (2, 10, 10)
     after = lab.command("plan", profile, "--set", "batch_size=2", timeout_s=300).stdout
     assert "2 ranks on 127.0.0.1" in after
+    assert "a rank's cores prepare 500 images/s, its steps take 800" in after
+    assert "note: steps wait for images: give the ranks more cores" in after
     assert f"run {known.run}" in after
     assert "batch_size 16, now 2" in after
     found = json.loads(lab.command("plan", profile, "--json", timeout_s=300).stdout)["estimate"]

@@ -17,6 +17,7 @@ SETTINGS: dict[str, Any] = {
     "interval": 1,
     "eval_start_epoch": 1,
     "batch_size": 32,
+    "accumulation_steps": 2,
     "lr_max": 0.1,
     "eval_resize": 280,
 }
@@ -24,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 
 def known(**changes: Any) -> duration.Calibration:
     made = duration.calibration_of(
-        Calibrated(10, 200.0, 45, 4000.0),
+        Calibrated(10, 200.0, 45, 4000.0, 500.0),
         profile="p",
         run="p-1",
         began=1000.0,
@@ -44,13 +45,14 @@ def estimate(**changes: Any) -> duration.Estimate:
 def test_a_run_is_its_start_its_steps_and_its_evaluations() -> None:
     found = estimate()
     assert known().startup_s == 60
+    assert known().needed_images_per_s == 320
     assert (found.epochs, found.steps, found.evaluations) == (20, 900, 20)
     assert found.duration_s == pytest.approx(60 + 900 * 0.2 + 20 * 4)
     assert found.other == ()
 
 
 def test_only_what_changes_the_speed_makes_it_another_run() -> None:
-    assert set(known().settings) == {"batch_size", "eval_resize"}
+    assert set(known().settings) == {"batch_size", "accumulation_steps", "eval_resize"}
     assert estimate(epoch_size=350, lr_max=1.0).other == ()
     assert estimate(batch_size=16).other == ("batch_size 32, now 16",)
     elsewhere = duration.estimate(known(), ("a",), 2, "/other", SETTINGS)

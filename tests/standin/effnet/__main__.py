@@ -137,7 +137,7 @@ def train(arguments):
     if calibrated := int(settings_of(arguments).get("calibrate_steps", 0)):
         print(
             f"calibration: steps:[{calibrated}], step time:[{STEP_S * 1000:.3f}],"
-            f" steps per epoch:[{STEPS}], evaluation:[500.000]",
+            f" steps per epoch:[{STEPS}], evaluation:[500.000], feed images/s:[500.0]",
             flush=True,
         )
         if barrier:

@@ -167,7 +167,7 @@ def our_step(size: int, ranks: int, form: str) -> Callable[[], object]:
 
     from effnet import config as configuration
     from effnet import device
-    from effnet.contract.heartbeat import Heartbeat
+    from effnet.contract.reporter import Heartbeat
     from effnet.data import Batch
     from effnet.distributed.group import join
     from effnet.evaluate.depthwise import choose
@@ -176,7 +176,7 @@ def our_step(size: int, ranks: int, form: str) -> Callable[[], object]:
     from effnet.train.steps.eager import TrainStep
 
     device.set_up("CPU")
-    group = join(ranks > 1)
+    group = join(ranks > 1, "CPU")
     images, labels = batch(size, ranks)
     sets = ["device_target=CPU", f"class_num={CLASSES}", f"batch_size={len(images)}"]
     config = configuration.resolve(sets=[*sets, f"depthwise={form}"]).config

@@ -243,8 +243,8 @@ class RunReader:
         paths = self.paths.attempt(attempt.attempt)
         for rank in range(attempt.world_size):
             if rank not in self._files:
-                # Of a run that is over nothing is worked out but lateness.
-                count = LATENESS_REPORTS if self.state.status.is_over else RECENT
+                # Rates are rank 0's; of others, and of a run that is over, only lateness.
+                count = LATENESS_REPORTS if rank or self.state.status.is_over else RECENT
                 self._files[rank] = RankFiles(paths.rank(rank), count)
             self._files[rank].poll()
 
@@ -276,7 +276,8 @@ class RunReader:
         # All data of a run on its first node come through that one.
         is_cut_off = link is not None and link.node in away
         ranks = self._ranks(attempt, is_over or status is RunStatus.LOST)
-        ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
+        if is_cut_off or away:
+            ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
         return self._with_attempt(known, attempt, ranks)
 
     def _with_attempt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from launcher.core.run.state import EvalState
 
 MAX_CURVES: Final = 8
+MAX_CHARTED: Final = 64
+SAMPLED: Final = 32
+"""Of more ranks than `MAX_CHARTED`, so many are in charts: reading and drawing the curves of a
+thousand takes seconds for each step."""
 TIME_UNIT_S: Final = 1 / 16
 LATE_SHARE: Final = 0.10  # of the typical work of a step
 NEWEST: Final = 5  # reports that decide whether a rank is late now
@@ -45,7 +50,10 @@ class ChartMaker:
     ) -> ChartData:
         """One chart, ready to draw. Fields that all ranks share are read from rank 0."""
         by_time = request.axis == "time"
-        wanted = range(1) if request.mean_only else range(len(run.ranks))
+        some = charted(len(run.ranks))
+        is_all = len(some) == len(run.ranks)
+        request = replace(request, ranks=() if is_all else request.ranks)
+        wanted = range(1) if request.mean_only else sorted({*some, *request.ranks})
         lines = [self._line(rank, request.field, by_time) for rank in wanted]
         lines = [line for line in lines if line.thinned.count]
         if not lines or request.columns <= 0:
@@ -72,7 +80,7 @@ class ChartMaker:
         span = (end - first) or 1
         chart = ChartData(
             request.field, first - origin, last - origin, end - origin,
-            _curves(request, lines, first, end, self._spreads[request]),
+            _curves(request, lines, first, end, self._spreads[request], None if is_all else some),
             tuple(((at - first) / span, kind) for kind, at in shown if first <= at <= end),
             request.axis, run.steps_per_epoch, (whole[0] - origin, whole[1] - origin),
         )  # fmt: skip
@@ -86,6 +94,11 @@ class ChartMaker:
             line = self._lines[key] = _Line(rank, by_time)
         line.update(self._series(rank, field))
         return line
+
+
+def charted(ranks: int) -> range:
+    """The ranks whose curves are in charts: all, or of very many some at equal distances."""
+    return range(0, ranks, 1 if ranks <= MAX_CHARTED else ranks // SAMPLED)
 
 
 class _Line:
@@ -135,8 +148,12 @@ def _curves(
     first: float,
     end: float,
     spreads: tuple[Spreads, Spreads],
+    some: range | None,
 ) -> tuple[Curve, ...]:
-    """The ranks' curves; of several ranks first their mean, of many also lowest and highest."""
+    """The ranks' curves; of several ranks first their mean, of many also lowest and highest.
+
+    ``some``: the ranks that these three are of, where not all ranks have a curve.
+    """
     count, weight = request.columns, request.smoothing
     curves = []
     raws = [line.columns(first, end, count) for line in lines]
@@ -150,18 +167,23 @@ def _curves(
         curves.append(Curve(label, smoothed, line.thinned.last, raw if limits else (), rank))
     if len(curves) == 1:
         return tuple(curves)
-    lasts = [curve.last for curve in curves if curve.last is not None]
+    known = [curve for curve in curves if some is None or curve.rank in some]
+    lasts = [curve.last for curve in known if curve.last is not None]
     finite = [value for value in lasts if math.isfinite(value)]
-    cells = spreads[0](curve.columns for curve in curves)
-    rough = spreads[1](curve.raw for curve in curves)
+    cells = spreads[0](curve.columns for curve in known)
+    rough = spreads[1](curve.raw for curve in known)
 
     def over_ranks(label: str, at: int, newest: float | None) -> Curve:
         columns = tuple(cell and (cell[at], cell[at]) for cell in cells)
-        if label != "mean":
+        if not label.startswith("mean"):
             return Curve(label, columns, newest, is_context=True)
         return Curve(label, columns, newest, tuple(cell and (cell[at], cell[at]) for cell in rough))
 
-    mean = over_ranks("mean", 1, sum(finite) / len(finite) if finite else None)
+    mean = over_ranks(
+        "mean" if some is None else f"mean of {len(known)}",
+        1,
+        sum(finite) / len(finite) if finite else None,
+    )
     if len(curves) <= MAX_CURVES:
         return (mean, *curves)
     low = over_ranks("low", 0, min(finite, default=None))

@@ -136,7 +136,7 @@ class ChartRequest:
     """One chart as it is on the screen: its field, columns and smoothing (0 … below 1).
 
     ``width`` is how much of the x axis it shows (``None``: all of it), up to ``end`` (``None``: the
-    newest value).
+    newest value). ``ranks`` are in front: they have a curve also where not all ranks have one.
     """
 
     field: str
@@ -146,6 +146,7 @@ class ChartRequest:
     axis: Axis = "step"
     width: float | None = None
     end: float | None = None
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui.charts.curves import MAX_CHARTED
 from tui.charts.fields import FIELD_NAMES, FIELDS, sampled_fields
 from tui.charts.viewport import Viewport
 from tui.drawing.layout import PANELS, Layout, arrange
@@ -263,6 +264,8 @@ class RunPanels(FeedScreen):
         chosen = self.query_one(RankTable).chosen_ranks
         for chart in self.query(Chart):
             chart.choose(chosen)
+        if self.frame is not None and len(self.frame.snapshot.ranks) > MAX_CHARTED:
+            self._ask()
 
     def action_log_scale(self) -> None:
         for chart in self.query(Chart):

@@ -7,6 +7,7 @@ slow terminal slows the polling down instead of filling a queue.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,10 @@ from tui.sources.messages import ActionFailed, LogRead, RunPolled, SourceFailed
 from tui.sources.source import RunSource, SourceError
 
 ANSWER_LIMIT_S: Final = 5.0  # without an answer for so long, the next poll does not wait
+REST: Final = 12.0
+"""After a poll, a feed rests for so many times the CPU time that it took: a run of a thousand ranks
+must not take a core. Not for longer than ``MAX_REST_S``, and a key still polls at once."""
+MAX_REST_S: Final = 3.0
 PROBLEMS: Final = (SourceError, OSError, ValueError)
 
 
@@ -70,8 +75,10 @@ class Feed(threading.Thread):
         self._drawn.set()
 
     def run(self) -> None:
+        is_first = True  # it imports and opens what the others use
         while not self._ended.is_set():
             self._may_poll.wait()
+            began_s = time.thread_time()
             try:
                 message = self._poll()
             except PROBLEMS as problem:
@@ -79,12 +86,15 @@ class Feed(threading.Thread):
             # Without this the thread would die and the screen would show old figures.
             except Exception as problem:  # noqa: BLE001
                 message = SourceFailed(f"bug in effnet-tui: {type(problem).__name__}: {problem}")
+            took_s = time.thread_time() - began_s
             if message is not None:
                 self._drawn.clear()
                 if self._ended.is_set() or not post(self._target, message):
                     return
                 self._drawn.wait(ANSWER_LIMIT_S)
-            self._wake.wait(self._period_s())
+            rest_s = 0.0 if is_first else min(REST * took_s, MAX_REST_S)
+            is_first = False
+            self._wake.wait(max(self._period_s(), rest_s))
             self._wake.clear()
 
 

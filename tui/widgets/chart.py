@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from launcher.core.text.figures import NOT_KNOWN
+from tui.charts.curves import MAX_CURVES
 from tui.charts.decimate import Extent
 from tui.charts.fields import FIELDS, ChartField, axis_labels
 from tui.charts.viewport import Viewport
@@ -95,7 +96,7 @@ class Chart(EdgeView, can_focus=True):
         field, view = self.field, self.viewport
         return ChartRequest(
             field.name, self.columns_wanted, self.smoothing, field.mean_only,
-            view.axis, view.width, view.end,
+            view.axis, view.width, view.end, self.chosen[:MAX_CURVES],
         )  # fmt: skip
 
     def set_field(self, field: str | ChartField) -> None:

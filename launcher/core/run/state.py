@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -219,7 +220,11 @@ class AttemptState:
 
     def rank(self, rank: int) -> RankState | None:
         """The newest start of a rank in this attempt."""
-        return next((state for state in self.ranks if state.rank == rank), None)
+        return self._by_rank.get(rank)
+
+    @functools.cached_property
+    def _by_rank(self) -> Mapping[int, RankState]:
+        return {state.rank: state for state in reversed(self.ranks)}
 
 
 @dataclass(frozen=True)

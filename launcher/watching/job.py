@@ -43,7 +43,7 @@ SETTLE_S = 3.0
 class _Rank:
     log: WatchedLog
     pid: int = 0
-    """The first process that was seen to write its log; its children write there, too."""
+    """The process that writes its log; its children write there, too."""
     gone_s: float | None = None
     is_silent: bool = False
     has_exited: bool = False
@@ -238,7 +238,8 @@ class WatchedJob:
         known = holders.writers(paths) if files.writers is None else files.writers
         for item in self._ranks.values():
             pids = {pid for path in item.log.files for pid in known.get(str(path), ())}
-            if pids and not item.pid:
+            if pids and item.pid not in pids and not (item.pid and self._shows_error(item)):
+                # The first one may have been the launcher, which opened the log for the rank.
                 item.pid = min(pids)
                 self._emit(self._started(item), item.log.started_s)
             if item.pid not in pids and item.gone_s is None and self._is_gone(item, files, now_s):

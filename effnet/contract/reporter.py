@@ -164,7 +164,10 @@ class Window:
 
 @dataclass(frozen=True)
 class SavedCheckpoint:
-    """One checkpoint on disk; `step` and `epoch` are done. An empty `sha256` is not known."""
+    """One checkpoint on disk; `step` and `epoch` are done. An empty `sha256` is not known.
+
+    `time_ms` is for how long training waited, `write_ms` how long the file took beside training.
+    """
 
     path: Path
     step: int
@@ -172,6 +175,7 @@ class SavedCheckpoint:
     bytes: int
     sha256: str
     time_ms: float
+    write_ms: float | None = None
 
 
 def step_line(
@@ -212,9 +216,10 @@ def step_line(
 
 def checkpoint_line(saved: SavedCheckpoint) -> str:
     digest = f" sha256:[{saved.sha256[:16]}]," if saved.sha256 else ""
+    write = "" if saved.write_ms is None else f" write:[{saved.write_ms:.3f}],"
     return (
         f"checkpoint: epoch:[{saved.epoch}], step:[{saved.step}], bytes:[{saved.bytes}],"
-        f" time:[{saved.time_ms:.3f}],{digest} path:[{saved.path}]"
+        f" time:[{saved.time_ms:.3f}],{write}{digest} path:[{saved.path}]"
     )
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from effnet.contract.report import SavedCheckpoint
 from effnet.errors import EffnetError, first_line
-from effnet.train.state.host import State
+from effnet.optim.pieces import Floats
 from effnet.weights.files import replacing, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
 
@@ -50,19 +52,21 @@ class CheckpointFolder:
 
     def save(
         self,
-        state: State,
+        tensors: Mapping[str, Floats],
         *,
         step: int,
         steps_per_epoch: int,
         network: Mapping[str, Any],
         extra: Mapping[str, Any],
+        pause_ms: float = 0.0,
     ) -> SavedCheckpoint:
         """Write the state after `step` global steps; raises `CheckpointFailed`.
 
-        `network` has the arguments of `write_manifest` that describe the network.
+        `network` has the arguments of `write_manifest` that describe the network. `pause_ms` is for
+        how long training waited, and only reported.
         """
         start_s = time.perf_counter()
-        if not state.finite():
+        if not all(bool(np.isfinite(tensor).all()) for tensor in tensors.values()):
             raise CheckpointFailed(
                 f"the state after step {step} has NaN or infinite numbers, so it was not saved",
                 hint="lower lr_max and resume from the newest checkpoint",
@@ -72,7 +76,7 @@ class CheckpointFolder:
         try:
             # The manifest of an older file of this name is not valid for the new one.
             manifest_path(path).unlink(missing_ok=True)
-            write_tensors(path, state.tensors())
+            write_tensors(path, tensors)
             own = {"step": step, "epoch": epoch, "steps_per_epoch": steps_per_epoch}
             extra = {**own, "created": time.time(), **extra}
             manifest = write_manifest(path, **network, source="train", extra=extra)
@@ -83,8 +87,10 @@ class CheckpointFolder:
                 f"{path}: cannot be written: {first_line(error)}",
                 hint="free disk space or fix permissions, then resume; older files are intact",
             ) from error
-        time_ms = (time.perf_counter() - start_s) * 1e3
-        return SavedCheckpoint(path, step, epoch, manifest.bytes, manifest.sha256, time_ms)
+        write_ms = (time.perf_counter() - start_s) * 1e3
+        return SavedCheckpoint(
+            path, step, epoch, manifest.bytes, manifest.sha256, pause_ms, write_ms
+        )
 
     def mark_best(self, step: int, top_1_acc: float, loss: float) -> None:
         """Record the checkpoint of `step` if it has the best top-1 so far."""

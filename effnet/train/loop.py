@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from effnet.model.efficientnet import EfficientNet
 from effnet.model.freeze import freeze
 from effnet.optim.schedule import LrSchedule
 from effnet.train import initial, precision, resume
-from effnet.train.checkpoint import CheckpointFolder
+from effnet.train.checkpoint import CheckpointFailed, CheckpointFolder
 from effnet.train.meter import Meter
+from effnet.train.saver import Saver
 from effnet.train.state.host import digest
 from effnet.train.steps import make
 from effnet.train.steps.eager import LossNotFinite
@@ -79,6 +80,7 @@ class Trainer:
         self._folder = CheckpointFolder(
             Path(config.save_checkpoint_path), config.keep_checkpoint_max, group.rank
         )
+        self._saver = Saver(self._folder, lambda saved: report.emit(report.checkpoint_line(saved)))
         position = self._begin(resume_from)
         self._memory = report.Memory(config.device_target)
         self._started_s = time.perf_counter()
@@ -115,12 +117,15 @@ class Trainer:
             epoch = self.step // self.steps_per_epoch
             stopped = self._epoch(epoch, stop)
             if stopped is not None:
+                self._wait_for_checkpoint()
                 if self.step and self._folder.path(self.step) not in self._folder.present()[:1]:
                     self._save()
+                    self._wait_for_checkpoint()
                 state = digest(self.state.tensors())
                 report.emit(report.stop_line(self._epochs_done, self.step, stopped, state))
                 return
             self._end_epoch(epoch)
+        self._wait_for_checkpoint()
         took_ms = (time.perf_counter() - self._started_s) * 1e3
         state = digest(self.state.tensors())
         report.emit(report.done_line(config.epoch_size, self.step, took_ms, state))
@@ -219,6 +224,7 @@ class Trainer:
                     self._report(epoch, self.step - first - 1, meter)
                 if outcome.stop:
                     return stop.reason or "stop request of another rank"
+                self._saver.look()
                 if self._due_within_epoch(outcome.steps, last):
                     meter.saved(self._save())
                 self._heartbeat.phase("data")
@@ -253,6 +259,7 @@ class Trainer:
         if len(bad_images):
             report.emit(bad_images.summary())
         if self.config.save_best_ckpt:
+            self._wait_for_checkpoint()
             self._folder.mark_best(self.step, evaluation.top_1_acc, evaluation.loss)
 
     def _eval_batches(
@@ -310,13 +317,13 @@ class Trainer:
         return bool(wanted and self.step % every < steps)
 
     def _save(self) -> float:
-        """-> milliseconds that this rank saved."""
+        """-> milliseconds that this rank waited."""
         if self.group.rank != 0:
             return 0.0
         self._heartbeat.phase("checkpoint")
         config = self.config
-        saved = self._folder.save(
-            self.state,
+        return self._saver.save(
+            self.state.tensors(),
             step=self.step,
             steps_per_epoch=self.steps_per_epoch,
             network={
@@ -335,8 +342,11 @@ class Trainer:
                 "ema": self.state.has_average,
             },
         )
-        report.emit(report.checkpoint_line(saved))
-        return saved.time_ms
+
+    def _wait_for_checkpoint(self) -> None:
+        if self.group.rank == 0:
+            self._heartbeat.phase("checkpoint")
+            self._saver.wait()
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -360,6 +370,8 @@ class Trainer:
             where = f"images {', '.join(names)}"
         else:
             where = "on another rank, which names its images"
+        with suppress(CheckpointFailed):
+            self._wait_for_checkpoint()
         good = self._folder.present()
         kept = f"last good checkpoint: {good[0]}" if good else "there is no checkpoint yet"
         return LossFault(

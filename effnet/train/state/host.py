@@ -75,10 +75,6 @@ class State(ABC):
     def averaged(self) -> AbstractContextManager[None]:
         """The network has the moving averages within this block, where there are any."""
 
-    def finite(self) -> bool:
-        """Whether every number is finite."""
-        return all(bool(np.isfinite(tensor).all()) for tensor in self.tensors().values())
-
 
 @dataclass(frozen=True)
 class Span:

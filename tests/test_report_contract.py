@@ -62,7 +62,8 @@ def test_the_writer_prints_the_pages_own_lines() -> None:
     ckpt = "/data/run 1/checkpoint/step-00000045.ckpt"
     first = writer.Window(1, 2.30259, 2.31011, 941.315, 12.101, 34.0, 3.25, 212.5, 1766500000.25)
     whole = writer.Window(45, 1.5, 1.872, 43360.5, None, 33.2)
-    saved = writer.SavedCheckpoint(Path(ckpt), 45, 1, 110100480, "0f3c2a9b0f3c2a9b00", 212.5)
+    digest = "0f3c2a9b0f3c2a9b00"
+    saved = writer.SavedCheckpoint(Path(ckpt), 45, 1, 110100480, digest, 41.5, 530.125)
     accuracies = (0.7979567307692308, 0.9468549679487179)
     evaluation = writer.Evaluation(1.7495090191180889, *accuracies, 360, 0, 4210.0)
     printed = [

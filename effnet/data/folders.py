@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -267,3 +268,17 @@ def _images(folder: str) -> list[bytes]:
 def _some(names: Sequence[str], first: int = 10) -> str:
     more = f" and {len(names) - first} more" if len(names) > first else ""
     return ", ".join(names[:first]) + more
+
+
+def eval_index(
+    data_path: str, eval_path: str, class_num: int, train: ImageIndex
+) -> ImageIndex | None:
+    """The images to evaluate on, or `None` where the data set has none.
+
+    Raises as `index_folder` and `require_same_classes` do. An empty `eval_path` is not given.
+    """
+    if not eval_path and Path(find_split(data_path, "train")) == Path(data_path):
+        return None
+    images = index_folder(eval_path or data_path, "val", class_num)
+    require_same_classes(images, train.classes, train.root)
+    return images

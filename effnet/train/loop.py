@@ -21,11 +21,10 @@ from effnet.data import (
     Preprocessing,
     eval_batches,
     index_folder,
-    require_same_classes,
     steps_per_epoch,
     train_batches,
 )
-from effnet.data.folders import find_split
+from effnet.data.folders import eval_index
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError, UsageError
 from effnet.evaluate.depthwise import choose
@@ -71,7 +70,9 @@ class Trainer:
         self.group = group
         self._heartbeat = heartbeat
         self._images = index_folder(config.dataset_path, "train", config.class_num)
-        self._eval_images = _eval_index(config, self._images)
+        self._eval_images = eval_index(
+            config.dataset_path, config.eval_dataset_path, config.class_num, self._images
+        )
         self._bad_images = BadImages(config.max_bad_images)
         self.steps_per_epoch = steps_per_epoch(
             len(self._images), config.images_per_step, group.size
@@ -389,13 +390,3 @@ def _remedy(config: TrainConfig) -> str:
     if config.dynamic_loss_scale:
         return f"{remedy}, or set amp_level = O0 if it overflows in float16"
     return f"{remedy}, lower loss_scale or set dynamic_loss_scale = true"
-
-
-def _eval_index(config: TrainConfig, train: ImageIndex) -> ImageIndex | None:
-    """The images to evaluate on, or `None` where the data set has none."""
-    root = config.eval_dataset_path or config.dataset_path
-    if not config.eval_dataset_path and Path(find_split(root, "train")) == Path(root):
-        return None
-    images = index_folder(root, "val", config.class_num)
-    require_same_classes(images, train.classes, train.root)
-    return images

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ _SAMPLE = {
     "device": (metrics.DEVICE_BYTES, ("device_use_percent",), 3),
     "load": (
         metrics.LOAD_BYTES,
-        ("power_w", "temperature_c", "clock_mhz", "cpu_percent", "io_wait_percent"),
+        tuple(known.name for known in fields(metrics.LoadRecord) if known.name != "time_s"),
         1,
     ),
 }

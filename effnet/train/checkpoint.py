@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from effnet.contract.report import SavedCheckpoint
 from effnet.errors import EffnetError, first_line
 from effnet.optim.pieces import Floats
+from effnet.train.state.host import is_finite
 from effnet.weights.files import replacing, write_tensors
 from effnet.weights.manifest import manifest_path, write_manifest
 
@@ -66,7 +65,7 @@ class CheckpointFolder:
         how long training waited, and only reported.
         """
         start_s = time.perf_counter()
-        if not all(bool(np.isfinite(tensor).all()) for tensor in tensors.values()):
+        if not is_finite(tensors):
             raise CheckpointFailed(
                 f"the state after step {step} has NaN or infinite numbers, so it was not saved",
                 hint="lower lr_max and resume from the newest checkpoint",

@@ -24,8 +24,9 @@ import effnet.train.steps.graph as graph_step
 graph_step.BUCKET_BYTES = 20_000
 from effnet.config import resolve
 from effnet.contract.reporter import Heartbeat
-from effnet.train.loop import Trainer
 from effnet.contract.reporter import StopRequest
+from effnet.train.loop import Trainer
+from effnet.train.state.host import is_finite
 
 trainer = Trainer(resolve(sets=sys.argv[1:]).config, group, Heartbeat(None))
 trainer.run(StopRequest())
@@ -33,7 +34,7 @@ digest = hashlib.sha256()
 for name, tensor in trainer.state.tensors().items():
     digest.update(name.encode() + tensor.tobytes())
 print("several buckets", len(trainer._train.step._cell.buckets) > 2)
-print("state", digest.hexdigest(), trainer.state.finite())
+print("state", digest.hexdigest(), is_finite(trainer.state.tensors()))
 """
 
 

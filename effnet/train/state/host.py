@@ -224,6 +224,11 @@ def _adopt(parameters: list[Parameter], spans: list[Span]) -> Floats:
     return flat
 
 
+def is_finite(tensors: Mapping[str, Floats]) -> bool:
+    """Whether every number is finite."""
+    return all(bool(np.isfinite(tensor).all()) for tensor in tensors.values())
+
+
 def digest(tensors: Mapping[str, Floats]) -> str:
     """The first 16 hex digits of the sha256 over names and bits; equal for equal bits only."""
     found = hashlib.sha256()

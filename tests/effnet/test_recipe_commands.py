@@ -37,7 +37,8 @@ def test_a_start_as_written_has_the_recipes_values(name: str, line: str) -> None
     done = CliRunner().invoke(app, [*words, "--dry-run"], env={"COLUMNS": "400"})
     assert done.exit_code == 0, done.output
     printed = done.output.partition("training configuration, where it differs")[2]
-    found = parse_toml(re.sub(r"(?m)^note: .*$", "", printed.partition("\n")[2]))
+    table = printed.partition("\n")[2].partition("\n\n")[0]
+    found = parse_toml(re.sub(r"(?m)^note: .*$", "", table))
     target = client.find_profile(words[1]).device_target.value
     plain = as_dict(resolve(target).config)
     wanted, _ = toml.read(recipes.path(name))

@@ -25,7 +25,7 @@ COMMANDS = [
         5,
         "none.ckpt: no such file",
     ),
-    ("infer_onnx.py --onnx_path none.onnx --dataset_path data", 3, "data does not exist"),
+    ("infer_onnx.py --onnx_path none.onnx --dataset_path nowhere", 3, "nowhere does not exist"),
 ]
 
 

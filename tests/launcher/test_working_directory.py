@@ -62,4 +62,4 @@ def test_a_user_without_a_passwd_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("getpwuid(): uid not found: 54321")
 
     monkeypatch.setattr("getpass.getuser", no_user)
-    assert base._caller().startswith(f"uid-{os.getuid()}@")
+    assert base.caller().startswith(f"uid-{os.getuid()}@")

@@ -89,7 +89,9 @@ def _attempt(event: Event) -> str:
 
 
 def _queued(event: Event) -> str:
-    return f"job {value_text(event['job'])}" + (f", {event['why']}" if event.get("why") else "")
+    return f"job {value_text(event['job'])}" + (
+        f", {value_text(event['why'])}" if event.get("why") else ""
+    )
 
 
 def _exit(event: Event) -> str:

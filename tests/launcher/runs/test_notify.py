@@ -70,7 +70,7 @@ def test_a_failure_its_resume_and_the_end_are_told_and_the_url_is_nowhere(
     left(lab, root)
     assert [title.split(",")[0].split(" at")[0] for title in webhook.titles()] == [
         "FAILED",
-        "attempt 2 starts from step 10",
+        "attempt 2 starts from step 10 (1 epoch done)",
         "finished",
     ]
     told = [json.loads(line) for line in out.read_text().splitlines()]

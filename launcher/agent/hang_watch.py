@@ -47,9 +47,15 @@ class HangWatch:
             if process.rank is not None and process.heartbeat
         }
 
-    @property
     def reads_stop_file(self) -> bool:
-        """Whether the ranks can see a stop request: the trainer, and scripts with its reporter."""
+        """Whether the ranks can see a stop request: the trainer, and scripts with its reporter.
+
+        It reads the heartbeats again: a stop may come before the first `look` that finds one.
+        """
+        for rank in self._files:
+            if self._beats:
+                break
+            self._read(rank)
         return self._plan.runs_trainer or bool(self._beats)
 
     def look(self, now_s: float, logs: Mapping[int, RankLog]) -> None:

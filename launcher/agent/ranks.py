@@ -140,7 +140,7 @@ class RankGroup:
         limits = self.plan.limits
         # Training begins when mpirun has started all ranks: before, there is nothing to save.
         save = save and not self._awaited
-        can_read = self._hang.reads_stop_file
+        can_read = self._hang.reads_stop_file()
         if save and can_read and self._ending is None and self._living:
             try:
                 Path(self.plan.stop_file).touch()

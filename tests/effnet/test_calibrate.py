@@ -43,9 +43,6 @@ def test_the_last_line_says_what_a_step_and_an_evaluation_take(
     assert found.step_time_ms
     assert found.evaluation_ms
     assert found.feed_images_per_s
-    assert found.feed_images_per_s > 4e3 / found.step_time_ms
-    # 8 batches, as 7 steps.
-    assert found.evaluation_ms > found.step_time_ms
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not any(line.startswith(("done:", "epoch")) for line in lines)
 

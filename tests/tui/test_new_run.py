@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from launcher.client import Row
+from launcher.core.checks import machine_rules
 from launcher.core.run.requests import StartRequest
 from tui.model.checks import CheckBoard
 from tui.screens.new_run import NewRunScreen
@@ -173,6 +174,8 @@ def test_live_source_checks_this_machine_and_names_ignored_checks(
     from tui.sources.live import LiveSource
 
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
+    # The disk of the machine that tests run on may be nearly full.
+    monkeypatch.setattr(machine_rules, "LOW_FREE_BYTES", 0)
     (tmp_path / "data" / "train" / "a").mkdir(parents=True)
     source, came = LiveSource(), list[Row]()
     request = StartRequest((("class_num", "1"),), str(tmp_path / "data"))

@@ -198,7 +198,7 @@ def running(ranks: int, step_s: float, lines_hz: int = 0) -> Iterator[dict[str, 
         lab, ends = Lab(Path(name), environ["LAB_MARK"]), threading.Event()
         try:
             root = lab.start(ranks=ranks, step_s=step_s, fast=500, steps=625, epochs=100)
-            lab.until(lambda: has_steps(root, 500), timeout_s=120)
+            lab.until(lambda: has_steps(root, 500), timeout_s=600)
             log = root / "attempts/001/ranks/0000/log.txt"
             writer = threading.Thread(target=write_lines, args=(log, lines_hz, ends))
             writer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from statistics import median
 
 from launcher.core.diagnosis.hang import usual_interval_s
@@ -93,7 +94,7 @@ class RankFiles:
         """The median over the last reports of a step's time without its waiting."""
         times = [
             record.step_time_ms - record.wait_ms
-            for record in list(self.recent)[-LATENESS_REPORTS:]
+            for record in islice(reversed(self.recent), LATENESS_REPORTS)
             if record.step_time_ms is not None and record.wait_ms is not None
         ]
         return median(times) if times else None

@@ -76,7 +76,7 @@ def test_a_run_without_load_samples_is_shown_as_before(made: MadeRun) -> None:
     assert "slow disk" not in CliRunner().invoke(cli, ["status", "made"]).output
 
 
-def test_the_cause_is_looked_for_every_two_seconds() -> None:
+def test_the_cause_is_looked_for_every_four_seconds_where_reports_came() -> None:
     calls: list[int | None] = []
     link = LateRank(3, "node-b", 80.0, Cause.LINK, "gets results 80 ms after the others")
 
@@ -86,10 +86,15 @@ def test_the_cause_is_looked_for_every_two_seconds() -> None:
 
     maker = LateMaker(late_ranks)
     # A rank behind a slow link is not late by its own work: only the cause names it.
-    for at_s in (10.0, 11.0, 11.9, 12.0):
-        shown = maker.explained(SkewData(), 1, at_s)
+    for at_s in (10.0, 11.0, 13.9, 14.0):
+        shown = maker.explained(SkewData(), 1, at_s, at_s)
         assert (shown.worst_rank, shown.words) == (3, link.words)
     assert calls == [1, 1]
+    maker.explained(SkewData(), 1, 14.0, 99.0)
+    assert calls == [1, 1]
+    # A replay goes back.
+    maker.explained(SkewData(), 1, 3.0, 3.0)
+    assert calls == [1, 1, 1]
     known = SkewData(words="rank 3 on node-b is 20 % late", worst_rank=3)
-    assert maker.explained(known, 2, 12.1).words == f"{known.words}: slow link: {link.evidence}"
-    assert calls == [1, 1, 2]
+    assert maker.explained(known, 2, 3.0, 3.1).words == f"{known.words}: slow link: {link.evidence}"
+    assert calls == [1, 1, 1, 2]

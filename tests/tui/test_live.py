@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from tui.drawing.wording import activity, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, rank_state
 from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
+from tui.sources import live
 from tui.sources.live import LiveSource
 from tui.sources.replay import ReplaySource
 from tui.sources.source import SourceError
@@ -66,12 +68,32 @@ def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     assert activity(run.frame(ASKED)).startswith("1 of 2 ranks started")
 
 
-def test_an_unchanged_run_keeps_its_charts(made: MadeRun) -> None:
+def test_curves_are_made_in_every_second_frame_at_4_hz(made: MadeRun) -> None:
+    now = [time.time()]
+    run = live.LiveRun(client.open_run("made"), lambda: now[0])
+    first = run.frame(ASKED).charts[0]
+    made.steps(1)
+    now[0] += 0.25
+    frame = run.frame(ASKED)
+    assert frame.charts[0] is first
+    # The table has the newest step in each frame, and another request is not kept waiting.
+    assert frame.snapshot.ranks[0].steps_done == 96
+    wider = replace(ASKED, charts=tuple(replace(item, columns=50) for item in ASKED.charts))
+    assert run.frame(wider).charts[0].last == 95
+    now[0] += 0.25
+    run.frame(wider)
+    made.steps(1)
+    now[0] += 0.25
+    assert run.frame(wider).charts[0].last == 96
+
+
+def test_an_unchanged_run_keeps_its_charts(made: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = LiveSource(read_only=True).open("made")
     first, second = run.frame(ASKED), run.frame(ASKED)
     assert first.charts[0] is second.charts[0]
     assert first.skew is second.skew
     made.steps(1)
+    monkeypatch.setattr(live, "CHARTS_EVERY_S", 0.0)
     assert run.frame(ASKED).charts[0].last == 95
 
 

@@ -11,23 +11,32 @@ from tui.model.run import SkewData
 if TYPE_CHECKING:
     from launcher.core.diagnosis.lateness import LateRank
 
-EVERY_S: Final = 2.0
+EVERY_S: Final = 4.0
 
 
 class LateMaker:
-    """Adds the cause to the words of the strip; looks for it every 2 s."""
+    """Adds the cause to the words of the strip; looks for it every 4 s, where reports came."""
 
     def __init__(self, late_ranks: Callable[[int | None], tuple[LateRank, ...]]) -> None:
         self._late_ranks = late_ranks
         self._known: tuple[LateRank, ...] = ()
-        self._looked: tuple[int | None, float] = None, -EVERY_S
+        self._seen: tuple[int | None, float | None] | None = None
+        self._due_s = -EVERY_S
 
-    def explained(self, skew: SkewData, attempt: int | None, now_s: float) -> SkewData:
-        """A rank behind a slow link comes on time, so the cause may name one that the strip does
+    def explained(
+        self, skew: SkewData, attempt: int | None, data_s: float | None, now_s: float
+    ) -> SkewData:
+        """`data_s` is when the newest data of the attempt came; without any since, nothing is read.
+
+        A rank behind a slow link comes on time, so the cause may name one that the strip does
         not show.
         """
-        if self._looked[0] != attempt or abs(now_s - self._looked[1]) >= EVERY_S:
-            self._looked = attempt, now_s
+        seen = attempt, data_s
+        is_other = self._seen is None or self._seen[0] != attempt
+        # A replay may go back.
+        is_due = seen != self._seen and not self._due_s - EVERY_S <= now_s < self._due_s
+        if is_other or is_due:
+            self._seen, self._due_s = seen, now_s + EVERY_S
             self._known = self._late_ranks(attempt)
         if not self._known:
             return skew

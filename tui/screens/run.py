@@ -15,14 +15,12 @@ from tui.screens.run_actions import RunActions
 from tui.sources.feed import LogFeed, RunFeed
 from tui.sources.messages import RestartChosen, RunPolled, SourceFailed
 from tui.sources.source import Player
-from tui.widgets.chart import Chart
 from tui.widgets.failure_card import FailureCard
 from tui.widgets.hint_bar import Hint
 from tui.widgets.log_view import LogView
 from tui.widgets.note_card import NoteCard
 from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
-from tui.widgets.skew_strip import SkewStrip
 
 LOG_PERIOD_S = 0.25
 OVER_PERIOD_S = 2.0  # a run that is over is still polled: it may be resumed
@@ -213,11 +211,11 @@ class RunScreen(RunActions):
         self.query_one(NoteCard).show(frame.snapshot)
         self.query_one(RankTable).show(frame)
         self._show_chosen()
-        for strip in self.query(SkewStrip):
+        for strip in self._strips:
             if strip.display:
                 strip.show(frame.skew)
         by_field = {data.field: data for data in frame.charts}
-        for chart in self.query(Chart):
+        for chart in self._charts:
             data = by_field.get(chart.field.name)
             if data is not None and chart.display:
                 chart.show(data)

@@ -68,6 +68,11 @@ class RunPanels(FeedScreen):
         self._first_field = 0
         self._sampled: set[str] = set()
         self._shares: Shares | None = None  # None until they are read from the settings
+        # Kept, since each frame needs them and a query walks through the whole screen.
+        self._charts = tuple(
+            Chart(FIELD_NAMES[index], id=f"chart-{index}") for index in range(MAX_CHARTS)
+        )
+        self._strips = SkewStrip(beside=True, id="skew"), SkewStrip(id="skew-below")
 
     @property
     def source(self) -> RunSource | None:
@@ -82,11 +87,10 @@ class RunPanels(FeedScreen):
             yield NoteCard(id="note")
             with Horizontal(id="top"):
                 yield RankTable(id="ranks")
-                yield SkewStrip(beside=True, id="skew")
-            yield SkewStrip(id="skew-below")
+                yield self._strips[0]
+            yield self._strips[1]
             with Horizontal(id="charts"):
-                for index in range(MAX_CHARTS):
-                    yield Chart(FIELD_NAMES[index], id=f"chart-{index}")
+                yield from self._charts
             yield LogView(id="log")
             yield Prompt(id="prompt", compact=True)
         yield Static("", id="too-small")
@@ -109,7 +113,7 @@ class RunPanels(FeedScreen):
     def _arrange(self) -> None:
         layout = self._layout()
         table, card = self.query_one(RankTable), self.query_one(FailureCard)
-        beside, below = self.query_one("#skew"), self.query_one("#skew-below")
+        beside, below = self._strips
         failed = self.frame is not None and failure_of(self.frame.snapshot) is not None
         _give(card, layout.card if failed else 0)
         _give(self.query_one(NoteCard), 0 if failed else layout.card)
@@ -121,7 +125,7 @@ class RunPanels(FeedScreen):
         charts = self.query_one("#charts")
         _give(charts, layout.charts)
         fields = self._fields
-        for index, chart in enumerate(self.query(Chart)):
+        for index, chart in enumerate(self._charts):
             chart.display = bool(layout.charts) and index < layout.chart_count
             chart.styles.height = layout.charts or 1
             wanted = fields[(self._first_field + index) % len(fields)]
@@ -146,8 +150,8 @@ class RunPanels(FeedScreen):
         feed = self.feed
         if not isinstance(feed, RunFeed):
             return
-        charts = tuple(chart.request for chart in self.query(Chart) if chart.columns_wanted > 0)
-        bins = max(strip.bins_wanted for strip in self.query(SkewStrip))
+        charts = tuple(chart.request for chart in self._charts if chart.columns_wanted > 0)
+        bins = max(strip.bins_wanted for strip in self._strips)
         request = FrameRequest(charts, bins, self.attempt)
         if request != feed.request:
             feed.request = request
@@ -236,14 +240,14 @@ class RunPanels(FeedScreen):
 
     def action_next_axis(self) -> None:
         """All charts over the next x axis."""
-        self._look_at(self.query(Chart).first().viewport.next_axis())
+        self._look_at(self._charts[0].viewport.next_axis())
 
     def on_chart_view_changed(self, message: Chart.ViewChanged) -> None:
         """All charts show the same part, with the same cursor."""
         self._look_at(message.viewport)
 
     def _look_at(self, viewport: Viewport) -> None:
-        for chart in self.query(Chart):
+        for chart in self._charts:
             if chart.viewport != viewport:
                 chart.look_at(viewport)
         self._ask()
@@ -257,24 +261,24 @@ class RunPanels(FeedScreen):
 
     def on_rank_table_rows_moved(self) -> None:
         """The strip beside the table has the same ranks on the same lines."""
-        self.query_one("#skew", SkewStrip).follow(self.query_one(RankTable).in_view)
+        self._strips[0].follow(self.query_one(RankTable).in_view)
 
     def _show_chosen(self) -> None:
         """The charts show the table's ranks in front."""
         chosen = self.query_one(RankTable).chosen_ranks
-        for chart in self.query(Chart):
+        for chart in self._charts:
             chart.choose(chosen)
         if self.frame is not None and len(self.frame.snapshot.ranks) > MAX_CHARTED:
             self._ask()
 
     def action_log_scale(self) -> None:
-        for chart in self.query(Chart):
+        for chart in self._charts:
             chart.log_scale = not chart.log_scale
         self._draw()
 
     def action_smooth(self) -> None:
         """More smoothing; after the strongest, none."""
-        for chart in self.query(Chart):
+        for chart in self._charts:
             at = SMOOTHING.index(chart.smoothing)
             chart.smoothing = SMOOTHING[(at + 1) % len(SMOOTHING)]
         self._ask()

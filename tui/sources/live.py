@@ -34,10 +34,11 @@ from tui.logs.log_source import LogSource
 from tui.logs.merged_log import MergedLog, Part
 from tui.logs.times_log import TimesLog
 from tui.model.derived import evaluations, failure_of
-from tui.model.run import FrameRequest, HomeView, RunFrame, SkewData
+from tui.model.run import ChartData, ChartRequest, FrameRequest, HomeView, RunFrame, SkewData
 from tui.sources.comparison import LiveComparison
 from tui.sources.source import PlanText, Player, SourceError
 
+CHARTS_EVERY_S: Final = 0.4  # every second frame at 4 Hz
 CHECKPOINTS_EVERY_S: Final = 5.0
 GOODPUT_EVERY_S: Final = 5.0
 GOODPUT_SHARE: Final = 0.02  # of the time at most: with 220,000 steps it takes a second
@@ -64,6 +65,9 @@ class LiveRun:
         self._charts = ChartMaker(reader.series)
         self._skew: tuple[int | None, SkewMaker] = None, SkewMaker(reader.series)
         self._late = LateMaker(partial(client.late_ranks_of, reader))
+        self._charted: object = None
+        self._charted_s = 0.0
+        self._drawn: tuple[ChartData, ...] = ()
         self._checkpoints: tuple[client.CheckpointFacts, ...] = ()
         self._checkpoints_s = -CHECKPOINTS_EVERY_S
         self._goodput: Goodput | None = None
@@ -79,15 +83,26 @@ class LiveRun:
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
                 strip = self._skew_of(snapshot.attempt if snapshot.is_earlier else None).strip
                 late = strip(nodes, max(request.skew_bins, 40))
-                late = self._late.explained(late, snapshot.attempt, now)
+                late = self._late.explained(late, snapshot.attempt, snapshot.data_s, now)
             if snapshot.attempt_status is not client.RunStatus.RUNNING:
                 late = replace(late, words=late.words.replace(" is ", " was ", 1))
-            rated = evaluations(snapshot)
-            charts = tuple(self._charts.chart(chart, snapshot, rated) for chart in request.charts)
+            charts = self._newest_charts(request.charts, snapshot, now)
             checkpoints = self._newest_checkpoints(now)
             progress, memory = self._progress(snapshot), self._memory(snapshot)
             snapshot = replace(snapshot, goodput=self._newest_goodput(snapshot, now))
             return RunFrame(snapshot, charts, late, checkpoints, progress, memory)
+
+    def _newest_charts(
+        self, requests: tuple[ChartRequest, ...], snapshot: client.RunSnapshot, now: float
+    ) -> tuple[ChartData, ...]:
+        """Curves move slowly and cost most: they are made twice a second, and when others are
+        wanted or the run's state changes."""
+        wanted = requests, snapshot.attempt, snapshot.status
+        if wanted != self._charted or not 0 <= now - self._charted_s < CHARTS_EVERY_S:
+            self._charted, self._charted_s = wanted, now
+            rated = evaluations(snapshot)
+            self._drawn = tuple(self._charts.chart(item, snapshot, rated) for item in requests)
+        return self._drawn
 
     def _memory(self, snapshot: client.RunSnapshot) -> tuple[DeviceRecord, ...]:
         """Of the rank that was killed first, before its end."""

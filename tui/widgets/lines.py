@@ -18,7 +18,9 @@ Line = Sequence[Segment]
 
 
 def cells(line: Line) -> int:
-    return sum(part.cell_length for part in line)
+    """How wide a line is."""
+    # Most text is ASCII, whose width needs no table.
+    return sum(len(part.text) if part.text.isascii() else part.cell_length for part in line)
 
 
 def filled(line: Line, width: int) -> list[Segment]:

@@ -56,8 +56,9 @@ class SkewStrip(EdgeView):
         return max(self.content_size.width - LABEL_WIDTH - 1, 0) if self.display else 0
 
     def show(self, data: SkewData) -> None:
-        self._data = data
-        self.draw()
+        if data != self._data:
+            self._data = data
+            self.draw()
 
     def follow(self, ranks: tuple[int, ...]) -> None:
         """The ranks on the lines of the table beside it."""

@@ -34,6 +34,7 @@ PARTS = {
     "home": "benchmarks/home.py",
     "attach": "benchmarks/attach.py",
     "attach-1024": "benchmarks/attach.py --ranks 1024 --steps 600 --log-mb 1",
+    "exports": "benchmarks/exports.py",
     "dashboard": "benchmarks/dashboard.py",
     "train": "benchmarks/train.py",
     "data": "benchmarks/data.py",

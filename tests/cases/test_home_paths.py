@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.checks import probe
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import NodeFacts, RunContext
 from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import Node
 from launcher.errors import PlanError
 from launcher.ipc import operations as op
 from launcher.machine import facts as machine
@@ -95,6 +97,15 @@ def test_022_the_plan_of_a_node_on_this_machine_names_its_python(home):
     profile = load_profile((INPUTS / "tl.toml").read_text(), "tl.toml")
     plan = plan_attempt(profile, "r", home / "r", 1)
     assert plan.ranks[0].argv[0] == str(home / "venv/bin/python")
+
+
+def test_022_this_interpreter_is_known_by_its_path_from_home(monkeypatch):
+    """A node on this machine is then asked without another process."""
+    python = Path(sys.executable)
+    monkeypatch.setenv("HOME", str(python.parents[1]))
+    same = Node(address="127.0.0.1", python=f"~/{python.relative_to(python.parents[1])}")
+    assert probe._is_own_interpreter(same)
+    assert not probe._is_own_interpreter(Node(address="127.0.0.1", python="~/none/python"))
 
 
 def test_022_mpirun_compares_paths_of_nodes_only_when_their_homes_are_known():

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from launcher import programs
+from launcher.errors import NotMineError
+from launcher.process import private
+from launcher.runs.base import caller
 
 ROOT = Path(__file__).parents[2]
 INPUTS = Path(__file__).parent / "inputs"
@@ -104,6 +107,18 @@ def test_006_uid_without_passwd(tmp_path: Path, words: str) -> None:
     assert "Traceback" not in shown
     assert "getpwuid" not in shown
     assert shown or words.startswith("note")
+
+
+def test_006_users_without_a_name_are_named_by_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(NotMineError, match=r"not to you \(uid 54321\)"):
+        private.require_own(tmp_path)
+    for name in ("USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert caller().startswith("uid-54321@")
 
 
 # The terminal

@@ -113,12 +113,21 @@ class Supervisor:
             if trouble := self._limit.poll(time.monotonic()):
                 log_line(f"the limit of logs cannot be kept: {trouble}")
             if self._attempt is not None:
-                if self._batch is not None and (ending := self._batch.new_ending()) is not None:
-                    self._attempt.stop(ending.saves, ending.by)
+                if self._batch is not None:
+                    self._listen_to(self._batch, self._attempt)
                 self._attempt.turn()
                 if self._attempt.is_over:
                     self._after(self._attempt)
         return 0
+
+    def _listen_to(self, batch: BatchJob, attempt: Attempt) -> None:
+        ending = batch.new_ending(attempt.is_failing)
+        if ending is None:
+            return
+        if ending.saves:
+            attempt.stop(True, ending.by)
+        else:
+            attempt.cancel(ending.by)
 
     def _may_still_write(self) -> bool:
         """A full disk may get space again, and then it is recorded how the run ended."""

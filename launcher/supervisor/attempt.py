@@ -79,6 +79,11 @@ class Attempt:
     def is_over(self) -> bool:
         return self.outcome is not None and all(link.is_over for link in self._links)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether something died, and the verdict is still open."""
+        return self.outcome is None and self._decide_at is not None
+
     # -- turning
 
     def launch(self) -> None:
@@ -144,6 +149,14 @@ class Attempt:
             self._log.add(events.StopRequested(by, save))
         self._want_stop(save, by)
         self._give_orders()
+
+    def cancel(self, by: str) -> None:
+        """Something outside ends all processes: those that died already died of that."""
+        if self.outcome is None:
+            self._deaths.clear()
+            self._hangs.clear()
+            self._decide_at = None
+            self.stop(False, by)
 
     def _want_stop(self, save: bool, by: str) -> None:
         self.stop_asked = self.stop_asked or by

@@ -50,6 +50,7 @@ class BatchJob:
         self.ending: Ending | None = None
         self._nodes = addresses(names)
         self._signals: list[int] = []
+        self._has_asked = False
 
     @property
     def host(self) -> str:
@@ -78,14 +79,27 @@ class BatchJob:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    def new_ending(self) -> Ending | None:
-        """What a signal of Slurm means that has just arrived."""
-        if not self._signals:
-            return None
-        number = self._signals.pop(0)
-        self.ending = self._near_limit() if number == signal.SIGUSR1 else self._terminated()
-        log_line(self.ending.by)
-        return self.ending
+    def new_ending(self, is_failing: bool = False) -> Ending | None:
+        """What a signal of Slurm means that has just arrived.
+
+        Slurm signals all processes of all nodes at once, and a rank may be heard of before this
+        process gets its own signal: once something died (`is_failing`), slurmctld is asked.
+        """
+        found: Ending | None = None
+        if self.ending is not None and not self.ending.saves:
+            self._signals.clear()  # the same end again
+        elif self._signals:
+            is_ahead = self._signals.pop(0) == signal.SIGUSR1
+            found = self._near_limit() if is_ahead else self._terminated(self._record())
+        elif is_failing and not self._has_asked and self.ending is None:
+            record = self._record()
+            if record is not None and record.state != "RUNNING":
+                found = self._terminated(record)
+        self._has_asked = is_failing
+        if found is not None:
+            self.ending = found
+            log_line(found.by)
+        return found
 
     def settle(self, log: EventLog) -> None:
         """Ends an attempt that ended with an earlier start of the job."""
@@ -113,10 +127,13 @@ class BatchJob:
         text = f"Slurm (job {self.number} is near its time limit)"
         return Ending(text, True, "it reached its time limit", must_requeue=True)
 
-    def _terminated(self) -> Ending:
-        record: JobRecord | None = None
+    def _record(self) -> JobRecord | None:
+        """None where slurmctld does not answer."""
         with contextlib.suppress(LaunchError):
-            record = slurm.job(self.number, ANSWER_S)
+            return slurm.job(self.number, ANSWER_S)
+        return None
+
+    def _terminated(self, record: JobRecord | None) -> Ending:
         name = f"job {self.number}"
         if record is not None and (record.restarts > self.restarts or record.is_waiting):
             why = "it was preempted or requeued, or a node failed"

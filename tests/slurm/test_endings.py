@@ -35,6 +35,7 @@ def test_scancel_is_a_stop_that_names_slurm(lab):
     lab.wait_for(root, "checkpoint_saved")
     lab.slurm.call("scancel", lab.job(root))
     assert lab.end_of(root)["kind"] == "attempt_stopped"
+    assert len(lab.events(root, "stop_requested")) == 1
     lab.no_job_left(root)
     by = RunReader(root).poll_state().stop_by
     assert by == f"Slurm (job {lab.job(root)} was cancelled: scancel)"

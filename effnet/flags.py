@@ -91,6 +91,13 @@ def add_truth(parser: argparse._ActionsContainer, name: str, help: str) -> None:
     add(parser, f"{name} True|False", help, nargs="?", const=True, default=False, type=truth)
 
 
+def add_run_distribute(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add `--run_distribute`; its default, `None`, is for `effnet.distributed.slurm.step`."""
+    help = f"{what} (default: True for several tasks of srun, else False)"
+    spec = "run_distribute True|False"
+    add(parser, spec, help, nargs="?", const=True, default=None, type=truth)
+
+
 def add_config(parser: argparse._ActionsContainer) -> None:
     """Add `--config` and `--set`."""
     add(parser, "config FILE", "TOML file of configuration keys")

@@ -13,7 +13,8 @@ from effnet.distributed.init_threads import orderly_threads
 from effnet.errors import EffnetError, first_line
 from effnet.optim.pieces import aligned
 
-_STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
+STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
+"""A rank has one of these, whatever started it."""
 
 
 class GroupError(EffnetError):
@@ -83,11 +84,11 @@ def join(distributed: bool, target: str) -> Group:
     """
     if not distributed:
         return Group()
-    if not any(name in os.environ for name in _STARTERS):
+    if not any(name in os.environ for name in STARTERS):
         raise GroupError(
             "run_distribute is True, but no environment variable gives the rank (MS_ROLE,"
             " RANK_TABLE_FILE or OMPI_COMM_WORLD_RANK)",
-            hint="start it with `effnet-launch start PROFILE`, msrun or mpirun",
+            hint="start it with `effnet-launch start PROFILE`, msrun, mpirun or srun",
         )
     from mindspore import communication
 

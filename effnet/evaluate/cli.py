@@ -47,7 +47,7 @@ def add_arguments(commands: Any) -> None:
     flags.add(parser, "dataset_path DIR", "the images")
     flags.add(parser, "checkpoint_path FILE", "the checkpoint")
     flags.add_config(parser)
-    flags.add_truth(parser, "run_distribute", "share the images among all ranks of the run")
+    flags.add_run_distribute(parser, "share the images among all ranks of the run")
     flags.add_device_id(parser)
     flags.add_weights(parser)
     modelarts.add_arguments(parser)
@@ -93,6 +93,13 @@ def _complete(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, give: Give) -> None:
     """Raises `EffnetError`."""
     _complete(args)
+    from effnet.distributed import slurm
+
+    with slurm.step(args.run_distribute) as distributed:
+        _evaluate(args, give, distributed)
+
+
+def _evaluate(args: argparse.Namespace, give: Give, distributed: bool) -> None:
     from effnet import device
     from effnet.contract import report
     from effnet.contract.progress import bar
@@ -116,7 +123,7 @@ def run(args: argparse.Namespace, give: Give) -> None:
     compiles = _compiles(resolved)
     graph = compiles and config.mode == "graph"
     device.set_up(config.device_target, args.device_id, graph=graph, jit_level=config.jit_level)
-    group = join(args.run_distribute, config.device_target)
+    group = join(distributed, config.device_target)
     first = group.rank == 0
     if first:
         report.emit_notes(resolved.notes)

@@ -23,7 +23,7 @@ examples:
   python -m effnet train --config recipe.toml --set batch_size=32 --resume auto
   effnet-launch start local-cpu --dataset_path data/digits
 
-For several ranks use effnet-launch, msrun or mpirun, with --run_distribute True.
+For several ranks use effnet-launch, or msrun or mpirun with --run_distribute True, or srun.
 """
 
 
@@ -33,7 +33,7 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     flags.add_config(parser)
     shipped = "the same from a profile that ships: a recipe overrides it, --config overrides both"
     flags.add(parser, "profile_config FILE", shipped)
-    flags.add_truth(parser, "run_distribute", "train together with the other ranks of the run")
+    flags.add_run_distribute(parser, "train together with the other ranks of the run")
     flags.add_device_id(parser)
     resume = (
         "resume from the newest good checkpoint in save_checkpoint_path (auto), or from this file"
@@ -60,11 +60,20 @@ def run(args: argparse.Namespace) -> int:
         raise configuration.ConfigError(
             [configuration.Problem("--dataset_path", "missing: the folder of the images")]
         )
+    from effnet.distributed import slurm
+
+    with slurm.step(args.run_distribute) as distributed:
+        _train(args, resolved, distributed)
+    return 0
+
+
+def _train(args: argparse.Namespace, resolved: configuration.Resolved, distributed: bool) -> None:
     from effnet import device
     from effnet.contract import report
     from effnet.contract.reporter import Heartbeat, StopRequest
     from effnet.distributed.group import PeerGone, join
 
+    config = resolved.config
     heartbeat = Heartbeat.from_environment()
     trainer: Trainer | None = None
     is_first = False
@@ -75,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             graph=config.mode == "graph",
             jit_level=config.jit_level,
         )
-        group = join(args.run_distribute, config.device_target)
+        group = join(distributed, config.device_target)
         is_first = group.rank == 0
         if is_first:
             rate = rate_remarks(config, resolved.sources, group.size)
@@ -111,7 +120,6 @@ def run(args: argparse.Namespace) -> int:
                 else "note: no checkpoints to copy"
             )
     heartbeat.close()
-    return 0
 
 
 def _resolve(given: Mapping[str, Any]) -> configuration.Resolved:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 
 from launcher.process import ownership, spawn
 
@@ -43,7 +44,11 @@ def test_children_do_not_inherit_the_watched_token(monkeypatch):
 def test_a_watching_process_has_the_token_in_its_environment(tmp_path):
     pid = spawn.detached(["/bin/sleep", "60"], tmp_path / "log", watches="run-1/002")
     try:
-        assert ownership.variable_of(pid, "EFFNET_WATCHES") == "run-1/002"
+        deadline = time.monotonic() + 30
+        # In the middle of an exec a process has no environment yet.
+        while (found := ownership.variable_of(pid, "EFFNET_WATCHES")) is None:
+            assert time.monotonic() < deadline
+        assert found == "run-1/002"
         assert ownership.variable_of(pid, "EFFNET_TOKEN") is None
     finally:
         os.kill(pid, signal.SIGKILL)

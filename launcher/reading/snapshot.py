@@ -235,6 +235,11 @@ class RunSnapshot:
         return self.info is not None and self.info.is_watched
 
     @property
+    def runs_script(self) -> bool:
+        """Whether it trains with a script of its own, not with the bundled trainer."""
+        return self.info is not None and self.info.runs_script
+
+    @property
     def age_s(self) -> float | None:
         """Age of the newest step of any rank."""
         return None if self.step_s is None else max(0.0, self.polled_s - self.step_s)

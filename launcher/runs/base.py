@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import select
+import shlex
 import socket
 import sys
 import time
@@ -135,7 +136,7 @@ class Run(ABC):
         if status is RunStatus.FINISHED:
             raise BusyError(
                 f"{self.id} has finished: nothing is left to train",
-                f"For more epochs start a new run: effnet-launch start {self.load().info.profile}",
+                f"For more epochs start a new run: {shlex.join(self.load().info.command)}",
             )
 
     @abstractmethod

@@ -89,6 +89,7 @@ def start_run(
             settings=settings_of(profile, request.settings),
             resume=resume,
         ),
+        runs_script=profile.program is not None,
     )
     if is_elsewhere:
         delegated.start(root, runs_there, info, profile, nodes)

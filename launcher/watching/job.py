@@ -177,6 +177,7 @@ class WatchedJob:
                 world_size,
                 command=command,
                 is_watched=True,
+                runs_script=True,
             )
             self._paths.run.write_text(info.to_json(), "utf-8")
             launcher = files.layout.launcher

@@ -152,6 +152,7 @@ class FakeRun:
         self.checkpoints: tuple[CheckpointFacts, ...] = (saved(2, 90), saved(1, 45))
         self.late: int | None = ranks - 1
         self.note = ""
+        self.runs_script = False
         self.hangs: Hang | None = None
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
@@ -198,7 +199,10 @@ class FakeRun:
         )
         state = RunState(status, RUN, attempts=(attempt,), evals=self.evals, jobs=self.jobs)
         done = self.step
-        info = RunInfo(RUN, "local-cpu", NOW, self.ranks, start=StartRequest(note=self.note))
+        info = RunInfo(
+            RUN, "local-cpu", NOW, self.ranks,
+            start=StartRequest(note=self.note), runs_script=self.runs_script,
+        )  # fmt: skip
         return RunSnapshot(
             RUN, "/runs/" + RUN, "local-cpu", status, state, NOW + done, created_s=NOW,
             attempt=1, world_size=self.ranks, ranks=tuple(map(self.row, range(self.ranks))),

@@ -93,6 +93,21 @@ async def test_results_say_why_nothing_can_be_started() -> None:
         await sees(pilot, "started with --readonly")
 
 
+async def test_a_run_with_a_script_of_its_own_offers_no_jobs_of_the_trainer() -> None:
+    run = FakeRun(2, "finished")
+    run.runs_script = True
+    async with showing(FakeSource(run), (140, 30)) as pilot:
+        await sees(pilot, "FINISHED", "t Results")
+        assert "e Eval" not in everything(pilot)
+        await pilot.press("e")
+        await sees(pilot, "eval is for the bundled trainer; this run has a script of its own")
+        await pilot.press("t")
+        await sees(pilot, "Results of", "y copies the path")
+        assert "e evaluate" not in everything(pilot)
+        await pilot.press("e")
+        await sees(pilot, "this run has a script of its own: evaluate with it")
+
+
 async def test_a_key_without_any_meaning_says_nothing() -> None:
     async with showing(FakeSource(), (100, 30)) as pilot:
         await sees(pilot, "RUNNING")

@@ -118,7 +118,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
 
     def on_mount(self) -> None:
         keys = "y copies the path   esc closes"
-        if not context_of(self).read_only:
+        if not context_of(self).read_only and not self._frame.snapshot.runs_script:
             keys = f"e evaluate   x export   i infer   {keys}"
         self.query_one("#dialog").border_subtitle = keys
         self.query_one("#rows").focus()
@@ -187,6 +187,8 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
     def action_job(self, kind: str) -> None:
         if why := context_of(self).read_only:
             self.notify(why, severity="warning")
+        elif self._frame.snapshot.runs_script:
+            self.notify("this run has a script of its own: evaluate with it", severity="warning")
         else:
             self.dismiss((kind, self._path()))
 

@@ -63,6 +63,8 @@ class RunActions(RunLog):
             return f"the run is {status.value}; a failed, stopped or lost run can be resumed"
         if action in ("stop", "stacks") and not is_live(status):
             return f"the run is {status.value} already"
+        if action == "job" and frame.snapshot.runs_script:
+            return f"{parameters[0]} is for the bundled trainer; this run has a script of its own"
         if action == "job" and parameters != ("infer",) and not frame.checkpoints:
             return "the run has no checkpoint yet"
         return ""

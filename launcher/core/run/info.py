@@ -28,6 +28,8 @@ class RunInfo:
     """Whether `launcher.store.owner` registered its folder; earlier versions had no such thing."""
     is_watched: bool = False
     """Whether another launcher started it: it can only be read."""
+    runs_script: bool = False
+    """Whether it trains with a script of its own: jobs of the bundled trainer do not apply."""
 
     def with_note(self, note: str) -> RunInfo:
         return replace(self, start=replace(self.start, note=note))

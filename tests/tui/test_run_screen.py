@@ -85,6 +85,21 @@ async def test_unknown_values_are_a_dash_never_zero() -> None:
         assert " 0 " not in row.replace("▶    0 ", "")
 
 
+async def test_the_header_of_a_script_shows_only_what_the_script_tells() -> None:
+    run = FakeRun(2)
+    run.runs_script = True
+    plain = run.snapshot
+    run.snapshot = lambda: replace(  # type: ignore[method-assign]
+        plain(), epochs=None, steps_per_epoch=None, steps_total=None, progress=None,
+        eta_s=None, images_per_s=None,
+    )  # fmt: skip
+    async with showing(FakeSource(run), (80, 24)) as pilot:
+        await sees(pilot, "step 100 ")
+        head = text_of(pilot, "#header")
+        assert "ETA" not in head
+        assert "images/s" not in head
+
+
 async def test_only_changed_lines_are_painted() -> None:
     run = FakeRun(8)
     async with showing(FakeSource(run), (160, 48)) as pilot:

@@ -116,18 +116,21 @@ class RunHeader(LineView):
 
     def _position(self, run: RunSnapshot) -> tuple[str, str]:
         epoch, step = run.position
-        return (
-            f"epoch {epoch + 1}/{run.epochs}" if run.epochs and epoch is not None else "",
-            f"step {step}/{run.steps_per_epoch}"
-            if run.steps_per_epoch and step is not None
-            else "",
-        )
+        shown = f"epoch {epoch + 1}/{run.epochs}" if run.epochs and epoch is not None else ""
+        if run.steps_per_epoch and step is not None:
+            return shown, f"step {step}/{run.steps_per_epoch}"
+        # A script may not say how many there are.
+        return shown, f"step {run.steps_done}" if run.runs_script and run.steps_done else ""
 
     def _figures(self, run: RunSnapshot) -> tuple[str, str]:
         """ETA and throughput of a run that trains."""
         if not is_live(run.status) or run.status == "starting":
             return "", ""
-        return f"ETA {duration(run.eta_s)}", f"{number(run.images_per_s)} images/s"
+        eta, rate = f"ETA {duration(run.eta_s)}", f"{number(run.images_per_s)} images/s"
+        if not run.runs_script:
+            return eta, rate
+        # What a script does not tell would be missing for ever.
+        return eta if run.eta_s is not None else "", rate if run.images_per_s is not None else ""
 
     def _progress(self, share: float | None, width: int) -> list[Segment]:
         """A bar of ``width`` cells and the percentage; less where there is less room."""

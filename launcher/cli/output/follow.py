@@ -158,7 +158,8 @@ def headline(snapshot: RunSnapshot) -> Text:
         state = hang_text(snapshot.hang, snapshot.polled_s)
     line = Text.assemble(state, f"  {snapshot.run}")
     if snapshot.steps_done is not None:
-        line.append(f"  {count(snapshot.steps_done)}/{count(snapshot.steps_total)} steps")
+        total = "" if snapshot.steps_total is None else f"/{count(snapshot.steps_total)}"
+        line.append(f"  {count(snapshot.steps_done)}{total} steps")
     if snapshot.attempt is not None and snapshot.attempt > 1:
         line.append(f"  attempt {snapshot.attempt}")
     return line

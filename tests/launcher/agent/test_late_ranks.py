@@ -12,6 +12,6 @@ from tests.launcher import lateness_loop
 def test_a_planted_cause_is_the_one_that_is_named(
     cause: Cause, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lateness_loop, "MOST_S", 90.0)
+    monkeypatch.setattr(lateness_loop, "MOST_S", 240.0)
     outcome, words = lateness_loop.play(cause, 1)
     assert outcome == "right", words

@@ -53,3 +53,19 @@ def test_a_watching_process_has_the_token_in_its_environment(tmp_path):
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def test_a_session_is_ours_from_the_start_of_its_leader_and_spared_processes_never():
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
+        process = ownership.read_process(child.pid)
+        try:
+            ours = ownership.Claim("none", sessions=((child.pid, process.start_time),))
+            assert [found.pid for found in ownership.owned(ours)] == [child.pid]
+            spared = ownership.Claim("none", ours.sessions, spare=frozenset({child.pid}))
+            assert ownership.owned(spared) == []
+            # The leader that we started has ended, and its pid was given to another one, earlier
+            # processes of which are not ours.
+            reused = ownership.Claim("none", sessions=((child.pid, process.start_time + 1),))
+            assert ownership.owned(reused) == []
+        finally:
+            child.kill()

@@ -102,6 +102,8 @@ def test_a_script_runs_where_the_command_was_typed_and_as_without_us(scripts: Sc
         assert f"in {Path.cwd()} from scratch ['epochs=2']" in head
     snapshot = client.open_run(str(root)).poll()
     assert snapshot.status.value == "finished"
+    # The script does not say how many steps there will be.
+    assert f"{root.name}  8 steps" in lab.command("status", str(root)).stdout
     assert [rank.loss for rank in snapshot.ranks] == [pytest.approx(1 / 8)] * 2
     assert json.loads((root / "run.json").read_text())["command"][-5:] == command
     with pytest.raises(UsageError, match=r"does not apply .* bundled trainer"):

@@ -78,6 +78,7 @@ def watch_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--python", default="", metavar="PATH", help="interpreter on the host (default python3)"
     )
+    made.add_argument("--openssh", action="store_true", help="reach the host with the ssh program")
     _add_display(made)
     return made
 
@@ -202,7 +203,11 @@ def _watch(made: argparse.ArgumentParser, words: Sequence[str]) -> int:
 
     try:
         job = client.watch(
-            given.target, pattern=given.pattern, silent_s=given.silent, python=given.python
+            given.target,
+            pattern=given.pattern,
+            silent_s=given.silent,
+            python=given.python,
+            transport="openssh" if given.openssh else "ssh",
         )
     except LaunchError as problem:
         print(problem, file=sys.stderr)

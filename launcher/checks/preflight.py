@@ -24,7 +24,6 @@ from launcher.machine.facts import package_version
 from launcher.machine.peers import KNOWN_HOSTS
 from launcher.planning.attempt import data_path_of, settings_of
 from launcher.reading.folders import runs_directory
-from launcher.remote import host_keys
 from launcher.remote.mpirun_ssh import ssh_files
 from launcher.remote.node_client import NodePool
 
@@ -131,9 +130,9 @@ class Preflight:
         except NodeError as error:
             self._add(*login_rows(probe.node, error))
             return False
-        shown = f"{key.get_name()} {host_keys.fingerprint(key.asbytes())}"
+        shown = "known to ssh" if key is None else key.words
         self._add(
-            Row("reachable", label, RowState.OK, connection.target.words),
+            Row("reachable", label, RowState.OK, connection.words),
             Row("host-key", label, RowState.OK, shown),
         )
         return True

@@ -7,13 +7,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from launcher.ipc.operations import Operation
+from launcher.remote.connection import Stream
 from launcher.remote.node_client import Call, NodeClient
-
-if TYPE_CHECKING:
-    from launcher.remote.ssh import Stream
 
 R = TypeVar("R")
 

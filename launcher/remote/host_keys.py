@@ -16,8 +16,8 @@ ConfirmHost = Callable[[str], bool]
 
 SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")
 
-
-_asking = threading.Lock()
+ASKING = threading.Lock()
+"""Held while a person is asked: one question at a time."""
 
 
 def user_file() -> Path:
@@ -50,7 +50,7 @@ def accept_unknown(
             f"Compare the fingerprint, then log in once by hand (ssh {_ssh_words(host)}), or start"
             " from a terminal, which asks.",
         )
-    with _asking:
+    with ASKING:
         if not confirm_host(f"{node}: {what}\nIs this the right host?"):
             raise HostKeyError(node, f"{what}, and it was not accepted")
     line = f"{host} {key_type} {base64.b64encode(key).decode()}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.core.plan.model import Plan, PlannedFile
 from launcher.core.profile.model import Profile, StartMethod
 from launcher.core.run.paths import RunPaths
+from launcher.errors import NodeError
 from launcher.remote.host_keys import host_name
 from launcher.remote.node_client import NodeClient
 
@@ -48,6 +49,10 @@ def ssh_files(clients: Sequence[NodeClient], known: str) -> tuple[str, str]:
     config, keys = [], ""
     for client in clients:
         node, key = client.node, client.connection().host_key()
+        if key is None:
+            hint = 'Use transport = "ssh" for it, or start_method = "cluster".'
+            text = "mpirun needs its host key, which only paramiko can hand on"
+            raise NodeError(node.label, text, hint)
         config += [f"Host {node.address}", f"    Port {node.port}"]
         config += [f"    User {node.user}"] if node.user else []
         config += [
@@ -58,5 +63,5 @@ def ssh_files(clients: Sequence[NodeClient], known: str) -> tuple[str, str]:
             "    ConnectTimeout 15",
             "",
         ]
-        keys += f"{host_name(node.address, node.port)} {key.get_name()} {key.get_base64()}\n"
+        keys += f"{host_name(node.address, node.port)} {key.line}\n"
     return "\n".join(config), keys

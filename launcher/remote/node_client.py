@@ -13,25 +13,35 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from launcher import programs
-from launcher.core.profile.model import Node, Profile
+from launcher.core.profile.model import OPENSSH, Node, Profile
 from launcher.core.text.codec import Mismatch, convert, from_plain
 from launcher.core.text.records import encode
 from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc.channel import Message
 from launcher.ipc.operations import Operation, Refusal
+from launcher.remote.connection import Connection, Stream
 from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh_target import MAX_CONNECTING
 
 if TYPE_CHECKING:
-    from launcher.remote.ssh import Connection, Stream
+    from launcher.remote.openssh.login import Login
 
 R = TypeVar("R")
 
 REUSE_S = 2.0
 """A process of a node gets another request within this time: it ends after `NEXT_REQUEST_S`."""
 
-LOGIN_FIELDS = ("label", "address", "port", "user", "python", "identity_file", "proxy_jump")
+LOGIN_FIELDS = (
+    "label",
+    "address",
+    "port",
+    "user",
+    "python",
+    "identity_file",
+    "proxy_jump",
+    "transport",
+)
 """Fields of a node that need a connection of their own when they differ."""
 
 OnMessage = Callable[[Message], object]
@@ -45,6 +55,7 @@ class NodeClient:
         self.node = node
         self._confirm_host = confirm_host
         self._connection: Connection | None = None
+        self._login: Login | None = None
         self._idle: tuple[Stream, float] | None = None
         self._lock = threading.Lock()
 
@@ -54,13 +65,10 @@ class NodeClient:
 
     def connection(self) -> Connection:
         """Raises `NodeError`."""
-        # A run on this machine alone should not pay for the import of paramiko (0.2 s).
-        from launcher.remote import ssh
-
         with self._lock:
             if self._connection is None or not self._connection.is_open:
                 self._close()
-                self._connection = ssh.connect(self.node, self._confirm_host)
+                self._connection = self._connect()
             return self._connection
 
     def close(self) -> None:
@@ -135,6 +143,18 @@ class NodeClient:
             return stream
         stream.close()
         return None
+
+    def _connect(self) -> Connection:
+        # A run on this machine alone should not pay for the import of paramiko (0.2 s).
+        if self.node.transport == OPENSSH:
+            from launcher.remote.openssh.login import Login
+
+            # It knows what was refused before.
+            self._login = self._login or Login(self.node)
+            return self._login.connect(self._confirm_host)
+        from launcher.remote import ssh
+
+        return ssh.connect(self.node, self._confirm_host)
 
     def _close(self) -> None:
         if self._idle is not None:

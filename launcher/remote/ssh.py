@@ -1,8 +1,8 @@
 """SSH through paramiko; only this module and `ssh_login` know it.
 
-`connect(node)` gives a `Connection`, which runs argument lists. What a user has in ~/.ssh/config
-(as `ssh -G` reports it) holds where the profile says nothing; keys come from files and the agent.
-There are no passwords here.
+`connect(node)` gives a connection, which runs argument lists. What a user has in ~/.ssh/config (as
+`ssh -G` reports it) holds where the profile says nothing; keys come from files and the agent. There
+are no passwords here.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
-import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import paramiko
 
 from launcher.core.profile.model import Node
 from launcher.errors import NodeError
 from launcher.remote import ssh_config
+from launcher.remote.connection import CommandResult, HostKey, quoted
 from launcher.remote.host_keys import ConfirmHost
 from launcher.remote.ssh_login import CONNECT_S, log_in, read_user_config
 from launcher.remote.ssh_target import MAX_CONNECTING, Target, resolve
@@ -34,34 +32,21 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _setting_up = threading.BoundedSemaphore(MAX_CONNECTING)
 
 
-@dataclass(frozen=True)
-class CommandResult:
-    """How a command ended; output as it came."""
-
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
-
-
-class Stream:
-    """A running command's stdin and stdout. Reading and writing block; one thread each."""
+class ChannelStream:
+    """A running command's stdin and stdout (`Stream`)."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self.is_silent = False
-        """Whether the last read ended because nothing came."""
 
     def silent_after(self, silent_s: float | None) -> None:
-        """It ends when nothing can be read or written for this long."""
         self._channel.settimeout(silent_s)
 
     @property
     def has_ended(self) -> bool:
-        """Whether the command closed its output; false for silence and a broken connection."""
         return bool(self._channel.eof_received)
 
     def read(self, limit: int = 1 << 16) -> bytes:
-        """Empty at the end, however it came."""
         self.is_silent = False
         try:
             return self._channel.recv(limit)
@@ -72,7 +57,6 @@ class Stream:
             return b""
 
     def write(self, data: bytes) -> None:
-        """Raises `OSError`."""
         try:
             self._channel.sendall(data)
         except (EOFError, paramiko.SSHException) as error:
@@ -83,7 +67,6 @@ class Stream:
             self._channel.shutdown_write()
 
     def errors(self) -> str:
-        """What came on stderr so far."""
         text = b""
         with contextlib.suppress(*BROKEN):
             while self._channel.recv_stderr_ready():
@@ -95,8 +78,8 @@ class Stream:
             self._channel.close()
 
 
-class Connection:
-    """One SSH connection to a node. Thread-safe."""
+class ParamikoConnection:
+    """One SSH connection to a node (`Connection`)."""
 
     def __init__(self, target: Target, clients: Sequence[paramiko.SSHClient]) -> None:
         self.target = target
@@ -107,23 +90,22 @@ class Connection:
         return self.target.node
 
     @property
+    def words(self) -> str:
+        return self.target.words
+
+    @property
     def is_open(self) -> bool:
         transport = self._clients[-1].get_transport()
         return transport is not None and transport.is_active()
 
-    def start(self, argv: Sequence[str], silent_s: float | None = None) -> Stream:
-        """Starts a command without a terminal. Raises `NodeError`.
-
-        The stream ends when nothing can be read or written for `silent_s`.
-        """
+    def start(self, argv: Sequence[str], silent_s: float | None = None) -> ChannelStream:
         channel = self._channel(argv)
         channel.settimeout(silent_s)
-        return Stream(channel)
+        return ChannelStream(channel)
 
     def run(
         self, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 30.0
     ) -> CommandResult:
-        """Runs a command to its end. Raises `NodeError` when the connection breaks."""
         channel = self._channel(argv)
         try:
             channel.settimeout(timeout_s)
@@ -148,12 +130,12 @@ class Connection:
         finally:
             channel.close()
 
-    def host_key(self) -> paramiko.PKey:
-        """The host's key, which was verified. Raises `NodeError`."""
+    def host_key(self) -> HostKey:
         try:
-            return self._transport().get_remote_server_key()
+            key = self._transport().get_remote_server_key()
         except BROKEN as error:
             raise NodeError(self.node, f"{self.target.words}: {error}") from error
+        return HostKey(key.get_name(), key.asbytes())
 
     def tunnel(self, target: Target) -> paramiko.Channel:
         """A channel to the sshd of another host. Raises `NodeError`, and closes the connection."""
@@ -188,27 +170,7 @@ class Connection:
         return transport
 
 
-def quoted(argv: Sequence[str]) -> str:
-    """The one place where an argument list becomes what sshd's shell reads.
-
-    The shell may be sh, csh, tcsh or fish: what these read differently goes as octal numbers. It
-    expands `~/` at the start of a word, which is the home there.
-    """
-    joined = " ".join(map(_quoted_word, argv))
-    if not any(re.search(r"[\n\r!'\\]", word) for word in argv):
-        return joined
-    octal = re.sub(rb"[^\w ./:=,@+-]", lambda found: b"\\%03o" % found[0][0], os.fsencode(joined))
-    return f"""sh -c 'eval "exec $(printf "$1")"' sh '{octal.decode()}'"""
-
-
-def _quoted_word(word: str) -> str:
-    home = re.match(r"~[\w.-]*/", word, re.ASCII)
-    start = home[0] if home else ""
-    rest = word.removeprefix(start)
-    return start + shlex.quote(rest) if rest or not start else start
-
-
-def connect(node: Node, confirm_host: ConfirmHost | None = None) -> Connection:
+def connect(node: Node, confirm_host: ConfirmHost | None = None) -> ParamikoConnection:
     """Connects, and verifies who answers. Raises `NodeError`.
 
     `confirm_host` decides about an unknown host key; without it such a host is refused.
@@ -226,9 +188,9 @@ def target_of(node: Node) -> Target:
 
 def _connect(
     target: Target, confirm_host: ConfirmHost | None, through: tuple[str, ...]
-) -> Connection:
+) -> ParamikoConnection:
     """Through its jump hosts first, each of which may have jump hosts of its own."""
-    inner: Connection | None = None
+    inner: ParamikoConnection | None = None
     sock = None
     if target.jumps:
         *before, last = target.jumps
@@ -244,7 +206,7 @@ def _connect(
         inner = _connect(jump, confirm_host, (*through, last))
         sock = inner.tunnel(target)
     client = paramiko.SSHClient()
-    connection = Connection(target, (*(inner._clients if inner else ()), client))
+    connection = ParamikoConnection(target, (*(inner._clients if inner else ()), client))
     try:
         log_in(client, target, sock, confirm_host)
     except BaseException:

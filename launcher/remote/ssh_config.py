@@ -37,11 +37,8 @@ def ask_ssh(host: str) -> Settings | None:
     program = shutil.which("ssh")
     if program is None or host.startswith("-"):
         return None
-    argv = [program, "-G"]
+    argv = [program, "-G", *options_of_home()]
     home = _home_of_account()
-    if home != os.path.expanduser("~"):
-        # ssh uses the account's home folder and ignores HOME.
-        argv += ["-F", user_file() if os.path.exists(user_file()) else "none"]
     try:
         done = subprocess.run(
             [*argv, "--", host], stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_S
@@ -64,6 +61,13 @@ def ask_ssh(host: str) -> Settings | None:
             )
         found.setdefault(key.lower(), []).append(value)
     return {key: tuple(values) for key, values in found.items()}
+
+
+def options_of_home() -> list[str]:
+    """For ssh, which uses the account's home folder and ignores HOME: our user's configuration."""
+    if _home_of_account() == os.path.expanduser("~"):
+        return []
+    return ["-F", user_file() if os.path.exists(user_file()) else "none"]
 
 
 def _home_of_account() -> str:

@@ -62,8 +62,9 @@ def resolve(
     except ssh_config.ConfigError as error:
         raise NodeError(label, f"~/.ssh/config: {error}") from error
     if (command := _first(config, "proxycommand")) and command != "none":
-        hint = "Use ProxyJump, or `proxy_jump` in the profile."
-        raise NodeError(label, f"~/.ssh/config: ProxyCommand is not supported: {command}", hint)
+        hint = 'Set transport = "openssh" in the profile, which uses the ssh program.'
+        text = f"~/.ssh/config: ProxyCommand is not supported by paramiko: {command}"
+        raise NodeError(label, text, hint)
     files = keys or tuple(
         ssh_config.expanded(name, host, user) for name in config.get("identityfile", ())
     )

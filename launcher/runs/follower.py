@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import selectors
@@ -55,9 +56,8 @@ class Copying(NodeFollower):
         self._silence: Silence | None = None
         self._paths = paths
         self._home = home
-        self._copy = FileCopy(
-            home.node, paths.root, translate={"profile.json": _profile_from_there}
-        )
+        profile = functools.partial(_profile_from_there, client.node.transport or "ssh")
+        self._copy = FileCopy(home.node, paths.root, translate={"profile.json": profile})
         self._tries = 0
 
     def follow(self) -> None:
@@ -181,13 +181,13 @@ class Follower:
             client.send(reply)
 
 
-def _profile_from_there(data: bytes) -> bytes:
+def _profile_from_there(transport: str, data: bytes) -> bytes:
     """The profile with the first node as another machine, which it is from here."""
     try:
         profile = profile_from_json(data.decode("utf-8"))
     except (LaunchError, UnicodeDecodeError):
         return data
-    return (model.from_outside(profile).to_json() + "\n").encode()
+    return (model.from_outside(profile, transport).to_json() + "\n").encode()
 
 
 def follow(root: Path, report_ready: ReportReady) -> int:

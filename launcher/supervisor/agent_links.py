@@ -23,7 +23,7 @@ from launcher.errors import ConnectingError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.process.log import log_line
 from launcher.supervisor.agent_link import AgentLink, LinkReport, reason_of
-from launcher.supervisor.ssh_transport import in_thread
+from launcher.supervisor.connecting import in_thread
 
 SWEEP_S = 3.0
 """Between two tries to end a node's processes without its agent."""

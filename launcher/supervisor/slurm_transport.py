@@ -8,21 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from concurrent.futures import Future
 from pathlib import Path
 
 from launcher.agent import last_report
 from launcher.agent.client import LocalTransport
-from launcher.errors import ConnectingError, LaunchError, NodeError
+from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
 from launcher.process import private, slurm, spawn
 from launcher.store.journal import read_lines
-from launcher.supervisor.ssh_transport import in_thread
+from launcher.supervisor.connecting import Connecting
 
 LAUNCH_S = 60.0
 """Slurm starts a step at once where its nodes answer."""
-AGAIN_S = 1.0
 END_S = 3.0
 KILL_S = 10.0
 POLL_S = 0.05
@@ -40,8 +38,7 @@ class SlurmTransport(LocalTransport):
         self._step = f"agent-{attempt}-{node}"
         self._srun = 0
         """Process id of srun; 0 when this supervisor did not start it."""
-        self._pending: Future[Channel] | None = None
-        self._again_at = 0.0
+        self._connecting = Connecting(node)
         self._is_refused = False
 
     def launch(self) -> Channel:
@@ -69,16 +66,7 @@ class SlurmTransport(LocalTransport):
 
     def connect(self, may_launch: bool = False) -> Channel:
         """Never blocks, as `SshTransport.connect`."""
-        if self._pending is None:
-            if time.monotonic() >= self._again_at:
-                work = self.launch if may_launch and not self.had_agent() else self._connect
-                self._pending = in_thread(work)
-            raise ConnectingError(self.node, "not connected")
-        if not self._pending.done():
-            raise ConnectingError(self.node, "still connecting")
-        pending, self._pending = self._pending, None
-        self._again_at = time.monotonic() + AGAIN_S
-        return pending.result()
+        return self._connecting.poll(lambda: self._try_connect(may_launch))
 
     def is_agent_alive(self) -> bool:
         """True while nobody knows: a node that does not answer may be busy."""
@@ -105,6 +93,9 @@ class SlurmTransport(LocalTransport):
         with contextlib.suppress(OSError):
             last_report.write(self._journal, self._paths, self._attempt, ())
         return ()
+
+    def _try_connect(self, may_launch: bool) -> Channel:
+        return self.launch() if may_launch and not self.had_agent() else self._connect()
 
     def _connect(self) -> Channel:
         address = read_address(self._endpoint)

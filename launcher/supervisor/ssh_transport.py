@@ -15,15 +15,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
 
 from launcher.core.messages import Ping, Pong
 from launcher.core.plan.model import Plan
 from launcher.core.run.paths import node_journal
 from launcher.core.text.records import encode
-from launcher.errors import ConnectingError, NoAgentError, NodeError
+from launcher.errors import NoAgentError, NodeError
 from launcher.ipc import operations as op
 from launcher.ipc.channel import Channel, Message
 from launcher.process.log import log_line
@@ -31,6 +29,7 @@ from launcher.remote.frames import Frame
 from launcher.remote.node_client import Call, NodeClient, RefusedError
 from launcher.remote.sync import FileCopy, names_of
 from launcher.store.journal import read_lines
+from launcher.supervisor.connecting import Connecting
 
 PING = json.dumps(encode(Ping()), separators=(",", ":")).encode() + b"\n"
 PING_S = 1.0
@@ -39,9 +38,7 @@ SILENT_S = 5.0
 PATIENCE_S = 20.0
 """The same for the reply of a node that was silent before: it may be busy. A stop waits for it."""
 LAUNCH_S = 60.0
-AGAIN_S = 1.0
 CLOSE_S = 5.0
-R = TypeVar("R")
 MAX_TIME_S = 2.0**40
 """No clock shows more; neither NaN nor infinity is a time."""
 
@@ -61,8 +58,7 @@ class SshTransport:
         self._there = op.AttemptFolder(plan.run_directory, self.node, plan.attempt, token)
         self._copy = FileCopy(self.node, here, names_of(plan))
         self._wire: _Wire | None = None
-        self._pending: Future[Channel] | None = None
-        self._again_at = 0.0
+        self._connecting = Connecting(self.node)
         self._patience_s = SILENT_S
         self._agent_alive = True
 
@@ -76,15 +72,7 @@ class SshTransport:
 
     def connect(self, may_launch: bool = False) -> Channel:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""
-        if self._pending is None:
-            if time.monotonic() >= self._again_at:
-                self._pending = in_thread(lambda: self._try_connect(may_launch))
-            raise ConnectingError(self.node, "not connected")
-        if not self._pending.done():
-            raise ConnectingError(self.node, "still connecting")
-        pending, self._pending = self._pending, None
-        self._again_at = time.monotonic() + AGAIN_S
-        return pending.result()
+        return self._connecting.poll(lambda: self._try_connect(may_launch))
 
     def is_agent_alive(self) -> bool:
         """True while nobody knows: only the node itself can say that it is dead."""
@@ -96,10 +84,7 @@ class SshTransport:
         return [(n, message) for n, message in read_lines(journal) if n > after]
 
     def sweep(self) -> tuple[int, ...]:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            with contextlib.suppress(NodeError):
-                pending.result().close()
+        self._connecting.give_up()
         self._end_wire()
         with self._copy.request() as copy:
             return self._client.call(op.Sweep(self._there, copy), self._copy.write_chunk)
@@ -245,19 +230,3 @@ def _shut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
-
-
-def in_thread(work: Callable[[], R]) -> Future[R]:
-    """Calls `work` without blocking the supervisor. All its errors are `NodeError`s."""
-    future: Future[R] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except NodeError as error:
-            future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 a thread's error must reach its supervisor
-            future.set_exception(NodeError("", f"{type(error).__name__}: {error}"))
-
-    threading.Thread(target=run, name="node", daemon=True).start()
-    return future

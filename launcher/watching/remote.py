@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.core.profile.model import Node
+from launcher.core.profile.model import Node, RemoteTransport
 from launcher.core.text.codec import from_plain
 from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.ipc.operations import WatchedFiles, WatchLogs
@@ -88,6 +88,7 @@ class RemoteFiles:
         host: str,
         folder: str,
         python: str = "",
+        transport: RemoteTransport = "ssh",
         confirm_host: Callable[[str], bool] | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(
@@ -95,8 +96,8 @@ class RemoteFiles:
         )
         self._root = Path(self._folder.name)
         self._host = host
-        client = NodeClient(Node(address=host, user=user, python=python), confirm_host)
-        self._client = client
+        node = Node(address=host, user=user, python=python, transport=transport)
+        client = self._client = NodeClient(node, confirm_host)
         self._copying = _Copying(client, folder, self._root)
         self._is_closed = threading.Event()
         self._pinger = threading.Thread(target=self._ping, name="watch-ping", daemon=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from launcher.core.profile.model import RemoteTransport
 from launcher.core.run.script_lines import log_pattern
 from launcher.core.run.state import RunState, RunStatus
 from launcher.errors import UsageError
@@ -63,12 +64,13 @@ def watch(
     pattern: str = "",
     silent_s: float = 0.0,
     python: str = "",
+    transport: RemoteTransport = "ssh",
     confirm_host: Callable[[str], bool] | None = None,
 ) -> WatchedRun:
     """Opens the job whose logs are in a folder, match a pattern, or are in ``HOST:FOLDER``.
 
     ``pattern``: a regular expression for the lines of steps; ``silent_s``: a rank whose log does
-    not grow for so long is silent (0: learned); ``python``: the interpreter on the host.
+    not grow for so long is silent (0: learned); ``python`` and ``transport``: the host's.
     Raises UsageError where no logs are found, and NodeError.
     """
     try:
@@ -82,7 +84,8 @@ def watch(
     else:
         from launcher.watching.remote import RemoteFiles
 
-        source = RemoteFiles(match[1] or "", match[2].strip("[]"), match[3], python, confirm_host)
+        user, host = match[1] or "", match[2].strip("[]")
+        source = RemoteFiles(user, host, match[3], python, transport, confirm_host)
     try:
         return WatchedRun(target, source, WatchedJob(target, compiled, silent_s))
     except BaseException:

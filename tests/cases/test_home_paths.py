@@ -20,7 +20,7 @@ from launcher.ipc import operations as op
 from launcher.machine import facts as machine
 from launcher.node import facts, files
 from launcher.process import tools
-from launcher.remote.ssh import quoted
+from launcher.remote.connection import quoted
 
 INPUTS = Path(__file__).with_name("inputs") / "022-tilde-in-python"
 MPIRUN = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.remote import ssh
+from launcher.remote.connection import quoted
 
 ODD = [
     "a b",
@@ -36,7 +36,7 @@ def test_021_csh_login_shell(shell: str, tmp_path: Path) -> None:
     program = shutil.which(shell)
     assert program is not None, f"{shell} is not installed: scripts/test installs it"
     for words in ([*ODD], *([word] for word in ODD)):
-        command = ssh.quoted(["printf", "%s\\0", *words])
+        command = quoted(["printf", "%s\\0", *words])
         done = subprocess.run(
             [program, "-c", command],
             capture_output=True,
@@ -47,4 +47,4 @@ def test_021_csh_login_shell(shell: str, tmp_path: Path) -> None:
 
 
 def test_021_plain_commands_stay_readable() -> None:
-    assert ssh.quoted(["ls", "-l", "a b"]) == "ls -l 'a b'"
+    assert quoted(["ls", "-l", "a b"]) == "ls -l 'a b'"

@@ -178,8 +178,9 @@ def test_017_a_configuration_that_cannot_be_read_names_its_place(home: Path, tex
 
 def test_017_a_proxy_command_is_reported(home: Path) -> None:
     (home / ".ssh/config").write_text("Host x\n  ProxyCommand nc %h %p\n")
-    with pytest.raises(NodeError, match="ProxyCommand is not supported"):
+    with pytest.raises(NodeError, match="ProxyCommand is not supported") as caught:
         ssh.target_of(Node(address="x"))
+    assert 'transport = "openssh"' in caught.value.hint
 
 
 @pytest.mark.parametrize("lines", ["", "Host x\n  HostName h\n", "Host x\n  IdentityFile ~/%u\n"])

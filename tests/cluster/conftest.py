@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import Cluster, cluster
+from tests.cluster.hosts import Cluster, Host, cluster
 from tests.cluster.lab import ClusterLab
 
 
@@ -30,8 +30,31 @@ def hosts(built_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     Path(built_cluster.home / ".ssh/known_hosts").write_text(known)
 
 
+both_transports = pytest.mark.parametrize("transport", ["ssh", "openssh"])
+"""For a test with `lab`: through paramiko, and through the ssh program."""
+
+
 @pytest.fixture
-def lab(hosts: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterLab]:
+def transport() -> str:
+    return "ssh"
+
+
+@pytest.fixture
+def own_sshd(hosts: Cluster) -> Iterator[Host]:
+    """A host whose sshd a test restarts with other settings."""
+    host = hosts["alpha"]
+    log = host.root / "run/sshd.log"
+    log.unlink(missing_ok=True)
+    yield host
+    host.kill_sshd()
+    log.unlink(missing_ok=True)
+    hosts.repair()
+
+
+@pytest.fixture
+def lab(
+    hosts: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> Iterator[ClusterLab]:
     """Runs on the hosts; the test fails when any process of any host is left."""
     # pytest's own temporary folders are too deep for a socket.
     runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
@@ -39,7 +62,12 @@ def lab(hosts: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("EFFNET_PROFILES_DIR", str(tmp_path / "profiles"))
     monkeypatch.setenv("NO_COLOR", "1")
-    lab = ClusterLab(hosts, tmp_path)
+    lab = ClusterLab(hosts, tmp_path, transport)
+    config = hosts.home / ".ssh/config"
+    if transport == "openssh":
+        # ssh looks for keys in the account's home folder and not in HOME.
+        files = f"IdentityFile {config.parent}/id_ed25519\n"
+        config.write_text(f"{files}UserKnownHostsFile {config.parent}/known_hosts\n")
     try:
         yield lab
         hosts.repair()
@@ -47,4 +75,5 @@ def lab(hosts: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     finally:
         hosts.repair()
         lab.end_all()
+        config.unlink(missing_ok=True)
         shutil.rmtree(runtime, ignore_errors=True)

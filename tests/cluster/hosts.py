@@ -106,8 +106,18 @@ class Host:
                     return seen.pid
         raise ProcessLookupError(f"{self.name} has no process {pid}")
 
-    def start_sshd(self) -> None:
-        self.run("/usr/sbin/sshd", "-f", f"{HOME}/.ssh/sshd_config")
+    def start_sshd(self, *options: str) -> None:
+        self.run("/usr/sbin/sshd", "-f", f"{HOME}/.ssh/sshd_config", *options)
+
+    def restart_sshd(self, *settings: str) -> None:
+        """With other settings, and a log (`sshd_log`)."""
+        self.kill_sshd()
+        options = [word for setting in settings for word in ("-o", setting)]
+        self.start_sshd("-E", "/run/sshd.log", "-o", "LogLevel=VERBOSE", *options)
+
+    def sshd_log(self) -> str:
+        """Since `restart_sshd` of this test."""
+        return (self.root / "run/sshd.log").read_text()
 
     def kill_sshd(self) -> None:
         """The listener and all its connections, at once."""

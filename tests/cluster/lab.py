@@ -31,6 +31,7 @@ data_path = {data}
 
 [node_defaults]
 user = "root"
+transport = "{transport}"
 python = {python}
 runs_directory = "~/runs"
 slots = {slots}
@@ -69,7 +70,8 @@ STANDIN_ENOUGH = "{enough}"
 class ClusterLab:
     """Starts runs over SSH. `runs` is the runs folder of this machine."""
 
-    def __init__(self, hosts: Cluster, folder: Path) -> None:
+    def __init__(self, hosts: Cluster, folder: Path, transport: str = "ssh") -> None:
+        self.transport = transport
         self.hosts = hosts
         self.folder = folder
         self.runs = folder / "runs"
@@ -94,6 +96,7 @@ class ClusterLab:
             "on_silent": "report",
             "slots": 2,
             "enough": "",
+            "transport": self.transport,
         }
         values |= changes
         nodes = [
@@ -339,7 +342,15 @@ class ClusterLab:
         path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
         return [record.global_step for record in unpack(path.read_bytes())]
 
+    def end_logins(self) -> None:
+        """The processes of ssh that hold a login."""
+        for path in Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")).glob("effnet-tui/ssh/*"):
+            if path.is_socket():
+                argv = ["ssh", "-F", "none", "-S", str(path), "-O", "exit", "any"]
+                subprocess.run(argv, capture_output=True, check=False)  # it may be dead
+
     def end_all(self) -> None:
+        self.end_logins()
         for root in self.runs.glob("*"):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 os.kill(self.supervisor_pid(root), 9)

@@ -23,6 +23,7 @@ import pytest
 from launcher import client
 from launcher.store import run_lock
 from tests import proof
+from tests.cluster.conftest import both_transports
 from tests.cluster.lab import ClusterLab
 
 COMPILE_S = 60
@@ -55,6 +56,7 @@ def _in_the_background(request):
         request.getfixturevalue("compiling")
 
 
+@both_transports
 def test_a_killed_rank_ends_all_nodes(lab):
     root = lab.start(nodes=FOUR, epochs=500)
     lab.wait_for(root, "epoch_finished")
@@ -113,6 +115,7 @@ def test_an_sshd_that_is_killed_and_comes_back_costs_nothing(lab):
     lab.check_steps(root, 0, 100)
 
 
+@both_transports
 def test_a_node_that_is_cut_off_and_back_in_time_goes_on(lab):
     root = lab.start(epochs=4, step_s=0.05)
     lab.wait_for(root, "epoch_finished")

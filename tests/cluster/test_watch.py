@@ -12,6 +12,7 @@ import pytest
 
 from launcher.errors import NodeError, UsageError
 from launcher.watching.watch import watch
+from tests.cluster.conftest import both_transports
 
 RECORDED = Path(__file__).parents[1] / "launcher/watching/recorded/msrun_death"
 LIMIT_S = 60
@@ -52,11 +53,13 @@ def test_a_job_that_failed_on_a_host(alpha):
     assert alpha.run("sh", "-c", "ls -la --time-style=+%s /tmp /tmp/job") == before
 
 
-def test_a_job_that_runs_there_and_a_rank_that_ends(alpha):
+@both_transports
+def test_a_job_that_runs_there_and_a_rank_that_ends(lab, alpha, transport):
     for rank in range(2):
         writer = shlex.quote(WRITER.format(rank=rank))
         alpha.run("sh", "-c", f"setsid sh -c {writer} </dev/null >/dev/null 2>&1 &")
-    with closing(watch(target(alpha), python=sys.executable)) as job:
+    found = watch(target(alpha), python=sys.executable, transport=transport)
+    with closing(found) as job:
         snapshot = comes(job, lambda found: all(rank.pid for rank in found.ranks))
         assert snapshot.status == "running"
         assert len(snapshot.ranks) == 2

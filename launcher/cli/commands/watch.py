@@ -36,6 +36,9 @@ def watch(
     python: Annotated[
         str, typer.Option(metavar="PATH", help="interpreter on the host (default python3)")
     ] = "",
+    openssh: Annotated[
+        bool, typer.Option("--openssh", help="reach the host with the ssh program")
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="print its state now and exit")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print its state now as JSON")] = False,
 ) -> None:
@@ -57,6 +60,7 @@ def watch(
         pattern=pattern,
         silent_s=silent,
         python=python,
+        transport="openssh" if openssh else "ssh",
         confirm_host=options.confirm_on_terminal(),
     )
     with contextlib.closing(reader):

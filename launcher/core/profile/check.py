@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.core.profile.model import ip_address, is_loopback
+from launcher.core.profile.model import OPENSSH, ip_address, is_loopback
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.text.suggest import did_you_mean
 
@@ -160,9 +160,12 @@ def _check_method(nodes: list[dict[str, Any]], target: object, method: object) -
         yield "start_method", "cluster or ranktable: mpirun is for GPU and CPU here"
     if len(nodes) < 2:
         return
+    if method == "mpirun" and any(node.get("transport") == OPENSSH for node in nodes[1:]):
+        yield "transport", "ssh: mpirun needs the host keys, which the ssh program does not hand on"
     for index, node in enumerate(nodes):
         address = node.get("address")
-        if isinstance(address, str) and is_loopback(address) and node.get("transport") != "ssh":
+        is_remote = node.get("transport") in ("ssh", OPENSSH)
+        if isinstance(address, str) and is_loopback(address) and not is_remote:
             yield (
                 f"nodes[{index}].address",
                 f"an address that the other nodes reach, not {address}"

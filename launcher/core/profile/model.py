@@ -25,6 +25,11 @@ Seconds = Annotated[float, Field(gt=0, le=10_000_000)]
 Scalar = bool | int | float | str
 
 
+OPENSSH = "openssh"
+RemoteTransport = Literal["ssh", "openssh"]
+"""Through paramiko, or through the ssh program."""
+
+
 class DeviceTarget(str, Enum):
     """What the ranks compute on."""
 
@@ -67,7 +72,7 @@ class DeviceSlot(_Frozen):
 class NodeDefaults(_Frozen):
     """What nodes have in common; a node's own key wins, ``environment`` is merged."""
 
-    transport: Literal["", "local", "ssh"] = ""
+    transport: Literal["", "local", "ssh", "openssh"] = ""
     user: str = ""
     port: Port = 22
     identity_file: str = ""
@@ -345,9 +350,9 @@ def on_first_node(profile: Profile) -> Profile:
     return _seen(profile, "local", "here")
 
 
-def from_outside(profile: Profile) -> Profile:
-    """The profile of a run on a first node, as who started it sees it."""
-    return _seen(profile, "ssh", "first-node")
+def from_outside(profile: Profile, transport: str) -> Profile:
+    """The profile of a run on a first node, as who started it and reaches it so sees it."""
+    return _seen(profile, transport, "first-node")
 
 
 def _seen(profile: Profile, transport: str, supervisor: str) -> Profile:

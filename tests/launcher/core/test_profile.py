@@ -131,6 +131,13 @@ def test_errors_of_a_profile_as_a_whole(change: tuple[str, str], expected: str) 
     assert expected in "\n".join(problems_of(GOOD.replace(*change)))
 
 
+def test_mpirun_does_not_reach_nodes_through_the_ssh_program() -> None:
+    text = GOOD.replace("[[nodes]]", '[[nodes]]\ntransport = "openssh"')
+    assert {node.transport for node in load_profile(text, "p.toml").nodes} == {"openssh"}
+    expected = "transport: ssh: mpirun needs the host keys"
+    assert expected in "\n".join(problems_of(text.replace('"cluster"', '"mpirun"')))
+
+
 def test_invalid_toml_is_one_error() -> None:
     (problem,) = problems_of("name = \n[x]\n")
     assert "line 1" in problem

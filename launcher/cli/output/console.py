@@ -107,7 +107,8 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
         lines.append(Text(f"\nlog: {failure.log}", style="dim", overflow="fold"))
     if failure.followers:
         ranks = ", ".join(map(str, failure.followers[:16]))
-        lines.append(Text(f"ended because of it: ranks {ranks}", style="dim"))
+        word = "ranks" if len(failure.followers) > 1 else "rank"
+        lines.append(Text(f"ended because of it: {word} {ranks}", style="dim"))
     if run:
         lines.append(Text(f"resume: effnet-launch resume {run}", style="dim"))
     return Panel(Group(*lines), title="failed", border_style="red", title_align="left")

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from launcher.core.messages import Message
+from launcher.core.messages import Message, Stop
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.requests import StopRequest
@@ -66,6 +66,11 @@ class SlurmRun(LocalRun):
     def stop(self, request: StopRequest, by: str = "") -> int:
         """One that waits in the queue is cancelled there."""
         state = self.state()
+        if state.status is not RunStatus.PENDING and not state.status.is_over:
+            # Its supervisor answers where slurmctld does not.
+            with contextlib.suppress(NoAnswerError):
+                self.request(Stop(request.save, by or caller()))
+                return 0
         record = slurm.job(state.slurm_job) if state.slurm_job else None
         if state.status.is_over or record is None or not record.is_waiting:
             return super().stop(request, by)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.hosts import Cluster, cluster
-from tests.slurm.lab import SlurmLab
+from tests.slurm.lab import SlurmLab, slurm_lab
 from tests.slurm.scheduler import Slurm, slurm_on
 
 
@@ -37,19 +35,7 @@ def slurm(built_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
 @pytest.fixture
 def lab(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmLab]:
     """Runs in a folder that all hosts share; a process that is left on any host fails the test."""
-    from launcher.reading.queue import shared_queue
-
-    shared_queue.cache_clear()
-    runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-    monkeypatch.setenv("XDG_STATE_HOME", str(slurm.shared / "home"))
-    monkeypatch.setenv("EFFNET_RUNS_DIR", str(slurm.shared / "runs"))
-    monkeypatch.setenv("NO_COLOR", "1")
-    lab = SlurmLab(slurm)
-    try:
-        yield lab
-        lab.nothing_left()
-    finally:
-        lab.end_all()
-        shutil.rmtree(slurm.shared / "runs", ignore_errors=True)
-        shutil.rmtree(runtime, ignore_errors=True)
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "EFFNET_RUNS_DIR", "NO_COLOR"):
+        monkeypatch.setenv(name, "")  # put back at the end
+    with slurm_lab(slurm) as made:
+        yield made

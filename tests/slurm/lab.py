@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +97,8 @@ class SlurmLab(ClusterLab):
     def no_job_left(self, root: Path) -> None:
         """Nor any process of it on any host, by Slurm's account and by ours."""
         job = self.job(root)
-        self.until(
-            lambda: (
-                not self.slurm.call("squeue", "-h", "-j", job, "-t", "all", "-o", "%T")
-                .replace("COMPLETED", "")
-                .replace("CANCELLED", "")
-                .replace("FAILED", "")
-                .strip()
-            )
-        )
+        over = ("", "COMPLETED", "CANCELLED", "FAILED")  # or forgotten
+        self.until(lambda: self.slurm.job_state(job) in over)
         self.nothing_left()
 
     def end_all(self) -> None:
@@ -111,3 +107,26 @@ class SlurmLab(ClusterLab):
         for seen in {s for found in self.left().values() for s in found}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(seen.pid, 9)
+
+
+@contextlib.contextmanager
+def slurm_lab(slurm: Slurm) -> Iterator[SlurmLab]:
+    """Runs in a folder that all hosts share; a process that is left on any host is an error."""
+    from launcher.reading.queue import shared_queue
+
+    shared_queue.cache_clear()
+    runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")
+    os.environ |= {
+        "XDG_RUNTIME_DIR": runtime,
+        "XDG_STATE_HOME": str(slurm.shared / "home"),
+        "EFFNET_RUNS_DIR": str(slurm.shared / "runs"),
+        "NO_COLOR": "1",
+    }
+    lab = SlurmLab(slurm)
+    try:
+        yield lab
+        lab.nothing_left()
+    finally:
+        lab.end_all()
+        shutil.rmtree(slurm.shared / "runs", ignore_errors=True)
+        shutil.rmtree(runtime, ignore_errors=True)

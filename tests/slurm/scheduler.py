@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -117,10 +118,7 @@ class Slurm:
 
     def repair(self) -> None:
         """Every node is up and idle again, whatever a test has done."""
-        self.hosts.repair()
-        for host in self.hosts.hosts:
-            self._start_daemons(host)
-        self.until(lambda: self._is_answering(), "slurmctld does not answer")
+        self.power_on()
         with contextlib.suppress(ClusterError):
             self.call("scancel", "--full", "--user", "root")
         self.until(lambda: not self.call("squeue", "-h"), "jobs stay in the queue")
@@ -128,6 +126,20 @@ class Slurm:
             with contextlib.suppress(ClusterError):  # it is up
                 self.call("scontrol", "update", f"nodename={host.name}", "state=resume")
         self.until(self._is_idle, "a node is not idle")
+
+    def power_on(self) -> None:
+        """All hosts are on, with their daemons; jobs stay as they are."""
+        self.hosts.repair()
+        for host in self.hosts.hosts:
+            self._start_daemons(host)
+        self.until(self._is_answering, "slurmctld does not answer")
+
+    def kill(self, host: str, daemon: str) -> None:
+        """SIGKILL to slurmd or slurmctld."""
+        for seen in self[host].processes():
+            if seen.command.split(" ")[0].rpartition("/")[2] == daemon:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(seen.pid, signal.SIGKILL)
 
     def until(self, is_true: Callable[[], object], why: str) -> None:
         deadline = time.monotonic() + START_S

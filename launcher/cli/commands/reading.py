@@ -134,7 +134,8 @@ def status(
     console = screen()
     console.print(follow.picture(snapshot, is_live=False))
     if snapshot.status.is_over:
-        for words in outcome_words(snapshot.outcome, snapshot.status.value):
+        by = snapshot.state.stop_by if snapshot.status is client.RunStatus.STOPPED else None
+        for words in outcome_words(snapshot.outcome, snapshot.status.value, by):
             console.print(printable(words))
     if snapshot.info is not None and snapshot.info.start.note:
         console.print(f"note: {printable(snapshot.info.start.note)}")

@@ -33,9 +33,9 @@ def outcome_of(attempts: int, duration_s: float | None, evals: Sequence[EvalStat
     )  # fmt: skip
 
 
-def outcome_words(outcome: Outcome, status: str) -> tuple[str, str]:
-    """How it ended and after how long; its best evaluation."""
-    ended = status
+def outcome_words(outcome: Outcome, status: str, by: str | None = None) -> tuple[str, str]:
+    """How it ended, by whom and after how long; its best evaluation."""
+    ended = f"{status} by {by}" if by else status
     if outcome.duration_s is not None:
         ended += f" after {duration(outcome.duration_s)}"
     if outcome.attempts > 1:

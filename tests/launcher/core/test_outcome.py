@@ -24,3 +24,8 @@ def test_what_is_not_known_is_left_out() -> None:
     assert outcome_words(outcome_of(1, None, []), "stopped") == (
         "stopped", "not evaluated",
     )  # fmt: skip
+
+
+def test_who_stopped_a_run_is_in_its_words() -> None:
+    words, _ = outcome_words(outcome_of(1, 61.0, []), "stopped", "me@login (effnet-launch)")
+    assert words == "stopped by me@login (effnet-launch) after 61 s"

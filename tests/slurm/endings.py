@@ -65,13 +65,32 @@ class Scene:
         assert self.lab.end_of(self.root)["kind"] == "attempt_stopped"
         self.says("stopped", by)
 
-    def continues(self) -> None:
-        """Another attempt of the same job trains; then it is stopped."""
-        self.lab.until(
-            lambda: any(e["attempt"] > 1 for e in self.lab.events(self.root, "training_started")),
-            AGAIN_S,
-            lambda: f"no other attempt: {self.lab.events(self.root)[-3:]} {self.status()}",
-        )
+    def continues(self, lost: str = "") -> None:
+        """Another attempt of the same job trains; then it is stopped.
+
+        `lost`: a node that stopped answering. Where that was before its agent ran, the attempt
+        failed, and names it.
+        """
+
+        def trains() -> bool:
+            begun = self.lab.events(self.root, "training_started")
+            return any(event["attempt"] > 1 for event in begun)
+
+        def could_not_launch() -> bool:
+            return bool(lost) and any(
+                event["failure"]["kind"] in ("launch", "node")
+                and event["failure"]["meaning"].startswith(f"{lost}: ")
+                for event in self.lab.events(self.root, "attempt_failed")
+            )
+
+        def why() -> str:
+            return f"no other attempt: {self.lab.events(self.root)[-3:]} {self.status()}"
+
+        self.lab.until(lambda: trains() or could_not_launch(), AGAIN_S, why)
+        if not trains():
+            self.notes.append(f"{lost} could not be launched on")
+            self.says("failed", lost)
+            return
         assert len({event["job"] for event in self.lab.events(self.root, "slurm_queued")}) == 1
         self.stop()
 
@@ -127,8 +146,9 @@ def preempted(scene: Scene) -> None:
 
 def node_off(scene: Scene) -> None:
     scene.start()
-    scene.slurm[scene.nodes()[1]].power_off()
-    scene.continues()
+    node = scene.nodes()[1]
+    scene.slurm[node].power_off()
+    scene.continues(node)
 
 
 def first_node_off(scene: Scene) -> None:
@@ -150,8 +170,9 @@ def node_set_down(scene: Scene) -> None:
 
 def slurmd_killed(scene: Scene) -> None:
     scene.start()
-    scene.slurm.kill(scene.nodes()[1], "slurmd")
-    scene.continues()
+    node = scene.nodes()[1]
+    scene.slurm.kill(node, "slurmd")
+    scene.continues(node)
 
 
 def slurmctld_killed(scene: Scene) -> None:

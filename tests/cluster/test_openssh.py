@@ -22,6 +22,7 @@ from launcher.core.profile.model import Node
 from launcher.errors import HostKeyError, LoginError, NodeError
 from launcher.ipc import operations as op
 from launcher.remote.node_client import NodeClient
+from launcher.remote.openssh import program
 from launcher.remote.openssh.connection import SharedConnection
 from launcher.remote.openssh.login import Login
 from launcher.remote.openssh.master import Master
@@ -276,3 +277,15 @@ def test_a_login_lasts_longer_than_its_connection_and_is_used_again(lab: Cluster
     again = Login(node_of(alpha)).connect()
     assert again.run(["hostname"]).stdout == b"alpha\n"
     assert master_pid(alpha) == pid
+    again.close()
+
+
+def test_a_login_that_needs_nobody_ends_soon_after_its_last_command(
+    lab: ClusterLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "PERSIST_S", 1)
+    connection = Login(node_of(lab.hosts["alpha"])).connect()
+    assert connection.run(["hostname"]).stdout == b"alpha\n"
+    connection.close()
+    lab.until(lambda: not Master(node_of(lab.hosts["alpha"])).is_open)
+    assert "ControlPersist=14400" in program.login_of_person(connection._node, Path("/x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,11 +18,12 @@ from launcher.remote.openssh.stream import BROKEN_CODE, ProcessStream
 
 
 class SharedConnection:
-    """Closing it leaves the login, which other processes use."""
+    """Closing it leaves the login, which other processes use. `held` keeps the login until then."""
 
-    def __init__(self, node: Node, master: Master) -> None:
+    def __init__(self, node: Node, master: Master, held: socket.socket) -> None:
         self._node = node
         self._master = master
+        self._held = held
         self._streams: set[ProcessStream] = set()
         self._lock = threading.Lock()
 
@@ -31,7 +33,14 @@ class SharedConnection:
 
     @property
     def is_open(self) -> bool:
-        return self._master.is_open
+        try:
+            while self._held.recv(1 << 12):
+                pass  # its greeting
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # closed by us
+        return False
 
     # stderr goes to a file: nobody has to read it while the command runs.
 
@@ -72,6 +81,7 @@ class SharedConnection:
     def close(self) -> None:
         with self._lock:
             streams = list(self._streams)
+            self._held.close()
         for stream in streams:
             stream.close()
 

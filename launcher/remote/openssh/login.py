@@ -37,13 +37,18 @@ class Login:
         """
         # Not once for all: the runtime folder may go when the user logs out.
         master = Master(self._node)
-        if not master.is_open:
+        held = master.hold()
+        if held is None:
             with master.locked(None if confirm_host else WAIT_S):
                 # Another process may have been faster.
                 if not master.is_open:
                     self._log_in(master, may_ask=confirm_host is not None)
+                held = master.hold()
+        if held is None:
+            text = f"{program.words(self._node)}: the login ended at once"
+            raise NodeError(self._node.label, text)
         self._refused = None
-        return SharedConnection(self._node, master)
+        return SharedConnection(self._node, master, held)
 
     def _log_in(self, master: Master, may_ask: bool) -> None:
         master.remove_dead()

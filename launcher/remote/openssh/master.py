@@ -1,7 +1,7 @@
 """The process that holds the login of one node and user: ssh's ControlMaster.
 
 It is in a session of its own, so that it outlives the terminal in which a person logged in. It ends
-`PERSIST_S` after its last command.
+some time after its last command: soon, or after hours where a person would have to log in again.
 """
 
 from __future__ import annotations
@@ -61,15 +61,29 @@ class Master:
     @property
     def is_open(self) -> bool:
         """Whether a process listens; its connection may be dead."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(CHECK_S)
-            try:
-                probe.connect(str(self.socket))
-            except (FileNotFoundError, ConnectionRefusedError):
-                return False
-            except OSError:
-                return True  # it is there, and does not answer now
-        return True
+        held = self.hold()
+        if held is not None:
+            held.close()
+        return held is not None
+
+    def hold(self) -> socket.socket | None:
+        """A connection to the process, which does not end before it is closed. `None`: it is gone.
+
+        Raises `NodeError`.
+        """
+        held = socket.socket(socket.AF_UNIX)
+        held.settimeout(CHECK_S)
+        try:
+            held.connect(str(self.socket))
+        except (FileNotFoundError, ConnectionRefusedError):
+            held.close()
+            return None
+        except OSError as error:
+            held.close()
+            text = f"the ssh process at {self.socket} does not answer: {error}"
+            raise NodeError(self._node.label, text) from error
+        held.setblocking(False)
+        return held
 
     def remove_dead(self) -> None:
         """ssh leaves its socket when it is killed, and the next one would not listen there."""

@@ -15,8 +15,10 @@ from launcher.process.spawn import base_environment
 from launcher.remote import ssh_config
 
 CONNECT_S = 10
-PERSIST_S = 4 * 3600
-"""How long a login stays after its last command."""
+PERSIST_S = 10
+"""How long a login stays after its last command: another one costs nothing."""
+PERSIST_OF_PERSON_S = 4 * 3600
+"""The same where a person would have to log in again."""
 
 ALIVE = (15, 4)
 """ServerAliveInterval and ServerAliveCountMax: a dead connection ends after a minute."""
@@ -47,12 +49,12 @@ def environment() -> dict[str, str]:
 def login(node: Node, socket: Path) -> list[str]:
     """Logs in without a person, then waits in the background for commands at `socket`."""
     options = [*_alive(*ALIVE), f"ConnectTimeout={CONNECT_S}", *_BATCH, *_OWN]
-    return _login(node, socket, options)
+    return _login(node, socket, PERSIST_S, options)
 
 
 def login_of_person(node: Node, socket: Path) -> list[str]:
     """The same; ssh asks at the terminal."""
-    return _login(node, socket, _alive(*ALIVE_OF_PERSON))
+    return _login(node, socket, PERSIST_OF_PERSON_S, _alive(*ALIVE_OF_PERSON))
 
 
 def command(node: Node, socket: Path, line: str) -> list[str]:
@@ -98,8 +100,8 @@ def failed_command(text: str) -> str:
     return text.strip()
 
 
-def _login(node: Node, socket: Path, options: list[str]) -> list[str]:
-    master = ["-M", "-N", "-f", "-o", f"ControlPersist={PERSIST_S}", *_options(options)]
+def _login(node: Node, socket: Path, persist_s: int, options: list[str]) -> list[str]:
+    master = ["-M", "-N", "-f", "-o", f"ControlPersist={persist_s}", *_options(options)]
     jump = ["-J", node.proxy_jump] if node.proxy_jump else []
     return [*_to_socket(socket), *master, *jump, *_host(node)]
 

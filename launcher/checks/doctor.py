@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from launcher.checks import slurm_doctor
 from launcher.checks.probe import NodeProbe, OnLine, OnRow, at_once, probes_of
 from launcher.core.checks.facts import Question
 from launcher.core.checks.row import Row, RowState
 from launcher.core.checks.toolkit_facts import CUDA_FIX
 from launcher.core.checks.toolkit_rules import doctor_rows
-from launcher.core.profile.model import DeviceTarget, Node, Profile
+from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 from launcher.errors import NodeError, UsageError
 from launcher.ipc.operations import CheckBackend, PrepareCuda
 from launcher.machine.toolkit import target_of_machine
@@ -38,6 +39,8 @@ def examine(
     chosen = targets.get(target.lower(), "")
     if target and not chosen:
         raise UsageError(f"no target {target!r}", f"Known: {', '.join(targets.values())}.")
+    if profile is not None and profile.start_method is StartMethod.SLURM:
+        return slurm_doctor.examine(profile, on_row)
     lock = threading.Lock()
 
     def rows_of(probe: NodeProbe) -> tuple[Row, ...]:

@@ -46,7 +46,7 @@ class SlurmTransport(LocalTransport):
         self._endpoint.unlink(missing_ok=True)
         log = self._journal.with_suffix(".log")
         argv = ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={self.node}"]
-        argv += [f"--job-name={self._step}", "--mem=0", "--input=none"]
+        argv += [f"--job-name={self._step}", "--mem=0", "--input=none", "--mpi=none"]
         argv += ["--quiet", "--kill-on-bad-exit=0", *self._argv(), "--host", self._address]
         program = slurm.path_of("srun")
         try:

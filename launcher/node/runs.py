@@ -175,7 +175,7 @@ def _from_here(profile: Profile) -> Iterator[None]:
         yield
     except NodeError as error:
         text = f"from {first}: {error.message}"
-        raise NodeError(error.node, text, f"{error.hint} {hint}".strip()) from error
+        raise NodeError(error.node, text, f"{hint} {error.hint}".strip()) from error
 
 
 HANDLERS: op.Handlers = {

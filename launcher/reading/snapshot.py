@@ -230,6 +230,11 @@ class RunSnapshot:
         return "" if self.info is None else self.info.start.note
 
     @property
+    def stopped_by(self) -> str | None:
+        """Who stopped it; `None` where it did not end by that."""
+        return self.state.stop_by if self.status is RunStatus.STOPPED else None
+
+    @property
     def is_watched(self) -> bool:
         """Whether another launcher started it: it can only be read."""
         return self.info is not None and self.info.is_watched

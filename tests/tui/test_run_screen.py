@@ -100,6 +100,26 @@ async def test_the_header_of_a_script_shows_only_what_the_script_tells() -> None
         assert "images/s" not in head
 
 
+async def test_why_a_run_is_pending_is_not_cut_for_figures() -> None:
+    run = FakeRun(2, "pending")
+    words = "job 2 waits in the queue: Resources, estimated start in 3 h"
+    plain = run.snapshot
+    run.snapshot = lambda: replace(plain(), queue_words=words)  # type: ignore[method-assign]
+    async with showing(FakeSource(run), (80, 24)) as pilot:
+        await sees(pilot, "PENDING", words)
+        assert "ETA" not in text_of(pilot, "#header")
+
+
+async def test_the_card_of_a_stopped_run_says_who_stopped_it() -> None:
+    run = FakeRun(2, "stopped")
+    plain = run.snapshot
+    run.snapshot = lambda: replace(  # type: ignore[method-assign]
+        plain(), state=replace(plain().state, stop_by="ada@login (effnet-launch)")
+    )
+    async with showing(FakeSource(run), (80, 24)) as pilot:
+        await sees(pilot, "stopped by ada@login (effnet-launch)")
+
+
 async def test_only_changed_lines_are_painted() -> None:
     run = FakeRun(8)
     async with showing(FakeSource(run), (160, 48)) as pilot:

@@ -36,7 +36,7 @@ def rows_of(run: RunSnapshot, again: str = "") -> list[Row]:
     if failure_of(run) is not None:
         return []
     if is_done(run):
-        ended, best = outcome_words(run.outcome, run.status.value)
+        ended, best = outcome_words(run.outcome, run.status.value, run.stopped_by)
         if run.is_watched:
             return [Row(ended)]
         last = Row(f"{again} plays it again", "$") if again else Row("results and checkpoints", "t")

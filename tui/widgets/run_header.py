@@ -88,6 +88,9 @@ class RunHeader(LineView):
         """A fault takes its space first, then the figures in this order, then words and the bar."""
         palette, run = self.palette, frame.snapshot
         fault, doing, room = clean(worst(frame)[1]), clean(activity(frame)), width - 1
+        if run.status == "pending" and doing:
+            # There are no figures yet, and why it waits is what its user wants to know.
+            return [Segment(f" {fit(doing, width - 2)}", palette.warn)]
         if len(fault) > width - 3:
             fault = without_node(fault)
         fault = fit(fault, min(len(fault), width - 3))

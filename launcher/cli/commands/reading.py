@@ -134,8 +134,8 @@ def status(
     console = screen()
     console.print(follow.picture(snapshot, is_live=False))
     if snapshot.status.is_over:
-        by = snapshot.state.stop_by if snapshot.status is client.RunStatus.STOPPED else None
-        for words in outcome_words(snapshot.outcome, snapshot.status.value, by):
+        status = snapshot.status.value
+        for words in outcome_words(snapshot.outcome, status, snapshot.stopped_by):
             console.print(printable(words))
     if snapshot.info is not None and snapshot.info.start.note:
         console.print(f"note: {printable(snapshot.info.start.note)}")

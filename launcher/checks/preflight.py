@@ -13,10 +13,19 @@ from launcher.core.checks.device_rules import device_rows
 from launcher.core.checks.facts import MachineFacts, Peer
 from launcher.core.checks.joint_rules import joint_rows, peer_row
 from launcher.core.checks.machine_rules import machine_rows
-from launcher.core.checks.row import NOT_ASKED, Row, RowState, checks_of, expected, sorted_rows
+from launcher.core.checks.row import (
+    NOT_ASKED,
+    Row,
+    RowState,
+    checks_of,
+    expected,
+    of_spare,
+    sorted_rows,
+)
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.checks.toolkit_rules import toolkit_rows
 from launcher.core.profile.model import Node, Profile, StartMethod
+from launcher.core.profile.spares import with_spares_as_nodes
 from launcher.core.text.numbers import whole_number
 from launcher.errors import HostKeyError, LoginError, NodeError, NotInstalledError
 from launcher.ipc import operations as op
@@ -42,7 +51,9 @@ class Preflight:
         settings: Sequence[tuple[str, str]] = (),
         on_row: OnRow = lambda row: None,
     ) -> None:
-        self._profile = profile = with_settings(profile, settings_of(profile, tuple(settings)))
+        profile = with_settings(profile, settings_of(profile, tuple(settings)))
+        self._spares = {node.label for node in profile.spares}
+        self._profile = profile = with_spares_as_nodes(profile)
         self._on_row = on_row
         self._rows: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
@@ -85,6 +96,7 @@ class Preflight:
     def _add(self, *rows: Row) -> None:
         with self._lock:
             for row in rows:
+                row = of_spare(row) if row.node in self._spares else row
                 if (row.check, row.node) not in self._rows:
                     self._rows[row.check, row.node] = row
                     self._on_row(row)

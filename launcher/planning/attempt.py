@@ -19,6 +19,7 @@ from launcher.ipc.operations import GetFacts, NodeAnswer
 from launcher.machine import device_ips
 from launcher.remote.mpirun_ssh import needs_ssh_config
 from launcher.remote.node_client import NodeClient, NodePool, call_all
+from launcher.store.run import StoredRun
 
 
 def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
@@ -112,6 +113,23 @@ def plan_attempt(
         folder = run_paths(context, profile.nodes[0]).attempt(attempt).root
         context = replace(context, ssh_config=str(folder / "ssh_config"))
     return make_plan(profile, context)
+
+
+def plan_of(
+    run: StoredRun, attempt: int, resume: str, port: int, facts: Mapping[str, NodeFacts]
+) -> Plan:
+    """The plan of an attempt of a stored run. Raises `PlanError`."""
+    return plan_attempt(
+        run.profile,
+        run.info.id,
+        run.paths.root,
+        attempt,
+        resume=resume,
+        data_path=run.request.data_path,
+        settings=run.request.settings,
+        port=port,
+        facts=facts,
+    )
 
 
 def run_id(profile: Profile) -> str:

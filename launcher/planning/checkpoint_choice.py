@@ -22,13 +22,15 @@ class CheckpointQuery:
     """The checkpoint that is wanted: `name` is `auto`, a file's name, or its path.
 
     `steps_done`: steps that the run has done; `world_size`: that of the new attempt, None when it
-    does not matter; `before`: the profile of earlier attempts, where the run's was edited.
+    does not matter; `before`: the profile of earlier attempts, where the run's was edited; `away`:
+    nodes that are known not to answer.
     """
 
     name: str = AUTO
     steps_done: int | None = None
     world_size: int | None = None
     before: Profile | None = None
+    away: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
     for store in stores:
         # Two machines may have the same paths.
         prefix = "" if store is stores[0] else f"{store.machine.label or 'here'}:"
+        if store.machine.label and store.machine.label in query.away:
+            unreachable.append(Skipped(prefix + store.folder, "it does not answer"))
+            continue
         try:
             checkpoints = store.machine.checkpoints(store.folder)
         except NodeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
@@ -15,6 +15,7 @@ from launcher.core.text.figures import plural
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
 from launcher.planning.checkpoint_choice import AUTO, CheckpointQuery
+from launcher.planning.replacing import Nodes
 from launcher.remote.node_client import NodePool
 from launcher.store.run import StoredRun
 
@@ -87,16 +88,12 @@ def _point_of(choice: ResumeChoice, why: str) -> StartCheckpoint | None:
     return StartCheckpoint(choice.path, choice.epoch, choice.step, why, choice.steps_lost)
 
 
-def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | str:
-    """After a failure: the automatic attempt of the profile's policy, or why there is none.
+def why_not(run: StoredRun, state: RunState) -> str | None:
+    """After a failure: why no attempt starts automatically; None when one may.
 
     Empty where the profile asks for none.
     """
-    retry, failure = run.profile.retry, state.failure
-    resumes_hang = (
-        failure is not None and failure.kind is FailureKind.HANG and retry.on_silent == "resume"
-    )
-    limit = max(retry.auto_resume, 1 if resumes_hang else 0)
+    limit, failure = _limit(run, state), state.failure
     if failure is None or state.status.value != "failed" or limit == 0:
         return ""
     if failure.kind in IN_VAIN:
@@ -104,19 +101,56 @@ def next_attempt(run: StoredRun, state: RunState, nodes: NodePool) -> Again | st
     done = _automatic_attempts(state)
     if done >= limit:
         return f"{plural(done, 'automatic attempt')} failed, the limit is {limit}"
+    return None
+
+
+def may_follow(run: StoredRun, state: RunState) -> bool:
+    """Whether a supervisor died before it decided about an automatic attempt."""
+    return not state.gave_up and why_not(run, state) is None
+
+
+def next_attempt(
+    run: StoredRun, state: RunState, nodes: NodePool, changed: Nodes | None = None
+) -> Again | str:
+    """The automatic attempt, where `why_not` has no objection, or why there is none.
+
+    `changed`: the nodes that it uses, where they are others than those of the last attempt.
+    """
+    done, limit, words = _automatic_attempts(state), _limit(run, state), ""
+    away = frozenset(node for node, left in state.left_out.items() if left.answers_s is None)
+    if changed is not None and changed.replaced:
+        run, words = replace(run, profile=changed.profile), f", with {changed.words}"
+        away |= {event.node for event in changed.replaced if not event.is_reached}
+    query = replace(query_of(run, state), away=away)
     try:
-        chosen = checkpoint_choice.choose(run, query_of(run, state), nodes)
+        chosen = checkpoint_choice.choose(run, query, nodes)
         in_vain = _without_progress(state, chosen.saved_s)
-        if in_vain >= retry.no_progress_limit:
+        # Another node may succeed where this one has failed.
+        if in_vain >= run.profile.retry.no_progress_limit and not words:
             return f"{plural(in_vain, 'attempt')} saved no checkpoint"
-        choice = checkpoint_choice.fetch(run, query_of(run, state), nodes)
+        if chosen.path is None and state.checkpoints and (skipped := _away(chosen, away)):
+            return f"its checkpoints cannot be read: {skipped}"
+        choice = checkpoint_choice.fetch(run, query, nodes)
     except LaunchError as error:
         return f"no checkpoint can be used: {error}"
-    why = f"{BY_ITSELF}, {done + 1} of {limit}"
+    why = f"{BY_ITSELF}, {done + 1} of {limit}{words}"
     point = _point_of(choice, f"{why}: {choice.why}")
     if point is None:
         return Again(f"{why}, from the beginning: {choice.why}", None)
     return Again(point.why, point)
+
+
+def _limit(run: StoredRun, state: RunState) -> int:
+    """How many attempts start automatically after this failure."""
+    retry, failure = run.profile.retry, state.failure
+    is_hang = failure is not None and failure.kind is FailureKind.HANG
+    return max(retry.auto_resume, 1 if is_hang and retry.on_silent == "resume" else 0)
+
+
+def _away(choice: ResumeChoice, away: frozenset[str]) -> str:
+    """The folders of nodes that the run has left out and that do not answer."""
+    folders = (one for one in choice.skipped if one.path.partition(":")[0] in away)
+    return ", ".join(f"{one.path} ({one.why})" for one in folders)
 
 
 def _automatic_attempts(state: RunState) -> int:
@@ -135,8 +169,10 @@ def _without_progress(state: RunState, saved_s: float | None) -> int:
 
     `saved_s` is when a script saved its newest, where that is all that is known.
     """
-    count = 0
+    count, others = 0, max((left.attempt for left in state.left_out.values()), default=0)
     for attempt in reversed(state.attempts):
+        if attempt.attempt <= others:
+            break  # it had other nodes
         began = (attempt.resume and attempt.resume.step) or 0
         saved = [c.step for c in state.checkpoints if c.attempt == attempt.attempt]
         if max(saved, default=began) > began or (saved_s or 0.0) > attempt.started_s:

@@ -20,11 +20,12 @@ from launcher import programs
 from launcher.core.messages import Error, Message, Ping, Stop, TakeStacks
 from launcher.core.plan import program
 from launcher.core.profile.model import Profile
+from launcher.core.profile.spares import with_own_nodes
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest, ResumeRequest, StopRequest
 from launcher.core.run.state import JobState, RunState, RunStatus
-from launcher.errors import BusyError, LaunchError, NoAnswerError
+from launcher.errors import BusyError, LaunchError, NoAnswerError, UsageError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
 from launcher.process import spawn
@@ -89,8 +90,16 @@ class Run(ABC):
         or 0. Raises `BusyError` when the run is over, `LaunchError`.
         """
         state = self.state()
+        over = BusyError(f"{self.id} is {state.status.value} already")
+        if state.status is RunStatus.FAILED and self.is_supervised:
+            # Its supervisor may be preparing an automatic attempt.
+            try:
+                self.request(Stop(request.save, by or caller()))
+            except LaunchError:
+                raise over from None
+            return 0
         if state.status.is_over:
-            raise BusyError(f"{self.id} is {state.status.value} already")
+            raise over
         return self.give(Stop(request.save, by or caller()))[1]
 
     def take_stacks(self) -> None:
@@ -117,6 +126,10 @@ class Run(ABC):
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""
         before = self.load()
+        if request.take_back:
+            if profile is None and not before.profile.left_out:
+                raise UsageError(f"{self.id} has left out no node", "Resume without --take-back.")
+            profile = with_own_nodes(profile or before.profile)
         if profile is not None:
             # One that was read from a run has no values where the run's supervisor is elsewhere.
             profile = profile.with_secrets(before.profile.secrets)

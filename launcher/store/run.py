@@ -65,6 +65,12 @@ def write_edited(run: StoredRun) -> None:
         write_file(paths.run, run.info.to_json())
 
 
+def write_nodes(paths: RunPaths, profile: Profile) -> None:
+    """The run's nodes from now on. Raises `LaunchError`."""
+    with _writing():
+        write_file(paths.profile, profile.to_json() + "\n")
+
+
 def write_note(root: Path, note: str) -> None:
     """Changes why the run was made. Raises `LaunchError`."""
     run = load(root)

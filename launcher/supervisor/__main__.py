@@ -16,6 +16,8 @@ import os
 import selectors
 import sys
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.core import messages
@@ -27,7 +29,7 @@ from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
-from launcher.planning import restart
+from launcher.planning import replacing, restart
 from launcher.process import spawn
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
@@ -38,18 +40,22 @@ from launcher.store import run as run_files
 from launcher.store.event_log import EventLog
 from launcher.store.owner import Owner
 from launcher.store.run import StoredRun
-from launcher.store.run_lock import LOCK_S, acquire, is_supervised
+from launcher.store.run_lock import LOCK_S, acquire
+from launcher.supervisor import absent_nodes
+from launcher.supervisor.absent_nodes import AbsentNodes
 from launcher.supervisor.agent_link import AgentLink, links_of
 from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
 from launcher.supervisor.batch_job import BatchJob
+from launcher.supervisor.clients import Clients
+from launcher.supervisor.connecting import in_thread
+from launcher.supervisor.next_attempt import Decision, NextAttempt
 from launcher.supervisor.notifier import Notifier
+from launcher.supervisor.successor import is_left_alone
 
 TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
-MAX_CLIENTS = 32
 SUBMIT_S = 60.0
-LOOK_S = 0.5
-"""How often the parent of a dead supervisor looks whether a client started another."""
+STOPPED = "a stop was requested"
 
 RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
 
@@ -66,10 +72,12 @@ class Supervisor:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
+        self._absent = AbsentNodes(log)
+        self._next: NextAttempt | None = None
+        self._decision: Future[Decision] | None = None
         self._pool = NodePool()
         self._nodes = self._pool.clients_of(run.profile)
         self._port: planning_port.PortClaim | None = None
-        self._clients: list[Channel] = []
         self._stop_pending = False
         self._waiting_since = 0.0
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
@@ -77,6 +85,7 @@ class Supervisor:
         self._limit = log_limit.LogLimit(run.paths.root, limit)
         gate = (batch.host, owner.token) if batch is not None else ()
         self._endpoint = Endpoint(run.paths.root, "supervisor", run.paths.supervisor, *gate)
+        self._clients = Clients(self._endpoint, self._selector, self._answer)
 
     def introduce(self) -> None:
         """supervisor.json, and the event that says who supervises now."""
@@ -93,18 +102,23 @@ class Supervisor:
     def begin(self, resume: events.StartCheckpoint | None, is_new: bool) -> None:
         """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
         state = self._log.state
+        if self._batch is None:
+            self._absent.adopt(self._run, self._pool, self._selector, self._owner)
         living = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.STOPPING, RunStatus.FAILING)
         newest = state.attempt
+        absent_nodes.compare(self._log, self._run.profile)
         if state.status in living and newest is not None:
             if is_new:
                 raise BusyError(f"{self._run.info.id} is still {state.status.value}")
             self._adopt(newest.attempt)
         elif is_new or not state.status.is_over:
             self._start_attempt(resume)
+        elif restart.may_follow(self._run, state):
+            self._decide()
 
     def run(self) -> int:
         """Until the run has ended. -> exit code of the supervisor's process."""
-        while self._attempt is not None or self._may_still_write():
+        while self._is_busy or self._may_still_write():
             for key, _ in self._selector.select(TICK_S):
                 self._ready(key.fileobj)
             spawn.reap()
@@ -116,8 +130,11 @@ class Supervisor:
                 if self._batch is not None:
                     self._listen_to(self._batch, self._attempt)
                 self._attempt.turn()
-                if self._attempt.is_over:
+                if self._attempt.is_over or self._may_leave_nodes(self._attempt):
                     self._after(self._attempt)
+            self._absent.turn()
+            if self._decision is not None and self._decision.done():
+                self._decided(self._decision)
         return 0
 
     def _listen_to(self, batch: BatchJob, attempt: Attempt) -> None:
@@ -129,6 +146,16 @@ class Supervisor:
         else:
             attempt.cancel(ending.by)
 
+    @property
+    def _is_busy(self) -> bool:
+        """A failed run waits for its absent nodes; after another end they end by themselves."""
+        return self._is_trying or bool(self._absent and self._log.state.failure)
+
+    @property
+    def _is_trying(self) -> bool:
+        """Whether there is an attempt, or one may follow."""
+        return self._attempt is not None or self._decision is not None
+
     def _may_still_write(self) -> bool:
         """A full disk may get space again, and then it is recorded how the run ended."""
         if not self._log.is_waiting:
@@ -137,8 +164,7 @@ class Supervisor:
         return time.monotonic() - self._waiting_since < WRITE_LIMIT_S
 
     def close(self) -> None:
-        for client in self._clients:
-            client.close()
+        self._clients.close()
         self._endpoint.close()
         self._log.close()
 
@@ -180,17 +206,8 @@ class Supervisor:
             address = run.profile.master.address or run.profile.nodes[0].address
             self._port = planning_port.PortClaim("127.0.0.1" if address == "localhost" else address)
             port = self._port.port
-        return prepare.plan_attempt(
-            run.profile,
-            run.info.id,
-            run.paths.root,
-            number,
-            resume="" if resume is None else resume.path,
-            data_path=run.request.data_path,
-            settings=run.request.settings,
-            port=port,
-            facts=facts,
-        )
+        path = "" if resume is None else resume.path
+        return prepare.plan_of(run, number, path, port, facts)
 
     def _adopt(self, number: int) -> None:
         try:
@@ -205,8 +222,14 @@ class Supervisor:
         self._attempt.adopt()
 
     def _after(self, attempt: Attempt) -> None:
-        """The attempt is over and nothing of it is left: dismiss its agents, or try again."""
-        attempt.dismiss()
+        """The attempt is over: dismiss its agents, or try again.
+
+        Nothing of it is left, but perhaps on nodes that do not answer and that have spares.
+        """
+        if attempt.is_over:
+            attempt.dismiss()
+        else:
+            self._absent.keep(attempt)
         self._attempt = None
         self._release()
         self._settle_edit()
@@ -216,13 +239,42 @@ class Supervisor:
             return
         if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
-        again = restart.next_attempt(self._run, self._log.state, self._pool)
+        self._decide()
+
+    def _decide(self) -> None:
+        self._next = NextAttempt(self._run, self._log.state, self._pool)
+        self._decision = in_thread(self._next.decide)
+
+    def _may_leave_nodes(self, attempt: Attempt) -> bool:
+        where = self._run.profile, self._log.state
+        return not self._stop_pending and absent_nodes.may_be_left(attempt, *where)
+
+    def _decided(self, decision: Future[Decision]) -> None:
+        self._decision = self._next = None
+        newest = self._log.state.attempt
+        number = 0 if newest is None else newest.attempt
+        try:
+            found = decision.result()
+            again = STOPPED if self._stop_pending else found.again
+            if not isinstance(again, str) and found.nodes.replaced:
+                self._use(found.nodes)
+        except LaunchError as error:
+            again = f"the next attempt cannot be prepared: {error}"
         if isinstance(again, str):
             if again:
-                self._log.add(events.GaveUp(attempt=attempt.number, why=again))
+                self._log.add(events.GaveUp(attempt=number, why=again))
             return
         log_line(f"trying again {again.why}")
         self._start_attempt(again.resume)
+
+    def _use(self, nodes: replacing.Nodes) -> None:
+        """Other nodes from now on. Raises `LaunchError`."""
+        run_files.write_nodes(self._run.paths, nodes.profile)
+        for event in nodes.replaced:
+            self._log.add(event)
+        self._run = replace(self._run, profile=nodes.profile)
+        self._nodes = self._pool.clients_of(nodes.profile)
+        self._absent.adopt(self._run, self._pool, self._selector, self._owner)
 
     def _settle_edit(self) -> None:
         """Settings given with a resume are the run's once an attempt has trained with them."""
@@ -232,6 +284,8 @@ class Supervisor:
                 self._run.paths, keep=newest is not None and newest.training_s is not None
             ):
                 self._run = _placed(run_files.load(self._run.paths.root), self._batch)
+                self._nodes = self._pool.clients_of(self._run.profile)
+                absent_nodes.compare(self._log, self._run.profile)
                 log_line("nothing trained with the edited settings: the ones before are back")
         except LaunchError as error:
             log_line(f"edited settings stay: {error}")
@@ -244,22 +298,10 @@ class Supervisor:
     # -- clients
 
     def _ready(self, source: object) -> None:
-        if self._endpoint.is_at(source):
-            client = self._endpoint.accept()
-            if client is not None:
-                self._clients.append(client)
-                self._selector.register(client, selectors.EVENT_READ)
-                if len(self._clients) > MAX_CLIENTS:
-                    oldest = self._clients[0]
-                    oldest.close(f"more than {MAX_CLIENTS} connections")
-                    self._forget(oldest)
-        elif isinstance(source, Channel) and source in self._clients:
-            for message in source.receive():
-                self._answer(source, message)
-            if source.closed:
-                self._forget(source)
-        elif self._attempt is not None:
-            self._attempt.ready(source)
+        if not self._clients.ready(source):
+            self._absent.ready(source)
+            if self._attempt is not None:
+                self._attempt.ready(source)
 
     def _answer(self, client: Channel, message: AnyMessage) -> None:
         state = self._log.state
@@ -269,8 +311,12 @@ class Supervisor:
                 reply: messages.Message = messages.RunStatusReply(
                     os.getpid(), state.status.value, state.last_n, trouble
                 )
+            case messages.Stop() if state.status.is_over and not self._is_trying:
+                reply = messages.Error(f"the run is {state.status.value} already")
             case messages.Stop():
                 self._stop_pending = True
+                if self._next is not None:
+                    self._next.cancel()
                 if self._attempt is not None:
                     self._attempt.stop(message.save, message.by or "a client")
                 reply = messages.Accepted(os.getpid())
@@ -284,34 +330,6 @@ class Supervisor:
                 reply = messages.Error(f"a supervisor has no operation {message.kind!r}")
         with contextlib.suppress(ChannelClosedError):
             client.send(reply)
-
-    def _forget(self, client: Channel) -> None:
-        if client.problem:
-            log_line(f"connection of a client closed: {client.problem}")
-        self._clients.remove(client)
-        for key in list(self._selector.get_map().values()):
-            if key.fileobj is client:
-                self._selector.unregister(client)
-
-
-def is_left_alone(root: Path) -> bool:
-    """Waits `supervisor_restart_s`. -> whether no other supervisor has been here by then.
-
-    Only supervisors write to the event log: one that has come and gone between two looks shows.
-    """
-    try:
-        run = run_files.load(root)
-        wait_s, size = run.profile.limits.supervisor_restart_s, run.paths.events.stat().st_size
-        log_line(f"another supervisor starts in {wait_s:g} s")
-        until = time.monotonic() + wait_s
-        while time.monotonic() < until:
-            if is_supervised(root) or run.paths.events.stat().st_size != size:
-                return False
-            time.sleep(min(wait_s, LOOK_S))
-    except (LaunchError, OSError) as error:
-        log_line(f"no other supervisor starts: {error}")
-        return False
-    return True
 
 
 def _placed(run: StoredRun, batch: BatchJob | None) -> StoredRun:
@@ -346,7 +364,7 @@ def _supervise(
 ) -> int:
     if batch is not None:
         batch.settle(log)
-    if log.state.status.is_over and not resume:
+    if log.state.status.is_over and not resume and not restart.may_follow(run, log.state):
         log.close()  # the one before died when all was done
         notifier.start()
         report_ready("ok")

@@ -32,6 +32,8 @@ SETTLE_S = 0.25
 DOUBT_S = 2.0
 """How much longer the verdict waits for a node that does not answer."""
 
+LEFT_OUT = "the run continues without this node"
+
 VERIFY_S = 60.0
 """More than any node needs, for a last look at one that comes back."""
 
@@ -84,6 +86,25 @@ class Attempt:
         """Whether something died, and the verdict is still open."""
         return self.outcome is None and self._decide_at is not None
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Nodes of a failed attempt of which nobody knows what still runs there."""
+        if self.outcome is not Outcome.FAILED:
+            return ()
+        return tuple(link.name for link in self._links if not link.is_over)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has failed and all is over, but for nodes away for `unreachable_s`."""
+        now, limit_s = time.monotonic(), self._limits.unreachable_s
+        return self.outcome is Outcome.FAILED and all(
+            link.is_over or link.alone_s(now) > limit_s for link in self._links
+        )
+
+    def was_reached(self, node: str) -> bool:
+        """Whether the node itself said that nothing of the attempt is left there."""
+        return self._links[node].ended is not None
+
     # -- turning
 
     def launch(self) -> None:
@@ -113,6 +134,16 @@ class Attempt:
             link.recorded_n = self._log.seen.get((self.number, link.name), 0)
             link.may_launch = link.recorded_n == 0
             link.is_away = newest is not None and link.name in newest.unreachable
+            self._links.reconnect(link)
+
+    def adopt_absent(self) -> None:
+        """Takes over the links to nodes that the run has left out: whatever runs there ends."""
+        self.outcome = Outcome.FAILED
+        self._end_why = LEFT_OUT
+        for link in self._links:
+            link.orders = self._orders()
+            link.recorded_n = self._log.seen.get((self.number, link.name), 0)
+            link.is_away = True
             self._links.reconnect(link)
 
     def ready(self, channel: object) -> None:

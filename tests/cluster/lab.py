@@ -51,11 +51,13 @@ compile_s = {compile_s}
 unreachable_s = {unreachable_s}
 
 [retry]
+nodes = "{retry_nodes}"
 auto_resume = {auto_resume}
 on_silent = "{on_silent}"
 
 [checkpoint]
 directory = "{checkpoints}"
+shared = {shared}
 
 [environment]
 PYTHONPATH = {python_path}
@@ -81,6 +83,8 @@ class ClusterLab:
         values: dict[str, Any] = {
             "method": "cluster",
             "nodes": ("alpha", "beta"),
+            "spares": (),
+            "retry_nodes": "same",
             "epochs": 3,
             "steps": STEPS,
             "step_s": 0.02,
@@ -90,6 +94,7 @@ class ClusterLab:
             "silent_min_s": 10,
             "compile_s": 1800,
             "checkpoints": "",
+            "shared": "false",
             "python": sys.executable,
             "unreachable_s": 60,
             "auto_resume": 0,
@@ -99,10 +104,12 @@ class ClusterLab:
             "transport": self.transport,
         }
         values |= changes
-        nodes = [
-            f'[[nodes]]\nname = "{name}"\naddress = "{self.hosts[name].address}"\n'
-            for name in values.pop("nodes")
-        ]
+
+        def node(table: str, name: str) -> str:
+            return f'[[{table}]]\nname = "{name}"\naddress = "{self.hosts[name].address}"\n'
+
+        nodes = [node("nodes", name) for name in values.pop("nodes")]
+        nodes += [node("spares", name) for name in values.pop("spares")]
         text = PROFILE.format(
             **{**values, "python": json.dumps(values["python"])},
             nodes="\n".join(nodes),

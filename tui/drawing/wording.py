@@ -87,7 +87,10 @@ def activity(frame: RunFrame) -> str:
     if low and not snapshot.status.is_over:
         return f"disk nearly full: {next(iter(low))}"
     running = [job for job in state.jobs if job.finished_s is None]
-    return job_words(running[-1], frame) if running else ""
+    if running:
+        return job_words(running[-1], frame)
+    left = list(state.left_out.values())
+    return f"{left[-1].words}; r takes it back once the run is stopped" if left else ""
 
 
 def _starting(snapshot: RunSnapshot) -> str:

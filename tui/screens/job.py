@@ -60,12 +60,19 @@ def job_screen(frame: RunFrame, kind: str, checkpoint: str = "") -> RequestScree
 def resume_screen(frame: RunFrame, choice: ResumeChoice | None) -> RequestScreen:
     """The form of a resume; ``choice`` is the newest complete checkpoint, once it is known."""
     first = ("newest complete", "auto")
-    choices = [first, *checkpoint_choices(frame), ("none: train from scratch", "scratch")]
+    checkpoints = [first, *checkpoint_choices(frame), ("none: train from scratch", "scratch")]
+    choices: dict[str, Choices] = {"checkpoint": checkpoints}
+    skip = ["profile", "preflight"]
+    if left := frame.snapshot.state.left_out:
+        names = ", ".join(left)
+        choices["take_back"] = [("no, keep the spares", False), (f"yes, {names}", True)]
+    else:
+        skip.append("take_back")
     return RequestScreen(
         f"Resume {frame.snapshot.run}",
         frame.snapshot.run,
         ResumeRequest(),
-        fields_of(ResumeRequest, "", {"checkpoint": choices}, ("profile", "preflight")),
+        fields_of(ResumeRequest, "", choices, skip),
         start="Resume",
         about=restart_words(choice),
     )

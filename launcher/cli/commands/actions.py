@@ -211,17 +211,25 @@ def note(
 def _show_plan(profile: Profile, request: StartRequest, as_json: bool, name: str) -> None:
     from launcher import client
     from launcher.cli.output.console import screen
-    from launcher.cli.output.plan_text import print_configuration, print_estimate, print_plan
+    from launcher.cli.output.plan_text import (
+        print_configuration,
+        print_estimate,
+        print_plan,
+        print_spares,
+    )
     from launcher.core.text.codec import to_plain
     from launcher.core.text.terminal import escape_json
 
     plan = client.plan(profile, request)
     configuration = client.configuration(profile, request)
     if as_json:
-        whole = {**to_plain(plan), "estimate": to_plain(configuration.estimate)}
+        spares = [node.label for node in profile.spares]
+        whole = {**to_plain(plan), "spares": spares}
+        whole["estimate"] = to_plain(configuration.estimate)
         print(escape_json(json.dumps(whole, indent=2, ensure_ascii=False)))
         return
     print_plan(plan, screen())
+    print_spares(profile, screen())
     print_configuration(configuration, screen())
     if configuration.values:
         print_estimate(configuration.estimate, name, screen())

@@ -127,7 +127,8 @@ def printer(console: Console, profile: Profile, *, quiet: bool) -> Callable[[Row
     from launcher.core.checks.row import CHECKS
 
     longest = max(CHECKS, key=len)
-    return columns(console, longest, [node.label for node in profile.nodes], quiet=quiet)
+    labels = [node.label for node in (*profile.nodes, *profile.spares)]
+    return columns(console, longest, labels, quiet=quiet)
 
 
 def columns(

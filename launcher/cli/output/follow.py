@@ -269,6 +269,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         parts.append(Text(f"node {node} has not answered for {lasting}: {words}", "yellow"))
         if why := snapshot.why_unreachable(node):
             parts.append(Text(f"  {why}", style="yellow"))
+    for left in snapshot.state.left_out.values():
+        parts.append(Text(f"{left.words}: {left.why}", style="yellow"))
+        parts.append(Text(f"  {left.hint(snapshot.run)}", style="yellow"))
     attempt = snapshot.state.attempt
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():

@@ -11,11 +11,12 @@ from rich.text import Text
 
 from launcher.core.plan.model import Plan
 from launcher.core.profile.secrets import HIDDEN
-from launcher.core.text.figures import duration, milliseconds
+from launcher.core.text.figures import duration, milliseconds, plural
 
 if TYPE_CHECKING:
     from launcher.client import Configuration
     from launcher.core.history.duration import Estimate
+    from launcher.core.profile.model import Profile
 
 
 ENOUGH = 1.1
@@ -45,6 +46,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(Text(_indent(shlex.join(process.argv) + folder), overflow="fold"))
         own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
         console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))
+
+
+def print_spares(profile: Profile, console: Console) -> None:
+    """What is used when a node fails."""
+    for node in profile.spares:
+        what = "takes the place of a node that fails (retry.nodes)"
+        text = f"\nspare {node.label} at {node.address}, {plural(node.rank_count, 'rank')}: {what}"
+        console.print(Text(text, style="bold"), soft_wrap=True)
 
 
 def print_configuration(configuration: Configuration, console: Console) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, NamedTuple
 
 from launcher.core.profile.model import DeviceTarget, Profile, StartMethod
+from launcher.core.profile.spares import with_spares_as_nodes
 from launcher.core.text.suggest import did_you_mean
 from launcher.errors import PreflightError, UsageError
 
@@ -125,11 +126,19 @@ def expected(profile: Profile) -> tuple[tuple[str, str], ...]:
     """(check, node) of every row of this profile's preflight, in order."""
     if profile.start_method is StartMethod.SLURM:
         return tuple((check, SLURM) for check in SLURM_CHECKS)
+    profile = with_spares_as_nodes(profile)
     return tuple(
         (check, node.label)
         for index, node in enumerate(profile.nodes)
         for check in checks_of(profile, index)
     )
+
+
+def of_spare(row: Row) -> Row:
+    """A row of a spare: what fails there does not stop a start."""
+    if row.state is not RowState.FAILED:
+        return row
+    return replace(row, state=RowState.WARNING, text=f"a spare that cannot be used: {row.text}")
 
 
 def checks_of(profile: Profile, index: int) -> tuple[str, ...]:

@@ -127,6 +127,8 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "report_skipped": "report {number} of the agent on {node} was damaged: {why}",
     "rank_exited": _exit,
     "attempt_failed": _failure,
+    "node_replaced": "{spare} takes the place of {node} after attempt {attempt}: {why}",
+    "node_taken_back": "{node} is used again, as requested",
     "gave_up": "no automatic attempt: {why}",
     "attempt_finished": "step {step}",
     "attempt_stopped": "step {step}; still there: {leftover}",

@@ -71,7 +71,9 @@ def _told(event: events.Event, before: RunState, after: RunState) -> _Told | Non
             lines = (why, "Its ranks may still train.")
             return NoticeKind.UNREACHABLE, f"node {node} does not answer", lines
         case events.NodeReached(node=node):
-            return NoticeKind.RECOVERED, f"node {node} answers again", ()
+            left = after.left_out.get(node)
+            lines = () if left is None else ("The run continues without it.", left.hint(run))
+            return NoticeKind.RECOVERED, f"node {node} answers again", lines
         case events.DiskLow(node=node, path=path, free_bytes=free):
             need = event.needed_bytes
             needed = "" if need is None else f"{size_bytes(need)} may be needed."

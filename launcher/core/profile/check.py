@@ -13,10 +13,12 @@ from typing import Any
 
 from launcher.core.profile.model import OPENSSH, ip_address, is_loopback
 from launcher.core.profile.secrets import HIDDEN
+from launcher.core.profile.spares_check import Problem as Problem
+from launcher.core.profile.spares_check import check_spares
 from launcher.core.text.suggest import did_you_mean
 
-Problem = tuple[str, str]
-"""Key and what was expected."""
+Named = tuple[str, dict[str, Any]]
+"""A node and its place in the file."""
 
 SET_BY_THE_LAUNCHER = {
     "save_checkpoint_path": "it is the run's own folder, see checkpoint.directory",
@@ -53,35 +55,40 @@ OWN_OPTIONS = ("output", "o", "error", "e", "chdir", "D", "requeue", "no-requeue
 def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every problem of a raw profile whose node defaults are already merged into its nodes."""
     nodes = [node if isinstance(node, dict) else {} for node in _list(raw.get("nodes"))]
+    spares = [node if isinstance(node, dict) else {} for node in _list(raw.get("spares"))]
     target, method = raw.get("device_target"), raw.get("start_method")
-    yield from _check_unique(nodes)
-    for index, node in enumerate(nodes):
-        yield from _check_node(f"nodes[{index}]", node, target, method)
+    named = [(f"nodes[{index}]", node) for index, node in enumerate(nodes)]
+    named += [(f"spares[{index}]", node) for index, node in enumerate(spares)]
+    yield from _check_unique(named)
+    for place, node in named:
+        yield from _check_node(place, node, target, method)
+    yield from check_spares(raw, nodes, spares)
     yield from _check_variables("environment", raw.get("environment"))
-    yield from _check_listed(raw, nodes)
+    yield from _check_listed(raw, [*nodes, *spares])
     yield from _check_method(nodes, target, method)
     yield from _check_master(raw.get("master"), nodes)
     yield from _check_slurm(raw, nodes)
-    if "is_shipped" in raw:
-        yield "is_shipped", "no such key"
+    for key in ("is_shipped", "left_out"):
+        if key in raw:
+            yield key, "no such key"
     if "program" in raw:
-        yield from _check_program(raw, nodes)
+        yield from _check_program(raw, named)
     trainer = raw.get("trainer")
     for key in trainer if isinstance(trainer, dict) else ():
         if key in SET_BY_THE_LAUNCHER:
             yield f"trainer.{key}", f"set by the launcher: {SET_BY_THE_LAUNCHER[key]}"
 
 
-def _check_program(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+def _check_program(raw: Mapping[str, Any], named: list[Named]) -> Iterator[Problem]:
     """What only the bundled trainer reads, and start methods that the variables do not fit."""
     instead = "not with [program]: write it into program.command"
     if raw.get("trainer"):
         yield "trainer", instead
     if raw.get("data_path"):
         yield "data_path", instead
-    for index, node in enumerate(nodes):
+    for place, node in named:
         if node.get("data_path"):
-            yield f"nodes[{index}].data_path", instead
+            yield f"{place}.data_path", instead
     if _table(raw.get("checkpoint")):
         yield "checkpoint", "not with [program]: use program.checkpoints"
     is_torch = _table(raw["program"]).get("rank_variables") == "torch"
@@ -89,13 +96,13 @@ def _check_program(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Itera
         yield "start_method", 'cluster or mpirun: rank_variables = "torch" needs no rank table'
 
 
-def _check_unique(nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+def _check_unique(named: list[Named]) -> Iterator[Problem]:
     for key in ("address", "name"):
-        values = [node.get(key) for node in nodes]
+        values = [node.get(key) for _, node in named]
         counts = Counter(value for value in values if isinstance(value, str) and value)
         for index, value in enumerate(values):
             if isinstance(value, str) and counts[value] > 1 and values.index(value) != index:
-                yield f"nodes[{index}].{key}", f"{value!r} is repeated; list each node once"
+                yield f"{named[index][0]}.{key}", f"{value!r} is repeated; list each node once"
 
 
 def _check_node(

@@ -108,9 +108,10 @@ def _merge_defaults(raw: dict[str, Any]) -> list[check.Problem]:
     known = {key: value for key, value in defaults.items() if key in NodeDefaults.model_fields}
     if raw.get("start_method") == "slurm" and "nodes" not in raw:
         raw["nodes"] = _nodes_of_slurm(raw.get("slurm"))
-    nodes = raw.get("nodes")
-    if isinstance(nodes, list):
-        raw["nodes"] = [_merged(known, node) if isinstance(node, dict) else node for node in nodes]
+    for key in ("nodes", "spares"):
+        nodes = raw.get(key)
+        if isinstance(nodes, list):
+            raw[key] = [_merged(known, node) if isinstance(node, dict) else node for node in nodes]
     return problems
 
 

@@ -120,6 +120,13 @@ class Node(NodeDefaults):
         return DeviceSlot(device_id=local_rank)
 
 
+class LeftOut(_Frozen):
+    """A node that a run uses no more; ``spare`` has its place (empty: it was a spare itself)."""
+
+    node: Node
+    spare: str = ""
+
+
 class Master(_Frozen):
     """Where the scheduler of ``cluster`` and ``mpirun`` runs; port 0 is a free one."""
 
@@ -168,9 +175,17 @@ class Limits(_Frozen):
     kill_s: Seconds = 5.0
 
 
+class RetryNodes(str, Enum):
+    """The nodes of an automatic attempt."""
+
+    SAME = "same"
+    SPARE = "spare"
+
+
 class Retry(_Frozen):
     """What happens by itself after a failure."""
 
+    nodes: RetryNodes = RetryNodes.SAME
     auto_resume: Annotated[int, Field(ge=0, le=1000)] = 0
     no_progress_limit: Annotated[int, Field(ge=1, le=1000)] = 2
     on_silent: Literal["report", "stop", "resume"] = "report"
@@ -232,6 +247,10 @@ class Profile(_Frozen):
     environment: dict[str, str] = Field(default_factory=dict)
     secret_env: tuple[str, ...] = ()
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
+    spares: tuple[Node, ...] = ()
+    """Nodes that take the place of others with ``retry.nodes = "spare"``."""
+    left_out: tuple[LeftOut, ...] = ()
+    """In a run's own profile: nodes that it uses no more. No key of a file."""
     master: Master = Master()
     mpirun: Mpirun = Mpirun()
     slurm: Slurm = Slurm()
@@ -250,15 +269,23 @@ class Profile(_Frozen):
     @model_validator(mode="after")
     def _hide_secrets(self) -> Profile:
         shown, values = split(self.environment, self.secret_env)
-        secrets, nodes = {"": values}, []
-        for node in self.nodes:
+        secrets = {"": values}
+
+        def hide(node: Node) -> Node:
             own, secrets[node.label] = split(node.environment, self.secret_env)
-            nodes.append(node.model_copy(update={"environment": own}))
+            return node.model_copy(update={"environment": own})
+
+        nodes, spares = tuple(map(hide, self.nodes)), tuple(map(hide, self.spares))
+        left_out = tuple(
+            item.model_copy(update={"node": hide(item.node)}) for item in self.left_out
+        )
         urls = {str(n): url for n, url in enumerate(self.notify.urls) if url != HIDDEN}
         secrets[NOTIFY] = urls
         hidden = self.notify.model_copy(update={"urls": (HIDDEN,) * len(self.notify.urls)})
         # The model is frozen, and this is still its construction.
-        self.__dict__.update(environment=shown, nodes=tuple(nodes), notify=hidden)
+        self.__dict__.update(
+            environment=shown, nodes=nodes, spares=spares, left_out=left_out, notify=hidden
+        )
         self._secrets = {place: found for place, found in secrets.items() if found}
         return self
 
@@ -269,7 +296,7 @@ class Profile(_Frozen):
 
     def with_secrets(self, secrets: Secrets) -> Profile:
         """The same, with the values of variables whose value is not known yet."""
-        places = ("", NOTIFY, *(node.label for node in self.nodes))
+        places = ("", NOTIFY, *(node.label for node in self.all_nodes))
         found = {p: {**secrets.get(p, {}), **self._secrets.get(p, {})} for p in places}
         copy = self.model_copy()
         copy._secrets = {place: values for place, values in found.items() if values}
@@ -295,7 +322,7 @@ class Profile(_Frozen):
         """Names of secret variables whose values are not known."""
         urls = {str(n): url for n, url in enumerate(self.notify.urls)}
         tables = {"": self.environment, NOTIFY: urls}
-        tables |= {node.label: node.environment for node in self.nodes}
+        tables |= {node.label: node.environment for node in self.all_nodes}
         names = {
             f"URL {name} of {NOTIFY}" if place == NOTIFY else name
             for place, table in tables.items()
@@ -303,6 +330,11 @@ class Profile(_Frozen):
             if value == HIDDEN and name not in self._secrets.get(place, {})
         }
         return tuple(sorted(names))
+
+    @property
+    def all_nodes(self) -> tuple[Node, ...]:
+        """Those of the next attempt, the spares, and those that are left out."""
+        return (*self.nodes, *self.spares, *(item.node for item in self.left_out))
 
     @property
     def world_size(self) -> int:

@@ -275,6 +275,25 @@ class AttemptFailed(Event, kind="attempt_failed"):
 
 
 @dataclass(frozen=True)
+class NodeReplaced(Event, kind="node_replaced"):
+    """The attempts after this one use ``spare`` in the place of the node."""
+
+    attempt: int
+    node: str
+    spare: str
+    why: str
+    is_reached: bool = False
+    """Whether the node answered then."""
+
+
+@dataclass(frozen=True)
+class NodeTakenBack(Event, kind="node_taken_back"):
+    """A resume was asked to use a node again that was left out."""
+
+    node: str
+
+
+@dataclass(frozen=True)
 class GaveUp(Event, kind="gave_up"):
     """The profile resumes automatically after a failure, but not after this one."""
 

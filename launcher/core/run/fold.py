@@ -15,6 +15,7 @@ from launcher.core.run.state import (
     EpochState,
     EvalState,
     JobState,
+    LeftOutNode,
     RankState,
     RunState,
     RunStatus,
@@ -34,11 +35,39 @@ def apply(state: RunState, event: Event | None) -> RunState:
         changed_s=event.t,
         gaps=state.gaps + (event.n != state.last_n + 1),
     )
-    if isinstance(event, (events.ReportSkipped, events.GaveUp)):
+    if isinstance(event, events.ReportSkipped):
         return numbered
+    if isinstance(event, events.GaveUp):
+        return replace(numbered, gave_up=event.why)
+    if _is_late(state, event):
+        return _late(numbered, event)
     handler = _HANDLERS.get(type(event))
     after = None if handler is None else handler(numbered, event)
     return replace(numbered, skipped=state.skipped + 1) if after is None else after
+
+
+def _is_late(state: RunState, event: Event) -> bool:
+    """Whether it is what a left-out node reports of its last attempt, when it is back."""
+    number, node = getattr(event, "attempt", None), getattr(event, "node", None)
+    known = state.left_out.get(node) if isinstance(node, str) else None
+    is_own = known is not None and known.attempt == number
+    return is_own and state.attempt is not None and state.attempt.attempt != number
+
+
+def _late(state: RunState, event: Event) -> RunState:
+    """The run has gone on without the node: only whether it answers is of interest."""
+    if isinstance(event, events.NodeReached):
+        return _answers(state, event.node, event.t)
+    if isinstance(event, events.NodeUnreachable):
+        return _answers(state, event.node, None)
+    return state
+
+
+def _answers(state: RunState, node: str, since_s: float | None) -> RunState:
+    known = state.left_out.get(node)
+    if known is None:
+        return state
+    return replace(state, left_out={**state.left_out, node: replace(known, answers_s=since_s)})
 
 
 def _move(state: RunState, status: RunStatus) -> RunState | None:
@@ -90,6 +119,7 @@ def _attempt_started(state: RunState, event: events.AttemptStarted) -> RunState 
         world_size=event.world_size,
         stop_by=None,
         stop_saves=None,
+        gave_up="",
         attempts=(*state.attempts, attempt),
     )
 
@@ -202,11 +232,26 @@ def _node_unreachable(state: RunState, event: events.NodeUnreachable) -> RunStat
 def _node_reached(state: RunState, event: events.NodeReached) -> RunState | None:
     attempt = state.attempt or AttemptState(0, 0, 0.0)
     return _change(
-        state,
+        _answers(state, event.node, event.t),
         event.attempt,
         unreachable=_without(attempt.unreachable, event.node),
         why_unreachable=_without(attempt.why_unreachable, event.node),
     )
+
+
+def _node_replaced(state: RunState, event: events.NodeReplaced) -> RunState | None:
+    attempt = state.attempt
+    if attempt is None or attempt.attempt != event.attempt:
+        return None
+    answers_s = event.t if event.is_reached else None
+    left = LeftOutNode(event.node, event.spare, event.attempt, event.why, event.t, answers_s)
+    return replace(state, left_out={**_without(state.left_out, event.node), event.node: left})
+
+
+def _node_taken_back(state: RunState, event: events.NodeTakenBack) -> RunState | None:
+    if event.node not in state.left_out:
+        return None
+    return replace(state, left_out=_without(state.left_out, event.node))
 
 
 def _disk_low(state: RunState, event: events.DiskLow) -> RunState | None:
@@ -300,6 +345,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.StacksTaken: _stacks_taken,
     events.NodeUnreachable: _node_unreachable,
     events.NodeReached: _node_reached,
+    events.NodeReplaced: _node_replaced,
+    events.NodeTakenBack: _node_taken_back,
     events.DiskLow: _disk_low,
     events.DiskRecovered: _disk_recovered,
     events.StopRequested: _stop_requested,

@@ -67,6 +67,7 @@ SET = "key of the training configuration; repeatable"
 IGNORE = "continue although this check failed: CHECK or CHECK@NODE; repeatable"
 NO_PREFLIGHT = "do not check the nodes first"
 DATA_ALIASES = ("--dataset_path",)
+TAKE_BACK = "use the nodes again that spares have taken the place of"
 NOTE = "why this run was made; shown by `runs` and `status`"
 
 
@@ -111,6 +112,7 @@ class ResumeRequest(Request):
         "auto", "--checkpoint", "`auto` (the newest complete one), a path, or `scratch`"
     )
     profile: str = _option("", "--profile", "continue with this (edited) profile")
+    take_back: bool = _option(False, "--take-back", TAKE_BACK)
     settings: tuple[tuple[str, str], ...] = _option((), "--set", SET, metavar="KEY=VALUE")
     data_path: str = _option(
         "", "--data", "data folder, instead of the run's", aliases=DATA_ALIASES

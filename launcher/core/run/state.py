@@ -228,6 +228,30 @@ class AttemptState:
 
 
 @dataclass(frozen=True)
+class LeftOutNode:
+    """A node that a spare took the place of after ``attempt``, until a resume takes it back."""
+
+    node: str
+    spare: str
+    attempt: int
+    why: str
+    since_s: float
+    answers_s: float | None = None
+    """Since when it is known to answer: Unix time; ``None`` where nobody knows that."""
+
+    @property
+    def words(self) -> str:
+        """What has its place, and whether it could be used again."""
+        back = "answers" if self.answers_s is not None else "does not answer"
+        return f"{self.spare} has the place of {self.node}, which {back}"
+
+    def hint(self, run: str) -> str:
+        """How to use it again."""
+        start = "To use it again" if self.answers_s is not None else "To use it when it answers"
+        return f"{start}: stop the run, then effnet-launch resume {run} --take-back"
+
+
+@dataclass(frozen=True)
 class RunState:
     """The state after all events of a run."""
 
@@ -243,6 +267,10 @@ class RunState:
     """The number of the run's job in Slurm; empty under other start methods."""
     slurm_why: str = ""
     """Why that job was queued again, or left the queue."""
+    left_out: Mapping[str, LeftOutNode] = field(default_factory=dict)
+    """Nodes that are not used any more, by name, in the order in which they were left out."""
+    gave_up: str = ""
+    """Why no automatic attempt follows the newest one."""
     stop_by: str | None = None
     stop_saves: bool | None = None
     attempts: tuple[AttemptState, ...] = ()

@@ -197,7 +197,7 @@ def test_the_docs_name_every_key() -> None:
         return set(model.model_fields)
 
     tables = {"nodes", "master", "mpirun", "trainer", "limits", "retry", "checkpoint", "logs"}
-    tables.add("notify")
+    tables |= {"notify", "spares"}
     for table in tables:
         assert f"[{table}]" in text
     keys = names(Profile) - tables

@@ -204,8 +204,9 @@ def test_a_stopped_rank_is_named_silent(lab):
     silent = lab.wait_for(root, "rank_silent")
     proof.blames(silent, rank=2, node="beta")
     taken = lab.wait_for(root, "stacks_taken")
-    words = "3 ranks wait in the all-reduce; rank 2 is stopped (SIGSTOP or a debugger)"
-    assert (taken["words"], taken["outliers"]) == (words, [2])
+    # Where py-spy is installed, with the line.
+    assert taken["words"].startswith("3 ranks wait in the all-reduce; rank 2 is stopped ")
+    assert taken["outliers"] == [2]
     assert taken["t"] - silent["t"] < 4
     copy = root / "attempts/001/ranks/0003/stacks.log"
     lab.until(lambda: copy.exists() and b"most recent call first" in copy.read_bytes())

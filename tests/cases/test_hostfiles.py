@@ -18,6 +18,7 @@ from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import Role, RunContext
 from launcher.core.profile.load import load_profile
 from launcher.core.tables.hostfile import lint_hostfile, slots_of
+from launcher.remote.connection import HostKey
 from launcher.remote.mpirun_ssh import ssh_files
 from tests.cases.hostfiles import by_lint, by_mpirun, differences, parse_hostfile, version_of
 
@@ -129,7 +130,7 @@ def test_001_mpirun_reaches_the_hosts_of_our_ssh_configuration(
     master = '[master]\naddress = "192.0.2.9"\n'
     profile = load_profile(head + master + nodes + tail, "cluster.toml")
     config, calls, agent = tmp_path / "ssh_config", tmp_path / "calls", tmp_path / "agent"
-    key = SimpleNamespace(get_name=lambda: "ssh-ed25519", get_base64=lambda: "AAAA")
+    key = HostKey("ssh-ed25519", b"key")
     connection = SimpleNamespace(host_key=lambda: key)
     clients = [SimpleNamespace(node=n, connection=lambda: connection) for n in profile.nodes]
     config.write_text(ssh_files(cast(Any, clients), str(tmp_path / "known_hosts"))[0])

@@ -69,7 +69,7 @@ async def test_a_resume_can_change_data_and_keys_at_80_by_24() -> None:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(source.sent))
         settings = (("lr", "0.1"), ("batch_size", "8"))
-        request = ResumeRequest("/runs/x/step-45.ckpt", "", settings, "/data/new")
+        request = ResumeRequest("/runs/x/step-45.ckpt", settings=settings, data_path="/data/new")
         assert source.sent == [(RUN, request)]
 
 

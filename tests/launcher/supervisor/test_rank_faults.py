@@ -80,10 +80,11 @@ def test_a_dead_scheduler_is_named(lab):
     lab.nothing_left()
 
 
+@pytest.mark.needs_root
 def test_a_full_disk_fails_the_run_with_that_cause(lab):
     lab.runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(lab.runs)]
-    subprocess.run(mount, check=True)  # wants root, as the test hosts do
+    subprocess.run(mount, check=True)
     try:
         root = lab.start(epochs=30)
         failure = failure_of(lab, root)

@@ -40,6 +40,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SwitchType=switch/none
 ReturnToService=2
+FirstJobId={first_job}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 PreemptType=preempt/partition_prio
@@ -71,6 +72,7 @@ class Slurm:
         # /tmp and /home are each host's own.
         self.shared = Path(tempfile.mkdtemp(prefix="slurm-", dir="/var/tmp"))
         self._munged: subprocess.Popen[bytes] | None = None
+        self._first_job = 0
         try:
             self._start()
         except BaseException:
@@ -158,9 +160,8 @@ class Slurm:
         self.shared.chmod(0o755)
         (self.shared / "munge.key").write_bytes(secrets.token_bytes(128))
         (self.shared / "munge.key").chmod(0o400)
-        for name, socket in (("nodes", "/run/munge.socket"), ("login", self._socket)):
+        for name in ("nodes", "login"):
             (self.shared / name).mkdir()
-            (self.shared / name / "slurm.conf").write_text(self._configuration(socket))
             (self.shared / name / "cgroup.conf").write_text(CGROUP)
         (self.shared / "state").mkdir()
         argv = ["munged", "--foreground", "--force", f"--key-file={self.shared}/munge.key"]
@@ -188,6 +189,10 @@ class Slurm:
             argv += ["--log-file=/run/munged.log", "--seed-file=/run/munged.seed"]
             host.run(*argv)
         if host is self.hosts.hosts[0] and "slurmctld" not in running:
+            # One that was killed may not have saved its newest ids, and slurmd refuses a known one.
+            self._first_job += 1000
+            for name, socket in (("nodes", "/run/munge.socket"), ("login", self._socket)):
+                (self.shared / name / "slurm.conf").write_text(self._configuration(socket))
             host.run("env", conf, "slurmctld")
         if "slurmd " not in running:
             host.run("env", conf, "slurmd", "-N", host.name)
@@ -203,6 +208,7 @@ class Slurm:
             controller_address=hosts[0].address,
             munge_socket=munge_socket,
             folder=self.shared,
+            first_job=self._first_job,
             nodes=nodes,
             names=",".join(host.name for host in hosts),
         )

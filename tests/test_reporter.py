@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -124,3 +125,22 @@ def test_a_crash_is_neither_done_nor_stopped(
     with pytest.raises(ValueError, match="'lunch' is not one of"), Reporter(1, 5) as reporter:
         reporter.phase("lunch")
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
+    """A checkpoint is written, and reported, beside the steps."""
+    script = (
+        "import sys, threading\n"
+        "from effnet.contract.reporter import emit\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "def say(name):\n"
+        "    for number in range(3000):\n"
+        "        emit(f'{name} {number}')\n"
+        "threads = [threading.Thread(target=say, args=(name,)) for name in 'abc']\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+    )
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", script], stdout=log, check=True)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert sorted(lines) == sorted(f"{name} {number}" for name in "abc" for number in range(3000))

@@ -25,6 +25,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -243,8 +244,13 @@ def _state(state: str) -> str:
 
 
 def emit(line: str) -> None:
-    """Print one line and flush it, because the rank may die next."""
-    print(line, flush=True)
+    """Print one line and flush it, because the rank may die next.
+
+    With its end in one piece: `print` writes that by itself, and another thread's line could come
+    between them.
+    """
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Reporter:

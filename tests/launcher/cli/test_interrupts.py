@@ -62,8 +62,11 @@ def test_ctrl_c_prints_that_the_run_continues(lab):
         lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())
         lab.wait_for(root, "training_started")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=10)
+        try:
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert f"attach {root.name}" in output
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"

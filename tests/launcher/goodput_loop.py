@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -156,11 +157,15 @@ def _planted(lab: Lab, root: Path, sleeps: list[_Sleep]) -> Counter[str]:
         (event["resume"] or {}).get("step", 0) for event in lab.events(root, "attempt_started")
     ]
     planted: Counter[str] = Counter()
+    # A rank may report a step while the attempt is failing already: that time is not training.
+    exits = {event["attempt"]: event["t"] for event in reversed(lab.events(root, "rank_exited"))}
     done: set[tuple[int, int]] = set()
     for attempt in range(1, len(starts) + 1):
         kept = min(starts[attempt:], default=10**9)
         path = root / f"attempts/{attempt:03d}/ranks/0000/metrics.bin"
         for record in unpack(path.read_bytes()):
+            if record.time_s > exits.get(attempt, math.inf):
+                continue
             is_lost = record.global_step >= kept
             done.add((attempt, record.global_step))
             planted["lost_s" if is_lost else "compute_s"] += STEP_S

@@ -66,8 +66,15 @@ def changed(node: str, host: str, expected: bytes, got: bytes) -> HostKeyError:
         node,
         f"the host key of {host} has changed: known {fingerprint(expected)},"
         f" now {fingerprint(got)}",
+        changed_hint(host),
+    )
+
+
+def changed_hint(host: str) -> str:
+    """What to do then; `host` is its name in known_hosts."""
+    return (
         "Another machine may be impersonating it. If the machine was reinstalled:"
-        f" ssh-keygen -R '{host}', then start again.",
+        f" ssh-keygen -R '{host}', then start again."
     )
 
 

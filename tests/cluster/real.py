@@ -13,6 +13,19 @@ from PIL import Image
 
 from tests.cluster.lab import ClusterLab
 
+TRAINER = """\
+[trainer]
+variant = "b0"
+class_num = 2
+image_size = 32
+eval_resize = 32
+eval_image_size = 32
+batch_size = 2
+epoch_size = {epochs}
+warmup_epochs = 0
+report_steps = 1
+"""
+"""The smallest network on images of 32 px; a step is reported by itself."""
 PROFILE = """\
 name = "real"
 device_target = "CPU"
@@ -29,19 +42,10 @@ slots = {slots}
 silent_min_s = 3
 stop_save_s = 60
 
-[trainer]
-variant = "b0"
-class_num = 2
-image_size = 32
-eval_resize = 32
-eval_image_size = 32
-batch_size = 2
-epoch_size = {epochs}
-warmup_epochs = 0
-report_steps = 1
-# Through memory, local ranks would add in another order than nodes do.
-reduction = "collective"
 """
+PROFILE += TRAINER
+# Through memory, local ranks would add in another order than nodes do.
+PROFILE += 'reduction = "collective"\n'
 
 
 def make_images(folder: Path, count: int = 12) -> Path:

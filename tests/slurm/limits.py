@@ -40,16 +40,9 @@ signal_s = 30
 [environment]
 PYTHONPATH = {python_path}
 
-[trainer]
-variant = "b0"
-class_num = 2
-image_size = 32
-eval_resize = 32
-eval_image_size = 32
-batch_size = 2
-epoch_size = {epochs}
-warmup_epochs = 0
-report_steps = 1
+"""
+PROFILE += real.TRAINER
+PROFILE += """\
 save_checkpoint_epochs = 1000
 mode = "pynative"
 """

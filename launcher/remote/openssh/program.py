@@ -13,6 +13,7 @@ from launcher.core.profile.model import Node
 from launcher.errors import HostKeyError, LoginError, NodeError
 from launcher.process.spawn import base_environment
 from launcher.remote import ssh_config
+from launcher.remote.host_keys import changed_hint, host_name
 
 CONNECT_S = 10
 PERSIST_S = 10
@@ -78,8 +79,7 @@ def failed(node: Node, text: str, login_line: str) -> NodeError:
         what = f"the host key of {words(node)} has changed"
         what += f": now {now[0]}" if now else ""
         what += f", another in {known[1].strip()}" if known else ""
-        hint = "Another machine may be impersonating it. If the machine was reinstalled:"
-        hint += f" ssh-keygen -R '{node.address}', then start again."
+        hint = changed_hint(host_name(node.address, node.port))
         return HostKeyError(node.label, what, hint)
     if "Host key verification failed" in text:
         what = next((line for line in lines if "host key is known" in line), last)

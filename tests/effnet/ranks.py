@@ -57,6 +57,14 @@ class Ranks:
                 raise AssertionError(f"never printed {text!r}:\n{self.text(rank)[-3000:]}")
             time.sleep(0.02)
 
+    def wait_for_reports(self, count: int, timeout_s: float = 240.0) -> None:
+        """Until rank 0 printed so many steps, or ended."""
+        deadline = time.monotonic() + timeout_s
+        while self.processes[0].poll() is None and self.text(0).count("epoch: [") < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"fewer than {count} steps:\n{self.text(0)[-3000:]}")
+            time.sleep(0.02)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         for process in self.processes:
             process.send_signal(number)

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.core import messages
+from launcher.core.diagnosis.failure import launch_failure
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.run import events
 from launcher.core.run.state import RunStatus
@@ -41,10 +42,9 @@ from launcher.store.event_log import EventLog
 from launcher.store.owner import Owner
 from launcher.store.run import StoredRun
 from launcher.store.run_lock import LOCK_S, acquire
-from launcher.supervisor import absent_nodes
-from launcher.supervisor.absent_nodes import AbsentNodes
-from launcher.supervisor.agent_link import AgentLink, links_of
-from launcher.supervisor.attempt import Attempt, Outcome, launch_failure
+from launcher.supervisor.absent_nodes import AbsentNodes, compare_nodes, may_be_left
+from launcher.supervisor.agent_link import links_of
+from launcher.supervisor.attempt import Attempt, Outcome
 from launcher.supervisor.batch_job import BatchJob
 from launcher.supervisor.clients import Clients
 from launcher.supervisor.connecting import in_thread
@@ -106,7 +106,7 @@ class Supervisor:
             self._absent.adopt(self._run, self._pool, self._selector, self._owner)
         living = (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.STOPPING, RunStatus.FAILING)
         newest = state.attempt
-        absent_nodes.compare(self._log, self._run.profile)
+        compare_nodes(self._log, self._run.profile)
         if state.status in living and newest is not None:
             if is_new:
                 raise BusyError(f"{self._run.info.id} is still {state.status.value}")
@@ -173,11 +173,8 @@ class Supervisor:
     def _start_attempt(self, resume: events.StartCheckpoint | None) -> None:
         newest = self._log.state.attempt
         number = 1 if newest is None else newest.attempt + 1
-        self._log.add(
-            events.AttemptStarted(
-                attempt=number, world_size=self._run.profile.world_size, resume=resume
-            )
-        )
+        size = self._run.profile.world_size
+        self._log.add(events.AttemptStarted(attempt=number, world_size=size, resume=resume))
         try:
             run_files.check_secrets(self._run.profile)
             plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._nodes)
@@ -186,17 +183,20 @@ class Supervisor:
             attempt = self._run.paths.attempt(number)
             atomic.write_file(attempt.profile, self._run.profile.to_json() + "\n")
             atomic.write_file(attempt.plan, plan.to_json() + "\n")
-            token = self._owner.token_of(f"{number:03d}")
-            links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
+            self._attempt = self._make_attempt(plan)
         except (LaunchError, OSError) as error:
-            self._log.add(events.AttemptFailed(attempt=number, failure=launch_failure(error)))
+            self._never_began(number, error)
             self._release()
             self._settle_edit()
             return
-        self._attempt = self._make_attempt(plan, links)
         self._attempt.launch()
 
-    def _make_attempt(self, plan: Plan, links: tuple[AgentLink, ...]) -> Attempt:
+    def _never_began(self, number: int, error: Exception) -> None:
+        self._log.add(events.AttemptFailed(number, launch_failure(error, time.time())))
+
+    def _make_attempt(self, plan: Plan) -> Attempt:
+        token = self._owner.token_of(f"{plan.attempt:03d}")
+        links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
         return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
     def _plan(self, number: int, resume: events.StartCheckpoint | None) -> Plan:
@@ -212,13 +212,10 @@ class Supervisor:
     def _adopt(self, number: int) -> None:
         try:
             plan = plan_from_json(self._run.paths.attempt(number).plan.read_bytes())
-            token = self._owner.token_of(f"{number:03d}")
-            links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
+            self._attempt = self._make_attempt(plan)
         except (LaunchError, OSError) as error:
-            failure = launch_failure(LaunchError(f"attempt {number} never began: {error}"))
-            self._log.add(events.AttemptFailed(attempt=number, failure=failure))
+            self._never_began(number, LaunchError(f"attempt {number} never began: {error}"))
             return
-        self._attempt = self._make_attempt(plan, links)
         self._attempt.adopt()
 
     def _after(self, attempt: Attempt) -> None:
@@ -247,7 +244,7 @@ class Supervisor:
 
     def _may_leave_nodes(self, attempt: Attempt) -> bool:
         where = self._run.profile, self._log.state
-        return not self._stop_pending and absent_nodes.may_be_left(attempt, *where)
+        return not self._stop_pending and may_be_left(attempt, *where)
 
     def _decided(self, decision: Future[Decision]) -> None:
         self._decision = self._next = None
@@ -285,7 +282,7 @@ class Supervisor:
             ):
                 self._run = _placed(run_files.load(self._run.paths.root), self._batch)
                 self._nodes = self._pool.clients_of(self._run.profile)
-                absent_nodes.compare(self._log, self._run.profile)
+                compare_nodes(self._log, self._run.profile)
                 log_line("nothing trained with the edited settings: the ones before are back")
         except LaunchError as error:
             log_line(f"edited settings stay: {error}")

@@ -29,7 +29,7 @@ def may_be_left(attempt: Attempt, profile: Profile, state: RunState) -> bool:
     return set(attempt.absent) <= replaced
 
 
-def compare(log: EventLog, profile: Profile) -> None:
+def compare_nodes(log: EventLog, profile: Profile) -> None:
     """Records what a resume has changed of what the run has left out."""
     left = {item.node.label: item.spare for item in profile.left_out}
     for node in [name for name in log.state.left_out if name not in left]:

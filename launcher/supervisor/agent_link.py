@@ -93,7 +93,7 @@ class AgentLink:
     def is_in_doubt(self) -> bool:
         """Whether it may have died before `AgentLinks.ask`, and nobody could report it yet."""
         is_known = self.is_over or self.has_died or self.is_away or self.is_launching
-        return not is_known and (self.is_asked or self.channel is None)
+        return not is_known and self.is_asked
 
     def is_silent(self, now: float) -> bool:
         """Whether an answer to a ping is overdue."""

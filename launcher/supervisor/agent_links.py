@@ -99,7 +99,7 @@ class AgentLinks:
     def ask(self) -> None:
         """Pings all agents: `AgentLink.is_in_doubt` until each has answered."""
         for link in self._links.values():
-            if link.channel is not None and not link.is_over:
+            if not link.is_over:
                 link.is_asked = True
                 self.send(link, messages.Ping())
 
@@ -294,6 +294,8 @@ class AgentLinks:
         link.silent_since, link.pinged_at = time.monotonic(), 0.0
         self._selector.register(channel, selectors.EVENT_READ)
         channel.send(messages.Hello(link.last_n))
+        if link.is_asked:
+            channel.send(messages.Ping())
         if link.may_launch:
             # One that has it already ignores it.
             channel.send(messages.Start(link.plan))

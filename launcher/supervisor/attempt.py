@@ -11,15 +11,14 @@ from pathlib import Path
 
 from launcher.agent.deaths import lagging_text
 from launcher.core import messages
-from launcher.core.diagnosis.failure import AGENT, Death, name_failure
+from launcher.core.diagnosis.failure import AGENT, Death, has_cause, name_failure
 from launcher.core.messages import Report
 from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
 from launcher.core.run import events
-from launcher.core.run.events import Event, Failure, FailureKind
+from launcher.core.run.events import Event, FailureKind
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.state import RunStatus
-from launcher.errors import NodeError
 from launcher.process.log import log_line
 from launcher.store.event_log import EventLog
 from launcher.supervisor.agent_link import AgentLink, LinkReport
@@ -31,6 +30,9 @@ SETTLE_S = 0.25
 
 DOUBT_S = 2.0
 """How much longer the verdict waits for a node that does not answer."""
+
+LOST_PEERS_DOUBT_S = 10.0
+"""The same while all that is known are ranks that lost their peers: the cause is elsewhere."""
 
 LEFT_OUT = "the run continues without this node"
 
@@ -358,8 +360,11 @@ class Attempt:
         """Whether each node has answered since the first death, so that none died before it."""
         if self._decide_at is None or now < self._decide_at:
             return False
-        is_late = now >= self._decide_at + DOUBT_S
-        return is_late or not any(link.is_in_doubt for link in self._links)
+        if not any(link.is_in_doubt for link in self._links):
+            return True
+        waited_s = now - self._decide_at
+        is_long = waited_s >= LOST_PEERS_DOUBT_S
+        return is_long or (waited_s >= DOUBT_S and has_cause(self._deaths))
 
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED
@@ -391,10 +396,3 @@ class Attempt:
 
     def _link_of_rank(self, rank: int) -> AgentLink:
         return self._links[self._node_of_rank[rank]]
-
-
-def launch_failure(error: Exception) -> Failure:
-    """A failure before any process was there."""
-    node = error.node if isinstance(error, NodeError) else None
-    kind = FailureKind.LAUNCH if node is None else FailureKind.NODE
-    return Failure(kind=kind, meaning=str(error), time=time.time(), node=node)

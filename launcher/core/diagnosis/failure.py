@@ -11,6 +11,7 @@ from launcher.core.diagnosis.evidence import Evidence, find_evidence, is_oom_kil
 from launcher.core.diagnosis.mpirun import read_output
 from launcher.core.diagnosis.words import signal_name
 from launcher.core.run.events import Failure, FailureKind
+from launcher.errors import NodeError
 
 LAST_LINES = 20
 
@@ -169,6 +170,18 @@ def name_failure(
         kernel_lines=first.kernel_lines,
         followers=tuple(sorted(everyone - {first.rank})),
     )
+
+
+def has_cause(deaths: Sequence[Death]) -> bool:
+    """Whether one of them was more than the end of a rank that lost its peers."""
+    return any(not death.asked and not explain(death).is_follower for death in deaths)
+
+
+def launch_failure(error: Exception, time_s: float) -> Failure:
+    """A failure before any process was there."""
+    node = error.node if isinstance(error, NodeError) else None
+    kind = FailureKind.LAUNCH if node is None else FailureKind.NODE
+    return Failure(kind=kind, meaning=str(error), time=time_s, node=node)
 
 
 def explain(death: Death) -> Cause:

@@ -24,6 +24,7 @@ from launcher.core.run.events import (
     RankStarted,
 )
 from launcher.core.run.paths import RunPaths
+from launcher.errors import ConnectingError
 from launcher.ipc.channel import Channel
 from launcher.process import guard
 from launcher.reading.profiles import find_profile
@@ -39,12 +40,28 @@ class _Node:
 
     def __init__(self, name: str) -> None:
         self.node = name
+        self.is_connecting = False
+        self._connect()
+
+    def _connect(self) -> None:
         ours, theirs = socket.socketpair()
         self._ours = Channel(ours)
         self.agent = Channel(theirs)
 
     def connect(self, may_launch: bool = False) -> Channel:
+        if self.is_connecting:
+            raise ConnectingError(self.node, "still connecting")
         return self._ours
+
+    def lose(self) -> None:
+        """Its connection ends, and the next one is only being made."""
+        self.agent.close()
+        self.is_connecting = True
+
+    def reach(self) -> None:
+        """The connection is there; its other end has sent nothing yet."""
+        self._connect()
+        self.is_connecting = False
 
     def missed(self, after: int) -> list[tuple[int, dict[str, object]]]:
         return []
@@ -112,6 +129,44 @@ def test_the_verdict_waits_for_a_node_that_has_not_answered_since_the_first_deat
         node.agent.send(NodeEnded(n=9, t=now))
     _turn(attempt, (first, second))
     assert attempt.is_over
+
+
+def test_the_verdict_waits_for_an_answer_on_a_connection_that_was_lost_at_the_first_death(pair):
+    """A connection alone is no answer: the node's side may find that its agent is dead."""
+    attempt, events, (first, second) = pair
+    first.lose()
+    _turn(attempt, (first, second))
+    second.agent.send(_rank_died(second.node, time.time()))
+    _turn(attempt, (first, second))
+    second.agent.send(Pong(t=time.time()))
+    first.reach()
+    for _ in range(3):
+        _turn(attempt, (first, second))
+    assert not [event for event in events if isinstance(event, AttemptFailed)]
+    assert any(isinstance(message, Ping) for message in first.agent.receive())
+    first.agent.send(AgentDied(None, 9, n=1, t=time.time()))
+    _turn(attempt, (first, second))
+    failure = next(event for event in events if isinstance(event, AttemptFailed)).failure
+    assert (failure.node, failure.rank, failure.signal) == (first.node, None, 9)
+
+
+def test_while_only_lost_peers_are_known_the_verdict_waits_longer_for_a_silent_node(
+    pair, monkeypatch
+):
+    """On a busy machine a dead agent is found late, and its peers' errors name no cause."""
+    monkeypatch.setattr(attempts, "DOUBT_S", 0.0)
+    attempt, events, (first, second) = pair
+    lost_peer = ("ConnectionError: the scheduler is gone",)
+    death = Death(second.node, time.time(), rank=2, exit_code=1, last_lines=lost_peer)
+    second.agent.send(Died(death, n=1, t=death.time_s))
+    _turn(attempt, (first, second))
+    second.agent.send(Pong(t=time.time()))
+    _turn(attempt, (first, second))
+    assert not [event for event in events if isinstance(event, AttemptFailed)]
+    first.agent.send(AgentDied(None, 9, n=1, t=time.time()))
+    _turn(attempt, (first, second))
+    failure = next(event for event in events if isinstance(event, AttemptFailed)).failure
+    assert failure.node == first.node
 
 
 def test_the_verdict_does_not_wait_when_all_nodes_have_answered(pair):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.story import story
 
@@ -45,14 +47,11 @@ NEED_ROOT = "need root"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks what has a fixture that starts runs or hosts (`scripts/check` leaves it out), and
-    `STRAYS`, which `scripts/test` runs one at a time. What has hosts
-    needs root; without it, such tests are skipped and counted.
+    """Marks what has a fixture that starts runs or hosts (`scripts/check` leaves it out).
+    What has hosts needs root; without it, such tests are skipped and counted.
     """
     if STARTS_RUNS & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.runs)
-    if item.nodeid.startswith(STRAYS):
-        item.add_marker(pytest.mark.strays)
     if {"built_cluster", "built_slurm"} & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.needs_root)
     if not IS_ROOT and item.get_closest_marker("needs_root"):
@@ -63,6 +62,18 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     """Without root, the tests that need it are counted apart from those that are skipped."""
     needs_root = not IS_ROOT and report.skipped and "needs_root" in report.keywords
     return (NEED_ROOT, "s", NEED_ROOT.upper()) if needs_root else None
+
+
+class ByFile(LoadFileScheduling):
+    """A file is run by one worker, and all `STRAYS` by the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_stray = nodeid.startswith(STRAYS)
+        return "strays" if is_stray else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

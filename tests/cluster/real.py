@@ -1,4 +1,4 @@
-"""Runs of the real trainer on the hosts: small images, few steps."""
+"""Runs of the real trainer on the hosts: a small network and images, few steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests import small
 from tests.cluster.lab import ClusterLab
 
 TRAINER = """\
@@ -45,7 +46,11 @@ stop_save_s = 60
 """
 PROFILE += TRAINER
 # Through memory, local ranks would add in another order than nodes do.
-PROFILE += 'reduction = "collective"\n'
+PROFILE += 'reduction = "collective"\nmode = "pynative"\n'
+PROFILE += """
+[environment]
+PYTHONPATH = {python_path}
+"""
 
 
 def make_images(folder: Path, count: int = 12) -> Path:
@@ -84,6 +89,7 @@ def profile(
             epochs=epochs,
             data="/tmp/images" if names else images,
             python=json.dumps(sys.executable),
+            python_path=json.dumps(str(small.FOLDER)),
             nodes="\n".join(f"[[nodes]]\n{node}" for node in nodes),
         )
     )

@@ -4,14 +4,12 @@ all ranks with the same bits.
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 
 from launcher import client
-from tests import small
 from tests.cluster import real
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
@@ -20,9 +18,6 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
 def train(lab, method, images, names, slots):
     """Trains three steps of four ranks. -> the run directory; all ranks have the same bits."""
     profile = real.profile(lab, images, names, slots=slots, method=method)
-    environment = f"[environment]\nPYTHONPATH = {json.dumps(str(small.FOLDER))}\n\n"
-    quick = f'{environment}[trainer]\nmode = "pynative"\n'
-    profile.write_text(profile.read_text().replace("[trainer]\n", quick))
     root = lab.runs / client.start(str(profile), client.StartRequest(preflight=False))
     ended = lab.end_of(root, 300)
     assert ended["kind"] == "attempt_finished", ended

@@ -102,7 +102,7 @@ async def test_run_screen_matches_its_snapshots(
     assert shown.splitlines() == path.read_text("utf-8").splitlines()
 
 
-@pytest.mark.parametrize("scene", ["home", "attempt-3"])
+@pytest.mark.parametrize("scene", ["home", "attempt-3", "compare"])
 async def test_the_script_of_pictures_draws_its_scenes(
     scene: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ from tui.model.run import ChartData, ChartRequest, FrameRequest, HomeView, RunFr
 from tui.sources.comparison import LiveComparison
 from tui.sources.source import PlanText, Player, SourceError
 
-CHARTS_EVERY_S: Final = 0.4  # every second frame at 4 Hz
+CHARTS_EVERY_S: Final = 0.9  # every fourth frame at 4 Hz
 CHECKPOINTS_EVERY_S: Final = 5.0
 GOODPUT_EVERY_S: Final = 5.0
 GOODPUT_SHARE: Final = 0.02  # of the time at most: with 220,000 steps it takes a second
@@ -95,7 +95,7 @@ class LiveRun:
     def _newest_charts(
         self, requests: tuple[ChartRequest, ...], snapshot: client.RunSnapshot, now: float
     ) -> tuple[ChartData, ...]:
-        """Curves move slowly and cost most: they are made twice a second, and when others are
+        """Curves move slowly and cost most: they are made once a second, and when others are
         wanted or the run's state changes."""
         wanted = requests, snapshot.attempt, snapshot.status
         if wanted != self._charted or not 0 <= now - self._charted_s < CHARTS_EVERY_S:

@@ -39,10 +39,16 @@ def problems_of(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[Pro
             f"jit_level O2 is CANN's graph engine: it needs device_target Ascend and mode graph,"
             f" this run has {c.device_target} and {c.mode}; set jit_level = auto",
         )
-    if c.depthwise in ("compiled", "tiled") and (c.device_target != "CPU" or c.amp_level != "O0"):
+    on_cpu = ("fused", "compiled", "tiled")
+    if c.depthwise in on_cpu and (c.device_target != "CPU" or c.amp_level != "O0"):
         yield Problem(
             at("depthwise", "device_target", "amp_level"),
             f"depthwise {c.depthwise} is for device_target CPU and amp_level O0: set it to plain",
+        )
+    if c.depthwise == "fused" and c.freeze != "none":
+        yield Problem(
+            at("depthwise", "freeze"),
+            f"depthwise fused trains every part, freeze is {c.freeze}: set depthwise = compiled",
         )
     for least, greatest in (
         *((("lr_init", "lr_max"), ("lr_end", "lr_max")) if not c.lr_per_256 else ()),

@@ -187,10 +187,11 @@ class TrainConfig:
     )
     depthwise: str = key(
         "auto",
-        "how a CPU computes depthwise convolutions: `compiled` by a C++ kernel, `tiled` as matrix"
-        " products, `plain` as MindSpore does; `auto` is `compiled` if a C++ compiler is installed,"
-        " else `tiled`",
-        choices=("auto", "compiled", "tiled", "plain"),
+        "how a CPU computes depthwise convolutions: `fused` and what is around them by C++ kernels,"
+        " in training; `compiled` by a C++ kernel, `tiled` as matrix products, `plain` as MindSpore"
+        " does; `auto` is `fused` if a C++ compiler is installed (with `freeze`, `compiled`), else"
+        " `tiled`",
+        choices=("auto", "fused", "compiled", "tiled", "plain"),
     )
     reduction: str = key(
         "auto",

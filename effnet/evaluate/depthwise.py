@@ -18,6 +18,7 @@ from effnet.model.depthwise import (
     use_plain_depthwise,
 )
 from effnet.model.efficientnet import EfficientNet
+from effnet.model.fused import FUSED, use_fused_blocks
 
 AUTO = "auto"
 
@@ -35,7 +36,8 @@ class Form:
         if self.name == PLAIN:
             use_plain_depthwise(net)
         if self.kernels is not None:
-            use_compiled_depthwise(net, self.kernels)
+            use = use_fused_blocks if self.name == FUSED else use_compiled_depthwise
+            use(net, self.kernels)
 
     def written_to(self, config: TrainConfig) -> TrainConfig:
         """`config` with what `auto` became, so that a checkpoint says which form computed."""
@@ -50,7 +52,7 @@ def choose(config: TrainConfig, group: Group) -> Form:
     wanted = config.depthwise
     if config.device_target != "CPU" or config.amp_level != "O0":
         return Form(PLAIN)
-    if wanted not in (AUTO, COMPILED):
+    if wanted not in (AUTO, FUSED, COMPILED):
         return Form(wanted)
     kernels, reason = None, None
     try:
@@ -58,11 +60,14 @@ def choose(config: TrainConfig, group: Group) -> Form:
     except NotBuilt as error:
         reason = error
     if group.all(kernels is not None):
-        return Form(COMPILED, kernels)
+        if wanted == AUTO:
+            # A frozen batch norm computes otherwise.
+            wanted = FUSED if config.freeze == "none" else COMPILED
+        return Form(wanted, kernels)
     if reason is None:
         reason = NotBuilt("another rank cannot compile them", hint="see the log of each rank")
-    if wanted == COMPILED:
+    if wanted != AUTO:
         raise reason
     advice = f": {reason.hint}" if reason.hint else ""
-    note = f"compiled depthwise convolutions would be faster, but {reason.message}{advice}"
+    note = f"compiled kernels would be faster, but {reason.message}{advice}"
     return Form(TILED, notes=(note,))

@@ -19,7 +19,7 @@ import platformdirs
 
 from effnet.errors import EffnetError
 
-SOURCE = Path(__file__).with_name("depthwise.cpp")
+FOLDER = Path(__file__).parent
 COMPILER = "g++"
 # -O3: it unrolls the loops over taps, without which the sums are not in registers.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
@@ -39,7 +39,7 @@ def library() -> Path:
     """
     try:
         folder = _folder()
-        path = folder / f"depthwise-{_digest()}.so"
+        path = folder / f"kernels-{_digest()}.so"
         if ":" in str(path):
             # MindSpore separates the file from the function by a colon.
             raise NotBuilt(
@@ -73,13 +73,18 @@ def _require_own(path: Path) -> None:
         raise NotBuilt(f"{path} belongs to, or can be written by, another user", hint="delete it")
 
 
+def _sources() -> list[Path]:
+    return sorted(FOLDER.glob("*.cpp"))
+
+
 def _digest() -> str:
     """Of everything that the library depends on."""
     try:
         mindspore = version("mindspore")
     except PackageNotFoundError:
         mindspore = ""
-    parts = (SOURCE.read_text(), *FLAGS, mindspore, platform.machine(), _cpu())
+    texts = (path.name + "\n" + path.read_text() for path in (*_sources(), *FOLDER.glob("*.h")))
+    parts = (*sorted(texts), *FLAGS, mindspore, platform.machine(), _cpu())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -107,7 +112,7 @@ def _compile(path: Path) -> None:
         raise NotBuilt(f"no C++ compiler ({COMPILER})", hint=f"install {COMPILER}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as aside:
         made = Path(aside, path.name)
-        words = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]
+        words = [compiler, *FLAGS, "-o", str(made), *map(str, _sources())]
         try:
             done = subprocess.run(
                 words, check=False, capture_output=True, text=True, timeout=_TIMEOUT_S,
@@ -118,7 +123,8 @@ def _compile(path: Path) -> None:
         if done.returncode or not made.exists():
             shown = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
             raise NotBuilt(
-                f"{COMPILER} failed: {shown}", hint=f"run {' '.join(words[:-3])} {SOURCE}"
+                f"{COMPILER} failed: {shown}",
+                hint=f"run {' '.join(words[: -2 - len(_sources())])} {FOLDER}/*.cpp",
             )
         made.chmod(0o500)
         with made.open("rb") as file:

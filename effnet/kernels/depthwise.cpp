@@ -5,15 +5,11 @@
 // eight lanes, one lane for each channel, so that any width and stride fills
 // the registers.
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <mutex>
-#include <thread>
 #include <vector>
+
+#include "pool.h"
+#include "taps.h"
 
 namespace {
 
@@ -22,83 +18,6 @@ typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float LooseVec
     __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
 typedef int Mask __attribute__((vector_size(kLanes * sizeof(int))));
-
-// --- threads
-// -------------------------------------------------------------------------------------
-
-// Threads that wait for work between calls. It is never destroyed: they end
-// with the process.
-class Pool {
-public:
-  static Pool &instance() {
-    static Pool *pool = new Pool();
-    return *pool;
-  }
-
-  void set_count(int count) {
-    std::lock_guard<std::mutex> caller(caller_);
-    for (; static_cast<int>(threads_.size()) < count - 1;) {
-      threads_.emplace_back([this] { serve(); });
-      threads_.back().detach();
-    }
-    count_ = count;
-  }
-
-  // Calls `task` with 0 ... tasks - 1, in any order. A caller that finds the
-  // pool busy works alone.
-  void run(int64_t tasks, bool is_small,
-           const std::function<void(int64_t)> &task) {
-    std::unique_lock<std::mutex> caller(caller_, std::try_to_lock);
-    if (!caller || count_ < 2 || tasks < 2 || is_small) {
-      for (int64_t i = 0; i < tasks; ++i)
-        task(i);
-      return;
-    }
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      task_ = &task;
-      tasks_ = tasks;
-      next_.store(0);
-      wanted_ = std::min<int64_t>(count_, tasks) - 1;
-      busy_ = wanted_;
-      ++turn_;
-    }
-    start_.notify_all();
-    work();
-    std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return busy_ == 0; });
-  }
-
-private:
-  void work() {
-    for (int64_t i = next_.fetch_add(1); i < tasks_; i = next_.fetch_add(1))
-      (*task_)(i);
-  }
-
-  void serve() {
-    uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-      start_.wait(lock, [&] { return turn_ != seen && wanted_ > 0; });
-      seen = turn_;
-      --wanted_;
-      lock.unlock();
-      work();
-      lock.lock();
-      if (--busy_ == 0)
-        done_.notify_one();
-    }
-  }
-
-  std::mutex caller_, mutex_;
-  std::condition_variable start_, done_;
-  std::vector<std::thread> threads_;
-  const std::function<void(int64_t)> *task_ = nullptr;
-  std::atomic<int64_t> next_{0};
-  int64_t tasks_ = 0, wanted_ = 0, busy_ = 0;
-  uint64_t turn_ = 0;
-  int count_ = 1;
-};
 
 // --- rows
 // ----------------------------------------------------------------------------------------
@@ -280,33 +199,6 @@ struct Sizes {
   }
 };
 
-template <int K, int S, int N>
-inline void outputs(const Vec *const rows[K], int64_t x, const Vec *kernel,
-                    Vec *out) {
-  Vec sum[N] = {};
-  for (int a = 0; a < K; ++a) {
-    const Vec *row = rows[a] + x * S;
-    for (int b = 0; b < K; ++b)
-      for (int j = 0; j < N; ++j)
-        sum[j] += kernel[a * K + b] * row[j * S + b];
-  }
-  for (int j = 0; j < N; ++j)
-    out[x + j] = sum[j];
-}
-
-// One row of outputs; rows[a] begins where tap (a, 0) meets output 0.
-template <int K, int S>
-void output_row(const Vec *const rows[K], int64_t count, const Vec *kernel,
-                Vec *out) {
-  int64_t x = 0;
-  for (; x + 6 <= count; x += 6)
-    outputs<K, S, 6>(rows, x, kernel, out);
-  for (; x + 3 <= count; x += 3)
-    outputs<K, S, 3>(rows, x, kernel, out);
-  for (; x < count; ++x)
-    outputs<K, S, 1>(rows, x, kernel, out);
-}
-
 // Memory of this thread that stays.
 Vec *scratch(int64_t count) {
   static thread_local std::vector<float> memory;
@@ -353,58 +245,6 @@ void forward_part(const Sizes &s, const float *x, const float *weight, float *y,
       output_row<K, S>(in, s.out_width, kernel, written.row(row));
       written.end_row(row);
     }
-  }
-}
-
-// Adds to sums[a * K + b] what a row of output gradients contributes. Each row
-// is summed by itself, which rounds less.
-template <int K, int S>
-void add_kernel_gradient(const Vec *const rows[K], const Vec *dy, int64_t count,
-                         Vec *sums) {
-  for (int a = 0; a < K; ++a) {
-    const Vec *row = rows[a];
-    Vec even[K] = {}, odd[K] = {};
-    int64_t x = 0;
-    for (; x + 2 <= count; x += 2) {
-      const Vec g0 = dy[x], g1 = dy[x + 1];
-      for (int b = 0; b < K; ++b) {
-        even[b] += g0 * row[x * S + b];
-        odd[b] += g1 * row[x * S + S + b];
-      }
-    }
-    if (x < count)
-      for (int b = 0; b < K; ++b)
-        even[b] += dy[x] * row[x * S + b];
-    for (int b = 0; b < K; ++b)
-      sums[a * K + b] += even[b] + odd[b];
-  }
-}
-
-// Pixels R, R + 2, ... of a padded row of input gradients, for stride 2.
-// rows[i] is the row of output gradients that tap A + 2 i takes to it.
-template <int K, int A, int R, int N>
-inline void phase(const Vec *const *rows, int64_t q, const Vec *kernel,
-                  Vec *out) {
-  Vec sum[N] = {};
-  for (int i = 0; A + 2 * i < K; ++i)
-    for (int b = 0; R + 2 * b < K; ++b)
-      for (int j = 0; j < N; ++j)
-        sum[j] += kernel[(A + 2 * i) * K + R + 2 * b] * rows[i][q + j - b];
-  for (int j = 0; j < N; ++j)
-    out[2 * (q + j) + R] = sum[j];
-}
-
-template <int K, int A>
-void input_row(const Vec *const *rows, int64_t pairs, const Vec *kernel,
-               Vec *out) {
-  int64_t q = 0;
-  for (; q + 4 <= pairs; q += 4) {
-    phase<K, A, 0, 4>(rows, q, kernel, out);
-    phase<K, A, 1, 4>(rows, q, kernel, out);
-  }
-  for (; q < pairs; ++q) {
-    phase<K, A, 0, 1>(rows, q, kernel, out);
-    phase<K, A, 1, 1>(rows, q, kernel, out);
   }
 }
 
@@ -469,13 +309,6 @@ void backward_part(const Sizes &s, const float *x, const float *weight,
   const int64_t group = part.first / s.images_a_task();
   scatter(sums, K * K, parts + (group * s.channels + part.channel) * K * K,
           K * K, part.used);
-}
-
-int64_t pad_before(int64_t size, int64_t out, int kernel, int stride,
-                   bool as_tf) {
-  if (!as_tf)
-    return kernel / 2;
-  return std::max<int64_t>((out - 1) * stride + kernel - size, 0) / 2;
 }
 
 template <int S> Sizes sizes_of(const int64_t *x, int kernel, bool as_tf) {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from effnet.errors import EffnetError
+from effnet.kernels.fused import Operator
 from effnet.model import scaling
 from effnet.model.depthwise import DepthwiseConv
 from effnet.model.initialise import initialise
@@ -47,6 +49,8 @@ class _Block(nn.Cell):
         self.project = _conv(channels, spec.out_channels)
         self.project_norm = nn.BatchNorm2d(spec.out_channels, eps=bn_eps, momentum=bn_momentum)
         self.has_skip = spec.has_skip
+        self.fused: Operator | None = None
+        self.settings: Tensor | None = None
 
     def construct(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         y = x
@@ -58,6 +62,32 @@ class _Block(nn.Cell):
             if scale is not None:
                 y = y * scale
             y = y + x
+        return y
+
+    def whole(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The block in training as one operator, on maps of `effnet.kernels.fused`."""
+        assert self.fused is not None
+        depthwise, se, project = self.depthwise_norm, self.se, self.project_norm
+        if self.expands:
+            expand = self.expand_norm
+            y, _ = self.fused(
+                self.settings, noise, x, self.expand.weight,
+                expand.gamma, expand.beta, expand.moving_mean, expand.moving_variance,
+                self.depthwise.weight, depthwise.gamma, depthwise.beta,
+                depthwise.moving_mean, depthwise.moving_variance,
+                se.reduce.weight, se.reduce.bias, se.expand.weight, se.expand.bias,
+                self.project.weight, project.gamma, project.beta,
+                project.moving_mean, project.moving_variance,
+            )  # fmt: skip
+        else:
+            y, _ = self.fused(
+                self.settings, noise, x,
+                self.depthwise.weight, depthwise.gamma, depthwise.beta,
+                depthwise.moving_mean, depthwise.moving_variance,
+                se.reduce.weight, se.reduce.bias, se.expand.weight, se.expand.bias,
+                self.project.weight, project.gamma, project.beta,
+                project.moving_mean, project.moving_variance,
+            )  # fmt: skip
         return y
 
 
@@ -118,8 +148,13 @@ class EfficientNet(nn.Cell):
         self.block_has_skip = tuple(spec.has_skip for spec in specs)
         self.block_keep = tuple(1.0 - spec.drop_rate for spec in specs)
         self.block_drops = (drop_path > 0.0,) * len(specs)
+        self.pads_as_tf, self.bn_eps, self.bn_momentum = padding == "same", bn_eps, bn_momentum
         self.drops_features = dropout > 0.0
         self.feature_keep = 1.0 - dropout
+        self.fused_stem: Operator | None = None
+        self.fused_head: Operator | None = None
+        self.settings: Tensor | None = None
+        self.no_noise = Tensor(np.zeros(1, np.float32))
         initialise(self, seed)
         self.set_train(True)
 
@@ -129,6 +164,16 @@ class EfficientNet(nn.Cell):
         return int(self.skip_count + self.feature_channels)
 
     def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        if self.fused_stem is not None and self.training:
+            x = self._fused_features(x, noise)
+        else:
+            x = self._features(x, noise)
+        if noise is not None and self.training and self.drops_features:
+            keep = self.feature_keep
+            x = x * (ops.floor(noise[:, self.skip_count :] + keep) / keep)
+        return self.classifier(x)
+
+    def _features(self, x: Tensor, noise: Tensor | None) -> Tensor:
         x = ops.silu(self.stem_norm(self.stem(x)))
         column = 0
         for index, block in enumerate(self.blocks):
@@ -143,11 +188,26 @@ class EfficientNet(nn.Cell):
             else:
                 x = block(x)
         x = ops.silu(self.head_norm(self.head(x)))
-        x = ops.mean(x, (2, 3))
-        if noise is not None and self.training and self.drops_features:
-            keep = self.feature_keep
-            x = x * (ops.floor(noise[:, self.skip_count :] + keep) / keep)
-        return self.classifier(x)
+        return ops.mean(x, (2, 3))
+
+    def _fused_features(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        assert self.fused_stem is not None
+        assert self.fused_head is not None
+        norm = self.stem_norm
+        x, _ = self.fused_stem(
+            self.settings, x, self.stem.weight,
+            norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance,
+        )  # fmt: skip
+        if noise is None:
+            noise = self.no_noise
+        for block in self.blocks:
+            x = block.whole(x, noise)
+        norm = self.head_norm
+        x, _ = self.fused_head(
+            self.settings, x, self.head.weight,
+            norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance,
+        )  # fmt: skip
+        return x
 
 
 def _conv(

@@ -19,9 +19,11 @@ from effnet.contract.reporter import Heartbeat
 from effnet.data import Batch
 from effnet.data.augment.mixing import Mixing
 from effnet.distributed.group import Group
+from effnet.evaluate.depthwise import choose
 from effnet.model import scaling
 from effnet.model.efficientnet import EfficientNet
 from effnet.model.freeze import freeze
+from effnet.model.fused import FUSED
 from effnet.optim.schedule import LrSchedule
 from effnet.train import precision
 from effnet.train.steps import make
@@ -75,6 +77,8 @@ class Run:
             )
         freeze(self.net, config.freeze)
         precision.apply(self.net, config.amp_level)
+        if config.depthwise == FUSED:
+            choose(config, Group()).apply(self.net)
         self.state = make.state_of(self.net, config)
         schedule = LrSchedule.from_config(config, STEPS)
         made = make.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)

@@ -28,6 +28,19 @@ def test_the_graph_step_equals_the_jit_step(plain: Taken, in_graph: Taken) -> No
     assert_close(plain.last, in_graph.last)
 
 
+def test_fused_blocks_are_the_same_in_each_mode(plain: Taken) -> None:
+    """Moving statistics and averages too, though an operator writes the statistics by itself."""
+    taken = [Taken.by(mode=mode, depthwise="fused") for mode in ("graph", "jit", "pynative")]
+    for one in taken:
+        np.testing.assert_allclose(one.losses, plain.losses, rtol=1e-4)
+        assert_close(plain.last, one.last)
+    assert equal(taken[1].last, taken[2].last)
+    parts = {"depthwise": "fused", "accumulation_steps": 2, "clip_norm": 0.5, "mixup": 0.5}
+    in_graph, eager = Taken.by(**parts), Taken.by(mode="jit", **parts)
+    np.testing.assert_allclose(in_graph.losses, eager.losses, rtol=1e-4)
+    assert_close(eager.last, in_graph.last)
+
+
 @pytest.mark.parametrize(
     "given",
     [

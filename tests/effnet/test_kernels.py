@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ import os, sys, time
 with open({log!r}, "a") as log:
     log.write("built\\n")
 if {fails}:
-    sys.exit("depthwise.cpp:1: no such instruction")
+    sys.exit("ends.cpp:1: no such instruction")
 open(sys.argv[sys.argv.index("-o") + 1], "w").write("library")
 """
 
@@ -60,10 +61,11 @@ def test_processes_that_ask_at_once_build_once(cache, tmp_path, monkeypatch):
 def test_another_source_processor_or_mindspore_is_another_library(cache, tmp_path, monkeypatch):
     log = compiler(tmp_path, monkeypatch)
     found = {build.library()}
-    other = tmp_path / "other.cpp"
-    other.write_text("")
+    other = tmp_path / "other"
+    shutil.copytree(build.FOLDER, other)
+    (other / "pool.h").write_text("")
     for name, value in (
-        ("_cpu", lambda: "another"), ("version", lambda name: "3"), ("SOURCE", other),
+        ("_cpu", lambda: "another"), ("version", lambda name: "3"), ("FOLDER", other),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(build, name, value)
@@ -110,6 +112,8 @@ def test_without_a_compiler_the_tiled_form_trains_and_one_note_says_so(cache, mo
     assert note.endswith("no C++ compiler (g++): install g++")
     assert form.written_to(config).depthwise == "tiled"
     with pytest.raises(NotBuilt, match="no C"):
+        depthwise.choose(replace(config, depthwise="fused"), Group())
+    with pytest.raises(NotBuilt, match="no C"):
         depthwise.choose(replace(config, depthwise="compiled"), Group())
     assert depthwise.choose(replace(config, depthwise="tiled"), Group()).notes == ()
 
@@ -124,7 +128,8 @@ class OfTwo(Group):
 @pytest.mark.mindspore
 def test_all_ranks_use_the_same_form(kernels):
     config = TrainConfig(**defaults_for("CPU"))
-    assert depthwise.choose(config, Group()).name == "compiled"
+    assert depthwise.choose(config, Group()).name == "fused"
+    assert depthwise.choose(replace(config, depthwise="compiled"), Group()).name == "compiled"
     form = depthwise.choose(config, OfTwo(0, 2))
     assert (form.name, form.kernels) == ("tiled", None)
     assert "another rank" in form.notes[0]
@@ -132,10 +137,18 @@ def test_all_ranks_use_the_same_form(kernels):
 
 def test_a_resume_with_another_form_says_so():
     config = TrainConfig(**defaults_for("CPU"))
-    one, other = replace(config, depthwise="compiled"), replace(config, depthwise="tiled")
+    one, other = replace(config, depthwise="fused"), replace(config, depthwise="tiled")
     (found,) = differences(one, other)
     assert not found.refused
-    assert str(found).startswith("depthwise: 'compiled' in the checkpoint, 'tiled' now: ")
+    assert str(found).startswith("depthwise: 'fused' in the checkpoint, 'tiled' now: ")
+
+
+@pytest.mark.mindspore
+def test_with_a_frozen_part_only_depthwise_convolutions_are_compiled(kernels):
+    config = resolve(flags={"device_target": "CPU", "freeze": "blocks:2"}).config
+    assert depthwise.choose(config, Group()).name == "compiled"
+    with pytest.raises(Exception, match="set depthwise = compiled"):
+        resolve(flags={"device_target": "CPU", "freeze": "blocks:2", "depthwise": "fused"})
 
 
 @pytest.mark.parametrize("given", [{"device_target": "GPU"}, {"amp_level": "O2"}])

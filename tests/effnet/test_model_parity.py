@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from effnet.model.depthwise import use_compiled_depthwise
 from effnet.model.efficientnet import EfficientNet
+from effnet.model.fused import use_fused_blocks
 from effnet.weights import convert, names
 from effnet.weights.transfer import load_into
 
@@ -56,12 +57,14 @@ def drawn_weights(variant: str) -> dict[str, np.ndarray]:
 
 
 def drawn_network(
-    network: str, drawn: dict[str, np.ndarray], kernels: Kernels | None = None
+    network: str, drawn: dict[str, np.ndarray], form: str, kernels: Kernels
 ) -> EfficientNet:
     variant, padding = NETWORKS[network]
     net = EfficientNet(variant, drawing.NUM_CLASSES, padding)
-    if kernels is not None:
+    if form == "compiled":
         use_compiled_depthwise(net, kernels)
+    elif form == "fused":
+        use_fused_blocks(net, kernels)
     load_into(net, drawn)
     return net
 
@@ -90,20 +93,20 @@ def relative_distance(ours: np.ndarray, golden: np.ndarray) -> float:
 def test_logits_equal_timms(network, form, kernels):
     golden = load_file(GOLDEN / f"{network}.safetensors")["logits"]
     assert golden.std() >= 0.5
-    used = kernels if form == "compiled" else None
-    net = drawn_network(network, drawn_weights(NETWORKS[network][0]), used).set_train(False)
+    drawn = drawn_weights(NETWORKS[network][0])
+    net = drawn_network(network, drawn, form, kernels).set_train(False)
     logits = net(ms.Tensor(drawing.images())).asnumpy()
     assert np.abs(logits - golden).max() <= 1e-4 * np.abs(golden).max()
 
 
 @pytest.mark.parametrize(
-    ("mode", "form"), [("train", "compiled"), ("eval", "compiled"), ("train", "tiled")]
+    ("mode", "form"),
+    [("train", "fused"), ("train", "compiled"), ("eval", "compiled"), ("train", "tiled")],
 )
 @pytest.mark.parametrize("network", B2_NETWORKS)
 def test_gradient_of_every_tensor_equals_timms(network, mode, form, kernels):
     golden = load_file(GOLDEN / f"{network}.safetensors")
-    used = kernels if form == "compiled" else None
-    net = drawn_network(network, drawn_weights("b2"), used).set_train(mode == "train")
+    net = drawn_network(network, drawn_weights("b2"), form, kernels).set_train(mode == "train")
     before = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
     loss, grads = gradients(net, NETWORKS[network][0])
     assert loss == pytest.approx(float(golden[f"{mode}/loss"][0]), rel=1e-5)
@@ -141,7 +144,7 @@ def test_gradient_of_every_tensor_equals_timms(network, mode, form, kernels):
         assert {n: d for n, d in changes.items() if not d <= 1e-3} == {}
 
 
-def test_zeroing_any_one_tensor_breaks_the_logits():
+def test_zeroing_any_one_tensor_breaks_the_logits(kernels):
     """So none of them could be wrong without the tests above noticing.
 
     Of the blocks' tensors it is every third: each kind of tensor, in blocks of each stage.
@@ -149,7 +152,7 @@ def test_zeroing_any_one_tensor_breaks_the_logits():
     network = "efficientnet_b2"
     golden = load_file(GOLDEN / f"{network}.safetensors")["logits"][:1]
     drawn = drawn_weights("b2")
-    net = drawn_network(network, drawn).set_train(False)
+    net = drawn_network(network, drawn, "tiled", kernels).set_train(False)
     image = ms.Tensor(drawing.images()[:1])
 
     @ms.jit

@@ -192,7 +192,7 @@ def test_a_resume_with_another_form_of_depthwise_convolutions_says_so(
     words = arguments(images, tmp_path, "--resume", "auto", "--set=depthwise=tiled")
     code, said = train(words)
     assert code == 0, said
-    assert "depthwise: 'compiled' in the checkpoint, 'tiled' now: the run continues" in said
+    assert "depthwise: 'fused' in the checkpoint, 'tiled' now: the run continues" in said
     one, other = final(alone), final(tmp_path)
     assert unequal(one, other) != []
     assert all(np.allclose(one[name], other[name], rtol=1e-3, atol=1e-4) for name in one)

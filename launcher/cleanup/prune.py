@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from launcher.core.profile.copies import copies_node
+from launcher.core.profile.model import Node
+from launcher.core.run.paths import RunPaths
 from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.ipc.operations import RemoveRun
 from launcher.process import ownership
@@ -13,6 +16,7 @@ from launcher.remote.node_client import NodePool
 from launcher.store import owner
 from launcher.store import run as run_files
 from launcher.store.event_log import read_state
+from launcher.store.run import StoredRun
 from launcher.store.run_lock import is_supervised
 
 
@@ -43,7 +47,8 @@ def remove_there(root: Path, run: str, token: str) -> None:
     """On a node: the run's folder, after checks that it is one. Raises `LaunchError`."""
     if not root.is_dir():
         return  # a folder that all machines share, or one that was removed before
-    if root.name != run or not (root / "attempts").is_dir():
+    paths = RunPaths(root)
+    if root.name != run or not (paths.attempts.is_dir() or paths.copies.is_dir()):
         raise LaunchError(f"{root} is not a folder of run {run}; it was not removed")
     if strays_of(token, run):
         raise BusyError(
@@ -63,11 +68,25 @@ def _remove_on_nodes(root: Path, token: str, nodes: NodePool) -> None:
         run = run_files.load(root)
     except LaunchError:
         return  # damaged: its nodes are unknown
-    for node, _, folder in run_folders.folders_of(run):
-        if node.is_local:
-            continue
-        try:
-            nodes.client(node).call(RemoveRun(folder, run.info.id, token))
-        except NodeError as error:
-            hint = "To remove only what is on this machine: effnet-launch prune --here"
-            raise NodeError(error.node, error.message, hint) from error
+    folders = [(node, folder) for node, _, folder in run_folders.folders_of(run)]
+    try:
+        for node, folder in folders + _with_copies_only(run, folders, nodes):
+            if not node.is_local:
+                nodes.client(node).call(RemoveRun(folder, run.info.id, token))
+    except NodeError as error:
+        hint = "To remove only what is on this machine: effnet-launch prune --here"
+        raise NodeError(error.node, error.message, hint) from error
+
+
+def _with_copies_only(
+    run: StoredRun, known: list[tuple[Node, str]], nodes: NodePool
+) -> list[tuple[Node, str]]:
+    """Spares that have copies of checkpoints and that no attempt was on."""
+    labels = {node.label for node, _ in known}
+    profiles = (run.profile, *(profile for _, profile in run_folders.attempts_of(run)))
+    found = {
+        node.label: node
+        for node in map(copies_node, profiles)
+        if node is not None and node.label not in labels and not node.is_local
+    }
+    return [(node, run_folders.root_on(run, nodes.client(node))) for node in found.values()]

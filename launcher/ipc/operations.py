@@ -180,6 +180,11 @@ class WriteFile(Operation[None], kind="write_file"):
 class ListFiles(OnPath[tuple[str, ...]], kind="list_files"): ...
 
 
+@dataclass(frozen=True)
+class KeepCopies(OnPath[None], kind="keep_copies"):
+    names: tuple[str, ...]
+
+
 # -- jobs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher.ipc import operations as op
 from launcher.node import stdio
 from launcher.reading import checkpoints
-from launcher.store import atomic
+from launcher.store import atomic, copies
 
 
 def read(request: op.ReadFile) -> None:
@@ -51,4 +51,5 @@ HANDLERS: op.Handlers = {
     op.ReadFile: read,
     op.WriteFile: write,
     op.ListFiles: names,
+    op.KeepCopies: lambda request: copies.keep_only(_path(request.path), request.names),
 }

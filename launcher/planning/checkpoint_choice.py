@@ -125,7 +125,8 @@ def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
     if choice.path is None:
         return Selection(choice, None)
     store, path = found[choice.path]
-    return Selection(replace(choice, path=path), store)
+    why = f"{choice.why}; it is the copy on {store.name}" if store.is_copy else choice.why
+    return Selection(replace(choice, path=path, why=why), store)
 
 
 def _named(store: Store, facts: CheckpointFacts, query: CheckpointQuery) -> Selection:

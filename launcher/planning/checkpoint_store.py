@@ -1,4 +1,4 @@
-"""Where a run's checkpoints are: on this machine, or on the nodes that rank 0 was on."""
+"""Where a run's checkpoints are: on this machine, on the nodes that rank 0 was on, and copies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.core.plan.model import Plan, PlannedNode
+from launcher.core.profile.copies import copies_node
 from launcher.core.profile.model import Node, Profile
+from launcher.core.profile.placement import first_rank_node
+from launcher.core.run.paths import RunPaths
+from launcher.errors import NodeError
 from launcher.reading import checkpoints
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
@@ -22,6 +27,8 @@ class Store:
 
     machine: FileHost
     folder: str
+    is_copy: bool = False
+    """Whether it has copies of what rank 0 wrote on another node."""
 
     @property
     def name(self) -> str:
@@ -42,17 +49,41 @@ class Store:
 def stores_of(run: StoredRun, nodes: NodePool, before: Profile | None = None) -> tuple[Store, ...]:
     """First the folder that rank 0 of the next attempt reads, then those of earlier attempts.
 
-    `before` is the profile that they ran with, when the run's was edited. Raises `NodeError` when
-    the first folder's node can't be reached.
+    Then the folders with copies. `before` is the profile that they ran with, when the run's was
+    edited. Raises `NodeError` when the first folder's node can't be reached.
     """
-    target = _store(run, run.profile, run.profile.nodes[0], "", nodes)
-    stores, known = [target], {_key(run.profile.nodes[0], target.folder)}
+    first = first_rank_node(run.profile)
+    target = _store(run, run.profile, first, "", nodes)
+    stores, known = [target], {_key(first, target.folder)}
     for node, profile, root in _earlier(run, before or run.profile):
         folder = profile.checkpoint.directory or f"{root}/checkpoint"
         if _key(node, folder) not in known:
             known.add(_key(node, folder))
             stores.append(_store(run, profile, node, folder, nodes))
+    with_copies = set()
+    for profile in (run.profile, *(profile for _, profile in run_folders.attempts_of(run))):
+        other = copies_node(profile)
+        if other is not None and (key := _key(other, other.label)) not in with_copies:
+            with_copies.add(key)
+            stores.append(copies_of(run, other, nodes))
     return tuple(stores)
+
+
+def first_store(run: StoredRun, nodes: NodePool) -> Store:
+    """Where rank 0 writes checkpoints. Raises `NodeError`."""
+    return _store(run, run.profile, first_rank_node(run.profile), "", nodes)
+
+
+def copies_of(run: StoredRun, node: Node, nodes: NodePool) -> Store:
+    """The folder with copies on a node, which need not answer."""
+    if node.is_local:
+        return Store(LocalFiles(), str(run.paths.copies), is_copy=True)
+    client = nodes.client(node)
+    try:
+        root = run_folders.root_on(run, client)
+    except NodeError:
+        root = f"{node.runs_directory or '~'}/{run.info.id}"  # only for the message about it
+    return Store(NodeFiles(client), str(RunPaths(Path(root)).copies), is_copy=True)
 
 
 def _key(node: Node, folder: str) -> tuple[str, str]:
@@ -60,13 +91,19 @@ def _key(node: Node, folder: str) -> tuple[str, str]:
 
 
 def _earlier(run: StoredRun, before: Profile) -> Iterator[tuple[Node, Profile, str]]:
-    """First nodes of earlier attempts, the newest first, with the run directory there."""
+    """Rank 0's nodes of earlier attempts, the newest first, with the run directory there."""
     for plan, profile in run_folders.attempts_of(run):
-        planned = plan.nodes[0]
+        planned = _first_rank(plan)
         for known in (profile, before):
             for node in known.nodes:
                 if (node.label, node.address) == (planned.name, planned.address):
                     yield node, known, planned.run_directory
+
+
+def _first_rank(plan: Plan) -> PlannedNode:
+    """The node of rank 0: with a rank table not always the first one."""
+    name = plan.ranks[0].node if plan.ranks else ""
+    return next((node for node in plan.nodes if node.name == name), plan.nodes[0])
 
 
 def _store(run: StoredRun, profile: Profile, node: Node, folder: str, nodes: NodePool) -> Store:

@@ -6,10 +6,17 @@ import errno
 import os
 import random
 
+from launcher.core.profile.model import Profile
 from launcher.errors import BusyError, UsageError
 from launcher.ipc.socket_folder import runtime_folder
 from launcher.machine.facts import MASTER_PORTS, bind_error
 from launcher.process import file_lock
+
+
+def claim(profile: Profile) -> PortClaim:
+    """A port for the master of a profile, which is this machine. Raises as `PortClaim`."""
+    address = profile.master.address or profile.nodes[0].address
+    return PortClaim("127.0.0.1" if address == "localhost" else address)
 
 
 class PortClaim:

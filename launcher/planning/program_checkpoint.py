@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from launcher.core.plan.program import FOUND_BY_ITSELF
+from launcher.core.profile.placement import first_rank_node
 from launcher.core.profile.program import Program
 from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice, Skipped
 from launcher.core.run.state import CheckpointState
@@ -25,7 +26,7 @@ def choose(
     A script that reports its checkpoints does so when they are complete: then others are skipped.
     Raises `NodeError`.
     """
-    node = run.profile.nodes[0]
+    node = first_rank_node(run.profile)
     machine: FileHost = LocalFiles() if node.is_local else NodeFiles(nodes.client(node))
     folder = node.working_directory
     if name != AUTO:

@@ -22,6 +22,7 @@ from launcher.store.run import StoredRun
 SCRATCH = "scratch"
 AGAIN = "again"
 """The newest checkpoint, or the beginning where there is none."""
+RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
 BY_ITSELF = "by itself"
 IN_VAIN = frozenset(
     {FailureKind.CONFIG, FailureKind.LAUNCH, FailureKind.LOSS, FailureKind.CHECKPOINT}

@@ -16,7 +16,7 @@ from launcher.errors import LaunchError, NodeError
 from launcher.ipc import operations as op
 from launcher.reading import checkpoints
 from launcher.remote.node_client import NodeClient
-from launcher.store import atomic
+from launcher.store import atomic, copies
 from launcher.store.atomic import Content
 
 SILENT_S = 60.0
@@ -54,6 +54,10 @@ class LocalFiles:
             atomic.write_whole(Path(path), content, blocks)
         except OSError as error:
             raise LaunchError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def keep_copies(self, folder: str, names: tuple[str, ...]) -> None:
+        """Deletes other copies, see `launcher.store.copies`."""
+        copies.keep_only(Path(folder), names)
 
 
 class NodeFiles:
@@ -102,6 +106,9 @@ class NodeFiles:
                 raise call.failed(str(error)) from error
             call.reply()
         self._contents[path] = content
+
+    def keep_copies(self, folder: str, names: tuple[str, ...]) -> None:
+        self._client.call(op.KeepCopies(folder, names))
 
 
 FileHost = LocalFiles | NodeFiles

@@ -29,6 +29,7 @@ GROWING = (".log", ".jsonl", ".bin", "log.txt")
 NOT_COPIED = frozenset(
     {
         "checkpoint",
+        "copies",
         "follower.log",
         "home.json",
         "link.json",

@@ -16,7 +16,7 @@ from launcher.reading.run import RunReader
 from launcher.report.mask import Mask
 from launcher.report.page import report
 
-LEFT_OUT = frozenset({"checkpoint", "export", ".reserve", "supervisor.lock"})
+LEFT_OUT = frozenset({"checkpoint", "copies", "export", ".reserve", "supervisor.lock"})
 MAX_FILE_BYTES = 64 << 20
 """Of a larger file the end is packed."""
 

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+from launcher.copies.copier import CheckpointCopier
 from launcher.core import messages
 from launcher.core.diagnosis.failure import launch_failure
 from launcher.core.plan.model import Plan, plan_from_json
@@ -33,6 +34,7 @@ from launcher.planning import port as planning_port
 from launcher.planning import replacing, restart
 from launcher.process import spawn
 from launcher.process.daemon import ReportReady, daemon
+from launcher.process.in_thread import in_thread
 from launcher.process.log import log_line
 from launcher.remote.mpirun_ssh import with_ssh_files
 from launcher.remote.node_client import NodePool
@@ -47,7 +49,6 @@ from launcher.supervisor.agent_link import links_of
 from launcher.supervisor.attempt import Attempt, Outcome
 from launcher.supervisor.batch_job import BatchJob
 from launcher.supervisor.clients import Clients
-from launcher.supervisor.connecting import in_thread
 from launcher.supervisor.next_attempt import Decision, NextAttempt
 from launcher.supervisor.notifier import Notifier
 from launcher.supervisor.successor import is_left_alone
@@ -56,8 +57,6 @@ TICK_S = 0.05
 WRITE_LIMIT_S = 3600.0
 SUBMIT_S = 60.0
 STOPPED = "a stop was requested"
-
-RESUME_HELP = "auto, scratch, the path of a checkpoint, or a resume point whose file is verified"
 
 
 class Supervisor:
@@ -73,6 +72,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
         self._absent = AbsentNodes(log)
+        self._copier = CheckpointCopier(log)
         self._next: NextAttempt | None = None
         self._decision: Future[Decision] | None = None
         self._pool = NodePool()
@@ -133,6 +133,7 @@ class Supervisor:
                 if self._attempt.is_over or self._may_leave_nodes(self._attempt):
                     self._after(self._attempt)
             self._absent.turn()
+            self._copier.turn(self._run, is_training=self._attempt is not None)
             if self._decision is not None and self._decision.done():
                 self._decided(self._decision)
         return 0
@@ -149,7 +150,8 @@ class Supervisor:
     @property
     def _is_busy(self) -> bool:
         """A failed run waits for its absent nodes; after another end they end by themselves."""
-        return self._is_trying or bool(self._absent and self._log.state.failure)
+        is_waiting = self._copier.is_busy or bool(self._absent and self._log.state.failure)
+        return self._is_trying or is_waiting
 
     @property
     def _is_trying(self) -> bool:
@@ -200,14 +202,12 @@ class Supervisor:
         return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
     def _plan(self, number: int, resume: events.StartCheckpoint | None) -> Plan:
-        run = self._run
-        facts, port = prepare.facts(run.profile, run.info.id, self._nodes)
+        facts, port = prepare.facts(self._run.profile, self._run.info.id, self._nodes)
         if port == 0:
-            address = run.profile.master.address or run.profile.nodes[0].address
-            self._port = planning_port.PortClaim("127.0.0.1" if address == "localhost" else address)
+            self._port = planning_port.claim(self._run.profile)
             port = self._port.port
         path = "" if resume is None else resume.path
-        return prepare.plan_of(run, number, path, port, facts)
+        return prepare.plan_of(self._run, number, path, port, facts)
 
     def _adopt(self, number: int) -> None:
         try:
@@ -379,7 +379,7 @@ def _supervise(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.supervisor", allow_abbrev=False)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--resume", default="", help=RESUME_HELP)
+    parser.add_argument("--resume", default="", help=restart.RESUME_HELP)
     parser.add_argument("--ready", type=int, help="file descriptor to say `ok` or the error on")
     arguments = parser.parse_args(argv)
     root, resume = arguments.run.resolve(), arguments.resume

@@ -21,9 +21,9 @@ from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
 from launcher.errors import ConnectingError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
+from launcher.process.in_thread import in_thread
 from launcher.process.log import log_line
 from launcher.supervisor.agent_link import AgentLink, LinkReport, reason_of
-from launcher.supervisor.connecting import in_thread
 
 SWEEP_S = 3.0
 """Between two tries to end a node's processes without its agent."""

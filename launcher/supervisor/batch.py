@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 
 from launcher.core.run.state import RunStatus
-from launcher.planning.restart import AGAIN
+from launcher.planning.restart import AGAIN, RESUME_HELP
 from launcher.process.daemon import daemon
 from launcher.store.event_log import read_state
-from launcher.supervisor.__main__ import RESUME_HELP, supervise
+from launcher.supervisor.__main__ import supervise
 from launcher.supervisor.batch_job import SIGNALS, BatchJob
 from launcher.supervisor.successor import is_left_alone
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
 
 from launcher.errors import ConnectingError, NodeError
 from launcher.ipc.channel import Channel
+from launcher.process.in_thread import in_thread
 
 AGAIN_S = 1.0
-R = TypeVar("R")
 
 
 class Connecting:
@@ -42,19 +40,3 @@ class Connecting:
         if pending is not None:
             with contextlib.suppress(NodeError):
                 pending.result().close()
-
-
-def in_thread(work: Callable[[], R]) -> Future[R]:
-    """Calls `work` without blocking the supervisor. All its errors are `NodeError`s."""
-    future: Future[R] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except NodeError as error:
-            future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 a thread's error must reach its supervisor
-            future.set_exception(NodeError("", f"{type(error).__name__}: {error}"))
-
-    threading.Thread(target=run, name="node", daemon=True).start()
-    return future

@@ -58,6 +58,7 @@ on_silent = "{on_silent}"
 [checkpoint]
 directory = "{checkpoints}"
 shared = {shared}
+copies = {copies}
 
 [environment]
 PYTHONPATH = {python_path}
@@ -66,6 +67,7 @@ STANDIN_WITNESS = "{witness}"
 STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
 STANDIN_ENOUGH = "{enough}"
+STANDIN_KEEP = "{keep}"
 """
 
 
@@ -95,12 +97,14 @@ class ClusterLab:
             "compile_s": 1800,
             "checkpoints": "",
             "shared": "false",
+            "copies": 1,
             "python": sys.executable,
             "unreachable_s": 60,
             "auto_resume": 0,
             "on_silent": "report",
             "slots": 2,
             "enough": "",
+            "keep": "",
             "transport": self.transport,
         }
         values |= changes

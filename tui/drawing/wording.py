@@ -86,6 +86,8 @@ def activity(frame: RunFrame) -> str:
     low = {} if state.attempt is None else state.attempt.low_disks
     if low and not snapshot.status.is_over:
         return f"disk nearly full: {next(iter(low))}"
+    if state.copy is not None and state.copy.why and not snapshot.status.is_over:
+        return f"the newest checkpoint is not copied to {state.copy.node}: {state.copy.why}"
     running = [job for job in state.jobs if job.finished_s is None]
     if running:
         return job_words(running[-1], frame)

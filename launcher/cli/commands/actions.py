@@ -213,10 +213,12 @@ def _show_plan(profile: Profile, request: StartRequest, as_json: bool, name: str
     from launcher.cli.output.console import screen
     from launcher.cli.output.plan_text import (
         print_configuration,
+        print_copies,
         print_estimate,
         print_plan,
         print_spares,
     )
+    from launcher.core.profile.copies import copies_node
     from launcher.core.text.codec import to_plain
     from launcher.core.text.terminal import escape_json
 
@@ -224,12 +226,15 @@ def _show_plan(profile: Profile, request: StartRequest, as_json: bool, name: str
     configuration = client.configuration(profile, request)
     if as_json:
         spares = [node.label for node in profile.spares]
-        whole = {**to_plain(plan), "spares": spares}
+        node = copies_node(profile)
+        copies = None if node is None else node.label
+        whole = {**to_plain(plan), "spares": spares, "copies_node": copies}
         whole["estimate"] = to_plain(configuration.estimate)
         print(escape_json(json.dumps(whole, indent=2, ensure_ascii=False)))
         return
     print_plan(plan, screen())
     print_spares(profile, screen())
+    print_copies(profile, screen())
     print_configuration(configuration, screen())
     if configuration.values:
         print_estimate(configuration.estimate, name, screen())

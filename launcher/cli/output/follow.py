@@ -272,6 +272,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     for left in snapshot.state.left_out.values():
         parts.append(Text(f"{left.words}: {left.why}", style="yellow"))
         parts.append(Text(f"  {left.hint(snapshot.run)}", style="yellow"))
+    if (copy := snapshot.state.copy) is not None:
+        parts.append(Text(copy.words, style="yellow" if copy.why else "dim"))
+        parts += [Text(f"  the newest is not: {copy.why}", style="yellow")] if copy.why else []
     attempt = snapshot.state.attempt
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():

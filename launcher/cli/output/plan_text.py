@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from launcher.core.plan.model import Plan
+from launcher.core.profile.copies import copies_text
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.text.figures import duration, milliseconds, plural
 
@@ -54,6 +55,12 @@ def print_spares(profile: Profile, console: Console) -> None:
         what = "takes the place of a node that fails (retry.nodes)"
         text = f"\nspare {node.label} at {node.address}, {plural(node.rank_count, 'rank')}: {what}"
         console.print(Text(text, style="bold"), soft_wrap=True)
+
+
+def print_copies(profile: Profile, console: Console) -> None:
+    """On which node checkpoints are a second time."""
+    if text := copies_text(profile):
+        console.print(Text(f"\n{text}", style="bold"), soft_wrap=True)
 
 
 def print_configuration(configuration: Configuration, console: Console) -> None:

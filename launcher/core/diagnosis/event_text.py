@@ -118,6 +118,8 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "training_started": "{epochs} epochs of {steps_per_epoch} steps",
     "epoch_finished": "{epoch}, loss {avg_loss:4}",
     "checkpoint_saved": "step {step}, {bytes:size}",
+    "checkpoint_copied": "step {step} to {node}, {bytes:size}",
+    "checkpoint_not_copied": "to {node}: {why}",
     "eval_finished": "top-1 {top_1_acc:share}, top-5 {top_5_acc:share}, loss {loss:4},"
     " {images} images",
     "disk_low": "{free_bytes:size} free on {node} under {path}, {needed_bytes:size} may be needed",

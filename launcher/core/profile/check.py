@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from launcher.core.profile.copies import check_copies
 from launcher.core.profile.model import OPENSSH, ip_address, is_loopback
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.profile.spares_check import Problem as Problem
@@ -63,6 +64,7 @@ def check(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for place, node in named:
         yield from _check_node(place, node, target, method)
     yield from check_spares(raw, nodes, spares)
+    yield from check_copies(raw, len(nodes) + len(spares))
     yield from _check_variables("environment", raw.get("environment"))
     yield from _check_listed(raw, [*nodes, *spares])
     yield from _check_method(nodes, target, method)

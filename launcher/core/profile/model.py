@@ -196,6 +196,8 @@ class Checkpoint(_Frozen):
 
     shared: bool = False
     directory: str = ""
+    copies: Literal[1, 2] = 1
+    """2: each is also kept on another node, see ``launcher.core.profile.copies``."""
 
 
 class Logs(_Frozen):

@@ -28,6 +28,11 @@ def place(profile: Profile) -> tuple[RankPlace, ...]:
     return place_nodes(profile.nodes, by_server_id=by_server_id)
 
 
+def first_rank_node(profile: Profile) -> Node:
+    """The node of rank 0, which writes the checkpoints; not always the first of the profile."""
+    return profile.nodes[place(profile)[0].node_index]
+
+
 def place_nodes(nodes: Sequence[Node], *, by_server_id: bool = False) -> tuple[RankPlace, ...]:
     """Ranks node by node, in the given order, or in dictionary order of the address.
 

@@ -157,6 +157,28 @@ class CheckpointWritten(Event, kind="checkpoint_saved"):
 
 
 @dataclass(frozen=True)
+class CheckpointCopied(Event, kind="checkpoint_copied"):
+    """A checkpoint is on a second node, with the sha256 of its manifest."""
+
+    attempt: int
+    step: int
+    node: str
+    path: str
+    bytes: int | None = None
+    took_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointNotCopied(Event, kind="checkpoint_not_copied"):
+    """Written once for each reason, until a copy is made again; the run continues."""
+
+    attempt: int
+    node: str
+    why: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
 class EvalFinished(Event, kind="eval_finished"):
     attempt: int | None = None
     job: str | None = None

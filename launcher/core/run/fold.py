@@ -12,6 +12,7 @@ from launcher.core.run.state import (
     LEGAL,
     AttemptState,
     CheckpointState,
+    CopyState,
     EpochState,
     EvalState,
     JobState,
@@ -180,6 +181,22 @@ def _checkpoint_saved(state: RunState, event: events.CheckpointWritten) -> RunSt
     return replace(state, checkpoints=(*state.checkpoints, saved))
 
 
+def _checkpoint_copied(state: RunState, event: events.CheckpointCopied) -> RunState | None:
+    # The newest one is copied first, older ones after it.
+    known = state.copy
+    place = (event.node, event.attempt)
+    if known and (known.node, known.attempt) == place and (known.step or 0) > event.step:
+        return replace(state, copy=replace(known, why=""))
+    return replace(state, copy=_kept(CopyState, event, time_s=event.t))
+
+
+def _checkpoint_not_copied(state: RunState, event: events.CheckpointNotCopied) -> RunState | None:
+    known = state.copy
+    if known is None or known.node != event.node:
+        known = CopyState(event.node, event.attempt)
+    return replace(state, copy=replace(known, why=event.why))
+
+
 def _eval_finished(state: RunState, event: events.EvalFinished) -> RunState | None:
     done = _kept(EvalState, event, time_s=event.t)
     return replace(state, evals=(*state.evals, done))
@@ -339,6 +356,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.TrainingStarted: _training_started,
     events.EpochFinished: _epoch_finished,
     events.CheckpointWritten: _checkpoint_saved,
+    events.CheckpointCopied: _checkpoint_copied,
+    events.CheckpointNotCopied: _checkpoint_not_copied,
     events.EvalFinished: _eval_finished,
     events.RankSilent: _rank_silent,
     events.RankRecovered: _rank_recovered,

@@ -92,6 +92,8 @@ class RunPaths(_Folder):
     link = _Entry("link.json")
     """Whether the machine that the run is on can be reached now."""
     checkpoint = _Entry("checkpoint")
+    copies = _Entry("copies")
+    """On another node than rank 0's: copies of checkpoints."""
     attempts = _Entry("attempts")
     jobs = _Entry("jobs")
     export = _Entry("export")

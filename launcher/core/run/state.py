@@ -252,6 +252,26 @@ class LeftOutNode:
 
 
 @dataclass(frozen=True)
+class CopyState:
+    """The newest copy of a checkpoint on another node, and why there is none since."""
+
+    node: str
+    attempt: int = 0
+    step: int | None = None
+    path: str = ""
+    time_s: float | None = None
+    why: str = ""
+    """Why the newest checkpoint has no copy there; empty where it has, or soon will."""
+
+    @property
+    def words(self) -> str:
+        """The newest copy, and where it is."""
+        if self.step is None:
+            return f"no checkpoint is copied to {self.node}"
+        return f"copied to {self.node}: {self.path}"
+
+
+@dataclass(frozen=True)
 class RunState:
     """The state after all events of a run."""
 
@@ -276,6 +296,8 @@ class RunState:
     attempts: tuple[AttemptState, ...] = ()
     epochs: tuple[EpochState, ...] = ()
     checkpoints: tuple[CheckpointState, ...] = ()
+    copy: CopyState | None = None
+    """``None`` before anything was copied, and where no copies are made."""
     evals: tuple[EvalState, ...] = ()
     jobs: tuple[JobState, ...] = ()
     skipped: int = 0

@@ -21,6 +21,8 @@ STEPS = int(os.environ.get("STANDIN_STEPS", "10"))
 STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
 FAST = int(os.environ.get("STANDIN_FAST", "0"))
 """Steps at the beginning that take no time, for a run that has a past."""
+KEEP = int(os.environ.get("STANDIN_KEEP") or 0)
+"""How many checkpoints are kept; 0: all."""
 ENOUGH, STOP = 1, 2
 """What a rank tells the others: that this epoch is the last one, that this step is."""
 
@@ -86,6 +88,9 @@ def save(folder, epoch, step):
     if halved:
         # A damaged disk: right size, wrong content, and a manifest that knows better.
         path.write_bytes(content[:50_000] + bytes(len(content) - 50_000))
+    for old in sorted(folder.glob("step-*.ckpt"))[:-KEEP] if KEEP else ():
+        old.with_name(f"{old.name}.manifest.json").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
     took_ms = (time.monotonic() - begin) * 1000
     print(
         f"checkpoint: epoch:[{epoch}], step:[{step}], bytes:[{len(content)}],"

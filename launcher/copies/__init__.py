@@ -1,0 +1,1 @@
+"""Copies of checkpoints on a second node, made while a run trains."""

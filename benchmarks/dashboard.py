@@ -3,12 +3,16 @@
     python benchmarks/dashboard.py [--seconds 10]
     python benchmarks/dashboard.py --wandb-python venv/bin/python
     python benchmarks/dashboard.py --hour-only
+    python benchmarks/dashboard.py --many 1024
 
 Each program runs in its own pseudo-terminal while the eight ranks of a real run, of the tests'
 stand-in for the trainer, report four steps a second. CPU and memory are those of the process and
 its children, CPU in percent of one core; bytes are those sent to the terminal. LEET (`pip install
 wandb` in any environment) shows a run that logs four figures of each rank at the same rate; it
 draws one chart for each.
+
+With `--many`, the dashboard shows a run directory of that many ranks, to which this program adds a
+step of all ranks a second: no ranks of a launcher share the cores.
 """
 
 from __future__ import annotations
@@ -280,6 +284,39 @@ def costs(seconds: float, wandb_python: Path | None, **environ: str) -> None:
     print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
 
 
+def measure_many(ranks: int, seconds: float) -> None:
+    """Print what the first frame and each further second cost with very many ranks."""
+    with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
+        run = MadeRun(Path(folder), "many", ranks, nodes=8, late=5, time_s=time.time() - 200)
+        run.start()
+        run.steps(200)
+        environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": folder}
+        child = Child([sys.executable, "-m", "tui", "many", "--readonly"], *BIG, environ)
+        child.wait_until_shown()
+        first_s, shown_s = child.cpu_s(), time.monotonic() - child.started
+        ends = threading.Event()
+
+        def write() -> None:
+            while not ends.wait(max(0.0, run.time_s + 1 - time.time())):
+                run.steps(1)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        child.drain(10)
+        before, started = child.cpu_s(), time.monotonic()
+        child.drain(seconds)
+        cpu = (child.cpu_s() - before) / (time.monotonic() - started) * 100
+        memory = sum(process.memory_info().rss for process in child.processes()) / 2**20
+        ends.set()
+        writer.join()
+        child.end()
+    print(
+        f"{ranks} ranks at 1 Hz: first frame after {shown_s:.2f} s, {first_s:.2f} s of CPU; then"
+        f" {cpu:.1f} % of a core, {memory:.0f} MiB",
+        flush=True,
+    )
+
+
 def replay_memory(minutes: float, **environ: str) -> None:
     """Play an hour in ``minutes`` at 10 frames a second, and print how memory grows.
 
@@ -313,7 +350,11 @@ def main() -> None:
     parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
     parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
     parser.add_argument("--hour-minutes", type=float, default=2.0, help="of the replay")
+    parser.add_argument("--many", type=int, metavar="RANKS", help="only a run of so many ranks")
     given = parser.parse_args()
+    if given.many:
+        measure_many(given.many, given.seconds)
+        return
     if given.hour_only:
         with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
             write_ended(Path(folder), "hour", 3600)

@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.mindspore, pytest.mark.slow, pytest.mark.usefixtures("
 STEPS_PER_EPOCH = 6
 EPOCHS = 2
 LAST = STEPS_PER_EPOCH * EPOCHS
+PAIR_EPOCHS = 12
+PAIR_LAST = STEPS_PER_EPOCH * PAIR_EPOCHS
+"""So many that a pair has not ended a moment after its first third, on any machine."""
 Train = Callable[..., tuple[int, str]]
 
 
@@ -104,7 +107,8 @@ def pair(images: Path, small_b0: None, tmp_path_factory: pytest.TempPathFactory)
 
 
 def of_pair(images: Path, folder: Path, *more: str) -> list[str]:
-    return arguments(images, folder, "--set=mode=jit", *more, size=2)
+    epochs = f"--set=epoch_size={PAIR_EPOCHS}"
+    return arguments(images, folder, "--set=mode=jit", epochs, *more, size=2)
 
 
 def copied(run: Path, folder: Path, pattern: str = "step-*") -> Path:
@@ -122,15 +126,15 @@ def test_two_ranks_killed_at_a_random_moment_end_with_the_same_bits(
     moment = random.Random(time.time_ns())
     words = [*ranks.EFFNET, *of_pair(images, tmp_path, "--resume", "auto")]
     with ranks.started(words, 2, tmp_path / "first") as running:
-        # Early enough that it has not ended, on any machine.
-        running.wait_for_reports(moment.randrange(1, LAST // 2), 500)
-        time.sleep(moment.uniform(0, 0.2))
+        # A checkpoint waits for the one before it: after six steps the first one is on disk.
+        running.wait_for_reports(moment.randrange(6, PAIR_LAST // 3), 500)
+        time.sleep(moment.uniform(0, 0.1))
         running.kill(signal.SIGKILL)
         assert {ended.exit_code for ended in running.wait()} == {-signal.SIGKILL}
     for ended in ranks.run(words, 2, tmp_path / "second", timeout_s=600):
         assert ended.exit_code == 0, ended.text
         assert "resume: epoch:[" in ended.text
-    assert unequal(final(pair), final(tmp_path)) == []
+    assert unequal(final(pair, PAIR_LAST), final(tmp_path, PAIR_LAST)) == []
 
 
 def test_one_rank_killed_at_random_moments_ends_with_the_same_bits(
@@ -210,19 +214,21 @@ def test_what_cannot_continue_is_refused_by_name(images: Path, alone: Path, trai
 def test_another_world_size_continues_where_an_epoch_ends(
     images: Path, pair: Path, tmp_path: Path, train: Train
 ) -> None:
-    copied(pair, tmp_path, f"step-{LAST:08d}.*")
+    copied(pair, tmp_path, f"step-{PAIR_LAST:08d}.*")
     # 25 images a step of one rank: 4 steps an epoch instead of 6, and not compiled now.
-    more = ("--set=batch_size=25", "--set=epoch_size=3")
+    more = ("--set=batch_size=25", f"--set=epoch_size={PAIR_EPOCHS + 1}")
     code, said = train(
         arguments(images, tmp_path, "--resume", "auto", "--set=save_checkpoint_steps=0", *more)
     )
     assert code == 0, said
-    assert "resume: epoch:[2], step:[8]" in said
-    assert "epoch: [  2/  3], step:[    0/    4]" in said
+    assert f"resume: epoch:[{PAIR_EPOCHS}], step:[{4 * PAIR_EPOCHS}]" in said
+    assert f"epoch: [ {PAIR_EPOCHS}/ {PAIR_EPOCHS + 1}], step:[    0/    4]" in said
 
 
 def test_asked_to_stop_all_ranks_save_at_one_step_and_leave(images: Path, tmp_path: Path) -> None:
-    words = arguments(images, tmp_path, "--set=save_checkpoint_steps=0", size=2)
+    # One image a step of each rank, so that it has not ended by itself, on any machine.
+    more = ("--set=save_checkpoint_epochs=50", "--set=batch_size=1", "--set=epoch_size=50")
+    words = arguments(images, tmp_path, "--set=save_checkpoint_steps=0", *more, size=2)
     with ranks.started([*ranks.EFFNET, *words], 2, tmp_path) as running:
         running.wait_for("step:[    2/")
         # One rank alone: the others learn it in the reduction.
@@ -232,15 +238,16 @@ def test_asked_to_stop_all_ranks_save_at_one_step_and_leave(images: Path, tmp_pa
     assert "gradients are all-reduced through shared memory" in ended[0].out
     # At the same step, with the same bits on both ranks.
     stops = {
-        re.search(r"stop: epoch:\[0\], step:\[(\d+)\], state:\[\w+\]", one.out) for one in ended
+        re.search(r"stop: epoch:\[\d+\], step:\[(\d+)\], state:\[\w+\]", one.out) for one in ended
     }
     assert len({stop[0] for stop in stops}) == 1, stops
     step = int(stops.pop()[1])
+    epoch = -(-step // 50)
     manifest = json.loads(
         (tmp_path / "checkpoint" / f"step-{step:08d}.ckpt.manifest.json").read_text()
     )
     assert (manifest["step"], manifest["world_size"]) == (step, 2)
-    link = tmp_path / "checkpoint" / "model_0" / f"Efficientnet_b0-rank0-1_{step}.ckpt"
+    link = tmp_path / "checkpoint" / "model_0" / f"Efficientnet_b0-rank0-{epoch}_{step}.ckpt"
     assert link.resolve() == tmp_path / "checkpoint" / f"step-{step:08d}.ckpt"
 
 

@@ -3,8 +3,9 @@
     python -m benchmarks.simulated_nodes FOLDER NUMBER STEPS
 
 sshd starts `FOLDER/python` for each connection of a node. That script passes its stdin and stdout
-to the process with one of these numbers and sleeps. From there on this process speaks the protocol:
-facts, launch and connect, an agent's reports and pongs, and the files of its ranks as they grow.
+to the node's process, one of these numbers, and sleeps. From there on this process speaks the
+protocol: facts, launch and connect, an agent's reports and pongs, and the files of its ranks as
+they grow.
 Each rank makes one step a second, STEPS in all, in which it writes one line to its log, one step
 report, and its heartbeat twice; each two seconds, one sample of its device and one of its load. All
 that a file has can be computed from its name and an offset, so nothing is kept, and what arrived
@@ -48,7 +49,8 @@ STUB = """\
 import os, socket, sys
 here = os.path.dirname(os.path.realpath(__file__))
 to = socket.socket(socket.AF_UNIX)
-to.connect(f"{{here}}/{{os.getpid() % {count}}}.sock")
+node = int(os.environ["SSH_CONNECTION"].split()[2].rpartition(".")[2])
+to.connect(f"{{here}}/{{node % {count}}}.sock")
 socket.send_fds(to, [b"x"], [0, 1])
 os.close(0), os.close(1)
 to.recv(1)

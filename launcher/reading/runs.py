@@ -119,7 +119,9 @@ class RunList:
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
     """All runs, living ones first, then the newest first. To read it often, keep a RunList."""
     runs = RunList(folder)
-    runs.poll()
+    found = runs.poll()
+    if not any(run.is_living for run in found):
+        return found
     runs.wait_for_answers()
     return runs.poll()
 

@@ -6,7 +6,7 @@ import base64
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +58,19 @@ class Stream(Protocol):
 
     def write(self, data: bytes) -> None:
         """Raises `OSError`."""
+
+    def watch(self, on_data: Callable[[], None]) -> int | None:
+        """From now on the stream is used without blocking: `read_now` and `write_now`.
+
+        -> a descriptor, the caller's to close, that is readable when there is something to read;
+        None: `on_data` is called then, in another thread.
+        """
+
+    def read_now(self, limit: int = 1 << 16) -> bytes:
+        """Empty at the end. Raises `BlockingIOError` when there is nothing yet."""
+
+    def write_now(self, data: bytes) -> int:
+        """-> bytes that were taken. Raises `BlockingIOError` for none, `OSError`."""
 
     def end_input(self) -> None:
         """The command reads the end of its stdin."""

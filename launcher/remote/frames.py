@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from launcher.core.text.records import MAX_FRAME_BYTES
@@ -62,6 +63,12 @@ class FrameReader:
                 return None
             self._buffer += data
         return frame
+
+    def read_from(self, data: bytes) -> Iterator[Frame]:
+        """The messages that are whole with this data, for a stream that is read elsewhere."""
+        self._buffer += data
+        while (frame := self._next()) is not None:
+            yield frame
 
     def read_mark(self) -> bool:
         """Waits for the mark: the node has read the request. False when the stream ends before."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import paramiko
 
@@ -30,6 +30,17 @@ BROKEN = (OSError, EOFError, paramiko.SSHException)
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _setting_up = threading.BoundedSemaphore(MAX_CONNECTING)
+
+
+class _Arrival(threading.Event):
+    """What paramiko's thread sets when data arrives."""
+
+    def __init__(self, on_data: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_data = on_data
+
+    def set(self) -> None:
+        self._on_data()
 
 
 class ChannelStream:
@@ -61,6 +72,35 @@ class ChannelStream:
             self._channel.sendall(data)
         except (EOFError, paramiko.SSHException) as error:
             raise OSError(str(error)) from error
+
+    def watch(self, on_data: Callable[[], None]) -> int | None:
+        # A pipe for `select` (`Channel.fileno`) would also be readable for stderr, which is read
+        # at the end only.
+        self._channel.settimeout(0.0)
+        self._channel.in_buffer.set_event(_Arrival(on_data))
+        return None
+
+    def read_now(self, limit: int = 1 << 16) -> bytes:
+        try:
+            return self._channel.recv(limit)
+        except TimeoutError:
+            raise BlockingIOError from None
+        except BROKEN:
+            return b""
+
+    def write_now(self, data: bytes) -> int:
+        transport = self._channel.get_transport()
+        if not transport.clear_to_send.is_set():
+            raise BlockingIOError  # new keys are being negotiated; `send` would wait for them
+        try:
+            taken = self._channel.send(data)
+        except TimeoutError:
+            raise BlockingIOError from None
+        except (EOFError, paramiko.SSHException) as error:
+            raise OSError(str(error)) from error
+        if not taken:
+            raise OSError("the channel is closed")
+        return taken
 
     def end_input(self) -> None:
         with contextlib.suppress(*BROKEN):

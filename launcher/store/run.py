@@ -189,7 +189,7 @@ def write_planned(files: tuple[PlannedFile, ...]) -> None:
     """The plan's files of this machine."""
     for file in files:
         if "" in file.nodes:
-            write_file(Path(file.path), file.content, file.mode)
+            write_file(Path(file.on("").path), file.content, file.mode)
 
 
 def versions() -> Mapping[str, str]:

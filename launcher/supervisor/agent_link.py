@@ -16,6 +16,7 @@ from launcher.core.text.codec import Mismatch
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.remote.node_client import NodeClient
+from launcher.remote.node_loop import NodeLoop
 from launcher.supervisor.batch_job import BatchJob
 from launcher.supervisor.slurm_transport import SlurmTransport
 from launcher.supervisor.ssh_transport import SshTransport
@@ -113,6 +114,7 @@ def links_of(
 ) -> tuple[AgentLink, ...]:
     """A link for each node of the plan. `token`: that of the attempt's processes."""
     here = RunPaths(Path(plan.run_directory)).attempt(plan.attempt).root
+    loop = NodeLoop()
     found = []
     for node in plan.nodes:
         part = plan.for_node(node.name)
@@ -125,7 +127,7 @@ def links_of(
             root = Path(part.run_directory)
             transport = LocalTransport(node.name, root, plan.attempt, token)
         else:
-            transport = SshTransport(clients[node.name], part, here, token)
+            transport = SshTransport(clients[node.name], part, here, token, loop)
         found.append(AgentLink(transport, part, profile.secrets_of(node.name)))
     return tuple(found)
 

@@ -112,7 +112,7 @@ class AgentLinks:
         return reports
 
     def _ping(self, link: AgentLink, now: float) -> None:
-        """Checks that the agent answers. The threads of an SSH connection send its pings."""
+        """Checks that the agent answers. `NodeLoop` pings those over SSH."""
         if link.is_silent(now):
             self._lost(link, "its agent does not answer")
         elif not link.transport.is_remote and now >= link.pinged_at + PING_S:

@@ -1,54 +1,48 @@
 """A node that SSH reaches, as a supervisor's transport.
 
 A connection is one SSH channel: to `launcher.node` on the node, which passes on what its
-agent says and sends the files of its ranks. Here a thread reads it; the agent's messages go to
-the supervisor through a socket pair, so that the supervisor waits for all nodes in one place and
-never for the network.
+agent says and sends the files of its ranks. Here one thread reads those of all nodes
+(`launcher.remote.node_loop`); the agent's messages go to the supervisor through a socket pair, so
+that the supervisor waits for all nodes in one place and never for the network.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import select
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.core.messages import Ping, Pong
+from launcher.core.messages import Pong
 from launcher.core.plan.model import Plan
 from launcher.core.run.paths import node_journal
-from launcher.core.text.records import encode
 from launcher.errors import NoAgentError, NodeError
 from launcher.ipc import operations as op
-from launcher.ipc.channel import Channel, Message
-from launcher.process.log import log_line
+from launcher.ipc.channel import Channel
 from launcher.remote.frames import Frame
-from launcher.remote.node_client import Call, NodeClient, RefusedError
+from launcher.remote.node_client import NodeClient, RefusedError
+from launcher.remote.node_loop import PING_S, SILENT_S, NodeLoop, Wire
 from launcher.remote.sync import FileCopy, names_of
 from launcher.store.journal import read_lines
 from launcher.supervisor.connecting import Connecting
 
-PING = json.dumps(encode(Ping()), separators=(",", ":")).encode() + b"\n"
-PING_S = 1.0
-SILENT_S = 5.0
-"""A connection on which nothing comes for this long is dead: each ping has an answer."""
 PATIENCE_S = 20.0
 """The same for the reply of a node that was silent before: it may be busy. A stop waits for it."""
 LAUNCH_S = 60.0
 CLOSE_S = 5.0
-MAX_TIME_S = 2.0**40
-"""No clock shows more; neither NaN nor infinity is a time."""
 
 
 class SshTransport:
-    """One node of one attempt. `plan` is its part; `here` the attempt's folder on this machine."""
+    """One node of one attempt. `plan` is its part; `here` the attempt's folder on this machine.
+
+    `loop` reads and writes its connection.
+    """
 
     is_remote = True
 
-    def __init__(self, client: NodeClient, plan: Plan, here: Path, token: str) -> None:
+    def __init__(
+        self, client: NodeClient, plan: Plan, here: Path, token: str, loop: NodeLoop
+    ) -> None:
         self.node = plan.node.name
         self.clock_ahead_s = 0.0
         """How much the node's clock is ahead of ours."""
@@ -57,7 +51,8 @@ class SshTransport:
         self._here = here
         self._there = op.AttemptFolder(plan.run_directory, self.node, plan.attempt, token)
         self._copy = FileCopy(self.node, here, names_of(plan))
-        self._wire: _Wire | None = None
+        self._loop = loop
+        self._wire: Wire | None = None
         self._connecting = Connecting(self.node)
         self._patience_s = SILENT_S
         self._agent_alive = True
@@ -92,7 +87,9 @@ class SshTransport:
     def close(self) -> None:
         """After the last word: lets it arrive, then ends the connection."""
         if self._wire is not None:
-            self._wire.close(CLOSE_S)
+            self._wire.wait(CLOSE_S)
+            self._loop.end(self._wire)
+            self._wire.wait(CLOSE_S)
         self._client.close()
 
     def _try_connect(self, may_launch: bool) -> Channel:
@@ -123,70 +120,26 @@ class SshTransport:
                 raise
         self._agent_alive = True
         self._patience_s = SILENT_S
-        call.stream.silent_after(SILENT_S)
         ours, theirs = socket.socketpair()
-        self._wire = _Wire(self, call, theirs)
+        self._wire = Wire(call.stream, call.frames, theirs, self._handle, self._ended)
+        self._loop.add(self._wire)
         return Channel(ours)
 
     def _end_wire(self) -> None:
         if self._wire is not None:
-            self._wire.join()  # two must never write the same files
+            self._loop.end(self._wire)
+            self._wire.wait()  # two must never write the same files
 
-    def ended(self, is_broken: bool) -> None:
+    def _ended(self, is_broken: bool) -> None:
         """The wire's last word. A broken connection is not used again."""
         if is_broken:
             self._client.close()
 
-    def write_file(self, message: Message) -> None:
-        """Raises `NodeError`."""
-        self._copy.write_chunk(message)
-
-
-class _Wire:
-    """The threads between an SSH channel and the supervisor's end of a socket pair."""
-
-    def __init__(self, owner: SshTransport, call: Call[None], sock: socket.socket) -> None:
-        self._owner = owner
-        self._stream = call.stream
-        self._frames = call.frames
-        self._sock = sock
-        self._pinged_s = 0.0
-        self._is_leaving = False
-        self._reader = threading.Thread(target=self._read, name="ssh-read", daemon=True)
-        self._writer = threading.Thread(target=self._write, name="ssh-write", daemon=True)
-        self._reader.start()
-        self._writer.start()
-
-    def close(self, limit_s: float) -> None:
-        """Waits until what the supervisor said last has gone out."""
-        self._writer.join(limit_s)
-        self._reader.join(limit_s)
-        self._stream.close()
-
-    def join(self) -> None:
-        self._stream.close()
-        self._reader.join()
-
-    def _read(self) -> None:
-        try:
-            while (frame := self._frames.read()) is not None:
-                if not self._handle(frame):
-                    self._sock.sendall(frame.line + b"\n")
-        except NodeError as error:
-            # The next connection asks for the files from where they end here.
-            log_line(f"connection closed: {error}")
-        except OSError:
-            pass  # the supervisor closed its end
-        finally:
-            self._stream.close()
-            self._owner.ended(not self._is_leaving)
-            _shut(self._sock)
-
     def _handle(self, frame: Frame) -> bool:
-        """Whether it was a file: the supervisor gets everything else."""
+        """Whether it was a file: the supervisor gets everything else. Raises `NodeError`."""
         is_file = frame.message.get("type") == "file"
         if is_file:
-            self._owner.write_file(frame.message)
+            self._copy.write_chunk(frame.message)
         elif frame.message.get("kind") == Pong.kind:
             self._compare_clocks(frame.message.get("t"))
         return is_file
@@ -194,39 +147,7 @@ class _Wire:
     def _compare_clocks(self, there_s: object) -> None:
         now_s = time.time()
         if not isinstance(there_s, (int, float)) or not -1e12 < there_s < 1e12:
-            raise NodeError(self._owner.node, "it sent a damaged pong")
-        if now_s - self._pinged_s < PING_S:
-            self._owner.clock_ahead_s = there_s - (now_s + self._pinged_s) / 2
-
-    def _write(self) -> None:
-        """Whole lines only, so that a ping never comes into the middle of one."""
-        rest, ping_at = b"", 0.0
-        try:
-            while True:
-                now = time.monotonic()
-                if now >= ping_at:
-                    ping_at = now + PING_S
-                    self._pinged_s = time.time()
-                    self._stream.write(PING)
-                if not select.select([self._sock], [], [], PING_S / 4)[0]:
-                    continue
-                data = self._sock.recv(1 << 16)
-                if not data:
-                    break
-                head, newline, rest = (rest + data).rpartition(b"\n")
-                if PING in head + newline:
-                    self._pinged_s = time.time()
-                if head:
-                    self._stream.write(head + newline)
-        except (OSError, ValueError):
-            self._stream.close()
-            return
-        self._is_leaving = True
-        self._stream.end_input()
-
-
-def _shut(sock: socket.socket) -> None:
-    """The supervisor reads what is there, and then the end."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-    sock.close()
+            raise NodeError(self.node, "it sent a damaged pong")
+        pinged_s = 0.0 if self._wire is None else self._wire.pinged_s
+        if now_s - pinged_s < PING_S:
+            self.clock_ahead_s = there_s - (now_s + pinged_s) / 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from launcher.core.plan.model import Plan
@@ -26,27 +28,43 @@ ENOUGH = 1.1
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Files, then each process with its command and environment; shared variables once."""
+    # The terminal breaks lines that are too long: to do it here takes seconds for 1,000 nodes.
+    console.print(_Parts(tuple(_parts_of(plan))), soft_wrap=True)
+
+
+class _Parts:
+    """Texts with their styles, one below the other."""
+
+    def __init__(self, parts: tuple[tuple[str, str], ...]) -> None:
+        self._parts = parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for style, text in self._parts:
+            yield Segment(text + "\n", console.get_style(style))
+
+
+def _parts_of(plan: Plan) -> Iterator[tuple[str, str]]:
     head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
-    console.print(Text(head, style="bold"))
+    yield "bold", head
     if plan.master_address:
         port = plan.master_port or "chosen at the start"
-        console.print(Text(f"master {plan.master_address}, port {port}"))
-    console.print(Text(f"run directory {plan.run_directory}", overflow="fold"))
+        yield "none", f"master {plan.master_address}, port {port}"
+    yield "none", f"run directory {plan.run_directory}"
     for file in plan.files:
-        console.print(Text(f"\nwrites {file.path}{file.where}", style="bold"))
-        console.print(Text(_indent(file.content.rstrip())))
+        yield "bold", f"\nwrites {file.path}{file.where}"
+        yield "none", _indent(file.content.rstrip())
     shared = _shared(plan)
     if shared:
-        console.print(Text("\nenvironment of every process", style="bold"))
-        console.print(Text(_indent(_assignments(shared))))
+        yield "bold", "\nenvironment of every process"
+        yield "none", _indent(_assignments(shared))
     for process in plan.processes:
         device = "" if process.device_id is None else f", device {process.device_id}"
         cpus = f", CPUs {','.join(map(str, process.cpus))}" if process.cpus else ""
-        console.print(Text(f"\n{process.name} on {process.node}{device}{cpus}", style="bold"))
+        yield "bold", f"\n{process.name} on {process.node}{device}{cpus}"
         folder = "" if process.is_own else f"\nin {process.working_directory}"
-        console.print(Text(_indent(shlex.join(process.argv) + folder), overflow="fold"))
+        yield "none", _indent(shlex.join(process.argv) + folder)
         own = {k: v for k, v in process.environment.items() if shared.get(k) != v}
-        console.print(Text(_indent(_assignments(own)), style="dim", overflow="fold"))
+        yield "dim", _indent(_assignments(own))
 
 
 def print_spares(profile: Profile, console: Console) -> None:

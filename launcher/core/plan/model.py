@@ -65,21 +65,33 @@ class RunContext:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file that a start writes on each of ``nodes`` (``""``: beside the supervisor)."""
+    """A file that a start writes on each of ``nodes`` (``""``: beside the supervisor).
+
+    ``paths`` has the nodes where it is not ``path``: a table of all ranks is in the plan once,
+    whatever the nodes' folders are called.
+    """
 
     nodes: tuple[str, ...]
     path: str
     content: str
     mode: int = 0o600
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, node: str) -> PlannedFile:
+        """As this one of its nodes writes it."""
+        return replace(self, nodes=(node,), path=self.paths.get(node, self.path), paths={})
 
     @property
     def where(self) -> str:
         """`` on alpha, beta and 2 more nodes``, empty when it is only beside the supervisor."""
-        names = [node or "this machine" for node in self.nodes]
-        if names == ["this machine"]:
+        if self.nodes == ("",):
             return ""
-        more = f" and {plural(len(names) - 3, 'more node')}" if len(names) > 3 else ""
-        return f" on {', '.join(names[:3])}{more}"
+        names = [
+            (node or "this machine") + (f" (as {self.paths[node]})" if node in self.paths else "")
+            for node in self.nodes[:3]
+        ]
+        more = f" and {plural(len(self.nodes) - 3, 'more node')}" if len(self.nodes) > 3 else ""
+        return f" on {', '.join(names)}{more}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +187,7 @@ class Plan:
             run_directory=node.run_directory,
             stop_file=str(RunPaths(Path(node.run_directory)).stop),
             nodes=(node,),
-            files=tuple(replace(file, nodes=(name,)) for file in self.files if name in file.nodes),
+            files=tuple(file.on(name) for file in self.files if name in file.nodes),
             processes=tuple(process for process in self.processes if process.node == name),
         )
 
@@ -205,11 +217,13 @@ def _lines(value: Any) -> str:
 
 
 def files_of(placed: Iterable[tuple[str, str]], content: str) -> tuple[PlannedFile, ...]:
-    """One text for several (node, path): nodes with the same path share a file of the plan."""
-    nodes: dict[str, list[str]] = {}
-    for node, path in placed:
-        nodes.setdefault(path, []).append(node)
-    return tuple(PlannedFile(tuple(dict.fromkeys(on)), path, content) for path, on in nodes.items())
+    """One text for several (node, path), of which none is there twice: once in the plan."""
+    paths = dict(placed)
+    if not paths:
+        return ()
+    usual = next(iter(paths.values()))
+    others = {node: path for node, path in paths.items() if path != usual}
+    return (PlannedFile(tuple(paths), usual, content, paths=others),)
 
 
 def with_setup(setup: tuple[str, ...], argv: tuple[str, ...]) -> tuple[str, ...]:

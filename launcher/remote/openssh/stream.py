@@ -100,6 +100,29 @@ class ProcessStream:
                 with contextlib.suppress(BlockingIOError):
                     view = view[os.write(fd, view) :]
 
+    def watch(self, on_data: Callable[[], None]) -> int | None:
+        del on_data
+        with self._output.use() as fd:
+            # Its own: this stream may be closed while somebody waits for it.
+            return None if fd < 0 else os.dup(fd)
+
+    def read_now(self, limit: int = 1 << 16) -> bytes:
+        with self._output.use() as fd:
+            if fd < 0:
+                return b""
+            try:
+                return os.read(fd, limit)
+            except BlockingIOError:
+                raise
+            except OSError:
+                return b""
+
+    def write_now(self, data: bytes) -> int:
+        with self._input.use() as fd:
+            if fd < 0:
+                raise OSError("it is closed")
+            return os.write(fd, data)
+
     def end_input(self) -> None:
         self._input.close()
 

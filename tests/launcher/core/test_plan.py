@@ -218,7 +218,7 @@ def test_remote_nodes_get_their_own_paths_and_files() -> None:
     assert beta[0].log == "/home/x/r/attempts/001/ranks/0002/log.txt"
     assert beta[0].cpus == (0, 1)
     assert ("beta", "/home/x/r/config.toml") in {
-        (node, file.path) for file in plan.files for node in file.nodes
+        (node, file.on(node).path) for file in plan.files for node in file.nodes
     }
 
 
@@ -262,6 +262,27 @@ def test_a_plan_grows_with_the_nodes_and_not_with_their_square(method: str) -> N
     files = plan_of(20).for_node("10.1.0.7").files
     assert [file.nodes for file in files] == [("10.1.0.7",)] * len(files)
     assert any(file.path.endswith("config.toml") for file in files)
+
+
+def test_a_table_is_in_the_plan_once_whatever_the_nodes_folders_are_called() -> None:
+    profile = find_profile("ascend-2x8")
+    nodes = tuple(
+        node.model_copy(update={"runs_directory": f"/runs-{node.address}"})
+        for node in profile.nodes
+    )
+    plan = make_plan(profile.model_copy(update={"nodes": nodes}), CONTEXT)
+    assert plan.to_json().count('\\"server_id\\": \\"10.0.0.2\\"') == 1
+    for node in plan.nodes:
+        (config, table) = plan_from_json(plan.to_json()).for_node(node.name).files
+        folder = f"/runs-{node.name}/r"
+        assert config.path == f"{folder}/config.toml"
+        assert table.path == f"{folder}/attempts/002/ranktable.json"
+        assert table == plan.for_node(node.name).files[1]
+        variables = plan.for_node(node.name).ranks[0].environment
+        assert variables["RANK_TABLE_FILE"] == table.path
+    assert plan.files[1].where == (
+        " on 10.0.0.1, 10.0.0.2 (as /runs-10.0.0.2/r/attempts/002/ranktable.json)"
+    )
 
 
 def test_a_plan_of_the_version_before_is_read() -> None:

@@ -19,8 +19,9 @@ from launcher.reading.profiles import find_profile
 from launcher.remote import frames
 from launcher.remote.frames import FrameReader
 from launcher.remote.node_client import Call
+from launcher.remote.node_loop import NodeLoop, Wire
 from launcher.remote.sync import FileCopy, FileSource
-from launcher.supervisor.ssh_transport import SshTransport, _Wire
+from launcher.supervisor.ssh_transport import SshTransport
 from tests.damage import damaged_frames
 
 FILE = {"type": "file", "name": "log.txt", "offset": 0, "start": 0, "data": b"a\nb\x00\xff\n"}
@@ -38,8 +39,14 @@ class Pieces:
         piece, self._data = self._data[: self._length], self._data[self._length :]
         return piece
 
-    def write(self, data):
+    def write_now(self, data):
+        return len(data)
+
+    def watch(self, on_data):
         pass
+
+    def read_now(self, limit):
+        return self.read()
 
     def end_input(self):
         pass
@@ -150,11 +157,13 @@ def wire(tmp_path, data):
         def close(self):
             pass
 
-    transport = SshTransport(Client(), plan.for_node("beta"), tmp_path, "token")
+    transport = SshTransport(Client(), plan.for_node("beta"), tmp_path, "token", loop := NodeLoop())
     there, copy = AttemptFolder("/r", "b", 1, "token"), CopyRequest({}, "witness")
     frames = FrameReader("b", stream, "mark")
     call = Call(Node(address="b"), Connect(there, copy), stream, frames)
-    return _Wire(transport, call, theirs), ours, stream
+    wire = Wire(call.stream, call.frames, theirs, transport._handle, transport._ended)
+    loop.add(wire)
+    return wire, ours, stream
 
 
 def ends(sock):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from launcher.reading.profiles import find_profile
 from launcher.remote import node_client, ssh
 from launcher.remote.file_copy import LocalFiles, NodeFiles, bring
 from launcher.remote.node_client import NodeClient, RefusedError
+from launcher.remote.node_loop import NodeLoop
 from launcher.remote.sync import FileCopy
 from launcher.supervisor.ssh_transport import SshTransport
 
@@ -50,6 +53,21 @@ class Pipe:
     def read(self) -> bytes:
         assert self._process.stdout is not None
         return self._process.stdout.read(1 << 16)
+
+    def watch(self, on_data: object) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        for file in (self._process.stdin, self._process.stdout):
+            os.set_blocking(file.fileno(), False)
+        return os.dup(self._process.stdout.fileno())
+
+    def read_now(self, limit: int) -> bytes:
+        assert self._process.stdout is not None
+        return os.read(self._process.stdout.fileno(), limit)
+
+    def write_now(self, data: bytes) -> int:
+        assert self._process.stdin is not None
+        return os.write(self._process.stdin.fileno(), data)
 
     def end_input(self) -> None:
         assert self._process.stdin is not None
@@ -209,7 +227,8 @@ def test_an_agent_is_connected_through_its_node(client: NodeClient, tmp_path: Pa
     file = PlannedFile(("beta",), str(there / "attempts/001/hostfile"), "n\n", 0o600)
     stop_file = str(there / "stop")
     plan = replace(plan, run_directory=str(there), stop_file=stop_file, files=(file,), processes=())
-    transport = SshTransport(client, plan, here, "token")
+    token = secrets.token_hex(8)  # an agent with the same one on this machine would be its agent
+    transport = SshTransport(client, plan, here, token, NodeLoop())
     channel = transport.launch()
     assert (there / "attempts/001/hostfile").read_text() == "n\n"
     assert transport.is_agent_alive()

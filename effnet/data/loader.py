@@ -93,10 +93,12 @@ def eval_batches(
     rank: int = 0,
     world_size: int = 1,
     bad_images: BadImages | None = None,
+    only: NDArray[np.int64] | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image exactly once over all ranks, in batches of one size and equally many a rank.
 
-    ``noise`` is empty. Unreadable images are noted in ``bad_images`` and are not ``valid``.
+    ``only``: these images instead of all. ``noise`` is empty. Unreadable images are noted in
+    ``bad_images`` and are not ``valid``.
     """
     source = EvalSource(
         index,
@@ -105,7 +107,9 @@ def eval_batches(
         fits(index, config.image_cache_mb),
     )
     every = np.arange(len(index), dtype=np.int64)
-    rows = shard(every, config.batch_size, rank, world_size, drop_remainder=False)
+    rows = shard(
+        every if only is None else only, config.batch_size, rank, world_size, drop_remainder=False
+    )
     return batches(source, rows, workers(config, world_size, source))
 
 

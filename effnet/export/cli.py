@@ -16,6 +16,8 @@ examples:
   python -m effnet export --checkpoint_path FILE.ckpt --file_name b2 --file_format ONNX
   python -m effnet export --checkpoint_path FILE.ckpt --file_format MINDIR --width 288 --height 288
   python -m effnet export --checkpoint_path FILE.ckpt --file_format ONNX --batch_size 1 --json
+  python -m effnet export --checkpoint_path FILE.ckpt --file_format ONNX --precision int8 \\
+      --dataset_path DIR
 
 The command loads the written file and compares it with the network before it renames it to NAME.
 """
@@ -33,6 +35,11 @@ def add_arguments(commands: Any) -> None:
     flags.add(parser, "file_format", "format to write", **known)
     for side in ("width", "height"):
         flags.add(parser, f"{side} PX", f"image {side} in pixels (default: the checkpoint's)")
+    smaller = "fp16 or int8, for ONNX: with --dataset_path, to measure the accuracy that it costs"
+    precisions = ("fp32", "fp16", "int8")
+    flags.add(parser, "precision", smaller, choices=precisions, default="fp32")
+    flags.add(parser, "dataset_path DIR", "folder with train/ and val/, for --precision")
+    flags.add(parser, "eval_dataset_path DIR", "the validation images, if they are elsewhere")
     batch = "fixed number of images at once (default: any number; 1 for AIR)"
     flags.add(parser, "batch_size N", batch)
     flags.add_weights(parser)
@@ -63,8 +70,17 @@ def run(args: argparse.Namespace, give: Give) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}, must be at least 1")
+    narrows = args.precision != "fp32"
+    if narrows and (args.file_format != "ONNX" or not args.dataset_path):
+        raise UsageError(
+            f"--precision {args.precision} is for ONNX and measures the accuracy that it costs",
+            hint="add --file_format ONNX --dataset_path DIR, a folder with train/ and val/",
+        )
+    if narrows and args.width != args.height:
+        raise UsageError("--precision needs square images", hint="give --width and --height alike")
     path, manifest = trained.find(args.checkpoint_path)
-    resolved = config_for(manifest)
+    sets = [f"eval_image_size={args.width}"] if narrows and args.width else []
+    resolved = config_for(manifest, sets=sets)
     own = Preprocessing.from_config(resolved.config)
     preprocessing = own.at_size(args.width or own.width_px, args.height or own.height_px)
     try:
@@ -74,19 +90,24 @@ def run(args: argparse.Namespace, give: Give) -> None:
             raise
         raise DeviceMissing(f"{_AIR}: {error.message}", hint=error.hint) from error
     # MindSpore is slow to import; the checks above fail fast.
-    from effnet.export import job
+    from effnet.export import job, narrow_file
 
+    narrow = None
+    if narrows:
+        data = args.dataset_path, args.eval_dataset_path or "", args.batch_size
+        narrow = narrow_file.narrow_to(args.precision, resolved.config, manifest, *data)
     for note in resolved.notes:
         print(f"note: {note}")
     heartbeat.phase("export")
     source = trained.Trained.read(path, manifest, args.weights)
     record = record_of(manifest, preprocessing, source.weights)
+    if narrows:
+        record["precision"] = args.precision
     size_px = preprocessing.height_px, preprocessing.width_px
     destination = job.target(args.file_name, args.file_format)
     try:
-        done = job.export(
-            source.network, size_px, record, destination, args.file_format, args.batch_size
-        )
+        where = (destination, args.file_format, args.batch_size)
+        done = job.export(source.network, size_px, record, *where, narrow=narrow)
     except OSError as error:
         raise EffnetError(f"{destination}: cannot be written: {error}") from error
     heartbeat.close()
@@ -95,6 +116,8 @@ def run(args: argparse.Namespace, give: Give) -> None:
     sizes = "x".join("N" if side is None else str(side) for side in shape)
     print(f"{done.path}: {args.file_format}, {done.bytes} bytes, input {INPUT} float32 {sizes}")
     print(done.difference.text() if done.difference else "not compared: AIR cannot be loaded here")
+    if done.cost:
+        print(done.cost.text())
     give(
         {
             "file": str(done.path),
@@ -108,5 +131,9 @@ def run(args: argparse.Namespace, give: Give) -> None:
             "relative_difference_limit": done.difference.tolerated if done.difference else None,
             "checkpoint": args.checkpoint_path,
             "weights": source.weights,
+            "precision": args.precision,
+            "accuracy_images": done.cost.images if done.cost else None,
+            "top_1_acc_fp32": done.cost.before if done.cost else None,
+            "top_1_acc": done.cost.after if done.cost else None,
         }
     )

@@ -6,13 +6,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from effnet.errors import first_line
 from effnet.export import mindir, onnx_file
 from effnet.export.compare import Compute, Difference, ExportRefused, compare
+from effnet.export.precision import Cost
 from effnet.model.depthwise import use_plain_depthwise
 from effnet.model.efficientnet import EfficientNet
 from effnet.weights.files import replacing
@@ -29,6 +30,12 @@ class Exported:
     bytes: int
     sha256: str
     difference: Difference | None
+    cost: Cost | None = None
+    """Of a smaller precision."""
+
+
+Narrow = Callable[[Path], Cost]
+"""Changes a file to a smaller precision, in place."""
 
 
 def target(file_name: str, file_format: str) -> Path:
@@ -44,10 +51,11 @@ def export(
     path: Path,
     file_format: str,
     batch_size: int | None,
+    narrow: Narrow | None = None,
 ) -> Exported:
     """Write what `network` makes, a fresh one at each call, to `path`.
 
-    `size_px` is (height, width).
+    `size_px` is (height, width). `narrow` is for ONNX; it gets the file after the comparison.
 
     Raises `ExportRefused`, and then `path` is as it was before; `OSError` for a folder or disk
     that cannot take the file.
@@ -73,7 +81,9 @@ def export(
             difference = compare(
                 _loaded(made, file_format), mindir.computed_by(network()), (3, *size_px), batches
             )
-        return _put(made, path, record, difference, sidecar=file_format != "ONNX")
+        cost = None if narrow is None else narrow(made)
+        done = _put(made, path, record, difference, sidecar=file_format != "ONNX")
+        return replace(done, cost=cost)
 
 
 def _loaded(made: Path, file_format: str) -> Compute:

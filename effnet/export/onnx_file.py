@@ -15,6 +15,10 @@ from effnet.export import wire
 from effnet.export.compare import Compute
 from effnet.export.record import INPUT, OUTPUT, metadata_of
 
+OPSET = 17
+"""MindSpore writes 11. What it writes of these networks (Conv, BatchNormalization, Sigmoid, Mul,
+Add, ReduceMean, Gemm, with one output each and attributes) means the same up to 17."""
+
 
 def write(
     net: nn.Cell,
@@ -38,7 +42,7 @@ def write(
         output_names=[OUTPUT],
         dynamic_axes=axes,
     )
-    model = path.read_bytes()
+    model = wire.with_opset(path.read_bytes(), OPSET)
     if batch_size is None:
         model = wire.with_free_batch(model)
     path.write_bytes(wire.with_metadata(model, metadata_of(record)))

@@ -12,6 +12,8 @@ _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 _METADATA = 14
 """ModelProto.metadata_props"""
+_OPSETS, _VERSION = 8, 2
+"""ModelProto.opset_import, and its version"""
 _OUTPUT_SHAPE = (7, 12, 2, 1, 2)
 """ModelProto.graph.output.type.tensor_type.shape"""
 _DIM, _DIM_PARAM = 1, 2
@@ -39,6 +41,16 @@ def with_free_batch(model: bytes, name: str = "batch") -> bytes:
         return b"".join(_field(_DIM, dim) for dim in dims)
 
     return _change(model, _OUTPUT_SHAPE, free)
+
+
+def with_opset(model: bytes, version: int) -> bytes:
+    """The model as of another version of ONNX's operators, which must be the same there."""
+
+    def changed(opset: bytes) -> bytes:
+        kept = b"".join(whole for number, _, _, whole in _fields(opset) if number != _VERSION)
+        return kept + _varint(_VERSION << 3 | _VARINT) + _varint(version)
+
+    return _change(model, (_OPSETS,), changed)
 
 
 def _change(message: bytes, path: Sequence[int], change: Callable[[bytes], bytes]) -> bytes:

@@ -266,8 +266,8 @@ class Trainer:
     def _eval_batches(
         self, images: ImageIndex, bad_images: BadImages
     ) -> Generator[Batch, None, None]:
-        place = {"rank": self.group.rank, "world_size": self.group.size}
-        return eval_batches(images, self.config, **place, bad_images=bad_images)
+        rank, size = self.group.rank, self.group.size
+        return eval_batches(images, self.config, rank=rank, world_size=size, bad_images=bad_images)
 
     # -- checkpoints -----------------------------------------------------------------------------
 

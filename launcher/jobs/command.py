@@ -27,6 +27,7 @@ from launcher.store.job import Job
 from launcher.store.run import StoredRun
 
 FORMATS = ("ONNX", "MINDIR", "AIR")
+PRECISIONS = ("fp32", "fp16", "int8")
 WEIGHTS = ("model", "ema")
 
 
@@ -108,7 +109,15 @@ class _Builder:
         private.make_folder(file.parent)
         file_format = request.file_format.upper()
         _check_known("format", file_format, FORMATS)
+        precision = request.precision.lower()
+        _check_known("precision", precision, PRECISIONS)
         options = ("--file_format", file_format, *_size(request.image_size))
+        if precision != PRECISIONS[0]:
+            if file_format != "ONNX":
+                raise UsageError(
+                    f"{file_format} has no precision {precision}", "Use --format ONNX."
+                )
+            options += ("--precision", precision, "--dataset_path", self._data())
         if self.site.is_here:
             return self._of_checkpoint(("--file_name", str(file), *options))
         there = f"{self.folder}/export"

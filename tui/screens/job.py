@@ -26,6 +26,7 @@ WEIGHTS: Final = (
     ("the trained weights", "model"),
 )
 FORMATS: Final = (("ONNX", "ONNX"), ("MINDIR", "MINDIR"), ("AIR", "AIR"))
+PRECISIONS: Final = (("float32", "fp32"), ("float16", "fp16"), ("8-bit integers", "int8"))
 SHARE: Final = (("a free one", False), ("share one with a rank", True))
 RESULT_LIMIT: Final = 4
 
@@ -37,6 +38,7 @@ def job_screen(frame: RunFrame, kind: str, checkpoint: str = "") -> RequestScree
         "checkpoint": [("newest", ""), *checkpoint_choices(frame)],
         "weights": WEIGHTS,
         "file_format": FORMATS,
+        "precision": PRECISIONS,
         "share_device": SHARE,
         "node": [("rank 0's", ""), *((name, name) for name in nodes)],
     }

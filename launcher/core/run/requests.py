@@ -201,6 +201,12 @@ class JobRequest(Request):
     file_format: str = _option(
         "ONNX", "--format", "ONNX, MINDIR or AIR", aliases=("--file_format",), kinds=(EXPORT,)
     )
+    precision: str = _option(
+        "fp32",
+        "--precision",
+        "fp32, or for ONNX fp16 or int8, which reads the data and measures the accuracy it costs",
+        kinds=(EXPORT,),
+    )
     file_name: str = _option(
         "",
         "--name",
@@ -226,7 +232,7 @@ class JobRequest(Request):
         "--data",
         "data folder, instead of the run's",
         aliases=DATA_ALIASES,
-        kinds=(EVAL, INFER),
+        kinds=(EVAL, EXPORT, INFER),
     )
     node: str = _option(
         "", "--node", "name of the node to run on; default: rank 0's, which has the checkpoints"

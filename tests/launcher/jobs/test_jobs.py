@@ -27,6 +27,14 @@ def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
     assert (done.returncode, "Known: model, ema" in done.stderr) == (2, True)
     done = lab.command("export", root.name, "--image-size", "big")
     assert (done.returncode, "no whole number of pixels" in done.stderr) == (2, True)
+    done = lab.command("export", root.name, "--precision", "int4")
+    assert (done.returncode, "Known: fp32, fp16, int8" in done.stderr) == (2, True)
+    done = lab.command("export", root.name, "--format", "MINDIR", "--precision", "int8")
+    assert (done.returncode, "Use --format ONNX" in done.stderr) == (2, True)
+    done = lab.command("export", root.name, "--precision", "int8", "--json")
+    assert done.returncode == 0, done.stderr
+    (started,) = [e for e in lab.events(root, "job_started") if e["job"] == "005-export"]
+    assert {"--precision", "int8", "--dataset_path"} <= set(started["argv"])
     lab.wait_for(root, "attempt_finished")
 
 

@@ -262,7 +262,14 @@ def main():
     trainer.add_argument("--resume")
     for name in ("eval", "export", "infer"):
         command = commands.add_parser(name)
-        for flag in ("config", "checkpoint_path", "dataset_path", "file_name", "file_format"):
+        for flag in (
+            "config",
+            "checkpoint_path",
+            "dataset_path",
+            "file_name",
+            "file_format",
+            "precision",
+        ):
             command.add_argument(f"--{flag}")
         command.add_argument("--onnx_path")
         command.add_argument("--device_target")

@@ -1,0 +1,61 @@
+"""`export --precision`: smaller files, and what they cost, on the digits that B0 knows."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import onnx
+import pytest
+
+pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("small_b0")]
+
+
+def words(taught, name, precision):
+    return (
+        *("export", "--checkpoint_path", taught, "--file_name", name),
+        *("--file_format", "ONNX", "--precision", precision),
+    )
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_smaller_file_says_what_it_costs_and_infers(precision, taught, digits, tmp_path, answer):
+    name = tmp_path / "small"
+    found = answer(*words(taught, name, precision), "--dataset_path", digits)
+    assert found["precision"] == precision
+    assert found["accuracy_images"] == 360
+    assert found["top_1_acc_fp32"] > 0.8
+    assert found["top_1_acc_fp32"] - found["top_1_acc"] < 0.05
+    # As measured by the command that uses the file, which reads its metadata too.
+    inferred = answer("infer", "--onnx_path", f"{name}.onnx", "--dataset_path", digits)
+    assert inferred["top_1_acc"] == pytest.approx(found["top_1_acc"], abs=1e-9)
+    model = onnx.load(f"{name}.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert {entry.key: entry.value for entry in model.metadata_props}["precision"] == precision
+    assert next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) >= 17
+    # A file of this size is mostly names: the weights are what becomes smaller.
+    largest = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    wanted = {"int8": onnx.TensorProto.INT8, "fp16": onnx.TensorProto.FLOAT16}
+    assert largest.data_type == wanted[precision]
+    kinds = {node.op_type for node in model.graph.node}
+    assert ("QuantizeLinear" in kinds) == (precision == "int8")
+
+
+def test_what_is_missing_is_named_before_anything_is_written(
+    taught, digits, tmp_path, fails, monkeypatch
+):
+    name = tmp_path / "small"
+    _, said = fails(*words(taught, name, "int8"))
+    assert "--dataset_path DIR" in said
+    _, said = fails(*words(taught, name, "int8"), "--dataset_path", digits / "train")
+    assert "no validation images" in said
+    _, said = fails(*words(taught, name, "int8"), "--dataset_path", digits, "--width", 64)
+    assert "square" in said
+    absent = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnx" else absent(name)
+    )
+    _, said = fails(*words(taught, name, "int8"), "--dataset_path", digits)
+    assert "needs the package onnx" in said
+    assert "pip install onnx" in said
+    assert list(tmp_path.iterdir()) == []

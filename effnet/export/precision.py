@@ -49,7 +49,8 @@ def require_packages(precision: str) -> None:
     """Raises `PackageMissing` where `change` could not work."""
     if importlib.util.find_spec("onnx") is None:
         raise PackageMissing(
-            f"--precision {precision} needs the package onnx", hint="pip install onnx"
+            f"--precision {precision} needs the package onnx",
+            hint='pip install onnx "ml-dtypes<0.6"',
         )
 
 

@@ -54,15 +54,17 @@ class CheckpointCopier:
                 return
             work, self._work = self._work, None
             self._finish(work, now)
-        node = copies_node(run.profile)
-        if node is None or newest is None or node.label in self._shared:
-            return
         if is_training and now >= self._retry_at:
             self._has_more = True
         if not (self._has_more or self._is_new) or not (is_training or self._may_end(now)):
             return
         self._seen, self._has_more = len(self._log.state.checkpoints), False
-        self._node, self._retry_at = node.label, float("inf")
+        self._retry_at = float("inf")
+        # Only now: with thousands of ranks their places take a moment.
+        node = copies_node(run.profile)
+        if node is None or newest is None or node.label in self._shared:
+            return
+        self._node = node.label
         known, pool = Known(self._damaged, self._is_dirty), self._pool
         self._work = in_thread(lambda: make_next(run, node, newest.attempt, pool, known))
 

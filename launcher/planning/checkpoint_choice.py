@@ -41,29 +41,45 @@ class Selection:
     store: Store | None
 
 
-def choose(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> ResumeChoice:
+@dataclass(frozen=True)
+class Found:
+    """A choice, the store that has it, and the one that rank 0 reads: None for a script."""
+
+    choice: ResumeChoice
+    store: Store | None = None
+    target: Store | None = None
+
+
+def find(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> Found:
     """The choice, without copying. Raises `NodeError`, nothing for a damaged checkpoint."""
     if (program := run.profile.program) is not None:
-        return program_checkpoint.choose(run, program, query.name, query.steps_done, nodes)
+        return Found(program_checkpoint.choose(run, program, query.name, query.steps_done, nodes))
     stores = stores_of(run, nodes, query.before)
-    return _with_copy(select(stores, query), stores[0])
+    found = select(stores, query)
+    return Found(_with_copy(found, stores[0]), found.store, stores[0])
+
+
+def bring(found: Found, progress: Progress | None = None) -> ResumeChoice:
+    """Copies what was found to where rank 0 reads it. Raises `LaunchError`."""
+    choice, store, target = found.choice, found.store, found.target
+    if store is None or target is None or choice.path is None or not choice.copied_to:
+        return choice
+    path, copied = file_copy.bring_checkpoint(
+        store.machine, choice.path, target.machine, target.folder, progress
+    )
+    return replace(choice, path=path, copied_bytes=copied)
+
+
+def choose(run: StoredRun, query: CheckpointQuery, nodes: NodePool) -> ResumeChoice:
+    """The choice, without copying. Raises `NodeError`, nothing for a damaged checkpoint."""
+    return find(run, query, nodes).choice
 
 
 def fetch(
     run: StoredRun, query: CheckpointQuery, nodes: NodePool, progress: Progress | None = None
 ) -> ResumeChoice:
     """The same, and it is copied to where rank 0 reads it. Raises `LaunchError`."""
-    if run.profile.program is not None:
-        return choose(run, query, nodes)
-    stores = stores_of(run, nodes, query.before)
-    found, target = select(stores, query), stores[0]
-    choice = _with_copy(found, target)
-    if found.store is None or found.choice.path is None or not choice.copied_to:
-        return choice
-    path, copied = file_copy.bring_checkpoint(
-        found.store.machine, found.choice.path, target.machine, target.folder, progress
-    )
-    return replace(choice, path=path, copied_bytes=copied)
+    return bring(find(run, query, nodes), progress)
 
 
 def select(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:

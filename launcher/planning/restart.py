@@ -124,14 +124,15 @@ def next_attempt(
         away |= {event.node for event in changed.replaced if not event.is_reached}
     query = replace(query_of(run, state), away=away)
     try:
-        chosen = checkpoint_choice.choose(run, query, nodes)
+        found = checkpoint_choice.find(run, query, nodes)
+        chosen = found.choice
         in_vain = _without_progress(state, chosen.saved_s)
         # Another node may succeed where this one has failed.
         if in_vain >= run.profile.retry.no_progress_limit and not words:
             return f"{plural(in_vain, 'attempt')} saved no checkpoint"
         if chosen.path is None and state.checkpoints and (skipped := _away(chosen, away)):
             return f"its checkpoints cannot be read: {skipped}"
-        choice = checkpoint_choice.fetch(run, query, nodes)
+        choice = checkpoint_choice.bring(found)
     except LaunchError as error:
         return f"no checkpoint can be used: {error}"
     why = f"{BY_ITSELF}, {done + 1} of {limit}{words}"

@@ -95,10 +95,13 @@ class NodeFiles:
                 yield data
 
     def write(self, path: str, content: Content, blocks: Iterable[bytes]) -> None:
+        left = content.size_bytes
         with self._client.open(op.WriteFile(path, content), SILENT_S) as call:
             try:
                 for block in blocks:
-                    call.stream.write(block)
+                    # More than was said would be read as the next request.
+                    call.stream.write(block[:left])
+                    left -= len(block[:left])
             except OSError as error:
                 # The reply has the node's own error, such as a full disk.
                 call.stream.end_input()

@@ -95,7 +95,12 @@ class NodeClient:
         call = self.start(operation, silent_s)
         try:
             yield call
-        finally:
+        except BaseException:
+            call.stream.close()
+            raise
+        if call.is_ok:
+            self._keep(call.stream)
+        else:
             call.stream.close()
 
     def start(self, operation: Operation[R], silent_s: float) -> Call[R]:
@@ -176,12 +181,15 @@ class Call(Generic[R]):
         self._node = node
         self._operation = operation
         self._reply: R
+        self.is_ok = False
+        """Whether the reply has come, and is none of an error."""
 
     def messages(self) -> Iterator[Message]:
         """Everything before the reply. Raises `NodeError`."""
         while (frame := self.frames.read()) is not None:
             if frame.message.get("type") == "reply":
                 self._reply = read_reply(self._node.label, self._operation, frame.message)
+                self.is_ok = True
                 return
             yield frame.message
         raise self.failed("the connection ended before the reply")

@@ -68,6 +68,7 @@ STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
 STANDIN_ENOUGH = "{enough}"
 STANDIN_KEEP = "{keep}"
+STANDIN_STATE = "{state}"
 """
 
 
@@ -105,6 +106,7 @@ class ClusterLab:
             "slots": 2,
             "enough": "",
             "keep": "",
+            "state": "",
             "transport": self.transport,
         }
         values |= changes

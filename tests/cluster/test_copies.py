@@ -109,6 +109,19 @@ def test_a_copy_that_is_cut_leaves_nothing_half_and_the_next_one_is_whole(lab):
     assert not list(folder.glob(".step-*.part"))
 
 
+def test_a_checkpoint_that_is_damaged_already_is_reported_and_not_copied(lab):
+    damaged = {"rank": 0, "step": 20, "do": "half_checkpoint"}
+    root = lab.start(damaged, slots=1, **{**TWO, "epochs": 4})
+    failed = lab.wait_for(root, "checkpoint_not_copied")
+    assert failed["step"] == 20
+    assert "its sha256 is wrong" in failed["why"]
+    lab.wait_for(root, "attempt_finished")
+    lab.until(lambda: not run_lock.is_supervised(root))
+    # Those before and after it have copies, also the last one.
+    assert set(copies(lab, root)) == {10, 30, 40}
+    assert all(is_whole(path) for path in copies(lab, root).values())
+
+
 def test_a_full_disk_for_copies_is_reported_once_and_ends_no_run(lab):
     root = lab.start(slots=1, **TWO)
     copied(lab, root)

@@ -60,10 +60,10 @@ def _row(kind: str, method: str, found: Sequence[Verdict]) -> str:
     return f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, text: str, mark: str = MARK) -> None:
     """Replaces what follows the mark."""
-    before = page.read_text().partition(MARK)[0] if page.exists() else "# Random faults\n\n"
-    page.write_text(before + MARK + text)
+    before = page.read_text().partition(mark)[0] if page.exists() else "# Random faults\n\n"
+    page.write_text(before + mark + text)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -42,20 +43,28 @@ class Place:
         }
         os.environ.pop("SSH_AUTH_SOCK", None)
 
-    def play(self, case: Case) -> Verdict:
-        folder = self.folder / f"{case.number:04d}"
+    @contextlib.contextmanager
+    def lab(self, number: int) -> Iterator[ClusterLab]:
+        """For one run; all of it is ended and removed afterwards."""
+        folder = self.folder / f"{number:04d}"
         folder.mkdir()
         self.hosts.repair()
         lab = ClusterLab(self.hosts, folder)
         os.environ["EFFNET_RUNS_DIR"] = str(lab.runs)
         try:
-            verdict = judge(lab, case, KINDS[case.kind])
+            yield lab
         finally:
             lab.end_all()
-        if verdict.wrong and self.keep is not None:
-            kept = self.keep / f"{case.seed}-{case.number:04d}"
-            shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=lambda *_: ["profiles"])
-        shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def play(self, case: Case) -> Verdict:
+        with self.lab(case.number) as lab:
+            verdict = judge(lab, case, KINDS[case.kind])
+            lab.end_all()
+            if verdict.wrong and self.keep is not None:
+                kept = self.keep / f"{case.seed}-{case.number:04d}"
+                ignored = shutil.ignore_patterns("profiles")
+                shutil.copytree(lab.folder, kept, dirs_exist_ok=True, ignore=ignored)
         return verdict
 
     def close(self) -> None:

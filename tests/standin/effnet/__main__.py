@@ -23,6 +23,8 @@ FAST = int(os.environ.get("STANDIN_FAST", "0"))
 """Steps at the beginning that take no time, for a run that has a past."""
 KEEP = int(os.environ.get("STANDIN_KEEP") or 0)
 """How many checkpoints are kept; 0: all."""
+STATE = bool(os.environ.get("STANDIN_STATE"))
+"""Whether rank 0 prints what its state is after each step: it depends on all steps before."""
 ENOUGH, STOP = 1, 2
 """What a rank tells the others: that this epoch is the last one, that this step is."""
 
@@ -61,11 +63,17 @@ def is_enough():
     return bool(file) and os.path.exists(file)
 
 
-def save(folder, epoch, step):
+def after(state, step):
+    """The state after one more step."""
+    return hashlib.sha256(f"{state} {step}".encode()).hexdigest()[:16]
+
+
+def save(folder, epoch, step, state):
     begin = time.monotonic()
     folder = Path(folder)
     path = folder / f"step-{step:08d}.ckpt"
-    content = json.dumps({"epoch": epoch, "step": step}).encode() + os.urandom(100_000)
+    known = {"epoch": epoch, "step": step, "state": state}
+    content = json.dumps(known).encode() + os.urandom(100_000)
     halved = any(fault["do"] == "half_checkpoint" for fault in faults.wanted(RANK, step))
     if any(fault["do"] == "no_save" for fault in faults.wanted(RANK, step)):
         heartbeat("checkpoint", step)
@@ -107,6 +115,11 @@ def newest(folder):
     return manifest["epoch"], manifest["step"]
 
 
+def saved_state(path):
+    content = Path(path).read_bytes().decode("latin-1")
+    return json.JSONDecoder().raw_decode(content)[0]["state"]
+
+
 def settings_of(arguments):
     if sys.version_info >= (3, 11):
         import tomllib
@@ -124,7 +137,7 @@ def train(arguments):
     epochs = int(settings_of(arguments).get("epoch_size", 3))
     work = Work(RANK) if os.environ.get("STANDIN_WORK") else None
     barrier = Barrier() if WORLD > 1 else None
-    done_epochs, done = 0, 0
+    done_epochs, done, state = 0, 0, ""
     if barrier:
         barrier.wait(False)
     print(
@@ -136,6 +149,7 @@ def train(arguments):
         # Rank 0 alone reads the file, which need not be on other nodes.
         done = newest(arguments.resume)[1] if RANK == 0 else 0
         done = barrier.wait(done) if barrier else done
+        state = saved_state(arguments.resume) if RANK == 0 else ""
         done_epochs = done // STEPS
         where = f"epoch:[{done_epochs}], step:[{done}], path:[{arguments.resume}]"
         print(f"resume: {where}", flush=True)
@@ -169,6 +183,7 @@ def train(arguments):
         asked = order == STOP
         wait_ms = (time.monotonic() - wait_begin) * 1000
         done += 1
+        state = after(state, done)
         now, done_s = time.monotonic(), time.time()
         took_ms, step_begin = (now - step_begin) * 1000, now
         loss = 2.3 * 0.99**done
@@ -185,6 +200,8 @@ def train(arguments):
             flush=True,
         )
         print(f"plain {done}", flush=True)
+        if STATE and RANK == 0:
+            print(f"state {done} {state}", flush=True)
         if done % STEPS == 0:
             print(
                 f"epoch {done // STEPS}: epoch time: {STEPS * took_ms:.3f},"
@@ -193,7 +210,7 @@ def train(arguments):
             )
         if RANK == 0 and (done % STEPS == 0 or asked):
             heartbeat("checkpoint", done, done // STEPS)
-            save(arguments.save_checkpoint_path, done // STEPS, done)
+            save(arguments.save_checkpoint_path, done // STEPS, done, state)
         if asked:
             reason = stop.look() or "stop file"
             print(f"stop: epoch:[{done // STEPS}], step:[{done}], reason:[{reason}]", flush=True)

@@ -1,0 +1,248 @@
+"""Power-offs at random moments on three hosts with a fourth as the spare. Needs root.
+
+    python -m tests.cluster.power_offs --count 50 --seed 1 --out docs/power-offs.md
+
+Nobody presses a key: the run must train again on the spare, as the run that it was. `--number 7`
+plays one alone. Exit code 1 when an outcome was wrong; times are only reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.lab import ClusterLab
+from tests.cluster.loop.__main__ import write
+from tests.cluster.loop.workers import Place
+
+MARK = "<!-- written by tests.cluster.power_offs -->\n"
+NODES, SPARE = ("alpha", "beta", "gamma"), "delta"
+UNREACHABLE_S = 3.0
+STEPS, STEP_S = 20, 0.05
+MOMENTS = ("start", "training", "training")
+COLD_STARTS = 3
+UNBROKEN = 25
+"""Epochs of the run that the others are compared with: more than any of them does."""
+RUN = {
+    "nodes": NODES,
+    "spares": (SPARE,),
+    "retry_nodes": "spare",
+    "auto_resume": 3,
+    "copies": 2,
+    "slots": 1,
+    "epochs": 500,
+    "steps": STEPS,
+    "step_s": STEP_S,
+    "unreachable_s": UNREACHABLE_S,
+    "state": "1",
+}
+
+
+@dataclass(frozen=True)
+class PowerOff:
+    """One of them. The same seed and number always give the same draws."""
+
+    seed: int
+    number: int
+    node: str
+    moment: str
+    after_s: float
+
+
+@dataclass
+class Outcome:
+    """`again_s`: from the power-off to training on the spare; `step`: where it continued."""
+
+    case: PowerOff
+    again_s: float | None = None
+    step: int = 0
+    is_from_copy: bool = False
+    wrong: str = ""
+    told: list[str] = field(default_factory=list)
+
+
+def draw(seed: int, number: int) -> PowerOff:
+    """Each node and moment comes once before one comes twice."""
+    deck = [(node, moment) for node in NODES for moment in MOMENTS]
+    turn, place = divmod(number, len(deck))
+    random.Random(f"{seed}/{turn}").shuffle(deck)
+    node, moment = deck[place]
+    longest_s = 0.3 if moment == "start" else 2 * STEPS * STEP_S
+    after_s = random.Random(f"{seed}/{number}").uniform(0, longest_s)
+    return PowerOff(seed, number, node, moment, after_s)
+
+
+def cold_start(lab: ClusterLab, epochs: int) -> tuple[float, dict[int, str]]:
+    """(s from the start command to training, the state after each step of an unbroken run)."""
+    began_s = time.time()
+    root = _start(lab, epochs=epochs)
+    lab.wait_for(root, "attempt_finished")
+    return _training(lab, root, 1)["t"] - began_s, _states(root, 1)
+
+
+def play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str]) -> Outcome:
+    """Never raises for what the product does."""
+    from launcher.errors import LaunchError
+
+    outcome = Outcome(case)
+    try:
+        _play(lab, case, unbroken, outcome)
+    except (AssertionError, LaunchError, OSError) as error:
+        outcome.wrong = f"{type(error).__name__}: {error}"[:2000]
+    return outcome
+
+
+def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Outcome) -> None:
+    from launcher import client
+    from launcher.store import run_lock
+
+    root = _start(lab)
+    if case.moment == "start":
+        lab.wait_for(root, "rank_started", count=len(NODES))
+    else:
+        lab.wait_for(root, "checkpoint_copied")
+    time.sleep(case.after_s)
+    off_s = time.time()
+    lab.hosts[case.node].power_off()
+    lab.until(
+        lambda: _again(lab, root) or lab.events(root, "gave_up"), 90, lambda: _newest(lab, root)
+    )
+    assert not lab.events(root, "gave_up"), _newest(lab, root)
+    again = _again(lab, root)
+    attempt = again["attempt"]
+    outcome.again_s = again["t"] - off_s
+    started = lab.events(root, "attempt_started")[attempt - 1]
+    resume = started["resume"] or {"step": 0, "why": ""}
+    outcome.step, outcome.is_from_copy = resume["step"], "the copy on" in resume["why"]
+    replaced = lab.events(root, "node_replaced")
+    assert [(e["node"], e["spare"]) for e in replaced] == [(case.node, SPARE)], replaced
+    lab.until(lambda: any(e["attempt"] == attempt for e in lab.events(root, "epoch_finished")))
+    client.stop(root)
+    end = lab.wait_for(root, "attempt_stopped")
+    lab.until(lambda: not run_lock.is_supervised(root), 90)
+    lab.hosts.repair()
+    lab.nothing_left()
+    lab.check_steps(root, outcome.step, end["step"], attempt)
+    states = {n: state for a in (1, attempt) for n, state in _states(root, a).items()}
+    expected = {step: unbroken.get(step) for step in states}
+    assert states == expected, "the steps do not come from the same training"
+    assert end["step"] in states, states.keys()
+
+
+def _start(lab: ClusterLab, **changes: Any) -> Path:
+    from launcher import client
+
+    path = lab.profile(**{**RUN, **changes})
+    return lab.runs / client.start(str(path), client.StartRequest())
+
+
+def _again(lab: ClusterLab, root: Path) -> dict[str, Any]:
+    found = [e for e in lab.events(root, "training_started") if e["attempt"] > 1]
+    return found[0] if found else {}
+
+
+def _training(lab: ClusterLab, root: Path, attempt: int) -> dict[str, Any]:
+    return next(e for e in lab.events(root, "training_started") if e["attempt"] == attempt)
+
+
+def _newest(lab: ClusterLab, root: Path) -> str:
+    return str(lab.events(root)[-4:])
+
+
+def _states(root: Path, attempt: int) -> dict[int, str]:
+    """Step -> rank 0's state after it, which depends on all steps before."""
+    log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
+    found = {}
+    with contextlib.suppress(FileNotFoundError):
+        for words in map(str.split, log.read_text().splitlines()):
+            if words[:1] == ["state"] and len(words) == 3:
+                found[int(words[1])] = words[2]
+    return found
+
+
+def line(outcome: Outcome) -> str:
+    case = outcome.case
+    again = "" if outcome.again_s is None else f", training again after {outcome.again_s:.1f} s"
+    copy = " of the copy" if outcome.is_from_copy else ""
+    text = f"{case.seed}/{case.number:<3} {case.node:6} {case.moment:9} {case.after_s:.2f} s"
+    wrong = f"\n    WRONG: {outcome.wrong}" if outcome.wrong else ""
+    return f"{text}{again}, from step {outcome.step}{copy}{wrong}"
+
+
+def table(outcomes: Sequence[Outcome], limit_s: float) -> str:
+    """By node and moment."""
+    rows = [
+        "| node without power | moment | power-offs | as an unbroken run | from a copy |"
+        " training again after, p50 | longest | within the limit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for node in NODES:
+        for moment in dict.fromkeys(MOMENTS):
+            part = [o for o in outcomes if (o.case.node, o.case.moment) == (node, moment)]
+            if part:
+                name = f"{node} (rank 0)" if node == NODES[0] else node
+                rows.append(_row(name, moment, part, limit_s))
+    return "\n".join([*rows, _row("all", "", list(outcomes), limit_s)]) + "\n"
+
+
+def _row(node: str, moment: str, part: Sequence[Outcome], limit_s: float) -> str:
+    times = [o.again_s for o in part if o.again_s is not None]
+    cells = [
+        *(node, moment, str(len(part)), str(sum(not o.wrong for o in part))),
+        str(sum(o.is_from_copy for o in part)),
+        f"{statistics.median(times):.1f} s" if times else "",
+        f"{max(times):.1f} s" if times else "",
+        str(sum(time_s <= limit_s for time_s in times)),
+    ]
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.power_offs")
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--number", type=int, action="append", help="this one only, repeatable")
+    parser.add_argument("--limit-s", type=float, default=float("inf"), help="none begins after it")
+    parser.add_argument("--out", type=Path, help="a page whose table this run replaces")
+    options = parser.parse_args()
+    place, began = Place("", 0.0), time.monotonic()
+    try:
+        colds = []
+        for number in range(COLD_STARTS):
+            with place.lab(9000 + number) as lab:
+                epochs = UNBROKEN if number == COLD_STARTS - 1 else 1
+                cold_s, unbroken = cold_start(lab, epochs)
+                colds.append(cold_s)
+        cold_s = statistics.median(colds)
+        print(f"cold starts: {', '.join(f'{cold:.1f} s' for cold in colds)}", flush=True)
+        outcomes = []
+        for number in options.number or range(options.count):
+            if time.monotonic() - began > options.limit_s:
+                break
+            with place.lab(number) as lab:
+                outcomes.append(play(lab, draw(options.seed, number), unbroken))
+            print(line(outcomes[-1]), flush=True)
+    finally:
+        place.close()
+    limit_s, took_s = UNREACHABLE_S + 1.2 * cold_s, time.monotonic() - began
+    text = (
+        f"{len(outcomes)} power-offs with seed {options.seed} in {took_s / 60:.0f} min."
+        f" `unreachable_s` was {UNREACHABLE_S:g} s, a cold start {cold_s:.1f} s (median of"
+        f" {len(colds)}), so the limit is {limit_s:.1f} s.\n\n{table(outcomes, limit_s)}"
+    )
+    print(text)
+    if options.out:
+        write(options.out, text, MARK)
+    return any(outcome.wrong for outcome in outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""A sample of `python -m tests.cluster.power_offs`: outcomes, never times."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.power_offs import MOMENTS, NODES, cold_start, draw, play
+
+SAMPLE = [draw(7, number) for number in (1, 3)]
+
+
+def test_the_sample_has_both_moments_and_rank_0() -> None:
+    found = [(case.node, case.moment) for case in SAMPLE]
+    assert found == [("alpha", "training"), ("beta", "start")]
+
+
+@pytest.mark.slow
+def test_runs_train_again_on_the_spare_as_if_nothing_had_happened(lab, hosts):
+    _, unbroken = cold_start(lab, 20)
+    outcomes = []
+    for case in SAMPLE:
+        hosts.repair()
+        outcomes.append(play(lab, case, unbroken))
+        assert not outcomes[-1].wrong, outcomes[-1]
+    # Rank 0's own checkpoints are lost with it.
+    assert [outcome.is_from_copy for outcome in outcomes] == [True, False]
+    assert outcomes[0].step > 0
+
+
+def test_each_node_and_moment_comes_as_often_as_the_others() -> None:
+    cases = [draw(3, number) for number in range(18)]
+    found = [(case.node, case.moment) for case in cases]
+    assert sorted(found) == sorted(2 * [(node, moment) for node in NODES for moment in MOMENTS])
+    assert draw(3, 17) == cases[17]

@@ -97,7 +97,7 @@ def _copy(facts: CheckpointFacts, source: Store, target: Store, attempt: int, st
         now = machine.checkpoint(facts.path)
         if now.manifest != facts.manifest or now.file_bytes is None:
             return Copied(may_have_more=True)
-        if known is None or source.sha256(facts.path) in (None, known.sha256):
+        if known is None or source.sha256(now) in (None, known.sha256):
             raise
         why = f"{facts.path}: its sha256 is wrong: the file is damaged"
         not_copied = CheckpointNotCopied(attempt, target.name, why, step)

@@ -132,9 +132,9 @@ def _newest(stores: tuple[Store, ...], query: CheckpointQuery) -> Selection:
         found.update({prefix + facts.path: (store, facts.path) for facts in checkpoints})
         candidates += [replace(facts, path=prefix + facts.path) for facts in checkpoints]
 
-    def sha256(name: str) -> str | None:
-        store, path = found[name]
-        return store.sha256(path)
+    def sha256(facts: CheckpointFacts) -> str | None:
+        store, path = found[facts.path]
+        return store.sha256(replace(facts, path=path))
 
     choice = choose_verified(tuple(candidates), query.steps_done, query.world_size, sha256)
     choice = replace(choice, skipped=(*choice.skipped, *unreachable))

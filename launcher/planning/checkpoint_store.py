@@ -10,6 +10,7 @@ from launcher.core.plan.model import Plan, PlannedNode
 from launcher.core.profile.copies import copies_node
 from launcher.core.profile.model import Node, Profile
 from launcher.core.profile.placement import first_rank_node
+from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.run.paths import RunPaths
 from launcher.errors import NodeError
 from launcher.reading import checkpoints
@@ -41,8 +42,8 @@ class Store:
             return f"{self.folder}/{name}"
         return name if self.machine.label else str(Path(name).expanduser().absolute())
 
-    def sha256(self, path: str) -> str | None:
-        content = self.machine.content(path)
+    def sha256(self, facts: CheckpointFacts) -> str | None:
+        content = self.machine.content_of(facts)
         return None if content is None else content.sha256
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.run.paths import MANIFEST_SUFFIX
@@ -43,6 +44,9 @@ class LocalFiles:
     def content(self, path: str) -> Content | None:
         return atomic.content_of(Path(path))
 
+    def content_of(self, facts: CheckpointFacts) -> Content | None:
+        return self.content(facts.path)
+
     def read(self, path: str) -> Iterator[bytes]:
         try:
             yield from atomic.blocks_of(Path(path))
@@ -61,7 +65,13 @@ class LocalFiles:
 
 
 class NodeFiles:
-    """A node over SSH, which digests its files itself: each once per action."""
+    """A node over SSH, which digests its files itself: each once per action.
+
+    A checkpoint's file is digested once by this process as long as its size and time stay the same:
+    the dashboard's card and the resume that follows it ask for the same one.
+    """
+
+    _digested: ClassVar[dict[tuple[str, str], tuple[CheckpointFacts, Content]]] = {}
 
     def __init__(self, client: NodeClient) -> None:
         self._client = client
@@ -81,6 +91,17 @@ class NodeFiles:
         content = self._contents.get(path) or self._client.call(op.DigestFile(path))
         if content is not None:
             self._contents[path] = content
+        return content
+
+    def content_of(self, facts: CheckpointFacts) -> Content | None:
+        """The content of a checkpoint's file that `checkpoints` or `checkpoint` has just found."""
+        node = self._client.node
+        key = f"{node.user}@{node.address}:{node.port}", facts.path
+        before, known = self._digested.get(key, (None, None))
+        content = known if before == facts else self.content(facts.path)
+        if content is not None:
+            self._contents[facts.path] = content
+            self._digested[key] = facts, content
         return content
 
     def names(self, folder: str) -> list[str]:

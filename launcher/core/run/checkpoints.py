@@ -179,19 +179,19 @@ def choose_verified(
     found: Sequence[CheckpointFacts],
     newest_step: int | None,
     world_size: int | None,
-    digest: Callable[[str], str | None],
+    digest: Callable[[CheckpointFacts], str | None],
 ) -> ResumeChoice:
     """The newest checkpoint whose content is right; reads no more files than it must.
 
-    ``digest``: a path -> the sha256 of its file, ``None`` when it cannot be read.
+    ``digest``: the sha256 of a checkpoint's file, ``None`` when it cannot be read.
     """
     known = {facts.path: facts for facts in found}
     while True:
         choice = choose(tuple(known.values()), newest_step, world_size)
         if choice.path is None or choice.verified:
             return choice
-        sha256 = digest(choice.path) or "unreadable"
-        known[choice.path] = replace(known[choice.path], sha256=sha256)
+        facts = known[choice.path]
+        known[choice.path] = replace(facts, sha256=digest(facts) or "unreadable")
 
 
 def _why(skipped: int) -> str:

@@ -80,7 +80,8 @@ struct Block {
   // The depthwise kernel's shape.
   void sizes(const int64_t *shape) {
     wide = shape[0], kernel = static_cast<int>(shape[2]);
-    plane = Plane(plane.height, plane.width, kernel, stride, settings.as_tf > 0);
+    plane =
+        Plane(plane.height, plane.width, kernel, stride, settings.as_tf > 0);
     pixels = images * plane.size(), out_pixels = images * plane.out_size();
   }
 
@@ -167,7 +168,8 @@ inline void product_with_moments(const float *x, int64_t pixels,
             split.first(task), split.last(task), out + row * kLanes,
             pixels * kLanes);
     for (int64_t block = split.first(task); block < split.last(task); ++block)
-      partials.at(chunk, block).add(out + (block * pixels + row) * kLanes, rows);
+      partials.at(chunk, block)
+          .add(out + (block * pixels + row) * kLanes, rows);
   });
 }
 
@@ -190,7 +192,8 @@ inline void pool(const float *x, const Norm &norm, int64_t images, int64_t size,
             [&](int64_t block, int64_t, int64_t first, int64_t count) {
               const Line line(norm, block);
               for (int64_t image = first; image < first + count; ++image) {
-                const float *from = x + (block * images + image) * size * kLanes;
+                const float *from =
+                    x + (block * images + image) * size * kLanes;
                 Vec sum = {};
                 for (int64_t i = 0; i < size; i += kChunk) {
                   Vec part = {};
@@ -210,7 +213,8 @@ inline void pool(const float *x, const Norm &norm, int64_t images, int64_t size,
 inline void product_back(const float *dy, int64_t pixels, int64_t out_blocks,
                          const Vec *packed, int64_t in_blocks, float *dx) {
   const Split split(parts_of(pixels, kChunk), in_blocks);
-  const bool is_small = pixels * in_blocks * out_blocks * kLanes * kLanes < kSmallProduct;
+  const bool is_small =
+      pixels * in_blocks * out_blocks * kLanes * kLanes < kSmallProduct;
   Pool::instance().run(split.tasks(), is_small, [&](int64_t task) {
     const int64_t row = split.chunk(task) * kChunk;
     product(dy + row * kLanes, pixels * kLanes, out_blocks,

@@ -12,7 +12,8 @@ void gated(const Block &b, const Saved &saved, const Norm &norm, int64_t block,
   const float *from = saved.convolved + block * b.out_pixels * kLanes;
   each_image(row, rows, b.plane.out_size(),
              [&](int64_t image, int64_t first, int64_t last) {
-               const Vec gate = load(saved.gate + (block * b.images + image) * kLanes);
+               const Vec gate =
+                   load(saved.gate + (block * b.images + image) * kLanes);
                for (int64_t i = first; i < last; ++i) {
                  const Vec z = line(load(from + i * kLanes));
                  store(to + (i - row) * kLanes, z * sigmoid(z) * gate);
@@ -38,7 +39,8 @@ void project(const Block &b, const Saved &saved, const Norm &norm,
   }
   arena.partials.begin(chunks, out_blocks);
   Pool::instance().run(chunks, false, [&](int64_t chunk) {
-    const int64_t row = chunk * kChunk, rows = std::min(kChunk, b.out_pixels - row);
+    const int64_t row = chunk * kChunk,
+                  rows = std::min(kChunk, b.out_pixels - row);
     float *some = thread_memory(in_blocks * rows * kLanes);
     for (int64_t block = 0; block < in_blocks; ++block)
       gated(b, saved, norm, block, row, rows, some + block * rows * kLanes);
@@ -57,33 +59,40 @@ void convolve_all(const Block &b, const float *x, const Norm *norm,
   const int taps = b.kernel * b.kernel;
   const Plane &p = b.plane;
   with_sizes(b.kernel, b.stride, [&](auto side, auto step) {
-    Pool::instance().run(b.image_groups() * b.wide_blocks(), b.out_pixels * b.wide * taps < kSmallProduct, [&](int64_t task) {
-      const int64_t block = task / b.image_groups();
-      const int64_t group = task % b.image_groups();
-      const int64_t last = std::min((group + 1) * b.images_a_task(), b.images);
-      Vec kernel[25];
-      kernel_of(weight, block, b.wide, taps, kernel);
-      const Line line = norm ? Line(*norm, block) : Line();
-      Moments &moments = partials.at(group, block);
-      for (int64_t image = group * b.images_a_task(); image < last; ++image) {
-        const float *from = x + (block * b.pixels + image * p.size()) * kLanes;
-        float *to = out + (block * b.out_pixels + image * p.out_size()) * kLanes;
-        auto make = [&](int64_t row, Vec *made) {
-          const float *pixels = from + row * p.width * kLanes;
-          for (int64_t i = 0; i < p.width; ++i) {
-            Vec z = load(pixels + i * kLanes);
-            if (norm) {
-              z = line(z);
-              z *= sigmoid(z);
-            }
-            made[i] = z;
+    Pool::instance().run(
+        b.image_groups() * b.wide_blocks(),
+        b.out_pixels * b.wide * taps < kSmallProduct, [&](int64_t task) {
+          const int64_t block = task / b.image_groups();
+          const int64_t group = task % b.image_groups();
+          const int64_t last =
+              std::min((group + 1) * b.images_a_task(), b.images);
+          Vec kernel[25];
+          kernel_of(weight, block, b.wide, taps, kernel);
+          const Line line = norm ? Line(*norm, block) : Line();
+          Moments &moments = partials.at(group, block);
+          for (int64_t image = group * b.images_a_task(); image < last;
+               ++image) {
+            const float *from =
+                x + (block * b.pixels + image * p.size()) * kLanes;
+            float *to =
+                out + (block * b.out_pixels + image * p.out_size()) * kLanes;
+            auto make = [&](int64_t row, Vec *made) {
+              const float *pixels = from + row * p.width * kLanes;
+              for (int64_t i = 0; i < p.width; ++i) {
+                Vec z = load(pixels + i * kLanes);
+                if (norm) {
+                  z = line(z);
+                  z *= sigmoid(z);
+                }
+                made[i] = z;
+              }
+            };
+            convolve<side.value, step.value>(
+                p, kernel, to, make, [&](int64_t row) {
+                  moments.add(to + row * p.out_width * kLanes, p.out_width);
+                });
           }
-        };
-        convolve<side.value, step.value>(p, kernel, to, make, [&](int64_t row) {
-          moments.add(to + row * p.out_width * kLanes, p.out_width);
         });
-      }
-    });
   });
 }
 
@@ -188,7 +197,8 @@ int block_forward(void **params, int *ndims, int64_t **shapes) {
                          [&](int64_t image, int64_t from, int64_t to) {
                            const float scale = b.branch_scale(image);
                            for (int64_t i = from; i < to; ++i) {
-                             const int64_t at = (block * b.out_pixels + i) * kLanes;
+                             const int64_t at =
+                                 (block * b.out_pixels + i) * kLanes;
                              Vec z = line(load(saved.projected + at)) * scale;
                              if (b.has_skip)
                                z += load(x + at);

@@ -1,6 +1,6 @@
 // What is before and after the blocks, in training: the stem from images (N, 3,
-// H, W) to a map, and the head from a map to its means (N, channels). Both are a
-// convolution, batch norm and SiLU.
+// H, W) to a map, and the head from a map to its means (N, channels). Both are
+// a convolution, batch norm and SiLU.
 #include "block.h"
 
 namespace blocks {
@@ -62,7 +62,8 @@ Common read(Passed &passed, bool is_stem, bool forward) {
   c.x = passed.next();
   if (is_stem) {
     c.stem.images = c.x, c.stem.count = shape[0];
-    c.stem.plane = Plane(shape[2], shape[3], kSide, kStride, c.settings->as_tf > 0);
+    c.stem.plane =
+        Plane(shape[2], shape[3], kSide, kStride, c.settings->as_tf > 0);
   } else {
     c.images = shape[1], c.size = shape[2] * shape[3];
   }
@@ -87,7 +88,8 @@ int forward(Passed passed, bool is_stem) {
   std::lock_guard<std::mutex> lock(arena.mutex);
   Common c = read(passed, is_stem, true);
   float *y = passed.next();
-  const int64_t pixels = c.pixels(is_stem), columns = blocks_of(c.norm.channels);
+  const int64_t pixels = c.pixels(is_stem),
+                columns = blocks_of(c.norm.channels);
   float *made = place_statistics(passed.next(), pixels, c.norm);
   const Vec *packed = packed_forward(c.weight, c.norm.channels,
                                      is_stem ? kTaps : c.in, arena.packed);
@@ -134,40 +136,45 @@ int backward(Passed passed, bool is_stem) {
   Arena &arena = Arena::instance();
   std::lock_guard<std::mutex> lock(arena.mutex);
   Common c = read(passed, is_stem, false);
-  const int64_t pixels = c.pixels(is_stem), columns = blocks_of(c.norm.channels);
+  const int64_t pixels = c.pixels(is_stem),
+                columns = blocks_of(c.norm.channels);
   const float *made = place_statistics(passed.next(), pixels, c.norm);
   const float *dy = passed.next();
   float *dx = is_stem ? nullptr : passed.next();
-  float *dweight = passed.next(), *dgamma = passed.next(), *dbeta = passed.next();
+  float *dweight = passed.next(), *dgamma = passed.next(),
+        *dbeta = passed.next();
   float *dz = grown(arena.places[1], columns * pixels * kLanes);
   arena.partials.begin(parts_of(pixels, kChunk), columns);
-  each_part(columns, pixels, kChunk,
-            [&](int64_t block, int64_t chunk, int64_t row, int64_t rows) {
-              const Line line(c.norm, block);
-              Vec sum = {}, product = {};
-              auto part = [&](int64_t from, int64_t to, auto gradient) {
-                for (int64_t i = from; i < to; ++i) {
-                  const int64_t at = (block * pixels + i) * kLanes;
-                  const Vec in = load(made + at), z = line(in);
-                  const Vec found = gradient(at) * silu_slope(z, sigmoid(z));
-                  store(dz + at, found);
-                  sum += found;
-                  product += found * (in - line.mean);
-                }
-              };
-              if (is_stem)
-                part(row, row + rows, [&](int64_t at) { return load(dy + at); });
-              else
-                each_image(row, rows, c.size, [&](int64_t image, int64_t from, int64_t to) {
-                  const Vec mean = part_of(dy + image * c.norm.channels, block * kLanes,
-                                           c.norm.channels) /
-                                   static_cast<float>(c.size);
-                  part(from, to, [&](int64_t) { return mean; });
-                });
-              Moments &sums = arena.partials.at(chunk, block);
-              sums.sum = sum, sums.squares = product;
-            });
-  arena.norm.finish(arena.partials, c.norm, static_cast<double>(pixels), dgamma, dbeta);
+  each_part(
+      columns, pixels, kChunk,
+      [&](int64_t block, int64_t chunk, int64_t row, int64_t rows) {
+        const Line line(c.norm, block);
+        Vec sum = {}, product = {};
+        auto part = [&](int64_t from, int64_t to, auto gradient) {
+          for (int64_t i = from; i < to; ++i) {
+            const int64_t at = (block * pixels + i) * kLanes;
+            const Vec in = load(made + at), z = line(in);
+            const Vec found = gradient(at) * silu_slope(z, sigmoid(z));
+            store(dz + at, found);
+            sum += found;
+            product += found * (in - line.mean);
+          }
+        };
+        if (is_stem)
+          part(row, row + rows, [&](int64_t at) { return load(dy + at); });
+        else
+          each_image(
+              row, rows, c.size, [&](int64_t image, int64_t from, int64_t to) {
+                const Vec mean = part_of(dy + image * c.norm.channels,
+                                         block * kLanes, c.norm.channels) /
+                                 static_cast<float>(c.size);
+                part(from, to, [&](int64_t) { return mean; });
+              });
+        Moments &sums = arena.partials.at(chunk, block);
+        sums.sum = sum, sums.squares = product;
+      });
+  arena.norm.finish(arena.partials, c.norm, static_cast<double>(pixels), dgamma,
+                    dbeta);
   auto through_norm = [&](int64_t from, int64_t to, int64_t row, int64_t rows) {
     for (int64_t block = from; block < to; ++block) {
       const BackwardLine line(c.norm, arena.norm, block);

@@ -95,14 +95,17 @@ inline void finish(const Partials &partials, const Norm &norm, float epsilon,
       for (int64_t part = 0; part < partials.parts; ++part) {
         const Moments &m = partials.all[part * partials.columns + block];
         const double off = m.shift[lane] - mean;
-        squares += m.squares[lane] + 2 * off * m.sum[lane] + off * off * m.count;
+        squares +=
+            m.squares[lane] + 2 * off * m.sum[lane] + off * off * m.count;
       }
       const double variance = squares > 0 ? squares / count : 0;
       norm.mean[channel] = static_cast<float>(mean);
       norm.root[channel] =
           static_cast<float>(1 / std::sqrt(variance + epsilon));
-      const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
-      moving_mean[channel] += share * (static_cast<float>(mean) - moving_mean[channel]);
+      const double unbiased =
+          count > 1 ? variance * count / (count - 1) : variance;
+      moving_mean[channel] +=
+          share * (static_cast<float>(mean) - moving_mean[channel]);
       moving_variance[channel] +=
           share * (static_cast<float>(unbiased) - moving_variance[channel]);
     }

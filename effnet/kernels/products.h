@@ -115,16 +115,15 @@ inline const Vec *packed_backward(const float *weight, int64_t outputs,
       blocks_of(inputs), outputs * inputs < 100000, [&](int64_t block) {
         float *part = to + block * depth * kLanes;
         for (int64_t o = 0; o < depth; ++o)
-          store(part + o * kLanes,
-                o < outputs ? part_of(weight + o * inputs, block * kLanes,
-                                      inputs)
-                            : Vec{});
+          store(part + o * kLanes, o < outputs ? part_of(weight + o * inputs,
+                                                         block * kLanes, inputs)
+                                               : Vec{});
       });
   return reinterpret_cast<const Vec *>(to);
 }
 
-// Splits `chunks` times `columns` into tasks: a whole row of columns where there
-// are many chunks.
+// Splits `chunks` times `columns` into tasks: a whole row of columns where
+// there are many chunks.
 struct Split {
   int64_t chunks, columns, across, width;
 
@@ -191,7 +190,8 @@ void kernel_gradient(int64_t pixels, int64_t outputs, int64_t inputs,
   const int64_t group_rows =
       parts_of(std::max<int64_t>(2048, parts_of(pixels, 8)), kChunk) * kChunk;
   const int64_t groups = parts_of(pixels, group_rows);
-  const int64_t stride = in_blocks * kLanes, size = out_blocks * kLanes * stride;
+  const int64_t stride = in_blocks * kLanes,
+                size = out_blocks * kLanes * stride;
   float *sums = grown(memory, groups * size);
   const Split split(groups, splits_inputs ? in_blocks : out_blocks);
   const bool is_small = pixels * outputs * inputs < kSmallProduct;

@@ -85,7 +85,7 @@ void input_row(const Vec *const *rows, int64_t pairs, const Vec *kernel,
 }
 
 inline int64_t pad_before(int64_t size, int64_t out, int kernel, int stride,
-                   bool as_tf) {
+                          bool as_tf) {
   if (!as_tf)
     return kernel / 2;
   return std::max<int64_t>((out - 1) * stride + kernel - size, 0) / 2;

@@ -13,9 +13,10 @@ namespace blocks {
 constexpr int kLanes = 16;
 typedef float Vec
     __attribute__((vector_size(kLanes * sizeof(float)), may_alias));
-typedef float LooseVec __attribute__((vector_size(kLanes * sizeof(float)),
-                                      aligned(4), may_alias));
-typedef int IntVec __attribute__((vector_size(kLanes * sizeof(int)), may_alias));
+typedef float LooseVec
+    __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+typedef int IntVec
+    __attribute__((vector_size(kLanes * sizeof(int)), may_alias));
 
 inline Vec load(const float *from) {
   return *reinterpret_cast<const LooseVec *>(from);

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from effnet.config import TrainConfig
 from effnet.data import BadImages, ImageIndex, eval_batches, index_folder, require_same_classes
 from effnet.data.folders import eval_index
-from effnet.errors import UsageError
+from effnet.errors import UsageError, first_line
 from effnet.export import job, onnx_file, precision
 from effnet.export.compare import ExportRefused
 from effnet.export.precision import Cost
@@ -54,7 +54,8 @@ def narrow_to(
         try:
             before, after = onnx_file.load(full), onnx_file.load(path)
         except Exception as error:
-            raise ExportRefused(f"the {wanted} file cannot be loaded: {error}") from error
+            text = f"the {wanted} file cannot be loaded: {first_line(error)}"
+            raise ExportRefused(text) from error
         bad_images = BadImages(config.max_bad_images)
         with closing(eval_batches(images, config, bad_images=bad_images)) as batches:
             return precision.cost(wanted, before, after, batches)
@@ -69,4 +70,6 @@ def _some(index: ImageIndex, config: TrainConfig) -> Generator[NDArray[np.float3
     bad_images = BadImages(config.max_bad_images)
     with closing(eval_batches(index, config, bad_images=bad_images, only=only)) as batches:
         for batch in batches:
-            yield batch.images[batch.valid] if batch.valid.any() else batch.images
+            if batch.valid.any():
+                # A file may take full batches only: some of the images are in it twice.
+                yield np.resize(batch.images[batch.valid], batch.images.shape)

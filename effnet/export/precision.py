@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from effnet import onnx_runtime
 from effnet.data import Batch
-from effnet.errors import EffnetError, first_line
+from effnet.errors import INSTALL, EffnetError, first_line
 from effnet.evaluate.accuracy import places
 from effnet.export.compare import Compute, ExportRefused
 from effnet.export.record import INPUT
@@ -47,25 +48,36 @@ class Cost:
 
 def require_packages(precision: str) -> None:
     """Raises `PackageMissing` where `change` could not work."""
+    needs, hint = f"--precision {precision} needs the package", 'pip install onnx "ml-dtypes<0.6"'
+    try:
+        onnx_runtime.load()
+    except ImportError as error:
+        raise PackageMissing(f"{needs} onnxruntime: {first_line(error)}", hint=INSTALL) from error
     if importlib.util.find_spec("onnx") is None:
-        raise PackageMissing(
-            f"--precision {precision} needs the package onnx",
-            hint='pip install onnx "ml-dtypes<0.6"',
-        )
+        raise PackageMissing(f"{needs} onnx", hint=hint)
+    try:
+        for name in ("onnx", "onnxruntime.quantization", "onnxruntime.transformers.float16"):
+            importlib.import_module(name)
+    except Exception as error:
+        # onnx beside versions of other packages that do not fit raises errors of several kinds.
+        text = f"{needs} onnx, which cannot be imported: {first_line(error)}"
+        raise PackageMissing(text, hint=hint) from error
 
 
 def change(path: Path, precision: str, images: Iterable[NDArray[np.float32]]) -> None:
     """Rewrite `path`; `images` are batches of training images, for the ranges of int8.
 
-    Raises `ExportRefused`.
+    Raises `ExportRefused`, and what `images` raises.
     """
-    onnx_runtime.load()
     try:
         if precision == HALF:
             _to_half(path)
         else:
             _to_integers(path, iter(images))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (EffnetError, OSError):
+        raise
+    except Exception as error:
+        # Most of onnxruntime's errors are exceptions of no other kind.
         text = f"onnxruntime cannot write this in {precision}: {first_line(error)}"
         raise ExportRefused(text) from error
 
@@ -121,15 +133,21 @@ def _to_integers(path: Path, images: Iterator[NDArray[np.float32]]) -> None:
 
 
 def cost(precision: str, before: Compute, after: Compute, batches: Iterable[Batch]) -> Cost:
-    """Both on every valid image. Raises `ExportRefused` for logits that are not finite."""
+    """Both on every valid image.
+
+    Raises `ExportRefused` for a file that cannot compute them, or logits that are not finite.
+    """
     counts, images = [0, 0], 0
     for batch in batches:
         labels = batch.labels[batch.valid]
         images += len(labels)
-        for number, compute in enumerate((before, after)):
-            logits = compute(batch.images)[batch.valid]
+        for number, (name, compute) in enumerate(((FULL, before), (precision, after))):
+            try:
+                logits = compute(batch.images)[batch.valid]
+            except Exception as error:
+                raise ExportRefused(f"the {name} file fails: {first_line(error)}") from error
             if not np.isfinite(logits).all():
-                raise ExportRefused(f"logits of the {precision} file are not finite")
+                raise ExportRefused(f"logits of the {name} file are not finite")
             counts[number] += int((places(logits, labels) == 0).sum())
     if not images:
         raise ExportRefused("not one validation image can be read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import numpy as np
 import onnx
@@ -59,3 +60,27 @@ def test_what_is_missing_is_named_before_anything_is_written(
     assert "needs the package onnx" in said
     assert 'pip install onnx "ml-dtypes<0.6"' in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fixed_batch_that_does_not_divide_the_images(taught, digits, tmp_path, answer):
+    name = tmp_path / "small"
+    found = answer(*words(taught, name, "int8"), "--dataset_path", digits, "--batch_size", 7)
+    assert found["input"]["shape"][0] == 7
+    assert found["accuracy_images"] == 360
+    inferred = answer("infer", "--onnx_path", f"{name}.onnx", "--dataset_path", digits)
+    assert inferred["top_1_acc"] == pytest.approx(found["top_1_acc"], abs=1e-9)
+
+
+@pytest.mark.parametrize("text", ["raise ImportError('ml_dtypes is too new')", "1 / 0"])
+def test_a_package_that_cannot_be_imported_is_named_first(
+    text, taught, digits, tmp_path, fails, monkeypatch
+):
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "__init__.py").write_text(text)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    _, said = fails(*words(taught, tmp_path / "small", "int8"), "--dataset_path", digits)
+    assert "needs the package onnx, which cannot be imported: " in said
+    assert 'pip install onnx "ml-dtypes<0.6"' in said
+    assert [path.name for path in tmp_path.iterdir()] == ["onnx"]

@@ -37,6 +37,7 @@ PARTS = {
     "exports": "benchmarks/exports.py",
     "dashboard": "benchmarks/dashboard.py",
     "train": "benchmarks/train.py",
+    "saves": "benchmarks/saves.py",
     "data": "benchmarks/data.py",
     "infer": "benchmarks/infer.py",
 }

@@ -116,8 +116,9 @@ def newest(folder):
 
 
 def saved_state(path):
+    """Empty for a checkpoint of a version that kept none."""
     content = Path(path).read_bytes().decode("latin-1")
-    return json.JSONDecoder().raw_decode(content)[0]["state"]
+    return json.JSONDecoder().raw_decode(content)[0].get("state", "")
 
 
 def settings_of(arguments):

@@ -84,7 +84,7 @@ def _digest() -> str:
     except PackageNotFoundError:
         mindspore = ""
     texts = (path.name + "\n" + path.read_text() for path in (*_sources(), *FOLDER.glob("*.h")))
-    parts = (*sorted(texts), *FLAGS, mindspore, platform.machine(), _cpu())
+    parts = (*sorted(texts), *FLAGS, mindspore, platform.machine(), _cpu(), _c_library())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -94,6 +94,12 @@ def _cpu() -> str:
     with open("/proc/cpuinfo") as file:
         first = file.read().split("\n\n")[0].splitlines()
     return "\n".join(line for line in first if line.split("\t")[0].strip() in names)
+
+
+def _c_library() -> str:
+    """Its version: what a newer one built cannot be loaded in an older container on this home."""
+    name = "CS_GNU_LIBC_VERSION"
+    return (os.confstr(name) or "") if name in os.confstr_names else ""
 
 
 @contextlib.contextmanager

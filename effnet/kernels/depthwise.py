@@ -41,7 +41,8 @@ def load(threads: int) -> Kernels:
         kernels = Kernels(path)
         kernels.operator(1, "same")
     except (OSError, AttributeError) as error:
-        raise NotBuilt(f"{path} cannot be loaded: {error}", hint="delete it") from error
+        hint = "delete it, or set XDG_CACHE_HOME to a folder where programs may run"
+        raise NotBuilt(f"{path} cannot be loaded: {error}", hint=hint) from error
     except TypeError as error:
         hint = f"add {path.parent} to MS_CUSTOM_AOT_WHITE_LIST"
         raise NotBuilt(f"MindSpore refuses {path}", hint=hint) from error

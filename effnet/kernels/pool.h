@@ -7,8 +7,9 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
-#include <vector>
 
 // Threads that wait for work between calls. It is never destroyed: they end
 // with the process.
@@ -19,13 +20,16 @@ public:
     return *pool;
   }
 
+  // With fewer threads where the system gives no more.
   void set_count(int count) {
     std::lock_guard<std::mutex> caller(caller_);
-    for (; static_cast<int>(threads_.size()) < count - 1;) {
-      threads_.emplace_back([this] { serve(); });
-      threads_.back().detach();
+    try {
+      for (; threads_ < count - 1; ++threads_)
+        std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error &) {
+    } catch (const std::bad_alloc &) {
     }
-    count_ = count;
+    count_ = std::min(count, threads_ + 1);
   }
 
   // Calls `task` with 0 ... tasks - 1, in any order. A caller that finds the
@@ -76,10 +80,9 @@ private:
 
   std::mutex caller_, mutex_;
   std::condition_variable start_, done_;
-  std::vector<std::thread> threads_;
   const std::function<void(int64_t)> *task_ = nullptr;
   std::atomic<int64_t> next_{0};
   int64_t tasks_ = 0, wanted_ = 0, busy_ = 0;
   uint64_t turn_ = 0;
-  int count_ = 1;
+  int threads_ = 0, count_ = 1;
 };

@@ -42,8 +42,9 @@ inline int64_t parts_of(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
 
-// e^x for x in [-87, 87], within 2 units in the last place.
-inline Vec exponential(Vec x) {
+// e^x for x in [-87, 87], within 2 units in the last place; NaN for any NaN.
+inline Vec exponential(Vec given) {
+  Vec x = given;
   const Vec top = Vec{} + 87.0f, bottom = Vec{} - 87.0f;
   x = x > top ? top : x;
   x = x < bottom ? bottom : x;
@@ -61,7 +62,8 @@ inline Vec exponential(Vec x) {
   p = p * r * r + r + 1.0f;
   const IntVec exponent = reinterpret_cast<const IntVec &>(shifted) << 23;
   const IntVec bits = reinterpret_cast<const IntVec &>(p) + exponent;
-  return reinterpret_cast<const Vec &>(bits);
+  // A NaN's own bits are in `exponent`: added to a NaN they can make a number.
+  return given == given ? reinterpret_cast<const Vec &>(bits) : given;
 }
 
 inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }

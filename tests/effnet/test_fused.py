@@ -144,3 +144,15 @@ def test_outside_training_nothing_is_fused(kernels, monkeypatch):
         for f in (True, False)
     )
     assert np.array_equal(whole, parts)
+
+
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800001, 0xFFFFFFFF])
+@pytest.mark.parametrize("part", ["se.reduce.bias", "se.expand.weight", "depthwise.weight"])
+def test_a_weight_that_is_no_number_shows_in_the_logits(part, bits, kernels, monkeypatch):
+    """Whatever the NaN's other bits are: one bit of memory that flips makes any."""
+    net = network(kernels, monkeypatch, fused=True, variant=SMALL)
+    weight = next(p for p in net.get_parameters() if p.name.endswith(part))
+    values = weight.asnumpy().copy()
+    values.reshape(-1).view(np.uint32)[0] = bits
+    ms.ops.assign(weight, ms.Tensor(values))
+    assert np.isnan(net(drawn(2, 3, 32, 32)).asnumpy()).any()

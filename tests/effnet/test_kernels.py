@@ -58,7 +58,9 @@ def test_processes_that_ask_at_once_build_once(cache, tmp_path, monkeypatch):
     assert cache.stat().st_mode & 0o077 == 0
 
 
-def test_another_source_processor_or_mindspore_is_another_library(cache, tmp_path, monkeypatch):
+def test_another_source_processor_c_library_or_mindspore_is_another_library(
+    cache, tmp_path, monkeypatch
+):
     log = compiler(tmp_path, monkeypatch)
     found = {build.library()}
     other = tmp_path / "other"
@@ -66,11 +68,12 @@ def test_another_source_processor_or_mindspore_is_another_library(cache, tmp_pat
     (other / "pool.h").write_text("")
     for name, value in (
         ("_cpu", lambda: "another"), ("version", lambda name: "3"), ("FOLDER", other),
+        ("_c_library", lambda: "glibc 2.17"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(build, name, value)
             found.add(build.library())
-    assert len(found) == log.read_text().count("built") == 4
+    assert len(found) == log.read_text().count("built") == 5
 
 
 def test_a_failed_build_is_a_reason_and_leaves_nothing(cache, tmp_path, monkeypatch):
@@ -116,6 +119,25 @@ def test_without_a_compiler_the_tiled_form_trains_and_one_note_says_so(cache, mo
     with pytest.raises(NotBuilt, match="no C"):
         depthwise.choose(replace(config, depthwise="compiled"), Group())
     assert depthwise.choose(replace(config, depthwise="tiled"), Group()).notes == ()
+
+
+FEW_THREADS = """
+import ctypes, resource, sys
+library = ctypes.CDLL(sys.argv[1])
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+# A thread's stack alone is 8 MiB.
+resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, -1))
+resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20),) * 2)
+library.set_threads(64)
+"""
+
+
+@pytest.mark.mindspore
+def test_fewer_threads_than_wanted_are_no_fault(kernels):
+    words = [sys.executable, "-c", FEW_THREADS, str(kernels.path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class OfTwo(Group):

@@ -21,8 +21,9 @@ from effnet.errors import EffnetError
 
 FOLDER = Path(__file__).parent
 COMPILER = "g++"
-# -O3: it unrolls the loops over taps, without which the sums are not in registers.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+# -O3: it unrolls the loops over taps, without which the sums are not in registers. Without
+# -Wno-psabi there are notes about long vectors before any error.
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-Wno-psabi", "-shared", "-fPIC", "-pthread")
 _TIMEOUT_S = 300
 
 
@@ -127,12 +128,19 @@ def _compile(path: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise NotBuilt(f"{COMPILER} did not end within {_TIMEOUT_S} s") from error
         if done.returncode or not made.exists():
-            shown = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
             raise NotBuilt(
-                f"{COMPILER} failed: {shown}",
+                f"{COMPILER} failed: {_reason(done)}",
                 hint=f"run {' '.join(words[: -2 - len(_sources())])} {FOLDER}/*.cpp",
             )
         made.chmod(0o500)
         with made.open("rb") as file:
             os.fsync(file.fileno())
         made.replace(path)
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The compiler's first error: before it may be lines about which file includes which."""
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    # collect2 only says that the linker failed, whose lines have no such word.
+    errors = (line for line in lines if "error: " in line.lower() and "collect2" not in line)
+    return next(errors, lines[0])

@@ -25,7 +25,8 @@ import os, sys, time
 with open({log!r}, "a") as log:
     log.write("built\\n")
 if {fails}:
-    sys.exit("ends.cpp:1: no such instruction")
+    print("In file included from ends.cpp:4:", file=sys.stderr)
+    sys.exit("1.s:1: Error: no such instruction")
 open(sys.argv[sys.argv.index("-o") + 1], "w").write("library")
 """
 
@@ -79,7 +80,7 @@ def test_another_source_processor_c_library_or_mindspore_is_another_library(
 def test_a_failed_build_is_a_reason_and_leaves_nothing(cache, tmp_path, monkeypatch):
     log = compiler(tmp_path, monkeypatch, fails=True)
     for times in (1, 2):
-        with pytest.raises(NotBuilt, match=r"g\+\+ failed: .*no such instruction"):
+        with pytest.raises(NotBuilt, match=r"g\+\+ failed: 1\.s:1: Error: no such instruction"):
             build.library()
         assert log.read_text() == "built\n" * times
         assert [path.name for path in cache.iterdir()] == ["lock"]

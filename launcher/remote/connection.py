@@ -73,7 +73,7 @@ class Stream(Protocol):
         """-> bytes that were taken. Raises `BlockingIOError` for none, `OSError`."""
 
     def end_input(self) -> None:
-        """The command reads the end of its stdin."""
+        """The command reads the end of its stdin. After `watch`: raises `BlockingIOError`."""
 
     def errors(self) -> str:
         """What came on stderr so far."""

@@ -128,6 +128,8 @@ class NodeFiles:
                 call.stream.end_input()
                 call.reply()
                 raise call.failed(str(error)) from error
+            if left:
+                call.stream.end_input()  # the node waits for what does not come
             call.reply()
         self._contents[path] = content
 

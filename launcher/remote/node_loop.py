@@ -44,7 +44,7 @@ class Wire:
     """One connection, used by the thread of a `NodeLoop` only, but for `close` and `join`.
 
     `on_frame`: whether it was for the owner, and not for the supervisor. It may raise `NodeError`.
-    `on_end`: the last word, in a thread of its own; gets whether the supervisor did not end it.
+    `on_end`: when it is over, in a thread of its own; gets whether the supervisor did not end it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Wire:
         self._from_supervisor = b""
         self._to_supervisor = bytearray()
         self._is_leaving = self._has_ended_input = False
-        self._is_held = self.is_at_end = False
+        self._is_held = self._is_at_end = False
         self._ping_at = self._heard_at = self._taken_at = time.monotonic()
         self._ended = threading.Event()
 
@@ -85,6 +85,11 @@ class Wire:
         return reads | (selectors.EVENT_WRITE if self._to_supervisor else 0)
 
     @property
+    def reads(self) -> bool:
+        """Whether what the node says is wanted now."""
+        return not (self._is_at_end or self._is_held)
+
+    @property
     def is_writing(self) -> bool:
         """Whether the node has not taken everything yet."""
         return bool(self._to_node)
@@ -94,7 +99,7 @@ class Wire:
         try:
             return self._pass_on(now) and not self.must_end
         except OSError:
-            pass  # the supervisor closed its end, or the connection broke
+            pass  # the connection broke
         except Exception as error:  # noqa: BLE001 other nodes' connections go on
             log_line(f"connection closed: {type(error).__name__}: {error}")
         return False
@@ -109,8 +114,9 @@ class Wire:
         try:
             if self.fd is not None:
                 os.close(self.fd)
+            # The owner ends a connection that takes nothing: closing the stream would wait for it.
+            self._on_end(not self._has_ended_input)
             self._stream.close()
-            self._on_end(not self._is_leaving)
         finally:
             # The supervisor reads what is there, and then the end.
             with contextlib.suppress(OSError):
@@ -128,15 +134,15 @@ class Wire:
             self._ping_at = now + PING_S
             self._to_node += PING
         self._write(now)
-        if self.has_data and not self.is_at_end:
+        if self.has_data and not self._is_at_end:
             try:
                 self._read(now)
             except NodeError as error:
                 # The next connection asks for the files from where they end here.
                 log_line(f"connection closed: {error}")
-                self.is_at_end = True
+                self._is_at_end = True
         self._tell_supervisor()
-        if self.is_at_end:
+        if self._is_at_end:
             return bool(self._to_supervisor)
         if self._is_held:
             self._heard_at = now
@@ -155,7 +161,7 @@ class Wire:
             except BlockingIOError:
                 return
             if not data:
-                self.is_at_end = True
+                self._is_at_end = True
                 return
             self._heard_at = now
             self._pass(self._frames.read_from(data))
@@ -167,9 +173,13 @@ class Wire:
                 self._to_supervisor += frame.line + b"\n"
 
     def _tell_supervisor(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        try:
             while self._to_supervisor:
                 del self._to_supervisor[: self.sock.send(self._to_supervisor)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._to_supervisor.clear()  # it has left: what it said last is still passed on
         if self._is_held and not self._to_supervisor:
             self._is_held, self.has_data = False, True
 
@@ -201,8 +211,9 @@ class Wire:
                 self.pinged_s = time.time()
         self._taken_at = now
         if self._is_leaving and not self._has_ended_input:
-            self._has_ended_input = True
-            self._stream.end_input()
+            with contextlib.suppress(BlockingIOError):
+                self._stream.end_input()
+                self._has_ended_input = True
 
 
 class NodeLoop:
@@ -216,14 +227,32 @@ class NodeLoop:
         self._wake_fd = -1
 
     def add(self, wire: Wire) -> None:
-        """From now on the thread passes on what comes."""
-        with self._lock:
-            self._added.append(wire)
-            if self._wake_fd < 0:
-                self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-                threading.Thread(target=self._run, name="nodes", daemon=True).start()
-            else:
+        """From now on the thread passes on what comes. Raises `OSError`, and the wire has ended."""
+        try:
+            with self._lock:
+                if self._wake_fd < 0:
+                    self._begin()
+                self._added.append(wire)
                 os.eventfd_write(self._wake_fd, 1)
+        except OSError:
+            wire.end()
+            raise
+
+    def _begin(self) -> None:
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            threading.Thread(target=self._run, name="nodes", daemon=True).start()
+        except RuntimeError as error:
+            self._forget_all()
+            raise OSError(str(error)) from error
+
+    def _forget_all(self) -> list[Wire]:
+        """The next connection gets another thread. With the lock."""
+        os.close(self._wake_fd)
+        self._wake_fd = -1
+        wires = [*self._wires, *self._added]
+        self._wires, self._added = set(), []
+        return wires
 
     def end(self, wire: Wire) -> None:
         """Asks for its end, which `Wire.wait` waits for."""
@@ -237,47 +266,57 @@ class NodeLoop:
                 os.eventfd_write(self._wake_fd, 1)
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_fd, selectors.EVENT_READ)
-            turn_at = all_at = time.monotonic()
-            while self._take_added(selector):
-                limit_s = 0.0 if self._ready else max(0.0, all_at - time.monotonic())
-                found = selector.select(limit_s)
-                now = time.monotonic()
-                late_s, turn_at = now - turn_at - limit_s, now
-                if late_s > LATE_S:
-                    for wire in self._wires:
-                        wire.was_late(late_s)
-                ready = self._take_ready(found)
-                if now >= all_at:
-                    ready = set(self._wires)
-                for wire in ready & self._wires:
-                    if not wire.turn(now):
-                        self._remove(selector, wire)
-                        continue
-                    _listen(selector, wire)
-                    if wire.has_data and not wire.is_at_end:
-                        self._ready.add(wire)
-                if now >= all_at:
-                    is_writing = any(wire.is_writing for wire in self._wires)
-                    all_at = now + (AGAIN_S if is_writing else TURN_S)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._wake_fd, selectors.EVENT_READ)
+                self._serve(selector)
+        except Exception as error:  # noqa: BLE001 without this thread no node would be heard again
+            log_line(f"connections to all nodes closed: {type(error).__name__}: {error}")
+            with self._lock:
+                wires = self._forget_all()
+            for wire in wires:
+                with contextlib.suppress(Exception):
+                    wire.end()
+
+    def _serve(self, selector: selectors.BaseSelector) -> None:
+        turn_at = all_at = time.monotonic()
+        while self._take_added(selector):
+            limit_s = 0.0 if self._ready else max(0.0, all_at - time.monotonic())
+            found = selector.select(limit_s)
+            now = time.monotonic()
+            late_s, turn_at = now - turn_at - limit_s, now
+            if late_s > LATE_S:
+                for wire in self._wires:
+                    wire.was_late(late_s)
+            ready = self._take_ready(found)
+            if now >= all_at:
+                ready = set(self._wires)
+            for wire in ready & self._wires:
+                if not wire.turn(now):
+                    self._remove(selector, wire)
+                    continue
+                _listen(selector, wire.sock, wire.wanted, wire)
+                if wire.fd is not None:
+                    _listen(selector, wire.fd, selectors.EVENT_READ if wire.reads else 0, wire)
+                if wire.has_data and wire.reads:
+                    self._ready.add(wire)
+            if now >= all_at:
+                is_writing = any(wire.is_writing for wire in self._wires)
+                all_at = now + (AGAIN_S if is_writing else TURN_S)
 
     def _take_added(self, selector: selectors.BaseSelector) -> bool:
         """False when nothing is left to do."""
         with self._lock:
             added, self._added = self._added, []
             if not added and not self._wires:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
+                self._forget_all()
                 return False
+            self._wires.update(added)
         for wire in added:
-            self._wires.add(wire)
             self._ready.add(wire)
             try:
                 selector.register(wire.sock, selectors.EVENT_READ, wire)
                 wire.watch(functools.partial(self._has_data, wire))
-                if wire.fd is not None:
-                    selector.register(wire.fd, selectors.EVENT_READ, wire)
             except OSError as error:
                 log_line(f"connection closed: {error}")
                 wire.must_end = True
@@ -304,21 +343,27 @@ class NodeLoop:
         return ready
 
     def _remove(self, selector: selectors.BaseSelector, wire: Wire) -> None:
-        self._wires.remove(wire)
         for file in (wire.sock, wire.fd):
-            if file is not None and file in selector.get_map():
-                selector.unregister(file)
-        threading.Thread(target=wire.end, name="node-end", daemon=True).start()
+            if file is not None:
+                _listen(selector, file, 0, wire)
+        try:
+            threading.Thread(target=wire.end, name="node-end", daemon=True).start()
+        except RuntimeError as error:
+            log_line(f"a connection cannot be closed yet: {error}")
+            wire.must_end = True  # tried again at the next turn of all
+        else:
+            self._wires.remove(wire)
 
 
-def _listen(selector: selectors.BaseSelector, wire: Wire) -> None:
-    """Waits for what the wire wants of the supervisor's socket, and for no stream at its end."""
-    if wire.is_at_end and wire.fd is not None and wire.fd in selector.get_map():
-        selector.unregister(wire.fd)
-    key = selector.get_map().get(wire.sock)
-    if key is None and wire.wanted:
-        selector.register(wire.sock, wire.wanted, wire)
-    elif key is not None and not wire.wanted:
-        selector.unregister(wire.sock)
-    elif key is not None and key.events != wire.wanted:
-        selector.modify(wire.sock, wire.wanted, wire)
+def _listen(
+    selector: selectors.BaseSelector, file: socket.socket | int, events: int, wire: Wire
+) -> None:
+    """Waits for these events of a file, and for no others."""
+    key = selector.get_map().get(file)
+    if key is None:
+        if events:
+            selector.register(file, events, wire)
+    elif not events:
+        selector.unregister(file)
+    elif key.events != events:
+        selector.modify(file, events, wire)

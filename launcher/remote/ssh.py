@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import threading
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,9 @@ from launcher.remote.ssh_target import MAX_CONNECTING, Target, resolve
 
 BROKEN = (OSError, EOFError, paramiko.SSHException)
 """What paramiko raises on a connection that is broken or closed."""
+
+PACKET_BYTES = 4 << 10
+"""Written at once without blocking: a socket that is writable takes this much."""
 
 # Its threads would print tracebacks beside our error message.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -48,6 +52,7 @@ class ChannelStream:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self._is_watched = False
         self.is_silent = False
 
     def silent_after(self, silent_s: float | None) -> None:
@@ -76,24 +81,30 @@ class ChannelStream:
     def watch(self, on_data: Callable[[], None]) -> int | None:
         # A pipe for `select` (`Channel.fileno`) would also be readable for stderr, which is read
         # at the end only.
+        self._is_watched = True
         self._channel.settimeout(0.0)
         self._channel.in_buffer.set_event(_Arrival(on_data))
         return None
 
     def read_now(self, limit: int = 1 << 16) -> bytes:
+        channel = self._channel
+        if not channel.eof_received and not _takes_packet(channel.get_transport()):
+            # Who has read more tells the node so, and that would wait.
+            limit = min(limit, channel.in_window_threshold - channel.in_window_sofar)
+            if limit <= 0:
+                raise BlockingIOError
         try:
-            return self._channel.recv(limit)
+            return channel.recv(limit)
         except TimeoutError:
             raise BlockingIOError from None
         except BROKEN:
             return b""
 
     def write_now(self, data: bytes) -> int:
-        transport = self._channel.get_transport()
-        if not transport.clear_to_send.is_set():
-            raise BlockingIOError  # new keys are being negotiated; `send` would wait for them
+        if not _takes_packet(self._channel.get_transport()):
+            raise BlockingIOError
         try:
-            taken = self._channel.send(data)
+            taken = self._channel.send(data[:PACKET_BYTES])
         except TimeoutError:
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException) as error:
@@ -103,6 +114,8 @@ class ChannelStream:
         return taken
 
     def end_input(self) -> None:
+        if self._is_watched and not _takes_packet(self._channel.get_transport()):
+            raise BlockingIOError
         with contextlib.suppress(*BROKEN):
             self._channel.shutdown_write()
 
@@ -189,7 +202,8 @@ class ParamikoConnection:
             raise NodeError(target.node, text, "Check proxy_jump in the profile.") from error
 
     def close(self) -> None:
-        for client in reversed(self._clients):
+        # Jump hosts first: a tunnel through one that is gone could not be closed.
+        for client in self._clients:
             with contextlib.suppress(*BROKEN):
                 client.close()
 
@@ -253,6 +267,28 @@ def _connect(
         connection.close()
         raise
     return connection
+
+
+def _takes_packet(transport: paramiko.Transport) -> bool:
+    """Whether a packet goes out without waiting.
+
+    paramiko waits where new keys are being negotiated, and where the system takes no more for a
+    node that is gone.
+    """
+    if not transport.is_active():
+        return True  # it waits for nothing any more
+    if not transport.clear_to_send.is_set():
+        return False
+    sock = transport.sock
+    if isinstance(sock, paramiko.Channel):  # through a jump host
+        is_open = sock.closed or sock.out_window_size > 2 * PACKET_BYTES
+        return is_open and _takes_packet(sock.get_transport())
+    poll = select.poll()
+    try:
+        poll.register(sock, select.POLLOUT)
+    except ValueError:
+        return True  # closed
+    return bool(poll.poll(0))
 
 
 def _drain_stderr(channel: paramiko.Channel, into: list[bytes]) -> None:

@@ -50,6 +50,7 @@ class AgentLinks:
         self._launching: dict[str, Future[Channel]] = {}
         self._sweeping: dict[str, Future[tuple[int, ...]]] = {}
         self._repeat_at = 0.0
+        self._has_asked = False
 
     def __iter__(self) -> Iterator[AgentLink]:
         return iter(self._links.values())
@@ -98,6 +99,7 @@ class AgentLinks:
 
     def ask(self) -> None:
         """Pings all agents: `AgentLink.is_in_doubt` until each has answered."""
+        self._has_asked = True
         for link in self._links.values():
             if not link.is_over:
                 link.is_asked = True
@@ -312,6 +314,8 @@ class AgentLinks:
 
     def _lost(self, link: AgentLink, why: str) -> None:
         self._detach(link)
+        # Its answer may have been to a ping before that, on its way when the agent died.
+        link.is_asked = link.is_asked or self._has_asked
         now = time.monotonic()
         link.is_frozen = link.is_silent(now + PING_S / 2)
         link.alone_since = link.alone_since or link.silent_since or now

@@ -28,6 +28,7 @@ from launcher.remote.file_copy import LocalFiles, NodeFiles, bring
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.node_loop import NodeLoop
 from launcher.remote.sync import FileCopy
+from launcher.store.atomic import Content
 from launcher.supervisor.ssh_transport import SshTransport
 
 NODE = Node(address="10.0.0.1", name="n", python=sys.executable)
@@ -85,6 +86,8 @@ class Pipe:
         self._process.wait()
 
     def close(self) -> None:
+        if self._process.stdin is not None and self._process.stdin.closed:
+            self._process.stdin = None  # `communicate` would stop at it
         with contextlib.suppress(OSError, ValueError):
             self._process.communicate()
 
@@ -120,6 +123,14 @@ def test_a_file_is_copied_to_a_node_and_back(client: NodeClient, tmp_path: Path)
     assert node.names(str(tmp_path)) == ["here", "there"]
     assert bring(node, str(there), LocalFiles(), str(back)) == 3_000_001
     assert back.read_bytes() == here.read_bytes()
+
+
+def test_a_file_that_ends_early_is_refused_at_once(client: NodeClient, tmp_path: Path) -> None:
+    """As one that a trainer replaces while it is copied: the node would wait for the rest."""
+    content = Content(10, "0" * 64)
+    with pytest.raises(RefusedError, match="3 of 10 bytes arrived"):
+        NodeFiles(client).write(str(tmp_path / "a"), content, (b"abc",))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_process_answers_requests_that_follow_each_other(

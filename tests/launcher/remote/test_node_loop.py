@@ -74,6 +74,23 @@ class Node:
         return "data" in frame.message
 
 
+class Leaving(Node):
+    """Its supervisor leaves as soon as something is on its way to it."""
+
+    def __init__(self, loop: NodeLoop, program: str, errors: int) -> None:
+        self.heard: list[str] = []
+        super().__init__(loop, program, errors)
+
+    def _take(self, frame: Frame) -> bool:
+        kind = frame.message["kind"]
+        self.heard += [kind] if kind != "ping" else []
+        if kind == "first":
+            self.sock.sendall(b'{"kind": "leave"}\n')
+            self._lines.close()
+            self.sock.close()
+        return False
+
+
 @pytest.fixture
 def loop() -> NodeLoop:
     return NodeLoop()
@@ -181,3 +198,64 @@ def test_a_connection_can_be_ended_from_outside(node: Callable[..., Node], loop:
     one.wire.wait(LIMIT_S)
     assert one.ends == [True]
     assert one.process.poll() is not None
+
+
+def test_what_a_supervisor_says_last_is_passed_on_though_it_reads_no_more(
+    loop: NodeLoop, tmp_path: Path
+) -> None:
+    """It leaves while a line for it is on its way."""
+    with (tmp_path / "errors").open("w+b") as errors:
+        one = Leaving(loop, ECHO, errors.fileno())
+        one.wire.wait(LIMIT_S)
+        assert one.heard == ["first", "leave", "last"]
+        assert one.ends == [False]
+        one.close()
+
+
+def test_a_node_waits_for_a_supervisor_without_work_for_this_thread(
+    node: Callable[..., Node], loop: NodeLoop
+) -> None:
+    flood = node(FLOOD)
+    until(lambda: not flood.wire.reads)
+    (thread,) = (one for one in threading.enumerate() if one.name == "nodes")
+    clock = time.pthread_getcpuclockid(thread.ident or 0)
+    began, used = time.monotonic(), time.clock_gettime(clock)
+    until(lambda: time.monotonic() > began + 1.0)
+    assert time.clock_gettime(clock) - used < 0.5
+    assert not flood.wire.reads
+
+
+def test_a_thread_that_fails_ends_all_its_connections_and_the_next_has_another(
+    node: Callable[..., Node], loop: NodeLoop
+) -> None:
+    nodes = [node(), node()]
+    for one in nodes:
+        assert one.line() == b'{"kind": "first"}\n'
+    vars(nodes[0].wire)["turn"] = None  # an error that nothing expects
+    for one in nodes:
+        one.wire.wait(LIMIT_S)
+        assert one.ends == [True]
+        assert one.line() == b""
+    assert node().line() == b'{"kind": "first"}\n'
+
+
+def test_connections_end_also_where_no_thread_can_be_started(
+    node: Callable[..., Node], loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = node(), node()
+    assert one.line() == other.line() == b'{"kind": "first"}\n'
+    start = threading.Thread.start
+    refused: list[str] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        refused.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    loop.end(one.wire)
+    until(lambda: "node-end" in refused)
+    other.sock.sendall(b'{"kind": "more"}\n')
+    assert other.line() == b'{"kind": "more"}\n'
+    monkeypatch.setattr(threading.Thread, "start", start)
+    one.wire.wait(LIMIT_S)
+    assert one.ends == [True]

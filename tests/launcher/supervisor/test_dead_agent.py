@@ -150,6 +150,25 @@ def test_the_verdict_waits_for_an_answer_on_a_connection_that_was_lost_at_the_fi
     assert (failure.node, failure.rank, failure.signal) == (first.node, None, 9)
 
 
+def test_an_answer_that_was_on_its_way_when_the_agent_died_is_none(pair):
+    """Each node is pinged every second anyway: an agent may have answered that, and died then."""
+    attempt, events, (first, second) = pair
+    second.agent.send(_rank_died(second.node, time.time()))
+    attempt.ready(second._ours)
+    second.agent.send(Pong(t=time.time()))
+    first.agent.send(Pong(t=time.time()))
+    first.lose()
+    for _ in range(3):
+        _turn(attempt, (first, second))
+    assert not [event for event in events if isinstance(event, AttemptFailed)]
+    first.reach()
+    _turn(attempt, (first, second))
+    first.agent.send(AgentDied(None, 9, n=1, t=time.time()))
+    _turn(attempt, (first, second))
+    failure = next(event for event in events if isinstance(event, AttemptFailed)).failure
+    assert (failure.node, failure.rank, failure.signal) == (first.node, None, 9)
+
+
 def test_while_only_lost_peers_are_known_the_verdict_waits_longer_for_a_silent_node(
     pair, monkeypatch
 ):

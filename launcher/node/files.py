@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from launcher.ipc import operations as op
 from launcher.node import stdio
 from launcher.reading import checkpoints
 from launcher.store import atomic, copies
+
+QUIET_LIMIT_S = 90.0
+"""More than a client waits for a block of the file that it sends."""
 
 
 def read(request: op.ReadFile) -> None:
@@ -37,8 +41,11 @@ def _path(text: str) -> Path:
 
 
 def _stdin(size_bytes: int) -> Iterator[bytes]:
+    """Ends early for a client that is gone: a network that is cut shows no end."""
     left = size_bytes
-    while left > 0 and (block := os.read(0, min(left, atomic.BLOCK_BYTES))):
+    while left > 0 and select.select([0], [], [], QUIET_LIMIT_S)[0]:
+        if not (block := os.read(0, min(left, atomic.BLOCK_BYTES))):
+            return
         left -= len(block)
         yield block
 

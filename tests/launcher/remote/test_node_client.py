@@ -133,6 +133,21 @@ def test_a_file_that_ends_early_is_refused_at_once(client: NodeClient, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_half_a_file_does_not_stay_when_its_client_is_gone(tmp_path: Path) -> None:
+    """Nobody closes the connection: so it is for hours after a cut of the network."""
+    program = "from launcher.node import __main__, files; files.QUIET_LIMIT_S = 0.3; "
+    argv = [sys.executable, "-c", program + "__main__.main()"]
+    request = node_client.request_line(
+        op.WriteFile(str(tmp_path / "a"), Content(10, "0" * 64)), "mark"
+    )
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        node.stdin.write(request + b"abc")
+        assert b"3 of 10 bytes arrived" in node.stdout.read()
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_process_answers_requests_that_follow_each_other(
     client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ public:
   }
 
 private:
-  void work() {
+  void work() noexcept {
     for (int64_t i = next_.fetch_add(1); i < tasks_; i = next_.fetch_add(1))
       (*task_)(i);
   }

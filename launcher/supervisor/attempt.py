@@ -72,6 +72,7 @@ class Attempt:
         self._stop_saves = True
         self._end_why = ""
         self._deaths: list[Death] = []
+        self._has_cause = False
         self._decide_at: float | None = None
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
         self._training_started = False
@@ -351,6 +352,7 @@ class Attempt:
 
     def _died(self, death: Death) -> None:
         self._deaths.append(death)
+        self._has_cause = self._has_cause or has_cause((death,))
         if self._decide_at is None:
             self._decide_at = time.monotonic() + SETTLE_S
             self._links.ask()
@@ -364,7 +366,7 @@ class Attempt:
             return True
         waited_s = now - self._decide_at
         is_long = waited_s >= LOST_PEERS_DOUBT_S
-        return is_long or (waited_s >= DOUBT_S and has_cause(self._deaths))
+        return is_long or (waited_s >= DOUBT_S and self._has_cause)
 
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED

@@ -30,6 +30,14 @@ def hosts(built_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     Path(built_cluster.home / ".ssh/known_hosts").write_text(known)
 
 
+@pytest.fixture
+def shared() -> Iterator[str]:
+    """A folder that every host sees."""
+    folder = tempfile.mkdtemp(prefix="shared-", dir="/var/tmp")
+    yield folder
+    shutil.rmtree(folder)
+
+
 both_transports = pytest.mark.parametrize("transport", ["ssh", "openssh"])
 """For a test with `lab`: through paramiko, and through the ssh program."""
 

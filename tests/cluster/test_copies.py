@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
-
-import pytest
 
 from launcher import client
 from launcher.store import run_lock
@@ -157,14 +154,6 @@ def test_copies_that_the_first_node_has_deleted_are_deleted_and_prune_removes_th
     assert folder.is_dir()
     assert client.prune([root])[0] == [root.name]
     assert not folder.is_dir()
-
-
-@pytest.fixture
-def shared():
-    """A folder that every host sees."""
-    folder = tempfile.mkdtemp(prefix="copies-", dir="/var/tmp")
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_a_folder_that_the_other_node_sees_is_not_copied(lab, shared):

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +23,9 @@ checkpoints = "{made}/*.ckpt"
 
 
 @pytest.fixture
-def made() -> Iterator[Path]:
-    """Where the script saves: a folder that all hosts share."""
-    folder = Path(tempfile.mkdtemp(prefix="made-", dir="/var/tmp"))
-    yield folder
-    shutil.rmtree(folder)
+def made(shared: str) -> Path:
+    """Where the script saves."""
+    return Path(shared)
 
 
 def test_a_script_on_two_nodes_dies_resumes_and_stops(lab, made):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-
-import pytest
-
 from launcher import client
 from launcher.store import run_lock
 from tests.cluster.lab import STEPS
@@ -59,14 +54,6 @@ def continued(lab, root, started):
     lab.nothing_left()
     lab.check_steps(root, first, stopped["step"], attempt=2)
     lab.check_copies(root, attempt=2)
-
-
-@pytest.fixture
-def shared():
-    """A folder that every host sees."""
-    folder = tempfile.mkdtemp(prefix="spares-", dir="/var/tmp")
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_a_first_node_without_power_moves_the_master_and_a_dead_spare_is_passed_over(lab, shared):

@@ -21,10 +21,11 @@ from launcher.client import ResumeRequest, find_profile
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.core.run.info import RunInfo
+from launcher.planning.start_point import start_point
 from launcher.process import spawn
 from launcher.store import owner
 from launcher.store import run as run_files
-from launcher.store.event_log import EventLog
+from launcher.store.event_log import EventLog, read_state
 from launcher.supervisor.__main__ import Supervisor
 from tests.tui.made_run import MadeRun
 from tui.app import Dashboard
@@ -183,6 +184,27 @@ def test_the_preflight_of_a_resume_returns_to_no_file(
     stacks |= resumed(ResumeRequest(), monkeypatch, "launcher/client.py")
     assert any(stack[-1] == "launcher/checks/preflight.py" for stack in stacks)
     assert returned_to(stacks) == []
+
+
+def test_the_supervisor_gets_the_checkpoint_that_its_client_has_chosen(
+    failed_run: MadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[str] = []
+
+    def detached(argv: list[str], *_: object) -> int:
+        passed.extend(argv)
+        raise NotStartedError
+
+    monkeypatch.setattr(spawn, "detached", detached)
+    resumed(ResumeRequest(preflight=False), monkeypatch, "launcher/planning/restart.py")
+    run = run_files.load(failed_run.paths.root)
+    choice = "launcher/planning/restart.py", "launcher/planning/checkpoint_choice.py"
+    with calls_into(choice[0]) as restart, calls_into(choice[1]) as chosen:
+        point = start_point(run, read_state(run.paths.root), passed[passed.index("--resume") + 1])
+    assert point is not None
+    assert point.step == 45
+    assert restart == set()
+    assert chosen == set()
 
 
 def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> set[Stack]:

@@ -1,6 +1,7 @@
 """What a client or a supervisor can ask of a node: one record per operation of `launcher.node`.
 
-The parameter of `Operation` is the type of its reply.
+The parameter of `Operation` is the type of its reply. `run_operations` has those of a run whose
+supervisor is there.
 """
 
 from __future__ import annotations
@@ -10,12 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
 from launcher.core.checks.facts import MachineFacts, Peer, Question
-from launcher.core.checks.row import Row
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.devices.model import Devices
-from launcher.core.profile.secrets import Secrets
-from launcher.core.run.checkpoints import CheckpointFacts, ResumeChoice
-from launcher.core.run.requests import JobRequest, ResumeRequest, StartRequest
+from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.text.records import Record
 from launcher.process.shared_memory import Segment
 from launcher.store.atomic import Content
@@ -61,14 +59,6 @@ class CopyProgress:
 
 
 @dataclass(frozen=True)
-class Silent:
-    """In an `alive` message of `FollowRun`: the supervisor does not answer, for how long."""
-
-    pid: int
-    silent_s: float
-
-
-@dataclass(frozen=True)
 class OnPath(Operation[R]):
     path: str
 
@@ -76,13 +66,6 @@ class OnPath(Operation[R]):
 @dataclass(frozen=True)
 class OnJob(Operation[R]):
     folder: str
-
-
-@dataclass(frozen=True)
-class OnRun(Operation[R]):
-    """``root`` is the run's folder on the node."""
-
-    root: str
 
 
 # -- for a plan
@@ -208,80 +191,6 @@ class StopJob(OnJob[None], kind="stop_job"): ...
 
 
 class ClearJob(OnJob[None], kind="clear_job"): ...
-
-
-# -- runs whose supervisor is on this node; ``profile`` is JSON, ``root`` the run's folder there
-
-
-@dataclass(frozen=True)
-class ConnectNodes(Operation[str], kind="connect_nodes"):
-    """The reply is the runs folder."""
-
-    profile: str
-    runs_directory: str
-
-
-@dataclass(frozen=True)
-class CheckNodes(Operation[tuple[Row, ...]], kind="check_nodes"):
-    profile: str
-    data_path: str
-    settings: tuple[tuple[str, str], ...]
-    secrets: Secrets = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StartRun(Operation[None], kind="start_run"):
-    profile: str
-    run: str
-    runs: str
-    request: StartRequest
-    command: tuple[str, ...]
-    secrets: Secrets = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SendToRun(OnRun[dict[str, Any]], kind="send_to_run"):
-    """``message`` is for the run's supervisor; the reply is its reply."""
-
-    message: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class OnResume(OnRun[ResumeChoice]):
-    request: ResumeRequest
-    profile: str | None
-    secrets: Secrets = field(default_factory=dict)
-
-
-class ChooseCheckpoint(OnResume, kind="choose_checkpoint"): ...
-
-
-class ResumeRun(OnResume, kind="resume_run"): ...
-
-
-@dataclass(frozen=True)
-class StartRunJob(OnRun[str], kind="start_run_job"):
-    request: JobRequest
-
-
-@dataclass(frozen=True)
-class StopRunJob(OnRun[None], kind="stop_run_job"):
-    job: str
-
-
-@dataclass(frozen=True)
-class SetNote(OnRun[None], kind="set_note"):
-    note: str
-
-
-class DeleteRun(OnRun[None], kind="delete_run"): ...
-
-
-@dataclass(frozen=True)
-class FollowRun(OnRun[None], kind="follow_run"):
-    """The reply comes when nothing of the run is alive."""
-
-    known: Known
 
 
 # -- jobs that another launcher started

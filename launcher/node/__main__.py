@@ -29,6 +29,7 @@ from launcher.core.text.records import (
 )
 from launcher.errors import LaunchError
 from launcher.ipc import operations as op
+from launcher.ipc import run_operations  # noqa: F401 a request of it can be decoded
 from launcher.ipc.operations import Handlers, Operation, Refusal
 from launcher.node import facts, files, relay
 from launcher.node.stdio import refuse, reply, write

@@ -25,7 +25,8 @@ from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.codec import to_plain
 from launcher.core.text.records import decode, encode
 from launcher.errors import LaunchError, NodeError
-from launcher.ipc import operations as op
+from launcher.ipc import run_operations as op
+from launcher.ipc.operations import CopyProgress, Handlers
 from launcher.node import stdio
 from launcher.planning import attempt
 from launcher.reading import living
@@ -35,8 +36,8 @@ from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
 from launcher.runs.local import LocalRun
 from launcher.runs.start import checked, start_run
+from launcher.store import atomic, owner
 from launcher.store import job as job_files
-from launcher.store import owner
 
 POLL_S = 0.2
 SUPERVISED_EVERY_S = 5.0
@@ -73,9 +74,10 @@ def send(request: op.SendToRun) -> dict[str, Any]:
     return encode(_run(request).give(decode(messages.Message, request.message))[0])
 
 
-def choose_checkpoint(request: op.ChooseCheckpoint) -> ResumeChoice:
+def choose_checkpoint(request: op.ChooseCheckpoint) -> op.Chosen:
     run = _run(request)
-    return run.resume_choice(run.next_attempt(*_resume(request)))
+    choice = run.resume_choice(run.next_attempt(*_resume(request)))
+    return op.Chosen(choice, atomic.digests())
 
 
 def resume(request: op.ResumeRun) -> ResumeChoice:
@@ -144,7 +146,7 @@ def _is_living(run: LocalRun) -> bool:
 
 
 def _progress(name: str, done: int, size: int) -> None:
-    stdio.send({"type": "progress", **to_plain(op.CopyProgress(name, done, size))})
+    stdio.send({"type": "progress", **to_plain(CopyProgress(name, done, size))})
 
 
 def _run(request: op.OnRun[Any]) -> LocalRun:
@@ -158,7 +160,8 @@ def _profile(text: str, secrets: Secrets | None = None) -> Profile:
     return model.on_first_node(profile_from_json(text).with_secrets(secrets or {}))
 
 
-def _resume(request: op.ChooseCheckpoint | op.ResumeRun) -> tuple[ResumeRequest, Profile | None]:
+def _resume(request: op.OnResume[Any]) -> tuple[ResumeRequest, Profile | None]:
+    atomic.remember(request.digests)
     profile = _profile(request.profile, request.secrets) if request.profile else None
     return request.request, profile
 
@@ -178,7 +181,7 @@ def _from_here(profile: Profile) -> Iterator[None]:
         raise NodeError(error.node, text, f"{hint} {error.hint}".strip()) from error
 
 
-HANDLERS: op.Handlers = {
+HANDLERS: Handlers = {
     op.ConnectNodes: connect_nodes,
     op.CheckNodes: check_nodes,
     op.StartRun: start,

@@ -10,7 +10,7 @@ from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.events import FailureKind, StartCheckpoint
 from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.core.run.state import RunState
-from launcher.core.text.codec import from_plain, to_plain
+from launcher.core.text.codec import to_plain
 from launcher.core.text.figures import plural
 from launcher.errors import CheckpointError, LaunchError
 from launcher.planning import checkpoint_choice
@@ -57,15 +57,10 @@ def query_of(
 def resume_point(
     run: StoredRun, state: RunState, resume: str, nodes: NodePool
 ) -> StartCheckpoint | None:
-    """The point to continue from; None for `scratch`.
+    """The point to continue from, by a checkpoint's name or path, `auto` or `again`.
 
-    `resume` is what the supervisor was started with: a checkpoint's name or path, or what
-    `verified` made of one, which is not read again. Raises `CheckpointError`.
+    None for `again` where there is no checkpoint. Raises `CheckpointError`.
     """
-    if resume == SCRATCH:
-        return None
-    if resume.startswith("{"):
-        return from_plain(StartCheckpoint, json.loads(resume))
     name = AUTO if resume == AGAIN else resume
     choice = checkpoint_choice.fetch(run, query_of(run, state, name), nodes)
     point = _point_of(choice, choice.why)
@@ -78,7 +73,7 @@ def resume_point(
 
 
 def verified(choice: ResumeChoice) -> str:
-    """For `resume_point`: a checkpoint whose sha256 was verified; `scratch` when there is none."""
+    """For a supervisor: a checkpoint whose sha256 was verified; `scratch` when there is none."""
     point = _point_of(choice, choice.why)
     return SCRATCH if point is None else json.dumps(to_plain(point))
 

@@ -23,13 +23,15 @@ from launcher.core.run.requests import JobRequest, ResumeRequest, Settings
 from launcher.core.run.state import JobState
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
-from launcher.ipc import operations as op
+from launcher.ipc import run_operations as op
 from launcher.ipc.channel import Message
+from launcher.ipc.operations import CopyProgress, Operation
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodeClient, NodePool, RefusedError
 from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
 from launcher.store import atomic
 from launcher.store import run as run_files
+from launcher.store.atomic import Digest
 
 R = TypeVar("R")
 
@@ -62,12 +64,12 @@ def home_of(root: Path) -> Home | None:
         return None
 
 
-def call(client: NodeClient, operation: op.Operation[R], progress: Progress | None = None) -> R:
+def call(client: NodeClient, operation: Operation[R], progress: Progress | None = None) -> R:
     """The reply. Raises the node's error as its own class."""
 
     def on_message(message: Message) -> None:
         if progress is not None and message.get("type") == "progress":
-            at = from_plain(op.CopyProgress, message)
+            at = from_plain(CopyProgress, message)
             progress(at.name, at.done, at.size)
 
     try:
@@ -148,6 +150,8 @@ class DelegatedRun(Run):
 
     program: ClassVar[str] = programs.FOLLOWER
     program_log: ClassVar[str] = "follower.log"  # supervisor.log is that of the supervisor there
+    _digests: ClassVar[dict[Path, tuple[Digest, ...]]] = {}
+    """What the run's node has digested for this process: for a card, then for the resume."""
 
     def __init__(self, root: Path, home: Home) -> None:
         super().__init__(root)
@@ -175,12 +179,16 @@ class DelegatedRun(Run):
         super().check_may_resume()
 
     def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
-        return self.call(op.ChooseCheckpoint(self.home.root, attempt.request, *_sent(attempt)))
+        operation = op.ChooseCheckpoint(self.home.root, attempt.request, *_sent(attempt))
+        found = self.call(replace(operation, digests=self._digests.get(self.root, ())))
+        self._digests[self.root] = found.digests
+        return found.choice
 
     def resume(
         self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        operation = op.ResumeRun(self.home.root, attempt.request, *_sent(attempt))
+        digests = self._digests.get(self.root, ())
+        operation = op.ResumeRun(self.home.root, attempt.request, *_sent(attempt), digests)
         choice = self.call(operation, progress, nodes)
         self.connect(is_new=True)
         return choice
@@ -241,7 +249,7 @@ class DelegatedRun(Run):
 
     def call(
         self,
-        operation: op.Operation[R],
+        operation: Operation[R],
         progress: Progress | None = None,
         nodes: NodePool | None = None,
     ) -> R:

@@ -29,7 +29,7 @@ from launcher.core.text.records import UnknownKindError, encode
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
-from launcher.ipc.operations import FollowRun, SendToRun, Silent
+from launcher.ipc.run_operations import FollowRun, SendToRun, Silent
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.reading.living import Link

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -24,21 +23,53 @@ class Content:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Digest:
+    """The content that a file had when its inode and its time of change were these."""
+
+    path: str
+    inode: int
+    modified_ns: int
+    content: Content
+
+
+MOST_DIGESTS = 64
+_digests: dict[str, Digest] = {}
+
+
 def content_of(path: Path) -> Content | None:
     """None when there is no such file, or it cannot be read to its end.
 
-    A file that has not changed is read once per process: a checkpoint is verified to be shown, to
-    be resumed from and to be copied.
+    A file that has not changed is read once: a checkpoint is verified to be shown, to be resumed
+    from and to be copied. `digests` are what another process on this machine has to know for that.
     """
     try:
         file = path.stat()
-        return _content_of(path, file.st_ino, file.st_mtime_ns)
+        found = _digests.get(str(path))
+        if found is None or (found.inode, found.modified_ns) != (file.st_ino, file.st_mtime_ns):
+            content = _read(path)
+            remember([Digest(str(path), file.st_ino, file.st_mtime_ns, content)])
+            return content
     except OSError:
         return None
+    return found.content
 
 
-@functools.lru_cache(maxsize=64)
-def _content_of(path: Path, _inode: int, _mtime_ns: int) -> Content:
+def digests() -> tuple[Digest, ...]:
+    """Of the files that were read, or that `remember` was told."""
+    return tuple(_digests.values())
+
+
+def remember(digests: Iterable[Digest]) -> None:
+    """Those files are not read again as long as they are the same."""
+    for digest in digests:
+        _digests.pop(digest.path, None)
+        _digests[digest.path] = digest
+    while len(_digests) > MOST_DIGESTS:
+        _digests.pop(next(iter(_digests)))
+
+
+def _read(path: Path) -> Content:
     digest, size = hashlib.sha256(), 0
     for block in blocks_of(path):
         digest.update(block)

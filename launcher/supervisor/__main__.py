@@ -32,6 +32,7 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.planning import attempt as prepare
 from launcher.planning import port as planning_port
 from launcher.planning import replacing, restart
+from launcher.planning.start_point import start_point
 from launcher.process import spawn
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.in_thread import in_thread
@@ -366,8 +367,7 @@ def _supervise(
         notifier.start()
         report_ready("ok")
         return 0
-    with NodePool() as nodes:
-        point = restart.resume_point(run, log.state, resume, nodes) if resume else None
+    point = start_point(run, log.state, resume)
     with contextlib.closing(Supervisor(run, log, owned, batch)) as supervisor:
         supervisor.introduce()
         notifier.start()

@@ -20,7 +20,8 @@ from typing import BinaryIO
 
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import MAX_FRAME_BYTES, UnknownKindError, decode, parse_object
-from launcher.ipc.operations import Operation, ResumeRun
+from launcher.ipc.operations import Operation
+from launcher.ipc.run_operations import ResumeRun
 from launcher.node import __main__ as node
 from launcher.node.__main__ import handlers
 from tests.launcher.node.test_damaged_requests import damaged

@@ -19,7 +19,8 @@ from launcher.core.text.records import (
     encode,
     parse_object,
 )
-from launcher.ipc.operations import Operation, ResumeRun
+from launcher.ipc.operations import Operation
+from launcher.ipc.run_operations import ResumeRun
 from launcher.node.__main__ import handlers
 
 SOUND = {

@@ -22,6 +22,7 @@ from launcher.errors import NodeError, NotInstalledError
 from launcher.ipc import operations as op
 from launcher.ipc.channel import ChannelClosedError
 from launcher.ipc.operations import Operation
+from launcher.ipc.run_operations import FollowRun, SetNote
 from launcher.reading.profiles import find_profile
 from launcher.remote import node_client, ssh
 from launcher.remote.file_copy import LocalFiles, NodeFiles, bring
@@ -200,7 +201,7 @@ def test_a_job_is_followed_to_its_exit_code(client: NodeClient, tmp_path: Path) 
 
 def test_an_error_of_a_node_has_its_kind_and_hint(client: NodeClient, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="was removed") as raised:
-        client.call(op.FollowRun(str(tmp_path / "none"), {}))
+        client.call(FollowRun(str(tmp_path / "none"), {}))
     assert (raised.value.node, raised.value.refusal.kind) == ("n", "LaunchError")
     with pytest.raises(RefusedError, match="not one of this machine's") as raised:
         client.call(op.GetFacts(master="192.0.2.1"))
@@ -233,9 +234,9 @@ def test_a_node_whose_python_lacks_the_launcher_is_not_installed(
         (op.GetFacts(), {"ok": True, "value": {"cpus": "all"}}),
         (op.Sweep(op.AttemptFolder("/x", "n", 1, "t"), op.CopyRequest({}, "w")),
          {"ok": True, "value": [1, None]}),
-        (op.SetNote("/x", ""), {"ok": True, "value": 7}),
-        (op.SetNote("/x", ""), {"ok": False, "error": 7}),
-        (op.SetNote("/x", ""), {}),
+        (SetNote("/x", ""), {"ok": True, "value": 7}),
+        (SetNote("/x", ""), {"ok": False, "error": 7}),
+        (SetNote("/x", ""), {}),
     ],
 )  # fmt: skip
 def test_a_damaged_reply_is_a_node_error(

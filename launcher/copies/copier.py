@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import Future
 
@@ -37,7 +38,8 @@ class CheckpointCopier:
         self._is_dirty = True
         self._damaged: frozenset[str] = frozenset()
         self._retry_at = float("inf")
-        self._why = ""
+        self._fault = ""
+        """The one that was reported, until a copy is made again."""
         self._shared: set[str] = set()
         self._until: float | None = None
 
@@ -98,11 +100,13 @@ class CheckpointCopier:
         if done.damaged:
             self._damaged |= {done.damaged}
         if isinstance(done.event, CheckpointCopied):
-            self._why = ""
+            self._fault = ""
             self._log.add(done.event)
         elif done.event is not None:
             self._is_dirty = True
             self._retry_at = now + RETRY_S
-            if done.event.why != self._why:
-                self._why = done.event.why
+            # The next checkpoint's path has other numbers, a damaged one is a fault of its own.
+            fault = done.damaged or re.sub(r"\d+", "", done.event.why)
+            if fault != self._fault:
+                self._fault = fault
                 self._log.add(done.event)

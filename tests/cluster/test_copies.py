@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 
 from launcher import client
 from launcher.store import run_lock
@@ -119,21 +118,27 @@ def test_a_checkpoint_that_is_damaged_already_is_reported_and_not_copied(lab):
     assert all(is_whole(path) for path in copies(lab, root).values())
 
 
-def test_a_full_disk_for_copies_is_reported_once_and_ends_no_run(lab):
+def test_a_disk_that_takes_no_copies_is_reported_once_and_ends_no_run(lab):
     root = lab.start(slots=1, **TWO)
     copied(lab, root)
-    folder = lab.node_file(root, "beta", "copies")
-    shutil.rmtree(folder)
-    folder.write_text("no folder any more")
-    failed = lab.wait_for(root, "checkpoint_not_copied")
-    assert "beta" in failed["why"]
+    beta, folder = lab.hosts["beta"], f"{HOME}/runs/{root.name}/copies"
+
+    def reports():
+        # A copy that is being made meanwhile fails for another reason.
+        found = lab.events(root, "checkpoint_not_copied")
+        return [event for event in found if "Read-only file system" in event["why"]]
+
+    beta.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder)
+    lab.until(reports)
+    failed = reports()[0]
+    assert failed["node"] == "beta"
     saved = len(lab.events(root, "checkpoint_saved"))
-    lab.wait_for(root, "checkpoint_saved", count=saved + 3)
+    lab.wait_for(root, "checkpoint_saved", count=saved + 10)
     assert failed["why"].splitlines()[0] in lab.card(root)
-    assert len(lab.events(root, "checkpoint_not_copied")) == 1
-    folder.unlink()
+    assert reports() == [failed]
+    beta.run("umount", "--lazy", folder)
     lab.until(lambda: lab.events(root, "checkpoint_copied")[-1]["n"] > failed["n"])
-    assert failed["why"] not in lab.card(root)
+    lab.until(lambda: failed["why"] not in lab.card(root))
     ends(lab, root)
     assert not lab.events(root, "attempt_failed")
 

@@ -32,12 +32,12 @@ async def test_a_run_waits_trains_dies_resumes_and_stops(lab, monkeypatch, tmp_p
         "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 300"
     ).strip()
     lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
-    root = lab.start(epochs=300)
+    root = lab.start(epochs=3000)
     app = Dashboard(LiveSource(), Settings(refresh_hz=10, bell=False), run=root.name)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await sees(pilot, "PENDING", f"job {lab.job(root)} waits in the queue: it waits for free")
         lab.slurm.call("scancel", blocker)
-        await sees(pilot, "RUNNING", "n2", "epoch ", "checkpoint")
+        await sees(pilot, "RUNNING", "epoch ", "◆ checkpoint")
 
         os.kill(lab.rank_pid(root, 3), signal.SIGKILL)
         await sees(pilot, "FAILED", "rank 3 on n2 failed first", "killed (SIGKILL)", "r Resume")

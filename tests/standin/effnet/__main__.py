@@ -68,6 +68,13 @@ def after(state, step):
     return hashlib.sha256(f"{state} {step}".encode()).hexdigest()[:16]
 
 
+def replace(path, content):
+    """As the trainer does it: whoever is killed leaves no half file."""
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(content)
+    os.replace(aside, path)
+
+
 def save(folder, epoch, step, state):
     begin = time.monotonic()
     folder = Path(folder)
@@ -78,9 +85,9 @@ def save(folder, epoch, step, state):
     if any(fault["do"] == "no_save" for fault in faults.wanted(RANK, step)):
         heartbeat("checkpoint", step)
         time.sleep(3600)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    os.replace(aside, path)
+    # A damaged disk: right size, wrong content, and a manifest that knows better.
+    written = content[:50_000] + bytes(len(content) - 50_000) if halved else content
+    replace(path, written)
     digest = hashlib.sha256(content).hexdigest()
     manifest = {
         "format": "effnet-checkpoint",
@@ -92,10 +99,7 @@ def save(folder, epoch, step, state):
         "world_size": WORLD,
         "created": time.time(),
     }
-    path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(manifest))
-    if halved:
-        # A damaged disk: right size, wrong content, and a manifest that knows better.
-        path.write_bytes(content[:50_000] + bytes(len(content) - 50_000))
+    replace(path.with_name(f"{path.name}.manifest.json"), json.dumps(manifest).encode())
     for old in sorted(folder.glob("step-*.ckpt"))[:-KEEP] if KEEP else ():
         old.with_name(f"{old.name}.manifest.json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effnet.distributed.init_threads import orderly_threads
+from effnet.distributed.init_wakes import woken
 from effnet.errors import EffnetError, first_line
 from effnet.optim.pieces import aligned
 
@@ -94,7 +95,8 @@ def join(distributed: bool, target: str) -> Group:
 
     try:
         number = os.environ.get("RANK_ID", "")
-        with orderly_threads(int(number) if number.isdecimal() else 0, target):
+        rank = int(number) if number.isdecimal() else 0
+        with orderly_threads(rank, target), woken(target):
             communication.init()
     except (RuntimeError, ValueError) as error:
         raise GroupError(

@@ -18,7 +18,7 @@ from launcher.agent.rank_log import LAST_LINES, RankLog
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
 from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import Died, NodeEnded, Report, Trouble
-from launcher.core.plan.model import Plan, PlannedProcess
+from launcher.core.plan.model import Plan, PlannedProcess, Role
 from launcher.core.run.events import (
     CheckpointWritten,
     Event,
@@ -27,7 +27,7 @@ from launcher.core.run.events import (
     RankStarted,
 )
 from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
-from launcher.process import ownership, shared_memory, spawn
+from launcher.process import ownership, spawn
 from launcher.process.ownership import Claim
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
@@ -320,7 +320,7 @@ class RankGroup:
         elif self._awaited:
             return
         elif not self.rank_pids():
-            self._end_with(self._grace_for_helpers())
+            self._end_helpers()
         elif self._first_done and now - self._first_done > self.plan.limits.spread_s:
             lagging = [rank for rank in self.rank_pids() if not self._logs[rank].is_done]
             if lagging:
@@ -335,16 +335,20 @@ class RankGroup:
         """The ranks left as they were asked to: the scheduler need not get all of their time."""
         if not self._is_hurried and self._are_others_done:
             self._is_hurried = True
-            self._end_with(self._grace_for_helpers())
+            self._end_helpers()
 
-    def _grace_for_helpers(self) -> GracePeriods:
-        """A scheduler leaves when the last rank of the last node has. It must not go before:
-        MindSpore ends the ranks that lose it. Where nobody says `finish`, the orphan limit does.
+    def _end_helpers(self) -> None:
+        """The scheduler has nothing to do without ranks, and would see it in 3 s. It must not go
+        before the last rank of the last node: MindSpore ends the ranks that lose it. Where nobody
+        says `finish`, the orphan limit does.
         """
         limits = self.plan.limits
         must_stay = self._living and not self._are_others_done
         wait_s = math.inf if must_stay else FINISH_S
-        return GracePeriods(wait_s, limits.term_s, limits.kill_s)
+        self._end_with(GracePeriods(wait_s, limits.term_s, limits.kill_s))
+        for pid, started in self._living.items():
+            if not must_stay and started.process.role is Role.SCHEDULER:
+                os.kill(pid, signal.SIGTERM)  # our child: the pid is still its own
 
     def _end_with(self, grace: GracePeriods) -> None:
         now = time.monotonic()
@@ -379,7 +383,8 @@ class RankGroup:
         if self._sampler is not None:
             self._sampler.close()
         self._segments.close()
-        self._remove_segments()
+        if removed := shared_memory_watch.remove_left(self._paths.root, self._node):
+            self._emit(Trouble(removed))
         for log in self._logs.values():
             log.close()
         self.is_over = True
@@ -390,11 +395,3 @@ class RankGroup:
                 leftover=self._ending.leftover,
             )
         )
-
-    def _remove_segments(self) -> None:
-        """Shared memory that killed ranks left: the next attempt needs its room."""
-        left = shared_memory_watch.left_by(self._paths.root, self._node)
-        removed = [segment.words for segment in left if shared_memory.remove(segment)]
-        if removed:
-            text = f"shared memory that its ranks left was removed: {', '.join(removed)}"
-            self._emit(Trouble(text))

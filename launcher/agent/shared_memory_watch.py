@@ -81,6 +81,13 @@ def left_by(attempt: Path, node: str) -> list[Segment]:
     return shared_memory.left_over(unsized)
 
 
+def remove_left(attempt: Path, node: str) -> str:
+    """Removes what killed ranks left: the next attempt needs its room. -> a sentence, or empty."""
+    left = left_by(attempt, node)
+    removed = [segment.words for segment in left if shared_memory.remove(segment)]
+    return f"shared memory that its ranks left was removed: {', '.join(removed)}" if removed else ""
+
+
 def _kind(line: dict[str, object]) -> object:
     # Agents of older versions wrote `type`.
     return line.get("kind", line.get("type"))

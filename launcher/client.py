@@ -34,7 +34,7 @@ from launcher.core.history.compare import Comparison as Comparison
 from launcher.core.history.summary import RunSummary as RunSummary
 from launcher.core.plan import program
 from launcher.core.plan.model import Plan as Plan
-from launcher.core.profile import model
+from launcher.core.profile import home
 from launcher.core.profile.model import Profile as Profile
 from launcher.core.run.checkpoints import CheckpointFacts as CheckpointFacts
 from launcher.core.run.checkpoints import ResumeChoice as ResumeChoice
@@ -119,7 +119,7 @@ def configuration(profile: Profile | str, request: StartRequest = StartRequest()
 
 
 def plan(profile: Profile | str, request: StartRequest = StartRequest()) -> Plan:
-    """What :func:`start` would write and run here now. Raises ProfileError, PlanError."""
+    """What :func:`start` would write and run now. Raises ProfileError, PlanError, NodeError."""
     from launcher.runs.start import plan_run
 
     return plan_run(_profile(profile, request), request)
@@ -148,21 +148,17 @@ def preflight(
     ``on_row`` gets each row as soon as it is known, from other threads but never two at a time;
     ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is fixed (``on_fix``
     gets a line for each thing that was done) and the nodes are checked again. Which rows stop a
-    start: ``blocking(rows, ignored)``. Raises ProfileError.
-
-    With a supervisor on the first node, that node does the checks. ``nodes``: open connections.
+    start: ``blocking(rows, ignored)``. ``nodes``: open connections. A node that the run is
+    delegated to does the checks. Raises ProfileError.
     """
     from launcher.checks.preflight import Preflight
     from launcher.runs import delegated
 
     profile = _profile(profile)
     with connections(confirm_host) if nodes is None else contextlib.nullcontext(nodes) as pool:
-        if model.is_elsewhere(profile) and not fix:
+        if home.is_elsewhere(profile) and not (fix and home.login_node(profile) is None):
             with contextlib.suppress(NodeError):  # the rows from here give the reason
-                rows = delegated.preflight(profile, settings, data_path, pool)
-                for row in rows:
-                    on_row(row)
-                return rows
+                return delegated.preflight(profile, settings, data_path, pool, on_row)
         found = Preflight(profile, pool, data_path=data_path, settings=settings, on_row=on_row)
         return found.run_with_fixes(on_fix) if fix else found.run()
 
@@ -182,8 +178,12 @@ def doctor(
     devices for. ``fix`` installs CUDA's libraries there. Raises ProfileError, UsageError.
     """
     from launcher.checks.doctor import examine
+    from launcher.runs import delegated
 
     found = None if profile is None else _profile(profile)
+    if found is not None and home.login_node(found) is not None:
+        with connections(confirm_host) as nodes:
+            return delegated.doctor(found, nodes, on_row)
     return examine(found, target, on_row=on_row, confirm_host=confirm_host, fix=fix, on_fix=on_fix)
 
 

@@ -45,6 +45,21 @@ class CheckNodes(Operation[tuple[Row, ...]], kind="check_nodes"):
 
 
 @dataclass(frozen=True)
+class PlanRun(Operation[str], kind="plan_run"):
+    """The reply is the plan as JSON."""
+
+    profile: str
+    request: StartRequest
+
+
+@dataclass(frozen=True)
+class ExamineNodes(Operation[tuple[Row, ...]], kind="examine_nodes"):
+    """The rows of the doctor, for a profile of Slurm."""
+
+    profile: str
+
+
+@dataclass(frozen=True)
 class StartRun(Operation[None], kind="start_run"):
     profile: str
     run: str

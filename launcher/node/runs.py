@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher.checks import slurm_doctor
 from launcher.checks.preflight import Preflight
 from launcher.core import messages
 from launcher.core.checks.row import Row
-from launcher.core.profile import model
+from launcher.core.profile.home import at_home
 from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
 from launcher.core.profile.secrets import Secrets
@@ -32,10 +33,12 @@ from launcher.planning import attempt
 from launcher.reading import living
 from launcher.reading.answers import Answers
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
+from launcher.reading.queue import shared_queue
 from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
+from launcher.runs.handle import open_here
 from launcher.runs.local import LocalRun
-from launcher.runs.start import checked, start_run
+from launcher.runs.start import checked, plan_run, start_run
 from launcher.store import atomic, owner
 from launcher.store import job as job_files
 
@@ -56,9 +59,17 @@ def connect_nodes(request: op.ConnectNodes) -> str:
 def check_nodes(request: op.CheckNodes) -> tuple[Row, ...]:
     """The rows of a preflight from this machine."""
     with NodePool() as nodes:
-        profile = _profile(request.profile, request.secrets)
+        profile = _at_login(_profile(request.profile, request.secrets))
         settings = request.settings
         return Preflight(profile, nodes, data_path=request.data_path, settings=settings).run()
+
+
+def plan(request: op.PlanRun) -> str:
+    return plan_run(_at_login(_profile(request.profile)), request.request).to_json()
+
+
+def examine(request: op.ExamineNodes) -> tuple[Row, ...]:
+    return slurm_doctor.examine(_at_login(_profile(request.profile)), lambda row: None)
 
 
 def start(request: op.StartRun) -> None:
@@ -127,9 +138,14 @@ def follow(request: op.FollowRun) -> None:
             is_in_step = True
             stdio.send({"type": "alive", "is_in_step": True})
         if listener.is_alive_due:
-            silence = living.silence_of(run.paths.supervisor, answers)[1]
-            silent = silence and op.Silent(silence.pid, time.time() - silence.since_s)
-            listener.send_alive(is_in_step=not source.is_behind, silent=to_plain(silent))
+            silent, queue = None, None
+            if (state := run.state()).slurm_job:
+                queue = shared_queue().look(state)
+            elif (silence := living.silence_of(run.paths.supervisor, answers)[1]) is not None:
+                silent = op.Silent(silence.pid, time.time() - silence.since_s)
+            listener.send_alive(
+                is_in_step=not source.is_behind, silent=to_plain(silent), queue=to_plain(queue)
+            )
         # At most a tenth of the time goes into many files.
         listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
 
@@ -153,11 +169,19 @@ def _run(request: op.OnRun[Any]) -> LocalRun:
     """Raises `NotMineError`."""
     root = Path(request.root)
     owner.must_be_mine(root, runs=root.parent)
-    return LocalRun(root)
+    return open_here(root)
 
 
 def _profile(text: str, secrets: Secrets | None = None) -> Profile:
-    return model.on_first_node(profile_from_json(text).with_secrets(secrets or {}))
+    return at_home(profile_from_json(text).with_secrets(secrets or {}))
+
+
+def _at_login(profile: Profile) -> Profile:
+    """The same, after its login node's runs folder became that of this process."""
+    login = profile.slurm.login_node
+    if login is not None and login.runs_directory:
+        os.environ[RUNS_VARIABLE] = os.path.expanduser(login.runs_directory)
+    return profile
 
 
 def _resume(request: op.OnResume[Any]) -> tuple[ResumeRequest, Profile | None]:
@@ -184,6 +208,8 @@ def _from_here(profile: Profile) -> Iterator[None]:
 HANDLERS: Handlers = {
     op.ConnectNodes: connect_nodes,
     op.CheckNodes: check_nodes,
+    op.PlanRun: plan,
+    op.ExamineNodes: examine,
     op.StartRun: start,
     op.SendToRun: send,
     op.ChooseCheckpoint: choose_checkpoint,

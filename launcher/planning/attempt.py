@@ -14,6 +14,7 @@ from launcher.core.plan.cluster import master_node
 from launcher.core.plan.command import run_paths
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import NodeFacts, Plan, RunContext
+from launcher.core.profile.home import is_elsewhere
 from launcher.core.profile.model import Profile, ip_address
 from launcher.ipc.operations import GetFacts, NodeAnswer
 from launcher.machine import device_ips
@@ -141,7 +142,7 @@ def settings_of(
     profile: Profile, settings: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
     """Settings whose relative paths are absolute, as `data_path_of`: they start at the shell."""
-    if not all(node.is_local for node in profile.nodes):
+    if not _is_here(profile):
         return settings
     given = {**profile.trainer, **dict(settings)}
     paths = {key: str(given[key]) for key in ("weights", "eval_dataset_path") if given.get(key)}
@@ -152,5 +153,9 @@ def settings_of(
 def data_path_of(profile: Profile, data_path: str) -> str:
     """Absolute: ranks have another working directory than the shell."""
     chosen = data_path or profile.data_path
-    local_only = all(node.is_local for node in profile.nodes)
-    return str(Path(chosen).expanduser().absolute()) if chosen and local_only else chosen
+    return str(Path(chosen).expanduser().absolute()) if chosen and _is_here(profile) else chosen
+
+
+def _is_here(profile: Profile) -> bool:
+    """Whether paths of the profile are paths of this machine."""
+    return all(node.is_local for node in profile.nodes) and not is_elsewhere(profile)

@@ -15,6 +15,7 @@ from launcher.core.text.codec import from_plain
 from launcher.process import ownership
 from launcher.reading.answers import SILENT_S, Answers
 from launcher.reading.growing import read_range
+from launcher.reading.queue import InQueue, shared_queue
 
 START_TIME_SLACK_S = 2.0
 """The kernel's ticks are rounded, and the clock may have been adjusted."""
@@ -64,12 +65,14 @@ class Link:
     """Whether the node that a run is on can be reached; `trouble` is empty when it can.
 
     `time_s`: when that began, Unix seconds. `silence`: the supervisor there does not answer.
+    `queue`: what the node knows of the run's job.
     """
 
     node: str
     time_s: float
     trouble: str
     silence: Silence | None = None
+    queue: InQueue | None = None
 
 
 def link_of(file: Path) -> Link:
@@ -78,6 +81,13 @@ def link_of(file: Path) -> Link:
         return from_plain(Link, json.loads(read_range(file, 0, LIMIT_BYTES)))
     except (ValueError, RecursionError):
         return Link("its first node", 0.0, "not reached yet")
+
+
+def in_queue(state: RunState, link: Link | None) -> InQueue:
+    """What Slurm says of a run with a job: asked here, or for a copy on the node of the run."""
+    if link is None:
+        return shared_queue().look(state)
+    return (link.queue or InQueue(state.shown)).for_copy(state)
 
 
 def has_ranks(state: RunState) -> bool:

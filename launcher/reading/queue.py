@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.core.run.slurm import QueuedJob
 from launcher.core.run.state import RunState, RunStatus
@@ -24,6 +24,18 @@ class InQueue:
 
     status: RunStatus
     words: str = ""
+
+    def for_copy(self, state: RunState) -> InQueue:
+        """The same for the copy of a run, whose `state` may be newer or older than this."""
+        is_pending = state.status is RunStatus.PENDING
+        if self.status is RunStatus.LOST or (self.status is RunStatus.PENDING and is_pending):
+            return self
+        return replace(self, status=shown(state))
+
+
+def shown(state: RunState) -> RunStatus:
+    """The status of a run whose job does not wait: one that is still pending has just begun."""
+    return RunStatus.STARTING if state.status is RunStatus.PENDING else state.shown
 
 
 class SlurmQueue:
@@ -52,7 +64,6 @@ class SlurmQueue:
     def look(self, state: RunState) -> InQueue:
         """Where a run is whose `state` has a job, as far as Slurm has said."""
         self.poll()
-        shown = RunStatus.STARTING if state.status is RunStatus.PENDING else state.shown
         if self._trouble:
             return InQueue(state.shown, f"Slurm does not answer: {self._trouble}")
         # An answer that is older than the newest event may not know the job yet.
@@ -64,7 +75,7 @@ class SlurmQueue:
                 RunStatus.LOST, f"job {state.slurm_job} is not in Slurm's queue any more"
             )
         if not found.is_waiting:
-            return InQueue(shown)
+            return InQueue(shown(state))
         again = f"; queued again because {state.slurm_why}" if state.slurm_why else ""
         return InQueue(RunStatus.PENDING, found.words + again)
 

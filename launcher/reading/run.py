@@ -117,7 +117,7 @@ class RunReader:
             self._answers.reset()
             return self.state.status
         if self.state.slurm_job:
-            in_queue = shared_queue().look(self.state)
+            in_queue = living.in_queue(self.state, self.link())
             self._is_supervised = in_queue.status is not RunStatus.LOST
             self._queue_words = in_queue.words
             return in_queue.status

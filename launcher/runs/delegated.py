@@ -6,20 +6,22 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from launcher import errors, programs
 from launcher.cleanup import prune
-from launcher.core.checks.row import Row, RowState
-from launcher.core.profile import model
-from launcher.core.profile.model import Node, Profile
+from launcher.core.checks.row import Row, RowState, expected
+from launcher.core.plan.model import Plan, plan_from_json
+from launcher.core.profile.home import home_of as home_node
+from launcher.core.profile.model import Node, Profile, StartMethod
 from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.requests import JobRequest, ResumeRequest, Settings
+from launcher.core.run.requests import JobRequest, ResumeRequest, Settings, StartRequest
 from launcher.core.run.state import JobState
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
@@ -34,6 +36,8 @@ from launcher.store import run as run_files
 from launcher.store.atomic import Digest
 
 R = TypeVar("R")
+
+OnRow = Callable[[Row], object]
 
 SILENT_S = 180.0
 """A start or a resume sends its first message earlier."""
@@ -92,26 +96,60 @@ def original(error: RefusedError) -> LaunchError:
     return found(refusal.error, refusal.hint)
 
 
+def node_of(profile: Profile) -> Node:
+    """The node that the runs of a delegated profile are on."""
+    return home_node(profile) or profile.nodes[0]
+
+
 def introduce(profile: Profile, nodes: NodePool) -> str:
     """Connects to the first node, and from there to the others. -> its runs folder.
 
     Raises `NodeError`.
     """
-    client, runs = nodes.client(profile.nodes[0]), profile.nodes[0].runs_directory
+    client, runs = nodes.client(node_of(profile)), node_of(profile).runs_directory
     return call(client, op.ConnectNodes(profile.to_json(), runs))
 
 
 def preflight(
-    profile: Profile, settings: Settings, data_path: str, nodes: NodePool
+    profile: Profile, settings: Settings, data_path: str, nodes: NodePool, on_row: OnRow
 ) -> tuple[Row, ...]:
-    """The rows that the first node finds. Raises `NodeError`."""
-    first = profile.nodes[0].label
-    client = nodes.client(profile.nodes[0])
+    """The rows that the first node, or the login node, finds. Raises `NodeError`."""
+    first = node_of(profile).label
+    client = nodes.client(node_of(profile))
     request = op.CheckNodes(profile.to_json(), data_path, tuple(settings), profile.secrets)
-    rows = call(client, request)
+    is_slurm = profile.start_method is StartMethod.SLURM
+    try:
+        rows = call(client, request)
+    except NodeError as error:
+        if not is_slurm:
+            raise
+        failed = Row("reachable", first, RowState.FAILED, error.message, error.hint)
+        others = (key for key in expected(profile) if key[0] != failed.check)
+        text = f"{first} was not reached"
+        return _told((failed, *(Row(*key, RowState.SKIPPED, text) for key in others)), on_row)
     text = "SSH connects. The supervisor will be here, so this node checked the others."
+    if is_slurm:
+        text = "SSH connects. The job will be submitted here, so this node asked Slurm."
     reached = Row("reachable", first, RowState.OK, text)
-    return (reached, *(_seen_from(first, row) for row in rows))
+    return _told((reached, *(_seen_from(first, row) for row in rows)), on_row)
+
+
+def doctor(profile: Profile, nodes: NodePool, on_row: OnRow) -> tuple[Row, ...]:
+    """What the login node finds about Slurm. Raises `NodeError`, `LaunchError`."""
+    rows = call(nodes.client(node_of(profile)), op.ExamineNodes(profile.to_json()))
+    return _told(rows, on_row)
+
+
+def plan(profile: Profile, request: StartRequest, nodes: NodePool) -> Plan:
+    """What a start would do on the run's node. Raises `NodeError`, `LaunchError`."""
+    operation = op.PlanRun(profile.to_json(), request)
+    return plan_from_json(call(nodes.client(node_of(profile)), operation))
+
+
+def _told(rows: tuple[Row, ...], on_row: OnRow) -> tuple[Row, ...]:
+    for row in rows:
+        on_row(row)
+    return rows
 
 
 def _seen_from(first: str, row: Row) -> Row:
@@ -129,9 +167,9 @@ def start(root: Path, runs: str, info: RunInfo, profile: Profile, nodes: NodePoo
     """
     # The values are kept where the supervisor is.
     paths = run_files.create(root, info, profile.without_secrets())
-    home = Home(profile.nodes[0].label, f"{runs}/{info.id}")
+    home = Home(node_of(profile).label, f"{runs}/{info.id}")
     atomic.write_file(paths.home, json.dumps(to_plain(home)) + "\n")
-    client = nodes.client(profile.nodes[0])
+    client = nodes.client(node_of(profile))
     operation = op.StartRun(
         profile.to_json(), info.id, runs, info.start, tuple(info.command), profile.secrets
     )
@@ -159,18 +197,19 @@ class DelegatedRun(Run):
 
     @property
     def node(self) -> Node:
-        """The node of the supervisor. Raises `LaunchError`."""
-        return self.load().profile.nodes[0]
+        """The node that has the run. Raises `LaunchError`."""
+        return node_of(self.load().profile)
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         old = self.node
         if profile is not None:
-            new = profile.nodes[0]
-            is_same = (old.address, old.port) == (new.address, new.port)
-            if not (model.is_elsewhere(profile) and is_same):
+            new = home_node(profile)
+            if new is None or (old.address, old.port) != (new.address, new.port):
+                keep = f'supervisor = "first-node" and {old.address} as the first of [[nodes]]'
+                if profile.start_method is StartMethod.SLURM:
+                    keep = f"{old.address} as the address of [slurm.login_node]"
                 raise UsageError(
-                    f"{self.id} is supervised on {old.label}, which must stay the first node",
-                    f'Keep supervisor = "first-node" and {old.address} as the first of [[nodes]].',
+                    f"{self.id} is on {old.label}, and must stay there", f"Keep {keep}."
                 )
         return super().next_attempt(request, profile)
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from launcher.core.messages import Error, Ping, RunStatusReply, decode_message
-from launcher.core.profile import model
+from launcher.core.profile.home import from_outside
 from launcher.core.profile.load import profile_from_json
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.state import Silence
@@ -33,6 +33,7 @@ from launcher.ipc.run_operations import FollowRun, SendToRun, Silent
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
 from launcher.reading.living import Link
+from launcher.reading.queue import InQueue
 from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy
@@ -54,6 +55,7 @@ class Copying(NodeFollower):
         """Set when everything was copied once."""
         self.trouble = ""
         self._silence: Silence | None = None
+        self._queue: InQueue | None = None
         self._paths = paths
         self._home = home
         profile = functools.partial(_profile_from_there, client.node.transport or "ssh")
@@ -80,36 +82,40 @@ class Copying(NodeFollower):
                 if message.get("type") == "file":
                     self._copy.write_chunk(message)
                 elif message.get("is_in_step"):
-                    self._is_in_step(message.get("silent"))
+                    self._is_in_step(message.get("silent"), message.get("queue"))
                 if self.is_over:
                     return  # the copy was removed
         self._is_in_step()
         self.is_over = True
 
-    def _is_in_step(self, silent: object = None) -> None:
+    def _is_in_step(self, silent: object = None, queue: object = None) -> None:
         self._tries = 0
+        in_queue = None if queue is None else from_plain(InQueue, queue)
         silence = None
         if silent is not None:
             found, known = from_plain(Silent, silent), self._silence
             silence = Silence(found.pid, time.time() - found.silent_s, self._home.node)
             if known is not None and known.pid == found.pid:
                 silence = known  # since the same moment
-        self._report("", silence)
+        self._report("", silence, in_queue)
         self.is_whole.set()
 
-    def _report(self, trouble: str, silence: Silence | None = None) -> None:
+    def _report(
+        self, trouble: str, silence: Silence | None = None, queue: InQueue | None = None
+    ) -> None:
         """Writes link.json: readers of the copy see whether it is up to date, and what the node
-        says of its supervisor.
+        says of its supervisor or of Slurm's queue.
         """
-        if self.is_whole.is_set() and (trouble, silence) == (self.trouble, self._silence):
+        known = self.trouble, self._silence, self._queue
+        if self.is_whole.is_set() and (trouble, silence, queue) == known:
             return
-        self.trouble, self._silence = trouble, silence
+        self.trouble, self._silence, self._queue = trouble, silence, queue
         if not self._paths.home.is_file():
             self.is_over = True  # the copy was removed
             return
         if trouble:
             log_line(trouble)
-        link = Link(self._home.node, time.time(), trouble, silence)
+        link = Link(self._home.node, time.time(), trouble, silence, queue)
         with contextlib.suppress(OSError):
             atomic.write_file(self._paths.link, json.dumps(to_plain(link)) + "\n")
 
@@ -121,7 +127,7 @@ class Follower:
         self._root = root
         self._paths = RunPaths(root)
         self._home = home
-        self._client = NodeClient(run_files.load(root).profile.nodes[0])
+        self._client = NodeClient(delegated.node_of(run_files.load(root).profile))
         self._selector = selectors.DefaultSelector()
         self._clients: list[Channel] = []
         self._endpoint = Endpoint(root, "supervisor", self._paths.supervisor)
@@ -182,12 +188,12 @@ class Follower:
 
 
 def _profile_from_there(transport: str, data: bytes) -> bytes:
-    """The profile with the first node as another machine, which it is from here."""
+    """The profile with the run's node as another machine, which it is from here."""
     try:
         profile = profile_from_json(data.decode("utf-8"))
     except (LaunchError, UnicodeDecodeError):
         return data
-    return (model.from_outside(profile, transport).to_json() + "\n").encode()
+    return (from_outside(profile, transport).to_json() + "\n").encode()
 
 
 def follow(root: Path, report_ready: ReportReady) -> int:

@@ -20,8 +20,11 @@ def open_run(root: Path) -> Run:
     """Raises `NotMineError` for one that this user may only read, `RunNotFoundError`."""
     owner.must_be_mine(root)
     home = home_of(root)
-    if home is not None:
-        return DelegatedRun(root, home)
+    return open_here(root) if home is None else DelegatedRun(root, home)
+
+
+def open_here(root: Path) -> LocalRun:
+    """A run whose directory is no copy. Raises `RunNotFoundError`."""
     is_slurm = run_files.load(root).profile.start_method is StartMethod.SLURM
     return SlurmRun(root) if is_slurm else LocalRun(root)
 

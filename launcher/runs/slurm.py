@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from launcher.core.messages import Message, Stop
+from launcher.core.messages import Accepted, Message, Stop
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.requests import StopRequest
@@ -71,13 +71,18 @@ class SlurmRun(LocalRun):
             with contextlib.suppress(NoAnswerError):
                 self.request(Stop(request.save, by or caller()))
                 return 0
-        record = slurm.job(state.slurm_job) if state.slurm_job else None
-        if state.status.is_over or record is None or not record.is_waiting:
-            return super().stop(request, by)
-        slurm.cancel(state.slurm_job)
-        who = by or caller()
-        self._settle(f"cancelled in the queue by {who}")
-        return 0
+        if not state.status.is_over and self._cancelled_in_queue(by or caller()):
+            return 0
+        return super().stop(request, by)
+
+    def _cancelled_in_queue(self, by: str) -> bool:
+        job = self.state().slurm_job
+        record = slurm.job(job) if job else None
+        if record is None or not record.is_waiting:
+            return False
+        slurm.cancel(job)
+        self._settle(f"cancelled in the queue by {by}")
+        return True
 
     def give(self, message: Message) -> tuple[AnyMessage, int]:
         """A job whose supervisor does not answer is cancelled."""
@@ -85,6 +90,8 @@ class SlurmRun(LocalRun):
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
+        if isinstance(message, Stop) and self._cancelled_in_queue(message.by or caller()):
+            return Accepted(0), 0  # asked from the machine that delegated the run
         try:
             return self.request(message), 0
         except NoAnswerError as error:

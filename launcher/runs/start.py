@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.plan.model import Plan
-from launcher.core.profile import model
+from launcher.core.profile import home
 from launcher.core.profile.model import Profile
 from launcher.core.run.info import RunInfo
 from launcher.core.run.requests import StartRequest
@@ -30,8 +30,11 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def plan_run(profile: Profile, request: StartRequest) -> Plan:
     """What `start_run` would write and run; port 0: chosen at the start.
 
-    Raises `PlanError` and `SettingsError`.
+    One for a login node of Slurm is made there. Raises `PlanError`, `SettingsError`, `NodeError`.
     """
+    if home.login_node(profile) is not None:
+        with NodePool() as nodes:
+            return delegated.plan(profile, request, nodes)
     run = request.name or run_id(profile)
     settings.check(profile, request.settings)
     return attempt.plan_attempt(
@@ -55,7 +58,7 @@ def checked(profile: Profile, request: StartRequest) -> StartRequest:
     if (runs_directory() / run).exists():
         raise BusyError(f"there is a run {run} already", "Choose another --name.")
     request = replace(request, name=run)
-    if attempt.is_plannable_here(profile):
+    if attempt.is_plannable_here(profile) and home.login_node(profile) is None:
         plan_run(profile, request)
     return request
 
@@ -69,7 +72,7 @@ def start_run(
     before anything is written, `LaunchError` when it cannot be started.
     """
     run, root = request.name, runs_directory() / request.name
-    is_elsewhere = model.is_elsewhere(profile)
+    is_elsewhere = home.is_elsewhere(profile)
     runs_there = delegated.introduce(profile, nodes) if is_elsewhere else ""
     resume = request.resume
     if not is_elsewhere:

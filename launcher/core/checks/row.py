@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, NamedTuple
 
+from launcher.core.profile.home import home_of
 from launcher.core.profile.model import DeviceTarget, Profile, StartMethod
 from launcher.core.profile.spares import with_spares_as_nodes
 from launcher.core.text.suggest import did_you_mean
@@ -125,7 +126,9 @@ SLURM_CHECKS = ("slurm", "partition", "batch-job", "shared-folder")
 def expected(profile: Profile) -> tuple[tuple[str, str], ...]:
     """(check, node) of every row of this profile's preflight, in order."""
     if profile.start_method is StartMethod.SLURM:
-        return tuple((check, SLURM) for check in SLURM_CHECKS)
+        login = home_of(profile)
+        reached = (("reachable", login.label),) if login is not None else ()
+        return (*reached, *((check, SLURM) for check in SLURM_CHECKS))
     profile = with_spares_as_nodes(profile)
     return tuple(
         (check, node.label)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.core.profile.copies import check_copies
-from launcher.core.profile.model import OPENSSH, ip_address, is_loopback
+from launcher.core.profile.model import OPENSSH, Node, ip_address, is_loopback
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.profile.spares_check import Problem as Problem
 from launcher.core.profile.spares_check import check_spares
@@ -48,6 +48,12 @@ SBATCH_OPTIONS = {
     "ntasks-per-node": "slots in [node_defaults]",
 }
 """Options of sbatch that have a key of their own."""
+
+LOGIN_KEYS = (
+    *("address", "name", "transport", "user", "port", "identity_file", "proxy_jump"),
+    *("python", "runs_directory"),
+)
+"""Of a node, what `slurm.login_node` may have: no rank runs there."""
 
 OWN_OPTIONS = ("output", "o", "error", "e", "chdir", "D", "requeue", "no-requeue", "job-name", "J")
 """Options of sbatch that the launcher sets."""
@@ -207,6 +213,12 @@ def _check_slurm(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterato
         yield "nodes", "Slurm chooses the nodes: use slurm.nodes and [node_defaults]"
     if raw.get("supervisor") == "first-node":
         yield "supervisor", "leave it out: with Slurm it is always on the first node"
+    login = table.get("login_node")
+    for key in _table(login):
+        if key not in LOGIN_KEYS:
+            where = "; of the nodes that compute it belongs in [node_defaults]"
+            is_known = key in Node.model_fields
+            yield f"slurm.login_node.{key}", "leave it out" + (where if is_known else "")
     if _table(raw.get("master")).get("address"):
         yield "master.address", "leave it out: Slurm chooses the nodes"
     for index, option in enumerate(_list(table.get("options"))):

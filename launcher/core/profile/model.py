@@ -152,6 +152,8 @@ class Slurm(_Frozen):
     """As ``sbatch --time`` takes it; empty: the partition's."""
     signal_s: Annotated[int, Field(ge=10, le=65535)] = 120
     """How long before the time limit the run saves."""
+    login_node: Node | None = None
+    """Where jobs are submitted, if that is another machine than this one."""
     options: tuple[str, ...] = ()
     """More options of ``sbatch``, as ``--gres=gpu:8``."""
 
@@ -372,24 +374,3 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         first, _, last = part.partition("-")
         cpus.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(cpus))
-
-
-def is_elsewhere(profile: Profile) -> bool:
-    """Whether its supervisor belongs on another machine than this one."""
-    return profile.supervisor == "first-node" and not profile.nodes[0].is_local
-
-
-def on_first_node(profile: Profile) -> Profile:
-    """The profile as the first node sees it."""
-    return _seen(profile, "local", "here")
-
-
-def from_outside(profile: Profile, transport: str) -> Profile:
-    """The profile of a run on a first node, as who started it and reaches it so sees it."""
-    return _seen(profile, transport, "first-node")
-
-
-def _seen(profile: Profile, transport: str, supervisor: str) -> Profile:
-    first = profile.nodes[0].model_copy(update={"transport": transport})
-    nodes = (first, *profile.nodes[1:])
-    return profile.model_copy(update={"nodes": nodes, "supervisor": supervisor})

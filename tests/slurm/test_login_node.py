@@ -1,0 +1,134 @@
+"""A run that is delegated to the login node: this machine has no Slurm, only a copy of the run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher import client
+from launcher.core.run.state import RunStatus
+from launcher.store import run_lock
+from tests.slurm.lab import SlurmLab
+
+LOGIN = """\
+[slurm.login_node]
+name = "login"
+address = "{address}"
+python = "{python}"
+runs_directory = "{runs}"
+
+[trainer]"""
+
+
+class Delegating:
+    """n1 is the login node, too: what a person has there by a login shell is in its `python`."""
+
+    def __init__(self, lab: SlurmLab, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lab = lab
+        shared, self.here = lab.slurm.shared, folder / "runs"
+        self.there = shared / "runs"
+        python = shared / "login/python"
+        python.write_text(
+            f"#!/bin/sh\nexport SLURM_CONF={shared}/nodes/slurm.conf XDG_STATE_HOME={shared}/home\n"
+            f'exec {sys.executable} "$@"\n'
+        )
+        python.chmod(0o755)
+        self.login = LOGIN.format(address=lab.slurm["n1"].address, python=python, runs=self.there)
+        for name, value in {
+            "EFFNET_RUNS_DIR": str(self.here),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "HOME": str(lab.slurm.hosts.home),
+            "SLURM_CONF": "/none",
+        }.items():
+            monkeypatch.setenv(name, value)
+
+    def profile(self, **changes: object) -> str:
+        path = self.lab.profile(**changes)
+        path.write_text(path.read_text().replace("[trainer]", self.login, 1))
+        return str(path)
+
+    def start(self, **changes: object) -> Path:
+        """The copy of a new run."""
+        done = self.lab.command("start", self.profile(**changes), "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return self.here / json.loads(done.stdout)["run"]
+
+    def said(self, *arguments: str) -> str:
+        done = self.lab.command(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.replace("\n", " ")
+
+
+@pytest.fixture
+def delegating(lab: SlurmLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Delegating:
+    return Delegating(lab, tmp_path, monkeypatch)
+
+
+def test_a_run_trains_stops_and_resumes_from_a_machine_without_slurm(
+    delegating: Delegating,
+) -> None:
+    lab = delegating.lab
+    root = delegating.start(epochs=300)
+    lab.wait_for(root, "checkpoint_saved")
+    assert "running" in delegating.said("status", root.name)
+    assert "plain" in delegating.said("logs", root.name, "--rank", "3", "-n", "4")
+    assert (delegating.there / root.name / "run.json").is_file()
+    delegating.said("stop", root.name)
+    stopped = lab.end_of(root)
+    assert stopped["kind"] == "attempt_stopped"
+    lab.until(lambda: not run_lock.is_supervised(root))
+    epochs = stopped["step"] // 10 + 2
+    assert f"step {stopped['step']}" in delegating.said(
+        "resume", root.name, "--set", f"epoch_size={epochs}"
+    )
+    assert lab.end_of(root, attempt=2)["kind"] == "attempt_finished"
+    lab.until(lambda: not run_lock.is_supervised(root))
+    assert lab.steps(root, 3, attempt=2)[-1] == epochs * 10 - 1
+    assert client.open_run(root).poll().status is RunStatus.FINISHED
+    delegating.said("prune", "--run", root.name, "--yes")
+    assert not (delegating.there / root.name).exists()
+
+
+def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
+    delegating: Delegating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = delegating.lab
+    argv = ["sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null"]
+    blocker = lab.slurm.call(*argv, "--wrap", "sleep 300").strip()
+    lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
+    root = delegating.start()
+    job = lab.job(root)
+    lab.until(lambda: "free nodes" in delegating.said("status", root.name))
+    shown = delegating.said("status", root.name)
+    assert "pending" in shown
+    assert f"job {job} waits in the queue" in shown
+    assert "pending" in delegating.said("runs")
+    delegating.said("stop", root.name)
+    lab.until(lambda: "cancelled in the queue by" in delegating.said("status", root.name))
+    assert lab.slurm.job_state(job) == "CANCELLED"
+    lab.slurm.call("scancel", blocker)
+
+
+def test_plan_preflight_and_doctor_ask_the_login_node(delegating: Delegating) -> None:
+    plan = delegating.said("plan", delegating.profile(time_limit="1:00:00"))
+    assert "#SBATCH --time=1:00:00" in plan
+    assert str(delegating.there) in plan
+    found = delegating.said("preflight", delegating.profile())
+    assert "partition train: up, 3 nodes" in found
+    assert "this node asked Slurm" in found
+    rows = json.loads(delegating.lab.command("doctor", delegating.profile(), "--json").stdout)
+    assert ["python", "n1"] in [[row["check"], row["node"]] for row in rows["rows"]]
+
+
+def test_a_login_node_that_is_off_is_named(delegating: Delegating) -> None:
+    delegating.lab.slurm["n1"].kill_sshd()
+    done = delegating.lab.command("preflight", delegating.profile())
+    assert done.returncode != 0
+    assert "login was not reached" in done.stdout.replace("\n", " ")
+    done = delegating.lab.command("start", delegating.profile())
+    assert done.returncode != 0
+    assert "login" in done.stdout + done.stderr
+    assert not any(delegating.here.glob("*"))

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from effnet.data.pixels import compiled
 from effnet.errors import EffnetError
+from effnet.kernels.input import Target
 
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
@@ -73,24 +75,43 @@ class Preprocessing:
     def apply(self, image: Image.Image) -> NDArray[np.float32]:
         """float32 (3, height, width) of an RGB image."""
         out = np.empty((3, self.height_px, self.width_px), dtype=np.float32)
-        normalise_into(out, self.pixels(image), self.mean, self.std)
+        self.apply_into(out, image)
         return out
+
+    def apply_into(self, out: NDArray[np.float32], image: Image.Image) -> None:
+        """An RGB image into ``out`` (3, height, width)."""
+        size = _shorter_resized(*image.size, self.resize_px)
+        left, top = _middle(*size, self.width_px, self.height_px)
+        form = compiled.form() if min(left, top) >= 0 else None
+        if form is None:
+            normalise_into(out, self.pixels(image), self.mean, self.std)
+            return
+        part = (self.width_px, self.height_px)
+        whole = (0, 0, *image.size)
+        target = Target(whole, size, (left, top), part, self.interpolation == "bicubic")
+        form.prepare(out, image, target, (), *scale_and_shift(self.mean, self.std))
 
 
 def resize_shorter(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     """The shorter side becomes ``size``, the longer one is cut to a whole pixel, as torchvision."""
-    width, height = image.size
+    target = _shorter_resized(*image.size, size)
+    return image if target == image.size else image.resize(target, resample)
+
+
+def _shorter_resized(width: int, height: int, size: int) -> tuple[int, int]:
     short, long = sorted((width, height))
     scaled = int(size * long / short)
-    target = (size, scaled) if width <= height else (scaled, size)
-    return image if target == image.size else image.resize(target, resample)
+    return (size, scaled) if width <= height else (scaled, size)
 
 
 def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
     """The middle of ``image``; halves are rounded to even, as torchvision does."""
-    left = round((image.width - width) / 2)
-    top = round((image.height - height) / 2)
+    left, top = _middle(*image.size, width, height)
     return image.crop((left, top, left + width, top + height))
+
+
+def _middle(full_width: int, full_height: int, width: int, height: int) -> tuple[int, int]:
+    return round((full_width - width) / 2), round((full_height - height) / 2)
 
 
 def normalise_into(
@@ -100,15 +121,16 @@ def normalise_into(
     std: tuple[float, ...],
 ) -> None:
     """(pixel / 255 − mean) / std of uint8 (H, W, 3) into float32 ``out`` (3, H, W)."""
-    scale, shift = _scale_and_shift(mean, std)
-    np.multiply(pixels.transpose(2, 0, 1), scale, out=out)
-    out += shift
+    scale, shift = scale_and_shift(mean, std)
+    np.multiply(pixels.transpose(2, 0, 1), scale[:, None, None], out=out)
+    out += shift[:, None, None]
 
 
 @functools.cache
-def _scale_and_shift(
+def scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each channel: (pixel / 255 − mean) / std is pixel × scale + shift."""
     scale = np.array([1 / (255 * s) for s in std], dtype=np.float32)
     shift = np.array([-m / s for m, s in zip(mean, std, strict=True)], dtype=np.float32)
-    return scale[:, None, None], shift[:, None, None]
+    return scale, shift

@@ -92,7 +92,7 @@ class EvalSource:
             return -1, i
         if self.keep:
             self.index.decoded[i] = image
-        out[...] = self.preprocessing.apply(image)
+        self.preprocessing.apply_into(out, image)
         return int(self.index.labels[i]), i
 
 

@@ -128,6 +128,7 @@ def _evaluate(args: argparse.Namespace, give: Give, distributed: bool) -> None:
     if first:
         report.emit_notes(resolved.notes)
     # MindSpore is slow to import; the checks above fail fast.
+    from effnet.data.pixels import compiled
     from effnet.evaluate.depthwise import choose
     from effnet.evaluate.evaluator import Evaluator
 
@@ -136,7 +137,7 @@ def _evaluate(args: argparse.Namespace, give: Give, distributed: bool) -> None:
     net, form = source.network(), choose(config, group)
     form.apply(net)
     if first:
-        report.emit_notes(form.notes)
+        report.emit_notes((*form.notes, *compiled.notes(form.notes)))
     evaluator = Evaluator(net, config, jit=compiles)
     bad_images = BadImages(config.max_bad_images)
     heartbeat.phase("eval")

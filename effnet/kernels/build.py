@@ -12,6 +12,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,20 +28,54 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-Wno-psabi", "-shared", "-fPIC",
 _TIMEOUT_S = 300
 
 
+@dataclass(frozen=True)
+class Part:
+    """What is compiled into one library: the sources of a folder below `FOLDER`."""
+
+    name: str
+    below: str
+    flags: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / self.below
+
+    def sources(self) -> list[Path]:
+        return sorted(self.folder.glob("*.cpp"))
+
+    def digest(self) -> str:
+        """Of everything that the library depends on."""
+        try:
+            mindspore = version("mindspore")
+        except PackageNotFoundError:
+            mindspore = ""
+        files = (*self.sources(), *self.folder.glob("*.h"))
+        texts = sorted(path.name + "\n" + path.read_text() for path in files)
+        parts = (
+            *texts, *FLAGS, *self.flags, mindspore, platform.machine(), _cpu(), _c_library(),
+        )  # fmt: skip
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+NETWORK = Part("kernels", "")
+# Fused multiply-add would round differently from Pillow and NumPy.
+INPUT = Part("input", "input_cpp", ("-ffp-contract=off",))
+
+
 class NotBuilt(EffnetError):
     """The kernels are not compiled and cannot be: the message is the reason."""
 
     kind = "config"
 
 
-def library() -> Path:
-    """The compiled kernels for this machine; compiles them where the cache has none.
+def library(part: Part = NETWORK) -> Path:
+    """A part compiled for this machine; compiles it where the cache has none.
 
     Several processes may ask at once: one compiles, the others wait. Raises `NotBuilt`.
     """
     try:
         folder = _folder()
-        path = folder / f"kernels-{_digest()}.so"
+        path = folder / f"{part.name}-{part.digest()}.so"
         if ":" in str(path):
             # MindSpore separates the file from the function by a colon.
             raise NotBuilt(
@@ -50,7 +85,7 @@ def library() -> Path:
         if not path.exists():
             with _locked(folder):
                 if not path.exists():
-                    _compile(path)
+                    _compile(part, path)
         _require_own(path)
     except OSError as error:
         hint = "free disk space or fix permissions, or set XDG_CACHE_HOME to another folder"
@@ -72,21 +107,6 @@ def _require_own(path: Path) -> None:
     found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NotBuilt(f"{path} belongs to, or can be written by, another user", hint="delete it")
-
-
-def _sources() -> list[Path]:
-    return sorted(FOLDER.glob("*.cpp"))
-
-
-def _digest() -> str:
-    """Of everything that the library depends on."""
-    try:
-        mindspore = version("mindspore")
-    except PackageNotFoundError:
-        mindspore = ""
-    texts = (path.name + "\n" + path.read_text() for path in (*_sources(), *FOLDER.glob("*.h")))
-    parts = (*sorted(texts), *FLAGS, mindspore, platform.machine(), _cpu(), _c_library())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _cpu() -> str:
@@ -113,13 +133,14 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compile(path: Path) -> None:
+def _compile(part: Part, path: Path) -> None:
     compiler = shutil.which(COMPILER)
     if compiler is None:
         raise NotBuilt(f"no C++ compiler ({COMPILER})", hint=f"install {COMPILER}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as aside:
         made = Path(aside, path.name)
-        words = [compiler, *FLAGS, "-o", str(made), *map(str, _sources())]
+        sources = [str(source) for source in part.sources()]
+        words = [compiler, *FLAGS, *part.flags, "-o", str(made), *sources]
         try:
             done = subprocess.run(
                 words, check=False, capture_output=True, text=True, timeout=_TIMEOUT_S,
@@ -130,7 +151,7 @@ def _compile(path: Path) -> None:
         if done.returncode or not made.exists():
             raise NotBuilt(
                 f"{COMPILER} failed: {_reason(done)}",
-                hint=f"run {' '.join(words[: -2 - len(_sources())])} {FOLDER}/*.cpp",
+                hint=f"run {' '.join(words[: -2 - len(sources)])} {part.folder}/*.cpp",
             )
         made.chmod(0o500)
         with made.open("rb") as file:

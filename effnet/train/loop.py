@@ -25,6 +25,7 @@ from effnet.data import (
     train_batches,
 )
 from effnet.data.folders import eval_index
+from effnet.data.pixels import compiled
 from effnet.distributed.group import Group
 from effnet.errors import EffnetError, UsageError
 from effnet.evaluate.depthwise import choose
@@ -65,7 +66,7 @@ class Trainer:
     ) -> None:
         form = choose(config, group)
         if group.rank == 0:
-            report.emit_notes(form.notes)
+            report.emit_notes((*form.notes, *compiled.notes(form.notes)))
         self.config = config = form.written_to(config)
         self.group = group
         self._heartbeat = heartbeat

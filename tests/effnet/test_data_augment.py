@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from effnet.config import resolve
-from effnet.data.augment import transforms
 from effnet.data.augment.augmentation import Augmentation, ColorJitter, Flip
 from effnet.data.augment.crop import random_crop_box
 from effnet.data.augment.reference_policy import OPERATIONS, REFERENCE, Policy
+from effnet.data.pixels import transforms
 from effnet.data.rng import stream
 
 

@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 
 from effnet import recipes
 from effnet.config import ConfigError, resolve, toml
-from effnet.data.augment import transforms
 from effnet.data.augment.augmentation import Augmentation, fill_of
 from effnet.data.augment.randaugment import OPERATIONS, Draw, RandAugment
 from effnet.data.augment.random_erasing import RandomErasing
+from effnet.data.pixels import transforms
 from effnet.data.preprocess import Preprocessing
 from effnet.data.rng import stream
 from effnet.model import scaling

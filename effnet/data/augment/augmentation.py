@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from effnet.data.augment import transforms
 from effnet.data.augment.crop import Box, FloatBox, random_crop_box
 from effnet.data.augment.randaugment import RandAugment, drawn
 from effnet.data.augment.random_erasing import RandomErasing
 from effnet.data.augment.reference_policy import Policy
-from effnet.data.preprocess import NORMALIZATION, RESAMPLING, normalise_into
+from effnet.data.pixels import compiled, transforms
+from effnet.data.pixels.plan import Picture, Plan
+from effnet.data.preprocess import NORMALIZATION, RESAMPLING, normalise_into, scale_and_shift
+from effnet.kernels.input import LONGEST_PX, Target
 
 if TYPE_CHECKING:
     from effnet.config import TrainConfig
 
-ImageStep = Callable[[Image.Image, np.random.Generator], Image.Image]
+ImageStep = Callable[[Picture, np.random.Generator], Picture]
 """Before normalisation: an RGB image of the final size."""
 ArrayStep = Callable[[NDArray[np.float32], np.random.Generator], None]
 """After normalisation: changes a float32 (3, S, S) array in place."""
@@ -73,12 +75,25 @@ class Augmentation:
     ) -> None:
         """Everything after the choice of ``box`` in an RGB image, into ``out`` (3, S, S)."""
         resample = drawn(self.resample, rng)
-        image = image.resize((self.size_px, self.size_px), resample, box=box)
-        for _, step in self.before:
-            image = step(image, rng)
-        normalise_into(out, np.asarray(image), self.mean, self.std)
+        size = (self.size_px, self.size_px)
+        form = compiled.form() if self.size_px <= LONGEST_PX else None
+        if form is not None:
+            plan: Picture = self._done(Plan(*size), rng)
+            assert isinstance(plan, Plan)
+            target = Target(box, size, (0, 0), size, resample == Image.Resampling.BICUBIC)
+            scale = scale_and_shift(self.mean, self.std)
+            form.prepare(out, image, target, plan.numbers, *scale)
+        else:
+            done = self._done(image.resize(size, resample, box=box), rng)
+            normalise_into(out, np.asarray(done), self.mean, self.std)
         for _, array_step in self.after:
             array_step(out, rng)
+
+    def _done(self, picture: Picture, rng: np.random.Generator) -> Picture:
+        """After the steps of ``before``."""
+        for _, step in self.before:
+            picture = step(picture, rng)
+        return picture
 
 
 def _before(config: TrainConfig) -> tuple[tuple[str, ImageStep], ...]:
@@ -111,7 +126,7 @@ class Flip:
 
     probability: float
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         return transforms.flip(image) if rng.random() < self.probability else image
 
 
@@ -121,7 +136,7 @@ class ColorJitter:
 
     spread: float
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         low, high = max(0.0, 1 - self.spread), 1 + self.spread
         bright, contrasted, coloured = (low + (high - low) * rng.random(3)).tolist()
         image = transforms.brightness(image, bright)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from effnet.data.augment import transforms
+from effnet.data.pixels import transforms
+from effnet.data.pixels.plan import Picture
 
 MAX_LEVEL = 10.0
 TRANSLATE_SHARE = 0.45
@@ -43,7 +44,7 @@ class Draw:
         return int(self.level / MAX_LEVEL * most)
 
 
-Operation = Callable[[Image.Image, Draw], Image.Image]
+Operation = Callable[[Picture, Draw], Picture]
 
 
 def drawn(choices: Sequence[T], rng: np.random.Generator) -> T:
@@ -55,18 +56,16 @@ def _factor(draw: Draw) -> float:
     return draw.level / MAX_LEVEL * 1.8 + 0.1
 
 
-def _affine(image: Image.Image, draw: Draw, *rows: float) -> Image.Image:
-    """Pixel (x, y) comes from (ax + by + c, dx + ey + f)."""
-    affine = Image.Transform.AFFINE
-    return image.transform(image.size, affine, rows, draw.resample, fillcolor=draw.fill)
+def _affine(image: Picture, draw: Draw, *rows: float) -> Picture:
+    return transforms.affine(image, rows, draw.resample, draw.fill)
 
 
 OPERATIONS: dict[str, Operation] = {
-    "autocontrast": lambda image, draw: ImageOps.autocontrast(image),
+    "autocontrast": lambda image, draw: transforms.autocontrast(image),
     "equalize": lambda image, draw: transforms.equalize(image),
     "invert": lambda image, draw: transforms.invert(image),
-    "rotate": lambda image, draw: image.rotate(
-        draw.signed(30), resample=draw.resample, fillcolor=draw.fill
+    "rotate": lambda image, draw: transforms.rotate(
+        image, draw.signed(30), draw.resample, draw.fill
     ),
     "posterize": lambda image, draw: transforms.posterize(image, draw.whole(4)),
     "solarize": lambda image, draw: transforms.solarize_between(image, draw.whole(256), 255),
@@ -116,7 +115,7 @@ class RandAugment:
             fill=fill,
         )
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         chosen = rng.integers(len(_NAMES), size=self.count).tolist()
         for place in chosen:
             if rng.random() >= self.probability:

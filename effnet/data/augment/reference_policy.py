@@ -11,11 +11,11 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from effnet.data.augment import transforms
+from effnet.data.pixels import transforms
+from effnet.data.pixels.plan import Picture
 
-Operation = Callable[[Image.Image, int, np.random.Generator], Image.Image]
+Operation = Callable[[Picture, int, np.random.Generator], Picture]
 """An image, the level from 0 to 10, and where random numbers come from."""
 
 
@@ -23,7 +23,7 @@ def _either_sign(value: float, rng: np.random.Generator) -> float:
     return value if rng.random() < 0.5 else -value
 
 
-def _solarize(image: Image.Image, level: int, rng: np.random.Generator) -> Image.Image:
+def _solarize(image: Picture, level: int, rng: np.random.Generator) -> Picture:
     threshold = 256 - level * 256 // 10
     low, high = sorted(rng.integers(0, threshold, size=2, endpoint=True).tolist())
     return transforms.solarize_between(image, low, high)
@@ -35,7 +35,9 @@ def _factor(level: int) -> float:
 
 OPERATIONS: dict[str, Operation] = {
     "posterize": lambda image, level, rng: transforms.posterize(image, 4 - level * 4 // 10),
-    "rotate": lambda image, level, rng: image.rotate(_either_sign(level * 30 // 10, rng)),
+    "rotate": lambda image, level, rng: transforms.rotate(
+        image, _either_sign(level * 30 // 10, rng)
+    ),
     "shear_x": lambda image, level, rng: transforms.shear_x(
         image, _either_sign(level * 0.3 / 10, rng)
     ),
@@ -44,7 +46,7 @@ OPERATIONS: dict[str, Operation] = {
     "contrast": lambda image, level, rng: transforms.contrast(image, _factor(level)),
     "sharpness": lambda image, level, rng: transforms.sharpness(image, _factor(level)),
     "equalize": lambda image, level, rng: transforms.equalize(image),
-    "autocontrast": lambda image, level, rng: ImageOps.autocontrast(image),
+    "autocontrast": lambda image, level, rng: transforms.autocontrast(image),
     "invert": lambda image, level, rng: transforms.invert(image),
 }
 
@@ -86,7 +88,7 @@ class Policy:
 
     choices: tuple[tuple[Step, ...], ...] = REFERENCE
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         for name, level, probability in self.choices[int(rng.integers(len(self.choices)))]:
             if rng.random() < probability:
                 image = OPERATIONS[name](image, level, rng)

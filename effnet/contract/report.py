@@ -44,11 +44,14 @@ def start_line(
     parameters: int,
     steps_per_epoch: int,
     images: int,
+    logical_size: int = 0,
 ) -> str:
+    """`logical_size`: how many logical ranks these ranks carry, where they are more."""
+    batches = logical_size or world_size
     return (
         f"start: rank:[{rank}/{world_size}], target:[{config.device_target}],"
         f" variant:[{config.variant}], parameters:[{parameters}], epochs:[{config.epoch_size}],"
-        f" steps per epoch:[{steps_per_epoch}], batch:[{config.batch_size}x{world_size}],"
+        f" steps per epoch:[{steps_per_epoch}], batch:[{config.batch_size}x{batches}],"
         f" images:[{images}], seed:[{config.seed}]"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mindspore.dataset as ds
@@ -32,19 +32,26 @@ def train_dataset(
     start_step: int = 0,
     rates: Callable[[int], NDArray[np.float32]] | None = None,
     bad_images: BadImages | None = None,
-    **share: int,
+    ranks: Sequence[int] = (0,),
+    world_size: int = 1,
+    noise_width: int = 0,
 ) -> ds.Dataset:
     """All steps from (``epoch``, ``start_step``) up to ``epoch_size``, once.
 
-    A row is a whole batch of :func:`effnet.data.train_batches`, which also takes ``bad_images``
-    and ``share``: ``image`` float32 (N, 3, S, S), ``label`` int32 (N,), ``noise`` float32
-    (N, ``noise_width``), and ``rates`` where a function of the global step is given for it. Its
+    A row is a whole batch of :func:`effnet.data.train_batches`, which takes the same arguments:
+    ``image`` float32 (N, 3, S, S), ``label`` int32 (N,), ``noise`` float32 (N, ``noise_width``),
+    and ``rates`` where a function of the global step is given for it. Its
     size is the number of steps that are left. Sets MindSpore's process-wide prefetch size to
     :data:`QUEUED`. Errors arrive as MindSpore's RuntimeError with our message in it.
     """
-    rows = train_rows(index, config, epoch, share.get("rank", 0), share.get("world_size", 1))
-    bad = BadImages(config.max_bad_images) if bad_images is None else bad_images
-    steps = _Steps(index, config, epoch, start_step, len(rows), {**share, "bad_images": bad}, rates)
+    rows = train_rows(index, config, epoch, ranks, world_size)
+    share = {
+        "ranks": ranks,
+        "world_size": world_size,
+        "noise_width": noise_width,
+        "bad_images": BadImages(config.max_bad_images) if bad_images is None else bad_images,
+    }
+    steps = _Steps(index, config, epoch, start_step, len(rows), share, rates)
     ds.config.set_prefetch_size(QUEUED)
     columns = COLUMNS if rates is None else [*COLUMNS, RATES]
     return ds.GeneratorDataset(

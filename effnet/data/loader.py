@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,18 +34,21 @@ def train_batches(
     *,
     epoch: int,
     start_step: int = 0,
-    rank: int = 0,
+    ranks: Sequence[int] = (0,),
     world_size: int = 1,
     noise_width: int = 0,
     bad_images: BadImages | None = None,
 ) -> Generator[Batch, None, None]:
     """One epoch (from 0) of one rank, from ``start_step`` on.
 
+    A rank that carries several of ``world_size`` logical ranks has their parts of a step one after
+    the other in its batch, each as that rank alone would have it.
+
     ``bad_images`` collects unreadable images over many epochs. The threads end when the iterator is
     closed or exhausted. Raises :class:`DataError` when there are fewer images than one step
     takes, :class:`TooManyBadImages` past ``max_bad_images``.
     """
-    rows = train_rows(index, config, epoch, rank, world_size)
+    rows = train_rows(index, config, epoch, ranks, world_size)
     mixing = Mixing.from_config(config)
     source = TrainSource(
         index,
@@ -58,6 +61,9 @@ def train_batches(
     first = epoch * len(rows)
 
     def noise(step: int) -> NDArray[np.float32]:
+        return np.concatenate([noise_of(step, rank) for rank in ranks])
+
+    def noise_of(step: int, rank: int) -> NDArray[np.float32]:
         shape = (config.images_per_step, noise_width)
         drawn = uniform(shape, "noise", config.seed, first + step, rank)
         if not mixing.is_on:
@@ -71,9 +77,9 @@ def train_batches(
 
 
 def train_rows(
-    index: ImageIndex, config: TrainConfig, epoch: int, rank: int, world_size: int
+    index: ImageIndex, config: TrainConfig, epoch: int, ranks: Sequence[int], world_size: int
 ) -> NDArray[np.int64]:
-    """(steps, images_per_step) image indices of one rank in one epoch."""
+    """(steps, images_per_step × ranks) image indices of these ranks in one epoch."""
     if not steps_per_epoch(len(index), config.images_per_step, world_size):
         count = config.accumulation_steps
         raise DataError(
@@ -83,7 +89,8 @@ def train_rows(
             hint="lower batch_size",
         )
     order = epoch_order(config.seed, epoch, len(index))
-    return shard(order, config.images_per_step, rank, world_size)
+    parts = [shard(order, config.images_per_step, rank, world_size) for rank in ranks]
+    return np.concatenate(parts, axis=1)
 
 
 def eval_batches(

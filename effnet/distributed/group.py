@@ -28,10 +28,27 @@ class PeerGone(EffnetError):
 
 @dataclass(frozen=True)
 class Group:
-    """This rank's place among `size` ranks."""
+    """This rank's place among `size` ranks, and what it carries of the run's logical ranks.
+
+    These are one each, but after the loss of a node: `effnet.distributed.logical`.
+    """
 
     rank: int = 0
     size: int = 1
+    carried: tuple[int, ...] = ()
+    """Its logical ranks; empty: the one with its number."""
+    logical_size: int = 0
+    """How many there are in all; 0: as many as ranks."""
+
+    @property
+    def logical_ranks(self) -> tuple[int, ...]:
+        """Whose batches this rank computes."""
+        return self.carried or (self.rank,)
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks define the run: its batches, its schedule, its means."""
+        return self.logical_size or self.size
 
     def sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Element-wise sum over all ranks, the same bits on each; waits for the slowest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ def _train(args: argparse.Namespace, resolved: configuration.Resolved, distribut
     from effnet import device
     from effnet.contract import report
     from effnet.contract.reporter import Heartbeat, StopRequest
+    from effnet.distributed import logical
     from effnet.distributed.group import PeerGone, join
 
     config = resolved.config
@@ -84,11 +86,11 @@ def _train(args: argparse.Namespace, resolved: configuration.Resolved, distribut
             graph=config.mode == "graph",
             jit_level=config.jit_level,
         )
-        group = join(distributed, config.device_target)
+        group = logical.carrying(join(distributed, config.device_target), os.environ)
         is_first = group.rank == 0
         if is_first:
-            rate = rate_remarks(config, resolved.sources, group.size)
-            report.emit_notes((*resolved.notes, *rate))
+            rate = rate_remarks(config, resolved.sources, group.world_size)
+            report.emit_notes((*resolved.notes, *rate, *logical.notes(group)))
         # After `join`, in which MindSpore sets handlers: a signal requests a stop.
         with StopRequest.from_environment() as stop:
             # Slow to import, so errors of the configuration and the device come first.

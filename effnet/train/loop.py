@@ -74,11 +74,11 @@ class Trainer:
         self._eval_images = eval_index(
             config.dataset_path, config.eval_dataset_path, config.class_num, self._images
         )
-        self._bad_images = BadImages(config.max_bad_images)
+        self._bad_images = BadImages(config.max_bad_images * len(group.logical_ranks))
         self.steps_per_epoch = steps_per_epoch(
-            len(self._images), config.images_per_step, group.size
+            len(self._images), config.images_per_step, group.world_size
         )
-        self._schedule = LrSchedule.from_config(config, self.steps_per_epoch, group.size)
+        self._schedule = LrSchedule.from_config(config, self.steps_per_epoch, group.world_size)
         self._folder = CheckpointFolder(
             Path(config.save_checkpoint_path), config.keep_checkpoint_max, group.rank
         )
@@ -169,9 +169,15 @@ class Trainer:
     def _feed_images_per_s(self) -> float:
         """What this rank's threads prepare while all ranks only do that."""
         self._heartbeat.phase("data")
-        place = {"rank": self.group.rank, "world_size": self.group.size}
-        bad_images = BadImages(len(self._images))
-        prepared = train_batches(self._images, self.config, epoch=0, **place, bad_images=bad_images)
+        group, bad_images = self.group, BadImages(len(self._images))
+        prepared = train_batches(
+            self._images,
+            self.config,
+            epoch=0,
+            ranks=group.logical_ranks,
+            world_size=group.world_size,
+            bad_images=bad_images,
+        )
         count, start_s = 0, time.perf_counter()
         with closing(prepared) as batches:
             for batch in batches:
@@ -200,8 +206,8 @@ class Trainer:
             self.config,
             epoch=epoch,
             start_step=self.step - epoch * self.steps_per_epoch,
-            rank=self.group.rank,
-            world_size=self.group.size,
+            ranks=self.group.logical_ranks,
+            world_size=self.group.world_size,
             noise_width=self.net.noise_width,
             bad_images=self._bad_images,
         )
@@ -209,7 +215,8 @@ class Trainer:
     def _epoch(self, epoch: int, stop: StopRequest) -> str | None:
         """Train the rest of one epoch; returns why to stop, or `None`."""
         config, first = self.config, epoch * self.steps_per_epoch
-        meter = Meter(config.images_per_step * self.group.size, self._loss_sum, self.step - first)
+        images = config.images_per_step * self.group.world_size
+        meter = Meter(images, self._loss_sum, self.step - first)
         with closing(self._batches(epoch)) as batches:
             for batch in meter.timed(batches):
                 lr = self._schedule.lr(self.step)
@@ -286,7 +293,7 @@ class Trainer:
                 self._folder,
                 self.config,
                 steps_per_epoch=self.steps_per_epoch,
-                world_size=self.group.size,
+                world_size=self.group.world_size,
                 fingerprint=self._images.fingerprint,
             )
             report.emit_notes(notes)
@@ -306,7 +313,7 @@ class Trainer:
             self.state.replace(self.group.broadcast)
         self._heartbeat.done(self.step, self._epochs_done)
         group, images = self.group, len(self._images)
-        counts = (self.state.parameter_count, self.steps_per_epoch, images)
+        counts = (self.state.parameter_count, self.steps_per_epoch, images, group.world_size)
         report.emit(report.start_line(self.config, group.rank, group.size, *counts))
         if self.step:
             path = str(position.path) if position else "rank 0's"
@@ -335,7 +342,7 @@ class Trainer:
                 "bn_eps": config.bn_eps,
             },
             extra={
-                "world_size": self.group.size,
+                "world_size": self.group.world_size,
                 "config": as_dict(config),
                 "class_names": list(self._images.classes),
                 "preprocessing": Preprocessing.from_config(config).to_dict(),

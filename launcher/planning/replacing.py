@@ -1,4 +1,4 @@
-"""Which nodes the next automatic attempt leaves out, and the spares in their places."""
+"""Which nodes the next automatic attempt leaves out, and the spares in their places, if any."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from launcher.core.profile import spares
 from launcher.core.profile.model import Profile
-from launcher.core.run.events import FailureKind, NodeReplaced
+from launcher.core.run.events import FailureKind, NodeLeftOut, NodeReplaced
 from launcher.core.run.state import AttemptState, RunState
+from launcher.core.text.figures import plural
 
 OWN_FAULTS = frozenset(
     {
@@ -28,10 +29,10 @@ IN_A_ROW = 2
 def nodes_to_leave(profile: Profile, state: RunState) -> Mapping[str, str]:
     """Name -> why, of nodes that do not answer or failed twice in a row by their own fault.
 
-    Empty unless the profile uses spares; the supervisor's own machine stays.
+    Empty unless the profile lets nodes change; the supervisor's own machine stays.
     """
     newest = state.attempt
-    if newest is None or not spares.uses_spares(profile):
+    if newest is None or not spares.may_change_nodes(profile):
         return {}
     found = {node: _why_absent(newest, node) for node in newest.unreachable}
     if (node := _failed_in_a_row(state)) is not None and node not in found:
@@ -62,8 +63,8 @@ def _meaning(attempt: AttemptState) -> str:
 
 
 def may_replace(profile: Profile, node: str) -> bool:
-    """Whether the profile lets a spare take the place of this node."""
-    return spares.uses_spares(profile) and spares.can_be_left_out(profile, node)
+    """Whether the profile lets an attempt leave out this node."""
+    return spares.may_change_nodes(profile) and spares.can_be_left_out(profile, node)
 
 
 @dataclass(frozen=True)
@@ -71,31 +72,48 @@ class Nodes:
     """The nodes of the next attempt: a profile, and the changes that led to it."""
 
     profile: Profile
-    replaced: tuple[NodeReplaced, ...] = ()
+    changes: tuple[NodeReplaced | NodeLeftOut, ...] = ()
 
     def without(self, node: str, why: str, attempt: int, *, is_reached: bool) -> Nodes | None:
-        """The same with a spare in the node's place; None where no spare has as many ranks."""
-        spare = spares.spare_for(self.profile, node)
-        if spare is None or not spares.can_be_left_out(self.profile, node):
+        """The same with a spare in the node's place, or on one node less; None where neither is
+        possible: no spare has as many ranks, or the profile forbids it.
+        """
+        if not spares.can_be_left_out(self.profile, node):
             return None
-        event = NodeReplaced(attempt, node, spare.label, why, is_reached)
-        profile = spares.with_spare(self.profile, node, spare)
-        return replace(self, profile=profile, replaced=(*self.replaced, event))
+        event: NodeReplaced | NodeLeftOut
+        spare = spares.spare_for(self.profile, node)
+        if spare is not None:
+            event = NodeReplaced(attempt, node, spare.label, why, is_reached)
+            profile = spares.with_spare(self.profile, node, spare)
+        elif spares.may_shrink(self.profile):
+            event = NodeLeftOut(attempt, node, why, is_reached)
+            profile = spares.without_node(self.profile, node)
+        else:
+            return None
+        return replace(self, profile=profile, changes=(*self.changes, event))
+
+    @property
+    def new(self) -> frozenset[str]:
+        """The spares among them that no attempt has used."""
+        return frozenset(e.spare for e in self.changes if isinstance(e, NodeReplaced))
 
     @property
     def words(self) -> str:
         """For the reason of the next attempt; empty where nothing changes."""
-        used = {node.label for node in self.profile.nodes}
-        pairs = (
-            f"{item.spare} in the place of {item.node.label}"
-            for item in self.profile.left_out
-            if item.spare in used and item.spare in {event.spare for event in self.replaced}
-        )
-        return ", ".join(pairs)
+        used, profile = {node.label for node in self.profile.nodes}, self.profile
+        words = [
+            f"with {item.spare} in the place of {item.node.label}"
+            for item in profile.left_out
+            if item.spare in used & self.new
+        ]
+        if gone := [event.node for event in self.changes if isinstance(event, NodeLeftOut)]:
+            ranks = plural(profile.world_size, "rank")
+            words.append(f"without {' and '.join(gone)}: {ranks} instead of {profile.logical_size}")
+        return ", ".join(words)
 
 
 def without_all(profile: Profile, state: RunState) -> Nodes | None:
-    """With a spare for every node that must be left out; None where there are too few."""
+    """Without every node that must be left out; None where too few spares or nodes are there."""
     nodes: Nodes | None = Nodes(profile)
     for node, why in nodes_to_leave(profile, state).items():
         if nodes is None or state.attempt is None:

@@ -50,7 +50,7 @@ def query_of(
 
     `world_size`: None when it does not matter; -1: the profile's.
     """
-    world_size = run.profile.world_size if world_size == -1 else world_size
+    world_size = run.profile.logical_size if world_size == -1 else world_size
     return CheckpointQuery(name, _steps_done(run, state), world_size, before)
 
 
@@ -114,9 +114,9 @@ def next_attempt(
     """
     done, limit, words = _automatic_attempts(state), _limit(run, state), ""
     away = frozenset(node for node, left in state.left_out.items() if left.answers_s is None)
-    if changed is not None and changed.replaced:
-        run, words = replace(run, profile=changed.profile), f", with {changed.words}"
-        away |= {event.node for event in changed.replaced if not event.is_reached}
+    if changed is not None and changed.changes:
+        run, words = replace(run, profile=changed.profile), f", {changed.words}"
+        away |= {event.node for event in changed.changes if not event.is_reached}
     query = replace(query_of(run, state), away=away)
     try:
         found = checkpoint_choice.find(run, query, nodes)

@@ -122,7 +122,7 @@ def _answer(profile: Profile, settings: tuple[tuple[str, str], ...], name: str) 
     argv += ["--device_target", profile.device_target.value]
     argv += [
         "--world_size",
-        str(profile.world_size),
+        str(profile.logical_size),
         *(["--shipped"] if profile.is_shipped else []),
     ]
     for key, value in settings:

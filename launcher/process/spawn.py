@@ -13,12 +13,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher import programs
+from launcher.core.plan import logical
 from launcher.core.plan.model import PlannedProcess, with_setup
 from launcher.process import ownership, private
 from launcher.rank import TOKEN
 
 INHERITED_FD = 3
-OF_RANKS = ("EFFNET_HEARTBEAT", "EFFNET_STOP_FILE", "EFFNET_STACKS", "EFFNET_RESUME")
+OF_RANKS = (
+    "EFFNET_HEARTBEAT",
+    "EFFNET_STOP_FILE",
+    "EFFNET_STACKS",
+    "EFFNET_RESUME",
+    logical.RANKS,
+    logical.SIZE,
+)
 
 
 @dataclass(frozen=True)

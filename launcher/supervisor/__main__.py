@@ -176,8 +176,9 @@ class Supervisor:
     def _start_attempt(self, resume: events.StartCheckpoint | None) -> None:
         newest = self._log.state.attempt
         number = 1 if newest is None else newest.attempt + 1
-        size = self._run.profile.world_size
-        self._log.add(events.AttemptStarted(attempt=number, world_size=size, resume=resume))
+        size, logical_size = self._run.profile.world_size, self._run.profile.logical_size
+        more = logical_size if logical_size != size else None
+        self._log.add(events.AttemptStarted(number, size, resume, more))
         try:
             run_files.check_secrets(self._run.profile)
             plan = with_ssh_files(self._plan(number, resume), self._run.profile, self._nodes)
@@ -222,7 +223,7 @@ class Supervisor:
     def _after(self, attempt: Attempt) -> None:
         """The attempt is over: dismiss its agents, or try again.
 
-        Nothing of it is left, but perhaps on nodes that do not answer and that have spares.
+        Nothing of it is left, but perhaps on nodes that do not answer and are left out.
         """
         if attempt.is_over:
             attempt.dismiss()
@@ -254,7 +255,7 @@ class Supervisor:
         try:
             found = decision.result()
             again = STOPPED if self._stop_pending else found.again
-            if not isinstance(again, str) and found.nodes.replaced:
+            if not isinstance(again, str) and found.nodes.changes:
                 self._use(found.nodes)
         except LaunchError as error:
             again = f"the next attempt cannot be prepared: {error}"
@@ -268,7 +269,7 @@ class Supervisor:
     def _use(self, nodes: replacing.Nodes) -> None:
         """Other nodes from now on. Raises `LaunchError`."""
         run_files.write_nodes(self._run.paths, nodes.profile)
-        for event in nodes.replaced:
+        for event in nodes.changes:
             self._log.add(event)
         self._run = replace(self._run, profile=nodes.profile)
         self._nodes = self._pool.clients_of(nodes.profile)

@@ -6,7 +6,7 @@ import selectors
 from dataclasses import replace
 
 from launcher.core.profile.model import Profile
-from launcher.core.run.events import NodeReached, NodeReplaced, NodeTakenBack
+from launcher.core.run.events import NodeLeftOut, NodeReached, NodeReplaced, NodeTakenBack
 from launcher.core.run.state import RunState
 from launcher.errors import LaunchError
 from launcher.planning import replacing
@@ -21,24 +21,28 @@ from launcher.supervisor.attempt import Attempt
 
 
 def may_be_left(attempt: Attempt, profile: Profile, state: RunState) -> bool:
-    """Whether an attempt has failed, and each of its nodes that do not answer has a spare."""
+    """Whether an attempt has failed, and the next one can do without its nodes that are away."""
     if not attempt.is_settled:
         return False
     nodes = replacing.without_all(profile, state)
-    replaced = set() if nodes is None else {event.node for event in nodes.replaced}
-    return set(attempt.absent) <= replaced
+    left = set() if nodes is None else {event.node for event in nodes.changes}
+    return set(attempt.absent) <= left
 
 
 def compare_nodes(log: EventLog, profile: Profile) -> None:
     """Records what a resume has changed of what the run has left out."""
-    left = {item.node.label: item.spare for item in profile.left_out}
+    left = {item.node.label: item for item in profile.left_out}
     for node in [name for name in log.state.left_out if name not in left]:
         log.add(NodeTakenBack(node))
     attempt = log.state.attempt
     number = 0 if attempt is None else attempt.attempt
     for node in [name for name in left if name not in log.state.left_out]:
         why = "no attempt has trained with it since it was taken back"
-        log.add(NodeReplaced(number, node, left[node], why, is_reached=True))
+        item = left[node]
+        if item.place is None:
+            log.add(NodeReplaced(number, node, item.spare, why, is_reached=True))
+        else:
+            log.add(NodeLeftOut(number, node, why, is_reached=True))
 
 
 class AbsentNodes:

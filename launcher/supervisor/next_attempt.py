@@ -63,7 +63,7 @@ class NextAttempt:
         return Decision(restart.next_attempt(self._run, self._state, self._pool, checked), checked)
 
     def _checked(self, nodes: Nodes) -> Nodes | str:
-        """Nodes that pass the checks, with spares for others; or the checks that failed."""
+        """Nodes that pass the checks, without those that do not; or the checks that failed."""
         until = time.monotonic() + min(RECHECK_S, nodes.profile.limits.unreachable_s)
         while red := self._red(nodes):
             is_last = time.monotonic() >= until or self._cancelled.is_set()
@@ -78,9 +78,9 @@ class NextAttempt:
         return nodes
 
     def _without(self, nodes: Nodes, red: tuple[Row, ...], is_last: bool) -> Nodes:
-        """With spares for nodes that cannot pass any more, as far as there are spares."""
+        """Without nodes that cannot pass any more, as far as the profile allows that."""
         attempt = 0 if self._state.attempt is None else self._state.attempt.attempt
-        new = {event.spare for event in nodes.replaced}
+        new = nodes.new
         for row in red:
             is_ready_to_go = is_last or row.check in LOST or row.node in new
             if not is_ready_to_go or not replacing.may_replace(nodes.profile, row.node):
@@ -105,11 +105,10 @@ class NextAttempt:
 
     def _unreached(self, nodes: Nodes) -> tuple[Row, ...]:
         """A run without preflight: only whether its new spares answer."""
-        new = {event.spare for event in nodes.replaced}
         clients = {
             label: client
             for label, client in self._pool.clients_of(nodes.profile).items()
-            if label in new
+            if label in nodes.new
         }
         if not clients:
             return ()

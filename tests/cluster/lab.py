@@ -69,6 +69,7 @@ STANDIN_STEP_S = "{step_s}"
 STANDIN_ENOUGH = "{enough}"
 STANDIN_KEEP = "{keep}"
 STANDIN_STATE = "{state}"
+STANDIN_SAVE = "{save}"
 """
 
 
@@ -107,6 +108,7 @@ class ClusterLab:
             "enough": "",
             "keep": "",
             "state": "",
+            "save": "",
             "transport": self.transport,
         }
         values |= changes

@@ -61,8 +61,11 @@ def config(**given: Any) -> TrainConfig:
 class Run:
     """A network, its state and its step."""
 
-    def __init__(self, config: TrainConfig, b0: scaling.Variant = SMALL) -> None:
+    def __init__(
+        self, config: TrainConfig, b0: scaling.Variant = SMALL, group: Group | None = None
+    ) -> None:
         self.config = config
+        self.group = group or Group()
         self.enter()
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(scaling.VARIANTS, "b0", b0)
@@ -78,10 +81,10 @@ class Run:
         freeze(self.net, config.freeze)
         precision.apply(self.net, config.amp_level)
         if config.depthwise == FUSED:
-            choose(config, Group()).apply(self.net)
+            choose(config, self.group).apply(self.net)
         self.state = make.state_of(self.net, config)
         schedule = LrSchedule.from_config(config, STEPS)
-        made = make.make(self.net, self.state, config, Group(), Heartbeat(None), schedule)
+        made = make.make(self.net, self.state, config, self.group, Heartbeat(None), schedule)
         self.step = made.step
 
     def enter(self) -> None:
@@ -108,20 +111,21 @@ class Taken:
     last: Tensors
 
     @classmethod
-    def by(cls, **given: Any) -> Taken:
-        run = Run(config(**given))
+    def by(cls, group: Group | None = None, **given: Any) -> Taken:
+        run = Run(config(**given), group=group)
         return cls(run, run.tensors(), run.take(), run.tensors())
 
 
 def batch(run: Run, step: int) -> Batch:
     config, rng = run.config, np.random.default_rng(step)
-    count, mixing = config.images_per_step, Mixing.from_config(config)
+    carried, mixing = len(run.group.logical_ranks), Mixing.from_config(config)
+    count = config.images_per_step * carried
     # First what networks of any size have in common.
     images = rng.standard_normal((count, 3, 32, 32), dtype=np.float32)
     labels = rng.integers(0, 10, count).astype(np.int32)
     noise = rng.random((count, run.net.noise_width), dtype=np.float32)
     if mixing.is_on:
-        columns = mixing.columns(config.batch_size, config.accumulation_steps, rng)
+        columns = mixing.columns(config.batch_size, config.accumulation_steps * carried, rng)
         noise = np.concatenate((noise, columns), axis=1)
     return Batch(
         step,

@@ -96,7 +96,7 @@ def test_neither_threads_nor_memory_nor_repetition_changes_a_pixel(digits: Path)
 @pytest.mark.parametrize("world", [1, 2])
 def test_resuming_in_an_epoch_gives_its_remaining_batches(train: ImageIndex, world: int) -> None:
     for rank in range(world):
-        share = {"rank": rank, "world_size": world, "noise_width": 3}
+        share = {"ranks": [rank], "world_size": world, "noise_width": 3}
         whole = arrays(train_batches(train, config(), epoch=1, **share))
         rest = list(train_batches(train, config(), epoch=1, start_step=9, **share))
         assert rest[0].step == 9
@@ -121,7 +121,7 @@ def test_an_image_is_augmented_differently_in_each_epoch_but_alike_on_any_rank(
         found = {}
         for rank in range(world):
             for b in train_batches(
-                train, config(f"batch_size={32 // world}"), epoch=epoch, rank=rank,
+                train, config(f"batch_size={32 // world}"), epoch=epoch, ranks=[rank],
                 world_size=world,
             ):  # fmt: skip
                 found.update(zip(b.indices.tolist(), b.images, strict=True))
@@ -136,10 +136,20 @@ def test_an_image_is_augmented_differently_in_each_epoch_but_alike_on_any_rank(
 
 def test_ranks_draw_different_noise(train: ImageIndex) -> None:
     one, two = (
-        next(train_batches(train, config(), epoch=0, rank=r, world_size=2, noise_width=9))
+        next(train_batches(train, config(), epoch=0, ranks=[r], world_size=2, noise_width=9))
         for r in range(2)
     )
     assert (one.noise != two.noise).all()
+
+
+def test_a_rank_that_carries_several_has_what_each_of_them_would_have(train: ImageIndex) -> None:
+    sets = ["batch_size=8", "accumulation_steps=2", "mixup=0.2", "cutmix=1"]
+    share: dict[str, Any] = {"world_size": 4, "noise_width": 3, "epoch": 1, "start_step": 20}
+    alone = [arrays(train_batches(train, config(*sets), ranks=[r], **share)) for r in range(4)]
+    together = arrays(train_batches(train, config(*sets), ranks=[3, 1], **share))
+    assert len(together) == 1437 // 64 - 20
+    parts = zip(alone[3], alone[1], strict=True)
+    assert_same(together, [tuple(map(np.concatenate, zip(*two, strict=True))) for two in parts])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -298,13 +308,13 @@ def test_a_process_that_abandons_its_batches_ends(digits: Path, end: str, code: 
 def test_mindspore_dataset_has_the_same_batches(train: ImageIndex) -> None:
     from effnet.data.dataset import COLUMNS, train_dataset
 
-    share = {"rank": 1, "world_size": 2, "noise_width": 6}
-    data = train_dataset(train, config("epoch_size=4"), epoch=2, start_step=15, **share)
+    share = {"ranks": [0, 2], "world_size": 3, "noise_width": 6}
+    data = train_dataset(train, config("epoch_size=4"), epoch=2, start_step=5, **share)
     want = [
-        *train_batches(train, config(), epoch=2, start_step=15, **share),
+        *train_batches(train, config(), epoch=2, start_step=5, **share),
         *train_batches(train, config(), epoch=3, **share),
     ]
-    assert data.get_dataset_size() == len(want) == 2 * 22 - 15
+    assert data.get_dataset_size() == len(want) == 2 * 14 - 5
     rows = list(data.create_dict_iterator(num_epochs=1, output_numpy=True))
     assert len(rows) == len(want)
     for row, batch in zip(rows, want, strict=True):

@@ -55,7 +55,7 @@ def test_a_sink_takes_the_same_steps_as_the_loader(
     run.state.load(in_graph.first)
     schedule = LrSchedule.from_config(settings, 7)
     share: dict[str, Any] = {
-        "rank": 0,
+        "ranks": [0],
         "world_size": 1,
         "noise_width": run.net.noise_width,
         "bad_images": BadImages(0),

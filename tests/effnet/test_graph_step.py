@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from effnet.distributed.group import Group
 from effnet.model import scaling
 from effnet.train.state.host import StateMismatch, is_finite
 from effnet.train.steps.eager import LossNotFinite
@@ -62,6 +63,15 @@ def test_every_part_of_a_step_is_the_same_in_a_graph(given: dict[str, Any]) -> N
     assert not np.array_equal(
         in_graph.last["classifier.weight"], in_graph.first["classifier.weight"]
     )
+
+
+def test_a_rank_that_carries_three_takes_the_same_step_in_a_graph() -> None:
+    group = Group(carried=(0, 1, 2), logical_size=3)
+    parts = {"accumulation_steps": 2, "dynamic_loss_scale": True, "clip_norm": 0.5, "mixup": 0.5}
+    in_graph = Taken.by(group, bn_momentum=0.5, **parts)
+    plain = Taken.by(group, bn_momentum=0.5, mode="pynative", **parts)
+    np.testing.assert_allclose(in_graph.losses, plain.losses, rtol=1e-4)
+    assert_close(plain.last, in_graph.last)
 
 
 def test_the_updates_themselves_are_equal_after_one_step(in_graph: Taken) -> None:

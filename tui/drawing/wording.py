@@ -92,7 +92,11 @@ def activity(frame: RunFrame) -> str:
     if running:
         return job_words(running[-1], frame)
     left = list(state.left_out.values())
-    return f"{left[-1].words}; r takes it back once the run is stopped" if left else ""
+    if not left:
+        return ""
+    fewer = "" if state.attempt is None else state.attempt.fewer_words
+    words = f"{fewer}: {left[-1].words}" if fewer else left[-1].words
+    return f"{words}; r takes it back once the run is stopped"
 
 
 def _starting(snapshot: RunSnapshot) -> str:

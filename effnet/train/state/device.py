@@ -77,6 +77,10 @@ class GraphState(State):
         finally:
             _write(own, kept)
 
+    def buffer_twins(self, prefix: str) -> ParameterTuple:
+        """Parameters like those of the batch-norm statistics, which belong to no state."""
+        return ParameterTuple(_twins(prefix, list(self.buffers), np.copy))
+
     def _parts(self) -> list[Sequence[Parameter]]:
         parts = [self.weights, self.buffers, self.frozen, self.mean_square, self.moment]
         parts.append(self.scaler)

@@ -68,9 +68,12 @@ class TrainStep:
     """Takes a batch and a learning rate, changes `state`.
 
     Gradients, batch-norm statistics, loss and the stop request are in one bucket, so that the ranks
-    need one all-reduce a step. Statistics become the mean over the ranks:
+    need one all-reduce a step. Statistics become the mean over the logical ranks:
     rank 0's checkpoint is then the whole state. A rank alone needs no bucket: the optimizer reads
     the gradients where MindSpore left them.
+
+    A rank that carries several logical ranks takes their parts of the batch in turn, each from the
+    statistics that the step began with, and puts their sums into the bucket.
     """
 
     def __init__(
@@ -127,10 +130,18 @@ class TrainStep:
         return self._config.loss_scale if scaler is None else float(scaler[0])
 
     def _loss_and_gradient(self, batch: Batch) -> tuple[float, Pieces]:
-        """The mean loss of the accumulated batches, and the sum of their scaled gradients."""
+        """The mean loss of the accumulated batches, and the sum of their scaled gradients.
+
+        Both, and the batch-norm statistics, are summed over the logical ranks of this one.
+        """
         config, losses = self._config, list[float]()
         sums: list[NDArray[np.float32]] = []
-        for count in range(config.accumulation_steps):
+        carried = len(self._group.logical_ranks)
+        turns = _Turns(self._state.buffers) if carried > 1 else None
+        for count in range(carried * config.accumulation_steps):
+            within = count % config.accumulation_steps
+            if turns is not None and within == 0:
+                turns.begin()
             here = slice(count * config.batch_size, (count + 1) * config.batch_size)
             (_, loss), gradients = self._gradients(
                 Tensor.from_numpy(batch.images[here]),
@@ -150,11 +161,13 @@ class TrainStep:
                     array += more
             else:
                 sums = new
-        return sum(losses) / len(losses), Pieces(sums)
+            if turns is not None and within + 1 == config.accumulation_steps:
+                turns.end()
+        return sum(losses) / config.accumulation_steps, Pieces(sums)
 
     def _reduce(self, own: _Part, over_ranks: Sum) -> tuple[_Part, float]:
         """The sum of gradients, the mean of the rest, and ms that it took."""
-        state, size, bucket = self._state, self._group.size, over_ranks.bucket
+        state, size, bucket = self._state, self._group.world_size, over_ranks.bucket
         for place, piece in own.gradient.between(0, self._count):
             bucket[place] = piece
         bucket[self._count : -2] = state.buffers
@@ -179,7 +192,7 @@ class TrainStep:
             if not np.isfinite(norm):
                 return
         decay = ema_decay(config.ema_decay, step)
-        count = self._group.size * config.accumulation_steps
+        count = self._group.world_size * config.accumulation_steps
         self._optimizer.update(
             self._slots,
             gradient,
@@ -193,10 +206,28 @@ class TrainStep:
             average(state.ema_buffers, state.buffers, decay, np.empty_like(state.buffers))
 
 
+class _Turns:
+    """The batch-norm statistics while a rank computes for one logical rank after the other."""
+
+    def __init__(self, buffers: Floats) -> None:
+        self._buffers = buffers
+        self._first = buffers.copy()
+        self._sum = np.zeros_like(buffers)
+
+    def begin(self) -> None:
+        """The next one starts from what the step began with."""
+        self._buffers[...] = self._first
+
+    def end(self) -> None:
+        """What it ended with becomes the sum over those that had their turn."""
+        self._sum += self._buffers
+        self._buffers[...] = self._sum
+
+
 def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
     """How the ranks add `size` numbers; `None` for a rank alone."""
     if group.size == 1:
-        return None
+        return None if group.world_size == 1 else CollectiveSum(group, size)
     shared = shared_memory.join(group, size) if config.reduction == "auto" else None
     if group.rank == 0:
         how = "MindSpore's collective library" if shared is None else "shared memory"

@@ -32,7 +32,8 @@ class GraphStep(nn.Cell):
     Takes images (N, 3, S, S), labels int32 (N,), noise (N, noise_width) and `rates` (4,): the
     learning rate, the share that the moving average takes from this step's values, and AdamW's
     corrections. All are functions of the step, so nothing has to be counted here. Returns the mean
-    loss over the ranks. Accumulated batches are parts of N, one after the other in one graph.
+    loss over the logical ranks. Accumulated batches are parts of N, one after the other in one
+    graph. So are those of logical ranks, each from the statistics that the step began with.
 
     Unlike `TrainStep` it updates the state even if the loss is not finite; see `progress`.
     """
@@ -42,7 +43,7 @@ class GraphStep(nn.Cell):
         net: EfficientNet,
         state: GraphState,
         config: TrainConfig,
-        world_size: int = 1,
+        group: Group = Group(),  # noqa: B008 it is frozen
     ) -> None:
         super().__init__(auto_prefix=False)
         self.weights, self.buffers = state.weights, state.buffers
@@ -62,7 +63,11 @@ class GraphStep(nn.Cell):
         self.is_dynamic = config.dynamic_loss_scale
         # A fixed scale too, as a constant.
         self.scaler = state.scaler[0] if state.scaler else Tensor(first_scale(config.loss_scale))
-        self.world_size = world_size
+        self.processes, self.world_size = group.size, group.world_size
+        self.carried = len(group.logical_ranks)
+        self.takes_turns = self.carried > 1 and len(self.buffers) > 0
+        twins = state.buffer_twins if self.takes_turns else (lambda prefix: self.buffers)
+        self.first_buffers, self.buffer_sums = twins("first."), twins("sum.")
         self.decay, self.momentum = config.opt_decay, config.momentum
         self.epsilon = config.opt_eps
         self.weight_decay = config.weight_decay
@@ -81,22 +86,29 @@ class GraphStep(nn.Cell):
         self.sizes = sizes
         # Loops over hundreds of tensors would be unrolled past MindSpore's recursion limit.
         self.each = ops.HyperMap()
-        if world_size > 1:
+        if group.size > 1:
             self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
 
     def construct(self, images: Tensor, labels: Tensor, noise: Tensor, rates: Tensor) -> Tensor:
         size = self.batch_size
         loss_scale = self.scaler[0]
+        if self.takes_turns:
+            self.each(_assign, self.first_buffers, self.buffers)
+            self.each(_clear, self.buffer_sums)
         (_, loss_sum), gradients = self.loss_and_gradients(
             images[:size], labels[:size], noise[:size], loss_scale
         )
-        for count in range(1, self.accumulation):
+        for count in range(1, self.carried * self.accumulation):
+            if self.takes_turns and count % self.accumulation == 0:
+                self._end_turn(loss_sum)
+                self.each(_assign, self.buffers, self.first_buffers)
             here = slice(count * size, (count + 1) * size)
             (_, more_loss), more = self.loss_and_gradients(
                 images[here], labels[here], noise[here], loss_scale
             )
             loss_sum = loss_sum + more_loss
             gradients = self.each(_add, gradients, more)
+        # Of the logical ranks that it carries the sum, as `_reduce` has it of ranks.
         own_loss = ops.reshape(loss_sum, (1,)) / self.accumulation
         loss = own_loss
         # By the status register where the device saturates instead, as MindSpore's own amp. It is
@@ -106,8 +118,12 @@ class GraphStep(nn.Cell):
         if self.has_buffers:
             # The forward pass writes the statistics: they are read after it.
             buffers = self.each(ops.partial(_after, loss_sum), self.buffers)
+            if self.takes_turns:
+                self._end_turn(loss_sum)
+                buffers = self.each(ops.partial(_after, loss_sum), self.buffer_sums)
         if self.world_size > 1:
-            own = ops.concat((own_loss, ops.reshape(ops.cast(is_finite, ms.float32), (1,))))
+            own_finite = ops.reshape(ops.cast(is_finite, ms.float32), (1,)) * self.carried
+            own = ops.concat((own_loss, own_finite))
             reduced = self._reduce((*gradients, *buffers, own))
             gradients = reduced[: self.weight_count]
             loss = reduced[-1][:1]
@@ -128,6 +144,11 @@ class GraphStep(nn.Cell):
         finite = (_is_finite(loss), _is_finite(own_loss))
         ops.assign(self.progress, self.progress + ops.concat((loss, *finite)))
         return ops.reshape(loss, ())
+
+    def _end_turn(self, loss: Tensor) -> bool:
+        """Add the statistics as they are when `loss` is known."""
+        self.each(ops.partial(_add_to, loss), self.buffer_sums, self.buffers)
+        return True
 
     def _adjusted(self, is_finite: Tensor) -> Tensor:
         """See `effnet.optim.loss_scale.adjust`."""
@@ -174,11 +195,14 @@ class GraphStep(nn.Cell):
         return True
 
     def _reduce(self, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The mean of each over the ranks, by way of a few large buckets."""
+        """The mean of each over the logical ranks, by way of a few large buckets."""
         flat = self.each(_flat, values)
         means: tuple[Tensor, ...] = ()
         for first, last in self.buckets:
-            whole = self.all_reduce(ops.concat(flat[first:last])) / self.world_size
+            whole = ops.concat(flat[first:last])
+            if self.processes > 1:
+                whole = self.all_reduce(whole)
+            whole = whole / self.world_size
             means += self.each(
                 ops.partial(_piece, whole),
                 self.starts[first:last],
@@ -255,6 +279,17 @@ def _piece(flat: Tensor, start: int, size: int, example: Tensor) -> Tensor:
 
 def _assign(parameter: Parameter, value: Tensor) -> bool:
     ops.assign(parameter, value)
+    return True
+
+
+def _clear(parameter: Parameter) -> bool:
+    ops.assign(parameter, ops.zeros_like(parameter))
+    return True
+
+
+def _add_to(before: Tensor, parameter: Parameter, value: Tensor) -> bool:
+    """Adds `value` as it is when `before` is known."""
+    ops.assign(parameter, parameter + ops.depend(value, before))
     return True
 
 

@@ -53,7 +53,7 @@ def make(
     """
     if isinstance(state, TrainState):
         return Stepping(TrainStep(net, state, config, group, heartbeat), train_batches)
-    cell = GraphStep(net, state, config, group.size)
+    cell = GraphStep(net, state, config, group)
     if config.device_target == "CPU":
         return Stepping(GraphSteps(cell, config, group, heartbeat), train_batches)
     steps = SunkSteps(cell, config, group, heartbeat, Rates(config, schedule))

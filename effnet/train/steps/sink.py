@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ class SunkSteps:
         *,
         epoch: int,
         start_step: int,
-        rank: int,
+        ranks: Sequence[int],
         world_size: int,
         **share: Any,
     ) -> Generator[Sink, None, None]:
@@ -101,9 +101,9 @@ class SunkSteps:
         run from the first call on, so each call must continue where the previous one ended.
         The queue is closed after the last epoch, or when the iterator is closed early.
         """
-        rows = train_rows(index, config, epoch, rank, world_size)
+        rows = train_rows(index, config, epoch, ranks, world_size)
         if self._feed is None:
-            share |= {"rank": rank, "world_size": world_size, "rates": self._rates}
+            share |= {"ranks": ranks, "world_size": world_size, "rates": self._rates}
             dataset = train_dataset(index, config, epoch=epoch, start_step=start_step, **share)
             self._feed = self._make_feed(self._cell, dataset, config.jit_level)
         elif (epoch, start_step) != self._next:

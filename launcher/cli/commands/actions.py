@@ -229,6 +229,7 @@ def _show_plan(profile: Profile, request: StartRequest, as_json: bool, name: str
         node = copies_node(profile)
         copies = None if node is None else node.label
         whole = {**to_plain(plan), "spares": spares, "copies_node": copies}
+        whole["retry_nodes"] = profile.retry.nodes.value
         whole["estimate"] = to_plain(configuration.estimate)
         print(escape_json(json.dumps(whole, indent=2, ensure_ascii=False)))
         return

@@ -269,6 +269,8 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         parts.append(Text(f"node {node} has not answered for {lasting}: {words}", "yellow"))
         if why := snapshot.why_unreachable(node):
             parts.append(Text(f"  {why}", style="yellow"))
+    if snapshot.shown is not None and (fewer := snapshot.shown.fewer_words):
+        parts.append(Text(fewer, style="yellow"))
     for left in snapshot.state.left_out.values():
         parts.append(Text(f"{left.words}: {left.why}", style="yellow"))
         parts.append(Text(f"  {left.hint(snapshot.run)}", style="yellow"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from launcher.client import Configuration
     from launcher.core.history.duration import Estimate
     from launcher.core.profile.model import Profile
-
+from launcher.core.profile.spares import may_shrink
 
 ENOUGH = 1.1
 """Images are prepared so many times faster than they are needed, or a step waits for some."""
@@ -44,7 +44,10 @@ class _Parts:
 
 
 def _parts_of(plan: Plan) -> Iterator[tuple[str, str]]:
-    head = f"{plan.profile}: {plan.world_size} ranks, {plan.device_target}, {plan.start_method}"
+    ranks = f"{plan.world_size} ranks"
+    if plan.logical_size != plan.world_size:
+        ranks += f" that carry {plan.logical_size}"
+    head = f"{plan.profile}: {ranks}, {plan.device_target}, {plan.start_method}"
     yield "bold", head
     if plan.master_address:
         port = plan.master_port or "chosen at the start"
@@ -73,6 +76,10 @@ def print_spares(profile: Profile, console: Console) -> None:
         what = "takes the place of a node that fails (retry.nodes)"
         text = f"\nspare {node.label} at {node.address}, {plural(node.rank_count, 'rank')}: {what}"
         console.print(Text(text, style="bold"), soft_wrap=True)
+    if may_shrink(profile):
+        which = "that no spare can replace" if profile.spares else "that fails"
+        text = f"\na node {which} is left out: the others carry its ranks"
+        console.print(Text(f"{text} (retry.nodes)", style="bold"), soft_wrap=True)
 
 
 def print_copies(profile: Profile, console: Console) -> None:

@@ -85,7 +85,10 @@ def _attempt(event: Event) -> str:
     if resume is not None:
         place, known = ("step ", "step") if resume["step"] is not None else ("", "path")
         start = f"from {place}{value_text(resume[known])}"
-    return _FORMAT.format("attempt {attempt}, {world_size} ranks, ", **event) + start
+    ranks = "{world_size} ranks"
+    if event.get("logical_size"):
+        ranks += " that carry {logical_size}"
+    return _FORMAT.format(f"attempt {{attempt}}, {ranks}, ", **event) + start
 
 
 def _queued(event: Event) -> str:
@@ -130,6 +133,7 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "rank_exited": _exit,
     "attempt_failed": _failure,
     "node_replaced": "{spare} takes the place of {node} after attempt {attempt}: {why}",
+    "node_left_out": "no node has the place of {node} after attempt {attempt}: {why}",
     "node_taken_back": "{node} is used again, as requested",
     "gave_up": "no automatic attempt: {why}",
     "attempt_finished": "step {step}",

@@ -55,7 +55,8 @@ def _told(event: events.Event, before: RunState, after: RunState) -> _Told | Non
             return NoticeKind.GAVE_UP, "gave up, no automatic attempt is left", lines
         case events.AttemptStarted(attempt=number, resume=point) if number > 1:
             start = "the beginning" if point is None else point.place
-            lines = ("" if point is None else point.why,)
+            fewer = "" if after.attempt is None else after.attempt.fewer_words
+            lines = ("" if point is None else point.why, fewer and f"It {fewer}.")
             return NoticeKind.RESUMED, f"attempt {number} starts from {start}", lines
         case events.RankSilent():
             hang = after.hang

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import programs
-from launcher.core.plan import cpu, program
+from launcher.core.plan import cpu, logical, program
 from launcher.core.plan.model import (
     NodeFacts,
     PlannedFile,
@@ -137,6 +137,7 @@ def rank_process(
             **cpu.rank_environment(profile.device_target, len(share)),
             **node_environment(profile, node),
             **environment,
+            **logical.variables(profile, place.rank, world_size),
             "EFFNET_HEARTBEAT": str(files.heartbeat),
             "EFFNET_STACKS": str(files.stacks),
             "EFFNET_STOP_FILE": str(paths.stop),

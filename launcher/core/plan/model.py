@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from launcher.core.plan import logical
 from launcher.core.profile.model import Limits
 from launcher.core.profile.secrets import reveal
 from launcher.core.run.paths import RunPaths
@@ -168,6 +169,12 @@ class Plan:
     def ranks(self) -> tuple[PlannedProcess, ...]:
         """The ranks, in order."""
         return tuple(process for process in self.processes if process.role is Role.RANK)
+
+    @property
+    def logical_size(self) -> int:
+        """How many logical ranks the ranks carry: more than there are after the loss of a node."""
+        variables = self.ranks[0].environment if self.ranks else {}
+        return int(variables.get(logical.SIZE, self.world_size))
 
     @property
     def node(self) -> PlannedNode:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.core.plan.model import RunContext
-from launcher.core.profile.model import Node, Profile
+from launcher.core.profile.model import Node, Profile, RetryNodes
 from launcher.core.profile.placement import RankPlace
 from launcher.core.profile.program import Program
+from launcher.errors import UsageError
 
 RESUME = "EFFNET_RESUME"
 CHECKPOINT = "{checkpoint}"
@@ -17,9 +18,18 @@ FOUND_BY_ITSELF = "auto"
 
 
 def with_command(profile: Profile, command: Sequence[str]) -> Profile:
-    """The profile with another command for its ranks; what is for the bundled trainer goes."""
+    """The profile with another command for its ranks; what is for the bundled trainer goes.
+
+    Raises `UsageError` where only the bundled trainer can do what the profile asks for.
+    """
     if not command:
         return profile
+    if profile.retry.nodes is RetryNodes.SHRINK:
+        raise UsageError(
+            f'profile {profile.name} has retry.nodes = "shrink", and only the bundled trainer can'
+            " train the same with fewer ranks",
+            'Set retry.nodes to "same" or "spare" in the profile.',
+        )
     program = profile.program or Program(command=tuple(command))
     nodes = tuple(node.model_copy(update={"data_path": ""}) for node in profile.nodes)
     program = program.model_copy(update={"command": tuple(command)})

@@ -121,10 +121,14 @@ class Node(NodeDefaults):
 
 
 class LeftOut(_Frozen):
-    """A node that a run uses no more; ``spare`` has its place (empty: it was a spare itself)."""
+    """A node that a run uses no more; ``spare`` has its place (empty: none has)."""
 
     node: Node
     spare: str = ""
+    place: int | None = None
+    """Where it was among the nodes, if the others carry its ranks. A spare that failed has none."""
+    master: str = ""
+    """The master's address before, where that moved with it."""
 
 
 class Master(_Frozen):
@@ -182,6 +186,7 @@ class RetryNodes(str, Enum):
 
     SAME = "same"
     SPARE = "spare"
+    SHRINK = "shrink"
 
 
 class Retry(_Frozen):
@@ -252,7 +257,7 @@ class Profile(_Frozen):
     secret_env: tuple[str, ...] = ()
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
     spares: tuple[Node, ...] = ()
-    """Nodes that take the place of others with ``retry.nodes = "spare"``."""
+    """Nodes that take the place of others, see ``retry.nodes``."""
     left_out: tuple[LeftOut, ...] = ()
     """In a run's own profile: nodes that it uses no more. No key of a file."""
     master: Master = Master()
@@ -344,6 +349,12 @@ class Profile(_Frozen):
     def world_size(self) -> int:
         """How many ranks a run of this profile has."""
         return sum(node.rank_count for node in self.nodes)
+
+    @property
+    def logical_size(self) -> int:
+        """How many ranks its training is made of: also those of nodes that it continues without."""
+        gone = (item.node.rank_count for item in self.left_out if item.place is not None)
+        return self.world_size + sum(gone)
 
     def to_json(self) -> str:
         """The resolved profile; :func:`load.profile_from_json` reads it back."""

@@ -1,13 +1,18 @@
-"""A spare in the place of a node, and the profile's own nodes back in theirs."""
+"""A spare in the place of a node, or none, and the profile's own nodes back in theirs."""
 
 from __future__ import annotations
 
 from launcher.core.profile.model import LeftOut, Node, Profile, RetryNodes
 
 
-def uses_spares(profile: Profile) -> bool:
-    """Whether an automatic attempt may take other nodes."""
-    return profile.retry.nodes is RetryNodes.SPARE
+def may_change_nodes(profile: Profile) -> bool:
+    """Whether an automatic attempt may leave out nodes."""
+    return profile.retry.nodes is not RetryNodes.SAME
+
+
+def may_shrink(profile: Profile) -> bool:
+    """Whether it may continue on one node less."""
+    return profile.retry.nodes is RetryNodes.SHRINK and len(profile.nodes) > 1
 
 
 def with_spares_as_nodes(profile: Profile) -> Profile:
@@ -33,36 +38,57 @@ def with_spare(profile: Profile, label: str, spare: Node) -> Profile:
     """
     old = next(node for node in profile.nodes if node.label == label)
     nodes = tuple(spare if node is old else node for node in profile.nodes)
-    # What was in this place before is out already, and is replaced by the new spare now.
-    moved = [
-        item.model_copy(update={"spare": spare.label}) if item.spare == label else item
-        for item in profile.left_out
-    ]
-    was_spare = any(item.spare == label for item in profile.left_out)
-    moved.append(LeftOut(node=old, spare="" if was_spare else spare.label))
-    return profile.model_copy(
-        update={
-            "nodes": nodes,
-            "spares": tuple(item for item in profile.spares if item is not spare),
-            "left_out": tuple(moved),
-            "master": _moved_master(profile, old, spare),
-        }
-    )
+    spares = tuple(item for item in profile.spares if item is not spare)
+    changed = profile.model_copy(update={"nodes": nodes, "spares": spares})
+    return _left_out(changed, profile, old, LeftOut(node=old, spare=spare.label))
+
+
+def without_node(profile: Profile, label: str) -> Profile:
+    """The profile on one node less. Its ranks carry those of the node: the training is the same."""
+    place = next(i for i, node in enumerate(profile.nodes) if node.label == label)
+    nodes = (*profile.nodes[:place], *profile.nodes[place + 1 :])
+    old, changed = profile.nodes[place], profile.model_copy(update={"nodes": nodes})
+    return _left_out(changed, profile, old, LeftOut(node=old, place=place))
+
+
+def _left_out(changed: Profile, before: Profile, old: Node, item: LeftOut) -> Profile:
+    """`changed`, which has others in the place of `old`, with the master's address and `item`.
+
+    Where `old` was a spare, the node whose place it had is the one that is out, and it itself is a
+    spare again.
+    """
+    index = 0 if item.place is not None else changed.nodes.index(_node_of(changed, item.spare))
+    master = _moved_master(before, old, changed.nodes[index])
+    kept = [one for one in before.left_out if one.spare != old.label]
+    saved = "" if master is before.master else before.master.address
+    owner = next((one for one in before.left_out if one.spare == old.label), None)
+    if owner is not None:
+        kept.append(LeftOut(node=old))
+        item = item.model_copy(update={"node": owner.node})
+        saved = owner.master or saved
+    item = item.model_copy(update={"master": saved})
+    return changed.model_copy(update={"left_out": (*kept, item), "master": master})
+
+
+def _node_of(profile: Profile, label: str) -> Node:
+    return next(node for node in profile.nodes if node.label == label)
 
 
 def with_own_nodes(profile: Profile) -> Profile:
     """The profile with every node back that was left out; their spares are spares again."""
     places = {item.spare: item.node for item in profile.left_out if item.spare}
-    nodes = tuple(places.get(node.label, node) for node in profile.nodes)
+    nodes = [places.get(node.label, node) for node in profile.nodes]
+    for item in reversed(profile.left_out):
+        if item.place is not None:
+            nodes.insert(item.place, item.node)
     free = [node for node in profile.nodes if node.label in places]
-    free += [item.node for item in profile.left_out if not item.spare]
-    address, master = profile.master.address, profile.master
-    for spare in free:
-        if address and address == spare.address and spare.label in places:
-            master = master.model_copy(update={"address": places[spare.label].address})
+    free += [item.node for item in profile.left_out if not item.spare and item.place is None]
+    # The first that it moved from is where it was.
+    address = next((item.master for item in profile.left_out if item.master), None)
+    master = profile.master.model_copy(update={"address": address} if address else {})
     return profile.model_copy(
         update={
-            "nodes": nodes,
+            "nodes": tuple(nodes),
             "spares": (*profile.spares, *free),
             "left_out": (),
             "master": master,

@@ -14,24 +14,31 @@ Raw = Mapping[str, Any]
 
 
 def check_spares(raw: Raw, nodes: list[dict[str, Any]], spares: list[Any]) -> Iterator[Problem]:
-    """What keeps a spare from taking the place of a node."""
+    """What keeps a spare from taking the place of a node, and a run from continuing on fewer."""
     found = raw.get("retry")
     retry = found if isinstance(found, dict) else {}
-    is_used = retry.get("nodes") == RetryNodes.SPARE.value
-    if is_used and not spares:
+    wanted = retry.get("nodes", RetryNodes.SAME.value)
+    if wanted == RetryNodes.SPARE.value and not spares:
         yield "retry.nodes", 'at least one of [[spares]], or "same"'
-    if spares and retry.get("nodes", RetryNodes.SAME.value) == RetryNodes.SAME.value:
+    if spares and wanted == RetryNodes.SAME.value:
         yield "retry.nodes", '"spare": else the spares are never used'
-    if not spares or not is_used:
+    if wanted not in (RetryNodes.SPARE.value, RetryNodes.SHRINK.value):
+        return
+    shrinks = wanted == RetryNodes.SHRINK.value
+    if shrinks:
+        yield from _check_shrink(raw, nodes)
+    elif not spares:
         return
     if not retry.get("auto_resume", 0) and retry.get("on_silent") != "resume":
-        yield "retry.auto_resume", "at least 1: a spare is used by an automatic attempt"
+        what = "nodes are left out" if shrinks else "a spare is used"
+        yield "retry.auto_resume", f"at least 1: {what} by an automatic attempt"
     if raw.get("start_method") == "slurm":
-        yield "spares", "leave them out: Slurm chooses the nodes"
+        if spares:
+            yield "spares", "leave them out: Slurm chooses the nodes"
         return
     master = raw.get("master")
     if isinstance(master, dict) and master.get("port"):
-        text = "0 (a free one) with spares: ranks of a node that is cut off still look for a port"
+        text = "0 (a free one): ranks of a node that is cut off still look for a port"
         yield "master.port", f"{text} that stays the same"
     counts = {_rank_count(node) for node in nodes}
     for index, spare in enumerate(spares):
@@ -49,6 +56,21 @@ def check_spares(raw: Raw, nodes: list[dict[str, Any]], spares: list[Any]) -> It
         elif is_loopback(address) and spare.get("transport") != "ssh":
             text = f"an address that the other nodes reach, not {address}"
             yield f"spares[{index}].address", text
+
+
+def _check_shrink(raw: Raw, nodes: list[dict[str, Any]]) -> Iterator[Problem]:
+    if "program" in raw:
+        text = "only the bundled trainer can train the same with fewer ranks"
+        yield "retry.nodes", f'"same" or "spare" with [program]: {text}'
+    elif raw.get("start_method") == "slurm":
+        yield "retry.nodes", '"same": Slurm chooses the nodes'
+    elif len(nodes) < 2:
+        yield "retry.nodes", '"same" or "spare": there is one node, and fewer are none'
+    for index, node in enumerate(nodes[1:], 1):
+        address = node.get("address")
+        if isinstance(address, str) and ip_address(address) is None and "program" not in raw:
+            text = f"an IP address, as the node may become the master, not the name {address!r}"
+            yield f"nodes[{index}].address", text
 
 
 def _rank_count(node: Any) -> int:

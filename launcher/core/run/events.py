@@ -98,6 +98,8 @@ class AttemptStarted(Event, kind="attempt_started"):
     attempt: int
     world_size: int
     resume: StartCheckpoint | None = None
+    logical_size: int | None = None
+    """How many ranks the training is made of, where fewer carry them; ``None``: as many."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,17 @@ class NodeReplaced(Event, kind="node_replaced"):
     attempt: int
     node: str
     spare: str
+    why: str
+    is_reached: bool = False
+    """Whether the node answered then."""
+
+
+@dataclass(frozen=True)
+class NodeLeftOut(Event, kind="node_left_out"):
+    """The attempts after this one have no node in the place of this: the others carry its ranks."""
+
+    attempt: int
+    node: str
     why: str
     is_reached: bool = False
     """Whether the node answered then."""

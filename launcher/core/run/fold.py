@@ -256,12 +256,15 @@ def _node_reached(state: RunState, event: events.NodeReached) -> RunState | None
     )
 
 
-def _node_replaced(state: RunState, event: events.NodeReplaced) -> RunState | None:
+def _node_left_out(
+    state: RunState, event: events.NodeReplaced | events.NodeLeftOut
+) -> RunState | None:
     attempt = state.attempt
     if attempt is None or attempt.attempt != event.attempt:
         return None
+    spare = event.spare if isinstance(event, events.NodeReplaced) else ""
     answers_s = event.t if event.is_reached else None
-    left = LeftOutNode(event.node, event.spare, event.attempt, event.why, event.t, answers_s)
+    left = LeftOutNode(event.node, spare, event.attempt, event.why, event.t, answers_s)
     return replace(state, left_out={**_without(state.left_out, event.node), event.node: left})
 
 
@@ -364,7 +367,8 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.StacksTaken: _stacks_taken,
     events.NodeUnreachable: _node_unreachable,
     events.NodeReached: _node_reached,
-    events.NodeReplaced: _node_replaced,
+    events.NodeReplaced: _node_left_out,
+    events.NodeLeftOut: _node_left_out,
     events.NodeTakenBack: _node_taken_back,
     events.DiskLow: _disk_low,
     events.DiskRecovered: _disk_recovered,

@@ -67,7 +67,7 @@ SET = "key of the training configuration; repeatable"
 IGNORE = "continue although this check failed: CHECK or CHECK@NODE; repeatable"
 NO_PREFLIGHT = "do not check the nodes first"
 DATA_ALIASES = ("--dataset_path",)
-TAKE_BACK = "use the nodes again that spares have taken the place of"
+TAKE_BACK = "use the nodes again that the run has left out"
 NOTE = "why this run was made; shown by `runs` and `status`"
 
 

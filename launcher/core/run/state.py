@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from launcher.core.run.events import Failure, StartCheckpoint
+from launcher.core.text.figures import plural
 
 
 class RunStatus(str, Enum):
@@ -202,6 +203,7 @@ class AttemptState:
     started_s: float
     status: RunStatus = RunStatus.STARTING
     resume: StartCheckpoint | None = None
+    logical_size: int | None = None
     training_s: float | None = None
     ended_s: float | None = None
     epochs: int | None = None
@@ -218,6 +220,13 @@ class AttemptState:
     """``node:path`` of disks that are nearly full -> bytes that were free when it was noticed."""
     stacks: StacksState | None = None
 
+    @property
+    def fewer_words(self) -> str:
+        """That fewer ranks carry those of the run; empty where each carries itself."""
+        if self.logical_size is None:
+            return ""
+        return f"trains with {plural(self.world_size, 'rank')} instead of {self.logical_size}"
+
     def rank(self, rank: int) -> RankState | None:
         """The newest start of a rank in this attempt."""
         return self._by_rank.get(rank)
@@ -229,7 +238,10 @@ class AttemptState:
 
 @dataclass(frozen=True)
 class LeftOutNode:
-    """A node that a spare took the place of after ``attempt``, until a resume takes it back."""
+    """A node that was left out after ``attempt``, until a resume takes it back.
+
+    ``spare`` has its place; empty: no node has.
+    """
 
     node: str
     spare: str
@@ -243,6 +255,8 @@ class LeftOutNode:
     def words(self) -> str:
         """What has its place, and whether it could be used again."""
         back = "answers" if self.answers_s is not None else "does not answer"
+        if not self.spare:
+            return f"the run continues without {self.node}, which {back}"
         return f"{self.spare} has the place of {self.node}, which {back}"
 
     def hint(self, run: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
 from launcher.core.checks.row import Row, RowState, expected, of_spare
+from launcher.core.plan import logical, program
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import RunContext
 from launcher.core.profile import spares
 from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import Profile
@@ -14,7 +18,7 @@ from launcher.core.run import events as e
 from launcher.core.run.events import Event, Failure, FailureKind
 from launcher.core.run.fold import apply
 from launcher.core.run.state import RunState
-from launcher.errors import ProfileError
+from launcher.errors import ProfileError, UsageError
 from launcher.planning import replacing
 
 NODES = ("a", "b")
@@ -62,6 +66,9 @@ def labels(found: Profile) -> tuple[list[str], list[str], dict[str, str]]:
 
 
 NO_SPARES = PROFILE.split("[[spares]]")[0]
+SECOND = '[[nodes]]\nname = "b"\naddress = "10.0.0.2"\n'
+THIRD = '[[nodes]]\nname = "c"\naddress = "10.0.0.5"\n'
+SHRINK = NO_SPARES + '[retry]\nnodes = "shrink"\nauto_resume = 3\n'
 WRONG = {
     "no spares": (NO_SPARES + '[retry]\nnodes = "spare"\nauto_resume = 1', "retry.nodes"),
     "never used": (PROFILE.replace('nodes = "spare"\n', ""), "retry.nodes"),
@@ -74,7 +81,11 @@ WRONG = {
     ),
     "a node": (PROFILE.replace('"10.0.0.3"', '"10.0.0.2"'), "spares[0].address"),
     "a fixed port": (PROFILE + "[master]\nport = 9000", "master.port"),
-    "shrink": (PROFILE.replace('"spare"', '"shrink"'), "retry.nodes"),
+    "shrink with a script": (SHRINK + '[program]\ncommand = ["x"]', "retry.nodes"),
+    "shrink of one node": (SHRINK.replace(SECOND, ""), "retry.nodes"),
+    "shrink without an attempt": (SHRINK.replace("auto_resume = 3", ""), "retry.auto_resume"),
+    "shrink with a fixed port": (SHRINK + "[master]\nport = 9000", "master.port"),
+    "shrink to a name": (SHRINK.replace('"10.0.0.2"', '"host-b"'), "nodes[1].address"),
     "a key of runs": ("left_out = []" + PROFILE, "left_out"),
 }
 
@@ -168,6 +179,7 @@ def test_a_node_is_left_out_that_is_away_or_failed_twice(
 ) -> None:
     state = state_of(CREATED, *events)
     assert set(replacing.nodes_to_leave(profile(), state)) == left
+    assert set(replacing.nodes_to_leave(profile(SHRINK), state)) == left
     same = profile(NO_SPARES)
     assert not replacing.nodes_to_leave(same, state)
 
@@ -177,7 +189,7 @@ def test_too_few_spares_replace_nothing() -> None:
     state = state_of(CREATED, e.AttemptStarted(1, 4), *away, *failed(1, FailureKind.NODE, "b")[1:])
     nodes = replacing.without_all(profile(), state)
     assert nodes is not None
-    assert nodes.words == "s in the place of a, t in the place of b"
+    assert nodes.words == "with s in the place of a, with t in the place of b"
     one = profile().model_copy(update={"spares": profile().spares[:1]})
     assert replacing.without_all(one, state) is None
 
@@ -194,3 +206,104 @@ def test_a_node_that_was_left_out_is_known_to_answer_and_is_taken_back() -> None
     away = state_of(*next_one, *late, e.NodeUnreachable(1, "b"))
     assert away.left_out["b"].answers_s is None
     assert not state_of(*next_one, *late, e.NodeTakenBack("b")).left_out
+
+
+# -- retry.nodes = "shrink"
+
+
+def test_the_ranks_of_a_node_that_is_gone_still_count(three: Profile) -> None:
+    assert (three.world_size, three.logical_size) == (6, 6)
+    fewer = spares.without_node(three, "b")
+    assert labels(fewer) == (["a", "c"], [], {"b": ""})
+    assert (fewer.world_size, fewer.logical_size) == (4, 6)
+    assert profile_from_json(fewer.to_json()).left_out == fewer.left_out
+    assert fewer.secrets_of("b") == {"KEY": "hidden"}
+
+
+@pytest.fixture
+def three() -> Profile:
+    return profile(SHRINK.replace(SECOND, SECOND + THIRD))
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.2", "10.0.0.5", "10.9.9.9"])
+@pytest.mark.parametrize("order", [*itertools.permutations(("a", "b", "c", "s"), 3)])
+def test_all_nodes_come_back_in_their_places(order: tuple[str, ...], address: str) -> None:
+    """Whatever has happened: nodes that were left out, a spare that had a place, in any order."""
+    spare = '[[spares]]\nname = "s"\naddress = "10.0.0.3"\n'
+    master = f'[master]\naddress = "{address}"'
+    start = profile(SHRINK.replace(SECOND, SECOND + THIRD + spare) + master)
+    nodes = replacing.Nodes(start)
+    for lost in order:
+        after = nodes.without(lost, "away", 1, is_reached=False) if lost in names(nodes) else nodes
+        assert after is not None
+        nodes = after
+        assert nodes.profile.logical_size == start.world_size
+        assert nodes.profile.world_size == 2 * len(nodes.profile.nodes)
+        found = nodes.profile.master.address
+        assert not address or found == "10.9.9.9" or found in addresses(nodes.profile)
+    back = spares.with_own_nodes(nodes.profile)
+    assert labels(back) == (["a", "b", "c"], ["s"], {})
+    assert back.logical_size == start.world_size
+    assert back.master == start.master
+
+
+def names(nodes: replacing.Nodes) -> list[str]:
+    return [node.label for node in nodes.profile.nodes]
+
+
+def addresses(found: Profile) -> set[str]:
+    return {node.address for node in found.nodes}
+
+
+def test_a_spare_comes_first_then_fewer_nodes_and_the_last_node_stays() -> None:
+    start = profile(PROFILE.replace('"spare"', '"shrink"')).model_copy(
+        update={"spares": profile().spares[:1]}
+    )
+    one = replacing.Nodes(start).without("a", "away", 1, is_reached=False)
+    assert one is not None
+    two = one.without("b", "away", 1, is_reached=False)
+    assert two is not None
+    assert [type(event) for event in two.changes] == [e.NodeReplaced, e.NodeLeftOut]
+    assert two.words == "with s in the place of a, without b: 2 ranks instead of 4"
+    assert two.new == {"s"}
+    assert two.without("s", "away", 1, is_reached=False) is None
+
+
+@pytest.mark.parametrize("ranks", range(1, 9))
+@pytest.mark.parametrize("logical_size", [8, 9, 64])
+def test_logical_ranks_are_divided_evenly_each_once(ranks: int, logical_size: int) -> None:
+    parts = [logical.carried_by(rank, ranks, logical_size) for rank in range(ranks)]
+    assert sorted(itertools.chain(*parts)) == list(range(logical_size))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_the_plan_gives_each_rank_its_logical_ranks_under_the_trainers_names() -> None:
+    from effnet.distributed import logical as trainers
+
+    def variables(found: Profile) -> list[tuple[str | None, str | None]]:
+        made = make_plan(found, RunContext("r", "/runs/r", master_port=9000))
+        assert made.logical_size == 4
+        return [
+            (rank.environment.get(trainers.RANKS), rank.environment.get(trainers.SIZE))
+            for rank in made.ranks
+        ]
+
+    whole = profile(SHRINK)
+    assert variables(whole) == [(None, None)] * 4
+    assert variables(spares.without_node(whole, "a")) == [("0,2", "4"), ("1,3", "4")]
+
+
+def test_a_node_without_a_successor_is_known_and_said() -> None:
+    left = e.NodeLeftOut(1, "b", "away", is_reached=False)
+    begun = (CREATED, e.AttemptStarted(1, 4), AWAY, *failed(1, FailureKind.NODE, "b")[1:], left)
+    state = state_of(*begun, e.AttemptStarted(2, 2, logical_size=4), e.TrainingStarted(2))
+    assert state.left_out["b"].words == "the run continues without b, which does not answer"
+    assert state.attempt is not None
+    assert state.attempt.fewer_words == "trains with 2 ranks instead of 4"
+    assert state.attempts[0].fewer_words == ""
+
+
+def test_a_command_instead_of_the_trainer_is_refused() -> None:
+    with pytest.raises(UsageError, match="only the bundled trainer"):
+        program.with_command(profile(SHRINK), ["python", "train.py"])
+    assert program.with_command(profile(), ["python", "train.py"]).program is not None

@@ -17,10 +17,15 @@ from effnet.scheduler import Barrier
 
 RANK = int(os.environ.get("RANK_ID", "0"))
 WORLD = int(os.environ.get("RANK_SIZE", "1"))
+LOGICAL = [int(n) for n in os.environ.get("EFFNET_LOGICAL_RANKS", str(RANK)).split(",")]
+"""Whose work this rank does, of LOGICAL_WORLD."""
+LOGICAL_WORLD = int(os.environ.get("EFFNET_LOGICAL_SIZE", str(WORLD)))
 STEPS = int(os.environ.get("STANDIN_STEPS", "10"))
 STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
 FAST = int(os.environ.get("STANDIN_FAST", "0"))
 """Steps at the beginning that take no time, for a run that has a past."""
+SAVE = int(os.environ.get("STANDIN_SAVE") or 0)
+"""Within an epoch a checkpoint after so many steps; 0: none."""
 KEEP = int(os.environ.get("STANDIN_KEEP") or 0)
 """How many checkpoints are kept; 0: all."""
 STATE = bool(os.environ.get("STANDIN_STATE"))
@@ -64,8 +69,8 @@ def is_enough():
 
 
 def after(state, step):
-    """The state after one more step."""
-    return hashlib.sha256(f"{state} {step}".encode()).hexdigest()[:16]
+    """The state after one more step, which is that of all logical ranks together."""
+    return hashlib.sha256(f"{state} {step} {LOGICAL_WORLD}".encode()).hexdigest()[:16]
 
 
 def replace(path, content):
@@ -96,7 +101,7 @@ def save(folder, epoch, step, state):
         "epoch": epoch,
         "step": step,
         "steps_per_epoch": STEPS,
-        "world_size": WORLD,
+        "world_size": LOGICAL_WORLD,
         "created": time.time(),
     }
     replace(path.with_name(f"{path.name}.manifest.json"), json.dumps(manifest).encode())
@@ -147,9 +152,12 @@ def train(arguments):
         barrier.wait(False)
     print(
         f"start: rank:[{RANK}/{WORLD}], target:[CPU], variant:[b2], parameters:[9109994],"
-        f" epochs:[{epochs}], steps per epoch:[{STEPS}], batch:[4x{WORLD}], images:[320], seed:[1]",
+        f" epochs:[{epochs}], steps per epoch:[{STEPS}], batch:[4x{LOGICAL_WORLD}],"
+        " images:[320], seed:[1]",
         flush=True,
     )
+    if LOGICAL_WORLD != WORLD:
+        print(f"carries {LOGICAL} of {LOGICAL_WORLD}", flush=True)
     if arguments.resume:
         # Rank 0 alone reads the file, which need not be on other nodes.
         done = newest(arguments.resume)[1] if RANK == 0 else 0
@@ -180,7 +188,7 @@ def train(arguments):
         heartbeat("compute", done, epoch)
         if work:
             work.compute()
-        time.sleep(STEP_S if done >= FAST else 0)
+        time.sleep(STEP_S * len(LOGICAL) if done >= FAST else 0)
         heartbeat("reduce", done, epoch)
         wait_begin = time.monotonic()
         order = STOP if stop.look() else ENOUGH if is_enough() else 0
@@ -201,7 +209,8 @@ def train(arguments):
         print(
             f"epoch: [{epoch:3d}/{epochs:3d}], step:[{step:5d}/{STEPS:5d}],"
             f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],{own}"
-            f" images/s:[{4 * WORLD / took_ms * 1000:.1f}], lr:[0.0100000], memory:[{memory}]{at}",
+            f" images/s:[{4 * LOGICAL_WORLD / took_ms * 1000:.1f}], lr:[0.0100000],"
+            f" memory:[{memory}]{at}",
             flush=True,
         )
         print(f"plain {done}", flush=True)
@@ -213,7 +222,7 @@ def train(arguments):
                 f" per step time: {took_ms:.3f}, avg loss: {loss:.3f}, images/s:[33.2]",
                 flush=True,
             )
-        if RANK == 0 and (done % STEPS == 0 or asked):
+        if RANK == 0 and (done % STEPS == 0 or asked or (SAVE and done % SAVE == 0)):
             heartbeat("checkpoint", done, done // STEPS)
             save(arguments.save_checkpoint_path, done // STEPS, done, state)
         if asked:

@@ -1,10 +1,10 @@
 """Images a second and CPU time an image: ours against MindSpore's C++ pipeline, in one run.
 
-    python benchmarks/data.py [--images 400] [--threads N]
+    python benchmarks/data.py [--images 400] [--threads N] [--rounds 3]
 
 JPEGs of 500 x 375 px are made on the spot (about 90 kB each, smooth noise), and scikit-learn's
-digits. Needs the extra `train`. Run it on an otherwise idle machine; every line is the better of
-two passes.
+digits. Needs the extra `train`. Run it on an otherwise idle machine. Both sides work in turn; each
+figure is the best of its rounds, and CPU time, which depends less on other programs, the least.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import mindspore.dataset as ds
 import mindspore.dataset.vision as vision
@@ -26,38 +27,70 @@ from effnet.config import TrainConfig, resolve
 from effnet.data import ImageIndex, eval_batches, index_folder, train_batches
 from effnet.data.dataset import train_dataset
 from effnet.data.digits import write_digits
+from effnet.data.pixels import compiled
 
 BATCH = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-    work: str
+Passes = Callable[[int], Iterator[int]]
+"""Of the number of a pass -> the images of each of its batches."""
+
+
+@dataclasses.dataclass
+class Side:
+    """One way to do some work, and the best of what was measured of it."""
+
     by: str
-    images_per_s: float
-    cpu_ms_per_image: float
+    passes: Passes
+    images_per_s: float = 0.0
+    cpu_ms_per_image: float = float("inf")
 
-
-def measured(work: str, by: str, passes: Callable[[int], Iterator[int]]) -> Line:
-    """``passes(n)`` yields the images of each batch of pass n."""
-    best: Line | None = None
-    for n in range(2):
+    def measure(self, n: int) -> None:
         cpu, start, images = time.process_time(), time.perf_counter(), 0
-        for count in passes(n):
+        for count in self.passes(n):
             images += count
         seconds = time.perf_counter() - start
-        line = Line(work, by, images / seconds, (time.process_time() - cpu) / images * 1e3)
-        if best is None or line.images_per_s > best.images_per_s:
-            best = line
-    assert best is not None
-    return best
+        cpu_ms = (time.process_time() - cpu) / images * 1e3
+        self.images_per_s = max(self.images_per_s, images / seconds)
+        self.cpu_ms_per_image = min(self.cpu_ms_per_image, cpu_ms)
 
 
-def ours(index: ImageIndex, config: TrainConfig) -> Callable[[int], Iterator[int]]:
+def measured(work: str, rounds: int, minddata: Passes, **ours: Passes) -> None:
+    """Prints a line for MindSpore's pipeline and for each of ours, with the ratios."""
+    first = Side("minddata, C++", minddata)
+    sides = [first, *(Side(by.replace("_", " "), passes) for by, passes in ours.items())]
+    for n in range(rounds):
+        for side in sides:
+            side.measure(n)
+    for side in sides:
+        rate = side.images_per_s / first.images_per_s
+        cpu = first.cpu_ms_per_image / side.cpu_ms_per_image
+        print(
+            f"{work:34} {side.by:26} {side.images_per_s:9.0f} {rate:6.2f}"
+            f" {side.cpu_ms_per_image:13.2f} {cpu:6.2f}",
+            flush=True,
+        )
+
+
+def ours(index: ImageIndex, config: TrainConfig) -> Passes:
     return lambda n: (len(b.labels) for b in train_batches(index, config, epoch=n))
 
 
-def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Callable[[int], Iterator[int]]:
+def ours_eval(index: ImageIndex, config: TrainConfig) -> Passes:
+    return lambda n: (len(b.labels) for b in eval_batches(index, config))
+
+
+def by_pillow(passes: Passes) -> Passes:
+    """Without the compiled form."""
+
+    def slower(n: int) -> Iterator[int]:
+        with mock.patch.object(compiled, "form", return_value=None):
+            yield from passes(n)
+
+    return slower
+
+
+def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Passes:
     def passes(n: int) -> Iterator[int]:
         data = train_dataset(index, dataclasses.replace(config, epoch_size=n + 1), epoch=n)
         for row in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
@@ -66,7 +99,7 @@ def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Callable[[int], I
     return passes
 
 
-def minddata(folder: str, steps: list[object], threads: int) -> Callable[[int], Iterator[int]]:
+def minddata(folder: str, steps: list[object], threads: int) -> Passes:
     def passes(n: int) -> Iterator[int]:
         data = ds.ImageFolderDataset(folder, num_parallel_workers=threads, shuffle=True)
         data = data.map(steps, "image", num_parallel_workers=threads).batch(BATCH)
@@ -76,13 +109,12 @@ def minddata(folder: str, steps: list[object], threads: int) -> Callable[[int], 
     return passes
 
 
-def minddata_train(size: int, reference: bool) -> list[object]:
-    steps: list[object] = [
-        vision.RandomCropDecodeResize(size),
-        vision.RandomHorizontalFlip(),
-    ]
-    if reference:
+def minddata_train(size: int, policy: str) -> list[object]:
+    steps: list[object] = [vision.RandomCropDecodeResize(size), vision.RandomHorizontalFlip()]
+    if policy == "reference":
         steps += [vision.RandomSelectSubpolicy(_policy()), vision.RandomColorAdjust(0.4, 0.4, 0.4)]
+    elif policy == "rand":
+        steps.append(vision.RandAugment(2, 9, interpolation=Inter.BILINEAR))
     return [*steps, *_ending()]
 
 
@@ -113,59 +145,62 @@ def _policy() -> list[list[tuple[object, float]]]:
     return [[(made[name](level), p) for name, level, p in pair] for pair in REFERENCE]
 
 
-def lines(folder: Path, images: int, threads: int) -> Iterator[Line]:
-    jpegs = folder / "jpegs"
-    write_jpegs(jpegs, images)
-    photos = index_folder(jpegs)
-    common = ["class_num=10", f"batch_size={BATCH}"]
-    photo = [*common, "image_size=260", "image_cache_mb=0", f"num_workers={threads}"]
-    plain = resolve("CPU", sets=[*photo, "auto_augment=none", "color_jitter=0"]).config
-    full = resolve("CPU", sets=photo).config
+POLICIES = {
+    "crop + flip": ("none", ["auto_augment=none", "color_jitter=0"]),
+    "reference policy": ("reference", []),
+    "RandAugment": ("rand", ["auto_augment=rand-m9-mstd0.5", "color_jitter=0"]),
+}
+"""Name -> minddata's steps, our settings."""
 
-    def mindspore(work: str, steps: list[object]) -> Line:
-        return measured(work, "minddata C++", minddata(str(jpegs), steps, threads))
 
-    work = "260 px, crop + flip"
-    yield mindspore(work, minddata_train(260, reference=False))
-    yield measured(work, f"{threads} threads", ours(photos, plain))
-    work = "260 px, reference policy"
-    yield mindspore(work, minddata_train(260, reference=True))
-    yield measured(work, f"{threads} threads", ours(photos, full))
-    yield measured(work, "threads, as a MindSpore dataset", ours_as_dataset(photos, full))
+def photos(folder: Path, images: int, threads: int, rounds: int) -> None:
+    write_jpegs(folder, images)
+    index = index_folder(folder)
+    common = ["class_num=10", f"batch_size={BATCH}", "image_size=260", "image_cache_mb=0"]
+    common.append(f"num_workers={threads}")
+
+    def theirs(steps: list[object]) -> Passes:
+        return minddata(str(folder), steps, threads)
+
+    for name, (policy, sets) in POLICIES.items():
+        config = resolve("CPU", sets=[*common, *sets]).config
+        mine = ours(index, config)
+        sides = {"ours": mine, "ours,_as_a_dataset": ours_as_dataset(index, config)}
+        sides["ours,_by_Pillow"] = by_pillow(mine)
+        measured(f"260 px, {name}", rounds, theirs(minddata_train(260, policy)), **sides)
     for resize, how, name in ((280, Inter.BILINEAR, "bilinear"), (292, Inter.BICUBIC, "bicubic")):
+        more = [f"eval_resize={resize}", f"interpolation={name}"]
+        mine = ours_eval(index, resolve("CPU", sets=[*common, *more]).config)
         work = f"eval {resize} {name}, crop 260"
-        config = resolve(
-            "CPU", sets=[*photo, f"eval_resize={resize}", f"interpolation={name}"]
-        ).config
-        yield mindspore(work, minddata_eval(resize, 260, how))
-        yield measured(
-            work, f"{threads} threads",
-            lambda n, c=config: (len(b.labels) for b in eval_batches(photos, c)),
-        )  # fmt: skip
+        sides = {"ours": mine, "ours,_by_Pillow": by_pillow(mine)}
+        measured(work, rounds, theirs(minddata_eval(resize, 260, how)), **sides)
 
-    digits = index_folder(write_digits(folder / "digits"), "train")
-    small = [*common, "image_size=32"]
-    for name, more in (
-        ("crop + flip", ["auto_augment=none", "color_jitter=0"]),
-        ("reference policy", []),
-    ):
-        work = f"digits at 32 px, {name}"
-        steps = minddata_train(32, reference=not more)
-        yield measured(work, "minddata C++", minddata(digits.root, steps, threads))
-        config = resolve("CPU", sets=[*small, *more]).config
-        yield measured(work, "1 thread, as images are cached", ours(digits, config))
+
+def small(folder: Path, threads: int, rounds: int) -> None:
+    digits = index_folder(write_digits(folder), "train")
+    for name, (policy, sets) in POLICIES.items():
+        config = resolve(
+            "CPU", sets=["class_num=10", f"batch_size={BATCH}", "image_size=32", *sets]
+        ).config
+        theirs = minddata(digits.root, minddata_train(32, policy), threads)
+        measured(
+            f"digits at 32 px, {name}", rounds, theirs, **{"ours,_1_thread": ours(digits, config)}
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    assert compiled.reason() is None, compiled.reason()
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{'':34} {'':32} {'images/s':>9} {'CPU ms/image':>13}")
-        for line in lines(Path(folder), args.images, args.threads):
-            rates = f"{line.images_per_s:9.0f} {line.cpu_ms_per_image:13.2f}"
-            print(f"{line.work:34} {line.by:32} {rates}", flush=True)
+        print(f"{args.threads} threads, load {os.getloadavg()[0]:.1f}")
+        print(f"{'':34} {'':26} {'images/s':>9} {'ratio':>6} {'CPU ms/image':>13} {'ratio':>6}")
+        photos(Path(folder, "jpegs"), args.images, args.threads, args.rounds)
+        small(Path(folder, "digits"), args.threads, args.rounds)
+        print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ class _Pending:
         self, pool: ThreadPoolExecutor, source: Source, row: NDArray[np.int64], chunk: int
     ) -> None:
         self._source, self._row = source, row
-        self._images = np.zeros((len(row), *source.shape), dtype=np.float32)
+        # Zeros would cost every page twice.
+        self._images = np.empty((len(row), *source.shape), dtype=np.float32)
         self._labels = np.full(len(row), PADDING, dtype=np.int32)
         self._indices = np.full(len(row), PADDING, dtype=np.int64)
         self._parts: list[Future[None]] = [
@@ -97,9 +98,11 @@ class _Pending:
 
     def _fill(self, start: int, stop: int) -> None:
         for n in range(start, stop):
-            if self._row[n] != PADDING:
-                used = self._source.fill(self._images[n], int(self._row[n]))
-                self._labels[n], self._indices[n] = used
+            if self._row[n] == PADDING:
+                self._images[n] = 0.0
+                continue
+            used = self._source.fill(self._images[n], int(self._row[n]))
+            self._labels[n], self._indices[n] = used
 
     def result(self) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
         for part in self._parts:

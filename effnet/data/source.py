@@ -82,13 +82,14 @@ class EvalSource:
         return (3, self.preprocessing.height_px, self.preprocessing.width_px)
 
     def fill(self, out: NDArray[np.float32], i: int) -> tuple[int, int]:
-        """Image ``i`` into ``out``; (label, i), or (-1, i) for an unreadable one, left zero."""
+        """Image ``i`` into ``out``; (label, i), or (-1, i) for an unreadable one, all zero."""
         try:
             image: Image.Image | None = self.index.decoded.get(i)
             if image is None:
                 image = decode(self.index.path(i))
         except UnreadableImage as error:
             self.bad_images.add(self.index.path(i), error.message)
+            out[...] = 0.0
             return -1, i
         if self.keep:
             self.index.decoded[i] = image

@@ -39,7 +39,19 @@ inline std::uint32_t pixel_of(Whole values) {
 }
 
 inline Exact exact(std::uint32_t pixel) {
+#if defined(__AVX2__)
+  return (Exact)_mm256_cvtepi32_pd((__m128i)whole(pixel));
+#else
   return __builtin_convertvector(whole(pixel), Exact);
+#endif
+}
+
+inline Whole truncated(Exact values) {
+#if defined(__AVX2__)
+  return (Whole)_mm256_cvttpd_epi32((__m256d)values);
+#else
+  return __builtin_convertvector(values, Whole);
+#endif
 }
 
 #if defined(__AVX512F__)

@@ -73,8 +73,8 @@ void sharpen_row(const float *__restrict above, const float *__restrict here,
     sum += (below[i - 4] * side + below[i] * side) + below[i + 4] * side;
     sum += (here[i - 4] * side + here[i] * middle) + here[i + 4] * side;
     sum += (above[i - 4] * side + above[i] * side) + above[i + 4] * side;
-    const auto smooth =
-        static_cast<float>(static_cast<int>(std::min(sum, 255.0f)));
+    // At most 255.5: the weights add up to 1.
+    const auto smooth = static_cast<float>(static_cast<int>(sum));
     const float mixed = smooth + factor * (here[i] - smooth);
     out[i] = static_cast<std::uint8_t>(
         static_cast<int>(std::min(std::max(mixed, 0.0f), 255.0f)));

@@ -76,6 +76,12 @@ def run(args: argparse.Namespace, give: Give) -> None:
             f"--precision {args.precision} is for ONNX and measures the accuracy that it costs",
             hint="add --file_format ONNX --dataset_path DIR, a folder with train/ and val/",
         )
+    given = [name for name in ("dataset_path", "eval_dataset_path") if getattr(args, name)]
+    if given and not narrows:
+        raise UsageError(
+            f"--{given[0]} is only for --precision int8 or fp16",
+            hint=f"add --precision, or leave out --{' and --'.join(given)}",
+        )
     if narrows and args.width != args.height:
         raise UsageError("--precision needs square images", hint="give --width and --height alike")
     path, manifest = trained.find(args.checkpoint_path)

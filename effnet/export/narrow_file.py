@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effnet.config import TrainConfig
+from effnet.contract.progress import bar
 from effnet.data import BadImages, ImageIndex, eval_batches, index_folder, require_same_classes
 from effnet.data.folders import eval_index
 from effnet.errors import UsageError, first_line
@@ -57,19 +58,23 @@ def narrow_to(
             text = f"the {wanted} file cannot be loaded: {first_line(error)}"
             raise ExportRefused(text) from error
         bad_images = BadImages(config.max_bad_images)
-        with closing(eval_batches(images, config, bad_images=bad_images)) as batches:
-            return precision.cost(wanted, before, after, batches)
+        batches = eval_batches(images, config, bad_images=bad_images)
+        with closing(batches), bar("accuracy", len(images)) as progress:
+            return precision.cost(wanted, before, after, batches, progress)
 
     return narrow
 
 
 def _some(index: ImageIndex, config: TrainConfig) -> Generator[NDArray[np.float32], None, None]:
     """Batches of training images, prepared as for an evaluation."""
-    count = min(_RANGES_FROM, len(index))
+    count, done = min(_RANGES_FROM, len(index)), 0
     only = np.linspace(0, len(index) - 1, count).astype(np.int64)
     bad_images = BadImages(config.max_bad_images)
-    with closing(eval_batches(index, config, bad_images=bad_images, only=only)) as batches:
+    batches = eval_batches(index, config, bad_images=bad_images, only=only)
+    with closing(batches), bar("ranges", count) as progress:
         for batch in batches:
+            done += int((batch.indices >= 0).sum())
+            progress(done)
             if batch.valid.any():
                 # A file may take full batches only: some of the images are in it twice.
                 yield np.resize(batch.images[batch.valid], batch.images.shape)

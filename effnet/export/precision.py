@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,12 +132,18 @@ def _to_integers(path: Path, images: Iterator[NDArray[np.float32]]) -> None:
     )
 
 
-def cost(precision: str, before: Compute, after: Compute, batches: Iterable[Batch]) -> Cost:
-    """Both on every valid image.
+def cost(
+    precision: str,
+    before: Compute,
+    after: Compute,
+    batches: Iterable[Batch],
+    progress: Callable[[int], None] = lambda done: None,
+) -> Cost:
+    """Both on every valid image; `progress` gets how many images are done.
 
     Raises `ExportRefused` for a file that cannot compute them, or logits that are not finite.
     """
-    counts, images = [0, 0], 0
+    counts, images, done = [0, 0], 0, 0
     for batch in batches:
         labels = batch.labels[batch.valid]
         images += len(labels)
@@ -149,6 +155,8 @@ def cost(precision: str, before: Compute, after: Compute, batches: Iterable[Batc
             if not np.isfinite(logits).all():
                 raise ExportRefused(f"logits of the {name} file are not finite")
             counts[number] += int((places(logits, labels) == 0).sum())
+        done += int((batch.indices >= 0).sum())
+        progress(done)
     if not images:
         raise ExportRefused("not one validation image can be read")
     return Cost(precision, images, counts[0] / images, counts[1] / images)

@@ -97,7 +97,7 @@ class _Builder:
 
     def eval(self) -> Job:
         target = self.request.device_target or self.run.profile.device_target.value
-        options = ["--dataset_path", self._data(), "--device_target", target]
+        options = ["--dataset_path", self._eval_data() or self._data(), "--device_target", target]
         for key, value in self.request.settings:
             options += ["--set", f"{key}={value}"]
         return self._of_checkpoint(tuple(options))
@@ -118,6 +118,8 @@ class _Builder:
                     f"{file_format} has no precision {precision}", "Use --format ONNX."
                 )
             options += ("--precision", precision, "--dataset_path", self._data())
+            if validation := self._eval_data():
+                options += ("--eval_dataset_path", validation)
         if self.site.is_here:
             return self._of_checkpoint(("--file_name", str(file), *options))
         there = f"{self.folder}/export"
@@ -137,7 +139,7 @@ class _Builder:
             renamed = {f"{predictions}/": f"{export_to}/"}
         target = self.request.device_target
         argv = self._argv(
-            ("--onnx_path", there, "--dataset_path", self._data()),
+            ("--onnx_path", there, "--dataset_path", self._eval_data() or self._data()),
             ("--device_target", target) if target else (),
             self._device(),
             ("--predictions", f"{predictions}/predictions.csv"),
@@ -170,8 +172,18 @@ class _Builder:
         chosen = chosen or node.data_path or run.profile.data_path
         if not chosen:
             raise UsageError("no data folder is known", "Give one with --data.")
-        # Another machine has another home and current folder: there it is made absolute.
-        return str(Path(chosen).expanduser().absolute()) if self.site.is_here else chosen
+        return self._there(chosen)
+
+    def _eval_data(self) -> str:
+        """The run's validation images, where it has them elsewhere and the job names no data."""
+        run = self.run
+        given = {**run.profile.trainer, **dict(run.request.settings)}
+        chosen = str(given.get("eval_dataset_path") or "")
+        return self._there(chosen) if chosen and not self.request.data_path else ""
+
+    def _there(self, path: str) -> str:
+        """Another machine has another home and current folder: there it is made absolute."""
+        return str(Path(path).expanduser().absolute()) if self.site.is_here else path
 
     def _checkpoint(self) -> tuple[str, str]:
         """(path of the checkpoint, its path on the job's node)."""

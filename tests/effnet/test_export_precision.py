@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+from effnet.contract import progress
+
 pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("small_b0")]
 
 
@@ -20,9 +22,18 @@ def words(taught, name, precision):
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_a_smaller_file_says_what_it_costs_and_infers(precision, taught, digits, tmp_path, answer):
+def test_a_smaller_file_says_what_it_costs_and_infers(
+    precision, taught, digits, tmp_path, answer, monkeypatch
+):
     name = tmp_path / "small"
-    found = answer(*words(taught, name, precision), "--dataset_path", digits)
+    said = []
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "progress_line", lambda *given: said.append(given) or "")
+    with monkeypatch.context() as job:
+        job.setenv("EFFNET_HEARTBEAT", str(tmp_path / "heartbeat"))
+        found = answer(*words(taught, name, precision), "--dataset_path", digits)
+    assert ("accuracy", 360, 360) in said
+    assert (("ranges", 256, 256) in said) == (precision == "int8")
     assert found["precision"] == precision
     assert found["accuracy_images"] == 360
     assert found["top_1_acc_fp32"] > 0.8
@@ -50,6 +61,11 @@ def test_what_is_missing_is_named_before_anything_is_written(
     assert "--dataset_path DIR" in said
     _, said = fails(*words(taught, name, "int8"), "--dataset_path", digits / "train")
     assert "no validation images" in said
+    full = words(taught, name, "fp32")
+    for option in ("--dataset_path", "--eval_dataset_path"):
+        _, said = fails(*full, option, digits)
+        assert f"{option} is only for --precision" in said
+        assert f"or leave out {option}" in said
     _, said = fails(*words(taught, name, "int8"), "--dataset_path", digits, "--width", 64)
     assert "square" in said
     absent = importlib.util.find_spec

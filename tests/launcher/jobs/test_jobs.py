@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 
@@ -36,6 +37,31 @@ def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
     (started,) = [e for e in lab.events(root, "job_started") if e["job"] == "005-export"]
     assert {"--precision", "int8", "--dataset_path"} <= set(started["argv"])
     lab.wait_for(root, "attempt_finished")
+
+
+def test_jobs_use_the_validation_images_that_the_run_has_elsewhere(lab):
+    elsewhere = lab.folder / "elsewhere"
+    (elsewhere / "a").mkdir(parents=True)
+    request = client.StartRequest(
+        preflight=False, settings=(("eval_dataset_path", str(elsewhere)),)
+    )
+    root = lab.runs / client.start(str(lab.profile(epochs=1)), request)
+    lab.wait_for(root, "attempt_finished")
+
+    def given(*words):
+        done = lab.command(*words[:1], root.name, *words[1:], "--json")
+        assert done.returncode == 0, done.stderr
+        argv = lab.events(root, "job_started")[-1]["argv"]
+        options = dict(itertools.pairwise(argv))
+        return options.get("--dataset_path"), options.get("--eval_dataset_path")
+
+    data = str(lab.folder / "data")
+    assert given("eval") == (str(elsewhere), None)
+    assert given("eval", "--data", data) == (data, None)
+    assert given("export", "--precision", "int8") == (data, str(elsewhere))
+    assert given("export", "--precision", "int8", "--data", data) == (data, None)
+    assert given("export") == (None, None)
+    assert given("infer") == (str(elsewhere), None)
 
 
 def test_a_stopped_job_leaves_no_process(lab):

@@ -300,6 +300,7 @@ def main():
             "file_name",
             "file_format",
             "precision",
+            "eval_dataset_path",
         ):
             command.add_argument(f"--{flag}")
         command.add_argument("--onnx_path")

@@ -357,6 +357,12 @@ class ClusterLab:
         path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
         return [record.global_step for record in unpack(path.read_bytes())]
 
+    def carried(self, root: Path, attempt: int, ranks: int) -> list[str]:
+        """What each rank has said of the logical ranks that it carries."""
+        logs = [root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt" for rank in range(ranks)]
+        lines = [log.read_text().splitlines() for log in logs]
+        return [next((x for x in found if x.startswith("carries")), "") for found in lines]
+
     def end_logins(self) -> None:
         """The processes of ssh that hold a login."""
         for path in Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")).glob("effnet-tui/ssh/*"):

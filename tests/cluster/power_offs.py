@@ -1,9 +1,11 @@
 """Power-offs at random moments on three hosts with a fourth as the spare. Needs root.
 
     python -m tests.cluster.power_offs --count 50 --seed 1 --out docs/power-offs.md
+    python -m tests.cluster.power_offs --retry shrink --count 50 --out docs/power-offs.md
 
-Nobody presses a key: the run must train again on the spare, as the run that it was. `--number 7`
-plays one alone. Exit code 1 when an outcome was wrong; times are only reported.
+Nobody presses a key: the run must train again on the spare, or with `--retry shrink` on the other
+two, as the run that it was. `--number 7` plays one alone. Exit code 1 when an outcome was wrong;
+times are only reported.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.lab import ClusterLab
-from tests.cluster.loop.__main__ import write
 from tests.cluster.loop.workers import Place
 
-MARK = "<!-- written by tests.cluster.power_offs -->\n"
+MARKS = {
+    "spare": "<!-- written by tests.cluster.power_offs -->\n",
+    "shrink": "<!-- written by tests.cluster.power_offs --retry shrink -->\n",
+}
 NODES, SPARE = ("alpha", "beta", "gamma"), "delta"
 UNREACHABLE_S = 3.0
 STEPS, STEP_S = 20, 0.05
@@ -33,8 +37,6 @@ UNBROKEN = 25
 """Epochs of the run that the others are compared with: more than any of them does."""
 RUN = {
     "nodes": NODES,
-    "spares": (SPARE,),
-    "retry_nodes": "spare",
     "auto_resume": 3,
     "copies": 2,
     "slots": 1,
@@ -43,6 +45,11 @@ RUN = {
     "step_s": STEP_S,
     "unreachable_s": UNREACHABLE_S,
     "state": "1",
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "spare": {"retry_nodes": "spare", "spares": (SPARE,)},
+    # Checkpoints within an epoch too: the others continue there.
+    "shrink": {"retry_nodes": "shrink", "save": 7},
 }
 
 
@@ -55,11 +62,12 @@ class PowerOff:
     node: str
     moment: str
     after_s: float
+    retry: str = "spare"
 
 
 @dataclass
 class Outcome:
-    """`again_s`: from the power-off to training on the spare; `step`: where it continued."""
+    """`again_s`: from the power-off to training again; `step`: where it continued."""
 
     case: PowerOff
     again_s: float | None = None
@@ -69,7 +77,7 @@ class Outcome:
     told: list[str] = field(default_factory=list)
 
 
-def draw(seed: int, number: int) -> PowerOff:
+def draw(seed: int, number: int, retry: str = "spare") -> PowerOff:
     """Each node and moment comes once before one comes twice."""
     deck = [(node, moment) for node in NODES for moment in MOMENTS]
     turn, place = divmod(number, len(deck))
@@ -77,13 +85,13 @@ def draw(seed: int, number: int) -> PowerOff:
     node, moment = deck[place]
     longest_s = 0.3 if moment == "start" else 2 * STEPS * STEP_S
     after_s = random.Random(f"{seed}/{number}").uniform(0, longest_s)
-    return PowerOff(seed, number, node, moment, after_s)
+    return PowerOff(seed, number, node, moment, after_s, retry)
 
 
-def cold_start(lab: ClusterLab, epochs: int) -> tuple[float, dict[int, str]]:
+def cold_start(lab: ClusterLab, epochs: int, retry: str = "spare") -> tuple[float, dict[int, str]]:
     """(s from the start command to training, the state after each step of an unbroken run)."""
     began_s = time.time()
-    root = _start(lab, epochs=epochs)
+    root = _start(lab, retry, epochs=epochs)
     lab.wait_for(root, "attempt_finished")
     return _training(lab, root, 1)["t"] - began_s, _states(root, 1)
 
@@ -104,7 +112,7 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     from launcher import client
     from launcher.store import run_lock
 
-    root = _start(lab)
+    root = _start(lab, case.retry)
     if case.moment == "start":
         lab.wait_for(root, "rank_started", count=len(NODES))
     else:
@@ -122,8 +130,9 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     started = lab.events(root, "attempt_started")[attempt - 1]
     resume = started["resume"] or {"step": 0, "why": ""}
     outcome.step, outcome.is_from_copy = resume["step"], "the copy on" in resume["why"]
-    replaced = lab.events(root, "node_replaced")
-    assert [(e["node"], e["spare"]) for e in replaced] == [(case.node, SPARE)], replaced
+    changes = lab.events(root, "node_replaced", "node_left_out")
+    spare = SPARE if case.retry == "spare" else None
+    assert [(e["node"], e.get("spare")) for e in changes] == [(case.node, spare)], changes
     lab.until(lambda: any(e["attempt"] == attempt for e in lab.events(root, "epoch_finished")))
     client.stop(root)
     end = lab.wait_for(root, "attempt_stopped")
@@ -131,16 +140,19 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     lab.hosts.repair()
     lab.nothing_left()
     lab.check_steps(root, outcome.step, end["step"], attempt)
+    if case.retry == "shrink":
+        carried = lab.carried(root, attempt, len(NODES) - 1)
+        assert carried == ["carries [0, 2] of 3", "carries [1] of 3"], carried
     states = {n: state for a in (1, attempt) for n, state in _states(root, a).items()}
     expected = {step: unbroken.get(step) for step in states}
     assert states == expected, "the steps do not come from the same training"
     assert end["step"] in states, states.keys()
 
 
-def _start(lab: ClusterLab, **changes: Any) -> Path:
+def _start(lab: ClusterLab, retry: str, **changes: Any) -> Path:
     from launcher import client
 
-    path = lab.profile(**{**RUN, **changes})
+    path = lab.profile(**{**RUN, **WAYS[retry], **changes})
     return lab.runs / client.start(str(path), client.StartRequest())
 
 
@@ -205,10 +217,18 @@ def _row(node: str, moment: str, part: Sequence[Outcome], limit_s: float) -> str
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
+def write(page: Path, text: str, mark: str) -> None:
+    """Replaces what follows the mark, up to the next heading."""
+    before, _, after = page.read_text().partition(mark)
+    _, heading, rest = after.partition("\n## ")
+    page.write_text(before + mark + text + heading + rest)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.power_offs")
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--retry", choices=WAYS, default="spare", help="retry.nodes")
     parser.add_argument("--number", type=int, action="append", help="this one only, repeatable")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="none begins after it")
     parser.add_argument("--out", type=Path, help="a page whose table this run replaces")
@@ -219,7 +239,7 @@ def main() -> int:
         for number in range(COLD_STARTS):
             with place.lab(9000 + number) as lab:
                 epochs = UNBROKEN if number == COLD_STARTS - 1 else 1
-                cold_s, unbroken = cold_start(lab, epochs)
+                cold_s, unbroken = cold_start(lab, epochs, options.retry)
                 colds.append(cold_s)
         cold_s = statistics.median(colds)
         print(f"cold starts: {', '.join(f'{cold:.1f} s' for cold in colds)}", flush=True)
@@ -228,7 +248,7 @@ def main() -> int:
             if time.monotonic() - began > options.limit_s:
                 break
             with place.lab(number) as lab:
-                outcomes.append(play(lab, draw(options.seed, number), unbroken))
+                outcomes.append(play(lab, draw(options.seed, number, options.retry), unbroken))
             print(line(outcomes[-1]), flush=True)
     finally:
         place.close()
@@ -240,7 +260,7 @@ def main() -> int:
     )
     print(text)
     if options.out:
-        write(options.out, text, MARK)
+        write(options.out, text, MARKS[options.retry])
     return any(outcome.wrong for outcome in outcomes)
 
 

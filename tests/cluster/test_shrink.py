@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from launcher import client
 from launcher.store import run_lock
 
 SHRINK = {"retry_nodes": "shrink", "auto_resume": 3, "slots": 1, "state": "1"}
-WITHIN = {"steps": 100_000, "save": 10, "keep": 5, "unreachable_s": 3}
+WITHIN = {"steps": 100_000, "save": 10, "unreachable_s": 6}
 """All of it is within one epoch."""
 
 
 def names(root, attempt):
     plan = json.loads((root / f"attempts/{attempt:03d}/plan.json").read_text())
     return [node["name"] for node in plan["nodes"]]
-
-
-def carried(root, attempt, ranks):
-    """What each rank has said of its logical ranks."""
-    logs = [root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt" for rank in range(ranks)]
-    return [
-        next(line for line in log.read_text().splitlines() if line.startswith("carries"))
-        for log in logs
-    ]
 
 
 def states(root, attempt):
@@ -46,10 +38,20 @@ def stopped(lab, root, attempt):
     lab.until(lambda: not run_lock.is_supervised(root))
     first = lab.events(root, "attempt_started")[attempt - 1]["resume"]["step"]
     lab.check_steps(root, first, end["step"], attempt=attempt)
-    before, after = states(root, attempt - 1), states(root, attempt)
-    same = before.keys() & after.keys()
-    assert all(before[step] == after[step] for step in same), same
+    found = states(root, attempt)
+    assert sorted(found) == list(range(first + 1, end["step"] + 1))
+    expected = unbroken(end["step"], 3)
+    assert found == {step: expected[step] for step in found}
     return first
+
+
+def unbroken(last, logical_size):
+    """The states of a run of so many ranks that nothing interrupts, as the stand-in makes them."""
+    found = {0: ""}
+    for step in range(1, last + 1):
+        text = f"{found[step - 1]} {step} {logical_size}"
+        found[step] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found
 
 
 def test_the_first_node_without_power_is_left_out_and_offered_again(lab):
@@ -59,20 +61,20 @@ def test_the_first_node_without_power_is_left_out_and_offered_again(lab):
     lab.hosts["alpha"].power_off()
     left = lab.wait_for(root, "node_left_out")
     assert (left["node"], left["is_reached"]) == ("alpha", False)
-    assert "alpha has not answered" in left["why"]
+    assert "answer" in left["why"]
     started = lab.wait_for(root, "attempt_started", count=2)
     assert (started["world_size"], started["logical_size"]) == (2, 3)
     assert "without alpha: 2 ranks instead of 3" in started["resume"]["why"]
     assert "the copy on beta" in started["resume"]["why"]
     trains(lab, root, 2)
     assert names(root, 2) == ["beta", "gamma"]
-    assert carried(root, 2, 2) == ["carries [0, 2] of 3", "carries [1] of 3"]
     card = lab.card(root)
     assert "trains with 2 ranks instead of 3" in card
     assert "the run continues without alpha, which does not answer" in card
     lab.hosts.repair()
     lab.until(lambda: "alpha" in {e["node"] for e in lab.events(root, "node_reached")})
     assert stopped(lab, root, 2) >= 10
+    assert lab.carried(root, 2, 2) == ["carries [0, 2] of 3", "carries [1] of 3"]
     assert "which answers" in lab.card(root)
     client.resume(root, client.ResumeRequest(preflight=False, take_back=True))
     trains(lab, root, 3)
@@ -104,6 +106,6 @@ def test_one_node_carries_all_after_a_spare_and_another_node_have_failed(lab):
         *[["alpha", "gamma"]] * 2,
         *[["alpha"]] * 2,
     ]
-    assert carried(root, 6, 1) == ["carries [0, 1] of 2"]
+    assert lab.carried(root, 6, 1) == ["carries [0, 1] of 2"]
     lab.check_steps(root, 30, 40, attempt=6)
     lab.nothing_left()

@@ -38,6 +38,7 @@ CLOCKS_S = 0.1
 class Cause(str, Enum):
     """What makes a rank late."""
 
+    WORK = "more work"
     QUOTA = "CPU quota"
     MEMORY = "memory limit"
     CORE = "busy core"
@@ -56,6 +57,8 @@ class RankTimes:
     node: str | None
     reports: Sequence[MetricRecord]
     loads: Sequence[LoadRecord]
+    carried: int = 1
+    """How many logical ranks it carries."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class _Figures:
     """One rank in one half of the time."""
 
     def __init__(self, of: RankTimes, begin_s: float, end_s: float) -> None:
-        self.rank, self.node = of.rank, of.node
+        self.rank, self.node, self.carried = of.rank, of.node, of.carried
         reports = [item for item in of.reports if begin_s < item.time_s <= end_s]
         timed = [
             (item.steps, item.step_time_ms, item.wait_ms)
@@ -151,6 +154,15 @@ class _Comparison:
             if evidence := evidence_of(_Question(self, item, late_ms, behind_ms)):
                 return LateRank(item.rank, item.node, late_ms, cause, evidence)
         return None
+
+    def work_of(self, item: _Figures) -> str:
+        """That it carries more than others, where that alone makes it late."""
+        least = min(other.carried for other in self._figures)
+        usual_ms = median_low(f.busy_ms for f in self._figures if f.carried == least)
+        is_more = item.carried > least
+        if not is_more or item.busy_ms > (1 + LATE_SHARE) * usual_ms * item.carried / least:
+            return ""
+        return f"carries {item.carried} logical ranks, others {least}"
 
     def others(self, item: _Figures, name: str) -> float | None:
         """The median of the other ranks."""
@@ -217,6 +229,10 @@ class _Question:
 
     def _explains(self, ms: float) -> bool:
         return ms >= EXPLAINED * self.late_ms
+
+
+def _work(late: _Question) -> str:
+    return late.ranks.work_of(late.item)
 
 
 def _quota(late: _Question) -> str:
@@ -310,6 +326,7 @@ def _device(late: _Question) -> str:
 
 
 _RULES: tuple[tuple[Cause, Callable[[_Question], str]], ...] = (
+    (Cause.WORK, _work),
     (Cause.QUOTA, _quota),
     (Cause.MEMORY, _memory),
     (Cause.CORE, _core),

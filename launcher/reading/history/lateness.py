@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.core.diagnosis.lateness import LateRank, RankTimes, late_ranks
+from launcher.core.plan.logical import carried_by
 from launcher.core.run import metrics
 from launcher.core.run.metrics import LOAD_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths
@@ -24,9 +26,13 @@ def late_ranks_of(reader: RunReader, attempt: int | None = None) -> tuple[LateRa
         return ()
     folder = reader.paths.attempt(shown.attempt)
     states = {rank: shown.rank(rank) for rank in range(shown.world_size)}
+    size, carried = shown.world_size, shown.logical_size or shown.world_size
     return late_ranks(
         [
-            times_of(folder.rank(rank), rank, None if state is None else state.node)
+            replace(
+                times_of(folder.rank(rank), rank, None if state is None else state.node),
+                carried=len(carried_by(rank, size, carried)),
+            )
             for rank, state in states.items()
         ]
     )

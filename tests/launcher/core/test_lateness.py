@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,6 +122,17 @@ def test_results_that_come_late_to_a_rank_are_its_link() -> None:
     assert (late.rank, late.cause) == (2, Cause.LINK)
     assert "gets results" in late.evidence
     assert "TCP segments/s again" in late.evidence
+
+
+def test_a_rank_that_carries_more_is_late_by_that_unless_it_is_later_still() -> None:
+    def of(late_ms: float) -> list[Cause]:
+        slow = {"input_ms": 62.0, "blocked_percent": 45.0, "disk_busy_percent": 92.0}
+        ranks = [rank_times(n, most_ms=late_ms) for n in (1, 2)]
+        more = replace(rank_times(0, late_ms, most_ms=late_ms, **slow), carried=2)
+        return [late.cause for late in late_ranks([more, *ranks])]
+
+    assert of(WORK_MS) == [Cause.WORK]
+    assert of(4 * WORK_MS) == [Cause.DISK]
 
 
 def test_a_clock_that_differs_is_no_slow_link() -> None:

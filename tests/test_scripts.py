@@ -62,7 +62,7 @@ class Checkout:
             env={**os.environ, **given},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

@@ -26,7 +26,7 @@ from launcher.core.tables.finding import errors
 from launcher.core.tables.hostfile import slots_of
 from launcher.core.tables.hostfile_reader import HostLine, Reader
 
-LIMIT_S = 60.0
+LIMIT_S = 300.0
 
 HOSTS = ["alpha", "alpha", "beta", "beta", "gamma-1", "node_1", "10.0.0.1", "fe80::1", "Alpha"]
 HOSTS += ["gpu.rack1.lan", "gpu.rack2.lan", "me@alpha", "you@beta", "me@10.0.0.2", "1a", "7"]

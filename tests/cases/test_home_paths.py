@@ -61,7 +61,7 @@ def test_022_python_working_folder_and_arguments_of_a_rank_begin_at_home(home, t
         "import os, sys; print(os.getcwd(), sys.argv)",
     ]
     environment = {**os.environ, "EFFNET_TOKEN": "r/001", "PYTHONPATH": str(Path.cwd())}
-    subprocess.run([*argv, "~/data", "key=~/x"], env=environment, check=True, timeout=60)
+    subprocess.run([*argv, "~/data", "key=~/x"], env=environment, check=True, timeout=300)
     assert (tmp_path / "log").read_text() == f"{home}/work ['-c', '{home}/data', 'key=~/x']\n"
 
 

@@ -153,7 +153,7 @@ def test_001_mpirun_reaches_the_hosts_of_our_ssh_configuration(
         )  # fmt: skip
     try:
         # mpirun then waits for its daemons, which do not come.
-        for _ in range(300):
+        for _ in range(3000):
             called = [line.split()[2] for line in calls.read_text().splitlines()]
             if len(called) == len(addresses) or process.poll() is not None:
                 break

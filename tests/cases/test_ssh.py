@@ -16,6 +16,7 @@ import pytest
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Node
 from launcher.errors import NodeError
+from launcher.planning.port import PortClaim
 from launcher.remote import ssh, ssh_config
 from launcher.remote.ssh_login import read_user_config
 
@@ -39,9 +40,8 @@ class Server:
 
     def __init__(self, folder: Path, host_keys: dict[Path, str]) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.claim = PortClaim("127.0.0.1")
+        self.port = self.claim.port
         self.host_keys = [*host_keys.values()]
         self.key = folder / "right"
         (folder / "authorized").write_text(make_key(self.key) + "\n")
@@ -56,7 +56,7 @@ class Server:
         )
 
     def __enter__(self) -> Server:
-        for _ in range(200):
+        for _ in range(2000):
             with socket.socket() as probe:
                 probe.settimeout(1)
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -69,6 +69,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
+        self.claim.release()
 
     @property
     def name(self) -> str:

@@ -133,7 +133,7 @@ def test_026_term_dumb(tmp_path: Path, term: str | None, arguments: tuple[str, .
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [*programs.command("tui"), *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environ, timeout=60, check=False, cwd=tmp_path,
+        env=environ, timeout=300, check=False, cwd=tmp_path,
     )  # fmt: skip
     os.close(theirs)
     shown = os.read(ours, 4096).decode()

@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NEEDED = {"sshd": "openssh-server", "ssh-keygen": "openssh-client", "ip": "iproute2"}
+LIMIT_S = 90
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 HOME = "/home/root"
 SSHD_CONFIG = """\
@@ -49,7 +50,8 @@ class Seen:
 
     pid: int
     start_ticks: int
-    command: str
+    command: str = field(compare=False)
+    """It changes with an exec."""
 
 
 def call(*argv: str) -> str:
@@ -107,7 +109,13 @@ class Host:
         raise ProcessLookupError(f"{self.name} has no process {pid}")
 
     def start_sshd(self, *options: str) -> None:
+        """Returns when it listens, which is some time after its command has ended."""
         self.run("/usr/sbin/sshd", "-f", f"{HOME}/.ssh/sshd_config", *options)
+        until(lambda: self.is_listening, f"the sshd of {self.name} does not listen")
+
+    @property
+    def is_listening(self) -> bool:
+        return any("[listener]" in seen.command for seen in self.processes())
 
     def restart_sshd(self, *settings: str) -> None:
         """With other settings, and a log (`sshd_log`)."""
@@ -121,25 +129,27 @@ class Host:
 
     def kill_sshd(self) -> None:
         """The listener and all its connections, at once."""
-        for seen in self.processes():
-            if seen.command.startswith(("sshd:", "/usr/sbin/sshd")):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(seen.pid, signal.SIGKILL)
+        self._kill("sshd:", "/usr/sbin/sshd")
+
+    def _kill(self, *heads: str) -> None:
+        """All whose command line begins so; returns when they are gone."""
+
+        def found() -> list[Seen]:
+            return [seen for seen in self.processes() if seen.command.startswith(heads)]
+
+        kill(found())
+        until(lambda: not found(), f"{heads} of {self.name} do not end")
 
     def kill_sessions(self) -> None:
         """All SSH connections to it; the listener stays."""
-        for seen in self.processes():
-            if seen.command.startswith("sshd:") and "[listener]" not in seen.command:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(seen.pid, signal.SIGKILL)
+        found = [seen for seen in self.processes() if seen.command.startswith("sshd:")]
+        kill([seen for seen in found if "[listener]" not in seen.command])
 
     def power_off(self) -> None:
         """Nobody hears of it; its disks stay. `Cluster.repair` starts it again."""
         self.link_down()
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for seen in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(seen.pid, number)
+        kill(self.processes())
+        until(lambda: not self.processes(), f"{self.name} does not go off")
         for left in (self.root / "dev/shm").iterdir():
             left.unlink()
 
@@ -164,7 +174,7 @@ class Host:
         """The end of a namespace's first process is the end of all in it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self._init.wait(10)
+        self._init.wait(LIMIT_S)
         if self._init.stdout is not None:
             self._init.stdout.close()
 
@@ -203,8 +213,7 @@ class Cluster:
         for host in self.hosts:
             host.link_up()
             host.link_speed()
-            listening = any("[listener]" in seen.command for seen in host.processes())
-            if not listening:
+            if not host.is_listening:
                 host.start_sshd()
 
     def close(self) -> None:
@@ -305,13 +314,30 @@ def _make_key(path: Path) -> None:
     call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path))
 
 
-def _child_of(pid: int) -> int:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def kill(found: Sequence[Seen]) -> None:
+    """Stops them first: none of them sees the end of another. One may have ended by itself."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for seen in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(seen.pid, number)
+
+
+def until(is_true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise ClusterError(what)
         time.sleep(0.01)
-    raise ClusterError("a host's first process is not there")
+
+
+def _child_of(pid: int) -> int:
+    def children() -> list[str]:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return []
+
+    until(children, "a host's first process is not there")
+    return int(children()[0])
 
 
 @contextlib.contextmanager

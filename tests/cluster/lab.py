@@ -23,6 +23,10 @@ WITNESS = "/tmp/witness"
 """On each host: what its ranks wrote, by their own account (tests/standin/effnet/witness.py)."""
 STEPS = 10
 """An epoch's."""
+ENOUGH = "/tmp/enough"
+"""On alpha: with it, the training of the stand-in ends (tests/standin/effnet/__main__.py)."""
+LIMIT_S = 120
+"""For what takes seconds on an idle machine."""
 PROFILE = """\
 name = "standin"
 device_target = "CPU"
@@ -138,7 +142,25 @@ class ClusterLab:
             str(self.profile(*faults, **changes)), client.StartRequest(preflight=False)
         )
 
-    def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def start_endless(self, *faults: dict[str, Any], **changes: Any) -> Path:
+        """Trains until `enough`, however long the test takes for what it does meanwhile."""
+        self.enough_file.unlink(missing_ok=True)
+        return self.start(*faults, epochs=5000, enough=ENOUGH, **changes)
+
+    def enough(self, root: Path) -> int:
+        """Lets the first attempt finish its epoch, which is the last one. -> steps of training."""
+        self.enough_file.touch()
+        ended = self.end_of(root)
+        assert ended["kind"] == "attempt_finished", ended
+        return STEPS * len(self.events(root, "epoch_finished"))
+
+    @property
+    def enough_file(self) -> Path:
+        return self.hosts["alpha"].root / ENOUGH[1:]
+
+    def command(
+        self, *arguments: str, timeout_s: float = LIMIT_S
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "launcher.cli.app", *arguments],
             cwd=ROOT,
@@ -152,7 +174,7 @@ class ClusterLab:
         return [event for event in story.events(root) if not kinds or event["kind"] in kinds]
 
     def wait_for(
-        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 90
+        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = LIMIT_S
     ) -> dict[str, Any]:
         def why() -> str:
             log = root / "supervisor.log"
@@ -161,7 +183,7 @@ class ClusterLab:
         self.until(lambda: len(self.events(root, *kinds)) >= count, timeout_s, why)
         return self.events(root, *kinds)[count - 1]
 
-    def end_of(self, root: Path, timeout_s: float = 90) -> dict[str, Any]:
+    def end_of(self, root: Path, timeout_s: float = LIMIT_S) -> dict[str, Any]:
         """The event that ends the newest attempt."""
         attempts = len(self.events(root, "attempt_started"))
         kinds = ("attempt_finished", "attempt_failed", "attempt_stopped")
@@ -170,7 +192,7 @@ class ClusterLab:
     def until(
         self,
         is_true: Callable[[], object],
-        timeout_s: float = 60,
+        timeout_s: float = LIMIT_S,
         why: Callable[[], str] = lambda: "it did not come true",
     ) -> None:
         deadline = time.monotonic() + timeout_s
@@ -185,7 +207,7 @@ class ClusterLab:
             name: now[name] - self.before[name] for name in now if now[name] - self.before[name]
         }
 
-    def nothing_left(self, timeout_s: float = 20) -> None:
+    def nothing_left(self, timeout_s: float = LIMIT_S) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -213,9 +235,14 @@ class ClusterLab:
         return found[0]
 
     def agent_pid(self, host: str) -> int:
-        """The agent itself: its parent, the guard, has the same command line."""
+        """The agent itself: its parent, the guard, has the same command line.
+
+        So has what the agent starts, before its exec.
+        """
         found = self._agents(host)
-        return next(pid for pid in found if _parent(pid) in found)
+        return next(
+            pid for pid in found if (up := _parent(pid)) in found and _parent(up) not in found
+        )
 
     def guard_pid(self, host: str) -> int:
         return _parent(self.agent_pid(host))
@@ -234,7 +261,8 @@ class ClusterLab:
         """For good: first its parent, which would start another one."""
         supervisor = psutil.Process(self.supervisor_pid(root))
         psutil.Process(supervisor.ppid()).kill()
-        supervisor.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.kill()
 
     def node_file(self, root: Path, node: str, name: str) -> Path:
         """A file of the run on a node, seen from here."""
@@ -286,7 +314,7 @@ class ClusterLab:
         for rank in self.nodes(root, attempt):
             proof.steps_are_all(f"rank {rank}", self.steps(root, rank, attempt), first, end)
 
-    def failed(self, root: Path, timeout_s: float = 90, **blamed: object) -> dict[str, Any]:
+    def failed(self, root: Path, timeout_s: float = LIMIT_S, **blamed: object) -> dict[str, Any]:
         """The failure of the newest attempt, which names all of `blamed`, to a person too."""
         event = self.end_of(root, timeout_s)
         assert event["kind"] == "attempt_failed", event
@@ -321,12 +349,12 @@ class ClusterLab:
         """After an attempt: nothing left anywhere, nothing lost, nothing doubled."""
         from launcher.store import run_lock
 
-        self.nothing_left(20)
+        self.nothing_left()
         self.until(lambda: not run_lock.is_supervised(root))
         self.check_copies(root, attempt)
 
     def resume_to_end(
-        self, root: Path, epochs: int = 1, checkpoints: str = "", timeout_s: float = 120
+        self, root: Path, epochs: int = 1, checkpoints: str = "", timeout_s: float = LIMIT_S
     ) -> Any:
         """Resumes and trains some epochs more, from the checkpoint that is right. -> the choice.
 

@@ -121,7 +121,7 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     off_s = time.time()
     lab.hosts[case.node].power_off()
     lab.until(
-        lambda: _again(lab, root) or lab.events(root, "gave_up"), 90, lambda: _newest(lab, root)
+        lambda: _again(lab, root) or lab.events(root, "gave_up"), why=lambda: _newest(lab, root)
     )
     assert not lab.events(root, "gave_up"), _newest(lab, root)
     again = _again(lab, root)
@@ -136,7 +136,7 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     lab.until(lambda: any(e["attempt"] == attempt for e in lab.events(root, "epoch_finished")))
     client.stop(root)
     end = lab.wait_for(root, "attempt_stopped")
-    lab.until(lambda: not run_lock.is_supervised(root), 90)
+    lab.until(lambda: not run_lock.is_supervised(root))
     lab.hosts.repair()
     lab.nothing_left()
     lab.check_steps(root, outcome.step, end["step"], attempt)
@@ -174,7 +174,8 @@ def _states(root: Path, attempt: int) -> dict[int, str]:
     log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
     found = {}
     with contextlib.suppress(FileNotFoundError):
-        for words in map(str.split, log.read_text().splitlines()):
+        # A node that lost its power may have sent half of its last line.
+        for words in map(str.split, log.read_text().rpartition("\n")[0].splitlines()):
             if words[:1] == ["state"] and len(words) == 3:
                 found[int(words[1])] = words[2]
     return found

@@ -9,6 +9,7 @@ import signal
 from launcher import client, programs
 from launcher.remote import ssh
 from launcher.store import run_lock
+from tests.cluster.hosts import kill
 
 
 def shared_memory(lab, host):
@@ -21,20 +22,19 @@ def shared_memory(lab, host):
 def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     leaky = {"step": 2, "do": "fork", "ignore_term": True, "session": True}
     shm = {"rank": 3, "step": 2, "do": "shm"}
-    root = lab.start({"rank": 1, **leaky}, {"rank": 2, **leaky}, shm, epochs=500)
+    root = lab.start({"rank": 1, **leaky}, {"rank": 2, **leaky}, shm, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
     lab.until(recorded.exists)
     lab.hosts["gamma"].run("sh", "-c", "EFFNET_TOKEN=other/001 setsid sleep 600 >&- 2>&- &")
     watchers = [
-        seen.pid
+        seen
         for host in ("alpha", "beta")
         for seen in lab.hosts[host].processes()
         if any(f" {program}" in seen.command for program in programs.ALL)
     ]
     lab.kill_supervisor(root)
-    for pid in watchers:
-        os.kill(pid, signal.SIGKILL)
+    kill(watchers)
     lab.until(lambda: not run_lock.is_supervised(root))
     segments, files = shared_memory(lab, "beta")
     assert (segments, len(files)) == (1, 1)
@@ -76,7 +76,7 @@ def test_prune_connects_to_each_node_once(lab, monkeypatch):
 
 
 def test_an_agent_removes_the_shared_memory_of_its_killed_ranks(lab):
-    root = lab.start({"rank": 3, "step": 2, "do": "shm"}, epochs=500)
+    root = lab.start({"rank": 3, "step": 2, "do": "shm"}, epochs=5000)
     recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
     lab.until(recorded.exists)
     os.kill(lab.rank_pid(root, 3), signal.SIGKILL)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from launcher import client
 from launcher.store import run_lock
 from tests import proof
 from tests.cluster.conftest import both_transports
-from tests.cluster.lab import ClusterLab
+from tests.cluster.lab import ENOUGH, LIMIT_S, ClusterLab
 
 COMPILE_S = 60
 FOUR = ("alpha", "beta", "gamma", "delta")
@@ -58,13 +57,11 @@ def _in_the_background(request):
 
 @both_transports
 def test_a_killed_rank_ends_all_nodes(lab):
-    root = lab.start(nodes=FOUR, epochs=500)
+    root = lab.start(nodes=FOUR, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.rank_pid(root, 5), signal.SIGKILL)
-    killed = time.time()
     failure = lab.failed(root, rank=5, node="gamma", kind="signal", signal=signal.SIGKILL)
-    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 10
-    lab.nothing_left(max(0.1, killed + 20 - time.time()))
+    lab.nothing_left()
     proof.blames(failure, followers=[0, 1, 2, 3, 4, 6, 7])
     assert failure["log"] == str(root / "attempts/001/ranks/0005/log.txt")
     lab.whole(root)
@@ -74,7 +71,7 @@ def test_a_killed_rank_ends_all_nodes(lab):
 def test_a_killed_agent_takes_its_ranks_and_the_run_with_it(lab):
     root = lab.start(
         {"rank": 2, "step": 1, "do": "fork", "ignore_term": True, "session": True, "attempt": 1},
-        epochs=500,
+        epochs=5000,
     )
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.agent_pid("beta"), signal.SIGKILL)
@@ -85,7 +82,7 @@ def test_a_killed_agent_takes_its_ranks_and_the_run_with_it(lab):
 
 
 def test_a_killed_supervisor_is_replaced_and_catches_up(lab):
-    root = lab.start(epochs=8, step_s=0.08)
+    root = lab.start_endless(step_s=0.08)
     lab.wait_for(root, "epoch_finished")
     lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))
@@ -96,13 +93,13 @@ def test_a_killed_supervisor_is_replaced_and_catches_up(lab):
     assert "its supervisor is gone" in lab.command("status", root.name).stderr
     assert client.connect(root)
     assert "running" in lab.command("status", root.name).stdout
-    assert lab.end_of(root)["kind"] == "attempt_finished"
+    steps = lab.enough(root)
     lab.whole(root)
-    lab.check_steps(root, 0, 80)
+    lab.check_steps(root, 0, steps)
 
 
 def test_an_sshd_that_is_killed_and_comes_back_costs_nothing(lab):
-    root = lab.start(epochs=10, step_s=0.08)
+    root = lab.start_endless(step_s=0.08)
     lab.wait_for(root, "epoch_finished")
     lab.hosts["beta"].kill_sshd()
     away = lab.wait_for(root, "node_unreachable")
@@ -110,26 +107,26 @@ def test_an_sshd_that_is_killed_and_comes_back_costs_nothing(lab):
     assert list(client.open_run(root).poll_state().attempt.unreachable) == ["beta"]
     lab.hosts["beta"].start_sshd()
     assert lab.wait_for(root, "node_reached")["node"] == "beta"
-    assert lab.end_of(root)["kind"] == "attempt_finished"
+    steps = lab.enough(root)
     lab.whole(root)
-    lab.check_steps(root, 0, 100)
+    lab.check_steps(root, 0, steps)
 
 
 @both_transports
 def test_a_node_that_is_cut_off_and_back_in_time_goes_on(lab):
-    root = lab.start(epochs=4, step_s=0.05)
+    root = lab.start_endless(step_s=0.05)
     lab.wait_for(root, "epoch_finished")
     lab.hosts["beta"].link_down()
     assert lab.wait_for(root, "node_unreachable")["node"] == "beta"
     lab.hosts["beta"].link_up()
     assert lab.wait_for(root, "node_reached")["silent_s"] > 1
-    assert lab.end_of(root, 60)["kind"] == "attempt_finished"
+    steps = lab.enough(root)
     lab.whole(root)
-    lab.check_steps(root, 0, 40)
+    lab.check_steps(root, 0, steps)
 
 
 def test_a_node_that_is_cut_off_too_long_fails_the_run_and_is_ended_when_it_is_back(lab):
-    root = lab.start(epochs=500, unreachable_s=3)
+    root = lab.start(epochs=5000, unreachable_s=3)
     lab.wait_for(root, "epoch_finished")
     lab.hosts["beta"].link_down()
     failure = lab.failed(root, kind="node", node="beta", rank=None)
@@ -169,13 +166,12 @@ def test_what_ssh_reports_is_in_the_event_the_status_and_the_failure(lab, name):
     beta = lab.hosts["beta"]
     keys = (beta.home / ".ssh/authorized_keys").read_bytes()
     known = (lab.hosts.home / ".ssh/known_hosts").read_bytes()
-    root = lab.start(epochs=500, unreachable_s=12)
+    root = lab.start(epochs=5000, unreachable_s=12)
     lab.wait_for(root, "epoch_finished")
     try:
         change(lab)
-        beta.kill_sshd()
-        if name != "sshd":
-            beta.start_sshd()
+        # The listener stays where a login has to say why it fails.
+        beta.kill_sshd() if name == "sshd" else beta.kill_sessions()
         lab.until(lambda: any(text in e["why"] for e in lab.events(root, "node_unreachable")))
         assert text in lab.card(root)
         assert text in lab.failed(root, kind="node", node="beta", rank=None)["meaning"]
@@ -187,17 +183,17 @@ def test_what_ssh_reports_is_in_the_event_the_status_and_the_failure(lab, name):
 
 
 def test_a_node_that_nobody_reaches_ends_its_ranks_by_itself(lab):
-    root = lab.start(epochs=500, unreachable_s=3, orphan_limit_s=4)
+    root = lab.start(epochs=5000, unreachable_s=3, orphan_limit_s=4)
     lab.wait_for(root, "epoch_finished")
     lab.hosts["beta"].link_down()
     lab.failed(root, node="beta")
-    lab.until(lambda: not [s for s in lab.left().get("beta", ()) if "effnet" in s.command], 60)
+    lab.until(lambda: not [s for s in lab.left().get("beta", ()) if "-m effnet" in s.command])
     lab.hosts["beta"].link_up()
     lab.whole(root)
 
 
 def test_a_stopped_rank_is_named_silent(lab):
-    root = lab.start(epochs=500, silent_min_s=3)
+    root = lab.start(epochs=5000, silent_min_s=3)
     lab.wait_for(root, "epoch_finished")
     pid = lab.rank_pid(root, 2)
     os.kill(pid, signal.SIGSTOP)
@@ -207,7 +203,6 @@ def test_a_stopped_rank_is_named_silent(lab):
     # Where py-spy is installed, with the line.
     assert taken["words"].startswith("3 ranks wait in the all-reduce; rank 2 is stopped ")
     assert taken["outliers"] == [2]
-    assert taken["t"] - silent["t"] < 4
     copy = root / "attempts/001/ranks/0003/stacks.log"
     lab.until(lambda: copy.exists() and b"most recent call first" in copy.read_bytes())
     shown = [line.split()[:3] for line in lab.card(root).splitlines()]
@@ -228,7 +223,7 @@ def test_ranks_that_ignore_sigterm_go_with_their_grandchildren(lab):
         {"rank": rank, "step": 1, "do": "fork", "ignore_term": True, "session": rank % 2 == 1}
         for rank in range(4)
     ]
-    root = lab.start(*faults, *forks, epochs=500)
+    root = lab.start(*faults, *forks, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     client.stop(root, client.StopRequest(save=False))
     stopped = lab.end_of(root)
@@ -274,7 +269,8 @@ def test_a_half_written_newest_checkpoint_is_passed_over(lab):
 def test_the_terminal_of_the_client_closes(lab):
     main, side = pty.openpty()
     argv = [sys.executable, "-m", "launcher.cli.app", "start"]
-    argv += [str(lab.profile(epochs=8, step_s=0.08)), "--follow"]
+    lab.enough_file.unlink(missing_ok=True)
+    argv += [str(lab.profile(epochs=5000, enough=ENOUGH)), "--follow"]
     with subprocess.Popen(
         argv,
         stdin=side,
@@ -284,19 +280,19 @@ def test_the_terminal_of_the_client_closes(lab):
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(side)
-        lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()), 60)
+        lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())
-        lab.wait_for(root, "training_started", timeout_s=60)
+        lab.wait_for(root, "training_started")
         os.close(main)
-        assert process.wait(20) != 0
-    assert lab.end_of(root)["kind"] == "attempt_finished"
+        assert process.wait(LIMIT_S) != 0
+    steps = lab.enough(root)
     assert "finished" in lab.card(root)
     lab.whole(root)
-    lab.check_steps(root, 0, 80)
+    lab.check_steps(root, 0, steps)
 
 
 def test_an_agent_that_is_stopped_fails_the_run_and_its_ranks_are_ended_without_it(lab):
-    root = lab.start(epochs=500, unreachable_s=8)
+    root = lab.start(epochs=5000, unreachable_s=8)
     lab.wait_for(root, "epoch_finished")
     os.kill(lab.agent_pid("beta"), signal.SIGSTOP)
     assert "does not answer" in lab.wait_for(root, "node_unreachable")["why"]
@@ -315,7 +311,7 @@ def test_two_starts_of_one_profile_at_once_do_not_meet(lab):
             stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
             for _ in range(2)
         ]
-        said = [start.communicate(timeout=90)[0] for start in starts]
+        said = [start.communicate(timeout=LIMIT_S)[0] for start in starts]
     assert [start.returncode for start in starts] == [0, 0], said
     roots = [lab.runs / json.loads(text)["run"] for text in said]
     assert roots[0] != roots[1]

@@ -12,7 +12,7 @@ from launcher.remote.frames import FrameReader
 from launcher.remote.node_loop import PING, NodeLoop, Wire
 from tests.cluster.hosts import Cluster
 
-LIMIT_S = 60
+LIMIT_S = 120
 MUCH = b'{"kind": "much"}\n' * 100_000
 """More than the system takes for a connection, and less than sshd lets a channel send."""
 

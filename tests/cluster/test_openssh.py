@@ -30,7 +30,7 @@ from tests.cluster.hosts import Host, call
 from tests.cluster.lab import ROOT, ClusterLab
 
 PASSPHRASE = "correct horse"
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 @pytest.fixture
@@ -265,7 +265,10 @@ def test_more_commands_than_sshd_allows(lab: ClusterLab, own_sshd: Host) -> None
     connection.close()
 
 
-def test_a_login_lasts_longer_than_its_connection_and_is_used_again(lab: ClusterLab) -> None:
+def test_a_login_lasts_longer_than_its_connection_and_is_used_again(
+    lab: ClusterLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "PERSIST_S", 600)
     alpha = lab.hosts["alpha"]
     Login(node_of(alpha)).connect().close()
     pid = master_pid(alpha)

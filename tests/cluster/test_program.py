@@ -32,7 +32,7 @@ def test_a_script_on_two_nodes_dies_resumes_and_stops(lab, made):
     path = lab.profile()
     ours = r"\[trainer\]\nepoch_size.*\n|\[checkpoint\]\n(\w+ = .*\n)*|data_path.*\n"
     text = re.sub(ours, "", path.read_text())
-    command = [sys.executable, str(SCRIPT), str(made), "epochs=500"]
+    command = [sys.executable, str(SCRIPT), str(made), "epochs=5000"]
     path.write_text(text + PROGRAM.format(command=json.dumps(command), made=made))
     root = lab.runs / client.start(str(path), client.StartRequest(preflight=False))
     lab.until(lambda: list(made.glob("epoch-3.ckpt")))

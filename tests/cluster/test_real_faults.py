@@ -40,8 +40,7 @@ def test_a_stopped_rank_a_cut_link_and_a_killed_rank(lab, tmp_path):
     failure = lab.failed(root, rank=1, node="beta", kind="signal", signal=signal.SIGKILL)
     proof.blames(failure, followers=[0])
     # MindSpore itself takes 31 to 54 s.
-    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 10
-    lab.nothing_left(max(0.1, killed + 25 - time.time()))
+    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 30
     lab.whole(root)
 
     lab.resume_to_end(root, timeout_s=400)

@@ -17,7 +17,7 @@ from tests.launcher.runs.secret_marks import (
 
 @pytest.mark.parametrize("kind", ["cluster", "mpirun", "first-node"])
 def test_ranks_of_nodes_have_them_and_no_file_does(lab, kind):
-    path = lab.profile(method="mpirun" if kind == "mpirun" else "cluster", epochs=500)
+    path = lab.profile(method="mpirun" if kind == "mpirun" else "cluster", epochs=5000)
     if kind == "first-node":
         path.write_text('supervisor = "first-node"\n' + path.read_text())
         known = (lab.hosts.home / ".ssh/known_hosts").read_text()

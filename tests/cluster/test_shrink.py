@@ -21,7 +21,8 @@ def names(root, attempt):
 def states(root, attempt):
     """Step -> rank 0's state after it, which depends on all steps before."""
     log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
-    words = map(str.split, log.read_text().splitlines())
+    # A node that lost its power may have sent half of its last line.
+    words = map(str.split, log.read_text().rpartition("\n")[0].splitlines())
     return {int(w[1]): w[2] for w in words if w[:1] == ["state"] and len(w) == 3}
 
 

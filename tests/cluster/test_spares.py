@@ -17,7 +17,7 @@ def names(root, attempt):
 
 
 def test_a_node_that_is_lost_is_replaced_and_offered_again_when_it_is_back(lab):
-    root = lab.start(spares=("gamma", "delta"), epochs=500, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma", "delta"), epochs=5000, unreachable_s=3, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["beta"].link_down()
     replaced = lab.wait_for(root, "node_replaced")
@@ -59,7 +59,7 @@ def continued(lab, root, started):
 def test_a_first_node_without_power_moves_the_master_and_a_dead_spare_is_passed_over(lab, shared):
     root = lab.start(
         spares=("gamma", "delta"),
-        epochs=500,
+        epochs=5000,
         unreachable_s=3,
         checkpoints=shared,
         shared="true",
@@ -81,7 +81,7 @@ def test_a_first_node_without_power_moves_the_master_and_a_dead_spare_is_passed_
 
 
 def test_without_a_copy_of_the_checkpoints_nothing_begins_at_step_0(lab):
-    root = lab.start(spares=("gamma",), epochs=500, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=3, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["alpha"].link_down()
     gave_up = lab.wait_for(root, "gave_up")
@@ -116,7 +116,7 @@ def test_two_failures_in_a_row_on_one_node_and_the_node_taken_back(lab):
 
 
 def test_a_new_supervisor_still_ends_what_runs_on_a_node_that_was_left_out(lab):
-    root = lab.start(spares=("gamma",), epochs=500, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=3, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["beta"].link_down()
     lab.wait_for(root, "training_started", count=2)

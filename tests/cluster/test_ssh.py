@@ -7,6 +7,7 @@ import pytest
 from launcher.core.profile.model import Node
 from launcher.errors import NodeError
 from launcher.remote import ssh
+from tests.cluster.hosts import until
 
 
 def node(hosts, name="alpha", **changes):
@@ -14,6 +15,7 @@ def node(hosts, name="alpha", **changes):
 
 
 def test_hosts_are_real_ones(hosts):
+    before = hosts.processes()
     for host in hosts.hosts:
         connection = ssh.connect(node(hosts, host.name))
         try:
@@ -23,7 +25,7 @@ def test_hosts_are_real_ones(hosts):
             assert b"cluster-" not in connection.run(["ls", "/tmp", "/dev/shm", "/run"]).stdout
         finally:
             connection.close()
-    assert not any(hosts.processes().values())
+    until(lambda: all(seen <= before[name] for name, seen in hosts.processes().items()), "left")
 
 
 def test_arguments_arrive_as_they_are(hosts):

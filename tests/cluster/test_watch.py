@@ -15,7 +15,7 @@ from launcher.watching.watch import watch
 from tests.cluster.conftest import both_transports
 
 RECORDED = Path(__file__).parents[1] / "launcher/watching/recorded/msrun_death"
-LIMIT_S = 60
+LIMIT_S = 120
 WRITER = 'exec >/tmp/job/worker_{rank}.log; echo "epoch: 1 step: 1, loss is 0.5"; exec sleep 300'
 
 

@@ -6,13 +6,14 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from launcher.planning.port import PortClaim
 
 ROOT = Path(__file__).parents[2]
 EFFNET = (sys.executable, "-m", "effnet")
@@ -48,7 +49,7 @@ class Ranks:
         """What a rank has printed so far."""
         return "".join(_read(self._folder, f"rank{rank}"))
 
-    def wait_for(self, text: str, timeout_s: float = 240.0, rank: int = 0) -> None:
+    def wait_for(self, text: str, timeout_s: float = 600.0, rank: int = 0) -> None:
         """Until a rank printed `text`; fails with its log when it ends before, or takes longer."""
         deadline = time.monotonic() + timeout_s
         while text not in self.text(rank):
@@ -57,7 +58,7 @@ class Ranks:
                 raise AssertionError(f"never printed {text!r}:\n{self.text(rank)[-3000:]}")
             time.sleep(0.02)
 
-    def wait_for_reports(self, count: int, timeout_s: float = 240.0) -> None:
+    def wait_for_reports(self, count: int, timeout_s: float = 600.0) -> None:
         """Until rank 0 printed so many steps, or ended."""
         deadline = time.monotonic() + timeout_s
         while self.processes[0].poll() is None and self.text(0).count("epoch: [") < count:
@@ -69,7 +70,7 @@ class Ranks:
         for process in self.processes:
             process.send_signal(number)
 
-    def wait(self, timeout_s: float = 240.0) -> list[Ended]:
+    def wait(self, timeout_s: float = 600.0) -> list[Ended]:
         """How all of them ended. Raises `RanksHang`."""
         deadline = time.monotonic() + timeout_s
         while any(process.poll() is None for process in self.processes):
@@ -117,7 +118,9 @@ def started(
             return process
 
         if size > 1:
-            common |= _cluster(size)
+            claim = PortClaim("127.0.0.1")
+            stack.callback(claim.release)
+            common |= _cluster(size, claim.port)
             scheduler = (sys.executable, "-m", "effnet.scheduler")
             start("scheduler", scheduler, {"MS_ROLE": "MS_SCHED"})
         places = [_place(rank) if size > 1 else {} for rank in range(size)]
@@ -129,7 +132,7 @@ def run(
     size: int,
     folder: Path,
     environment: Mapping[str, str] | None = None,
-    timeout_s: float = 240.0,
+    timeout_s: float = 600.0,
 ) -> list[Ended]:
     """The same, to the end. Raises `RanksHang`."""
     with started(argv, size, folder, environment) as ranks:
@@ -139,10 +142,7 @@ def run(
 _Process = subprocess.Popen[bytes]
 
 
-def _cluster(size: int) -> dict[str, str]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+def _cluster(size: int, port: int) -> dict[str, str]:
     return {
         "MS_SCHED_HOST": "127.0.0.1",
         "MS_SCHED_PORT": str(port),

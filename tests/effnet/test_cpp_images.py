@@ -222,7 +222,7 @@ def test_an_invalid_record_is_an_error_with_its_place(program, tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 1
         return done.stderr

@@ -21,6 +21,8 @@ from tests import proof, story
 
 STANDIN = Path(__file__).parents[1] / "standin"
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 120
+"""For what takes seconds on an idle machine."""
 PROFILE = """\
 name = "standin"
 device_target = "CPU"
@@ -125,7 +127,9 @@ class Lab:
         )
         return self.runs / run
 
-    def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, timeout_s: float = LIMIT_S
+    ) -> subprocess.CompletedProcess[str]:
         """`effnet-launch` in a separate process."""
         return subprocess.run(
             [sys.executable, "-m", "launcher.cli.app", *arguments],
@@ -140,7 +144,7 @@ class Lab:
         return [event for event in story.events(root) if not kind or event["kind"] == kind]
 
     def wait_for(
-        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = 60
+        self, root: Path, *kinds: str, count: int = 1, timeout_s: float = LIMIT_S
     ) -> dict[str, Any]:
         """The `count`-th event of any of `kinds`, when it is there."""
         found: list[dict[str, Any]] = []
@@ -155,7 +159,7 @@ class Lab:
     def until(
         self,
         is_true: Callable[[], object],
-        timeout_s: float = 60,
+        timeout_s: float = LIMIT_S,
         why: Callable[[], str] = lambda: "it did not come true",
     ) -> None:
         deadline = time.monotonic() + timeout_s
@@ -179,7 +183,7 @@ class Lab:
         self._found = {process for process in self._found if _is_alive(process)}
         return sorted(self._found, key=lambda process: process.pid)
 
-    def nothing_left(self, timeout_s: float = 20) -> None:
+    def nothing_left(self, timeout_s: float = LIMIT_S) -> None:
         self.until(lambda: not self.ours(), timeout_s, lambda: f"left: {self.ours()}")
 
     def pid_of(self, root: Path, rank: int, attempt: int = 1) -> int:
@@ -187,10 +191,14 @@ class Lab:
         return next(int(e["pid"]) for e in started if e["rank"] == rank and e["attempt"] == attempt)
 
     def agent_pids(self) -> tuple[int, int]:
-        """(guard, agent)."""
-        found = [p for p in self.ours() if "launcher.agent" in " ".join(p.cmdline())]
-        agent = next(p for p in found if p.ppid() in {other.pid for other in found})
-        return agent.ppid(), agent.pid
+        """(guard, agent). What the agent starts has the same command line before its exec."""
+        parents: dict[int, int] = {}
+        for process in self.ours():
+            with contextlib.suppress(psutil.Error):
+                if "launcher.agent" in " ".join(process.cmdline()):
+                    parents[process.pid] = process.ppid()
+        guard = next(pid for pid, up in parents.items() if up not in parents)
+        return guard, next(pid for pid, up in parents.items() if up == guard)
 
     def supervisor_pid(self, root: Path) -> int:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
@@ -199,7 +207,8 @@ class Lab:
         """For good: first its parent, which would start another one."""
         supervisor = psutil.Process(self.supervisor_pid(root))
         psutil.Process(supervisor.ppid()).kill()
-        supervisor.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.kill()
 
     def log(self, root: Path, rank: int, attempt: int = 1) -> bytes:
         return (root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt").read_bytes()
@@ -216,9 +225,12 @@ class Lab:
         return proof.reports_are_recorded(f"rank {rank}", log, path.read_bytes())
 
     def end_all(self) -> None:
-        for process in self.ours():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        """Stopped first, so that none of them sees the end of another."""
+        found = self.ours()
+        for end in (psutil.Process.suspend, psutil.Process.kill):
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    end(process)
 
 
 @pytest.fixture

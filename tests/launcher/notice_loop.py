@@ -36,6 +36,8 @@ from tests.launcher.webhook import Webhook
 FAULTS_A_RUN = 8
 SUPERVISOR_KILLS = 4  # its parent starts another one five times
 RANKS = 2
+RECORDED_S = 5.0
+"""So long after it was sent a notice may not be recorded yet on a busy machine."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ def play_run(lab: Lab, hook: Webhook, draw: random.Random, count: int, result: R
         lab.wait_for(root, "attempt_started", count=attempts + 1)
     assert lab.command("stop", root.name, "--no-save").returncode == 0
     lab.until(lambda: not run_lock.is_supervised(root))
-    lab.nothing_left(90)
+    lab.nothing_left()
     compare(root, hook, kills, result)
 
 
@@ -138,7 +140,7 @@ def compare(root: Path, hook: Webhook, kills: list[float], result: Result) -> No
         if times > 1:
             result.duplicates += times - 1
             first_s = hook.first_s[name]
-            if not any(first_s - 0.1 <= killed_s <= first_s + 1.0 for killed_s in kills):
+            if not any(first_s - 0.1 <= killed_s <= first_s + RECORDED_S for killed_s in kills):
                 result.wrong_duplicates += 1
 
 

@@ -98,7 +98,7 @@ def test_curves_and_checkpoints_are_read(root: Path) -> None:
 async def test_the_dashboard_lists_and_shows_it(root: Path) -> None:
     app = Dashboard(LiveSource(), Settings(refresh_hz=10, bell=False), run=None)
     async with app.run_test(size=(120, 40)) as pilot:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         for text in (NAME, "attempt 2"):
             while text not in (screen := _screen(app)):
                 assert time.monotonic() < deadline, screen

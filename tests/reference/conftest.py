@@ -60,7 +60,7 @@ class Desk:
             check=False,
         )
 
-    def launch(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def launch(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """`effnet-launch WORDS`."""
         return subprocess.run(
             [str(ROOT / ".venv/bin/python"), "-m", "launcher.cli.app", *words],
@@ -84,7 +84,7 @@ class Desk:
                 found.append((int(epoch[8:11]), int(step[6:11]), loss))
         return found
 
-    def wait_for(self, text: str, timeout_s: float = 60, file: Path | None = None) -> None:
+    def wait_for(self, text: str, timeout_s: float = 300, file: Path | None = None) -> None:
         """Until `log.txt`, or another file, has it."""
         file = file or self.folder / "log.txt"
         deadline = time.monotonic() + timeout_s

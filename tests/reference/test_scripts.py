@@ -64,7 +64,7 @@ def test_a_run_its_files_its_end_and_its_evaluation(desk: Desk) -> None:
 
 
 def test_stopped_and_resumed_at_the_same_step_with_all_files_kept(desk: Desk) -> None:
-    done = desk.call("run_train_gpu", 2, "0,1", "data", "--set", "epoch_size=100", "--detach")
+    done = desk.call("run_train_gpu", 2, "0,1", "data", "--set", "epoch_size=5000", "--detach")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "effnet-launch stop" in done.stdout
     desk.wait_for("epoch: [  1/")

@@ -17,11 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.slurm.lab import SlurmLab, slurm_lab
+from tests.slurm.lab import AGAIN_S, SlurmLab, slurm_lab
 from tests.slurm.scheduler import slurm_on
-
-AGAIN_S = 300.0
-"""Slurm may start a job that it queued again two minutes later."""
 
 
 class Scene:

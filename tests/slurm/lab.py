@@ -53,6 +53,10 @@ STANDIN_STEP_S = "{step_s}"
 """
 
 
+AGAIN_S = 300
+"""Slurm may start a job that it queued again two minutes later."""
+
+
 class SlurmLab(ClusterLab):
     """`hosts` is the cluster's Slurm: it answers for the hosts, too."""
 
@@ -85,13 +89,14 @@ class SlurmLab(ClusterLab):
         path.write_text(text)
         return path
 
-    def end_of(self, root: Path, timeout_s: float = 120, attempt: int = 1) -> dict[str, Any]:
+    def end_of(self, root: Path, timeout_s: float = AGAIN_S, attempt: int = 1) -> dict[str, Any]:
         """The event that ends that attempt."""
         kinds = ("attempt_finished", "attempt_failed", "attempt_stopped")
         return self.wait_for(root, *kinds, count=attempt, timeout_s=timeout_s)
 
     def job(self, root: Path) -> str:
-        """The number of the run's newest job."""
+        """The number of the run's newest job; a copy of the run has it later."""
+        self.wait_for(root, "slurm_queued")
         return str(self.events(root, "slurm_queued")[-1]["job"])
 
     def no_job_left(self, root: Path) -> None:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -72,7 +73,12 @@ def interrupted(lab: SlurmLab, images: Path, epochs: int, count: int, minutes: i
     while attempt <= count or minutes:
         lab.wait_for(root, "training_started", count=attempt, timeout_s=LIMIT_S)
         if not minutes:
+            # It stands still, so that it has not finished before the signal is there.
+            rank = lab.rank_pid(root, 1, attempt)
+            os.kill(rank, signal.SIGSTOP)
             lab.slurm.call("scancel", "--batch", "--signal=USR1", lab.job(root))
+            lab.wait_for(root, "stop_requested", count=attempt)
+            os.kill(rank, signal.SIGCONT)
         stopped = lab.end_of(root, LIMIT_S, attempt)
         if minutes and stopped["kind"] == "attempt_finished":
             break

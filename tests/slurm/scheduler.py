@@ -10,14 +10,13 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.cluster.hosts import PATH, Cluster, ClusterError, Host, Seen, end_with_parent
+from tests.cluster.hosts import PATH, Cluster, ClusterError, Host, Seen, end_with_parent, kill
 
 NEEDED = {
     "slurmctld": "slurmctld",
@@ -25,7 +24,7 @@ NEEDED = {
     "sbatch": "slurm-client",
     "munged": "munge",
 }
-START_S = 60.0
+START_S = 120.0
 CONF = """\
 ClusterName=test
 SlurmctldHost={controller}({controller_address})
@@ -94,7 +93,7 @@ class Slurm:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=START_S,
             env={**os.environ, **self.environment, "PATH": PATH},
         )
         if done.returncode:
@@ -118,16 +117,17 @@ class Slurm:
             for host in self.hosts.hosts
         }
 
+    def is_as(self, before: dict[str, set[Seen]]) -> bool:
+        """Whether no host has a process that it had not before."""
+        return all(seen <= before[host] for host, seen in self.processes().items())
+
     def repair(self) -> None:
         """Every node is up and idle again, whatever a test has done."""
         self.power_on()
         with contextlib.suppress(ClusterError):
             self.call("scancel", "--full", "--user", "root")
         self.until(lambda: not self.call("squeue", "-h"), "jobs stay in the queue")
-        for host in self.hosts.hosts:
-            with contextlib.suppress(ClusterError):  # it is up
-                self.call("scontrol", "update", f"nodename={host.name}", "state=resume")
-        self.until(self._is_idle, "a node is not idle")
+        self.until(self._gets_idle, "a node is not idle")
 
     def power_on(self) -> None:
         """All hosts are on, with their daemons; jobs stay as they are."""
@@ -137,14 +137,17 @@ class Slurm:
         self.until(self._is_answering, "slurmctld does not answer")
 
     def kill(self, host: str, daemon: str) -> None:
-        """SIGKILL to slurmd or slurmctld."""
-        for seen in self[host].processes():
-            if seen.command.split(" ")[0].rpartition("/")[2] == daemon:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(seen.pid, signal.SIGKILL)
+        """SIGKILL to slurmd or slurmctld; returns when it is gone."""
 
-    def until(self, is_true: Callable[[], object], why: str) -> None:
-        deadline = time.monotonic() + START_S
+        def found() -> list[Seen]:
+            there = self[host].processes()
+            return [s for s in there if s.command.split(" ")[0].rpartition("/")[2] == daemon]
+
+        kill(found())
+        self.until(lambda: not found(), f"{daemon} on {host} does not end")
+
+    def until(self, is_true: Callable[[], object], why: str, limit_s: float = START_S) -> None:
+        deadline = time.monotonic() + limit_s
         while not is_true():
             if time.monotonic() > deadline:
                 raise ClusterError(f"{why}: {self._logs()}")
@@ -153,7 +156,7 @@ class Slurm:
     def close(self) -> None:
         if self._munged is not None:
             self._munged.kill()
-            self._munged.wait(10)
+            self._munged.wait(START_S)
         shutil.rmtree(self.shared, ignore_errors=True)
 
     def _start(self) -> None:
@@ -225,6 +228,15 @@ class Slurm:
     def _is_idle(self) -> bool:
         states = self.call("sinfo", "-h", "-N", "-p", "train", "-o", "%t").split()
         return states == ["idle"] * len(self.hosts.hosts)
+
+    def _gets_idle(self) -> bool:
+        """Also a node that is drained at the end of its job, however late that is."""
+        if self._is_idle():
+            return True
+        for host in self.hosts.hosts:
+            with contextlib.suppress(ClusterError):  # it is up
+                self.call("scontrol", "update", f"nodename={host.name}", "state=resume")
+        return False
 
     def _logs(self) -> str:
         files = [*self.shared.glob("*.log"), *self.shared.glob("login/*.log")]

@@ -29,7 +29,7 @@ async def test_a_run_waits_trains_dies_resumes_and_stops(lab, monkeypatch, tmp_p
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     blocker = lab.slurm.call(
-        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 300"
+        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 3000"
     ).strip()
     lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
     root = lab.start(epochs=3000)

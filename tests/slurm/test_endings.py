@@ -31,7 +31,7 @@ def test_a_run_over_three_time_limits_is_one_run_and_loses_no_step(lab):
 
 
 def test_scancel_is_a_stop_that_names_slurm(lab):
-    root = lab.start(epochs=500)
+    root = lab.start(epochs=5000)
     lab.wait_for(root, "checkpoint_saved")
     lab.slurm.call("scancel", lab.job(root))
     assert lab.end_of(root)["kind"] == "attempt_stopped"

@@ -71,9 +71,11 @@ def test_a_run_trains_stops_and_resumes_from_a_machine_without_slurm(
     delegating: Delegating,
 ) -> None:
     lab = delegating.lab
-    root = delegating.start(epochs=300)
+    root = delegating.start(epochs=5000)
     lab.wait_for(root, "checkpoint_saved")
     assert "running" in delegating.said("status", root.name)
+    log = root / "attempts/001/ranks/0003/log.txt"
+    lab.until(lambda: log.exists() and b"plain" in log.read_bytes())
     assert "plain" in delegating.said("logs", root.name, "--rank", "3", "-n", "4")
     assert (delegating.there / root.name / "run.json").is_file()
     delegating.said("stop", root.name)
@@ -97,7 +99,7 @@ def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
 ) -> None:
     lab = delegating.lab
     argv = ["sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null"]
-    blocker = lab.slurm.call(*argv, "--wrap", "sleep 300").strip()
+    blocker = lab.slurm.call(*argv, "--wrap", "sleep 3000").strip()
     lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
     root = delegating.start()
     job = lab.job(root)

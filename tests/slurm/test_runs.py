@@ -15,7 +15,7 @@ def test_a_run_on_two_nodes_finishes(lab):
 
 
 def test_stop_saves_and_resume_continues_in_another_job(lab):
-    done = lab.command("start", str(lab.profile(epochs=300)), "--json")
+    done = lab.command("start", str(lab.profile(epochs=5000)), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     root = lab.runs / json.loads(done.stdout)["run"]
     lab.wait_for(root, "checkpoint_saved")
@@ -36,7 +36,7 @@ def test_stop_saves_and_resume_continues_in_another_job(lab):
 
 def test_a_run_in_a_full_partition_says_why_it_waits_and_stop_cancels_it(lab):
     blocker = lab.slurm.call(
-        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 300"
+        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 3000"
     ).strip()
     lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
     root = lab.start()

@@ -15,6 +15,7 @@ from tests.cluster import real
 from tests.cluster.lab import ROOT
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
+LIMIT_S = 600
 TRAINER = {
     "class_num": 2,
     "image_size": 32,
@@ -49,9 +50,10 @@ def test_srun_alone_starts_ranks_that_train_together_and_save_when_slurm_stops_t
     folder = slurm.shared / "plain"
     real.make_images(folder / "images")
     process, out = srun(slurm, folder, 5000)
-    slurm.until(lambda: "step:[    1/" in out.read_text() or process.poll() is not None, "training")
+    trains = "step:[    1/"
+    slurm.until(lambda: trains in out.read_text() or process.poll() is not None, trains, LIMIT_S)
     slurm.call("scancel", "--signal=TERM", slurm.call("squeue", "-h", "-s", "-o", "%i").split()[0])
-    assert process.wait(60) == 0, out.read_text()
+    assert process.wait(LIMIT_S) == 0, out.read_text()
     said = out.read_text()
     assert set(re.findall(r"start: rank:\[(./2)\]", said)) == {"0/2", "1/2"}
     stops = re.findall(r"stop: epoch:\[\d+\], step:\[(\d+)\], state:\[(\w+)\]", said)
@@ -59,10 +61,10 @@ def test_srun_alone_starts_ranks_that_train_together_and_save_when_slurm_stops_t
     assert len(set(stops)) == 1, said
     epochs = int(stops[0][0]) // 6 + 1
     process, out = srun(slurm, folder, epochs)
-    assert process.wait(120) == 0, out.read_text()
+    assert process.wait(LIMIT_S) == 0, out.read_text()
     said = out.read_text()
     assert f"step:[{stops[0][0]}]" in said
     ends = re.findall(rf"done: epochs:\[{epochs}\].* state:\[(\w+)\]", said)
     assert len(ends) == 2, said
     assert len(set(ends)) == 1, said
-    slurm.until(lambda: slurm.processes() == before, "processes are left")
+    slurm.until(lambda: slurm.is_as(before), "processes are left")

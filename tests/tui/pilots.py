@@ -26,7 +26,7 @@ async def showing(
         yield pilot
 
 
-async def until(pilot: Pilot[str], true: Callable[[], bool], limit_s: float = 30) -> None:
+async def until(pilot: Pilot[str], true: Callable[[], bool], limit_s: float = 90) -> None:
     """Wait for something that a worker thread brings about."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:

@@ -15,6 +15,8 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 120.0
+"""For what takes a second on an idle machine."""
 
 
 class Terminal:
@@ -27,7 +29,7 @@ class Terminal:
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.child = pexpect.spawn(
-            argv[0], argv[1:], dimensions=(rows, columns), env=dict(environ), timeout=20
+            argv[0], argv[1:], dimensions=(rows, columns), env=dict(environ), timeout=LIMIT_S
         )
 
     def read(self, seconds: float = 0.3) -> None:
@@ -48,7 +50,7 @@ class Terminal:
         """What is on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def wait(self, true: Callable[[str], bool], limit_s: float = 20.0) -> str:
+    def wait(self, true: Callable[[str], bool], limit_s: float = LIMIT_S) -> str:
         """Until the screen's text is as wanted."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
@@ -90,7 +92,7 @@ def _hang_up(child: pexpect.spawn) -> None:
     """Closes the terminal, so that the dashboard removes its temporary files, and waits for it."""
     with suppress(pexpect.ExceptionPexpect):
         child.close(force=False)  # waits 0.1 s, and then raises
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while child.ptyproc.isalive():
         if time.monotonic() > deadline:
             child.ptyproc.kill(signal.SIGKILL)

@@ -26,6 +26,7 @@ from tui.__main__ import main
 from tui.serve import is_from_here
 
 ROOT = Path(__file__).parents[2]
+LIMIT_MS = 120_000
 
 
 class Served:
@@ -40,7 +41,7 @@ class Served:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         found = re.search(r"http://\S+", line)
-        assert found is not None, line + self.process.communicate(timeout=20)[0]
+        assert found is not None, line + self.process.communicate(timeout=90)[0]
         self.url = found[0]
 
     def dashboards(self) -> list[psutil.Process]:
@@ -49,7 +50,7 @@ class Served:
     def answer(self, path: str = "", **headers: str) -> int:
         """The status of a request, with these headers."""
         parts = urlsplit(self.url)
-        connection = HTTPConnection("127.0.0.1", parts.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", parts.port, timeout=90)
         try:
             connection.putrequest("GET", path or parts.path, skip_host="Host" in headers)
             for name, value in headers.items():
@@ -83,8 +84,12 @@ def page() -> Iterator[Page]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium is not None, "apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1000, "height": 600})
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=LIMIT_MS
+        )
+        made = browser.new_page(viewport={"width": 1000, "height": 600})
+        made.set_default_timeout(LIMIT_MS)
+        yield made
         browser.close()
 
 
@@ -111,7 +116,7 @@ class Screen:
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def until(self, true: Callable[[], bool], limit_s: float = 30) -> None:
+    def until(self, true: Callable[[], bool], limit_s: float = 90) -> None:
         end = time.monotonic() + limit_s
         while not true():
             assert time.monotonic() < end, self.text
@@ -210,7 +215,7 @@ def test_only_names_of_this_machine_are_served(
 def connected(served: Served) -> socket.socket:
     """A web socket as a page opens it, and its dashboard."""
     parts = urlsplit(served.url)
-    opened = socket.create_connection(("127.0.0.1", parts.port or 0), timeout=20)
+    opened = socket.create_connection(("127.0.0.1", parts.port or 0), timeout=90)
     opened.sendall(
         f"GET {parts.path}ws?width=80&height=24 HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Origin: http://{parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -230,8 +235,8 @@ def test_no_dashboard_outlives_the_server(served: Served, how: signal.Signals) -
         dashboards = served.dashboards()
         assert dashboards
         served.process.send_signal(how)
-        served.process.wait(15)
-        _, left = psutil.wait_procs(dashboards, 15)
+        served.process.wait(90)
+        _, left = psutil.wait_procs(dashboards, 90)
         assert not left
     if how == signal.SIGINT:
         assert served.process.returncode == 0

@@ -91,7 +91,7 @@ async def test_run_screen_matches_its_snapshots(
         path = FOLDER / f"{state}-{columns}x{rows}.txt"
         wanted = "" if WRITES or not path.exists() else path.read_text("utf-8")
         # A busy machine may stand still in the middle, so being as before is not being done.
-        for _ in range(40):
+        for _ in range(200):
             shown = picture_of(app.export_screenshot(), columns, rows)
             if shown.splitlines() == wanted.splitlines():
                 break

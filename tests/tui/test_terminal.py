@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from made_run import MadeRun
-from terminal import Terminal, terminal
+from terminal import LIMIT_S, Terminal, terminal
 
 
 @pytest.fixture
@@ -70,10 +70,10 @@ def test_many_resizes_end_with_a_complete_screen(run: MadeRun) -> None:
             shown.resize(columns, rows)
             shown.read(0.02)
         shown.resize(100, 30)
-        text = shown.sees("RUNNING", "log rank 0", "q Quit")
-        assert text.splitlines()[0].startswith(" RUNNING")
+        texts = ("log rank 0", "q Quit")
+        shown.wait(lambda text: text.startswith(" RUNNING") and all(one in text for one in texts))
         shown.child.send("q")
-        shown.child.expect("come back: ", timeout=10)
+        shown.child.expect("come back: ", timeout=LIMIT_S)
 
 
 def hang_up(shown: Terminal) -> None:
@@ -81,7 +81,7 @@ def hang_up(shown: Terminal) -> None:
     pid = shown.child.pid
     shown.child.ptyproc.fileobj.close()
     shown.child.closed = shown.child.ptyproc.closed = True
-    end = time.monotonic() + 30
+    end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
         done, _ = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -125,9 +125,9 @@ def test_a_replay_in_a_closed_terminal_removes_its_copy(run: MadeRun, tmp_path: 
 
 def test_a_slow_terminal_gets_fewer_frames_and_a_note(run: MadeRun) -> None:
     with terminal("--readonly", "made-1", columns=160, rows=48) as shown:
-        shown.sees("RUNNING", "4 Hz")
+        shown.sees("RUNNING", " Hz")
         # Nobody reads: the terminal's buffer fills, and writing to it blocks.
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while "slowed" not in shown.text() and time.monotonic() < end:
             for _ in range(20):
                 run.steps(1)
@@ -147,7 +147,7 @@ def test_failure_is_read_and_replayed(run: MadeRun) -> None:
         shown.sees("FAILED", "rank 2 on localhost failed first", "resume from step", "verified")
     with terminal("--replay", "made-1", "--speed", "500", columns=100, rows=30) as shown:
         shown.sees("replay", "FAILED")
-        shown.child.send(",")
+        shown.child.send("p,")  # paused: a minute is over in a moment at this speed
         shown.sees("RUNNING")
 
 

@@ -40,7 +40,7 @@ class Session:
         """What is on the screen."""
         return self._server.tmux("capture-pane", "-p", "-t", self._name)
 
-    def wait(self, true: Callable[[str], Any], limit_s: float = 60) -> str:
+    def wait(self, true: Callable[[str], Any], limit_s: float = 120) -> str:
         """Until the screen is as wanted; -> it."""
         end = time.monotonic() + limit_s
         while not true(text := self.text()):
@@ -49,7 +49,7 @@ class Session:
             time.sleep(0.1)
         return text
 
-    def sees(self, *texts: str, limit_s: float = 60) -> str:
+    def sees(self, *texts: str, limit_s: float = 120) -> str:
         """Until all ``texts`` are on the screen; a text may be broken by nothing but blanks."""
         return self.wait(lambda shown: all(text in shown for text in texts), limit_s)
 
@@ -69,7 +69,7 @@ class Server:
         """One tmux command; -> what it prints."""
         argv = ["tmux", "-L", self._socket, "-f", str(self._folder / "tmux.conf"), *arguments]
         done = subprocess.run(
-            argv, env=self._environ, capture_output=True, text=True, timeout=30, check=True
+            argv, env=self._environ, capture_output=True, text=True, timeout=120, check=True
         )
         return done.stdout
 
@@ -95,7 +95,7 @@ class Server:
         subprocess.run(
             ["tmux", "-L", self._socket, "kill-server"],
             capture_output=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
 
@@ -124,7 +124,7 @@ def server(folder: Path, **environ: str) -> Iterator[Server]:
     try:
         yield made
         made.end()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 90
         while (left := made.left()) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left, left

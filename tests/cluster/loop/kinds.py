@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tests.cluster.loop.scene import FOUR, Expected, Scene, WrongError, failed
 
 INTERRUPTED, REFUSED = 130, 4
-CLIENT_S = 60.0
+CLIENT_S = 120.0
 
 Kind = Callable[[Scene], Expected | None]
 

@@ -16,14 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests import proof
-from tests.cluster.lab import ROOT, ClusterLab
+from tests.cluster.lab import ENOUGH, LIMIT_S, ROOT, ClusterLab
 
 FOUR = ("alpha", "beta", "gamma", "delta")
-ENOUGH = "/tmp/enough"
-"""On alpha: with it, the training of the stand-in ends (tests/standin/effnet/__main__.py)."""
 ENDS = ("attempt_finished", "attempt_failed", "attempt_stopped")
-END_S = 90.0
-"""For what takes seconds on an idle machine; nothing here is judged by time."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class Scene:
     # -- the run
 
     def profile(self, **changes: Any) -> Path:
-        (self.lab.hosts["alpha"].root / ENOUGH[1:]).unlink(missing_ok=True)
+        self.lab.enough_file.unlink(missing_ok=True)
         values = {"method": self.case.method, "nodes": FOUR, "slots": self.slots, "enough": ENOUGH}
         return self.lab.profile(**{**values, "epochs": 5000, "silent_min_s": 60, **changes})
 
@@ -123,7 +119,7 @@ class Scene:
     def node_of(self, rank: int) -> str:
         return FOUR[rank // self.slots]
 
-    def until(self, is_true: Callable[[], object], what: str, limit_s: float = END_S) -> None:
+    def until(self, is_true: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
         self.lab.until(is_true, limit_s, lambda: f"{what}: {self.lab.events(self.root)[-3:]}")
 
     # -- moments
@@ -206,7 +202,7 @@ class Scene:
         return self.finish() if self.random.random() < 0.5 else self.stop()
 
     def finish(self) -> Expected:
-        (self.lab.hosts["alpha"].root / ENOUGH[1:]).touch()
+        self.lab.enough_file.touch()
         return FINISHED
 
     def stop(self, save: bool = True) -> Expected:
@@ -234,7 +230,7 @@ def judge(lab: ClusterLab, case: Case, kind: Callable[[Scene], Expected | None])
     with _noted(verdict, "other"):
         expected = kind(scene)
         if expected is not None:
-            event = lab.end_of(scene.root, END_S)
+            event = lab.end_of(scene.root)
             verdict.wrong |= expected.wrong(event)
             if event["kind"] == "attempt_failed" or case.kind == "stop":
                 verdict.fault_s = event["t"] - scene.fault_at
@@ -247,7 +243,7 @@ def judge(lab: ClusterLab, case: Case, kind: Callable[[Scene], Expected | None])
         with _noted(verdict, "left"):
             scene.until(lambda: not _is_supervised(scene.root), "its supervisor is left")
     with _noted(verdict, "left"):
-        lab.nothing_left(END_S)
+        lab.nothing_left()
     if scene.root.name and not verdict.wrong:
         with _noted(verdict, "lost"):
             for attempt in range(1, scene.attempts() + 1):

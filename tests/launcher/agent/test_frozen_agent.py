@@ -14,7 +14,7 @@ def frozen(lab):
     """A run of two ranks whose agent is stopped, and the pids of its guard and agent."""
 
     def start(**changes):
-        root = lab.start(step_s=0.05, epochs=200, **changes)
+        root = lab.start(step_s=0.05, epochs=5000, **changes)
         lab.wait_for(root, "training_started")
         guard, agent = lab.agent_pids()
         os.kill(agent, signal.SIGSTOP)
@@ -37,7 +37,7 @@ def test_the_attempt_fails_after_unreachable_s_and_nothing_is_left(lab, frozen):
 
 def test_a_connection_that_opens_is_no_sign_of_life(lab, frozen):
     """The socket of a stopped process accepts connections: it was "reached" every few seconds."""
-    root, _, agent = frozen(unreachable_s=40)
+    root, _, agent = frozen(unreachable_s=600)
     lab.wait_for(root, "node_unreachable")
     assert "node 127.0.0.1 has not answered for" in lab.command("status", root.name).stdout
     # Connections are given up after 5 s without an answer: the second one lives now.

@@ -16,7 +16,7 @@ def failure_of(lab, root):
 
 
 def test_a_stopped_process_is_silent_and_its_peers_are_not(lab):
-    root = lab.start(ranks=3, epochs=200, silent_min_s=3)
+    root = lab.start(ranks=3, epochs=5000, silent_min_s=3)
     lab.wait_for(root, "epoch_finished")
     pid = lab.pid_of(root, 1)
     os.kill(pid, signal.SIGSTOP)
@@ -44,14 +44,14 @@ def test_a_process_that_is_stopped_while_it_compiles_is_silent_too(lab):
 
 def test_a_hung_rank_ends_the_attempt_if_the_profile_says_so(lab):
     root = lab.start(
-        {"rank": 1, "step": 14, "do": "hang", "attempt": 1}, silent_min_s=1, on_silent="resume"
+        {"rank": 1, "step": 14, "do": "hang", "attempt": 1}, silent_min_s=3, on_silent="resume"
     )
     failure = failure_of(lab, root)
     assert (failure["kind"], failure["rank"]) == ("hang", 1)
-    lab.wait_for(root, "attempt_finished", timeout_s=30)
+    lab.wait_for(root, "attempt_finished")
 
 
 def test_a_rank_that_compiles_long_is_not_silent(lab):
-    root = lab.start({"rank": 1, "step": 12, "do": "compile", "seconds": 2.5}, silent_min_s=0.5)
+    root = lab.start({"rank": 1, "step": 12, "do": "compile", "seconds": 7}, silent_min_s=3)
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
     assert lab.events(root, "rank_silent") == []

@@ -60,18 +60,21 @@ def test_recent_messages_that_name_the_process(
     assert kernel_log.lines_about(4711) == (DETAIL, KILLED)
 
 
-def test_the_journal_is_read_where_messages_may_not_be(no_messages: Path) -> None:
+def test_the_journal_is_read_where_messages_may_not_be(
+    no_messages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_log, "JOURNAL_LIMIT_S", 60.0)
     text = "\n".join((*OTHERS, KILLED))
     a_journal(no_messages, f"cat <<'X'\n{text}\nX")
     assert kernel_log.lines_about(4711) == (KILLED,)
 
 
-@pytest.mark.parametrize("script", ["exit 1", "sleep 60", "echo No permission >&2; exit 1"])
+@pytest.mark.parametrize("script", ["exit 1", "sleep 600", "echo No permission >&2; exit 1"])
 def test_what_may_not_be_read_is_no_error(no_messages: Path, script: str) -> None:
     a_journal(no_messages, script)
     began = time.monotonic()
     assert kernel_log.lines_about(4711) == ()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
 
 
 def test_the_kernels_line_makes_the_cause_certain() -> None:

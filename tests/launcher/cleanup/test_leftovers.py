@@ -14,7 +14,7 @@ from launcher.cleanup import leftovers
 
 
 def test_clean_ends_processes_without_a_watcher(lab):
-    root = lab.start(epochs=100)
+    root = lab.start(epochs=5000)
     lab.wait_for(root, "training_started")
     rank = lab.pid_of(root, 0)
     assert json.loads(lab.command("clean", "--json").stdout)["found"] == []
@@ -27,7 +27,7 @@ def test_clean_ends_processes_without_a_watcher(lab):
         found = json.loads(lab.command("clean", "--json").stdout)["found"]
         assert found == [stray.pid]
         assert lab.command("clean", "--yes").returncode == 0
-        assert stray.wait(5) == -signal.SIGTERM
+        assert stray.wait(90) == -signal.SIGTERM
     finally:
         stray.kill()
     assert psutil.pid_exists(rank)

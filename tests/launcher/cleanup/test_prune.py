@@ -12,7 +12,7 @@ def test_prune_removes_old_runs_but_no_live_one(lab):
     old = lab.start(epochs=1)
     lab.wait_for(old, "attempt_finished")
     lab.until(lambda: not run_lock.is_supervised(old))
-    living = lab.start(epochs=100)
+    living = lab.start(epochs=5000)
     lab.wait_for(living, "training_started")
     assert lab.command("prune", "--keep", "0").returncode == 4
     assert lab.command("prune", "--run", living.name, "--yes").returncode == 4

@@ -47,7 +47,7 @@ def interrupted(process: subprocess.Popen[str]) -> str:
         for _ in range(10):
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.communicate(timeout=5)[1]
+                return process.communicate(timeout=20)[1]
         raise AssertionError("it does not end")
     finally:
         process.kill()

@@ -10,6 +10,9 @@ import subprocess
 import sys
 import termios
 
+from launcher import client
+from tests.launcher.conftest import LIMIT_S
+
 
 def test_the_terminal_of_the_client_closes(lab):
     main, side = pty.openpty()
@@ -22,7 +25,7 @@ def test_the_terminal_of_the_client_closes(lab):
         "-m",
         "launcher.cli.app",
         "start",
-        str(lab.profile(epochs=4, step_s=0.1)),
+        str(lab.profile(epochs=5000)),
         "-f",
     ]
     with subprocess.Popen(
@@ -38,8 +41,15 @@ def test_the_terminal_of_the_client_closes(lab):
         root = next(lab.runs.iterdir())
         lab.wait_for(root, "training_started")
         os.close(main)
-        assert process.wait(60) != 0
-    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+        assert process.wait(LIMIT_S) != 0
+    goes_on(lab, root)
+
+
+def goes_on(lab, root):
+    """It trains on, and can be stopped."""
+    lab.wait_for(root, "epoch_finished", count=len(lab.events(root, "epoch_finished")) + 1)
+    client.stop(root)
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 
 
 def interruptible():
@@ -53,7 +63,7 @@ def test_ctrl_c_prints_that_the_run_continues(lab):
         "-m",
         "launcher.cli.app",
         "start",
-        str(lab.profile(step_s=0.2)),
+        str(lab.profile(epochs=5000)),
         "--follow",
     ]
     with subprocess.Popen(
@@ -64,17 +74,17 @@ def test_ctrl_c_prints_that_the_run_continues(lab):
         lab.wait_for(root, "training_started")
         try:
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=LIMIT_S)
         finally:
             process.kill()
     assert process.returncode == 130
     assert f"attach {root.name}" in output
-    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    goes_on(lab, root)
 
 
 def test_ctrl_c_while_python_still_imports_prints_nothing(tmp_path):
     (tmp_path / "typer.py").write_text(
-        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(600)\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "launcher.cli", "runs"],
@@ -82,7 +92,7 @@ def test_ctrl_c_while_python_still_imports_prints_nothing(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=LIMIT_S,
         preexec_fn=interruptible,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

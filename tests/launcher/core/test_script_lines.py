@@ -163,10 +163,10 @@ def test_a_pattern_that_is_wrong_says_what_to_change(text: str, words: str) -> N
 
 def test_long_lines_are_not_searched() -> None:
     slow = log_pattern(r"(x+x+)+y(?P<step>\d+)")
-    started = time.perf_counter()
+    started = time.process_time()
     assert parse("x" * (MAX_LINE_CHARS + 1), slow) is None
     assert parse(b"{ step:[" * 100_000) is None
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5  # CPU
 
 
 def filled(lines: Sequence[str], times: Sequence[float | None] = ()) -> list[StepReport]:

@@ -10,7 +10,7 @@ from launcher import client
 
 
 def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
-    root = lab.start(step_s=0.1, eval_s=0.2)
+    root = lab.start(epochs=5000, step_s=0.1, eval_s=0.2)
     lab.wait_for(root, "checkpoint_saved")
     done = lab.command("eval", root.name, "--json")
     assert done.returncode == 0, done.stderr
@@ -36,7 +36,8 @@ def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
     assert done.returncode == 0, done.stderr
     (started,) = [e for e in lab.events(root, "job_started") if e["job"] == "005-export"]
     assert {"--precision", "int8", "--dataset_path"} <= set(started["argv"])
-    lab.wait_for(root, "attempt_finished")
+    client.stop(root)
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
 
 
 def test_jobs_use_the_validation_images_that_the_run_has_elsewhere(lab):

@@ -12,7 +12,7 @@ from launcher.store import run_lock
 
 def test_auto_resume_retries_and_gives_up_without_progress(lab):
     root = lab.start({"rank": 1, "step": 14, "do": "kill"}, auto_resume=5)
-    lab.until(lambda: len(lab.events(root, "attempt_failed")) == 3, 30)
+    lab.wait_for(root, "attempt_failed", count=3)
     lab.until(lambda: not run_lock.is_supervised(root))
     # The first saved step 10; two more saved nothing beyond it.
     attempts = lab.events(root, "attempt_started")
@@ -26,7 +26,7 @@ def test_auto_resume_reaches_the_end(lab):
 
 
 def test_a_check_that_fails_stops_an_automatic_attempt(lab):
-    profile = lab.profile(auto_resume=5, epochs=500, unreachable_s=1)
+    profile = lab.profile(auto_resume=5, epochs=5000, unreachable_s=8)
     root = lab.runs / client.start(str(profile), client.StartRequest())
 
     def kill_a_rank(attempt: int) -> None:

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-MARK = "Mark-8f3a-\"'é"
+PLAIN = "zqkeptsecretwj"
+"""The part of `MARK` that every way of writing it has: in no digest or random bytes by chance."""
+MARK = f"Mark-{PLAIN}-\"'é"
 """In each value: with quotes and a letter that JSON may write in two ways."""
-PLAIN = "8f3a"
-"""The part of `MARK` that every way of writing it has."""
 NAMES = ("HF_TOKEN", "DB_PASSWORD", "PLAIN_NAME", "http_proxy")
 
 

@@ -44,7 +44,12 @@ def states(lab, root, attempt):
 
 def test_eight_ranks_train_stop_and_resume(lab, images, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(small.FOLDER))
-    settings = ("--set=variant=b0", "--set=mode=pynative", "--set=batch_size=2")
+    settings = (
+        "--set=variant=b0",
+        "--set=mode=pynative",
+        "--set=batch_size=2",
+        "--set=epoch_size=500",
+    )
     argv = ("start", "local-cpu-8p", "--data", str(images), *settings, "--json")
     done = lab.command(*argv, timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr

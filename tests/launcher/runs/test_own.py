@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from launcher import client
 from launcher.cli.app import app as cli
 from launcher.errors import LaunchError
-from tests.launcher.conftest import ROOT, Lab
+from tests.launcher.conftest import LIMIT_S, ROOT, Lab
 
 READING = (
     ["status", "{run}"],
@@ -93,7 +93,7 @@ def dashboard(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 
@@ -101,7 +101,7 @@ def dashboard(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def living(lab: Lab) -> Iterator[Path]:
     """A run that trains. It must still do so at the end."""
-    root = lab.start(epochs=1000)
+    root = lab.start(epochs=5000)
     lab.wait_for(root, "training_started")
     yield root
     assert client.open_run(root).poll_state().status is client.RunStatus.RUNNING
@@ -189,7 +189,7 @@ def test_an_adopted_copy_has_processes_of_its_own(lab, living, copies):
 
 
 def test_a_supervisor_that_died_is_reported_and_replaced_by_attach(lab):
-    root = lab.start(epochs=1000)
+    root = lab.start(epochs=5000)
     lab.wait_for(root, "training_started")
     lab.kill_supervisor(root)
     for arguments in READING[:4]:
@@ -209,7 +209,7 @@ def test_a_supervisor_that_died_is_reported_and_replaced_by_attach(lab):
     lab.wait_for(root, "supervisor_started", count=2)
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
-    assert "a new one was started" in attached.communicate(timeout=30)[1]
+    assert "a new one was started" in attached.communicate(timeout=LIMIT_S)[1]
 
 
 def test_the_token_is_secret(lab, living):

@@ -153,8 +153,11 @@ def test_stop_is_sigterm_for_a_script_without_the_reporter(scripts: Scripts, sav
     words = ("pause=0.1", "epochs=999", *(["save"] if saves else []))
     root = scripts.start(*words, limits="stop_save_s = 60\nterm_s = 0.1")
     scripts.lab.wait_for(root, "training_started")
+    # Both have come as far as their first line, behind their handler of SIGTERM.
+    logs = [root / f"attempts/001/ranks/{rank:04d}/log.txt" for rank in range(2)]
+    scripts.lab.until(lambda: all(x.exists() and b"loss is" in x.read_bytes() for x in logs))
     client.stop(str(root))
-    scripts.lab.wait_for(root, "attempt_stopped", timeout_s=30)
+    scripts.lab.wait_for(root, "attempt_stopped")
     assert client.open_run(str(root)).poll().status.value == "stopped"
     assert len(list(scripts.made.glob("stopped-*"))) == (2 if saves else 0)
 
@@ -164,7 +167,7 @@ def test_a_script_that_prints_nothing_any_more_is_silent(scripts: Scripts) -> No
         "hang=1:3",
         "epochs=999",
         "pause=0.05",
-        limits="silent_min_s = 2",
+        limits="silent_min_s = 4",
         retry='on_silent = "stop"',
     )
     silent: dict[str, Any] = scripts.lab.wait_for(root, "rank_silent")
@@ -184,7 +187,7 @@ def test_settings_of_the_trainer_are_refused(scripts: Scripts) -> None:
 def test_a_script_with_the_reporter_saves_on_stop_and_continues(scripts: Scripts) -> None:
     lab, script = scripts.lab, scripts.with_reporter("reporting.py")
     glob = f'checkpoints = "{scripts.made}/state-*.txt"'
-    root = scripts.start("400", "0.02", script=script, program=glob, limits="term_s = 0.1")
+    root = scripts.start("4000", "0.02", script=script, program=glob, limits="term_s = 0.1")
     lab.wait_for(root, "checkpoint_saved")
     client.stop(str(root))
     lab.wait_for(root, "attempt_stopped")
@@ -212,7 +215,7 @@ def test_a_script_with_the_reporter_saves_on_stop_and_continues(scripts: Scripts
 
 def test_the_reporter_shows_which_rank_hangs(scripts: Scripts) -> None:
     lab, script = scripts.lab, scripts.with_reporter("reporting.py")
-    root = scripts.start("400", "0.02", script=script, limits="silent_min_s = 2")
+    root = scripts.start("4000", "0.02", script=script, limits="silent_min_s = 4")
     lab.wait_for(root, "checkpoint_saved")
     psutil.Process(lab.pid_of(root, 1)).suspend()
     silent = lab.wait_for(root, "rank_silent")

@@ -44,7 +44,7 @@ def has_them(pid, mark=MARK):
 
 
 def test_ranks_have_them_and_nothing_else_shows_them(lab):
-    root = start(lab, epochs=500)
+    root = start(lab, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     has_them(lab.pid_of(root, 0))
     has_them(lab.pid_of(root, 1))
@@ -95,7 +95,7 @@ def test_the_file_is_private_outside_of_the_run_and_prune_removes_it(lab):
 
 def test_automatic_and_later_attempts_have_them(lab):
     kill = {"rank": 1, "step": 15, "attempt": 1, "do": "kill"}
-    root = start(lab, kill, auto_resume=1, epochs=500)
+    root = start(lab, kill, auto_resume=1, epochs=5000)
     lab.wait_for(root, "training_started", count=2)
     has_them(lab.pid_of(root, 1, attempt=2))
     lab.kill_supervisor(root)
@@ -112,12 +112,12 @@ def test_automatic_and_later_attempts_have_them(lab):
 
 
 def test_a_resume_with_another_profile_replaces_them(lab):
-    root = start(lab, epochs=500)
+    root = start(lab, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     client.stop(root)
     lab.nothing_left()
     changed = MARK.replace("Mark", "Other")
-    profile = str(with_secrets(lab.profile(epochs=500), changed))
+    profile = str(with_secrets(lab.profile(epochs=5000), changed))
     client.resume(root, client.ResumeRequest(profile=profile, preflight=False))
     lab.wait_for(root, "training_started", count=2)
     has_them(lab.pid_of(root, 0, attempt=2), changed)
@@ -129,7 +129,7 @@ def test_a_resume_with_another_profile_replaces_them(lab):
 
 
 def test_jobs_have_them(lab):
-    root = start(lab, epochs=500, eval_s=600)
+    root = start(lab, epochs=5000, eval_s=600)
     lab.wait_for(root, "checkpoint_saved")
     job = client.start_job(root, client.JobRequest("eval"))
     log = root / f"jobs/{job}/log.txt"
@@ -147,7 +147,7 @@ def _evaluations(lab):
 
 
 def test_without_its_values_a_run_is_refused_and_says_how(lab):
-    root = start(lab, epochs=500)
+    root = start(lab, epochs=5000)
     lab.wait_for(root, "epoch_finished")
     client.stop(root)
     lab.nothing_left()

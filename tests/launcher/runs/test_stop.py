@@ -11,7 +11,7 @@ from launcher.errors import BusyError
 
 
 def test_stop_saves_and_leaves_no_process_and_resume_continues_there(lab):
-    root = lab.start(step_s=0.05, epochs=500)
+    root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "checkpoint_saved")
     done = lab.command("stop", root.name, "--json")
     assert done.returncode == 0, done.stderr
@@ -38,12 +38,12 @@ def test_stop_saves_and_leaves_no_process_and_resume_continues_there(lab):
 
 
 def test_stop_without_saving_is_quick(lab):
-    root = lab.start(step_s=0.05, epochs=100)
+    root = lab.start(step_s=0.05, epochs=5000, stop_save_s=900)
     lab.wait_for(root, "training_started")
     began = time.monotonic()
     client.stop(root, client.StopRequest(save=False), by="a test")
     stopped = lab.wait_for(root, "attempt_stopped")
-    assert time.monotonic() - began < 10  # what saving would have been given
+    assert time.monotonic() - began < 300  # saving would have been given more
     assert stopped["leftover"] == []
     assert lab.events(root, "stop_requested")[0]["by"] == "a test"
 

@@ -30,6 +30,7 @@ from launcher.runs.handle import open_run
 from launcher.supervisor.agent_link import AgentLink
 from launcher.supervisor.agent_links import AgentLinks
 from tests.damage import damaged_frames
+from tests.launcher.conftest import LIMIT_S
 
 SAMPLES = [
     json.dumps(encode(message)).encode()
@@ -46,7 +47,7 @@ SAMPLES = [
 
 
 def test_300_damaged_frames_on_both_sockets_do_not_affect_a_run(lab):
-    root = lab.start(step_s=0.05, epochs=1000)
+    root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "training_started")
     agent_file = next(root.glob("attempts/001/agents/*.json"))
     files = (root / "supervisor.json", agent_file)
@@ -72,15 +73,15 @@ def test_300_damaged_frames_on_both_sockets_do_not_affect_a_run(lab):
 
 
 def test_an_unknown_operation_is_answered_and_the_next_one_works(lab):
-    root = lab.start(step_s=0.05, epochs=1000)
+    root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "training_started")
     channel = read_address(root / "supervisor.json").connect()
     channel._sock.sendall(b'{"kind": "pause", "why": 1}\n')
-    reply = channel.wait(10)[0]
+    reply = channel.wait(LIMIT_S)[0]
     assert isinstance(reply, Error)
     assert reply.version
     channel.send(Ping())
-    assert isinstance(channel.wait(10)[0], RunStatusReply)
+    assert isinstance(channel.wait(LIMIT_S)[0], RunStatusReply)
     channel._sock.sendall(b'{"kind": "stop", "save": false, "later": {"a": [1]}}\n')
     lab.wait_for(root, "attempt_stopped")
     channel.close()
@@ -89,7 +90,7 @@ def test_an_unknown_operation_is_answered_and_the_next_one_works(lab):
 def _send(file, data: bytes) -> None:
     """As a client that does not wait for the reply; the other side may close it at any time."""
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(30)
+        sock.settimeout(LIMIT_S)
         sock.connect(read_address(file).socket)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall(data)

@@ -18,13 +18,14 @@ from launcher.errors import LaunchError
 from launcher.process import file_lock
 from launcher.runs import base
 from launcher.store import run_lock
+from tests.launcher.conftest import LIMIT_S
 
 
 @pytest.fixture
 def frozen(lab, monkeypatch):
     """A run whose supervisor is stopped, and its pid."""
-    monkeypatch.setattr(base, "ANSWER_LIMIT_S", 1.0)
-    root = lab.start(step_s=0.05, epochs=400)
+    monkeypatch.setattr(base, "ANSWER_LIMIT_S", 4.0)
+    root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "training_started")
     pid = lab.supervisor_pid(root)
     os.kill(pid, signal.SIGSTOP)
@@ -76,8 +77,7 @@ def test_a_command_that_waits_says_so_and_gives_up(lab, frozen, monkeypatch, com
         assert "effnet-launch stop" in raised.value.hint
     os.kill(pid, signal.SIGCONT)
     reader = client.open_run(root)
-    reader.wait_for_answer()
-    assert reader.poll().supervisor_silent is None
+    lab.until(lambda: reader.poll().supervisor_silent is None)
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
 
@@ -100,9 +100,9 @@ def test_only_the_process_that_holds_the_lock_is_ended(lab, frozen):
 def test_a_supervisor_that_froze_at_its_end_does_not_keep_a_resume(lab, monkeypatch):
     from launcher.runs import local
 
-    monkeypatch.setattr(base, "ANSWER_LIMIT_S", 1.0)
+    monkeypatch.setattr(base, "ANSWER_LIMIT_S", 4.0)
     monkeypatch.setattr(local, "LEAVE_LIMIT_S", 0.5)
-    root = lab.start(step_s=0.05, epochs=400)
+    root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "checkpoint_saved")
     client.stop(root)
     lab.wait_for(root, "attempt_stopped")
@@ -116,6 +116,6 @@ def test_a_supervisor_that_froze_at_its_end_does_not_keep_a_resume(lab, monkeypa
         assert holder.stdout is not None
         holder.stdout.readline()
         client.resume(root, client.ResumeRequest(preflight=False))
-        assert holder.wait(20) == -signal.SIGKILL
+        assert holder.wait(LIMIT_S) == -signal.SIGKILL
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped", count=2)

@@ -11,7 +11,7 @@ from launcher import client
 
 
 def test_more_connections_than_file_descriptors(lab):
-    root = lab.start(epochs=500)
+    root = lab.start(epochs=5000)
     lab.wait_for(root, "epoch_finished")
     pid = lab.supervisor_pid(root)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (100, 100))

@@ -13,7 +13,7 @@ LAST = 30
 
 
 def finished(lab, root):
-    event = lab.wait_for(root, "attempt_failed", "attempt_finished", timeout_s=40)
+    event = lab.wait_for(root, "attempt_failed", "attempt_finished")
     assert event["kind"] == "attempt_finished", event
     lab.nothing_left()
     exits = {event["rank"]: event for event in lab.events(root, "rank_exited")}

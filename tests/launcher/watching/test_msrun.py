@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from launcher.planning.port import PortClaim
 from launcher.watching.watch import WatchedRun
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.slow]
@@ -20,16 +20,20 @@ SCRIPT = Path(__file__).with_name("plain_script.py")
 LIMIT_S = 600
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Of no range from which the system gives ports to others."""
+    claim = PortClaim("127.0.0.1")
+    yield claim.port
+    claim.release()
 
 
-def test_a_plain_script_under_msrun(tmp_path: Path, watched: Callable[..., WatchedRun]) -> None:
+def test_a_plain_script_under_msrun(
+    tmp_path: Path, watched: Callable[..., WatchedRun], port: int
+) -> None:
     logs, go = tmp_path / "msrun_log", tmp_path / "go"
     msrun = Path(sys.executable).with_name("msrun")
-    options = ("--worker_num=2", "--local_worker_num=2", f"--master_port={free_port()}")
+    options = ("--worker_num=2", "--local_worker_num=2", f"--master_port={port}")
     environment = {**os.environ, "GO": str(go), "OMP_NUM_THREADS": "1", "DIE": "1"}
     environment["PATH"] = f"{msrun.parent}:{environment['PATH']}"
     with (tmp_path / "console").open("wb") as console:

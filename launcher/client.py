@@ -10,8 +10,7 @@ An action is one record of `launcher.core.run.requests`, and a call with it:
 
 `request.command(target)` is the `effnet-launch` argument list that does the same. A run is its
 reader, its id or the start of it, ``latest``, or its path. `start` and `resume` run the preflight
-unless the request says not to, and raise PreflightError when a check failed that the request does
-not ignore.
+unless the request says not to: PreflightError when a check failed that the request does not ignore.
 Calls on a run raise what the methods of `launcher.runs.base.Run` raise, and RunNotFoundError.
 
 Reading needs only files. What changes something is imported when it is called: no SSH to watch.
@@ -24,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.core.checks.expected import expected as expected
 from launcher.core.checks.row import Action, checked_names, refusal
 from launcher.core.checks.row import Row as Row
 from launcher.core.checks.row import RowState as RowState
 from launcher.core.checks.row import blocking as blocking
-from launcher.core.checks.row import expected as expected
 from launcher.core.diagnosis.stacks import StackDump as StackDump
 from launcher.core.history.compare import Comparison as Comparison
 from launcher.core.history.summary import RunSummary as RunSummary
@@ -57,6 +56,7 @@ from launcher.reading.log import LogLine as LogLine
 from launcher.reading.log import LogReader as LogReader
 from launcher.reading.log_times import LogTimes as LogTimes
 from launcher.reading.profiles import ProfileEntry as ProfileEntry
+from launcher.reading.profiles import checkpoint_folder
 from launcher.reading.profiles import find_profile as find_profile
 from launcher.reading.profiles import list_profiles as list_profiles
 from launcher.reading.profiles import read_profile as read_profile
@@ -94,7 +94,7 @@ OnProgress = Callable[[str, int, int], None]
 
 def checkpoints(run: Run) -> tuple[CheckpointFacts, ...]:
     """The checkpoints of a run, newest first, with damaged ones. Their content is not read."""
-    return checkpoint_files.find(checkpoint_files.folder_of(_reader(run).paths))
+    return checkpoint_files.find(checkpoint_folder(_reader(run).paths))
 
 
 def profile_of(run: Run) -> Profile:

@@ -10,18 +10,11 @@ from typing import TypeVar
 from launcher.checks import install, slurm
 from launcher.checks.probe import NodeProbe, OnLine, OnRow, at_once, probes_of
 from launcher.core.checks.device_rules import device_rows
+from launcher.core.checks.expected import checks_of, expected, sorted_rows
 from launcher.core.checks.facts import MachineFacts, Peer
 from launcher.core.checks.joint_rules import joint_rows, peer_row
 from launcher.core.checks.machine_rules import machine_rows
-from launcher.core.checks.row import (
-    NOT_ASKED,
-    Row,
-    RowState,
-    checks_of,
-    expected,
-    of_spare,
-    sorted_rows,
-)
+from launcher.core.checks.row import NOT_ASKED, Row, RowState, of_spare
 from launcher.core.checks.toolkit_facts import Backend
 from launcher.core.checks.toolkit_rules import toolkit_rows
 from launcher.core.profile.model import Node, Profile, StartMethod

@@ -25,8 +25,6 @@ from launcher.core.text.records import (
     parse_object,
 )
 
-Message = dict[str, Any]
-"""A request or reply of `launcher.node`."""
 AnyMessage = messages.Message | Event
 BLOCK_BYTES = 1 << 16
 MAX_BLOCKS = 64

@@ -21,6 +21,9 @@ from launcher.store.job import Job
 
 R = TypeVar("R")
 
+Message = dict[str, Any]
+"""A request or reply, as it is sent."""
+
 Known = Mapping[str, tuple[int, int]]
 """Name -> its length on this side, and its time of change in ns (0 for files that grow)."""
 

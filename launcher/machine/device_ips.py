@@ -8,23 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.core.devices import hccn
-from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 from launcher.process.tools import output, program
 
 TOOL = "hccn_tool"
 CONF = Path("/etc/hccn.conf")
 LIMIT_S = 20.0
 AT_ONCE = 8
-
-
-def unknown_of(profile: Profile, node: Node) -> tuple[int, ...]:
-    """The devices of a node whose address the profile leaves open and a rank table needs."""
-    is_needed = (
-        profile.device_target is DeviceTarget.ASCEND
-        and profile.start_method is StartMethod.RANKTABLE
-        and profile.world_size > 1
-    )
-    return tuple(d.device_id for d in node.devices if not d.device_ip) if is_needed else ()
 
 
 def read(devices: Iterable[int]) -> dict[int, str]:

@@ -31,14 +31,17 @@ from launcher.errors import LaunchError
 from launcher.ipc import operations as op
 from launcher.ipc import run_operations  # noqa: F401 a request of it can be decoded
 from launcher.ipc.operations import Handlers, Operation, Refusal
-from launcher.node import facts, files, relay
+from launcher.node import facts, files
 from launcher.node.stdio import refuse, reply, write
 from launcher.process import private
 
 
 def handlers() -> Iterator[Handlers]:
     """Each module is imported when it is reached, the quick ones first."""
-    yield {op.GetFacts: facts.get, **files.HANDLERS, **relay.HANDLERS}
+    yield {op.GetFacts: facts.get, **files.HANDLERS}
+    from launcher.node import relay
+
+    yield relay.HANDLERS
     from launcher.node import jobs
 
     yield jobs.HANDLERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from launcher.core.profile.model import is_loopback
+from launcher.core.profile.address import is_loopback
 from launcher.ipc.operations import GetFacts, NodeAnswer
 from launcher.machine import device_ips
 from launcher.planning.port import PortClaim

@@ -11,8 +11,7 @@ from typing import Any
 
 from launcher.core.text.codec import to_plain
 from launcher.core.text.records import PROTOCOL_VERSION
-from launcher.ipc.channel import Message
-from launcher.ipc.operations import Refusal
+from launcher.ipc.operations import Message, Refusal
 from launcher.remote import frames
 
 

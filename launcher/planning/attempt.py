@@ -14,8 +14,10 @@ from launcher.core.plan.cluster import master_node
 from launcher.core.plan.command import run_paths
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import NodeFacts, Plan, RunContext
+from launcher.core.profile.address import ip_address
 from launcher.core.profile.home import is_elsewhere
-from launcher.core.profile.model import Profile, ip_address
+from launcher.core.profile.model import Profile
+from launcher.core.profile.placement import devices_without_ip
 from launcher.ipc.operations import GetFacts, NodeAnswer
 from launcher.machine import device_ips
 from launcher.remote.mpirun_ssh import needs_ssh_config
@@ -30,7 +32,7 @@ def local_facts(profile: Profile) -> Mapping[str, NodeFacts]:
         node.label: NodeFacts(
             python=os.path.expanduser(node.python),
             cpus=cpus,
-            device_ips=device_ips.read(device_ips.unknown_of(profile, node)),
+            device_ips=device_ips.read(devices_without_ip(profile, node)),
         )
         for node in profile.nodes
         if node.is_local
@@ -51,7 +53,7 @@ def facts(
         node = client.node
         wants_port = node.label == master.label and profile.master.port == 0
         where = ip_of(address) if wants_port else ""
-        devices = device_ips.unknown_of(profile, node)
+        devices = devices_without_ip(profile, node)
         return client.call(GetFacts(node.runs_directory, where, devices, node.python))
 
     found = dict(local_facts(profile))
@@ -70,7 +72,7 @@ def facts(
 
 def is_plannable_here(profile: Profile) -> bool:
     """Whether a plan needs nothing that only a node reached through SSH knows."""
-    return not any(device_ips.unknown_of(profile, n) for n in profile.nodes if not n.is_local)
+    return not any(devices_without_ip(profile, n) for n in profile.nodes if not n.is_local)
 
 
 def ip_of(address: str) -> str:

@@ -13,7 +13,7 @@ from launcher.core.profile.placement import first_rank_node
 from launcher.core.run.checkpoints import CheckpointFacts
 from launcher.core.run.paths import RunPaths
 from launcher.errors import NodeError
-from launcher.reading import checkpoints
+from launcher.reading.profiles import checkpoint_folder
 from launcher.remote import run_folders
 from launcher.remote.file_copy import FileHost, LocalFiles, NodeFiles
 from launcher.remote.node_client import NodePool
@@ -109,7 +109,7 @@ def _first_rank(plan: Plan) -> PlannedNode:
 
 def _store(run: StoredRun, profile: Profile, node: Node, folder: str, nodes: NodePool) -> Store:
     """`folder` is where it is on the node; empty: the run's own folder there."""
-    here = checkpoints.folder_of(run.paths, profile)
+    here = checkpoint_folder(run.paths, profile)
     if node.is_local or (profile.checkpoint.shared and here.is_dir()):
         return Store(LocalFiles(), str(here))
     client = nodes.client(node)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import random
+from typing import TYPE_CHECKING
 
-from launcher.core.profile.model import Profile
 from launcher.errors import BusyError, UsageError
 from launcher.ipc.socket_folder import runtime_folder
 from launcher.machine.facts import MASTER_PORTS, bind_error
 from launcher.process import file_lock
+
+if TYPE_CHECKING:
+    from launcher.core.profile.model import Profile
 
 
 def claim(profile: Profile) -> PortClaim:

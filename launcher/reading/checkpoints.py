@@ -6,23 +6,11 @@ import glob
 import os
 from pathlib import Path
 
-from launcher.core.profile.load import profile_from_json
-from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import CheckpointFacts, order, parse_manifest
-from launcher.core.run.paths import CHECKPOINT_SUFFIX, RunPaths, manifest_of
-from launcher.errors import ProfileError
+from launcher.core.run.paths import CHECKPOINT_SUFFIX, manifest_of
 from launcher.reading.growing import mark, read_range
 
 MANIFEST_LIMIT_BYTES = 1024 * 1024
-
-
-def folder_of(paths: RunPaths, profile: Profile | None = None) -> Path:
-    """Where a run's checkpoints are: the folder that its profile names, else its own."""
-    try:
-        profile = profile or profile_from_json(paths.profile.read_bytes())
-    except (OSError, ProfileError):
-        return paths.checkpoint
-    return Path(profile.checkpoint.directory or paths.checkpoint).expanduser()
 
 
 def find(folder: Path) -> tuple[CheckpointFacts, ...]:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.profile.model import is_loopback
+from launcher.core.profile.address import is_loopback
 from launcher.core.run.state import RunState, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.core.profile.load import load_profile
+from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import DeviceTarget, Profile
+from launcher.core.run.paths import RunPaths
 from launcher.core.text.suggest import did_you_mean
 from launcher.core.text.toml import parse_toml
 from launcher.errors import ProfileError
@@ -122,3 +123,12 @@ def _files_of(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
     except OSError:
         return []
+
+
+def checkpoint_folder(paths: RunPaths, profile: Profile | None = None) -> Path:
+    """Where a run's checkpoints are: the folder that its profile names, else its own."""
+    try:
+        profile = profile or profile_from_json(paths.profile.read_bytes())
+    except (OSError, ProfileError):
+        return paths.checkpoint
+    return Path(profile.checkpoint.directory or paths.checkpoint).expanduser()

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
-from launcher.ipc.channel import Message
+from launcher.ipc.operations import Message
 
 MAX_BODY_BYTES = 1 << 20
 MAX_NOISE_BYTES = 1 << 20

@@ -17,8 +17,7 @@ from launcher.core.profile.model import OPENSSH, Node, Profile
 from launcher.core.text.codec import Mismatch, convert, from_plain
 from launcher.core.text.records import encode
 from launcher.errors import NodeError, NotInstalledError
-from launcher.ipc.channel import Message
-from launcher.ipc.operations import Operation, Refusal
+from launcher.ipc.operations import Message, Operation, Refusal
 from launcher.remote.connection import Connection, Stream
 from launcher.remote.frames import FrameReader
 from launcher.remote.host_keys import ConfirmHost

@@ -16,8 +16,7 @@ from pathlib import Path, PurePosixPath
 from launcher.core.plan.model import Plan
 from launcher.core.run.paths import node_journal
 from launcher.errors import NodeError
-from launcher.ipc.channel import Message
-from launcher.ipc.operations import CopyRequest, Known
+from launcher.ipc.operations import CopyRequest, Known, Message
 from launcher.process import private
 from launcher.reading.growing import data_offset
 

@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from launcher.core.profile.model import Profile, ip_address, is_loopback
+from launcher.core.profile.address import ip_address, is_loopback
+from launcher.core.profile.model import Profile
 
 _IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _COLONS = re.compile(r"(?<![\w:.])[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}(?![\w:])")

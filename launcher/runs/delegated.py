@@ -13,7 +13,8 @@ from typing import ClassVar, TypeVar
 
 from launcher import errors, programs
 from launcher.cleanup import prune
-from launcher.core.checks.row import Row, RowState, expected
+from launcher.core.checks.expected import expected
+from launcher.core.checks.row import Row, RowState
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.profile.home import home_of as home_node
 from launcher.core.profile.model import Node, Profile, StartMethod
@@ -26,8 +27,7 @@ from launcher.core.run.state import JobState
 from launcher.core.text.codec import Mismatch, from_plain, to_plain
 from launcher.errors import BusyError, InvalidError, LaunchError, NodeError, UsageError
 from launcher.ipc import run_operations as op
-from launcher.ipc.channel import Message
-from launcher.ipc.operations import CopyProgress, Operation
+from launcher.ipc.operations import CopyProgress, Message, Operation
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodeClient, NodePool, RefusedError
 from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run

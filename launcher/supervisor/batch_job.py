@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from launcher.core.plan.slurm import placed
-from launcher.core.profile.model import is_loopback
+from launcher.core.profile.address import is_loopback
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.slurm import JobRecord

@@ -1,13 +1,13 @@
 """A small network, its state and its step, in each way that a step can be made.
 
 Compiling is most of what these tests cost, so the network is B0 with a quarter of its channels and
-half of its blocks. One test takes a step of the real B0, whose hundreds of tensors are past
-MindSpore's limits on what it unrolls.
+four blocks: with and without expansion, stride and skip, of both kernel sizes. One test takes a
+step of the real B0, whose hundreds of tensors are past MindSpore's limits on what it unrolls.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mindspore as ms
@@ -31,14 +31,19 @@ from effnet.train.steps import make
 STEPS = 3
 LR = 1e-3
 SMALL = scaling.Variant("b0", width=0.25, depth=0.33, resolution_px=224, dropout=0.2)
+Network = tuple[scaling.Variant, tuple[scaling._Stage, ...]]
+ALL, FEW = scaling._STAGES, (*scaling._STAGES[:2], replace(scaling._STAGES[2], repeats=1))
+FOUR_BLOCKS: Network = replace(SMALL, depth=1.0), FEW
+EIGHT_BLOCKS: Network = SMALL, ALL
+WHOLE: Network = scaling.VARIANTS["b0"], ALL
 Tensors = dict[str, np.ndarray]
 
 
 def config(**given: Any) -> TrainConfig:
     """Everything that a step can do is on.
 
-    Batch norm over 4 numbers, as of the last maps here, makes a bit's difference a per mille in two
-    steps; an epsilon that is not small next to the variance takes that away.
+    Batch norm over few numbers makes a bit's difference a per mille in two steps; an epsilon that
+    is not small next to the variance takes that away.
     """
     values = {
         "device_target": "CPU",
@@ -62,13 +67,14 @@ class Run:
     """A network, its state and its step."""
 
     def __init__(
-        self, config: TrainConfig, b0: scaling.Variant = SMALL, group: Group | None = None
+        self, config: TrainConfig, b0: Network = FOUR_BLOCKS, group: Group | None = None
     ) -> None:
         self.config = config
         self.group = group or Group()
         self.enter()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(scaling.VARIANTS, "b0", b0)
+            patch.setitem(scaling.VARIANTS, "b0", b0[0])
+            patch.setattr(scaling, "_STAGES", b0[1])
             self.net = EfficientNet(
                 config.variant,
                 config.class_num,

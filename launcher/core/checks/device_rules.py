@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from launcher.core.checks.row import CheckResult, Row, checks_of, failed, ok, skipped, warning
+from launcher.core.checks.expected import checks_of
+from launcher.core.checks.row import CheckResult, Row, failed, ok, skipped, warning
 from launcher.core.devices.model import Device, Devices
 from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 from launcher.core.text.figures import plural

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from launcher.core.checks.expected import checks_of
 from launcher.core.checks.facts import Data, MachineFacts, Peer, Weights
 from launcher.core.checks.row import (
     NOT_THE_TRAINER,
     CheckResult,
     Row,
-    checks_of,
     failed,
     mindspore_problem,
     ok,

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from launcher.core.checks.expected import checks_of, master_index
 from launcher.core.checks.facts import Folder, MachineFacts, Question
-from launcher.core.checks.row import (
-    CheckResult,
-    Row,
-    checks_of,
-    failed,
-    master_index,
-    ok,
-    skipped,
-    warning,
-)
-from launcher.core.profile.model import Node, Profile, ip_address, is_loopback
+from launcher.core.checks.row import CheckResult, Row, failed, ok, skipped, warning
+from launcher.core.profile.address import ip_address, is_loopback
+from launcher.core.profile.model import Node, Profile
 from launcher.core.text.figures import size_bytes
 
 LEAST_FREE_BYTES = 1 << 30

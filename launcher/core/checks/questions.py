@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from launcher.core.checks.expected import master_index
 from launcher.core.checks.facts import Question
 from launcher.core.checks.joint_rules import daemon_of
-from launcher.core.checks.row import master_index
 from launcher.core.plan.command import node_environment
 from launcher.core.profile.model import DeviceTarget, Profile, StartMethod
 from launcher.core.profile.placement import place

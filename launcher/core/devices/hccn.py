@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from launcher.core.profile.model import ip_address
+from launcher.core.profile.address import ip_address
 
 _TOOL_IP = re.compile(r"^\s*ipaddr\s*:\s*(\S+)\s*$", re.MULTILINE)
 _HEALTH = re.compile(r"^\s*net health status\s*:\s*(\S[^\n]*?)\s*$", re.MULTILINE | re.IGNORECASE)

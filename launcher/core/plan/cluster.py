@@ -20,15 +20,9 @@ from launcher.core.plan.command import (
 )
 from launcher.core.plan.model import Plan, PlannedProcess, Role, RunContext
 from launcher.core.plan.program import is_torch, torch_variables
+from launcher.core.profile.address import ip_address, is_loopback
 from launcher.core.profile.check import SLURM_NODE
-from launcher.core.profile.model import (
-    DeviceTarget,
-    Node,
-    Profile,
-    StartMethod,
-    ip_address,
-    is_loopback,
-)
+from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 from launcher.core.profile.placement import RankPlace, place
 from launcher.core.run.paths import RunPaths
 from launcher.errors import PlanError

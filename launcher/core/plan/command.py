@@ -17,7 +17,8 @@ from launcher.core.plan.model import (
     RunContext,
     files_of,
 )
-from launcher.core.profile.model import Node, Profile, parse_cpus
+from launcher.core.profile.address import parse_cpus
+from launcher.core.profile.model import Node, Profile
 from launcher.core.profile.placement import RankPlace
 from launcher.core.run.paths import RunPaths
 from launcher.core.text.toml import to_toml

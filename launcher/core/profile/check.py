@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from launcher.core.profile.address import ip_address, is_loopback
 from launcher.core.profile.copies import check_copies
-from launcher.core.profile.model import OPENSSH, Node, ip_address, is_loopback
+from launcher.core.profile.model import OPENSSH, Node
 from launcher.core.profile.secrets import HIDDEN
 from launcher.core.profile.spares_check import Problem as Problem
 from launcher.core.profile.spares_check import check_spares

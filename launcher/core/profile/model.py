@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import ipaddress
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -16,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from launcher.core.profile.address import is_loopback
 from launcher.core.profile.program import Program
 from launcher.core.profile.secrets import HIDDEN, Secrets, split
 
@@ -57,7 +56,7 @@ class Chip(str, Enum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class DeviceSlot(_Frozen):
@@ -359,29 +358,3 @@ class Profile(_Frozen):
     def to_json(self) -> str:
         """The resolved profile; :func:`load.profile_from_json` reads it back."""
         return self.model_dump_json(indent=2)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address can only mean the machine it is used on."""
-    if address == "localhost":
-        return True
-    ip = ip_address(address)
-    return ip is not None and ip.is_loopback
-
-
-@functools.lru_cache(maxsize=4096)
-def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address, or ``None`` when the text is none (a host name, say)."""
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def parse_cpus(text: str) -> tuple[int, ...]:
-    """``0-3,8`` → 0, 1, 2, 3, 8: sorted, each once. The text is a checked profile's."""
-    cpus: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        cpus.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(cpus))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.core.profile.model import Node, Profile, StartMethod
+from launcher.core.profile.model import DeviceTarget, Node, Profile, StartMethod
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,13 @@ def place_nodes(nodes: Sequence[Node], *, by_server_id: bool = False) -> tuple[R
                 )
             )
     return tuple(places)
+
+
+def devices_without_ip(profile: Profile, node: Node) -> tuple[int, ...]:
+    """The devices of a node whose address the profile leaves open and a rank table needs."""
+    is_needed = (
+        profile.device_target is DeviceTarget.ASCEND
+        and profile.start_method is StartMethod.RANKTABLE
+        and profile.world_size > 1
+    )
+    return tuple(d.device_id for d in node.devices if not d.device_ip) if is_needed else ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.core.profile.model import RetryNodes, ip_address, is_loopback
+from launcher.core.profile.address import ip_address, is_loopback
+from launcher.core.profile.model import RetryNodes
 
 Problem = tuple[str, str]
 """Key and what was expected."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from launcher.core.profile.model import ip_address
+from launcher.core.profile.address import ip_address
 from launcher.core.profile.placement import RankPlace
 from launcher.core.tables.finding import Finding
 from launcher.core.tables.hostfile_reader import HostLine, Reader

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from launcher.core.profile.model import ip_address
+from launcher.core.profile.address import ip_address
 from launcher.core.tables.finding import Finding
 
 SLOTS_KEYS = frozenset({"slots", "cpu", "count"})

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.core.profile.model import Chip, ip_address
+from launcher.core.profile.address import ip_address
+from launcher.core.profile.model import Chip
 from launcher.core.tables.finding import Finding
 from launcher.core.tables.rank_table import MAX_DEVICES, VERSIONS, RankTable, parse_rank_table
 from launcher.core.text.numbers import whole_number

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import types
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 T = TypeVar("T")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -27,7 +29,7 @@ def to_plain(value: Any) -> Any:
         return {
             field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
-    if isinstance(value, BaseModel):
+    if _is_model(type(value)):
         return value.model_dump(mode="json")
     if isinstance(value, Enum):
         return value.value
@@ -79,7 +81,7 @@ def convert(hint: Any, value: Any, place: str) -> Any:
         return _convert_mapping(get_args(hint), value, place)
     if dataclasses.is_dataclass(hint):
         return from_plain(hint, value, place)  # type: ignore[arg-type]
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+    if _is_model(hint):
         return _convert_model(hint, value, place)
     if isinstance(hint, type) and issubclass(hint, Enum):
         try:
@@ -90,7 +92,17 @@ def convert(hint: Any, value: Any, place: str) -> Any:
     return _convert_scalar(hint, value, place)
 
 
+def _is_model(kind: Any) -> bool:
+    """Without importing pydantic, which is half of the start of `launcher.node`: a process that has
+    a class of it has imported it.
+    """
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+
+
 def _convert_model(hint: type[BaseModel], value: Any, place: str) -> BaseModel:
+    from pydantic import ValidationError
+
     if not isinstance(value, dict):
         raise Mismatch(f"{place}: expected an object")
     known = {key: item for key, item in value.items() if key in hint.model_fields}

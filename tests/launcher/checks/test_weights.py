@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from launcher.checks.preflight import with_settings
+from launcher.core.checks.expected import checks_of
 from launcher.core.checks.facts import MachineFacts, Weights
 from launcher.core.checks.joint_rules import joint_rows
 from launcher.core.checks.questions import questions
-from launcher.core.checks.row import Row, RowState, checks_of
+from launcher.core.checks.row import Row, RowState
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
 from launcher.machine.weights import weights

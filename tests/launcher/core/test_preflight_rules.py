@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.checks.device_rules import device_rows
+from launcher.core.checks.expected import checks_of, expected, sorted_rows
 from launcher.core.checks.facts import (
     Bind,
     Data,
@@ -20,16 +21,7 @@ from launcher.core.checks.facts import (
 from launcher.core.checks.joint_rules import joint_rows, peer_row
 from launcher.core.checks.machine_rules import machine_rows
 from launcher.core.checks.questions import questions
-from launcher.core.checks.row import (
-    CHECKS,
-    Row,
-    RowState,
-    blocking,
-    checked_names,
-    checks_of,
-    expected,
-    sorted_rows,
-)
+from launcher.core.checks.row import CHECKS, Row, RowState, blocking, checked_names
 from launcher.core.devices.model import Device, Devices, Holder
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile

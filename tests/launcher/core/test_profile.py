@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext, plan_from_json
 from launcher.core.profile import load
+from launcher.core.profile.address import parse_cpus
 from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import (
     Checkpoint,
@@ -27,7 +28,6 @@ from launcher.core.profile.model import (
     Notify,
     Profile,
     Retry,
-    parse_cpus,
 )
 from launcher.errors import LaunchError, ProfileError
 from launcher.reading.profiles import list_profiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.core.checks.row import checks_of
+from launcher.core.checks.expected import checks_of
 from launcher.core.plan import program
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import Plan, RunContext, plan_from_json

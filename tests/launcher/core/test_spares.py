@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 
-from launcher.core.checks.row import Row, RowState, expected, of_spare
+from launcher.core.checks.expected import expected
+from launcher.core.checks.row import Row, RowState, of_spare
 from launcher.core.plan import logical, program
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext

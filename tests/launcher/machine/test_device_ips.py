@@ -10,6 +10,7 @@ import pytest
 
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
+from launcher.core.profile.placement import devices_without_ip
 from launcher.ipc.operations import GetFacts
 from launcher.machine import device_ips
 from launcher.node import facts
@@ -53,7 +54,7 @@ def profile(text: str = PROFILE) -> Profile:
 
 def test_addresses_come_from_the_profile_then_hccn_tool_then_the_file(tools: Path) -> None:
     known = profile()
-    assert device_ips.unknown_of(known, known.nodes[0]) == (0, 2)
+    assert devices_without_ip(known, known.nodes[0]) == (0, 2)
     plan = attempt.plan_attempt(known, "r", tools / "r", 1)
     table = next(file.content for file in plan.files if file.path.endswith("ranktable.json"))
     devices = json.loads(table)["server_list"][0]["device"]
@@ -73,7 +74,7 @@ def test_no_node_is_queried_without_a_rank_table(monkeypatch: pytest.MonkeyPatch
     one = PROFILE.replace("{ device_id = 0 }, ", "").replace(", { device_id = 2 }", "")
     for text in (PROFILE.replace('"ranktable"', '"cluster"'), one):
         known = profile(text)
-        assert device_ips.unknown_of(known, known.nodes[0]) == ()
+        assert devices_without_ip(known, known.nodes[0]) == ()
     assert device_ips.read(()) == {}
     assert attempt.is_plannable_here(profile())
     far = PROFILE.replace('transport = "local"', 'transport = "ssh"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 
@@ -21,7 +22,8 @@ def copies(lab, root, node="beta"):
     found = {}
     for manifest in folder.glob("step-*.ckpt.manifest.json"):
         path = manifest.with_name(manifest.name.removesuffix(".manifest.json"))
-        found[json.loads(manifest.read_text())["step"]] = path
+        with contextlib.suppress(FileNotFoundError):  # old ones are deleted
+            found[json.loads(manifest.read_text())["step"]] = path
     return found
 
 

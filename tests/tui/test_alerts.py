@@ -147,7 +147,8 @@ def test_bell_notification_and_hook_when_a_run_fails(run: MadeRun, own_folders: 
         (line,) = output.read_text().splitlines()
         assert line.startswith("made-1|failed|rank 1 on localhost failed first")
         assert line.endswith("|$HOME; echo|a b")
-        assert b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost failed first" in shown.raw
+        told = b"\x1b]9;effnet-tui: failed made-1: rank 1 on localhost failed first"
+        shown.wait(lambda _: told in shown.raw and bells(shown) > 0)
         assert bells(shown) == 1
 
 

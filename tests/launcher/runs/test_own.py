@@ -84,7 +84,13 @@ def command(*words: str, run: object = "") -> Done:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Of all files; a run that trains replaces some meanwhile."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                found[str(path)] = path.read_bytes()
+    return found
 
 
 def dashboard(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +121,7 @@ def copies(lab: Lab, living: Path) -> Callable[[Path], Path]:
     """Makes a trapped copy of the living run, with its id in run.json, events and plan."""
 
     def copy(at: Path) -> Path:
-        shutil.copytree(living, at, ignore=shutil.ignore_patterns("*.lock"))
+        shutil.copytree(living, at, ignore=shutil.ignore_patterns("*.lock", "*.part"))
         trapped(at, lab.folder / "trap")
         return at
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests import kept_cache
 from tests.story import story
 
 # A busy machine is no fault of what is tested, and the suite says the same of the same code each
@@ -29,6 +31,7 @@ settings.load_profile("suite")
 for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_variable] = tempfile.mkdtemp(prefix="effnet-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
+kept_cache.link(Path(os.environ["XDG_CACHE_HOME"]))
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "built_slurm", "desk"}
 STRAYS = tuple(

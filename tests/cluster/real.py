@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests import small
+from tests import kept_cache, small
 from tests.cluster.lab import ClusterLab
 
 TRAINER = """\
@@ -50,6 +50,7 @@ PROFILE += 'reduction = "collective"\nmode = "pynative"\n'
 PROFILE += """
 [environment]
 PYTHONPATH = {python_path}
+XDG_CACHE_HOME = {cache}
 """
 
 
@@ -90,6 +91,7 @@ def profile(
             data="/tmp/images" if names else images,
             python=json.dumps(sys.executable),
             python_path=json.dumps(str(small.FOLDER)),
+            cache=json.dumps(str(kept_cache.FOLDER)),
             nodes="\n".join(f"[[nodes]]\n{node}" for node in nodes),
         )
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import small
+from tests import kept_cache, small
 from tests.cluster import real
 from tests.slurm.lab import SlurmLab, slurm_lab
 from tests.slurm.scheduler import slurm_on
@@ -40,6 +40,7 @@ signal_s = 30
 
 [environment]
 PYTHONPATH = {python_path}
+XDG_CACHE_HOME = {cache}
 
 """
 PROFILE += real.TRAINER
@@ -58,6 +59,7 @@ def start(lab: SlurmLab, images: Path, epochs: int, minutes: int = 0) -> Path:
         PROFILE.format(
             data=json.dumps(str(images)),
             python_path=json.dumps(str(small.FOLDER)),
+            cache=json.dumps(str(kept_cache.FOLDER)),
             epochs=epochs,
             time_limit=f"{minutes}:00" if minutes else "",
         )

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tmux import ROOT, Server, Session, server
 
-from tests import story
+from tests import kept_cache, story
 
 STANDIN = ROOT / "tests" / "standin"
 STEPS = 20
@@ -69,6 +69,8 @@ def place(folder: Path) -> Iterator[Server]:
         for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
     }
     (folder / "xdg_runtime_dir").mkdir(mode=0o700)
+    (folder / "xdg_cache_home").mkdir()
+    kept_cache.link(folder / "xdg_cache_home")
     runs, profiles = str(folder / "runs"), str(folder / "profiles")
     with server(folder, EFFNET_RUNS_DIR=runs, EFFNET_PROFILES_DIR=profiles, **here) as made:
         yield made

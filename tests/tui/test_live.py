@@ -13,7 +13,16 @@ import pytest
 from made_run import MadeRun
 
 from launcher import client
-from launcher.core.run.events import AttemptStarted, RankStarted, StartCheckpoint
+from launcher.core.run.events import (
+    AttemptFailed,
+    AttemptStarted,
+    Failure,
+    FailureKind,
+    NodeLeftOut,
+    RankStarted,
+    StartCheckpoint,
+    TrainingStarted,
+)
 from launcher.core.run.requests import ResumeRequest, StartRequest
 from tui.drawing.glyphs import BLOCK
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
@@ -66,6 +75,21 @@ def test_a_starting_run_shows_what_it_waits_for(own_folders: Path) -> None:
     made.paths.attempt(1).rank(0).root.mkdir(parents=True)
     made.event(RankStarted(1, 0, "localhost", 0, 0, made.pid, None))
     assert activity(run.frame(ASKED)).startswith("1 of 2 ranks started")
+
+
+def test_a_run_on_fewer_nodes_says_so(own_folders: Path) -> None:
+    made = MadeRun(own_folders / "runs", "made-3", ranks=2, time_s=time.time() - 2)
+    made.attempt = 2
+    made.event(AttemptStarted(1, 4))
+    made.event(AttemptFailed(1, Failure(FailureKind.NODE, "beta is away", node="beta")))
+    made.event(NodeLeftOut(1, "beta", "beta is away"))
+    made.event(AttemptStarted(2, 2, logical_size=4))
+    made.event(TrainingStarted(2, 3, 10))
+    frame = LiveSource(read_only=True).open("made-3").frame(ASKED)
+    assert activity(frame) == (
+        "trains with 2 ranks instead of 4: the run continues without beta, which does not answer;"
+        " r takes it back once the run is stopped"
+    )
 
 
 def test_curves_are_made_in_every_fourth_frame_at_4_hz(made: MadeRun) -> None:

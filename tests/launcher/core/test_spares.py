@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 
 import pytest
+from rich.console import Console
 
+from launcher.cli.output.plan_text import print_plan, print_spares
 from launcher.core.checks.expected import expected
 from launcher.core.checks.row import Row, RowState, of_spare
+from launcher.core.diagnosis.event_text import event_text
 from launcher.core.plan import logical, program
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
@@ -302,6 +306,22 @@ def test_a_node_without_a_successor_is_known_and_said() -> None:
     assert state.attempt is not None
     assert state.attempt.fewer_words == "trains with 2 ranks instead of 4"
     assert state.attempts[0].fewer_words == ""
+
+
+def test_a_plan_and_the_events_say_that_fewer_ranks_carry_all() -> None:
+    fewer = spares.without_node(profile(SHRINK), "a")
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(make_plan(fewer, RunContext("r", "/runs/r", master_port=9000)), console)
+    print_spares(profile(SHRINK), console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "p: 2 ranks that carry 4, CPU, cluster" in shown
+    assert "a node that fails is left out: the others carry its ranks (retry.nodes)" in shown
+    begun = {"kind": "attempt_started", "attempt": 2, "world_size": 2, "resume": None}
+    assert "2 ranks that carry 4, from" in event_text({**begun, "logical_size": 4})
+    assert "2 ranks, from" in event_text(begun)
+    left = {"kind": "node_left_out", "attempt": 1, "node": "a", "why": "away"}
+    assert event_text(left).endswith("no node has the place of a after attempt 1: away")
 
 
 def test_a_command_instead_of_the_trainer_is_refused() -> None:

@@ -74,10 +74,16 @@ def after(state, step):
 
 
 def replace(path, content):
-    """As the trainer does it: whoever is killed leaves no half file."""
+    """As the trainer does it: whoever is killed leaves no half file, and a full disk has space
+    again for what is said about it.
+    """
     aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    os.replace(aside, path)
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def save(folder, epoch, step, state):

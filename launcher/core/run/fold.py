@@ -265,7 +265,12 @@ def _node_left_out(
     spare = event.spare if isinstance(event, events.NodeReplaced) else ""
     answers_s = event.t if event.is_reached else None
     left = LeftOutNode(event.node, spare, event.attempt, event.why, event.t, answers_s)
-    return replace(state, left_out={**_without(state.left_out, event.node), event.node: left})
+    known = {
+        # A spare that leaves no successor leaves none for the node that it stood for, either.
+        name: replace(item, spare="") if not spare and item.spare == event.node else item
+        for name, item in _without(state.left_out, event.node).items()
+    }
+    return replace(state, left_out={**known, event.node: left})
 
 
 def _node_taken_back(state: RunState, event: events.NodeTakenBack) -> RunState | None:

@@ -308,6 +308,14 @@ def test_a_node_without_a_successor_is_known_and_said() -> None:
     assert state.attempts[0].fewer_words == ""
 
 
+def test_a_spare_without_a_successor_has_no_place_any_more() -> None:
+    replaced = e.NodeReplaced(1, "b", "s", "away", is_reached=False)
+    left = e.NodeLeftOut(2, "s", "away", is_reached=False)
+    again = failed(2, FailureKind.NODE, "s")
+    state = state_of(CREATED, *failed(1, FailureKind.NODE, "b"), replaced, *again, left)
+    assert [item.spare for item in state.left_out.values()] == ["", ""]
+
+
 def test_a_plan_and_the_events_say_that_fewer_ranks_carry_all() -> None:
     fewer = spares.without_node(profile(SHRINK), "a")
     console = Console(file=io.StringIO(), width=200)

@@ -14,6 +14,7 @@ NODE: Final = "launcher.node"
 FOLLOWER: Final = "launcher.runs.follower"
 JOB: Final = "launcher.jobs.runner"
 RANK: Final = "launcher.rank"
+FORK: Final = "launcher.fork"
 MPIRUN_CHILD: Final = "launcher.agent.mpirun_child"
 MPIRUN_DAEMON: Final = "launcher.agent.mpirun_daemon"
 TRAINER: Final = "effnet"
@@ -27,6 +28,7 @@ ALL: Final = (
     FOLLOWER,
     JOB,
     RANK,
+    FORK,
     MPIRUN_CHILD,
     MPIRUN_DAEMON,
     TRAINER,

@@ -28,6 +28,19 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
+    program = prepare(argv)
+    if isinstance(program, int):
+        return program
+    try:
+        _become(program)
+    except FileNotFoundError as error:
+        return _last_words(f"{error.filename} is not there", 127)
+    except OSError as error:
+        return _last_words(f"cannot run {program[0]}: {error}", 126)
+
+
+def prepare(argv: list[str] | None) -> list[str] | int:
+    """Makes this process one of a run. -> the program that it is to become, or an exit code."""
     arguments = _parser().parse_args(argv)
     if not os.environ.get(TOKEN):
         print(f"launcher.rank: {TOKEN} is not set", file=sys.stderr)
@@ -58,11 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.cwd:
             os.chdir(os.path.expanduser(arguments.cwd))
         _bind(arguments.cpus)
-        _become(program)
     except FileNotFoundError as error:
         return _last_words(f"{error.filename} is not there", 127)
     except OSError as error:
         return _last_words(f"cannot run {program[0]}: {error}", 126)
+    return program
 
 
 def _parser() -> argparse.ArgumentParser:

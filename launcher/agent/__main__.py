@@ -106,7 +106,7 @@ class Agent:
 
     def _turn(self) -> None:
         if self._ranks is not None:
-            spawn.reap_others(self._ranks.living)
+            spawn.reap_others(self._ranks.awaits_end_of)
         now = time.monotonic()
         for channel in list(self._channels):
             self._flush(channel)

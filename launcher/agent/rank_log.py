@@ -1,17 +1,19 @@
-"""One rank's log while it grows: its reports become metrics and facts."""
+"""The logs of a node's ranks while they grow: their reports become metrics and facts."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.core.diagnosis.hang import LEARN_FROM
+from launcher.core.messages import Trouble
 from launcher.core.plan.model import Plan
 from launcher.core.run import events, metrics, script_lines
-from launcher.core.run.events import Event
-from launcher.core.run.paths import RankPaths
+from launcher.core.run.events import CheckpointWritten, Event
+from launcher.core.run.paths import AttemptPaths, RankPaths
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import (
     CheckpointSaved,
@@ -34,6 +36,7 @@ from launcher.store.tail import READ_BYTES, Tail
 LAST_LINES = 200
 BEFORE_LAST_REPORT = 8
 MAX_NEW_STEPS = 4096
+READ_BYTES_A_TURN = 4 << 20
 
 
 class LineReader:
@@ -233,3 +236,68 @@ class RankLog:
             top_1_acc=result.top_1_acc,
             top_5_acc=result.top_5_acc,
         )
+
+
+class RankLogs(dict[int, RankLog]):
+    """The logs of a node's ranks. `emit` gets what they report, `saved` each checkpoint."""
+
+    def __init__(
+        self,
+        emit: Callable[[Event | Trouble], None],
+        saved: Callable[[str, int | None], None],
+    ) -> None:
+        super().__init__()
+        self._emit = emit
+        self._saved = saved
+        self._troubled: set[int] = set()
+
+    def open(self, plan: Plan, paths: AttemptPaths) -> None:
+        """Raises `OSError`."""
+        for process in plan.ranks:
+            if process.rank is not None:
+                files = paths.rank(process.rank)
+                self[process.rank] = RankLog(plan.attempt, process.rank, files, plan)
+
+    @property
+    def are_done(self) -> bool:
+        """Whether all of them have said their last word."""
+        return all(log.is_done for log in self.values())
+
+    @property
+    def read_to(self) -> dict[Path, int]:
+        """Each file, and the offset up to which it was read."""
+        return {log.path: log.read_to for log in self.values()}
+
+    def read(self) -> None:
+        """What is new, a part of it where it is much."""
+        budget = READ_BYTES_A_TURN // max(1, len(self))
+        for log in self.values():
+            self._pass_on(log, log.read(time.time(), budget))
+            if log.trouble is not None and log.rank not in self._troubled:
+                self._troubled.add(log.rank)
+                text = f"metrics of rank {log.rank} cannot be written: {log.trouble}"
+                self._emit(Trouble(text))
+
+    def read_all(self, rank: int) -> RankLog:
+        """All that is new of one rank."""
+        log = self[rank]
+        self._pass_on(log, log.read(time.time()))
+        return log
+
+    def drain(self) -> None:
+        """The rest of all of them, with last lines that have no end."""
+        now_s = time.time()
+        for log in self.values():
+            self._pass_on(log, log.drain(now_s))
+
+    def close(self) -> None:
+        for log in self.values():
+            log.close()
+
+    def _pass_on(self, log: RankLog, found: list[Event]) -> None:
+        for event in found:
+            if isinstance(event, CheckpointWritten):
+                self._saved(event.path, event.bytes)
+            # The reports of the other ranks describe the same run.
+            if log.rank == 0:
+                self._emit(event)

@@ -7,20 +7,20 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from launcher.agent import sampler, shared_memory_watch
 from launcher.agent.deaths import death_of, lagging_text
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
-from launcher.agent.rank_log import LAST_LINES, RankLog
+from launcher.agent.rank_log import LAST_LINES, RankLogs
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
 from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import Died, NodeEnded, Report, Trouble
+from launcher.core.plan import forks
 from launcher.core.plan.model import Plan, PlannedProcess, Role
 from launcher.core.run.events import (
-    CheckpointWritten,
     Event,
     FailureKind,
     RankExited,
@@ -28,13 +28,13 @@ from launcher.core.run.events import (
 )
 from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
 from launcher.process import ownership, spawn
+from launcher.process.forking import Forks
 from launcher.process.ownership import Claim
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
 from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.log_limit import LogLimit
 
-READ_BYTES_A_TURN = 4 << 20
 WATCH_S = 0.25
 FAIL_TERM_S = 1.5
 """Between SIGTERM and SIGKILL when a rank died: its peers can save nothing without it."""
@@ -60,19 +60,18 @@ class RankGroup:
         self.token = token
         self._node = plan.node.name
         self._root = Path(plan.run_directory)
-        self._ranks = {process.rank: process for process in plan.ranks if process.rank is not None}
         self._selector = selector
         self.is_over = False
         self._emit = emit
         self._paths: AttemptPaths = RunPaths(self._root).attempt(plan.attempt)
         self._started: dict[int, SpawnedProcess] = {}
         self._living: dict[int, SpawnedProcess] = {}
-        self._logs: dict[int, RankLog] = {}
         self._ending: Termination | None = None
         self._asked: str | None = None
         """Why we are ending them, when we are."""
+        self._forks: list[Forks] = []
         self._awaited: dict[int | None, PlannedProcess] = {}
-        """Ranks, and OpenMPI's daemon (None), that mpirun has not started yet."""
+        """Ranks that mpirun or their parent has not started yet, and OpenMPI's daemon (None)."""
         self._join_until = 0.0
         self._first_done = 0.0
         self._oom_kills = spawn.oom_kills()
@@ -83,42 +82,47 @@ class RankGroup:
         )
         self._limit = LogLimit(self._root, plan.log_limit_bytes)
         self._disks = DiskWatch(self._root, plan.attempt, self._node, emit)
+        self._logs = RankLogs(emit, self._disks.saved)
         self._hang = HangWatch(plan, self.rank_pids, emit)
         self._watch_at = 0.0
         self._is_hurried = False
         self._reap_until = math.inf
         self._are_others_done = plan.has_all_ranks
         """Whether no rank of another node needs the scheduler any more."""
-        self._troubled: set[int] = set()
 
-    @property
-    def living(self) -> Collection[int]:
-        """Pids whose end is still to come."""
-        return self._living.keys()
+    def awaits_end_of(self, pid: int) -> bool:
+        """Whether the end of this child is still to come, and is passed to `child_ended`."""
+        if pid not in self._living:
+            self._take_forked()
+        return pid in self._living
 
     def start(self) -> None:
         """Starts the scheduler or mpirun, then the ranks that mpirun does not start."""
-        self._awaited = {p.rank: p for p in self.plan.processes if not p.is_started}
-        self._join_until = time.monotonic() + self.plan.limits.launch_s
+        plan, groups = self.plan, forks.groups(self.plan.ranks)
+        forked = {rank.rank: rank for group in groups for rank in group}
+        self._awaited = {p.rank: p for p in plan.processes if not p.is_started} | forked
+        self._join_until = time.monotonic() + plan.limits.launch_s
         try:
-            for rank in self._ranks:
-                paths = self._paths.rank(rank)
-                self._logs[rank] = RankLog(self.plan.attempt, rank, paths, self.plan)
-            self._start_sampler()
+            self._logs.open(plan, self._paths)
+            self._sampler = sampler.started(plan, self._paths, self.rank_pids, self._logs)
             self._segments.start()
         except OSError as error:
             self._launch_failed("the run directory", error)
             return
-        for process in self.plan.processes:
-            if process.is_started and self._ending is None:
+        for process in plan.processes:
+            if process.is_started and process.rank not in forked and self._ending is None:
                 self._start_one(process)
+        for group in groups:
+            if self._ending is None:
+                self._start_parent(group)
 
     def turn(self, now: float) -> None:
         """One turn of the agent's loop: logs, heartbeats, ending. `now` is monotonic seconds."""
         if self.is_over:
             return
-        self._read_logs()
-        if not self._first_done and self._logs and all(x.is_done for x in self._logs.values()):
+        self._take_forked()
+        self._logs.read()
+        if not self._first_done and self._logs and self._logs.are_done:
             self._first_done = now
         if now >= self._watch_at:
             self._watch_at = now + WATCH_S
@@ -182,9 +186,35 @@ class RankGroup:
         except OSError as error:
             self._launch_failed(process.name, error)
             return
+        self._await_end(started)
+        self._has_started(started)
+
+    def _await_end(self, started: SpawnedProcess) -> None:
         pidfd = os.pidfd_open(started.pid)
         self._selector.register(pidfd, selectors.EVENT_READ, started.pid)
-        self._has_started(started)
+
+    def _start_parent(self, group: Sequence[PlannedProcess]) -> None:
+        """Starts the process that imports for these ranks and forks them."""
+        try:
+            found = Forks(group, self.token, str(self._paths.fork_log(self._node)))
+        except OSError as error:
+            self._launch_failed(group[0].name, error)
+            return
+        self._forks.append(found)
+        self._await_end(found.parent)
+        self._has_started(found.parent)
+
+    def _take_forked(self, ended: SpawnedProcess | None = None, how: Exit | None = None) -> None:
+        """The ranks that were forked since, and those that will not be; `ended`: a parent."""
+        for found in self._forks:
+            for started in found.take(how if found.parent is ended else None):
+                self._await_end(started)
+                self.joined(started)
+            if found.problem and self._ending is None and (left := found.give_up()):
+                self._emit(Trouble(f"ranks of {self._node} are not forked: {found.problem}"))
+                for process in left:
+                    del self._awaited[process.rank]
+                    self._start_one(process)
 
     def awaited(self, rank: int | None) -> PlannedProcess | None:
         """The plan of a rank, or of OpenMPI's daemon, that mpirun may start here now."""
@@ -226,15 +256,6 @@ class RankGroup:
         self._emit(Died(Death(self._node, time.time(), kind=kind, meaning=text)))
         self.end(text)
 
-    def _start_sampler(self) -> None:
-        paths, samples = {}, {}
-        sample_of = sampler.for_target(self.plan.device_target)
-        for rank, process in self._ranks.items():
-            paths[rank] = self._paths.rank(rank)
-            samples[rank] = sample_of(process.device_id)
-        self._sampler = sampler.Sampler(paths, self.rank_pids, samples, self._logs)
-        self._sampler.start()
-
     def rank_pids(self) -> Mapping[int, int]:
         """The ranks that live now -> their pids."""
         return {
@@ -245,37 +266,22 @@ class RankGroup:
 
     # -- watching
 
-    def _read_logs(self) -> None:
-        budget = READ_BYTES_A_TURN // max(1, len(self._logs))
-        for log in self._logs.values():
-            self._pass_on(log, log.read(time.time(), budget))
-            if log.trouble is not None and log.rank not in self._troubled:
-                self._troubled.add(log.rank)
-                self._emit(Trouble(f"metrics of rank {log.rank} cannot be written: {log.trouble}"))
-
     def _look_at_disks(self, now: float) -> None:
         self._disks.look(now)
-        read_to = {self._paths.rank(rank).log: log.read_to for rank, log in self._logs.items()}
-        trouble = self._limit.poll(now, read_to)
+        trouble = self._limit.poll(now, self._logs.read_to)
         if trouble is not None:
             text = f"the limit of logs cannot be kept: {trouble.strerror or trouble}"
             self._emit(Trouble(text))
 
-    def _pass_on(self, log: RankLog, found: list[Event]) -> None:
-        for event in found:
-            if isinstance(event, CheckpointWritten):
-                self._disks.saved(event.path, event.bytes)
-            # The reports of the other ranks describe the same run.
-            if log.rank == 0:
-                self._emit(event)
-
     # -- ending
 
     def _helper_ended(self, started: SpawnedProcess, ended: Exit) -> None:
+        if started.process.role is Role.FORK:
+            self._take_forked(started, ended)
+            return
         if self._ending is not None or not (self.rank_pids() or self._awaited):
             return
-        is_done = all(log.is_done for log in self._logs.values())
-        if (ended.is_clean or is_done) and not self._awaited:
+        if (ended.is_clean or self._logs.are_done) and not self._awaited:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
@@ -285,9 +291,8 @@ class RankGroup:
         self.end(f"the {started.process.role.value} ended")
 
     def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:
-        log = self._logs[rank]
         # What a rank says last is said in its log; much of it may still be unread.
-        self._pass_on(log, log.read(time.time()))
+        log = self._logs.read_all(rank)
         self._emit(
             RankExited(
                 self.plan.attempt,
@@ -316,7 +321,8 @@ class RankGroup:
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
             names = ", ".join(sorted(process.name for process in self._awaited.values()))
-            self._fail(FailureKind.LAUNCH, f"mpirun has not started on {self._node}: {names}")
+            who = "mpirun" if self.plan.start_method == "mpirun" else "the fork parent"
+            self._fail(FailureKind.LAUNCH, f"{who} has not started on {self._node}: {names}")
         elif self._awaited:
             return
         elif not self.rank_pids():
@@ -377,16 +383,13 @@ class RankGroup:
                 ended = Exit(pid, None, signal.SIGKILL, time.time(), is_seen=False)
             if ended is not None:
                 self.child_ended(ended)
-        now_s = time.time()
-        for log in self._logs.values():
-            self._pass_on(log, log.drain(now_s))
+        self._logs.drain()
         if self._sampler is not None:
             self._sampler.close()
         self._segments.close()
         if removed := shared_memory_watch.remove_left(self._paths.root, self._node):
             self._emit(Trouble(removed))
-        for log in self._logs.values():
-            log.close()
+        self._logs.close()
         self.is_over = True
         self._emit(
             NodeEnded(

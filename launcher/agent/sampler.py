@@ -19,9 +19,10 @@ from typing import Protocol
 from launcher.core.devices import nvidia_smi
 from launcher.core.devices.model import DeviceSample
 from launcher.core.devices.npu_smi import NpuInfo, parse_clocks, parse_info
+from launcher.core.plan.model import Plan
 from launcher.core.run import metrics
 from launcher.core.run.metrics import DEVICE_BYTES, LOAD_BYTES, DeviceRecord, LoadRecord
-from launcher.core.run.paths import RankPaths
+from launcher.core.run.paths import AttemptPaths, RankPaths
 from launcher.process import load
 from launcher.process.load import Rates
 from launcher.process.tools import output
@@ -171,6 +172,22 @@ def for_target(target: str, period_s: float = SAMPLE_S) -> Callable[[int | None]
         return lambda device: resident_memory
     devices = Devices(NpuSmi() if target == "Ascend" else ask_nvidia_smi, period_s)
     return lambda device: resident_memory if device is None else devices.of(device)
+
+
+def started(
+    plan: Plan,
+    attempt: AttemptPaths,
+    pids: Callable[[], Mapping[int, int]],
+    logs: Mapping[int, HasStepTimes],
+) -> Sampler:
+    """A running sampler of a node's ranks. Raises `OSError`."""
+    sample_of = for_target(plan.device_target)
+    devices = {rank.rank: rank.device_id for rank in plan.ranks if rank.rank is not None}
+    paths = {rank: attempt.rank(rank) for rank in devices}
+    samples = {rank: sample_of(device) for rank, device in devices.items()}
+    made = Sampler(paths, pids, samples, logs)
+    made.start()
+    return made
 
 
 class Devices:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -56,11 +56,48 @@ class Exit:
     def is_clean(self) -> bool:
         return self.exit_code == 0
 
+    @property
+    def words(self) -> str:
+        """``exit code 1`` or ``SIGKILL``."""
+        return (
+            f"exit code {self.exit_code}"
+            if self.signal is None
+            else signal.Signals(self.signal).name
+        )
 
-def start(process: PlannedProcess, token: str) -> SpawnedProcess:
-    """Starts it through `launcher.rank`, in its own session. Raises `OSError`."""
+
+def start(process: PlannedProcess, token: str, inherit_fd: int | None = None) -> SpawnedProcess:
+    """Starts it through `launcher.rank`, in its own session. Raises `OSError`.
+
+    `inherit_fd` becomes its file descriptor 3.
+    """
+    argv = [*programs.command(programs.RANK), *arguments(process)]
+    environment = {**base_environment(), **process.environment, TOKEN: token}
+    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
+    given = () if inherit_fd is None else ((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD),)
+    pid = os.posix_spawn(
+        sys.executable,
+        argv,
+        environment,
+        file_actions=given,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    )
+    return started(process, pid)
+
+
+def started(process: PlannedProcess, pid: int) -> SpawnedProcess:
+    """The process with this pid, which is our child and was not reaped."""
+    living = ownership.read_process(pid)
+    ticks = living.start_time if living else 0
+    return SpawnedProcess(process, pid, ticks, ownership.unix_time_of(ticks))
+
+
+def arguments(process: PlannedProcess) -> list[str]:
+    """Those of `launcher.rank` for this process, whose folder is made. Raises `OSError`."""
     folder = os.path.dirname(process.log)
-    argv = [*programs.command(programs.RANK), "--log", process.log, "--parent", str(os.getpid())]
+    argv = ["--log", process.log, "--parent", str(os.getpid())]
     # MindSpore leaves folders wherever it runs.
     argv += ["--cwd", process.working_directory or folder]
     if process.heartbeat:
@@ -73,19 +110,7 @@ def start(process: PlannedProcess, token: str) -> SpawnedProcess:
         argv += ["--python-path", process.environment.get("PYTHONPATH", path)]
     argv += ["--", *with_setup(process.setup, process.argv)]
     private.make_folder(Path(folder))
-    environment = {**base_environment(), **process.environment, TOKEN: token}
-    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
-    pid = os.posix_spawn(
-        sys.executable,
-        argv,
-        environment,
-        setsid=True,
-        setsigmask=(),
-        setsigdef=(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
-    )
-    living = ownership.read_process(pid)
-    ticks = living.start_time if living else 0
-    return SpawnedProcess(process, pid, ticks, ownership.unix_time_of(ticks))
+    return argv
 
 
 def base_environment() -> dict[str, str]:
@@ -135,11 +160,11 @@ def reap_one(pid: int) -> Exit | None:
     return None
 
 
-def reap_others(but: Collection[int]) -> None:
-    """Reaps ended children that are not in `but`: orphans of our processes."""
+def reap_others(is_awaited: Callable[[int], bool]) -> None:
+    """Reaps ended children whose end nobody awaits: orphans of our processes."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-            if found.si_pid in but:
+            if is_awaited(found.si_pid):
                 return  # its pidfd reports it; orphans after it are reaped in the next turn
             os.waitpid(found.si_pid, os.WNOHANG)
 

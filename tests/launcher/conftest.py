@@ -36,6 +36,9 @@ slots = {ranks}
 [trainer]
 epoch_size = {epochs}
 
+[launch]
+fork = {fork}
+
 [limits]
 stop_save_s = {stop_save_s}
 term_s = {term_s}
@@ -46,6 +49,7 @@ unreachable_s = {unreachable_s}
 silent_min_s = {silent_min_s}
 compile_s = {compile_s}
 spread_s = {spread_s}
+launch_s = {launch_s}
 
 [retry]
 auto_resume = {auto_resume}
@@ -58,6 +62,7 @@ STANDIN_STEPS = "{steps}"
 STANDIN_STEP_S = "{step_s}"
 STANDIN_FAST = "{fast}"
 STANDIN_EVAL_S = "{eval_s}"
+STANDIN_IMPORT = "{imports}"
 STANDIN_MARK = "{mark}"
 STANDIN_WITNESS = "{witness}"
 """
@@ -94,6 +99,8 @@ class Lab:
             "step_s": 0.02,
             "fast": 0,
             "eval_s": 0,
+            "imports": "",
+            "fork": "true",
             "stop_save_s": 10,
             "term_s": 2,
             "orphan_limit_s": 600,
@@ -102,6 +109,7 @@ class Lab:
             "silent_min_s": 10,
             "compile_s": 600,
             "spread_s": 60,
+            "launch_s": 600,
             "auto_resume": 0,
             "on_silent": "report",
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import programs
-from launcher.core.plan import cpu, logical, program
+from launcher.core.plan import cpu, forks, logical, program
 from launcher.core.plan.model import (
     NodeFacts,
     PlannedFile,
@@ -152,4 +152,5 @@ def rank_process(
         heartbeat=str(files.heartbeat),
         setup=node.setup,
         is_own=own is None,
+        is_forked=forks.may_fork(profile, node),
     )

@@ -16,6 +16,8 @@ def rank_environment(target: DeviceTarget, threads: int = 1) -> Mapping[str, str
         return {}
     return {
         "OMP_NUM_THREADS": str(max(1, threads)),
+        # The trainer has no use for NumPy's threads, and a process that has some cannot fork.
+        "OPENBLAS_NUM_THREADS": "1",
         # Runs MindSpore's task queues inline: their threads would spin while they wait.
         "MS_DEV_HOST_BLOCKING_RUN": "1",
     }

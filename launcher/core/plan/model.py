@@ -25,6 +25,7 @@ class Role(str, Enum):
     MPIRUN = "mpirun"
     MPIRUN_DAEMON = "OpenMPI daemon"
     RANK = "rank"
+    FORK = "fork parent"
     JOB = "job"
 
 
@@ -114,6 +115,7 @@ class PlannedProcess:
     them through ``python -m launcher.rank``, which adds what belongs to ownership. An empty
     ``cpus`` binds to no cores; ``is_started`` is false where mpirun starts the process.
     ``is_own`` is false for a program of the user's: the launcher's modules are not on its path.
+    ``is_forked`` is true where one process of the node may import for it and fork it.
     """
 
     role: Role
@@ -130,6 +132,7 @@ class PlannedProcess:
     setup: tuple[str, ...] = ()
     is_started: bool = True
     is_own: bool = True
+    is_forked: bool = False
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from launcher.core.profile.address import is_loopback
+from launcher.core.profile.launch import Launch
 from launcher.core.profile.program import Program
 from launcher.core.profile.secrets import HIDDEN, Secrets, split
 
@@ -265,6 +266,7 @@ class Profile(_Frozen):
     trainer: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     program: Program | None = None
     """Runs instead of the bundled trainer."""
+    launch: Launch = Launch()
     limits: Limits = Limits()
     retry: Retry = Retry()
     checkpoint: Checkpoint = Checkpoint()

@@ -64,6 +64,10 @@ class AttemptPaths(_Folder):
         """The output of OpenMPI's daemon on a node."""
         return self.root / f"mpirun-{_file_name(node)}.log"
 
+    def fork_log(self, node: str) -> Path:
+        """The output of the process that imports for the ranks of a node and forks them."""
+        return self.root / f"fork-{_file_name(node)}.log"
+
 
 class JobPaths(_Folder):
     """The files of one eval, export or infer job."""

@@ -39,7 +39,7 @@ def ranks(is_over):
     limits = SimpleNamespace(orphan_limit_s=1800.0)
     return SimpleNamespace(
         is_over=is_over,
-        living=[],
+        awaits_end_of=lambda pid: False,
         ended=ended,
         end=ended.append,
         turn=lambda now: None,

@@ -16,6 +16,7 @@ from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext, plan_from_json
 from launcher.core.profile import load
 from launcher.core.profile.address import parse_cpus
+from launcher.core.profile.launch import Launch
 from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import (
     Checkpoint,
@@ -78,7 +79,7 @@ def test_all_errors_are_reported_at_once_with_key_expectation_and_nearest_name()
 name = "a b"
 device_target = "Asend"
 start_method = "ranktable"
-launch = 3
+launching = 3
 [[nodes]]
 adress = "a"
 slots = "2"
@@ -100,7 +101,7 @@ nested = { a = 1 }
     for part in (
         "p.toml: name: ",
         "p.toml: device_target: 'CPU', 'GPU' or 'Ascend', not 'Asend'; did you mean 'Ascend'?",
-        "p.toml: launch: no such key",
+        "p.toml: launching: no such key",
         "p.toml: nodes[0].address: missing required key",
         "p.toml: nodes[0].adress: no such key; did you mean 'address'?",
         "p.toml: nodes[0].slots: a whole number, not '2'",
@@ -197,11 +198,22 @@ def test_the_docs_name_every_key() -> None:
         return set(model.model_fields)
 
     tables = {"nodes", "master", "mpirun", "trainer", "limits", "retry", "checkpoint", "logs"}
-    tables |= {"notify", "spares"}
+    tables |= {"notify", "spares", "launch"}
     for table in tables:
         assert f"[{table}]" in text
     keys = names(Profile) - tables
-    for model in (Node, DeviceSlot, Master, Mpirun, Limits, Retry, Checkpoint, Logs, Notify):
+    for model in (
+        Node,
+        DeviceSlot,
+        Master,
+        Mpirun,
+        Launch,
+        Limits,
+        Retry,
+        Checkpoint,
+        Logs,
+        Notify,
+    ):
         keys |= names(model)
     assert {key for key in keys if f"`{key}`" not in text} == set()
 

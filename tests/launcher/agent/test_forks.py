@@ -1,0 +1,139 @@
+"""Ranks that one process of the node forks: the same to everybody as ranks that are started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from launcher import client
+
+
+def planned(root: Path) -> dict[int, dict[str, Any]]:
+    plan = json.loads((root / "attempts/001/plan.json").read_text())
+    return {item["rank"]: item for item in plan["processes"] if item["rank"] is not None}
+
+
+def texts(root: Path, file: str) -> list[str]:
+    """The parts of a file of /proc, with the same name for each run."""
+    content = Path(file).read_bytes().rstrip(b"\0").decode()
+    return [part.replace(root.name, "RUN") for part in content.split("\0")]
+
+
+def look(root: Path, pid: int) -> dict[str, Any]:
+    """What the kernel says of a rank; what differs from run to run is left out."""
+    of_run = {*planned(root)[0]["environment"]} - {"MS_SCHED_PORT"}
+    variables = [entry.partition("=") for entry in texts(root, f"/proc/{pid}/environ")]
+    files = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {
+        "session": os.getsid(pid) == os.getpgid(pid) == pid,
+        "parent": texts(root, f"/proc/{psutil.Process(pid).ppid()}/cmdline")[3:5],
+        "command": texts(root, f"/proc/{pid}/cmdline"),
+        "token": next(value for name, _, value in variables if name == "EFFNET_TOKEN")[-7:],
+        "variables": sorted((name, value) for name, _, value in variables if name in of_run),
+        "files": sorted(file.partition("[")[0].replace(root.name, "RUN") for file in files),
+        "folder": os.readlink(f"/proc/{pid}/cwd").replace(root.name, "RUN"),
+        "cpus": os.sched_getaffinity(pid),
+        "signals": [line for line in status if line.startswith(("SigBlk", "SigIgn", "SigCgt"))],
+    }
+
+
+def test_a_forked_rank_looks_like_one_that_was_started(lab):
+    looks = []
+    for fork in "true", "false":
+        root = lab.start(epochs=1000, fork=fork)
+        lab.wait_for(root, "training_started")
+        assert {item["is_forked"] for item in planned(root).values()} == {fork == "true"}
+        assert (root / "attempts/001/fork-127.0.0.1.log").exists() == (fork == "true")
+        looks.append([look(root, lab.pid_of(root, rank)) for rank in (0, 1)])
+        client.stop(root, client.StopRequest(save=False))
+        lab.wait_for(root, "attempt_stopped")
+        lab.nothing_left()
+    forked, started = looks
+    for rank in 0, 1:
+        assert forked[rank]["session"]
+        assert forked[rank]["token"] == "RUN/001"
+        assert ("RANK_ID", str(rank)) in forked[rank]["variables"]
+        assert forked[rank] == started[rank]
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("kill", "their parent ended with SIGKILL"), ("thread", "the import left 2 threads")],
+)
+def test_ranks_that_cannot_be_forked_are_started(lab, fault, why):
+    root = lab.start(imports=fault)
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    assert f"ranks of 127.0.0.1 are not forked: {why}" in (root / "supervisor.log").read_text()
+    assert len(lab.events(root, "rank_started")) == 2
+    lab.nothing_left()
+
+
+def test_a_rank_says_itself_what_it_cannot_import(lab):
+    """Here only the parent imports it: the ranks train."""
+    root = lab.start(imports="raise")
+    assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
+    log = (root / "attempts/001/fork-127.0.0.1.log").read_text()
+    assert log.endswith("ImportError: a library is missing\n")
+
+
+def parent(lab) -> psutil.Process:
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        found[:] = [p for p in lab.ours() if "launcher.fork" in p.cmdline()[:5]]
+        return len(found) == 1 and "launcher.rank" not in found[0].cmdline()
+
+    lab.until(is_there)
+    return found[0]
+
+
+def test_a_stop_while_the_parent_imports(lab):
+    root = lab.start(imports="hang")
+    parent(lab)
+    client.stop(root)
+    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
+    assert lab.events(root, "rank_started") == []
+    lab.nothing_left()
+
+
+def test_an_agent_killed_while_the_parent_imports_leaves_nothing(lab):
+    root = lab.start(imports="hang")
+    parent(lab)
+    os.kill(lab.agent_pids()[1], signal.SIGKILL)
+    assert lab.wait_for(root, "attempt_failed")["failure"]["kind"] == "node"
+    lab.nothing_left()
+
+
+def test_ranks_that_the_parent_did_not_fork_in_time_are_named(lab):
+    root = lab.start(imports="hang", launch_s=1)
+    failure = lab.wait_for(root, "attempt_failed")["failure"]
+    assert failure["kind"] == "launch"
+    assert "the fork parent has not started on 127.0.0.1: rank 0, rank 1" in failure["meaning"]
+    lab.nothing_left()
+
+
+def test_how_a_forked_rank_ends_is_reported(lab):
+    faults = [{"rank": 0, "step": 3, "do": "exit", "code": 7}, {"rank": 1, "step": 3, "do": "hang"}]
+    root = lab.start(*faults)
+    lab.wait_for(root, "rank_exited", count=2)
+    ends = {e["rank"]: (e["exit_code"], e["signal"]) for e in lab.events(root, "rank_exited")}
+    assert ends == {0: (7, None), 1: (None, signal.SIGKILL)}
+    lab.nothing_left()
+
+
+def test_a_killed_agent_takes_forked_ranks_along_without_its_guard(lab):
+    """By the signal that the kernel sends at a parent's death."""
+    root = lab.start(epochs=1000)
+    lab.wait_for(root, "training_started")
+    ranks = [psutil.Process(lab.pid_of(root, rank)) for rank in (0, 1)]
+    for pid in lab.agent_pids():
+        os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs(ranks, timeout=20)
+    lab.nothing_left()

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tests import proof, story
+from tests import pace, proof, story
 from tests.cluster.hosts import Cluster, Seen
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,6 @@ class ClusterLab:
             "retry_nodes": "same",
             "epochs": 3,
             "steps": STEPS,
-            "step_s": 0.02,
             "orphan_limit_s": 600,
             "supervisor_restart_s": 600,
             "stop_save_s": 15,
@@ -116,6 +115,7 @@ class ClusterLab:
             "transport": self.transport,
         }
         values |= changes
+        values.setdefault("step_s", pace.step_s(values["epochs"]))
 
         def node(table: str, name: str) -> str:
             return f'[[{table}]]\nname = "{name}"\naddress = "{self.hosts[name].address}"\n'

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import proof, story
+from tests import pace, proof, story
 
 STANDIN = Path(__file__).parents[1] / "standin"
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,6 @@ class Lab:
             "ranks": 2,
             "epochs": 3,
             "steps": 10,
-            "step_s": 0.02,
             "fast": 0,
             "eval_s": 0,
             "imports": "",
@@ -114,6 +113,7 @@ class Lab:
             "on_silent": "report",
         }
         values |= changes
+        values.setdefault("step_s", pace.step_s(values["epochs"]))
         text = PROFILE.format(
             **values,
             mark=self.mark,

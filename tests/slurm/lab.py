@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests import pace
 from tests.cluster.hosts import ClusterError
 from tests.cluster.lab import STANDIN, ClusterLab
 from tests.slurm.scheduler import Slurm
@@ -73,12 +74,12 @@ class SlurmLab(ClusterLab):
             "signal_s": 60,
             "options": [],
             "epochs": 3,
-            "step_s": 0.02,
             "unreachable_s": 60,
             "auto_resume": 0,
             "on_silent": "report",
         }
         values |= changes
+        values.setdefault("step_s", pace.step_s(values["epochs"]))
         text = PROFILE.format(
             **{**values, "options": json.dumps(values["options"])},
             data=json.dumps(str(STANDIN)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,14 @@ for _variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_variable] = tempfile.mkdtemp(prefix="effnet-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 kept_cache.link(Path(os.environ["XDG_CACHE_HOME"]))
+
+# Whoever starts the suite in the background, or with nohup, has these ignored; what the tests start
+# would inherit it and not end with its terminal.
+if threading.current_thread() is threading.main_thread():
+    for _number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(_number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STARTS_RUNS = {"lab", "hosts", "built_cluster", "built_slurm", "desk"}
 STRAYS = tuple(

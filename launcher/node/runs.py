@@ -22,10 +22,12 @@ from launcher.core.profile.load import profile_from_json
 from launcher.core.profile.model import Profile
 from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import ResumeChoice
+from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import ResumeRequest
+from launcher.core.run.state import RunStatus
 from launcher.core.text.codec import to_plain
 from launcher.core.text.records import decode, encode
-from launcher.errors import LaunchError, NodeError
+from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.ipc import run_operations as op
 from launcher.ipc.operations import CopyProgress, Handlers
 from launcher.node import stdio
@@ -74,6 +76,11 @@ def examine(request: op.ExamineNodes) -> tuple[Row, ...]:
 
 def start(request: op.StartRun) -> None:
     os.environ[RUNS_VARIABLE] = request.runs
+    if RunPaths(Path(request.runs, request.run)).home.exists():
+        raise UsageError(
+            f"{request.runs} on this node is the runs folder of the machine that starts the run",
+            "Give one of them another: EFFNET_RUNS_DIR there, or runs_directory of the node.",
+        )
     profile = _profile(request.profile, request.secrets)
     named = replace(request.request, name=request.run)
     with _from_here(profile), NodePool() as nodes:
@@ -124,7 +131,7 @@ def follow(request: op.FollowRun) -> None:
         if not is_over and time.monotonic() >= check_at:
             check_at = time.monotonic() + SUPERVISED_EVERY_S
             with contextlib.suppress(LaunchError):
-                run.ensure_supervised()
+                _keep_supervised(run)
         began = time.monotonic()
         is_idle = True
         for message in source.read():
@@ -148,6 +155,15 @@ def follow(request: op.FollowRun) -> None:
             )
         # At most a tenth of the time goes into many files.
         listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
+
+
+def _keep_supervised(run: LocalRun) -> None:
+    """Of a run of Slurm only once its job is gone: a command of Slurm may keep this process, and
+    with it the copy, waiting for longer than the client waits for a sign of life.
+    """
+    state = run.state()
+    if not state.slurm_job or shared_queue().look(state).status is RunStatus.LOST:
+        run.ensure_supervised()
 
 
 def _is_living(run: LocalRun) -> bool:

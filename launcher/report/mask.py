@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from launcher.core.profile.address import ip_address, is_loopback
-from launcher.core.profile.model import Profile
+from launcher.core.profile.model import Node, Profile
 
 _IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _COLONS = re.compile(r"(?<![\w:.])[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}(?![\w:])")
@@ -24,7 +24,8 @@ class Mask:
 
     def __init__(self, profile: Profile | None = None) -> None:
         names: dict[str, str] = {}
-        for number, node in enumerate(profile.nodes if profile else (), 1):
+        nodes = _nodes_of(profile) if profile else ()
+        for number, node in enumerate(nodes, 1):
             if not is_loopback(node.address):
                 names.setdefault(node.address, f"address-{number}")
             if node.name and not is_loopback(node.name):
@@ -36,7 +37,7 @@ class Mask:
                 names.setdefault(domain, "domain")
         own = [socket.gethostname(), socket.gethostname().partition(".")[0]]
         names |= dict.fromkeys(set(own) - set(names), "this-host")
-        users = {node.user for node in profile.nodes} if profile else set()
+        users = {node.user for node in nodes}
         names |= {user: "user" for user in users | _users() if user not in names}
         self._names = {name: new for name, new in names.items() if name.lower() not in _PLAIN}
         self._home = str(Path.home())
@@ -56,6 +57,12 @@ class Mask:
         if not is_address or is_loopback(found[0]):
             return found[0]
         return self._addresses.setdefault(found[0], f"ip-{len(self._addresses) + 1}")
+
+
+def _nodes_of(profile: Profile) -> tuple[Node, ...]:
+    """All that it names: also those that wait, that are out, and that only take jobs."""
+    left_out, login = (item.node for item in profile.left_out), profile.slurm.login_node
+    return (*profile.nodes, *profile.spares, *left_out, *([] if login is None else [login]))
 
 
 def _users() -> set[str]:

@@ -19,7 +19,7 @@ from typing import ClassVar
 from launcher import programs
 from launcher.core.messages import Error, Message, Ping, Stop, TakeStacks
 from launcher.core.plan import program
-from launcher.core.profile.model import Profile
+from launcher.core.profile.model import Profile, StartMethod
 from launcher.core.profile.spares import with_own_nodes
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.paths import RunPaths
@@ -126,6 +126,8 @@ class Run(ABC):
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
         """`profile` is the edited one of the request. Raises `SettingsError`, `UsageError`."""
         before = self.load()
+        if profile is not None:
+            _check_slurm(self.id, before.profile, profile)
         if request.take_back:
             if profile is None and not before.profile.left_out:
                 raise UsageError(f"{self.id} has left out no node", "Resume without --take-back.")
@@ -299,6 +301,17 @@ class Run(ABC):
                 if time.monotonic() > deadline:
                     raise
             time.sleep(POLL_S)
+
+
+def _check_slurm(run: str, before: Profile, after: Profile) -> None:
+    """Its supervisor cannot move into a job, or out of one."""
+    was, will_be = (item.start_method is StartMethod.SLURM for item in (before, after))
+    if was != will_be:
+        raise UsageError(
+            f"{run} is {'' if was else 'not '}a run of Slurm, and cannot change that:"
+            f' profile {after.name} has start_method = "{after.start_method.value}"',
+            f"Start a new run: effnet-launch start {after.name} --resume CHECKPOINT",
+        )
 
 
 def caller() -> str:

@@ -201,12 +201,13 @@ class DelegatedRun(Run):
         return node_of(self.load().profile)
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
-        old = self.node
+        before = self.load().profile
+        old = node_of(before)
         if profile is not None:
             new = home_node(profile)
             if new is None or (old.address, old.port) != (new.address, new.port):
                 keep = f'supervisor = "first-node" and {old.address} as the first of [[nodes]]'
-                if profile.start_method is StartMethod.SLURM:
+                if before.start_method is StartMethod.SLURM:
                     keep = f"{old.address} as the address of [slurm.login_node]"
                 raise UsageError(
                     f"{self.id} is on {old.label}, and must stay there", f"Keep {keep}."

@@ -8,10 +8,11 @@ from typing import ClassVar
 from launcher import programs
 from launcher.cleanup import prune
 from launcher.core.messages import Ping
+from launcher.core.profile.home import home_of
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.requests import JobRequest, ResumeRequest
-from launcher.errors import BusyError, CheckpointError, NoAnswerError
+from launcher.errors import BusyError, CheckpointError, NoAnswerError, UsageError
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings
 from launcher.planning.checkpoint_choice import CheckpointQuery
@@ -31,6 +32,13 @@ class LocalRun(Run):
     program_log: ClassVar[str] = "supervisor.log"
 
     def next_attempt(self, request: ResumeRequest, profile: Profile | None) -> NextAttempt:
+        if profile is not None and (home := home_of(profile)) is not None:
+            key = "[slurm.login_node]" if profile.slurm.login_node else 'supervisor = "first-node"'
+            raise UsageError(
+                f"{self.id} is on this machine, and must stay here:"
+                f" the runs of profile {profile.name} are on {home.label}",
+                f"Leave out {key}.",
+            )
         attempt = super().next_attempt(request, profile)
         run_files.check_secrets(attempt.run.profile)
         if profile is not None:

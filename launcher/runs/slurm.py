@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from launcher.core.messages import Accepted, Message, Stop
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
-from launcher.core.run.requests import StopRequest
 from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, NoAnswerError
 from launcher.ipc.channel import AnyMessage, Channel
@@ -63,38 +62,36 @@ class SlurmRun(LocalRun):
         self._settle(ended or f"job {state.slurm_job} ended; Slurm does not know it any more")
         return False
 
-    def stop(self, request: StopRequest, by: str = "") -> int:
-        """One that waits in the queue is cancelled there."""
-        state = self.state()
-        if state.status is not RunStatus.PENDING and not state.status.is_over:
-            # Its supervisor answers where slurmctld does not.
-            with contextlib.suppress(NoAnswerError):
-                self.request(Stop(request.save, by or caller()))
-                return 0
-        if not state.status.is_over and self._cancelled_in_queue(by or caller()):
-            return 0
-        return super().stop(request, by)
-
-    def _cancelled_in_queue(self, by: str) -> bool:
+    def _is_cancelled(self, stop: Stop) -> bool:
+        """Whether it waited in the queue, where this has cancelled it."""
         job = self.state().slurm_job
         record = slurm.job(job) if job else None
         if record is None or not record.is_waiting:
             return False
         slurm.cancel(job)
-        self._settle(f"cancelled in the queue by {by}")
+        self._settle(f"cancelled in the queue by {stop.by or caller()}")
         return True
 
     def give(self, message: Message) -> tuple[AnyMessage, int]:
-        """A job whose supervisor does not answer is cancelled."""
+        """A job that waits is cancelled by a stop; so is one whose supervisor does not answer."""
+        state = self.state()
+        if state.status is not RunStatus.PENDING and not state.status.is_over:
+            # Its supervisor answers where slurmctld does not.
+            with contextlib.suppress(NoAnswerError):
+                return self.request(message), 0
+        if not state.status.is_over and isinstance(message, Stop) and self._is_cancelled(message):
+            return Accepted(0), 0
         self.ensure_supervised()
         state = self.state()
         if state.status.is_over:
             raise BusyError(f"{self.id} is {state.status.value} already")
-        if isinstance(message, Stop) and self._cancelled_in_queue(message.by or caller()):
-            return Accepted(0), 0  # asked from the machine that delegated the run
+        if state.status is RunStatus.PENDING and not isinstance(message, Stop):
+            raise BusyError(f"{self.id} waits in Slurm's queue: no rank runs")
         try:
             return self.request(message), 0
         except NoAnswerError as error:
+            if not isinstance(message, Stop):
+                raise
             slurm.cancel(state.slurm_job)
             until = time.monotonic() + CANCEL_LIMIT_S
             while not self.state().status.is_over and time.monotonic() < until:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Digest:
 
 MOST_DIGESTS = 64
 _digests: dict[str, Digest] = {}
+_lock = threading.Lock()
 
 
 def content_of(path: Path) -> Content | None:
@@ -57,16 +59,18 @@ def content_of(path: Path) -> Content | None:
 
 def digests() -> tuple[Digest, ...]:
     """Of the files that were read, or that `remember` was told."""
-    return tuple(_digests.values())
+    with _lock:
+        return tuple(_digests.values())
 
 
 def remember(digests: Iterable[Digest]) -> None:
     """Those files are not read again as long as they are the same."""
-    for digest in digests:
-        _digests.pop(digest.path, None)
-        _digests[digest.path] = digest
-    while len(_digests) > MOST_DIGESTS:
-        _digests.pop(next(iter(_digests)))
+    with _lock:  # checkpoints are also verified in threads
+        for digest in digests:
+            _digests.pop(digest.path, None)
+            _digests[digest.path] = digest
+        while len(_digests) > MOST_DIGESTS:
+            _digests.pop(next(iter(_digests)))
 
 
 def _read(path: Path) -> Content:

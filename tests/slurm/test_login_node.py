@@ -108,10 +108,25 @@ def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
     assert "pending" in shown
     assert f"job {job} waits in the queue" in shown
     assert "pending" in delegating.said("runs")
+    refused = lab.command("stacks", root.name)
+    assert refused.returncode != 0
+    assert "no rank runs" in refused.stderr.replace("\n", " ")
+    assert lab.slurm.job_state(job) == "PENDING"
     delegating.said("stop", root.name)
     lab.until(lambda: "cancelled in the queue by" in delegating.said("status", root.name))
     assert lab.slurm.job_state(job) == "CANCELLED"
     lab.slurm.call("scancel", blocker)
+
+
+def test_a_run_is_stopped_from_here_while_slurmctld_does_not_answer(delegating: Delegating) -> None:
+    lab = delegating.lab
+    root = delegating.start(epochs=5000)
+    lab.wait_for(root, "training_started")
+    lab.slurm.kill("n1", "slurmctld")
+    lab.until(lambda: "Slurm does not answer" in delegating.said("status", root.name))
+    delegating.said("stop", root.name)
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    lab.slurm.power_on()
 
 
 def test_plan_preflight_and_doctor_ask_the_login_node(delegating: Delegating) -> None:

@@ -67,7 +67,7 @@ def resume_screen(frame: RunFrame, choice: ResumeChoice | None) -> RequestScreen
     skip = ["profile", "preflight"]
     if left := frame.snapshot.state.left_out:
         names = ", ".join(left)
-        choices["take_back"] = [("no, keep the nodes of now", False), (f"yes, {names}", True)]
+        choices["take_back"] = [("no, keep the current nodes", False), (f"yes, {names}", True)]
     else:
         skip.append("take_back")
     return RequestScreen(

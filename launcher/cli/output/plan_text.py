@@ -14,13 +14,13 @@ from rich.text import Text
 from launcher.core.plan.model import Plan
 from launcher.core.profile.copies import copies_text
 from launcher.core.profile.secrets import HIDDEN
+from launcher.core.profile.spares import may_shrink
 from launcher.core.text.figures import duration, milliseconds, plural
 
 if TYPE_CHECKING:
     from launcher.client import Configuration
     from launcher.core.history.duration import Estimate
     from launcher.core.profile.model import Profile
-from launcher.core.profile.spares import may_shrink
 
 ENOUGH = 1.1
 """Images are prepared so many times faster than they are needed, or a step waits for some."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.core.plan.model import RunContext
+from launcher.core.profile.home import login_node
 from launcher.core.profile.model import Node, Profile, RetryNodes
 from launcher.core.profile.placement import RankPlace
 from launcher.core.profile.program import Program
@@ -41,6 +42,8 @@ def placed(profile: Profile, folder: str) -> Profile:
     """Each node with a working directory: on this machine ``folder``, elsewhere the home."""
     if profile.program is None:
         return profile
+    if login_node(profile) is not None:
+        folder = "~"  # Slurm's nodes do not have the folders of this machine
     nodes = tuple(
         node.model_copy(
             update={

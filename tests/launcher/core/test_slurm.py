@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.core.plan import program
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.core.plan.slurm import placed
@@ -75,6 +76,13 @@ def test_a_profile_that_contradicts_slurm_is_refused(table: str, more: str, prob
     with pytest.raises(ProfileError) as caught:
         profile(table, more)
     assert problem in str(caught.value)
+
+
+def test_a_script_does_not_start_in_a_folder_that_only_the_other_machine_has() -> None:
+    login = 'login_node = {address = "login.example.org"}'
+    for table, folder in (("nodes = 2", "/work"), (f"nodes = 2\n{login}", "~")):
+        made = program.with_command(profile(table), ["python", "train.py"])
+        assert {node.working_directory for node in program.placed(made, "/work").nodes} == {folder}
 
 
 def test_the_queue_says_why_a_job_waits() -> None:

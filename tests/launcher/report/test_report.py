@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from launcher.cli.app import app
 from launcher.core.profile.load import load_profile
+from launcher.core.profile.model import LeftOut, Node, Slurm
 from launcher.errors import LaunchError, UsageError
 from launcher.report.chart import Curve, Mark, chart
 from launcher.report.mask import Mask
@@ -197,6 +198,18 @@ def test_the_same_name_gets_the_same_replacement() -> None:
     assert mask("trainer1:22, trainer1x, 10.9.9.9 10.9.9.8 10.9.9.9") == (
         "node-1:22, trainer1x, ip-1 ip-2 ip-1"
     )
+
+
+def test_nodes_that_wait_that_are_out_and_that_only_take_jobs_are_hidden_too() -> None:
+    known = load_profile(PROFILE, "p.toml")
+    spare, gone, login = (
+        Node(address=f"{name}.secret.example.com", name=name, user=f"{name}-user")
+        for name in ("backup7", "broken3", "login9")
+    )
+    more = {"spares": (spare,), "left_out": (LeftOut(node=gone),), "slurm": Slurm(login_node=login)}
+    mask = Mask(known.model_copy(update=more))
+    text = "backup7 broken3 login9.secret.example.com login9-user backup7-user"
+    assert mask(text) == "node-3 node-4 address-5 user user"
 
 
 def test_an_outlier_does_not_flatten_a_curve() -> None:

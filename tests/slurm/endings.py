@@ -176,7 +176,7 @@ def slurmctld_killed(scene: Scene) -> None:
     """The run trains on, and can be stopped."""
     scene.start()
     scene.lab.wait_for(scene.root, "training_started")
-    scene.slurm.kill("n1", "slurmctld")
+    scene.slurm.kill_slurmctld(scene.job)
     scene.says("Slurm does not answer")
     epochs = len(scene.lab.events(scene.root, "epoch_finished"))
     scene.lab.wait_for(scene.root, "epoch_finished", count=epochs + 1)

@@ -104,7 +104,11 @@ class SlurmLab(ClusterLab):
         """Nor any process of it on any host, by Slurm's account and by ours."""
         job = self.job(root)
         over = ("", "COMPLETED", "CANCELLED", "FAILED")  # or forgotten
-        self.until(lambda: self.slurm.job_state(job) in over)
+        shown = ("scontrol", "show", "job", "-o", job)
+        self.until(
+            lambda: self.slurm.job_state(job) in over,
+            why=lambda: f"it is not over: {self.slurm.call(*shown)}",
+        )
         self.nothing_left()
 
     def end_all(self) -> None:

@@ -146,6 +146,19 @@ class Slurm:
         kill(found())
         self.until(lambda: not found(), f"{daemon} on {host} does not end")
 
+    def kill_slurmctld(self, job: str) -> None:
+        """Once it has saved that the job runs: else it starts the job again when it is back, and
+        slurmd, which knows that job, refuses it.
+        """
+        state = self.shared / "state/job_state"
+        before_ns = state.stat().st_mtime_ns if state.exists() else 0
+        self.call("scontrol", "update", f"jobid={job}", "comment=saved")
+        self.until(
+            lambda: state.exists() and state.stat().st_mtime_ns != before_ns,
+            "slurmctld does not save",
+        )
+        self.kill("n1", "slurmctld")
+
     def until(self, is_true: Callable[[], object], why: str, limit_s: float = START_S) -> None:
         deadline = time.monotonic() + limit_s
         while not is_true():

@@ -122,7 +122,7 @@ def test_a_run_is_stopped_from_here_while_slurmctld_does_not_answer(delegating: 
     lab = delegating.lab
     root = delegating.start(epochs=5000)
     lab.wait_for(root, "training_started")
-    lab.slurm.kill("n1", "slurmctld")
+    lab.slurm.kill_slurmctld(lab.job(root))
     lab.until(lambda: "Slurm does not answer" in delegating.said("status", root.name))
     delegating.said("stop", root.name)
     assert lab.end_of(root)["kind"] == "attempt_stopped"

@@ -15,7 +15,7 @@ from launcher.core.plan.command import run_paths
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import NodeFacts, Plan, RunContext
 from launcher.core.profile.address import ip_address
-from launcher.core.profile.home import is_elsewhere
+from launcher.core.profile.home import is_all_here
 from launcher.core.profile.model import Profile
 from launcher.core.profile.placement import devices_without_ip
 from launcher.ipc.operations import GetFacts, NodeAnswer
@@ -144,7 +144,7 @@ def settings_of(
     profile: Profile, settings: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
     """Settings whose relative paths are absolute, as `data_path_of`: they start at the shell."""
-    if not _is_here(profile):
+    if not is_all_here(profile):
         return settings
     given = {**profile.trainer, **dict(settings)}
     paths = {key: str(given[key]) for key in ("weights", "eval_dataset_path") if given.get(key)}
@@ -155,9 +155,4 @@ def settings_of(
 def data_path_of(profile: Profile, data_path: str) -> str:
     """Absolute: ranks have another working directory than the shell."""
     chosen = data_path or profile.data_path
-    return str(Path(chosen).expanduser().absolute()) if chosen and _is_here(profile) else chosen
-
-
-def _is_here(profile: Profile) -> bool:
-    """Whether paths of the profile are paths of this machine."""
-    return all(node.is_local for node in profile.nodes) and not is_elsewhere(profile)
+    return str(Path(chosen).expanduser().absolute()) if chosen and is_all_here(profile) else chosen

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from launcher.core.profile.home import is_all_here
 from launcher.core.profile.load import load_profile, profile_from_json
 from launcher.core.profile.model import DeviceTarget, Profile
 from launcher.core.run.paths import RunPaths
@@ -64,9 +65,8 @@ def _how_far(entry: ProfileEntry) -> tuple[bool, bool, bool, int]:
     if profile is None:
         return True, True, True, 0
     tool = TOOLS.get(profile.device_target)
-    is_here = all(node.is_local for node in profile.nodes)
     lacks_devices = tool is not None and shutil.which(tool) is None
-    return lacks_devices, not is_here, tool is None, profile.world_size
+    return lacks_devices, not is_all_here(profile), tool is None, profile.world_size
 
 
 def find_profile(name_or_path: str | Path) -> Profile:

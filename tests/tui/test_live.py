@@ -13,6 +13,7 @@ import pytest
 from made_run import MadeRun
 
 from launcher import client
+from launcher.core.profile.home import is_all_here
 from launcher.core.run.events import (
     AttemptFailed,
     AttemptStarted,
@@ -24,6 +25,7 @@ from launcher.core.run.events import (
     TrainingStarted,
 )
 from launcher.core.run.requests import ResumeRequest, StartRequest
+from launcher.reading.profiles import read_profile
 from tui.drawing.glyphs import BLOCK
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
 from tui.model.derived import failure_of, rank_state
@@ -207,6 +209,19 @@ def test_home_lists_shipped_profiles(made: MadeRun) -> None:
     assert [run.run for run in home.runs] == ["made-1"]
     profile = next(entry for entry in home.profiles if entry.name == "local-cpu")
     assert any("rank 1" in line for line in profile_lines(profile))
+
+
+def test_the_picture_of_a_profile_says_whose_nodes_they_are(own_folders: Path) -> None:
+    head = 'device_target = "CPU"\nstart_method = "slurm"\nnode_defaults = { slots = 2 }\n'
+    path = own_folders / "far.toml"
+    path.write_text(f'{head}[slurm]\nnodes = 1\nlogin_node = {{ address = "login.example.org" }}\n')
+    entry = read_profile(path, own=True)
+    assert profile_lines(entry)[:2] == [
+        "slurm on CPU, submitted on login.example.org",
+        "┌ slurm-node-1  chosen by Slurm",
+    ]
+    assert entry.profile is not None
+    assert not is_all_here(entry.profile)
 
 
 def test_a_plan_has_files_commands_and_its_command_line(own_folders: Path) -> None:

@@ -12,6 +12,7 @@ from launcher.core.diagnosis.words import (
     hang_words,
     ranks_in_words,
 )
+from launcher.core.profile.home import home_of
 from launcher.core.text.figures import duration, number, plural, size_bytes
 from launcher.core.text.terminal import clean
 from tui.model.derived import job_state
@@ -167,10 +168,14 @@ def profile_lines(entry: ProfileEntry) -> list[str]:
     if profile is None:
         return []
     target = profile.device_target.value
-    lines = [f"{profile.start_method.value} on {target}"]
+    is_slurm, home = profile.start_method.value == "slurm", home_of(profile)
+    verb = "submitted" if is_slurm else "supervised"
+    through = "" if home is None else f", {verb} on {home.label}"
+    lines = [f"{profile.start_method.value} on {target}{through}"]
     rank = 0
     for node in profile.nodes[:32]:
         where = "this machine" if node.is_local else f"ssh {node.address}"
+        where = "chosen by Slurm" if is_slurm else where
         lines.append(f"┌ {node.label}  {where}")
         for local in range(node.rank_count):
             last = local == node.rank_count - 1

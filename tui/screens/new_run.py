@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from launcher.core.profile.home import is_all_here
 from launcher.core.run.requests import StartRequest
 from launcher.core.text.figures import plural
 from launcher.core.text.terminal import clean_lines
@@ -95,8 +96,8 @@ class NewRunScreen(FeedScreen):
                 lines += [f"cannot be used: {error}" for error in entry.errors]
                 text = "\n".join(map(clean, lines)).strip()
                 self.query_one("#picture", Static).update(Content(text))
-                nodes = () if entry.profile is None else entry.profile.nodes
-                if all(node.is_local for node in nodes) and not self._board.is_asked:
+                is_here = entry.profile is None or is_all_here(entry.profile)
+                if is_here and not self._board.is_asked:
                     self._check_nodes()
 
     def action_check_again(self) -> None:

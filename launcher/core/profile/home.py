@@ -27,6 +27,11 @@ def is_elsewhere(profile: Profile) -> bool:
     return home_of(profile) is not None
 
 
+def is_all_here(profile: Profile) -> bool:
+    """Whether no other machine is reached for its runs: its paths are paths of this one."""
+    return all(node.is_local for node in profile.nodes) and not is_elsewhere(profile)
+
+
 def at_home(profile: Profile) -> Profile:
     """The profile as the machine that its runs are delegated to sees it."""
     return _seen(profile, "local", "here")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from launcher.agent import kernel_log
 from launcher.core.diagnosis.failure import Death
+from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.process.spawn import Exit, SpawnedProcess
 
 
@@ -43,3 +44,13 @@ def death_of(
 def lagging_text(ranks: Collection[int]) -> str:
     names = ", ".join(map(str, sorted(ranks)))
     return f"ranks {names} are still there long after the others were done"
+
+
+def unstarted_text(plan: Plan, awaited: Iterable[PlannedProcess]) -> str:
+    """Of ranks that something else than the agent had to start."""
+    in_order = sorted(awaited, key=lambda item: -1 if item.rank is None else item.rank)
+    names = ", ".join(process.name for process in in_order)
+    is_mpirun = plan.start_method == "mpirun"
+    who = "mpirun" if is_mpirun else "the process that forks the ranks"
+    limit = f"within {plan.limits.launch_s:g} s (limits.launch_s)"
+    return f"{who} has not started {names} on {plan.node.name} {limit}"

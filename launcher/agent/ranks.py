@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from launcher.agent import sampler, shared_memory_watch
-from launcher.agent.deaths import death_of, lagging_text
+from launcher.agent.deaths import death_of, lagging_text, unstarted_text
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
 from launcher.agent.rank_log import LAST_LINES, RankLogs
@@ -320,9 +320,7 @@ class RankGroup:
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
-            names = ", ".join(sorted(process.name for process in self._awaited.values()))
-            who = "mpirun" if self.plan.start_method == "mpirun" else "the fork parent"
-            self._fail(FailureKind.LAUNCH, f"{who} has not started on {self._node}: {names}")
+            self._fail(FailureKind.LAUNCH, unstarted_text(self.plan, self._awaited.values()))
         elif self._awaited:
             return
         elif not self.rank_pids():

@@ -115,7 +115,10 @@ def test_ranks_that_the_parent_did_not_fork_in_time_are_named(lab):
     root = lab.start(imports="hang", launch_s=1)
     failure = lab.wait_for(root, "attempt_failed")["failure"]
     assert failure["kind"] == "launch"
-    assert "the fork parent has not started on 127.0.0.1: rank 0, rank 1" in failure["meaning"]
+    assert failure["meaning"] == (
+        "the process that forks the ranks has not started rank 0, rank 1 on 127.0.0.1"
+        " within 1 s (limits.launch_s)"
+    )
     lab.nothing_left()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.profile.address import is_loopback
-from launcher.core.run.state import RunState, Silence
+from launcher.core.run.state import RunState, RunStatus, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership
 from launcher.reading.answers import SILENT_S, Answers
@@ -83,11 +83,16 @@ def link_of(file: Path) -> Link:
         return Link("its first node", 0.0, "not reached yet")
 
 
-def in_queue(state: RunState, link: Link | None) -> InQueue:
-    """What Slurm says of a run with a job: asked here, or for a copy on the node of the run."""
+def in_queue(state: RunState, link: Link | None, file: Path) -> tuple[InQueue, bool]:
+    """What Slurm says of a run with a job: asked here, or for a copy on the node of the run.
+
+    And whether it has a supervisor, as far as that tells; a copy: a process that updates it, which
+    ``supervisor.json`` names.
+    """
     if link is None:
-        return shared_queue().look(state)
-    return (link.queue or InQueue(state.shown)).for_copy(state)
+        found = shared_queue().look(state)
+        return found, found.status is not RunStatus.LOST
+    return (link.queue or InQueue(state.shown)).for_copy(state), supervisor_of(file) is not None
 
 
 def has_ranks(state: RunState) -> bool:

@@ -117,10 +117,9 @@ class RunReader:
             self._answers.reset()
             return self.state.status
         if self.state.slurm_job:
-            in_queue = living.in_queue(self.state, self.link())
-            self._is_supervised = in_queue.status is not RunStatus.LOST
-            self._queue_words = in_queue.words
-            return in_queue.status
+            asked = living.in_queue(self.state, self.link(), self.paths.supervisor)
+            self._queue_words, self._is_supervised = asked[0].words, asked[1]
+            return asked[0].status
         if abs(now_s - self._living_s) >= LIVING_EVERY_S:
             self._living_s = now_s
             found = living.silence_of(self.paths.supervisor, self._answers)

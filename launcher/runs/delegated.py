@@ -1,4 +1,4 @@
-"""Runs whose supervisor is on their first node: the run directory here is a copy."""
+"""Runs that are on their first node, or on a login node of Slurm: the directory here is a copy."""
 
 from __future__ import annotations
 

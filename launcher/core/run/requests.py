@@ -75,7 +75,7 @@ NOTE = "why this run was made; shown by `runs` and `status`"
 class StartRequest(Request):
     """A new run of a profile. It is kept in run.json: later attempts read it, edited by a resume.
 
-    ``resume`` is a checkpoint of another run; for a run on its first node a path there.
+    ``resume`` is a checkpoint of another run; for a delegated run a path on its node.
     """
 
     action: ClassVar[str] = "start"

@@ -105,3 +105,17 @@ def test_what_a_copy_knows_of_the_supervisor_on_the_first_node(tmp_path, link, h
         print('{"kind": "run_created", "time": 1.0}', file=events)
     silence = client.open_run(tmp_path).poll().supervisor_silent
     assert (silence and silence.pid) == pid
+
+
+@pytest.mark.parametrize("has_follower", [True, False])
+def test_a_copy_of_a_run_of_slurm_that_nothing_updates_is_abandoned(tmp_path, has_follower):
+    link = {"node": "login", "time_s": 5.0, "trouble": "", "queue": {"status": "pending"}}
+    follower = os.getpid() if has_follower else 0
+    (tmp_path / "home.json").write_text('{"node": "login", "root": "/x"}')
+    (tmp_path / "link.json").write_text(json.dumps(link))
+    (tmp_path / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))
+    with (tmp_path / "events.jsonl").open("w") as events:
+        print('{"n": 1, "t": 1.0, "kind": "slurm_queued", "job": "12", "why": ""}', file=events)
+    reader = client.open_run(tmp_path)
+    assert reader.poll().status is RunStatus.PENDING
+    assert reader.is_abandoned() is not has_follower

@@ -124,10 +124,11 @@ def _calibrate(profile: Profile, name: str, settings: Settings, data: str, as_js
 
 def printer(console: Console, profile: Profile, *, quiet: bool) -> Callable[[Row], None]:
     """Prints each row as it comes, in columns of fixed width."""
+    from launcher.core.checks.expected import expected
     from launcher.core.checks.row import CHECKS
 
     longest = max(CHECKS, key=len)
-    labels = [node.label for node in (*profile.nodes, *profile.spares)]
+    labels = list(dict.fromkeys(label for _, label in expected(profile)))
     return columns(console, longest, labels, quiet=quiet)
 
 

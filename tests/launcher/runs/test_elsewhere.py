@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from launcher.cli.commands.preflight import printer
+from launcher.core.checks.row import Row, RowState
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
 from launcher.core.run.requests import ResumeRequest, StartRequest
@@ -89,3 +93,14 @@ def test_a_runs_folder_that_both_machines_share_is_named(
     known = profile("slurm", SLURM + LOGIN).to_json()
     with pytest.raises(UsageError, match="is the runs folder of the machine that starts the run"):
         node_runs.start(op.StartRun(known, "made-1", str(tmp_path), StartRequest(), ()))
+
+
+def test_the_rows_of_a_login_node_and_of_slurm_are_told_apart() -> None:
+    output = io.StringIO()
+    show = printer(Console(file=output, width=200), profile("slurm", SLURM + LOGIN), quiet=False)
+    show(Row("reachable", "login.example.org", RowState.OK, "SSH connects"))
+    show(Row("slurm", "slurm", RowState.OK, "it answers"))
+    first, second = output.getvalue().splitlines()
+    assert first.endswith("login.example.org  SSH connects")
+    assert second.split() == ["✓", "slurm", "slurm", "it", "answers"]
+    assert first.index("SSH") == second.index("it answers")

@@ -365,8 +365,7 @@ class Attempt:
         if not any(link.is_in_doubt for link in self._links):
             return True
         waited_s = now - self._decide_at
-        is_long = waited_s >= LOST_PEERS_DOUBT_S
-        return is_long or (waited_s >= DOUBT_S and self._has_cause)
+        return waited_s >= LOST_PEERS_DOUBT_S or (waited_s >= DOUBT_S and self._has_cause)
 
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED
@@ -378,9 +377,10 @@ class Attempt:
     def _conclude(self) -> None:
         ended = [link.ended for link in self._links if link.ended is not None]
         step = max((report.step for report in ended), default=0) or None
+        has_stopped = not self._are_ranks_done or any(report.has_stopped for report in ended)
         if self._deaths:
             self._fail()
-        elif self.stop_asked is not None or any(report.has_stopped for report in ended):
+        elif self.stop_asked is not None or has_stopped:
             self.outcome = Outcome.STOPPED
             leftover = tuple(pid for link in self._links for pid in link.leftover)
             self._log.add(events.AttemptStopped(self.number, step, leftover))
@@ -390,7 +390,7 @@ class Attempt:
 
     @property
     def _are_ranks_done(self) -> bool:
-        """Whether every rank of every node has exited."""
+        """Whether every rank of every node has exited. An agent may end before it starts any."""
         return sum(len(link.exited) for link in self._links) == len(self._node_of_rank)
 
     def _ranks_on(self, link: AgentLink) -> list[int]:

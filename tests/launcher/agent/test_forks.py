@@ -103,6 +103,16 @@ def test_a_stop_while_the_parent_imports(lab):
     lab.nothing_left()
 
 
+def test_an_agent_that_is_ended_while_the_parent_imports_has_not_finished(lab):
+    """As Slurm ends it at a preemption: no rank has started, and none has failed."""
+    root = lab.start(imports="hang")
+    parent(lab)
+    os.kill(lab.agent_pids()[1], signal.SIGTERM)
+    ends = ("attempt_stopped", "attempt_failed", "attempt_finished")
+    assert lab.wait_for(root, *ends)["kind"] == "attempt_stopped"
+    lab.nothing_left()
+
+
 def test_an_agent_killed_while_the_parent_imports_leaves_nothing(lab):
     root = lab.start(imports="hang")
     parent(lab)

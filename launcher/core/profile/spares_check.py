@@ -66,7 +66,7 @@ def _check_shrink(raw: Raw, nodes: list[dict[str, Any]]) -> Iterator[Problem]:
     elif raw.get("start_method") == "slurm":
         yield "retry.nodes", '"same": Slurm chooses the nodes'
     elif len(nodes) < 2:
-        yield "retry.nodes", '"same" or "spare": there is one node, and fewer are none'
+        yield "retry.nodes", '"same" or "spare": the only node cannot be left out'
     for index, node in enumerate(nodes[1:], 1):
         address = node.get("address")
         if isinstance(address, str) and ip_address(address) is None and "program" not in raw:

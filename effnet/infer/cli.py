@@ -21,7 +21,7 @@ if it holds images, the predictions. MindSpore is not needed.
 """
 
 BATCH_SIZES = {"CPU": 4, "GPU": 32}
-"""Where neither the file nor the user says one: the fastest that was measured."""
+"""Where neither the file nor the user says one: the fastest on a CPU; on a GPU more gain little."""
 
 
 def add_arguments(commands: Any) -> None:

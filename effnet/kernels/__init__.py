@@ -1,1 +1,1 @@
-"""C++ kernels that the network uses on a CPU, compiled on the machine that uses them."""
+"""C++ for the network on a CPU and for preparing images, compiled on the machine that uses it."""

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -20,9 +21,6 @@ struct Picture {
   }
   std::size_t size() const { return static_cast<std::size_t>(width) * height; }
   std::uint32_t *row(int y) {
-    return pixels.data() + static_cast<std::size_t>(y) * width;
-  }
-  const std::uint32_t *row(int y) const {
     return pixels.data() + static_cast<std::size_t>(y) * width;
   }
 };

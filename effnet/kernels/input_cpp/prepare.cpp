@@ -1,7 +1,5 @@
 // From decoded pixels to the array that a network is given, in one call.
 
-#include <cstring>
-
 #include "resize.h"
 #include "steps.h"
 

@@ -1,5 +1,6 @@
 // Antialiased resizing as Pillow does it: weights of 22 bits, 8 bits between
-// both passes.
+// both passes. cpp_infer, which is built without this package, has a plain
+// form of its own; tests hold both to the bits of Pillow.
 
 #include "resize.h"
 

@@ -1,5 +1,5 @@
-// What can be done to a picture: each gives the bits of Pillow, or of
-// effnet.data.augment.
+// What can be done to a picture: each gives the bits of
+// effnet.data.pixels.transforms by Pillow.
 
 #pragma once
 

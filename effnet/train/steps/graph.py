@@ -65,7 +65,7 @@ class GraphStep(nn.Cell):
         self.scaler = state.scaler[0] if state.scaler else Tensor(first_scale(config.loss_scale))
         self.processes, self.world_size = group.size, group.world_size
         self.carried = len(group.logical_ranks)
-        self.takes_turns = self.carried > 1 and len(self.buffers) > 0
+        self.takes_turns = self.carried > 1 and self.has_buffers
         twins = state.buffer_twins if self.takes_turns else (lambda prefix: self.buffers)
         self.first_buffers, self.buffer_sums = twins("first."), twins("sum.")
         self.decay, self.momentum = config.opt_decay, config.momentum

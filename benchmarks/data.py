@@ -55,10 +55,10 @@ class Side:
         self.cpu_ms_per_image = min(self.cpu_ms_per_image, cpu_ms)
 
 
-def measured(work: str, rounds: int, minddata: Passes, **ours: Passes) -> None:
+def measured(work: str, rounds: int, minddata: Passes, ours: dict[str, Passes]) -> None:
     """Prints a line for MindSpore's pipeline and for each of ours, with the ratios."""
     first = Side("minddata, C++", minddata)
-    sides = [first, *(Side(by.replace("_", " "), passes) for by, passes in ours.items())]
+    sides = [first, *(Side(by, passes) for by, passes in ours.items())]
     for n in range(rounds):
         for side in sides:
             side.measure(n)
@@ -165,15 +165,15 @@ def photos(folder: Path, images: int, threads: int, rounds: int) -> None:
     for name, (policy, sets) in POLICIES.items():
         config = resolve("CPU", sets=[*common, *sets]).config
         mine = ours(index, config)
-        sides = {"ours": mine, "ours,_as_a_dataset": ours_as_dataset(index, config)}
-        sides["ours,_by_Pillow"] = by_pillow(mine)
-        measured(f"260 px, {name}", rounds, theirs(minddata_train(260, policy)), **sides)
+        sides = {"ours": mine, "ours, as a dataset": ours_as_dataset(index, config)}
+        sides["ours, by Pillow"] = by_pillow(mine)
+        measured(f"260 px, {name}", rounds, theirs(minddata_train(260, policy)), sides)
     for resize, how, name in ((280, Inter.BILINEAR, "bilinear"), (292, Inter.BICUBIC, "bicubic")):
         more = [f"eval_resize={resize}", f"interpolation={name}"]
         mine = ours_eval(index, resolve("CPU", sets=[*common, *more]).config)
         work = f"eval {resize} {name}, crop 260"
-        sides = {"ours": mine, "ours,_by_Pillow": by_pillow(mine)}
-        measured(work, rounds, theirs(minddata_eval(resize, 260, how)), **sides)
+        sides = {"ours": mine, "ours, by Pillow": by_pillow(mine)}
+        measured(work, rounds, theirs(minddata_eval(resize, 260, how)), sides)
 
 
 def small(folder: Path, threads: int, rounds: int) -> None:
@@ -183,9 +183,8 @@ def small(folder: Path, threads: int, rounds: int) -> None:
             "CPU", sets=["class_num=10", f"batch_size={BATCH}", "image_size=32", *sets]
         ).config
         theirs = minddata(digits.root, minddata_train(32, policy), threads)
-        measured(
-            f"digits at 32 px, {name}", rounds, theirs, **{"ours,_1_thread": ours(digits, config)}
-        )
+        sides = {"ours, 1 thread": ours(digits, config)}
+        measured(f"digits at 32 px, {name}", rounds, theirs, sides)
 
 
 def main() -> None:

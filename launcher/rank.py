@@ -33,10 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         return program
     try:
         _become(program)
-    except FileNotFoundError as error:
-        return _last_words(f"{error.filename} is not there", 127)
     except OSError as error:
-        return _last_words(f"cannot run {program[0]}: {error}", 126)
+        return _cannot_run(program, error)
 
 
 def prepare(argv: list[str] | None) -> list[str] | int:
@@ -71,10 +69,8 @@ def prepare(argv: list[str] | None) -> list[str] | int:
         if arguments.cwd:
             os.chdir(os.path.expanduser(arguments.cwd))
         _bind(arguments.cpus)
-    except FileNotFoundError as error:
-        return _last_words(f"{error.filename} is not there", 127)
     except OSError as error:
-        return _last_words(f"cannot run {program[0]}: {error}", 126)
+        return _cannot_run(program, error)
     return program
 
 
@@ -136,10 +132,12 @@ def _become(program: list[str]) -> NoReturn:
     os.execve(program[0], program, os.environ)
 
 
-def _last_words(text: str, code: int) -> int:
+def _cannot_run(program: list[str], error: OSError) -> int:
     """The rank's fault line, in the report grammar: the log is where everybody looks."""
+    is_missing = isinstance(error, FileNotFoundError)
+    text = f"{error.filename} is not there" if is_missing else f"cannot run {program[0]}: {error}"
     print(f"fault: kind:[config], text:[{text}]", flush=True)
-    return code
+    return 127 if is_missing else 126
 
 
 if __name__ == "__main__":

@@ -40,25 +40,25 @@ def with_spare(profile: Profile, label: str, spare: Node) -> Profile:
     nodes = tuple(spare if node is old else node for node in profile.nodes)
     spares = tuple(item for item in profile.spares if item is not spare)
     changed = profile.model_copy(update={"nodes": nodes, "spares": spares})
-    return _left_out(changed, profile, old, LeftOut(node=old, spare=spare.label))
+    return _left_out(changed, profile, LeftOut(node=old, spare=spare.label), spare)
 
 
 def without_node(profile: Profile, label: str) -> Profile:
     """The profile on one node less. Its ranks carry those of the node: the training is the same."""
     place = next(i for i, node in enumerate(profile.nodes) if node.label == label)
     nodes = (*profile.nodes[:place], *profile.nodes[place + 1 :])
-    old, changed = profile.nodes[place], profile.model_copy(update={"nodes": nodes})
-    return _left_out(changed, profile, old, LeftOut(node=old, place=place))
+    changed = profile.model_copy(update={"nodes": nodes})
+    return _left_out(changed, profile, LeftOut(node=profile.nodes[place], place=place), nodes[0])
 
 
-def _left_out(changed: Profile, before: Profile, old: Node, item: LeftOut) -> Profile:
-    """`changed`, which has others in the place of `old`, with the master's address and `item`.
+def _left_out(changed: Profile, before: Profile, item: LeftOut, heir: Node) -> Profile:
+    """`changed`, which no longer has the node of `item`. `heir` is the master if that node was.
 
-    Where `old` was a spare, the node whose place it had is the one that is out, and it itself is a
-    spare again.
+    Where the node was a spare, the one whose place it had is the one that is out, and it itself is
+    a spare again.
     """
-    index = 0 if item.place is not None else changed.nodes.index(_node_of(changed, item.spare))
-    master = _moved_master(before, old, changed.nodes[index])
+    old = item.node
+    master = _moved_master(before, old, heir)
     kept = [one for one in before.left_out if one.spare != old.label]
     saved = "" if master is before.master else before.master.address
     owner = next((one for one in before.left_out if one.spare == old.label), None)
@@ -68,10 +68,6 @@ def _left_out(changed: Profile, before: Profile, old: Node, item: LeftOut) -> Pr
         saved = owner.master or saved
     item = item.model_copy(update={"master": saved})
     return changed.model_copy(update={"left_out": (*kept, item), "master": master})
-
-
-def _node_of(profile: Profile, label: str) -> Node:
-    return next(node for node in profile.nodes if node.label == label)
 
 
 def with_own_nodes(profile: Profile) -> Profile:
@@ -96,10 +92,10 @@ def with_own_nodes(profile: Profile) -> Profile:
     )
 
 
-def _moved_master(profile: Profile, old: Node, spare: Node) -> object:
+def _moved_master(profile: Profile, old: Node, heir: Node) -> object:
     address = profile.master.address
     known = {node.address for node in profile.nodes}
     is_of_old = address == old.address or (address not in known and old is profile.nodes[0])
     if not address or not is_of_old:
         return profile.master
-    return profile.master.model_copy(update={"address": spare.address})
+    return profile.master.model_copy(update={"address": heir.address})

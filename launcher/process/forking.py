@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from launcher import programs
 from launcher.core.plan import forks
 from launcher.core.plan.model import PlannedProcess, Role
-from launcher.fork import ROOM
+from launcher.fork import MESSAGE_BYTES, ROOM
 from launcher.process import spawn
 from launcher.process.spawn import Exit, SpawnedProcess
 
-MESSAGE_BYTES = 1 << 16
 IMPORTS = f"{programs.TRAINER}.imports"
 """What the trainer's ranks on a CPU import."""
 
@@ -43,7 +42,7 @@ class Forks:
                 _room(rank.argv for rank in ranks),
             ),
             environment={
-                **forks.shared(ranks),
+                **forks.shared(first),
                 ROOM: _room(map("=".join, _own(rank).items()) for rank in ranks),
             },
             log=log,

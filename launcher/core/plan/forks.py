@@ -44,13 +44,11 @@ def groups(ranks: Iterable[PlannedProcess]) -> list[tuple[PlannedProcess, ...]]:
     found: dict[object, list[PlannedProcess]] = {}
     for rank in ranks:
         if rank.is_forked:
-            key = (rank.argv[:3], rank.working_directory, *sorted(shared([rank]).items()))
+            key = (rank.argv[:3], rank.working_directory, *sorted(shared(rank).items()))
             found.setdefault(key, []).append(rank)
     return [tuple(group) for group in found.values() if len(group) > 1]
 
 
-def shared(ranks: Iterable[PlannedProcess]) -> dict[str, str]:
-    """The variables that the ranks of a group have in common."""
-    for rank in ranks:
-        return {k: v for k, v in rank.environment.items() if k not in OF_ONE_RANK}
-    return {}
+def shared(rank: PlannedProcess) -> dict[str, str]:
+    """The variables that the rank has in common with its group."""
+    return {k: v for k, v in rank.environment.items() if k not in OF_ONE_RANK}

@@ -443,7 +443,7 @@ def test_ranks_are_not_forked_where_that_is_not_known_to_be_safe(change: tuple[s
 
 def test_variables_of_one_rank_are_given_after_the_fork() -> None:
     plan = make_plan(load_profile(FORKED, "p.toml"), CONTEXT)
-    shared = forks.shared(plan.ranks)
+    shared = forks.shared(plan.ranks[0])
     for rank in plan.ranks:
         assert {key for key, value in rank.environment.items() if shared.get(key) != value} == (
             forks.OF_ONE_RANK - {logical.RANKS}

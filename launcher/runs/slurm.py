@@ -62,8 +62,8 @@ class SlurmRun(LocalRun):
         self._settle(ended or f"job {state.slurm_job} ended; Slurm does not know it any more")
         return False
 
-    def _is_cancelled(self, stop: Stop) -> bool:
-        """Whether it waited in the queue, where this has cancelled it."""
+    def _cancel_waiting(self, stop: Stop) -> bool:
+        """Cancels a job that waits in the queue. -> whether it waited."""
         job = self.state().slurm_job
         record = slurm.job(job) if job else None
         if record is None or not record.is_waiting:
@@ -79,7 +79,7 @@ class SlurmRun(LocalRun):
             # Its supervisor answers where slurmctld does not.
             with contextlib.suppress(NoAnswerError):
                 return self.request(message), 0
-        if not state.status.is_over and isinstance(message, Stop) and self._is_cancelled(message):
+        if not state.status.is_over and isinstance(message, Stop) and self._cancel_waiting(message):
             return Accepted(0), 0
         self.ensure_supervised()
         state = self.state()

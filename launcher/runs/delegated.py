@@ -18,7 +18,6 @@ from launcher.core.checks.row import Row, RowState
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.profile.home import home_of as home_node
 from launcher.core.profile.model import Node, Profile, StartMethod
-from launcher.core.profile.secrets import Secrets
 from launcher.core.run.checkpoints import ResumeChoice
 from launcher.core.run.info import RunInfo
 from launcher.core.run.paths import RunPaths
@@ -219,17 +218,14 @@ class DelegatedRun(Run):
         super().check_may_resume()
 
     def resume_choice(self, attempt: NextAttempt) -> ResumeChoice:
-        operation = op.ChooseCheckpoint(self.home.root, attempt.request, *_sent(attempt))
-        found = self.call(replace(operation, digests=self._digests.get(self.root, ())))
+        found = self.call(self._on_resume(op.ChooseCheckpoint, attempt))
         self._digests[self.root] = found.digests
         return found.choice
 
     def resume(
         self, attempt: NextAttempt, nodes: NodePool, progress: Progress | None = None
     ) -> ResumeChoice:
-        digests = self._digests.get(self.root, ())
-        operation = op.ResumeRun(self.home.root, attempt.request, *_sent(attempt), digests)
-        choice = self.call(operation, progress, nodes)
+        choice = self.call(self._on_resume(op.ResumeRun, attempt), progress, nodes)
         self.connect(is_new=True)
         return choice
 
@@ -297,8 +293,13 @@ class DelegatedRun(Run):
         with contextlib.nullcontext(nodes) if nodes is not None else NodePool() as pool:
             return call(pool.client(self.node), operation, progress)
 
-
-def _sent(attempt: NextAttempt) -> tuple[str | None, Secrets]:
-    """(the edited profile without its secrets, these)."""
-    profile = attempt.profile
-    return (None, {}) if profile is None else (profile.to_json(), profile.secrets)
+    def _on_resume(self, kind: type[op.OnResume[R]], attempt: NextAttempt) -> op.OnResume[R]:
+        """The JSON of an edited profile has no secrets: they are sent beside it."""
+        edited = attempt.profile
+        return kind(
+            self.home.root,
+            attempt.request,
+            None if edited is None else edited.to_json(),
+            {} if edited is None else edited.secrets,
+            self._digests.get(self.root, ()),
+        )

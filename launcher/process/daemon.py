@@ -94,10 +94,7 @@ def _fork_restarted(
         ended = spawn.exit_of(child, os.waitpid(child, 0)[1])
         if ended.is_clean or not was_ready[0]:
             break
-        how = f"exit code {ended.exit_code}"
-        if ended.signal is not None:
-            how = signal.Signals(ended.signal).name
-        log_line(f"process {child} was ended by {how}")
+        log_line(f"process {child} was ended by {ended.words}")
         if not may_restart():
             break
     os._exit(ended.exit_code or 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher import programs
+from launcher.core.diagnosis.words import signal_name
 from launcher.core.plan import logical
 from launcher.core.plan.model import PlannedProcess, with_setup
 from launcher.process import ownership, private
@@ -59,11 +60,7 @@ class Exit:
     @property
     def words(self) -> str:
         """``exit code 1`` or ``SIGKILL``."""
-        return (
-            f"exit code {self.exit_code}"
-            if self.signal is None
-            else signal.Signals(self.signal).name
-        )
+        return f"exit code {self.exit_code}" if self.signal is None else signal_name(self.signal)
 
 
 def start(process: PlannedProcess, token: str, inherit_fd: int | None = None) -> SpawnedProcess:

@@ -267,10 +267,8 @@ def _resume(run: str, request: ResumeRequest) -> str:
 
 def _sections(plan: client.Plan) -> PlanText:
     sections: list[tuple[str, tuple[str, ...]]] = []
-    carried = plan.logical_size
-    more = "" if carried == plan.world_size else f" that carry {carried}"
     about = [
-        f"{plan.world_size} ranks{more}, start method {plan.start_method}, on {plan.device_target}",
+        f"{plan.ranks_words}, start method {plan.start_method}, on {plan.device_target}",
         f"run directory {plan.run_directory}",
     ]
     if any(process.role is Role.SCHEDULER for process in plan.processes):

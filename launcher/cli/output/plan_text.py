@@ -44,10 +44,7 @@ class _Parts:
 
 
 def _parts_of(plan: Plan) -> Iterator[tuple[str, str]]:
-    ranks = f"{plan.world_size} ranks"
-    if plan.logical_size != plan.world_size:
-        ranks += f" that carry {plan.logical_size}"
-    head = f"{plan.profile}: {ranks}, {plan.device_target}, {plan.start_method}"
+    head = f"{plan.profile}: {plan.ranks_words}, {plan.device_target}, {plan.start_method}"
     yield "bold", head
     if plan.master_address:
         port = plan.master_port or "chosen at the start"

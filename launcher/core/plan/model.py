@@ -180,6 +180,13 @@ class Plan:
         return int(variables.get(logical.SIZE, self.world_size))
 
     @property
+    def ranks_words(self) -> str:
+        """``8 ranks``, or ``6 ranks that carry 8`` after the loss of a node."""
+        carried = self.logical_size
+        more = "" if carried == self.world_size else f" that carry {carried}"
+        return f"{self.world_size} ranks{more}"
+
+    @property
     def node(self) -> PlannedNode:
         """The node of a part that `for_node` made."""
         return self.nodes[0]

@@ -52,10 +52,12 @@ def add_arguments(commands: Any) -> None:
 @answers
 def run(args: argparse.Namespace, give: Give) -> None:
     """Raises `EffnetError`."""
+    from effnet.contract import report
     from effnet.contract.progress import bar
     from effnet.data import BadImages
     from effnet.data.folders import require_same_classes
     from effnet.data.loader import thread_count
+    from effnet.data.pixels import compiled
     from effnet.infer import facts, table
     from effnet.infer.images import find_images
     from effnet.infer.predict import predict
@@ -75,6 +77,8 @@ def run(args: argparse.Namespace, give: Give) -> None:
             f"batch_size {args.batch_size} does not fit {model.path}: its batch is fixed at"
             f" {model.batch_size}"
         )
+    # Compiles on the first use on a machine, which is not the time of an image.
+    report.emit_notes(compiled.notes())
     bad_images = BadImages()
     with bar("infer", len(images)) as progress:
         found = predict(

@@ -17,7 +17,9 @@ import onnx
 import pytest
 
 from effnet import onnx_runtime
+from effnet.__main__ import main
 from effnet.data import BadImages
+from effnet.data.pixels import compiled
 from effnet.infer import facts, session
 from effnet.infer.images import find_images
 from effnet.infer.predict import predict
@@ -79,6 +81,17 @@ def test_it_starts_without_mindspore_and_prints_the_references_lines(taught_onnx
     assert re.fullmatch(r"top-1 accuracy: 0\.[89]\d{4}", first)
     assert re.fullmatch(r"top-5 accuracy: [01]\.\d{5}", second)
     assert re.fullmatch(r"images: 360, images/s: \d+\.\d, CPUExecutionProvider", third)
+
+
+def test_without_a_compiler_it_says_once_what_would_be_faster(
+    taught_onnx, digits, capfd, one_process, monkeypatch
+):
+    monkeypatch.setattr(compiled, "reason", lambda: "g++ is not here")
+    args = ("infer", "--onnx_path", str(taught_onnx), "--dataset_path", str(digits / "val/3"))
+    assert main(list(args)) == 0
+    lines = capfd.readouterr().out.splitlines()
+    said = [line for line in lines if "g++" in line]
+    assert said == ["note: compiled code would prepare images faster, but g++ is not here"]
 
 
 def test_unreadable_images_are_counted_and_the_table_has_a_row_for_each(

@@ -129,16 +129,16 @@ class Host:
 
     def kill_sshd(self) -> None:
         """The listener and all its connections, at once."""
-        self._kill("sshd:", "/usr/sbin/sshd")
+        self.kill(lambda seen: seen.command.startswith(("sshd:", "/usr/sbin/sshd")))
 
-    def _kill(self, *heads: str) -> None:
-        """All whose command line begins so; returns when they are gone."""
+    def kill(self, is_meant: Callable[[Seen], bool]) -> None:
+        """SIGKILL to these; returns when they are gone."""
 
         def found() -> list[Seen]:
-            return [seen for seen in self.processes() if seen.command.startswith(heads)]
+            return [*filter(is_meant, self.processes())]
 
         kill(found())
-        until(lambda: not found(), f"{heads} of {self.name} do not end")
+        until(lambda: not found(), f"processes of {self.name} do not end")
 
     def kill_sessions(self) -> None:
         """All SSH connections to it; the listener stays."""
@@ -148,8 +148,7 @@ class Host:
     def power_off(self) -> None:
         """Nobody hears of it; its disks stay. `Cluster.repair` starts it again."""
         self.link_down()
-        kill(self.processes())
-        until(lambda: not self.processes(), f"{self.name} does not go off")
+        self.kill(lambda seen: True)
         for left in (self.root / "dev/shm").iterdir():
             left.unlink()
 

@@ -131,6 +131,8 @@ class ClusterLab:
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )
+        if values["enough"]:
+            self.enough_file.unlink(missing_ok=True)
         path = self.folder / "standin.toml"
         path.write_text(text)
         return path
@@ -144,7 +146,6 @@ class ClusterLab:
 
     def start_endless(self, *faults: dict[str, Any], **changes: Any) -> Path:
         """Trains until `enough`, however long the test takes for what it does meanwhile."""
-        self.enough_file.unlink(missing_ok=True)
         return self.start(*faults, epochs=5000, enough=ENOUGH, **changes)
 
     def enough(self, root: Path) -> int:
@@ -384,12 +385,6 @@ class ClusterLab:
 
         path = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/metrics.bin"
         return [record.global_step for record in unpack(path.read_bytes())]
-
-    def carried(self, root: Path, attempt: int, ranks: int) -> list[str]:
-        """What each rank has said of the logical ranks that it carries."""
-        logs = [root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt" for rank in range(ranks)]
-        lines = [log.read_text().splitlines() for log in logs]
-        return [next((x for x in found if x.startswith("carries")), "") for found in lines]
 
     def end_logins(self) -> None:
         """The processes of ssh that hold a login."""

@@ -11,7 +11,6 @@ times are only reported.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import statistics
 import sys
@@ -21,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.attempt_files import carried, states
 from tests.cluster.lab import ClusterLab
+from tests.cluster.loop.page import write
 from tests.cluster.loop.workers import Place
 
 MARKS = {
@@ -93,7 +94,7 @@ def cold_start(lab: ClusterLab, epochs: int, retry: str = "spare") -> tuple[floa
     began_s = time.time()
     root = _start(lab, retry, epochs=epochs)
     lab.wait_for(root, "attempt_finished")
-    return _training(lab, root, 1)["t"] - began_s, _states(root, 1)
+    return _training(lab, root, 1)["t"] - began_s, states(root, 1)
 
 
 def play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str]) -> Outcome:
@@ -141,12 +142,12 @@ def _play(lab: ClusterLab, case: PowerOff, unbroken: dict[int, str], outcome: Ou
     lab.nothing_left()
     lab.check_steps(root, outcome.step, end["step"], attempt)
     if case.retry == "shrink":
-        carried = lab.carried(root, attempt, len(NODES) - 1)
-        assert carried == ["carries [0, 2] of 3", "carries [1] of 3"], carried
-    states = {n: state for a in (1, attempt) for n, state in _states(root, a).items()}
-    expected = {step: unbroken.get(step) for step in states}
-    assert states == expected, "the steps do not come from the same training"
-    assert end["step"] in states, states.keys()
+        shares = carried(root, attempt, len(NODES) - 1)
+        assert shares == ["carries [0, 2] of 3", "carries [1] of 3"], shares
+    found = {n: state for a in (1, attempt) for n, state in states(root, a).items()}
+    expected = {step: unbroken.get(step) for step in found}
+    assert found == expected, "the steps do not come from the same training"
+    assert end["step"] in found, found.keys()
 
 
 def _start(lab: ClusterLab, retry: str, **changes: Any) -> Path:
@@ -167,18 +168,6 @@ def _training(lab: ClusterLab, root: Path, attempt: int) -> dict[str, Any]:
 
 def _newest(lab: ClusterLab, root: Path) -> str:
     return str(lab.events(root)[-4:])
-
-
-def _states(root: Path, attempt: int) -> dict[int, str]:
-    """Step -> rank 0's state after it, which depends on all steps before."""
-    log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
-    found = {}
-    with contextlib.suppress(FileNotFoundError):
-        # A node that lost its power may have sent half of its last line.
-        for words in map(str.split, log.read_text().rpartition("\n")[0].splitlines()):
-            if words[:1] == ["state"] and len(words) == 3:
-                found[int(words[1])] = words[2]
-    return found
 
 
 def line(outcome: Outcome) -> str:
@@ -216,13 +205,6 @@ def _row(node: str, moment: str, part: Sequence[Outcome], limit_s: float) -> str
         str(sum(time_s <= limit_s for time_s in times)),
     ]
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
-
-
-def write(page: Path, text: str, mark: str) -> None:
-    """Replaces what follows the mark, up to the next heading."""
-    before, _, after = page.read_text().partition(mark)
-    _, heading, rest = after.partition("\n## ")
-    page.write_text(before + mark + text + heading + rest)
 
 
 def main() -> int:

@@ -269,7 +269,6 @@ def test_a_half_written_newest_checkpoint_is_passed_over(lab):
 def test_the_terminal_of_the_client_closes(lab):
     main, side = pty.openpty()
     argv = [sys.executable, "-m", "launcher.cli.app", "start"]
-    lab.enough_file.unlink(missing_ok=True)
     argv += [str(lab.profile(epochs=5000, enough=ENOUGH)), "--follow"]
     with subprocess.Popen(
         argv,

@@ -85,7 +85,6 @@ def test_a_run_lives_on_its_first_node_and_all_commands_work_from_here(lab):
 
 def test_this_machine_may_go_away_and_come_back_later(lab):
     knows_others(lab)
-    lab.enough_file.unlink(missing_ok=True)
     root = lab.runs / client.start(
         str(profile(lab, epochs=5000, step_s=0.05, enough=ENOUGH, unreachable_s=600)),
         client.StartRequest(preflight=False),

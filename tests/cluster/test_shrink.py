@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from launcher import client
 from launcher.store import run_lock
+from tests.cluster.attempt_files import carried, names, states
 
 SHRINK = {"retry_nodes": "shrink", "auto_resume": 3, "slots": 1, "state": "1"}
 WITHIN = {"steps": 100_000, "save": 10, "unreachable_s": 6}
 """All of it is within one epoch."""
-
-
-def names(root, attempt):
-    plan = json.loads((root / f"attempts/{attempt:03d}/plan.json").read_text())
-    return [node["name"] for node in plan["nodes"]]
-
-
-def states(root, attempt):
-    """Step -> rank 0's state after it, which depends on all steps before."""
-    log = root / f"attempts/{attempt:03d}/ranks/0000/log.txt"
-    # A node that lost its power may have sent half of its last line.
-    words = map(str.split, log.read_text().rpartition("\n")[0].splitlines())
-    return {int(w[1]): w[2] for w in words if w[:1] == ["state"] and len(w) == 3}
 
 
 def trains(lab, root, attempt):
@@ -75,7 +62,7 @@ def test_the_first_node_without_power_is_left_out_and_offered_again(lab):
     lab.hosts.repair()
     lab.until(lambda: "alpha" in {e["node"] for e in lab.events(root, "node_reached")})
     assert stopped(lab, root, 2) >= 10
-    assert lab.carried(root, 2, 2) == ["carries [0, 2] of 3", "carries [1] of 3"]
+    assert carried(root, 2, 2) == ["carries [0, 2] of 3", "carries [1] of 3"]
     assert "which answers" in lab.card(root)
     client.resume(root, client.ResumeRequest(preflight=False, take_back=True))
     trains(lab, root, 3)
@@ -107,6 +94,6 @@ def test_one_node_carries_all_after_a_spare_and_another_node_have_failed(lab):
         *[["alpha", "gamma"]] * 2,
         *[["alpha"]] * 2,
     ]
-    assert lab.carried(root, 6, 1) == ["carries [0, 1] of 2"]
+    assert carried(root, 6, 1) == ["carries [0, 1] of 2"]
     lab.check_steps(root, 30, 40, attempt=6)
     lab.nothing_left()

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from launcher import client
 from launcher.store import run_lock
+from tests.cluster.attempt_files import names
 from tests.cluster.lab import STEPS
 
 SPARE = {"retry_nodes": "spare", "auto_resume": 2}
-
-
-def names(root, attempt):
-    from launcher.core.plan.model import plan_from_json
-
-    plan = plan_from_json((root / f"attempts/{attempt:03d}/plan.json").read_bytes())
-    return [node.name for node in plan.nodes]
 
 
 def test_a_node_that_is_lost_is_replaced_and_offered_again_when_it_is_back(lab):

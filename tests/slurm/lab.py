@@ -95,6 +95,13 @@ class SlurmLab(ClusterLab):
         kinds = ("attempt_finished", "attempt_failed", "attempt_stopped")
         return self.wait_for(root, *kinds, count=attempt, timeout_s=timeout_s)
 
+    def fill_partition(self) -> str:
+        """Runs a job that has all nodes until it is cancelled. -> its number."""
+        argv = ("sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null")
+        job = self.slurm.call(*argv, "--wrap", "sleep 3000").strip()
+        self.until(lambda: self.slurm.job_state(job) == "RUNNING")
+        return job
+
     def job(self, root: Path) -> str:
         """The number of the run's newest job; a copy of the run has it later."""
         self.wait_for(root, "slurm_queued")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.cluster.hosts import PATH, Cluster, ClusterError, Host, Seen, end_with_parent, kill
+from tests.cluster.hosts import PATH, Cluster, ClusterError, Host, Seen, end_with_parent
 
 NEEDED = {
     "slurmctld": "slurmctld",
@@ -138,13 +138,7 @@ class Slurm:
 
     def kill(self, host: str, daemon: str) -> None:
         """SIGKILL to slurmd or slurmctld; returns when it is gone."""
-
-        def found() -> list[Seen]:
-            there = self[host].processes()
-            return [s for s in there if s.command.split(" ")[0].rpartition("/")[2] == daemon]
-
-        kill(found())
-        self.until(lambda: not found(), f"{daemon} on {host} does not end")
+        self[host].kill(lambda seen: seen.command.split(" ")[0].rpartition("/")[2] == daemon)
 
     def kill_slurmctld(self, job: str) -> None:
         """Once it has saved that the job runs: else it starts the job again when it is back, and

@@ -28,10 +28,7 @@ async def sees(pilot: Pilot[str], *texts: str, limit_s: float = 90) -> None:
 async def test_a_run_waits_trains_dies_resumes_and_stops(lab, monkeypatch, tmp_path):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    blocker = lab.slurm.call(
-        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 3000"
-    ).strip()
-    lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
+    blocker = lab.fill_partition()
     root = lab.start(epochs=3000)
     app = Dashboard(LiveSource(), Settings(refresh_hz=10, bell=False), run=root.name)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

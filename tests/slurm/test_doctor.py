@@ -39,9 +39,7 @@ def test_a_runs_folder_of_the_login_node_alone_is_found(lab, monkeypatch):
 
 def test_a_partition_without_free_nodes_is_not_waited_for(lab, monkeypatch):
     monkeypatch.setattr(slurm_doctor, "WAIT_S", 1)
-    argv = ["sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null"]
-    blocker = lab.slurm.call(*argv, "--wrap", "sleep 3000").strip()
-    lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
+    blocker = lab.fill_partition()
     found = slurm_doctor.examine(find_profile(str(lab.profile())), lambda row: None)
     lab.slurm.call("scancel", blocker)
     assert [row.check for row in found] == ["slurm", "proctrack", "nodes"]

@@ -98,9 +98,7 @@ def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
     delegating: Delegating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = delegating.lab
-    argv = ["sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null"]
-    blocker = lab.slurm.call(*argv, "--wrap", "sleep 3000").strip()
-    lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
+    blocker = lab.fill_partition()
     root = delegating.start()
     job = lab.job(root)
     lab.until(lambda: "free nodes" in delegating.said("status", root.name))

@@ -35,10 +35,7 @@ def test_stop_saves_and_resume_continues_in_another_job(lab):
 
 
 def test_a_run_in_a_full_partition_says_why_it_waits_and_stop_cancels_it(lab):
-    blocker = lab.slurm.call(
-        "sbatch", "--parsable", "-N3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 3000"
-    ).strip()
-    lab.until(lambda: lab.slurm.job_state(blocker) == "RUNNING")
+    blocker = lab.fill_partition()
     root = lab.start()
     job = lab.job(root)
     lab.until(lambda: "free nodes" in lab.command("status", root.name).stdout)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.loop.kinds import KINDS
+from tests.cluster.loop.page import write
 from tests.cluster.loop.scene import Verdict
 from tests.cluster.loop.workers import METHODS, draw, play_all
 
@@ -60,12 +61,6 @@ def _row(kind: str, method: str, found: Sequence[Verdict]) -> str:
     return f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
 
 
-def write(page: Path, text: str, mark: str = MARK) -> None:
-    """Replaces what follows the mark."""
-    before = page.read_text().partition(mark)[0] if page.exists() else "# Random faults\n\n"
-    page.write_text(before + mark + text)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.loop")
     parser.add_argument("--count", type=int, default=200)
@@ -94,7 +89,7 @@ def main() -> int:
     )
     print(said + table(verdicts))
     if options.out:
-        write(options.out, said + table(verdicts))
+        write(options.out, said + table(verdicts), MARK)
     return any(verdict.wrong for verdict in verdicts)
 
 

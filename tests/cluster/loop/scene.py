@@ -89,7 +89,6 @@ class Scene:
     # -- the run
 
     def profile(self, **changes: Any) -> Path:
-        self.lab.enough_file.unlink(missing_ok=True)
         values = {"method": self.case.method, "nodes": FOUR, "slots": self.slots, "enough": ENOUGH}
         return self.lab.profile(**{**values, "epochs": 5000, "silent_min_s": 60, **changes})
 

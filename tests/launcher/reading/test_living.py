@@ -78,6 +78,16 @@ def test_a_run_whose_processes_are_all_gone_is_lost(lab):
     lab.until(lambda: client.open_run(root).poll(later).status is RunStatus.LOST)
 
 
+def copy_of_a_run(root, link, has_follower, event):
+    """Whose supervisor is on another machine; `has_follower`: a process updates it."""
+    follower = os.getpid() if has_follower else 0
+    (root / "home.json").write_text(json.dumps({"node": link["node"], "root": "/x"}))
+    (root / "link.json").write_text(json.dumps(link))
+    (root / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))
+    (root / "events.jsonl").write_text(f"{event}\n")
+    return client.open_run(root)
+
+
 SILENT = {
     "node": "alpha",
     "time_s": 5.0,
@@ -97,25 +107,15 @@ SILENT = {
     ],
 )
 def test_what_a_copy_knows_of_the_supervisor_on_the_first_node(tmp_path, link, has_follower, pid):
-    follower = os.getpid() if has_follower else 0
-    (tmp_path / "home.json").write_text('{"node": "alpha", "root": "/x"}')
-    (tmp_path / "link.json").write_text(json.dumps(link))
-    (tmp_path / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))
-    with (tmp_path / "events.jsonl").open("w") as events:
-        print('{"kind": "run_created", "time": 1.0}', file=events)
-    silence = client.open_run(tmp_path).poll().supervisor_silent
+    copy = copy_of_a_run(tmp_path, link, has_follower, '{"kind": "run_created", "time": 1.0}')
+    silence = copy.poll().supervisor_silent
     assert (silence and silence.pid) == pid
 
 
 @pytest.mark.parametrize("has_follower", [True, False])
 def test_a_copy_of_a_run_of_slurm_that_nothing_updates_is_abandoned(tmp_path, has_follower):
     link = {"node": "login", "time_s": 5.0, "trouble": "", "queue": {"status": "pending"}}
-    follower = os.getpid() if has_follower else 0
-    (tmp_path / "home.json").write_text('{"node": "login", "root": "/x"}')
-    (tmp_path / "link.json").write_text(json.dumps(link))
-    (tmp_path / "supervisor.json").write_text(json.dumps({"pid": follower, "socket": ""}))
-    with (tmp_path / "events.jsonl").open("w") as events:
-        print('{"n": 1, "t": 1.0, "kind": "slurm_queued", "job": "12", "why": ""}', file=events)
-    reader = client.open_run(tmp_path)
-    assert reader.poll().status is RunStatus.PENDING
-    assert reader.is_abandoned() is not has_follower
+    event = '{"n": 1, "t": 1.0, "kind": "slurm_queued", "job": "12", "why": ""}'
+    copy = copy_of_a_run(tmp_path, link, has_follower, event)
+    assert copy.poll().status is RunStatus.PENDING
+    assert copy.is_abandoned() is not has_follower

@@ -36,6 +36,7 @@ from launcher.reading import living
 from launcher.reading.answers import Answers
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
 from launcher.reading.queue import shared_queue
+from launcher.reading.run import RunReader
 from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
 from launcher.runs.handle import open_here
@@ -125,13 +126,13 @@ def follow(request: op.FollowRun) -> None:
     source = FileSource(run.root, request.known)
     listener = stdio.Listener()
     check_at, is_in_step = 0.0, False
-    answers = Answers()
+    reader, answers = RunReader(run.root), Answers()
     while True:
-        is_over = not _is_living(run)
+        is_over = not _is_living(run, reader)
         if not is_over and time.monotonic() >= check_at:
             check_at = time.monotonic() + SUPERVISED_EVERY_S
             with contextlib.suppress(LaunchError):
-                _keep_supervised(run)
+                _keep_supervised(run, reader)
         began = time.monotonic()
         is_idle = True
         for message in source.read():
@@ -146,7 +147,7 @@ def follow(request: op.FollowRun) -> None:
             stdio.send({"type": "alive", "is_in_step": True})
         if listener.is_alive_due:
             silent, queue = None, None
-            if (state := run.state()).slurm_job:
+            if (state := reader.poll_state()).slurm_job:
                 queue = shared_queue().look(state)
             elif (silence := living.silence_of(run.paths.supervisor, answers)[1]) is not None:
                 silent = op.Silent(silence.pid, time.time() - silence.since_s)
@@ -157,20 +158,20 @@ def follow(request: op.FollowRun) -> None:
         listener.wait(max(POLL_S, 10 * took_s) if is_idle else 0.0)
 
 
-def _keep_supervised(run: LocalRun) -> None:
+def _keep_supervised(run: LocalRun, reader: RunReader) -> None:
     """Of a run of Slurm only once its job is gone: a command of Slurm may keep this process, and
     with it the copy, waiting for longer than the client waits for a sign of life.
     """
-    state = run.state()
+    state = reader.poll_state()
     if not state.slurm_job or shared_queue().look(state).status is RunStatus.LOST:
         run.ensure_supervised()
 
 
-def _is_living(run: LocalRun) -> bool:
+def _is_living(run: LocalRun, reader: RunReader) -> bool:
     """Whether the run or one of its jobs can still change."""
     if run.is_supervised:
         return True
-    state = run.state()
+    state = reader.poll_state()
     unfinished = [job.job for job in state.jobs if job.finished_s is None]
     files = [job_files.read(run.paths.job(name).job) for name in unfinished]
     is_job_running = any(job is not None and job.is_running for job in files)

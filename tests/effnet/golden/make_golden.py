@@ -40,10 +40,11 @@ NETWORKS = {
 """timm's name -> the batch-norm epsilon it must have."""
 
 
-def make(network: str, epsilon: float) -> dict[str, np.ndarray]:
+def make(network: str, epsilon: float, *, double: bool = True) -> dict[str, np.ndarray]:
     """Logits, and sketches of every gradient and of the statistics after one training step.
 
-    In double precision, so that only our own rounding is left in what the tests measure.
+    In double precision, so that only our own rounding is left in what the tests measure; without,
+    as PyTorch trains: float32 in channels_last.
     """
     torch.manual_seed(0)
     # TensorFlow's 0.99 of the old is PyTorch's 0.01 of the new.
@@ -53,12 +54,14 @@ def make(network: str, epsilon: float) -> dict[str, np.ndarray]:
         drop_rate=0.0,
         drop_path_rate=0.0,
         bn_momentum=0.01,
-    ).double()
+    )
+    net = net.double() if double else net.to(memory_format=torch.channels_last)
     assert {m.eps for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {epsilon}
     shapes = {n: tuple(t.shape) for n, t in net.state_dict().items() if "num_batches" not in n}
     drawn = drawing.weights(shapes)
     net.load_state_dict({n: torch.from_numpy(v) for n, v in drawn.items()}, strict=False)
-    images = torch.from_numpy(drawing.images()).double()
+    images = torch.from_numpy(drawing.images())
+    images = images.double() if double else images.to(memory_format=torch.channels_last)
 
     net.eval()
     with torch.no_grad():

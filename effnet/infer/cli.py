@@ -20,8 +20,8 @@ If DIR holds class folders (or train/ and val/; then val/ is used), the command 
 if it holds images, the predictions. MindSpore is not needed.
 """
 
-BATCH_SIZES = {"CPU": 4, "GPU": 32}
-"""Where neither the file nor the user says one: the fastest on a CPU; on a GPU more gain little."""
+GPU_BATCH_SIZE = 32
+"""Where neither the file nor the user says one; more gain little."""
 
 
 def add_arguments(commands: Any) -> None:
@@ -32,12 +32,10 @@ def add_arguments(commands: Any) -> None:
     device = "GPU needs onnxruntime's CUDAExecutionProvider"
     flags.add(parser, "device_target", device, choices=("CPU", "GPU"), default="CPU")
     flags.add(parser, "device_id N", "GPU number", default=0)
-    flags.add(
-        parser, "batch_size N", "images at once (default: the file's, or 4 on a CPU, 32 on a GPU)"
-    )
-    flags.add(
-        parser, "num_workers N", "threads that decode images; 0 is one for each core", default=0
-    )
+    batch = "images at once, shared by the workers (default: the file's, 32 on a GPU, or on a CPU"
+    flags.add(parser, "batch_size N", f"{batch} what is fastest at their size)")
+    about = "threads that decode images, and compute them on a CPU; 0 is one for each core"
+    flags.add(parser, "num_workers N", about, default=0)
     flags.add(parser, "predictions FILE.csv", "write a row for each image to this file", type=Path)
     flags.add_json(parser)
     group = parser.add_argument_group("preprocessing (default: what the ONNX file says)")
@@ -58,17 +56,20 @@ def run(args: argparse.Namespace, give: Give) -> None:
     from effnet.data.folders import require_same_classes
     from effnet.data.loader import thread_count
     from effnet.data.pixels import compiled
+    from effnet.data.source import EvalSource
     from effnet.infer import facts, table
     from effnet.infer.images import find_images
     from effnet.infer.predict import predict
     from effnet.infer.session import open_model
+    from effnet.infer.workers import Plan, plan
 
     for name, least in (("batch_size", 1), ("num_workers", 0), ("device_id", 0)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise UsageError(f"--{name} is {value}, must be at least {least}")
     images, has_classes = find_images(args.dataset_path)
-    model = open_model(Path(args.onnx_path), args.device_target, args.device_id)
+    device = (Path(args.onnx_path), args.device_target, args.device_id)
+    model = open_model(*device, threads=0 if args.device_target == "GPU" else 1)
     names = facts.class_names(model)
     if has_classes:
         require_same_classes(images, names, args.onnx_path, model.classes)
@@ -80,16 +81,16 @@ def run(args: argparse.Namespace, give: Give) -> None:
     # Compiles on the first use on a machine, which is not the time of an image.
     report.emit_notes(compiled.notes())
     bad_images = BadImages()
+    source = EvalSource(images, facts.preprocessing(model, vars(args)), bad_images)
+    workers = thread_count(args.num_workers)
+    if args.device_target == "GPU":
+        planned = Plan(workers, model.batch_size or args.batch_size or GPU_BATCH_SIZE, 0)
+    else:
+        planned = plan(model, source.shape, len(images), args.batch_size, workers)
+        if planned.threads > 1:
+            model = open_model(*device, threads=planned.threads)
     with bar("infer", len(images)) as progress:
-        found = predict(
-            model,
-            images,
-            facts.preprocessing(model, vars(args)),
-            model.batch_size or args.batch_size or BATCH_SIZES[args.device_target],
-            thread_count(args.num_workers),
-            bad_images,
-            progress,
-        )
+        found = predict(model, source, planned, progress)
     if args.predictions is not None:
         try:
             table.write(args.predictions, table.rows(images, found, names, bad_images))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from effnet.data import BadImages, DataError, ImageIndex, Preprocessing, shard
-from effnet.data.prefetch import Batch, batches
+from effnet.data import DataError, shard
+from effnet.data.prefetch import batches
 from effnet.data.source import EvalSource
 from effnet.evaluate.accuracy import places
-from effnet.infer.session import Model
+from effnet.infer import workers
+from effnet.infer.session import PROVIDERS, Model
+from effnet.infer.workers import Computed
 
 
 @dataclass(frozen=True)
@@ -40,34 +42,25 @@ class Predictions:
 
 def predict(
     model: Model,
-    images: ImageIndex,
-    preprocessing: Preprocessing,
-    batch_size: int,
-    threads: int,
-    bad_images: BadImages,
+    source: EvalSource,
+    planned: workers.Plan,
     progress: Callable[[int], None],
 ) -> Predictions:
-    """Every image once; raises `DataError` when not one could be read.
-
-    Where not every batch has to be full, the last one is shorter, else it is padded.
-    """
+    """Every image of `source` once; raises `DataError` when not one could be read."""
     start_s = time.perf_counter()
+    images = source.index
     predicted = np.full(len(images), -1, np.int64)
     probability = np.zeros(len(images), np.float32)
     right = np.zeros(2, np.int64)
     done = 0
-    rows = shard(np.arange(len(images), dtype=np.int64), batch_size, drop_remainder=False)
-    source = EvalSource(images, preprocessing, bad_images)
-    with closing(batches(source, rows, threads)) as prepared:
-        for batch in prepared:
-            logits = _logits(model, batch)
-            chosen = logits.argmax(axis=1)
-            own = batch.indices[batch.valid]
-            predicted[own] = chosen
-            probability[own] = _softmax(logits).max(axis=1)
-            place = places(logits, batch.labels[batch.valid])
+    runs = on_a_gpu if model.provider == PROVIDERS["GPU"] else workers.computed
+    with closing(runs(model, source, planned)) as parts:
+        for part in parts:
+            predicted[part.indices] = part.logits.argmax(axis=1)
+            probability[part.indices] = _softmax(part.logits).max(axis=1)
+            place = places(part.logits, part.labels)
             right += [int((place < 1).sum()), int((place < 5).sum())]
-            done += int((batch.indices >= 0).sum())
+            done += part.count
             progress(done)
     read = int((predicted >= 0).sum())
     if not read:
@@ -86,14 +79,18 @@ def predict(
     )
 
 
-def _logits(model: Model, batch: Batch) -> NDArray[np.float32]:
-    """Of the valid images alone."""
-    if model.takes_full_batches:
-        return model(batch.images)[batch.valid]
-    images = batch.images if batch.valid.all() else batch.images[batch.valid]
-    if not len(images):
-        return np.zeros((0, model.classes or 1), np.float32)
-    return model(images)
+def on_a_gpu(model: Model, source: EvalSource, planned: workers.Plan) -> Generator[Computed]:
+    """One full batch after the other, while the workers prepare the next ones.
+
+    CUDA searches for convolutions again at each new shape: 2 s for B2 on an H200.
+    """
+    every = np.arange(len(source.index), dtype=np.int64)
+    rows = shard(every, planned.images, drop_remainder=False)
+    with closing(batches(source, rows, planned.workers)) as prepared:
+        for batch in prepared:
+            count = int((batch.indices >= 0).sum())
+            own, labels = batch.indices[batch.valid], batch.labels[batch.valid]
+            yield Computed(count, own, labels, model(batch.images)[batch.valid])
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

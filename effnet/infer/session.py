@@ -44,22 +44,17 @@ class Model:
     metadata: dict[str, str]
     provider: str
 
-    @property
-    def takes_full_batches(self) -> bool:
-        """Whether each call should have the same number of images.
-
-        CUDA searches for convolutions again at each new shape: 2 s for B2 on an H200.
-        """
-        return self.batch_size is not None or self.provider == PROVIDERS["GPU"]
-
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, classes) of images (N, 3, H, W)."""
         logits: NDArray[np.float32] = self.session.run([self.output], {self.input: images})[0]
         return logits
 
 
-def open_model(path: Path, target: str, device_id: int = 0) -> Model:
-    """Raises `ProviderMissing`, `UnreadableModel`."""
+def open_model(path: Path, target: str, device_id: int = 0, threads: int = 0) -> Model:
+    """`threads` of a CPU compute one call, the caller's included; 0: all cores.
+
+    Raises `ProviderMissing`, `UnreadableModel`.
+    """
     if not path.is_file():
         raise UnreadableModel(f"{path}: no such file", hint=missing.hint(path))
     try:
@@ -74,8 +69,10 @@ def open_model(path: Path, target: str, device_id: int = 0) -> Model:
         # H200 against 1.1 s, and none of the batches from 8 to 64 was faster for it.
         options = {"device_id": device_id, "cudnn_conv_algo_search": "HEURISTIC"}
         provider = (PROVIDERS[target], options)
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads
     try:
-        session = runtime.InferenceSession(str(path), providers=[provider])
+        session = runtime.InferenceSession(str(path), settings, providers=[provider])
     except Exception as error:  # onnxruntime's errors have no common class of their own
         if target == "GPU" and (reason := _why_cuda_does_not_load(runtime)):
             raise ProviderMissing(_CUDA_FAILED.format(reason), hint=_HINT) from error

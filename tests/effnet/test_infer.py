@@ -20,9 +20,11 @@ from effnet import onnx_runtime
 from effnet.__main__ import main
 from effnet.data import BadImages
 from effnet.data.pixels import compiled
+from effnet.data.source import EvalSource
 from effnet.infer import facts, session
 from effnet.infer.images import find_images
 from effnet.infer.predict import predict
+from effnet.infer.workers import Plan
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("small_b0")]
 
@@ -203,7 +205,8 @@ def test_on_a_gpu_every_batch_has_one_shape_and_the_answers_are_the_same(
 
     def found(model):
         preprocessing = facts.preprocessing(model, defaultdict(lambda: None))
-        return predict(model, images, preprocessing, 8, 1, BadImages(), lambda done: None)
+        source = EvalSource(images, preprocessing, BadImages())
+        return predict(model, source, Plan(1, 8, 1), lambda done: None)
 
     as_gpu = dataclasses.replace(on_cpu, session=Recorded(), provider=session.PROVIDERS["GPU"])
     padded, plain = found(as_gpu), found(on_cpu)
@@ -253,8 +256,8 @@ def test_a_build_without_cuda_is_named(taught_onnx, digits, fails, monkeypatch):
 def test_a_session_that_fell_back_is_refused(taught_onnx, monkeypatch):
     real = onnxruntime.InferenceSession
 
-    def fallen_back(path, providers):
-        return real(path, providers=["CPUExecutionProvider"])
+    def fallen_back(path, settings, providers):
+        return real(path, settings, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fallen_back)
     monkeypatch.setattr(session, "_require_cuda", lambda runtime: None)

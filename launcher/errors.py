@@ -109,6 +109,10 @@ class ConnectingError(NodeError):
     """There is no connection yet; one is being made."""
 
 
+class LostNodeError(NodeError):
+    """A node that its scheduler cannot use any more: not the run's fault."""
+
+
 class HostKeyError(NodeError):
     """A host that is not known, or is not the one that it was."""
 

@@ -27,11 +27,17 @@ class Transport(Protocol):
 
     node: str
     is_remote: bool
-    """Whether a network is between: `launch` may take long, and a node may be away."""
+    """Whether a network is between: a node may be away."""
+    is_slow: bool
+    """Whether `launch` may take long."""
     clock_ahead_s: float
 
     def launch(self) -> Channel:
         """Starts the node's agent and connects. Raises `NodeError`."""
+        ...
+
+    def give_up(self) -> None:
+        """Nobody waits for `launch` any more: one that is slow need not go on."""
         ...
 
     def connect(self, may_launch: bool = False) -> Channel:
@@ -75,6 +81,7 @@ class LocalTransport:
     """This machine: the agent is a process in its own session, its channel a Unix socket."""
 
     is_remote = False
+    is_slow = False
     clock_ahead_s = 0.0
 
     def __init__(self, node: str, root: Path, attempt: int, token: str) -> None:
@@ -101,6 +108,9 @@ class LocalTransport:
                 raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
             time.sleep(0.01)
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
+
+    def give_up(self) -> None:
+        """It is never slow."""
 
     def _argv(self) -> list[str]:
         """Of the agent."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from launcher.core.run.slurm import (
     QUEUE_FORMAT,
     JobRecord,
+    NodeRecord,
     QueuedJob,
     parse_address,
     parse_job,
+    parse_nodes,
     parse_queue,
 )
 from launcher.errors import LaunchError
@@ -103,6 +105,11 @@ def hostnames(nodes: str) -> Sequence[str]:
 def node_address(name: str) -> str:
     """What Slurm reaches a node by: an address or a name. Raises `SlurmError`."""
     return parse_address(call("scontrol", "show", "node", "-o", name)) or name
+
+
+def nodes(names: Sequence[str], timeout_s: float = COMMAND_LIMIT_S) -> Mapping[str, NodeRecord]:
+    """What slurmctld says about these nodes. Raises `SlurmError`."""
+    return parse_nodes(call("scontrol", "show", "node", "-o", ",".join(names), timeout_s=timeout_s))
 
 
 def step_of(number: str, name: str) -> str:

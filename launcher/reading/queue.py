@@ -74,7 +74,8 @@ class SlurmQueue:
             return InQueue(
                 RunStatus.LOST, f"job {state.slurm_job} is not in Slurm's queue any more"
             )
-        if not found.is_waiting:
+        is_again = found.is_ending and state.status is RunStatus.PENDING
+        if not found.is_waiting and not is_again:
             return InQueue(shown(state))
         again = f"; queued again because {state.slurm_why}" if state.slurm_why else ""
         return InQueue(RunStatus.PENDING, found.words + again)

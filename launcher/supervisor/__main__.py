@@ -48,10 +48,10 @@ from launcher.store.run_lock import LOCK_S, acquire
 from launcher.supervisor.absent_nodes import AbsentNodes, compare_nodes, may_be_left
 from launcher.supervisor.agent_link import links_of
 from launcher.supervisor.attempt import Attempt, Outcome
-from launcher.supervisor.batch_job import BatchJob
 from launcher.supervisor.clients import Clients
 from launcher.supervisor.next_attempt import Decision, NextAttempt
 from launcher.supervisor.notifier import Notifier
+from launcher.supervisor.slurm.batch_job import BatchJob
 from launcher.supervisor.successor import is_left_alone
 
 TICK_S = 0.05
@@ -238,7 +238,8 @@ class Supervisor:
             return
         if attempt.outcome is not Outcome.FAILED or self._stop_pending:
             return
-        self._decide()
+        if self._batch is None or not self._batch.has_lost_node(self._run, self._log):
+            self._decide()
 
     def _decide(self) -> None:
         self._next = NextAttempt(self._run, self._log.state, self._pool)

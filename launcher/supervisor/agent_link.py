@@ -17,8 +17,8 @@ from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
 from launcher.remote.node_client import NodeClient
 from launcher.remote.node_loop import NodeLoop
-from launcher.supervisor.batch_job import BatchJob
-from launcher.supervisor.slurm_transport import SlurmTransport
+from launcher.supervisor.slurm.batch_job import BatchJob
+from launcher.supervisor.slurm.transport import SlurmTransport
 from launcher.supervisor.ssh_transport import SshTransport
 
 SILENT_S = 5.0

@@ -19,7 +19,7 @@ from launcher.core.run.events import (
 )
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import UnknownKindError
-from launcher.errors import ConnectingError, NodeError
+from launcher.errors import ConnectingError, LostNodeError, NodeError
 from launcher.ipc.channel import Channel, ChannelClosedError
 from launcher.process.in_thread import in_thread
 from launcher.process.log import log_line
@@ -65,7 +65,7 @@ class AgentLinks:
         for link in self._links.values():
             link.is_launching = True
             self._launching[link.name] = pool.submit(link.transport.launch)
-        pool.shutdown(wait=not any(link.transport.is_remote for link in self._links.values()))
+        pool.shutdown(wait=not any(link.transport.is_slow for link in self._links.values()))
         self._collect_launched()
         return self._new_reports()
 
@@ -77,6 +77,8 @@ class AgentLinks:
             self._repeat_at = now + REPEAT_S
         for link in self._links.values():
             if link.is_launching:
+                if link.must_end:
+                    link.transport.give_up()
                 continue
             if link.channel is not None:
                 self._flush(link)
@@ -279,7 +281,10 @@ class AgentLinks:
             except (NodeError, ChannelClosedError) as error:
                 failed.append((link, error))
         for link, why in failed:
-            kind = FailureKind.NODE if link.transport.is_remote else FailureKind.LAUNCH
+            if link.must_end:
+                continue  # it was given up
+            is_lost = link.transport.is_remote or isinstance(why, LostNodeError)
+            kind = FailureKind.NODE if is_lost else FailureKind.LAUNCH
             death = Death(link.name, time.time(), kind=kind, meaning=str(why))
             self._reports.append((link, Died(death)))
         for link in self._links.values():

@@ -19,7 +19,7 @@ from launcher.planning.restart import AGAIN, RESUME_HELP
 from launcher.process.daemon import daemon
 from launcher.store.event_log import read_state
 from launcher.supervisor.__main__ import supervise
-from launcher.supervisor.batch_job import SIGNALS, BatchJob
+from launcher.supervisor.slurm.batch_job import SIGNALS, BatchJob
 from launcher.supervisor.successor import is_left_alone
 
 

@@ -39,6 +39,7 @@ class SshTransport:
     """
 
     is_remote = True
+    is_slow = True
 
     def __init__(
         self, client: NodeClient, plan: Plan, here: Path, token: str, loop: NodeLoop
@@ -64,6 +65,9 @@ class SshTransport:
         """
         files = tuple((file.path, file.content, file.mode) for file in self._plan.files)
         return self._open(lambda copy: op.Launch(self._there, copy, files), LAUNCH_S)
+
+    def give_up(self) -> None:
+        """What was sent to the node may have begun: it goes on."""
 
     def connect(self, may_launch: bool = False) -> Channel:
         """Never blocks: the first call begins, a later one has the result. Raises `NodeError`."""

@@ -62,32 +62,17 @@ class Scene:
         assert self.lab.end_of(self.root)["kind"] == "attempt_stopped"
         self.says("stopped", by)
 
-    def continues(self, lost: str = "") -> None:
-        """Another attempt of the same job trains; then it is stopped.
-
-        `lost`: a node that stopped answering. Where that was before its agent ran, the attempt
-        failed, and names it.
-        """
+    def continues(self) -> None:
+        """Another attempt of the same job trains; then it is stopped."""
 
         def trains() -> bool:
             begun = self.lab.events(self.root, "training_started")
             return any(event["attempt"] > 1 for event in begun)
 
-        def could_not_launch() -> bool:
-            return bool(lost) and any(
-                event["failure"]["kind"] in ("launch", "node")
-                and event["failure"]["meaning"].startswith(f"{lost}: ")
-                for event in self.lab.events(self.root, "attempt_failed")
-            )
-
         def why() -> str:
             return f"no other attempt: {self.lab.events(self.root)[-3:]} {self.status()}"
 
-        self.lab.until(lambda: trains() or could_not_launch(), AGAIN_S, why)
-        if not trains():
-            self.notes.append(f"{lost} could not be launched on")
-            self.says("failed", lost)
-            return
+        self.lab.until(trains, AGAIN_S, why)
         assert len({event["job"] for event in self.lab.events(self.root, "slurm_queued")}) == 1
         self.stop()
 
@@ -145,7 +130,7 @@ def node_off(scene: Scene) -> None:
     scene.start()
     node = scene.nodes()[1]
     scene.slurm[node].power_off()
-    scene.continues(node)
+    scene.continues()
 
 
 def first_node_off(scene: Scene) -> None:
@@ -169,7 +154,7 @@ def slurmd_killed(scene: Scene) -> None:
     scene.start()
     node = scene.nodes()[1]
     scene.slurm.kill(node, "slurmd")
-    scene.continues(node)
+    scene.continues()
 
 
 def slurmctld_killed(scene: Scene) -> None:
@@ -184,6 +169,25 @@ def slurmctld_killed(scene: Scene) -> None:
     scene.slurm.power_on()
 
 
+def node_lost_at_launch(scene: Scene) -> None:
+    """The job's second node, before Slurm notices; then an administrator sets it down."""
+    with scene.slurm.patient():
+        scene.root = scene.lab.start(epochs=100_000, options=["--hold"])
+        how = scene.random.choice(("power", "slurmd"))
+        scene.notes.append(how)
+        if how == "power":
+            scene.slurm["n2"].power_off()
+        else:
+            scene.slurm.kill("n2", "slurmd")
+        scene.slurm.call("scontrol", "release", scene.job)
+        failure = scene.lab.end_of(scene.root)["failure"]
+        assert (failure["kind"], failure["node"]) == ("node", "n2"), failure
+        scene.says("pending", "queued again because n2 was lost while the agents started")
+        scene.slurm.call("scontrol", "update", "nodename=n2", "state=down", "reason=off")
+        scene.continues()
+        assert set(scene.lab.nodes(scene.root, 2).values()) == {"n1", "n3"}
+
+
 KINDS: dict[str, Callable[[Scene], None]] = {
     "cancelled": cancelled,
     "cancelled in the queue": cancelled_in_the_queue,
@@ -193,6 +197,7 @@ KINDS: dict[str, Callable[[Scene], None]] = {
     "node off": node_off,
     "first node off": first_node_off,
     "node set down": node_set_down,
+    "node lost at launch": node_lost_at_launch,
     "slurmd killed": slurmd_killed,
     "slurmctld killed": slurmctld_killed,
 }

@@ -25,6 +25,8 @@ NEEDED = {
     "munged": "munge",
 }
 START_S = 120.0
+TIMEOUT_S, PATIENT_S = 10, 300
+"""After which slurmctld sets a node down that does not answer: here, and by default."""
 CONF = """\
 ClusterName=test
 SlurmctldHost={controller}({controller_address})
@@ -46,7 +48,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=10
 SlurmctldTimeout=30
-SlurmdTimeout=10
+SlurmdTimeout={timeout_s}
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2,bf_interval=2,requeue_delay=1
 StateSaveLocation={folder}/state
@@ -72,6 +74,7 @@ class Slurm:
         self.shared = Path(tempfile.mkdtemp(prefix="slurm-", dir="/var/tmp"))
         self._munged: subprocess.Popen[bytes] | None = None
         self._first_job = 0
+        self._timeout_s = TIMEOUT_S
         try:
             self._start()
         except BaseException:
@@ -135,6 +138,15 @@ class Slurm:
         for host in self.hosts.hosts:
             self._start_daemons(host)
         self.until(self._is_answering, "slurmctld does not answer")
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """Within, slurmctld waits for a node that does not answer as long as it does by default."""
+        self._set_timeout(PATIENT_S)
+        try:
+            yield
+        finally:
+            self._set_timeout(TIMEOUT_S)
 
     def kill(self, host: str, daemon: str) -> None:
         """SIGKILL to slurmd or slurmctld; returns when it is gone."""
@@ -201,11 +213,19 @@ class Slurm:
         if host is self.hosts.hosts[0] and "slurmctld" not in running:
             # One that was killed may not have saved its newest ids, and slurmd refuses a known one.
             self._first_job += 1000
-            for name, socket in (("nodes", "/run/munge.socket"), ("login", self._socket)):
-                (self.shared / name / "slurm.conf").write_text(self._configuration(socket))
+            self._write_configuration()
             host.run("env", conf, "slurmctld")
         if "slurmd " not in running:
             host.run("env", conf, "slurmd", "-N", host.name)
+
+    def _set_timeout(self, timeout_s: int) -> None:
+        self._timeout_s = timeout_s
+        self._write_configuration()
+        self.call("scontrol", "reconfigure")
+
+    def _write_configuration(self) -> None:
+        for name, socket in (("nodes", "/run/munge.socket"), ("login", self._socket)):
+            (self.shared / name / "slurm.conf").write_text(self._configuration(socket))
 
     def _configuration(self, munge_socket: object) -> str:
         hosts = self.hosts.hosts
@@ -219,6 +239,7 @@ class Slurm:
             munge_socket=munge_socket,
             folder=self.shared,
             first_job=self._first_job,
+            timeout_s=self._timeout_s,
             nodes=nodes,
             names=",".join(host.name for host in hosts),
         )

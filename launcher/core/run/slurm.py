@@ -32,6 +32,9 @@ REASONS: Mapping[str, str] = {
     "Licenses": "it waits for a license",
     "Reservation": "it waits for its reservation",
     "NodeDown": "a node that it needs is down",
+    "launch failed requeued held": (
+        "Slurm holds it because a node could not start it; release it: scontrol release {job}"
+    ),
 }
 
 ENDED: Mapping[str, str] = {
@@ -64,9 +67,17 @@ class QueuedJob:
         return self.state in WAITING
 
     @property
+    def is_ending(self) -> bool:
+        """Whether something of its last start may still be on a node."""
+        return self.state == "COMPLETING"
+
+    @property
     def words(self) -> str:
         """Why it waits, and until when."""
+        if self.is_ending:
+            return f"job {self.job} waits until Slurm has ended its last start on all nodes"
         name = self.reason.partition(",")[0].strip()
+        name = name.replace("_", " ")  # newer versions write such a sentence as one word
         why = REASONS.get(name, f"Slurm says {name}" if name not in ("", "None") else "")
         when = f"expected to start {self.start.replace('T', ' ')}" if self.start else ""
         text = "; ".join(filter(None, (why.format(job=self.job), when)))
@@ -125,6 +136,78 @@ def parse_job(text: str) -> JobRecord | None:
         int(restarts) if restarts.isdigit() else 0,
         fields.get("NodeList", ""),
     )
+
+
+LOST_STATES = frozenset({"DOWN", "FAIL", "ERROR", "NOT_RESPONDING", "POWERED_DOWN", "REBOOT"})
+"""Base states and flags of a node whose processes are gone, or that does not answer."""
+NO_LAUNCH = LOST_STATES | {"DRAIN", "MAINTENANCE"}
+"""The same for one on which no step starts any more, while others may still run."""
+
+LOST_WORDS = (
+    "Communication connection failure",
+    "Communication send failure",
+    "Communication receive failure",
+    "Communication shutdown failure",
+    "Zero Bytes were transmitted or received",
+    "Socket timed out on send/recv operation",
+    "Node failure on",
+    "Node not responding",
+    "Required node not available (down, drained or reserved)",
+    "Job prolog failed",
+    "Prolog failed",
+    "Unable to contact slurm daemon",
+    "Invalid job credential",
+    "already completing or completed",
+    "Job allocation has been revoked",
+)
+"""What srun prints about a node that no step can be started on, or whose job is ending.
+
+Source: slurm_errno.c and srun's launch.c and allocate.c of Slurm 22.05.
+"""
+
+
+def is_lost_words(line: str) -> bool:
+    """Whether a line of srun is about a node that is lost; a program's own end is not."""
+    return line.startswith("srun: error: ") and any(words in line for words in LOST_WORDS)
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """What ``scontrol show node`` says: the base state and the flags, and an administrator's or
+    Slurm's own ``reason``.
+    """
+
+    states: frozenset[str]
+    reason: str = ""
+
+    @property
+    def is_lost(self) -> bool:
+        return bool(self.states & LOST_STATES)
+
+    @property
+    def may_launch(self) -> bool:
+        return not self.states & NO_LAUNCH
+
+    @property
+    def words(self) -> str:
+        """``down, not responding (Not responding)``."""
+        names = ", ".join(sorted(self.states & NO_LAUNCH)).lower().replace("_", " ")
+        return f"{names} ({self.reason})" if self.reason else names
+
+
+def parse_nodes(text: str) -> dict[str, NodeRecord]:
+    """The lines of ``scontrol show node -o``, by the name of the node."""
+    found = {}
+    for line in text.splitlines():
+        fields = dict(re.findall(r"(?:^|\s)(NodeName|State)=(\S+)", line))
+        if len(fields) != 2:
+            continue
+        states = fields["State"]
+        flags = {"NOT_RESPONDING"} if "*" in states else set()
+        reason = re.search(r"\sReason=(.*?)(?: \[\S+@\S+\])?\s*$", line)
+        names = frozenset(re.findall(r"[A-Z_]+", states)) | flags
+        found[fields["NodeName"]] = NodeRecord(names, reason.group(1) if reason else "")
+    return found
 
 
 def parse_address(text: str) -> str:

@@ -110,3 +110,37 @@ def test_a_partitions_nodes_are_counted_by_state() -> None:
     assert [state.is_usable for state in states] == [True, False]
     words = "partition train: up, 3 nodes (2 idle, 1 down*), time limit infinite"
     assert slurm.partition_words(states) == words
+
+
+def test_a_node_says_whether_it_is_lost_or_starts_nothing_new() -> None:
+    found = slurm.parse_nodes(
+        "NodeName=n1 Arch=x86_64 State=ALLOCATED ThreadsPerCore=1\n"
+        "NodeName=n2 State=ALLOCATED* Weight=1\n"
+        "NodeName=n3 State=IDLE+DRAIN Weight=1 Reason=Prolog error [root@2026-11-28T14:10:09]\n"
+        "NodeName=n4 State=DOWN+NOT_RESPONDING Reason=Not responding [slurm@2026-11-28T14:10:09]\n"
+    )
+    assert [node.is_lost for node in found.values()] == [False, True, False, True]
+    assert [node.may_launch for node in found.values()] == [True, False, False, False]
+    assert found["n3"].words == "drain (Prolog error)"
+    assert found["n4"].words == "down, not responding (Not responding)"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_lost"),
+    [
+        ("srun: error: Task launch for StepId=5.1 failed on node n3: Job prolog failed", True),
+        ("srun: error: Application launch failed: Communication connection failure", True),
+        ("srun: error: Node failure on n3", True),
+        ("srun: error: n3: task 0: Exited with exit code 1", False),
+        ("ValueError: Node failure on n3", False),
+    ],
+)
+def test_what_srun_prints_tells_a_lost_node_from_a_program_that_ended(
+    line: str, is_lost: bool
+) -> None:
+    assert slurm.is_lost_words(line) == is_lost
+
+
+def test_a_job_that_slurm_holds_says_how_to_release_it() -> None:
+    for reason in ("launch failed requeued held", "launch_failed_requeued_held"):
+        assert "scontrol release 7" in slurm.QueuedJob("7", "PENDING", reason).words

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from launcher.agent import last_report
 from launcher.agent.client import LocalTransport
-from launcher.errors import LaunchError, NodeError
+from launcher.errors import LaunchError, LostNodeError, NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
 from launcher.process import private, slurm, spawn
 from launcher.store.journal import read_lines
 from launcher.supervisor.connecting import Connecting
+from launcher.supervisor.slurm import lost
 
 LAUNCH_S = 60.0
 """Slurm starts a step at once where its nodes answer."""
@@ -28,6 +29,8 @@ POLL_S = 0.05
 
 class SlurmTransport(LocalTransport):
     """`job`: the number of the job; `address`: the node's, for the other nodes."""
+
+    is_slow = True
 
     def __init__(
         self, node: str, root: Path, attempt: int, token: str, job: str, address: str
@@ -40,6 +43,7 @@ class SlurmTransport(LocalTransport):
         """Process id of srun; 0 when this supervisor did not start it."""
         self._connecting = Connecting(node)
         self._is_refused = False
+        self._is_given_up = False
 
     def launch(self) -> Channel:
         private.make_folder(self._journal.parent)
@@ -54,15 +58,20 @@ class SlurmTransport(LocalTransport):
         except OSError as error:
             raise NodeError(self.node, f"srun cannot be started: {error}") from error
         deadline = time.monotonic() + LAUNCH_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._is_given_up:
             if self._endpoint.exists():
                 with contextlib.suppress(NodeError):
                     return self._connect()
             if not self._has_step():
-                why = _last_line(log)
-                raise NodeError(self.node, f"its agent ended at once{why}", f"Its log: {log}")
+                raise lost.failed_launch(self.node, log)
             time.sleep(POLL_S)
-        raise NodeError(self.node, "its agent does not answer", f"Its log: {log}")
+        # Slurm may notice a node that is off later than this.
+        text = f"its agent does not answer after {LAUNCH_S:g} s"
+        raise LostNodeError(self.node, text, f"Its log: {log}")
+
+    def give_up(self) -> None:
+        """Its step ends with the job."""
+        self._is_given_up = True
 
     def connect(self, may_launch: bool = False) -> Channel:
         """Never blocks, as `SshTransport.connect`."""
@@ -117,11 +126,3 @@ class SlurmTransport(LocalTransport):
                     return True
             return False
         return True
-
-
-def _last_line(log: Path) -> str:
-    """What srun or the agent printed last."""
-    with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
-    return ""

@@ -13,11 +13,13 @@ from launcher.core.profile.address import is_loopback
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.slurm import JobRecord
+from launcher.core.text.figures import plural
 from launcher.errors import LaunchError, UsageError
 from launcher.process import slurm
 from launcher.process.log import log_line
 from launcher.store.event_log import EventLog
 from launcher.store.run import StoredRun
+from launcher.supervisor.slurm import lost
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 ANSWER_S = 5.0
@@ -117,11 +119,32 @@ class BatchJob:
             return
         log.add(events.SlurmQueued(self.number, self.ending.again))
         if self.ending.must_requeue:
-            try:
-                slurm.requeue(self.number)
-            except LaunchError as error:
-                why = f"it could not be queued again: {error.message}"
-                log.add(events.SlurmDequeued(self.number, why))
+            self._requeue(log)
+
+    def has_lost_node(self, run: StoredRun, log: EventLog) -> bool:
+        """After a failed attempt. Where a node of the job is lost, another job runs on others.
+
+        -> whether that was the cause: the run is queued again, or gives up.
+        """
+        why = lost.lost_words(log.state, [name for name, _ in self._nodes])
+        if not why:
+            return False
+        count = lost.launches_in_vain(log.state)
+        if count >= run.profile.retry.no_progress_limit:
+            newest = log.state.attempt
+            number = 0 if newest is None else newest.attempt
+            log.add(events.GaveUp(number, f"{plural(count, 'attempt')} in a row started no rank"))
+        else:
+            log.add(events.SlurmQueued(self.number, why))
+            self._requeue(log)
+        return True
+
+    def _requeue(self, log: EventLog) -> None:
+        try:
+            slurm.requeue(self.number)
+        except LaunchError as error:
+            why = f"it could not be queued again: {error.message}"
+            log.add(events.SlurmDequeued(self.number, why))
 
     def _near_limit(self) -> Ending:
         text = f"Slurm (job {self.number} is near its time limit)"

@@ -17,6 +17,7 @@ from launcher.supervisor.agent_links import AgentLinks
 class _Node:
     node = "node-a"
     is_remote = False
+    is_slow = False
 
     def launch(self) -> Channel:
         ours, theirs = socket.socketpair()

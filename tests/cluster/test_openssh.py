@@ -26,10 +26,10 @@ from launcher.remote.openssh import program
 from launcher.remote.openssh.connection import SharedConnection
 from launcher.remote.openssh.login import Login
 from launcher.remote.openssh.master import Master
-from tests.cluster.hosts import Host, call
+from tests.cluster.hosts import Host, call, until
 from tests.cluster.lab import ROOT, ClusterLab
 
-PASSPHRASE = "correct horse"
+CODE = "482913"
 LIMIT_S = 120
 
 
@@ -39,26 +39,40 @@ def transport() -> str:
 
 
 @pytest.fixture
-def two_factors(lab: ClusterLab, own_sshd: Host) -> Iterator[Host]:
-    """A host that wants two keys; the second has a passphrase, which a person types."""
-    ours = lab.hosts.home / ".ssh"
-    second, keys = ours / "second", own_sshd.home / ".ssh/authorized_keys"
-    call("ssh-keygen", "-q", "-t", "ed25519", "-N", PASSPHRASE, "-f", str(second))
-    before = keys.read_text()
-    keys.write_text(before + second.with_suffix(".pub").read_text())
-    with (ours / "config").open("a") as config:
-        config.write(f"IdentityFile {second}\n")
-    own_sshd.restart_sshd("AuthenticationMethods=publickey,publickey")
+def two_factors(own_sshd: Host) -> Iterator[Host]:
+    """It wants a key and then a code, which a person types: keyboard-interactive by PAM."""
+    services = own_sshd.root / "run/pam.d"
+    services.mkdir()
+    (services / "check_code.py").write_text(CHECK_CODE)
+    check = f"{sys.executable} /etc/pam.d/check_code.py"
+    (services / "sshd").write_text(
+        f"auth required pam_exec.so expose_authtok quiet {check}\n"
+        "auth required pam_permit.so\n"
+        "account required pam_permit.so\n"
+        "session required pam_permit.so\n"
+    )
+    own_sshd.run("mount", "--bind", "/run/pam.d", "/etc/pam.d")
+    own_sshd.restart_sshd(
+        "UsePAM=yes",
+        "PermitRootLogin=yes",
+        "KbdInteractiveAuthentication=yes",
+        "AuthenticationMethods=publickey,keyboard-interactive",
+    )
     yield own_sshd
-    keys.write_text(before)
-    second.unlink()
-    second.with_suffix(".pub").unlink()
+    own_sshd.run("umount", "/etc/pam.d")
+    shutil.rmtree(services)
+
+
+CHECK_CODE = """\
+import sys
+sys.exit(sys.stdin.read().rstrip("\\0") != "482913")
+"""
 
 
 def at_terminal(argv: list[str], answer: str = "") -> str:
     """Runs a command at a terminal and types `answer` when ssh asks. -> what the terminal shows."""
     main, side = pty.openpty()
-    with subprocess.Popen(
+    child = subprocess.Popen(
         argv,
         cwd=ROOT,
         stdin=side,
@@ -66,9 +80,10 @@ def at_terminal(argv: list[str], answer: str = "") -> str:
         stderr=side,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ):
-        os.close(side)
-        shown, deadline = b"", time.monotonic() + LIMIT_S
+    )
+    os.close(side)
+    shown, deadline = b"", time.monotonic() + LIMIT_S
+    try:
         while True:
             assert time.monotonic() < deadline, shown
             if not select.select([main], [], [], 0.1)[0]:
@@ -77,11 +92,13 @@ def at_terminal(argv: list[str], answer: str = "") -> str:
                 shown += os.read(main, 1 << 16)
             except OSError:
                 break  # nobody has the terminal open any more
-            if answer and b"passphrase" in shown:
+            if answer and b"Password: " in shown:
                 os.write(main, answer.encode() + b"\n")
                 answer = ""
+    finally:
         # The terminal is gone: what belongs to it gets SIGHUP.
         os.close(main)
+        child.wait(LIMIT_S)
     return shown.decode()
 
 
@@ -110,9 +127,9 @@ def test_one_authentication_serves_preflight_start_watch_and_stop(
     assert "alpha: root@" in refused.stderr
     assert "ssh cannot log in without you: root@" in refused.stderr
     assert "Type: ssh " in refused.stderr
-    assert "Accepted publickey" not in alpha.sshd_log()
+    assert "Accepted keyboard-interactive" not in alpha.sshd_log()
 
-    shown = at_terminal(launch("preflight", profile), PASSPHRASE)
+    shown = at_terminal(launch("preflight", profile), CODE)
     assert "known to ssh" in shown
     assert lab.command("start", profile, "--no-preflight").returncode == 0
     root = next(lab.runs.iterdir())
@@ -120,7 +137,7 @@ def test_one_authentication_serves_preflight_start_watch_and_stop(
     target = f"root@{alpha.address}:/nowhere"
     watch = ("watch", target, "--openssh", "--python", sys.executable, "--once")
     assert "there is no /nowhere" in lab.command(*watch).stderr
-    assert alpha.sshd_log().count("Accepted publickey") == 1
+    assert alpha.sshd_log().count("Accepted keyboard-interactive/pam") == 1
 
     os.kill(master_pid(alpha), signal.SIGKILL)
     why = lab.wait_for(root, "node_unreachable")["why"]
@@ -133,11 +150,11 @@ def test_one_authentication_serves_preflight_start_watch_and_stop(
     # A shell, as a person has it, which does not end before ssh has left its session.
     typed = why.partition("Type: ")[2]
     check = typed.replace(" -M -N -f ", " -O check ")
-    assert "Master running" in at_terminal(["sh", "-c", f"{typed}; {check}"], PASSPHRASE)
+    assert "Master running" in at_terminal(["sh", "-c", f"{typed}; {check}"], CODE)
     lab.wait_for(root, "node_reached")
     assert lab.command("stop", root.name).returncode == 0
     assert lab.end_of(root)["kind"] == "attempt_stopped"
-    assert alpha.sshd_log().count("Accepted publickey") == 2
+    assert alpha.sshd_log().count("Accepted keyboard-interactive/pam") == 2
     lab.whole(root)
 
 
@@ -244,7 +261,8 @@ def test_how_a_stream_ends(connection: SharedConnection, lab: ClusterLab) -> Non
     os.kill(master_pid(lab.hosts["alpha"]), signal.SIGKILL)
     assert broken.read() == b""
     assert not broken.has_ended
-    assert not connection.is_open
+    # The kernel closes the files of a killed process one after the other.
+    until(lambda: not connection.is_open, "the login's end is not seen")
     with pytest.raises(NodeError, match="the login that all commands share has ended"):
         connection.run(["true"])
     for stream in (ends, silent, broken):

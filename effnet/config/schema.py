@@ -185,6 +185,12 @@ class TrainConfig:
         " mode graph; deprecated by MindSpore)",
         choices=("auto", "O0", "O1", "O2"),
     )
+    compile_cache: bool = key(
+        True,
+        "keep the compiled gradients in the user's cache folder, for the other ranks of the machine"
+        " and the next start (CPU, mode jit)",
+        FREE,
+    )
     depthwise: str = key(
         "auto",
         "how a CPU computes depthwise convolutions: `fused` and what is around them by C++ kernels,"

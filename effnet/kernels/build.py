@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import platformdirs
-
+from effnet import user_cache
 from effnet.errors import EffnetError
+from effnet.user_cache import NotKept
 
 FOLDER = Path(__file__).parent
 COMPILER = "g++"
@@ -52,7 +48,8 @@ class Part:
         files = (*self.sources(), *self.folder.glob("*.h"))
         texts = sorted(path.name + "\n" + path.read_text() for path in files)
         parts = (
-            *texts, *FLAGS, *self.flags, mindspore, platform.machine(), _cpu(), _c_library(),
+            *texts, *FLAGS, *self.flags, mindspore, platform.machine(), user_cache.cpu(),
+            user_cache.c_library(),
         )  # fmt: skip
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -74,7 +71,7 @@ def library(part: Part = NETWORK) -> Path:
     Several processes may ask at once: one compiles, the others wait. Raises `NotBuilt`.
     """
     try:
-        folder = _folder()
+        folder = user_cache.folder("kernels")
         path = folder / f"{part.name}-{part.digest()}.so"
         if ":" in str(path):
             # MindSpore separates the file from the function by a colon.
@@ -83,54 +80,16 @@ def library(part: Part = NETWORK) -> Path:
                 hint="set XDG_CACHE_HOME to another folder",
             )
         if not path.exists():
-            with _locked(folder):
+            with user_cache.locked(folder / "lock"):
                 if not path.exists():
                     _compile(part, path)
-        _require_own(path)
+        user_cache.require_own(path)
+    except NotKept as error:
+        raise NotBuilt(error.message, hint=error.hint) from error
     except OSError as error:
         hint = "free disk space or fix permissions, or set XDG_CACHE_HOME to another folder"
         raise NotBuilt(f"the C++ kernels cannot be kept: {error}", hint=hint) from error
     return path
-
-
-def _folder() -> Path:
-    folder = platformdirs.user_cache_path("effnet-tui", appauthor=False) / "kernels"
-    if not folder.is_absolute():
-        raise NotBuilt("this user has no home folder", hint="set XDG_CACHE_HOME to a folder")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _require_own(folder)
-    return folder
-
-
-def _require_own(path: Path) -> None:
-    """Code is only loaded from what nobody else can write."""
-    found = path.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise NotBuilt(f"{path} belongs to, or can be written by, another user", hint="delete it")
-
-
-def _cpu() -> str:
-    """Model and instructions of the first core, as `-march=native` sees them."""
-    names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
-    with open("/proc/cpuinfo") as file:
-        first = file.read().split("\n\n")[0].splitlines()
-    return "\n".join(line for line in first if line.split("\t")[0].strip() in names)
-
-
-def _c_library() -> str:
-    """Its version: what a newer one built cannot be loaded in an older container on this home."""
-    name = "CS_GNU_LIBC_VERSION"
-    return (os.confstr(name) or "") if name in os.confstr_names else ""
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; a lock ends with the process that holds it."""
-    with open(folder / "lock", "w") as file:
-        # Some network file systems have no locks: then every process compiles.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _compile(part: Part, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from effnet import user_cache
 from effnet.config import TrainConfig, resolve
 from effnet.config.defaults import defaults_for
 from effnet.config.resume import differences
@@ -67,12 +68,12 @@ def test_another_source_processor_c_library_or_mindspore_is_another_library(
     other = tmp_path / "other"
     shutil.copytree(build.FOLDER, other)
     (other / "pool.h").write_text("")
-    for name, value in (
-        ("_cpu", lambda: "another"), ("version", lambda name: "3"), ("FOLDER", other),
-        ("_c_library", lambda: "glibc 2.17"),
+    for place, name, value in (
+        (user_cache, "cpu", lambda: "another"), (build, "version", lambda name: "3"),
+        (build, "FOLDER", other), (user_cache, "c_library", lambda: "glibc 2.17"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
-            patch.setattr(build, name, value)
+            patch.setattr(place, name, value)
             found.add(build.library())
     assert len(found) == log.read_text().count("built") == 5
 

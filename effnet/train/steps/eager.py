@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -25,6 +23,7 @@ from effnet.optim import loss_scale
 from effnet.optim.optimizer import Optimizer, average
 from effnet.optim.pieces import Floats, Pieces
 from effnet.optim.rules import Slots, rule_of
+from effnet.train.gradients.compiled import Gradients
 from effnet.train.state.host import TrainState
 from effnet.train.steps.loss import TrainingLoss
 
@@ -88,7 +87,8 @@ class TrainStep:
         self._config = config
         self._group = group
         self._heartbeat = heartbeat
-        self._gradients = _gradient_function(net, state, config)
+        loss = TrainingLoss(net, config)
+        self._gradients = Gradients(loss, state, config, group, heartbeat)
         self._optimizer = Optimizer(
             rule_of(config),
             config.weight_decay,
@@ -245,17 +245,3 @@ def report_skipped(notes: loss_scale.SkipNotes, scaler: Floats, step: int, group
 def ema_decay(decay: float, step: int) -> float:
     """TF's ExponentialMovingAverage with num_updates: young averages forget faster."""
     return min(decay, (1 + step) / (10 + step))
-
-
-def _gradient_function(
-    net: EfficientNet, state: TrainState, config: TrainConfig
-) -> Callable[..., Any]:
-    loss = TrainingLoss(net, config)
-    with_gradients = ms.value_and_grad(
-        loss, None, ms.ParameterTuple(state.parameters), has_aux=True
-    )
-
-    def gradients(images: Tensor, labels: Tensor, noise: Tensor, scale: Tensor) -> Any:
-        return with_gradients(images, labels, noise, scale)
-
-    return device.compiled(gradients, config.jit_level) if config.mode == "jit" else gradients

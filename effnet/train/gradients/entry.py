@@ -1,0 +1,132 @@
+"""A compiled step in the user's cache: one file for each key, whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from effnet import user_cache
+from effnet.errors import EffnetError
+
+LIMIT_BYTES = 128 << 20
+LIMIT_FILES = 64
+WAIT_S = 300.0
+"""For how long a rank waits for another one that compiles the same step."""
+_SUFFIX = ".graph"
+_UNFINISHED = ".making-"
+_DAY_S = 86400.0
+_LOCKS = 16
+
+
+class Damaged(EffnetError):
+    """The file is not what was written."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What MindSpore wrote, by file name, and the digest of the probe (`probe.digest`)."""
+
+    files: Mapping[str, bytes]
+    probe: str
+
+
+class Entry:
+    """The place of one compiled step. Raises `NotKept` and `OSError` without a folder for it."""
+
+    def __init__(self, key: str) -> None:
+        self._folder = user_cache.folder("graphs")
+        self._path = self._folder / f"{key}{_SUFFIX}"
+        # A few files for all keys, so that none is left over: two keys that share one only wait.
+        self._lock = self._folder / f"lock-{int(key[:8], 16) % _LOCKS}"
+
+    def read(self) -> Kept | None:
+        """`None` where there is none. Raises `Damaged` and `OSError`."""
+        try:
+            user_cache.require_own(self._path)
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self._path)  # the least used ones are removed first
+        return _unpacked(content)
+
+    def write(self, kept: Kept) -> None:
+        """Under another name first: a reader finds all of it or nothing. Raises `OSError`."""
+        self._tidy()
+        file, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
+        try:
+            with open(file, "wb") as output:
+                output.write(_packed(kept))
+                output.flush()
+                os.fsync(output.fileno())
+            os.replace(name, self._path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def remove(self) -> None:
+        """Of no use: the next start compiles. Raises `OSError`."""
+        self._path.unlink(missing_ok=True)
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """One rank at a time, until it ends or has taken `WAIT_S`."""
+        return user_cache.locked(self._lock, WAIT_S)
+
+    @contextlib.contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """An empty folder on the same disk, removed afterwards."""
+        made = Path(tempfile.mkdtemp(dir=self._folder, prefix=_UNFINISHED))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Removes what ranks that were killed left, and the least used files over the limits."""
+        now_s, found = time.time(), []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                if path.suffix == _SUFFIX:
+                    found.append((status.st_mtime, status.st_size, path))
+                elif path.name.startswith(_UNFINISHED) and now_s - status.st_mtime > _DAY_S:
+                    shutil.rmtree(path, ignore_errors=True)
+                    path.unlink(missing_ok=True)
+        total = 0
+        for count, (_, size, path) in enumerate(sorted(found, reverse=True)):
+            total += size
+            if count >= LIMIT_FILES - 1 or total > LIMIT_BYTES:
+                path.unlink(missing_ok=True)
+
+
+def _packed(kept: Kept) -> bytes:
+    """The sha256 of the rest, a line that describes it, and the files one after the other."""
+    sizes = {name: len(content) for name, content in kept.files.items()}
+    line = json.dumps({"probe": kept.probe, "files": sizes}).encode()
+    rest = b"\n".join((line, b"".join(kept.files.values())))
+    return _digest(rest) + b"\n" + rest
+
+
+def _unpacked(content: bytes) -> Kept:
+    digest, _, rest = content.partition(b"\n")
+    if digest != _digest(rest):
+        raise Damaged("its checksum is wrong")
+    line, _, joined = rest.partition(b"\n")
+    said = json.loads(line)
+    files, start = {}, 0
+    for name, size in said["files"].items():
+        files[name] = joined[start : start + size]
+        start += size
+    return Kept(files, said["probe"])
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()

@@ -30,7 +30,7 @@ class Evaluator:
         loss_of = SmoothedCrossEntropy.from_config(config, averaged=False)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            logits = net(images)
+            logits = net(images) if net.fused_stem is None else net.evaluated(images)
             return logits, loss_of(logits, labels)
 
         self._forward: Callable[..., tuple[Tensor, Tensor]] = (

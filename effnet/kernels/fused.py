@@ -1,7 +1,8 @@
-"""The network in training as a few operators of MindSpore: stem, each block, head, with gradients.
+"""The network as a few operators of MindSpore: stem, each block, head, with gradients.
 
-Between them a map is (C / 16, N, H, W, 16): sixteen channels of a pixel are neighbours. Batch norm
-uses the batch's statistics, and the operators change the moving ones, as MindSpore's own does.
+Between them a map is (C / 16, N, H, W, 16): sixteen channels of a pixel are neighbours. In training
+batch norm uses the batch's statistics, and the operators change the moving ones, as MindSpore's own
+does; outside training it uses the moving ones.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ Operator = Callable[..., Any]
 """Of settings and tensors -> the result, and what the backward pass needs."""
 
 _LANES = 16
+OUTSIDE = -1.0
 
 
 @dataclass(frozen=True)
 class Settings:
     """Numbers of one operator, in the order of `Settings` in block.h.
 
-    `share` is the batch's in a moving statistic. `column` is the block's in the noise, -1 where it
-    drops nothing; `keep` is the probability that it keeps an image's branch.
+    `share` is the batch's in a moving statistic, `OUTSIDE` outside training, where the
+    operators have no right gradients. `column` is the block's in the noise, -1 where it drops
+    nothing; `keep` is the probability that it keeps an image's branch.
     """
 
     epsilon: float

@@ -75,7 +75,8 @@ struct Line {
 };
 
 // Mean and variance of a batch from the parts' moments; the moving ones take
-// their share.
+// their share. Outside training, with a share below 0, the moving ones are
+// used.
 inline void finish(const Partials &partials, const Norm &norm, float epsilon,
                    float share, float *moving_mean, float *moving_variance) {
   for (int64_t block = 0; block < partials.columns; ++block)
@@ -84,6 +85,13 @@ inline void finish(const Partials &partials, const Norm &norm, float epsilon,
       norm.mean[channel] = norm.root[channel] = 0;
       if (channel >= norm.channels)
         continue;
+      if (share < 0) {
+        const double variance = moving_variance[channel];
+        norm.mean[channel] = moving_mean[channel];
+        norm.root[channel] =
+            static_cast<float>(1 / std::sqrt(variance + epsilon));
+        continue;
+      }
       double total = 0, count = 0;
       for (int64_t part = 0; part < partials.parts; ++part) {
         const Moments &m = partials.all[part * partials.columns + block];

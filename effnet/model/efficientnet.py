@@ -51,6 +51,7 @@ class _Block(nn.Cell):
         self.has_skip = spec.has_skip
         self.fused: Operator | None = None
         self.settings: Tensor | None = None
+        self.settings_outside: Tensor | None = None
 
     def construct(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         y = x
@@ -64,14 +65,15 @@ class _Block(nn.Cell):
             y = y + x
         return y
 
-    def whole(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The block in training as one operator, on maps of `effnet.kernels.fused`."""
+    def whole(self, x: Tensor, noise: Tensor, evaluates: bool) -> Tensor:
+        """The block as one operator, on maps of `effnet.kernels.fused`."""
         assert self.fused is not None
+        settings = self.settings_outside if evaluates else self.settings
         depthwise, se, project = self.depthwise_norm, self.se, self.project_norm
         if self.expands:
             expand = self.expand_norm
             y, _ = self.fused(
-                self.settings, noise, x, self.expand.weight,
+                settings, noise, x, self.expand.weight,
                 expand.gamma, expand.beta, expand.moving_mean, expand.moving_variance,
                 self.depthwise.weight, depthwise.gamma, depthwise.beta,
                 depthwise.moving_mean, depthwise.moving_variance,
@@ -81,7 +83,7 @@ class _Block(nn.Cell):
             )  # fmt: skip
         else:
             y, _ = self.fused(
-                self.settings, noise, x,
+                settings, noise, x,
                 self.depthwise.weight, depthwise.gamma, depthwise.beta,
                 depthwise.moving_mean, depthwise.moving_variance,
                 se.reduce.weight, se.reduce.bias, se.expand.weight, se.expand.bias,
@@ -154,6 +156,7 @@ class EfficientNet(nn.Cell):
         self.fused_stem: Operator | None = None
         self.fused_head: Operator | None = None
         self.settings: Tensor | None = None
+        self.settings_outside: Tensor | None = None
         self.no_noise = Tensor(np.zeros(1, np.float32))
         initialise(self, seed)
         self.set_train(True)
@@ -173,6 +176,10 @@ class EfficientNet(nn.Cell):
             x = x * (ops.floor(noise[:, self.skip_count :] + keep) / keep)
         return self.classifier(x)
 
+    def evaluated(self, x: Tensor) -> Tensor:
+        """Logits outside training, by the fused operators. They have no gradients there."""
+        return self.classifier(self._fused_features(x, None, evaluates=True))
+
     def _features(self, x: Tensor, noise: Tensor | None) -> Tensor:
         x = ops.silu(self.stem_norm(self.stem(x)))
         column = 0
@@ -190,21 +197,22 @@ class EfficientNet(nn.Cell):
         x = ops.silu(self.head_norm(self.head(x)))
         return ops.mean(x, (2, 3))
 
-    def _fused_features(self, x: Tensor, noise: Tensor | None) -> Tensor:
+    def _fused_features(self, x: Tensor, noise: Tensor | None, evaluates: bool = False) -> Tensor:
         assert self.fused_stem is not None
         assert self.fused_head is not None
+        settings = self.settings_outside if evaluates else self.settings
         norm = self.stem_norm
         x, _ = self.fused_stem(
-            self.settings, x, self.stem.weight,
+            settings, x, self.stem.weight,
             norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance,
         )  # fmt: skip
         if noise is None:
             noise = self.no_noise
         for block in self.blocks:
-            x = block.whole(x, noise)
+            x = block.whole(x, noise, evaluates)
         norm = self.head_norm
         x, _ = self.fused_head(
-            self.settings, x, self.head.weight,
+            settings, x, self.head.weight,
             norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance,
         )  # fmt: skip
         return x

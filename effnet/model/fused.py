@@ -1,10 +1,14 @@
-"""A network whose training runs in a few compiled operators: `effnet.kernels.fused`."""
+"""A network that runs in a few compiled operators: `effnet.kernels.fused`."""
 
 from __future__ import annotations
 
+import dataclasses
+
+from mindspore import Tensor
+
 from effnet.kernels import fused
 from effnet.kernels.depthwise import Kernels
-from effnet.kernels.fused import Settings
+from effnet.kernels.fused import OUTSIDE, Settings
 from effnet.model.depthwise import use_compiled_depthwise
 from effnet.model.efficientnet import EfficientNet
 
@@ -12,19 +16,20 @@ FUSED = "fused"
 
 
 def use_fused_blocks(net: EfficientNet, kernels: Kernels) -> None:
-    """Let `net` train with them: float32, on a CPU, nothing frozen; call it before the first call.
+    """Let `net` train and be evaluated with them: float32, on a CPU, nothing frozen.
 
-    Outside training, only depthwise convolutions are compiled.
+    Call it before the first call. Other calls outside training compile depthwise convolutions only.
     """
     use_compiled_depthwise(net, kernels)
     path, norm = str(kernels.path), (net.bn_eps, 1.0 - net.bn_momentum)
     net.fused_stem, net.fused_head = fused.stem(path), fused.head(path)
-    net.settings = Settings(*norm, pads_as_tf=net.pads_as_tf).tensor()
+    ends = Settings(*norm, pads_as_tf=net.pads_as_tf)
+    net.settings, net.settings_outside = ends.tensor(), outside(ends)
     column = 0
     for index, block in enumerate(net.blocks):
         drops = block.has_skip and net.block_drops[index]
         conv = block.depthwise
-        block.settings = Settings(
+        own = Settings(
             *norm,
             column=column if drops else -1,
             keep=net.block_keep[index],
@@ -32,7 +37,13 @@ def use_fused_blocks(net: EfficientNet, kernels: Kernels) -> None:
             stride=conv.step,
             pads_as_tf=net.pads_as_tf,
             expands=block.expands,
-        ).tensor()
+        )
+        block.settings, block.settings_outside = own.tensor(), outside(own)
         make = fused.expanding_block if block.expands else fused.block
         block.fused = make(path, conv.step)
         column += block.has_skip
+
+
+def outside(settings: Settings) -> Tensor:
+    """The same outside training."""
+    return dataclasses.replace(settings, share=OUTSIDE, column=-1).tensor()

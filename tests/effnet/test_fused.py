@@ -146,6 +146,33 @@ def test_outside_training_nothing_is_fused(kernels, monkeypatch):
     assert np.array_equal(whole, parts)
 
 
+@pytest.mark.parametrize(
+    ("shape", "padding"), [((3, 3, 32, 32), "symmetric"), ((2, 3, 51, 70), "same")]
+)
+def test_evaluated_as_mindspores_operators_and_the_statistics_stay(
+    shape, padding, kernels, monkeypatch
+):
+    images, draw = drawn(*shape), np.random.default_rng(5)
+    net = network(kernels, monkeypatch, fused=True, padding=padding).set_train(False)
+    for buffer in batch_norm_buffers(net):
+        values = draw.uniform(0.5, 2, buffer.shape).astype(np.float32)
+        ms.ops.assign(buffer, ms.Tensor(values))
+    ms.ops.assign(net.classifier.weight, drawn(*net.classifier.weight.shape))
+    before = {b.name: b.asnumpy().copy() for b in batch_norm_buffers(net)}
+    plain = net(images).asnumpy()
+    evaluated = net.evaluated(images).asnumpy()
+    assert 0 < np.abs(evaluated - plain).max() <= 1e-5 * np.abs(plain).max()
+
+    def forward(given: ms.Tensor) -> ms.Tensor:
+        return net.evaluated(given)
+
+    compiled = ms.jit(forward)(images).asnumpy()
+    assert np.abs(compiled - evaluated).max() <= 1e-6 * np.abs(plain).max()
+    one = net.evaluated(images[:1]).asnumpy()
+    assert np.abs(one - evaluated[:1]).max() <= 1e-6 * np.abs(plain).max()
+    assert all(np.array_equal(b.asnumpy(), before[b.name]) for b in batch_norm_buffers(net))
+
+
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800001, 0xFFFFFFFF])
 @pytest.mark.parametrize("part", ["se.reduce.bias", "se.expand.weight", "depthwise.weight"])
 def test_a_weight_that_is_no_number_shows_in_the_logits(part, bits, kernels, monkeypatch):

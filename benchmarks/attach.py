@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from rows import head, row
 
 from launcher.client import open_run
 from launcher.core.run import events, metrics
@@ -45,18 +46,17 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="attach-") as folder:
         root = Path(folder) / "recorded"
-        made_s = timed(lambda: make_run(root, options.ranks, options.steps, options.log_mb))
+        make_run(root, options.ranks, options.steps, options.log_mb)
         frames, grown_mib = measure_frames(root, options.ranks)
         found = measure(root, options.ranks)
     opening_s = sum(found[name] for name in OPENING)
-    print(f"{options.ranks} ranks x {options.steps} reports (made in {made_s:.1f} s)")
+    head(f"{options.ranks:,} ranks with {options.steps:,} reports each", "")
     for name, seconds in found.items():
-        print(f"  {name:<42} {seconds * 1000:9.1f} ms")
+        row(name, f"{seconds * 1000:,.1f} ms")
+    row(f"all that an opening reads (goal: {GOAL_S:g} s)", f"{opening_s * 1000:,.1f} ms")
     for name, seconds in frames.items():
-        print(f"  {name:<42} {seconds * 1000:9.1f} ms of CPU")
-    print(f"  {'memory of the frames':<42} {grown_mib:9.1f} MiB")
-    verdict = "met" if opening_s <= GOAL_S else "not met"
-    print(f"  {'all that an opening reads':<42} {opening_s * 1000:9.1f} ms  (goal 2000: {verdict})")
+        row(name, f"{seconds * 1000:,.1f} ms of CPU")
+    row("memory of the frames", f"{grown_mib:.1f} MiB")
 
 
 OPENING = ("attach: first snapshot", "loss of all ranks", "end of the log, 200 lines")

@@ -35,9 +35,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from rows import head, row
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tui")]
@@ -134,10 +136,18 @@ class Child:
         self.process.wait()
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of a program in a terminal; `cpu` in percent of one core."""
+
+    cpu: float
+    kib_a_second: float
+    mib: float
+
+
 def measure(
-    name: str, argv: list[str], seconds: float, size: tuple[int, int], keys: str, **environ: str
-) -> None:
-    """Print one row."""
+    argv: list[str], seconds: float, size: tuple[int, int], keys: str, **environ: str
+) -> Cost:
     child = Child(argv, *size, environ)
     if "tui" in argv:
         child.wait_until_shown()
@@ -154,7 +164,7 @@ def measure(
     rate = (child.bytes - sent) / took / 1024
     memory = sum(process.memory_info().rss for process in child.processes()) / 2**20
     child.end()
-    print(f"{name:<44} {cpu:6.1f} % {rate:8.1f} KiB/s {memory:6.0f} MiB", flush=True)
+    return Cost(cpu, rate, memory)
 
 
 def measure_answer(name: str, seconds: float, **environ: str) -> None:
@@ -173,14 +183,11 @@ def measure_answer(name: str, seconds: float, **environ: str) -> None:
         child.end()
         words = Path(lags.name).read_text().split()
     if not words:
-        print(f"{name:<44} did not exit")
+        print(f"{name}: did not exit", file=sys.stderr)
         return
     middle, p95, worst = (float(word) * 1000 for word in words)
-    print(
-        f"{name:<44} {cpu:6.1f} %  lag {middle:5.1f} {p95:6.1f} {worst:6.1f} ms"
-        f"  key {statistics.median(answers):5.0f} {answers[18]:5.0f} ms",
-        flush=True,
-    )
+    lag = f"{middle:.1f}, {p95:.0f} ({worst:.0f}) ms"
+    row(name, f"{cpu:.1f} %", lag, f"{statistics.median(answers):.0f}, {answers[18]:.0f} ms")
 
 
 @contextlib.contextmanager
@@ -239,8 +246,8 @@ def write_ended(folder: Path, name: str, steps: int) -> None:
     run.finish()
 
 
-def measure_leet(python: Path, seconds: float, **environ: str) -> None:
-    """Print one row for W&B LEET of the environment of `python`."""
+def measure_leet(python: Path, seconds: float, **environ: str) -> Cost:
+    """Of W&B LEET of the environment of `python`."""
     with tempfile.TemporaryDirectory() as folder:
         argv = [str(python), "-c", LEET_RUN, folder]
         writer = subprocess.Popen(
@@ -251,7 +258,7 @@ def measure_leet(python: Path, seconds: float, **environ: str) -> None:
             writer.stdout.readline()
             time.sleep(5)
             argv = [str(python.with_name("wandb")), "leet", "run", f"{folder}/wandb/latest-run"]
-            measure("W&B LEET, 32 charts, 4 Hz", argv, seconds, BIG, "", **environ)
+            return measure(argv, seconds, BIG, "", **environ)
         finally:
             os.killpg(writer.pid, signal.SIGKILL)
             writer.wait()
@@ -261,27 +268,34 @@ def costs(seconds: float, wandb_python: Path | None, **environ: str) -> None:
     """CPU, bytes to the terminal, memory."""
     ours = [sys.executable, "-m", "tui"]
     run, small = [*ours, environ["RUN"]], (80, 24)
-    print(f"{'program':<44} {'CPU':>8} {'to terminal':>14} {'RSS':>10}")
-    measure("dashboard, 8 ranks, all panels, 4 Hz", run, seconds, BIG, "", **environ)
-    measure("dashboard, 8 ranks, log closed", run, seconds, BIG, "4", **environ)
-    measure("dashboard, 8 ranks, table only", run, seconds, BIG, "42", **environ)
-    measure("dashboard, 8 ranks, all logs as one", run, seconds, BIG, "a", **environ)
-    measure("dashboard, 8 ranks, 80x24", run, seconds, small, "", **environ)
+    found = {
+        "eight ranks, all panels, 4 Hz": measure(run, seconds, BIG, "", **environ),
+        "eight ranks, log closed": measure(run, seconds, BIG, "4", **environ),
+        "eight ranks, table only": measure(run, seconds, BIG, "42", **environ),
+        "eight ranks, all logs as one": measure(run, seconds, BIG, "a", **environ),
+        "eight ranks, 80 × 24": measure(run, seconds, small, "", **environ),
+    }
     write_ended(Path(environ["EFFNET_RUNS_DIR"]), "ended", 900)
-    measure("dashboard, a run that is over", [*ours, "ended"], seconds, BIG, "", **environ)
-    stock = [sys.executable, "-c", STOCK]
-    measure("stock widgets, 8 ranks, 3 sparklines, log", stock, seconds, BIG, "", **environ)
-    if shutil.which("top"):
-        measure("top -d 0.25", ["top", "-d", "0.25"], seconds, BIG, "", **environ)
+    over = measure([*ours, "ended"], seconds, BIG, "", **environ)
+    stock = measure([sys.executable, "-c", STOCK], seconds, BIG, "", **environ)
+    found = {"a run that is over": over, **found}
+    found["Textual's own table, log and three sparklines"] = stock
     if wandb_python:
-        measure_leet(wandb_python, seconds, **environ)
+        found["W&B LEET, 32 charts"] = measure_leet(wandb_python, seconds, **environ)
+    if shutil.which("top"):
+        found["`top -d 0.25`"] = measure(["top", "-d", "0.25"], seconds, BIG, "", **environ)
+    head("", "CPU of one core", "share of the stock's", "to the terminal", "memory")
+    for name, cost in found.items():
+        shown = (f"{cost.cpu:.1f} %", f"{cost.cpu / stock.cpu:.2f}")
+        row(name, *shown, f"{cost.kib_a_second:.0f} KiB/s", f"{cost.mib:.0f} MiB")
     starts = []
     for _ in range(5):
         child = Child(ours, *BIG, environ)
         child.wait_until_shown()
         starts.append(time.monotonic() - child.started)
         child.end()
-    print(f"first frame: median {statistics.median(starts):.2f} s, worst {max(starts):.2f} s")
+    first, most = statistics.median(starts), max(starts)
+    print(f"\nFirst frame, median of five: {first:.2f} s, at most {most:.2f} s.\n")
 
 
 def measure_many(ranks: int, seconds: float) -> None:
@@ -310,11 +324,8 @@ def measure_many(ranks: int, seconds: float) -> None:
         ends.set()
         writer.join()
         child.end()
-    print(
-        f"{ranks} ranks at 1 Hz: first frame after {shown_s:.2f} s, {first_s:.2f} s of CPU; then"
-        f" {cpu:.1f} % of a core, {memory:.0f} MiB",
-        flush=True,
-    )
+    shown = (f"{shown_s:.2f} s", f"{first_s:.2f} s", f"{cpu:.1f} %", f"{memory:.0f} MiB")
+    row(f"{ranks:,}", *shown)
 
 
 def replay_memory(minutes: float, **environ: str) -> None:
@@ -335,11 +346,11 @@ def replay_memory(minutes: float, **environ: str) -> None:
     child.drain(30)
     after = child.process.memory_info().rss / 2**20
     child.end()
-    shown = " ".join(f"{size:.1f}" for size in sizes)
-    print(f"an hour replayed in {minutes:g} min ({speed:g}x, 10 Hz), RSS in MiB: {shown}")
-    grown = sizes[-1] - sizes[4]
-    print(f"  its second half: {grown:+.1f} MiB in {seconds * 5:.0f} frames")
-    print(f"  at its end, 300 frames without new data: {after - before:+.1f} MiB", flush=True)
+    head(f"an hour replayed in {minutes:g} min, 10 Hz", "MiB")
+    row("after a tenth of it", f"{sizes[0]:.1f}")
+    row("after half of it", f"{sizes[4]:.1f}")
+    row("at its end", f"{sizes[-1]:.1f}")
+    row("300 frames more, without new data", f"{after - before:+.1f}")
 
 
 def main() -> None:
@@ -350,10 +361,14 @@ def main() -> None:
     parser.add_argument("--answers-only", action="store_true", help="only lag and key to paint")
     parser.add_argument("--hour-only", action="store_true", help="only an hour's replay")
     parser.add_argument("--hour-minutes", type=float, default=2.0, help="of the replay")
-    parser.add_argument("--many", type=int, metavar="RANKS", help="only a run of so many ranks")
+    parser.add_argument(
+        "--many", type=int, nargs="+", metavar="RANKS", help="only runs of so many ranks"
+    )
     given = parser.parse_args()
     if given.many:
-        measure_many(given.many, given.seconds)
+        head("ranks", "first frame", "CPU until then", "CPU of one core", "memory")
+        for ranks in given.many:
+            measure_many(ranks, given.seconds)
         return
     if given.hour_only:
         with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
@@ -362,17 +377,16 @@ def main() -> None:
             environ = {"EFFNET_RUNS_DIR": folder, "PYTHONPATH": str(ROOT), "TMPDIR": folder}
             replay_memory(given.hour_minutes, **environ)
         return
-    title = f"{'answers at 160x48':<44} {'CPU':>8}  loop lag and key to paint: median, p95 (worst)"
     with running(8, 0.25) as environ:
         if not given.answers_only:
             costs(given.seconds, given.wandb_python, **environ)
-        print(title)
-        measure_answer("8 ranks, all panels", given.seconds, **environ)
+        lag = "lag of the loop: median, p95 (most)"
+        head("", "CPU of one core", lag, "key to paint: median, p95")
+        measure_answer("eight ranks, all panels", given.seconds, **environ)
     with running(8, 0.25, 20_000) as environ:
-        measure_answer("8 ranks, 20,000 log lines/s", given.seconds, **environ)
+        measure_answer("eight ranks, 20,000 log lines a second", given.seconds, **environ)
     with running(64, 1.0) as environ:
-        measure_answer("64 ranks, 1 Hz", given.seconds, **environ)
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        measure_answer("64 ranks, a step a second", given.seconds, **environ)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import mindspore.dataset as ds
 import mindspore.dataset.vision as vision
 from mindspore.dataset.vision import Inter
 from photos import write_jpegs
+from rows import head, row
 
 from effnet.config import TrainConfig, resolve
 from effnet.data import ImageIndex, eval_batches, index_folder, train_batches
@@ -65,11 +66,9 @@ def measured(work: str, rounds: int, minddata: Passes, ours: dict[str, Passes]) 
     for side in sides:
         rate = side.images_per_s / first.images_per_s
         cpu = first.cpu_ms_per_image / side.cpu_ms_per_image
-        print(
-            f"{work:34} {side.by:26} {side.images_per_s:9.0f} {rate:6.2f}"
-            f" {side.cpu_ms_per_image:13.2f} {cpu:6.2f}",
-            flush=True,
-        )
+        rates = (f"{side.images_per_s:,.0f}", f"{rate:.2f}")
+        row(work, side.by, *rates, f"{side.cpu_ms_per_image:.2f}", f"{cpu:.2f}")
+        work = ""
 
 
 def ours(index: ImageIndex, config: TrainConfig) -> Passes:
@@ -93,8 +92,8 @@ def by_pillow(passes: Passes) -> Passes:
 def ours_as_dataset(index: ImageIndex, config: TrainConfig) -> Passes:
     def passes(n: int) -> Iterator[int]:
         data = train_dataset(index, dataclasses.replace(config, epoch_size=n + 1), epoch=n)
-        for row in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
-            yield len(row[1])
+        for arrays in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
+            yield len(arrays[1])
 
     return passes
 
@@ -103,8 +102,8 @@ def minddata(folder: str, steps: list[object], threads: int) -> Passes:
     def passes(n: int) -> Iterator[int]:
         data = ds.ImageFolderDataset(folder, num_parallel_workers=threads, shuffle=True)
         data = data.map(steps, "image", num_parallel_workers=threads).batch(BATCH)
-        for row in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
-            yield len(row[1])
+        for arrays in data.create_tuple_iterator(num_epochs=1, output_numpy=True):
+            yield len(arrays[1])
 
     return passes
 
@@ -195,11 +194,11 @@ def main() -> None:
     args = parser.parse_args()
     assert compiled.reason() is None, compiled.reason()
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{args.threads} threads, load {os.getloadavg()[0]:.1f}")
-        print(f"{'':34} {'':26} {'images/s':>9} {'ratio':>6} {'CPU ms/image':>13} {'ratio':>6}")
+        threads = "1 thread" if args.threads == 1 else f"{args.threads} threads"
+        print(f"JPEGs with {threads} each:\n")
+        head("work", "by", "images/s", "ratio", "CPU, ms an image", "ratio")
         photos(Path(folder, "jpegs"), args.images, args.threads, args.rounds)
         small(Path(folder, "digits"), args.threads, args.rounds)
-        print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

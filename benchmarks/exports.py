@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from attach import make_run
+from rows import head, row
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL_S = 20.0
@@ -32,28 +33,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="exports-") as name:
         run = Path(name, "recorded")
         make_run(run, options.ranks, options.steps, 1)
-        print(f"{options.ranks} ranks x {options.steps} reports, {size_mb(run):.0f} MB of files")
+        size = f"{options.ranks} ranks with {options.steps:,} reports each, {size_mb(run):.0f} MB"
+        print(f"{size}; the goal is {GOAL_S:g} s for everything:\n")
+        head("", "time", "CPU", "")
         whole = ("tensorboard", str(run), "-o", f"{name}/all")
-        took_s = measure("tensorboard", *whole)
-        print(f"  {'':<28} {size_mb(Path(name, 'all')):.0f} MB of event files")
-        measure("tensorboard, nothing new", *whole)
-        measure(
-            "tensorboard --every 10",
-            "tensorboard",
-            str(run),
-            "-o",
-            f"{name}/tenth",
-            "--every",
-            "10",
-        )
-        measure("metrics", "metrics", str(run))
-    verdict = "met" if took_s <= GOAL_S else "not met"
-    load = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    print(f"goal {GOAL_S:g} s: {verdict}; {load}")
+        took = measure(*whole)
+        event_mb = size_mb(Path(name, "all"))
+        row("`tensorboard`, everything", *took, f"{event_mb:.0f} MB of event files")
+        row("`tensorboard` again, nothing new", *measure(*whole), "")
+        tenth = ("tensorboard", str(run), "-o", f"{name}/tenth", "--every", "10")
+        row("`tensorboard --every 10`", *measure(*tenth), "")
+        row("`metrics`, once", *measure("metrics", str(run)), "")
 
 
-def measure(name: str, *words: str) -> float:
-    """Run `effnet-launch WORDS` and print a row. -> wall time in seconds."""
+def measure(*words: str) -> tuple[str, str]:
+    """Run `effnet-launch WORDS`. -> the time that passes, and CPU time."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     argv = [sys.executable, "-m", "launcher.cli.app", *words]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -61,8 +55,7 @@ def measure(name: str, *words: str) -> float:
     took_s = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"  {name:<28} {took_s:6.1f} s, {cpu_s:5.1f} s of CPU", flush=True)
-    return took_s
+    return f"{took_s:.1f} s", f"{cpu_s:.1f} s"
 
 
 def size_mb(folder: Path) -> float:

@@ -31,6 +31,8 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from rows import head, row  # noqa: E402
+
 from launcher import client  # noqa: E402
 from tests import small  # noqa: E402
 from tests.cluster.hosts import Cluster, cluster  # noqa: E402
@@ -91,7 +93,8 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the run in progress is ended
     spy = "py-spy" if HAS_PY_SPY else "no py-spy"
-    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, seed {options.seed}, {spy}")
+    print(f"Seed {options.seed}, {spy}:\n")
+    head("", "hang", "ranks", "right", "p50", "most")
     for name in options.what or HANGS:
         place, count = HANGS[name]
         found: dict[Key, list[tuple[bool, float]]] = {}
@@ -100,15 +103,13 @@ def main() -> None:
                 key, is_right, took_s, words = play(Chance(f"{options.seed} {name} {number}"))
                 found.setdefault(key, []).append((is_right and took_s <= LIMIT_S, took_s))
                 verdict = "right" if is_right else "WRONG"
-                print(f"{name} {number}: {key[0]} of {key[1]}: {took_s:.2f} s, {verdict}: {words}")
-                sys.stdout.flush()
+                about = f"{name} {number}: {key[0]} of {key[1]}: {took_s:.2f} s, {verdict}: {words}"
+                print(about, file=sys.stderr, flush=True)
         for (kind, ranks), results in sorted(found.items()):
             times = sorted(took_s for _, took_s in results)
             right = sum(is_right for is_right, _ in results)
-            print(
-                f"| {name} | {kind} | {ranks} | {right} of {len(results)} |"
-                f" {statistics.median(times):.2f} | {times[-1]:.2f} |"
-            )
+            middle, most = f"{statistics.median(times):.2f} s", f"{times[-1]:.2f} s"
+            row(name, kind, str(ranks), f"{right} of {len(results)}", middle, most)
 
 
 Play = Callable[[Chance], tuple[Key, bool, float, str]]

@@ -25,6 +25,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "tui"))
 
 from made_run import MadeRun
+from rows import head, row
 
 from launcher import client
 from tui.app import Dashboard
@@ -41,13 +42,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    print("| runs | list, first | list, again | first seen, first | all seen, again |", end="")
-    print("".join(f" {words} |" for words in KEYS.values()))
-    print(f"|{'---|' * (5 + len(KEYS))}")
+    columns = ("list, first", "list, again", "first seen, first", "all seen, again")
+    head("runs", *columns, *KEYS.values())
     for count in options.runs:
         with tempfile.TemporaryDirectory(prefix="home-") as folder:
-            row = measure(Path(folder), count, options.repeat)
-        print(f"| {count} | {' | '.join(f'{seconds:.3f} s' for seconds in row)} |", flush=True)
+            figures = measure(Path(folder), count, options.repeat)
+        row(f"{count:,}", *(f"{seconds:.3f} s" for seconds in figures))
 
 
 def measure(folder: Path, count: int, repeat: int) -> list[float]:

@@ -3,7 +3,8 @@
     python benchmarks/launches.py [launch] [kill] [lines] [resume] [--runs N] [--ranks 2,8]
 
 launch: a script that only initialises, start to exit, by msrun and `effnet-launch start --follow`
-in turn; goal: 0.6 of msrun's median, and no run above twice our own median.
+in turn, and with --torch-python by that Python's torchrun (gloo); goal: 0.6 of msrun's median, 1.0
+of torchrun's, and no run above twice our own median.
 kill: from `kill -9` of a rank to `failed`, and to the last process gone.
 lines: log lines a second from a rank to a client, on this machine and, as root, over SSH.
 resume: from `resume` to the first new step, against a cold start (EfficientNet-B0, two ranks).
@@ -30,6 +31,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rows import head, p95, row
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 HERE = ROOT / "benchmarks"
@@ -55,6 +58,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", help="launch, kill, lines, resume; all by default")
     parser.add_argument("--runs", type=int, help="of each; default 5 (kill: 50, resume: 3)")
     parser.add_argument("--msrun-runs", type=int, help="default: as many as --runs")
+    parser.add_argument("--torch-python", type=Path, help="of an environment with PyTorch")
     parser.add_argument("--ranks", default="2,8", help="for launch and kill")
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--limit-s", type=float, default=250, help="no new run after this, each")
@@ -63,7 +67,6 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="launcher-", dir="/tmp"))
     os.environ["EFFNET_RUNS_DIR"] = str(folder / "runs")
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
-    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; seconds")
     try:
         for name in wanted:
             BENCHMARKS[name](folder, options)
@@ -90,16 +93,12 @@ def until(limit_s: float, count: int) -> Iterator[int]:
         yield number
 
 
-def show(name: str, values: Sequence[float], unit: str = "s") -> None:
-    p95 = (
-        statistics.quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
-    )
-    median = statistics.median(values)
-    print(
-        f"{name:34} p50 {median:8.3f}  p95 {p95:8.3f}  max {max(values):8.3f} {unit}"
-        f"  ({len(values)} runs, max/p50 {max(values) / median:.2f})",
-        flush=True,
-    )
+COLUMNS = ("", "p50", "p95", "most", "runs")
+
+
+def show(name: str, values: Sequence[float]) -> None:
+    found = (statistics.median(values), p95(values), max(values))
+    row(name, *(f"{value:.2f} s" for value in found), str(len(values)))
 
 
 # -- launch
@@ -107,20 +106,33 @@ def show(name: str, values: Sequence[float], unit: str = "s") -> None:
 
 def launch(folder: Path, options: argparse.Namespace) -> None:
     runs = options.runs or 5
+    has_torch = options.torch_python is not None
+    peers = ("msrun", "torchrun") if has_torch else ("msrun",)
+    theirs_too = [cell for peer in peers for cell in (f"{peer}, p50 (most)", "ratio")]
+    head("", "effnet-launch, p50 (most)", *theirs_too, "runs")
     for ranks in map(int, options.ranks.split(",")):
         environment = {"PYTHONPATH": ONLY_INIT.parents[1]}
         profile = write_profile(folder, f"init{ranks}", ranks, environment=environment)
-        theirs, ours = [], []
+        theirs: dict[str, list[float]] = {peer: [] for peer in peers}
+        ours = []
         for number in until(options.limit_s, runs):
             if number < (runs if options.msrun_runs is None else options.msrun_runs):
-                theirs.append(timed(msrun(folder, ranks)))
+                theirs["msrun"].append(timed(msrun(folder, ranks)))
+            if has_torch:
+                theirs["torchrun"].append(timed(torchrun(folder, options.torch_python, ranks)))
             argv = [sys.executable, "-m", "launcher.cli.app", "start", profile, "--follow"]
             argv += ["--no-preflight"]
             ours.append(timed(argv))
-        show(f"msrun, {ranks} ranks", theirs)
-        show(f"effnet-launch, {ranks} ranks", ours)
-        ratio = statistics.median(ours) / statistics.median(theirs)
-        print(f"{'':34} ratio {ratio:.2f}")
+        cells = [f"{ranks} ranks", middle_and_most(ours)]
+        for times in theirs.values():
+            ratio = statistics.median(ours) / statistics.median(times)
+            cells += [middle_and_most(times), f"{ratio:.2f}"]
+        counts = [ours, *theirs.values()]
+        row(*cells, ", ".join(str(len(times)) for times in counts))
+
+
+def middle_and_most(times_s: Sequence[float]) -> str:
+    return f"{statistics.median(times_s):.1f} s ({max(times_s):.1f} s)"
 
 
 def msrun(folder: Path, ranks: int) -> list[str]:
@@ -129,6 +141,18 @@ def msrun(folder: Path, ranks: int) -> list[str]:
     argv = [str(Path(sys.executable).with_name("msrun")), f"--worker_num={ranks}"]
     argv += [f"--local_worker_num={ranks}", "--master_addr=127.0.0.1", f"--master_port={port}"]
     return [*argv, f"--log_dir={folder}/msrun", "--join=True", str(ONLY_INIT)]
+
+
+def torchrun(folder: Path, python: Path, ranks: int) -> list[str]:
+    script = folder / "init_torch.py"
+    script.write_text(
+        "import torch.distributed as group\n"
+        'group.init_process_group("gloo")\n'
+        "group.barrier()\n"
+        "group.destroy_process_group()\n"
+    )
+    argv = [str(python), "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
+    return [*argv, "--standalone", str(script)]
 
 
 def timed(argv: list[str]) -> float:
@@ -149,13 +173,15 @@ def timed(argv: list[str]) -> float:
 def kill(folder: Path, options: argparse.Namespace) -> None:
     for ranks in map(int, options.ranks.split(",")):
         environment = {"PYTHONPATH": ROOT / "tests/standin"}
+        if ranks == int(options.ranks.split(",")[0]):
+            head(*COLUMNS)
         profile = write_profile(
             folder, f"kill{ranks}", ranks, trainer="epoch_size = 1000", environment=environment
         )
         figures = [kill_once(profile) for _ in until(options.limit_s, options.runs or 50)]
-        names = ("start → training", "kill → failed", "kill → last process gone")
+        names = ("start → training", "`kill -9` of one → `failed`", "→ its last process is gone")
         for name, values in zip(names, zip(*figures, strict=True), strict=True):
-            show(f"{name}, {ranks} ranks", values)
+            show(f"{ranks} ranks: {name}", values)
 
 
 def kill_once(profile: str) -> tuple[float, float, float]:
@@ -209,16 +235,21 @@ def wait_until_alone(root: Path) -> None:
 def lines(folder: Path, options: argparse.Namespace) -> None:
     environment = {"PYTHONPATH": HERE / "chatty", "CHATTY_LINES": options.lines}
     profile = write_profile(folder, "chatty", 1, environment=environment)
-    runs = options.runs or 5
-    rates = [lines_once(profile, options.lines) for _ in until(options.limit_s, runs)]
-    show("log lines to a client, local", rates, "lines/s")
+    head("from a rank to a client, lines of 100 bytes", "lines/s", "least", "runs")
+    show_rates("on one machine", profile, options)
     with far_node() as node:
         if node is None:
-            print("log lines to a client, SSH: not measured, test hosts need root and sshd")
+            print("over SSH: not measured, test hosts need root and sshd", file=sys.stderr)
             return
         profile = write_profile(folder, "far", 1, node=node, environment=environment, data="/tmp")
-        rates = [lines_once(profile, options.lines) for _ in until(options.limit_s, runs)]
-        show("log lines to a client, SSH", rates, "lines/s")
+        show_rates("over SSH", profile, options)
+
+
+def show_rates(name: str, profile: str, options: argparse.Namespace) -> None:
+    runs = until(options.limit_s, options.runs or 5)
+    rates = [lines_once(profile, options.lines) for _ in runs]
+    middle, least = statistics.median(rates), min(rates)
+    row(name, f"{middle:,.0f}", f"{least:,.0f}", f"{len(rates)} of {options.lines:,} lines")
 
 
 @contextlib.contextmanager
@@ -290,8 +321,10 @@ def resume(folder: Path, options: argparse.Namespace) -> None:
     make_images(folder / "images")
     profile = write_profile(folder, "resume", 2, trainer=TRAINER, data=folder / "images")
     figures = [resume_once(profile) for _ in until(options.limit_s, options.runs or 3)]
-    for name, values in zip(("cold start", "resume"), zip(*figures, strict=True), strict=True):
-        show(f"{name} → first step reported", values)
+    head(*COLUMNS)
+    names = ("start → first reported step", "`resume` → first new step")
+    for name, values in zip(names, zip(*figures, strict=True), strict=True):
+        show(name, values)
 
 
 def resume_once(profile: str) -> tuple[float, float]:

@@ -10,13 +10,14 @@ still being written), `write` is until the manifest is on disk.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from rows import head, p95, row
 
 from effnet.data.digits import write_digits
 
@@ -49,22 +50,19 @@ def main() -> int:
         print(done.stdout[-2000:], done.stderr[-2000:], sep="\n", file=sys.stderr)
         return 1
     steps = [float(found[1]) for line in lines if (found := STEP.match(line))]
-    print(
-        f"{len(saves)} checkpoints of {int(saves[0][0]) / 1e6:.0f} MB, one in {given.every} steps"
-    )
-    print(f"{'':<32} {'p50':>8} {'p95':>8} {'most':>8}")
+    size = f"{int(saves[0][0]) / 1e6:.0f} MB"
+    print(f"{len(saves)} checkpoints of {size}, one in {given.every} steps:\n")
+    head("", "p50", "p95", "most")
     rows = ("pause of training", 1), ("written, beside training", 2)
     for title, place in rows:
         show(title, [float(save[place]) for save in saves])
     show("a step", steps)
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return 0
 
 
 def show(title: str, values_ms: list[float]) -> None:
-    p95 = statistics.quantiles(values_ms, n=20, method="inclusive")[-1]
-    middle = statistics.median(values_ms)
-    print(f"{title:<32} {middle:8.1f} {p95:8.1f} {max(values_ms):8.1f} ms")
+    found = (statistics.median(values_ms), p95(values_ms), max(values_ms))
+    row(title, *(f"{value:,.1f} ms" for value in found))
 
 
 if __name__ == "__main__":

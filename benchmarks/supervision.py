@@ -26,6 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from rows import head, p95, row  # noqa: E402
+
 from tests.cluster.hosts import cluster  # noqa: E402
 from tests.cluster.lab import ClusterLab  # noqa: E402
 
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="supervision-", dir="/tmp"))
-    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, seed {options.seed}; seconds")
+    head("", "p50", "p95", "most", "runs")
     with cluster(*NODES) as hosts:
         os.environ["HOME"] = str(hosts.home)
         os.environ["XDG_RUNTIME_DIR"] = str(folder)
@@ -71,9 +73,9 @@ def agent(lab: ClusterLab, runs: int | None, chance: random.Random) -> None:
             wrong.append(f"run {number}, agent on {node}: {failure.get('meaning')}")
         print(f"{number + 1}: {node}, {took_s[-1]:.2f} s, {len(wrong)} wrong", file=sys.stderr)
         lab.nothing_left(60)
-    show("agent killed → failed", took_s)
-    print(f"{'right cause':34} {len(took_s) - len(wrong)} of {len(took_s)}")
-    print(*wrong, sep="\n")
+    right = f", the right cause in {len(took_s) - len(wrong)}"
+    show("`kill -9` of the agent of one of 2 nodes → `failed`", took_s, right)
+    print(*wrong, sep="\n", file=sys.stderr)
 
 
 def away(lab: ClusterLab, runs: int | None, chance: random.Random) -> None:
@@ -92,17 +94,13 @@ def away(lab: ClusterLab, runs: int | None, chance: random.Random) -> None:
         text_s.append(float(found[1]) - (event["t"] - cut) if found else float("nan"))
         print(f"{number + 1}: limit {limit_s} s, {over_s[-1]:+.2f} s", file=sys.stderr)
         lab.nothing_left(90)
-    show("link cut → failed, beyond limit", over_s)
-    show("time in the text beyond true time", text_s)
+    show("link cut → `failed`, beyond `unreachable_s`", over_s)
+    show("time in the text, beyond the true time", text_s)
 
 
-def show(name: str, values: list[float]) -> None:
-    p95 = statistics.quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else 0.0
-    print(
-        f"{name:34} p50 {statistics.median(values):6.2f}  p95 {p95:6.2f}"
-        f"  min {min(values):6.2f}  max {max(values):6.2f}  ({len(values)} runs)",
-        flush=True,
-    )
+def show(name: str, values: list[float], more: str = "") -> None:
+    found = (statistics.median(values), p95(values), max(values))
+    row(name, *(f"{value:.2f} s" for value in found), f"{len(values)}{more}")
 
 
 FAULTS = {"agent": agent, "away": away}

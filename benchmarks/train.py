@@ -1,7 +1,8 @@
 """What training costs on this machine: our loop against a bare MindSpore step, and 1, 2, 8 ranks.
 
     python benchmarks/train.py                       everything, about 15 minutes on 2 cores
-    python benchmarks/train.py --ranks 1,2 --collective
+    python benchmarks/train.py --ranks 1,2 --rounds 0 --collective
+    python benchmarks/train.py --ranks '' --rounds 12     loop against bare only
     python benchmarks/train.py --against torch --torch-python VENV/bin/python
 
 `--against torch` instead compares with PyTorch and timm, which must be installed: steps in turn at
@@ -28,10 +29,8 @@ import sys
 import tempfile
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rows import head, row
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -42,8 +41,6 @@ SETTLE = 5
 STEP = re.compile(
     r"^epoch: \[.*?step:\[.*?time:\[([\d.]+)\](?:, wait:\[([\d.]+)\])?, images/s:\[([\d.]+)\]"
 )
-
-console = Console(highlight=False)
 
 
 def main() -> None:
@@ -64,17 +61,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         run([sys.executable, "-m", "effnet", "data", "digits", str(work / "digits")], work)
-        found: dict[str, Any] = {"load_before": os.getloadavg()[0]}
         if args.rounds:
-            found["loop"] = loop_against_bare(work, args.rounds)
-        found["ranks"] = [of_ranks(work, int(n)) for n in args.ranks.split(",") if n]
-        if args.collective:
-            collective = ("--set=reduction=collective",)
-            found["collective"] = [
-                of_ranks(work, int(n), *collective) for n in args.ranks.split(",") if int(n) > 1
-            ]
-        found["load_after"] = os.getloadavg()[0]
-    show(found)
+            show_loop(loop_against_bare(work, args.rounds))
+        ranks = [int(n) for n in args.ranks.split(",") if n]
+        if ranks:
+            show_ranks(work, ranks, args.collective)
 
 
 def against_torch(ranks: list[int], python: str) -> None:
@@ -82,26 +73,27 @@ def against_torch(ranks: list[int], python: str) -> None:
     asked = subprocess.run([python, "-c", "import torch, timm"], check=False, capture_output=True)
     if asked.returncode:
         sys.exit(f"error: {python} has no torch and timm: pip install torch torchvision timm")
-    columns = ("ranks", "px", "images/s", "PyTorch", "ratio", "MiB", "PyTorch", "ratio", "load")
-    table = Table(*columns)
+    columns = ("images", "images/s", "PyTorch", "ratio", "MiB, peak", "PyTorch", "ratio", "load")
+    head("ranks", "px", *columns)
     for count in ranks:
         words = [str(HERE / "against_torch.py"), "--ranks", str(count), "--torch-python", python]
         words += ["--sizes", "32,64" if count > 2 else "32,64,128,224,260"]
         done = subprocess.run([sys.executable, *words], check=True, text=True, stdout=PIPE)
-        for row in map(json.loads, done.stdout.splitlines()):
-            ours, theirs = row["auto"], row["torch"]
-            cells = [f"{count}", f"{row['px']}"]
+        for found in map(json.loads, done.stdout.splitlines()):
+            ours, theirs = found["auto"], found["torch"]
+            cells = [f"{count}", f"{found['px']}", f"{found['images']}"]
             for key in ("images_per_s", "peak_mib"):
-                cells += [f"{ours[key]}", f"{theirs[key]}", f"{ours[key] / theirs[key]:.2f}"]
-            table.add_row(*cells, f"{row['load']:.1f}")
-    console.print(table)
+                cells += [f"{ours[key]:,}", f"{theirs[key]:,}", f"{ours[key] / theirs[key]:.2f}"]
+            row(*cells, f"{found['load']:.1f}")
 
 
 def loop_against_bare(work: Path, rounds: int) -> dict[str, float]:
-    """Median step times in ms, of steps taken in turn in one process, and their ratio."""
+    """Medians in ms, of steps taken in turn in one process."""
     words = [str(HERE / "loop_step.py"), str(work / "digits"), "--rounds", str(rounds)]
-    found = json.loads(run([sys.executable, *words], work, tuned()).splitlines()[-1])
-    return {**found, "loop / bare": found["loop_ms"] / found["bare_ms"]}
+    found: dict[str, float] = json.loads(
+        run([sys.executable, *words], work, tuned()).splitlines()[-1]
+    )
+    return found
 
 
 def of_ranks(work: Path, ranks: int, *more: str) -> dict[str, float]:
@@ -157,23 +149,24 @@ def run(words: list[str], work: Path, environment: dict[str, str] | None = None)
     return done.stdout
 
 
-def show(found: dict[str, Any]) -> None:
-    console.print(f"load {found['load_before']:.1f} before, {found['load_after']:.1f} after")
-    if isinstance(loop := found.get("loop"), dict):
-        console.print(
-            "loop {loop_ms:.1f} ms, bare {bare_ms:.1f} ms: {loop / bare:.3f}".format(**loop)
-        )
-    table = Table("ranks", "images/s", "step, ms", "wait, ms", "collective, images/s")
-    collective = {row["ranks"]: row["images_per_s"] for row in found.get("collective", ())}
-    for row in found["ranks"]:
-        table.add_row(
-            f"{row['ranks']}",
-            f"{row['images_per_s']:.1f}",
-            f"{row['step_ms']:.0f}",
-            f"{row['wait_ms']:.0f}",
-            f"{collective[row['ranks']]:.1f}" if row["ranks"] in collective else "–",
-        )
-    console.print(table)
+def show_loop(found: dict[str, float]) -> None:
+    head("one rank, 32 px, batch 32", "loop", "bare step", "ratio")
+    for name, key in (("a step", "ms"), ("its CPU time", "cpu_ms")):
+        loop, bare = found[f"loop_{key}"], found[f"bare_{key}"]
+        row(name, f"{loop:.0f} ms", f"{bare:.0f} ms", f"{loop / bare:.2f}")
+
+
+def show_ranks(work: Path, ranks: list[int], collective: bool) -> None:
+    head("ranks", "images/s", "step, ms", "of it wait, ms", *["MCCL, images/s"] * collective)
+    for count in ranks:
+        found = of_ranks(work, count)
+        cells = [f"{found['images_per_s']:.1f}", f"{found['step_ms']:.0f}"]
+        cells.append(f"{found['wait_ms']:.0f}" if count > 1 else "")
+        if collective and count > 1:
+            cells.append(
+                f"{of_ranks(work, count, '--set=reduction=collective')['images_per_s']:.1f}"
+            )
+        row(str(count), *cells, *[""] * (collective and count == 1))
 
 
 if __name__ == "__main__":

@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page import write
 from tests.cluster.attempt_files import carried, states
 from tests.cluster.lab import ClusterLab
-from tests.cluster.loop.page import write
 from tests.cluster.loop.workers import Place
 
-MARKS = {
-    "spare": "<!-- written by tests.cluster.power_offs -->\n",
-    "shrink": "<!-- written by tests.cluster.power_offs --retry shrink -->\n",
+PROGRAMS = {
+    "spare": "tests.cluster.power_offs",
+    "shrink": "tests.cluster.power_offs --retry shrink",
 }
+"""As the marks in the page name them."""
 NODES, SPARE = ("alpha", "beta", "gamma"), "delta"
 UNREACHABLE_S = 3.0
 STEPS, STEP_S = 20, 0.05
@@ -243,7 +244,7 @@ def main() -> int:
     )
     print(text)
     if options.out:
-        write(options.out, text, MARKS[options.retry])
+        write(options.out, PROGRAMS[options.retry], text)
     return any(outcome.wrong for outcome in outcomes)
 
 

@@ -16,12 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.page import write
 from tests.cluster.loop.kinds import KINDS
-from tests.cluster.loop.page import write
 from tests.cluster.loop.scene import Verdict
 from tests.cluster.loop.workers import METHODS, draw, play_all
 
-MARK = "<!-- written by tests.cluster.loop -->\n"
+PROGRAM = "tests.cluster.loop"
 
 
 def line(verdict: Verdict) -> str:
@@ -89,7 +89,7 @@ def main() -> int:
     )
     print(said + table(verdicts))
     if options.out:
-        write(options.out, said + table(verdicts), MARK)
+        write(options.out, PROGRAM, said + table(verdicts))
     return any(verdict.wrong for verdict in verdicts)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.cluster.power_offs import MARKS, MOMENTS, NODES, cold_start, draw, play, write
+from benchmarks.page import mark, write
+from tests.cluster.power_offs import MOMENTS, NODES, PROGRAMS, cold_start, draw, play
 
+DOCS = Path(__file__).parents[2] / "docs"
 SAMPLE = [draw(7, number) for number in (1, 3)]
 
 
@@ -39,15 +43,17 @@ def test_runs_train_again_on_the_other_nodes_as_if_nothing_had_happened(lab, hos
     assert outcome.step > 0
 
 
-def test_a_page_has_a_table_for_each_way(tmp_path):
+def test_the_page_has_a_block_for_each_way_and_writing_one_keeps_the_other(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# P\n" + "".join(f"\n## {way}\n\n{mark}" for way, mark in MARKS.items()))
-    for text in ("old\n", "new\n"):
-        for way, mark in MARKS.items():
-            write(page, f"{way} {text}", mark)
-    assert page.read_text().count("\n## ") == len(MARKS)
-    assert "old" not in page.read_text()
-    assert all(f"{mark}{way} new\n" in page.read_text() for way, mark in MARKS.items())
+    before = (DOCS / "power-offs.md").read_text()
+    page.write_text(before)
+    for way, program in PROGRAMS.items():
+        write(page, program, f"{way}, again")
+    text = page.read_text()
+    assert [line for line in text.splitlines() if line.startswith(("#", "<!--"))] == [
+        line for line in before.splitlines() if line.startswith(("#", "<!--"))
+    ]
+    assert all(f"{mark(program)}{way}, again\n" in text for way, program in PROGRAMS.items())
 
 
 def test_each_node_and_moment_comes_as_often_as_the_others() -> None:

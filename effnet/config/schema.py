@@ -201,8 +201,9 @@ class TrainConfig:
     )
     reduction: str = key(
         "auto",
-        "how ranks on a CPU all-reduce their gradients: `auto` through shared memory if all are on"
-        " one machine, `collective` through MindSpore's library (`graph` always does)",
+        "how ranks on a CPU all-reduce their gradients: `auto` through shared memory, and over TCP"
+        " between machines, in the order of the ranks; `collective` through MindSpore's library"
+        " (`graph` always does)",
         choices=("auto", "collective"),
     )
     seed: int = key(1, "seed of everything random", ORDER, low=0, high=2**63 - 1)

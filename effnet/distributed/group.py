@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,10 +14,15 @@ from numpy.typing import NDArray
 from effnet.distributed.init_threads import orderly_threads
 from effnet.distributed.init_wakes import woken
 from effnet.errors import EffnetError, first_line
-from effnet.optim.pieces import aligned
+from effnet.optim.pieces import Floats, aligned
 
 STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 """A rank has one of these, whatever started it."""
+
+
+GONE_LIMIT_S = 30.0
+"""How long a rank whose peer died waits for the launcher, which knows the cause, to end it: as long
+as MindSpore's own collectives do."""
 
 
 class GroupError(EffnetError):
@@ -24,6 +31,13 @@ class GroupError(EffnetError):
 
 class PeerGone(EffnetError):
     """Another rank ended while this one waited for it; the cause is in that rank's log."""
+
+    @classmethod
+    def after_waiting(cls, what: str, error: OSError) -> PeerGone:
+        """The launcher should see the end of the peer first, so it takes `GONE_LIMIT_S`."""
+        time.sleep(GONE_LIMIT_S)
+        hint = "read that rank's log, then resume from the newest checkpoint"
+        return cls(f"{what} ({error})", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -70,27 +84,35 @@ class Group:
 
 
 class Sum(Protocol):
-    """Adds the same numbers of all ranks, again and again."""
+    """Adds the same numbers of all logical ranks, again and again."""
 
     @property
-    def bucket(self) -> NDArray[np.float32]:
-        """This rank's numbers, flat, to be filled before each `reduce`."""
+    def buckets(self) -> Sequence[Floats]:
+        """The numbers of each of this rank's logical ranks, flat, to be filled before `reduce`."""
         ...
 
-    def reduce(self) -> NDArray[np.float32]:
+    def reduce(self) -> Floats:
         """The sums, the same bits on each rank, until the next call; waits for the slowest."""
         ...
 
 
 class CollectiveSum:
-    """A `Sum` of `size` float32 numbers by MindSpore's collective library."""
+    """A `Sum` of `size` float32 numbers by MindSpore's collective library, in an order of its own.
+
+    It takes one part from each process, so that several logical ranks are added before.
+    """
 
     def __init__(self, group: Group, size: int) -> None:
         self._group = group
-        self.bucket = aligned(size)
+        self.buckets = [aligned(size) for _ in group.logical_ranks]
 
-    def reduce(self) -> NDArray[np.float32]:
-        return self._group.sum(self.bucket)
+    def reduce(self) -> Floats:
+        first, *more = self.buckets
+        # The step reports a loss that is not finite.
+        with np.errstate(all="ignore"):
+            for part in more:
+                first += part
+        return self._group.sum(first)
 
 
 def join(distributed: bool, target: str) -> Group:

@@ -39,7 +39,7 @@ from effnet.train.meter import Meter
 from effnet.train.saver import Saver
 from effnet.train.state.host import digest
 from effnet.train.steps import make
-from effnet.train.steps.eager import LossNotFinite
+from effnet.train.steps.eager import LossNotFinite, remedy
 from effnet.weights.files import read_tensors
 
 _FEED_S = 3.0
@@ -107,6 +107,8 @@ class Trainer:
         self.state = make.state_of(self.net, config)
         self._restore(position)
         self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
+        if position is not None:
+            report.emit_notes(self._train.order.notes(position.sums))
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
 
     def run(self, stop: StopRequest) -> None:
@@ -349,6 +351,7 @@ class Trainer:
                 "images": self._images.fingerprint,
                 "loss_sum": self._loss_sum,
                 "ema": self.state.has_average,
+                "sums": self._train.order.now,
             },
         )
 
@@ -386,15 +389,5 @@ class Trainer:
         return LossFault(
             f"the loss is {error.loss} at step {step} (epoch {epoch + 1}, batch {batch + 1});"
             f" {where}; {kept}",
-            hint=f"{_remedy(self.config)}; --resume auto continues from the last good checkpoint",
+            hint=f"{remedy(self.config)}; --resume auto continues from the last good checkpoint",
         )
-
-
-def _remedy(config: TrainConfig) -> str:
-    """What to change after a loss that is not finite."""
-    remedy = "lower lr_max or raise warmup_epochs"
-    if config.amp_level == "O0" or config.amp_dtype != "float16":
-        return remedy
-    if config.dynamic_loss_scale:
-        return f"{remedy}, or set amp_level = O0 if it overflows in float16"
-    return f"{remedy}, lower loss_scale or set dynamic_loss_scale = true"

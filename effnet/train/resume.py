@@ -25,12 +25,14 @@ class CannotResume(EffnetError):
 class StartPosition:
     """A verified checkpoint; `step` global steps of the *present* run are done.
 
-    `loss_sum` is over the steps of the epoch that has begun.
+    `loss_sum` is over the steps of the epoch that has begun. `sums` is `Order.now` of the run that
+    wrote it; empty where that was one rank or an older version.
     """
 
     path: Path
     step: int
     loss_sum: float
+    sums: str
 
 
 def find(
@@ -110,9 +112,10 @@ def _check(
             hint="set dataset_path to the same images, or use a checkpoint of an epoch's end",
         )
     notes = [f"changed since the checkpoint: {d}" for d in changed if d.verdict is not Resume.FREE]
+    loss_sum, sums = float(extra.get("loss_sum", 0.0)), str(extra.get("sums", ""))
     if at_boundary:
-        return StartPosition(path, step // old_steps_per_epoch * steps_per_epoch, 0.0), notes
-    return StartPosition(path, step, float(extra.get("loss_sum", 0.0))), notes
+        step, loss_sum = step // old_steps_per_epoch * steps_per_epoch, 0.0
+    return StartPosition(path, step, loss_sum, sums), notes
 
 
 def _config_of(path: Path, extra: Mapping[str, Any]) -> TrainConfig:

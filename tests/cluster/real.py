@@ -45,10 +45,11 @@ stop_save_s = 60
 
 """
 PROFILE += TRAINER
-# Through memory, local ranks would add in another order than nodes do.
-PROFILE += 'reduction = "collective"\nmode = "pynative"\n'
+PROFILE += 'mode = "pynative"\n'
 PROFILE += """
 [environment]
+# A rank's share of the cores, which changes the last bit, differs between one machine and several.
+OMP_NUM_THREADS = "1"
 PYTHONPATH = {python_path}
 XDG_CACHE_HOME = {cache}
 """

@@ -15,8 +15,8 @@ from effnet.config import TrainConfig
 from effnet.contract import report
 from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import Batch
-from effnet.distributed import shared_memory
-from effnet.distributed.group import CollectiveSum, Group, Sum
+from effnet.distributed import sums
+from effnet.distributed.group import Group, Sum
 from effnet.errors import EffnetError
 from effnet.model.efficientnet import EfficientNet
 from effnet.optim import loss_scale
@@ -41,6 +41,16 @@ class LossNotFinite(EffnetError):
         self.offset = offset
 
 
+def remedy(config: TrainConfig) -> str:
+    """What to change after a loss that is not finite."""
+    remedy = "lower lr_max or raise warmup_epochs"
+    if config.amp_level == "O0" or config.amp_dtype != "float16":
+        return remedy
+    if config.dynamic_loss_scale:
+        return f"{remedy}, or set amp_level = O0 if it overflows in float16"
+    return f"{remedy}, lower loss_scale or set dynamic_loss_scale = true"
+
+
 @dataclass(frozen=True)
 class StepOutcome:
     """What one call did. `stop`: some rank has a stop request.
@@ -56,7 +66,7 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class _Part:
-    """The result of a step on one rank, or summed over all."""
+    """The result of a step of one logical rank, or summed over all."""
 
     loss: float
     gradient: Pieces
@@ -72,7 +82,7 @@ class TrainStep:
     the gradients where MindSpore left them.
 
     A rank that carries several logical ranks takes their parts of the batch in turn, each from the
-    statistics that the step began with, and puts their sums into the bucket.
+    statistics that the step began with, and fills a bucket for each.
     """
 
     def __init__(
@@ -100,7 +110,12 @@ class TrainStep:
         self._count = len(state.weights)
         self._saturates = self.reads_register(config)
         self._slots = Slots(state.weights, state.moment, state.mean_square, state.ema_weights)
-        self._sum = _sum_of(group, self._count + len(state.buffers) + 2, config)
+        self.selected: sums.Selected | None = None
+        """How it adds over the logical ranks; `None` for one alone."""
+        if group.world_size > 1:
+            size = self._count + len(state.buffers) + 2
+            self.selected = sums.join(group, size, config.reduction, config.device_target)
+            report.emit_notes(self.selected.notes)
 
     def __call__(
         self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
@@ -109,13 +124,15 @@ class TrainStep:
         batch-norm statistics is changed.
         """
         self._heartbeat.phase("compute")
-        loss, gradient = self._loss_and_gradient(batch)
-        own = _Part(loss, gradient, stop is not None and stop.reason is not None)
-        whole, wait_ms = own, None
-        if self._sum is not None:
-            whole, wait_ms = self._reduce(own, self._sum)
+        stops = stop is not None and stop.reason is not None
+        if self.selected is None:
+            whole, wait_ms = _Part(*self._loss_and_gradient(batch, 0), stops), None
+            own_loss = whole.loss
+        else:
+            own_loss = self._fill(batch, self.selected.sum, stops)
+            whole, wait_ms = self._reduce(self.selected.sum)
         if not np.isfinite(whole.loss):
-            raise LossNotFinite(whole.loss, not np.isfinite(own.loss), batch.indices)
+            raise LossNotFinite(whole.loss, not np.isfinite(own_loss), batch.indices)
         self._update(whole.gradient, lr, step)
         return StepOutcome(whole.loss, wait_ms, whole.stop)
 
@@ -129,20 +146,16 @@ class TrainStep:
         scaler = self._state.scaler
         return self._config.loss_scale if scaler is None else float(scaler[0])
 
-    def _loss_and_gradient(self, batch: Batch) -> tuple[float, Pieces]:
+    def _loss_and_gradient(self, batch: Batch, number: int) -> tuple[float, Pieces]:
         """The mean loss of the accumulated batches, and the sum of their scaled gradients.
 
-        Both, and the batch-norm statistics, are summed over the logical ranks of this one.
+        They are those of one logical rank, by its place among those of this rank.
         """
         config, losses = self._config, list[float]()
-        sums: list[NDArray[np.float32]] = []
-        carried = len(self._group.logical_ranks)
-        turns = _Turns(self._state.buffers) if carried > 1 else None
-        for count in range(carried * config.accumulation_steps):
-            within = count % config.accumulation_steps
-            if turns is not None and within == 0:
-                turns.begin()
-            here = slice(count * config.batch_size, (count + 1) * config.batch_size)
+        summed: list[NDArray[np.float32]] = []
+        for count in range(config.accumulation_steps):
+            start = (number * config.accumulation_steps + count) * config.batch_size
+            here = slice(start, start + config.batch_size)
             (_, loss), gradients = self._gradients(
                 Tensor.from_numpy(batch.images[here]),
                 Tensor.from_numpy(batch.labels[here]),
@@ -155,23 +168,35 @@ class TrainStep:
                 # The register says so; the numbers do not, and other ranks must skip the step too.
                 new[0] = np.full_like(new[0], np.inf)
             if count == 1:
-                sums = [array.copy() for array in sums]  # the first ones are MindSpore's own
+                summed = [array.copy() for array in summed]  # the first ones are MindSpore's own
             if count:
-                for array, more in zip(sums, new, strict=True):
+                for array, more in zip(summed, new, strict=True):
                     array += more
             else:
-                sums = new
-            if turns is not None and within + 1 == config.accumulation_steps:
-                turns.end()
-        return sum(losses) / config.accumulation_steps, Pieces(sums)
+                summed = new
+        return sum(losses) / config.accumulation_steps, Pieces(summed)
 
-    def _reduce(self, own: _Part, over_ranks: Sum) -> tuple[_Part, float]:
+    def _fill(self, batch: Batch, over_ranks: Sum, stops: bool) -> float:
+        """The bucket of each logical rank; -> the sum of their losses.
+
+        Each takes its turn from the batch-norm statistics that the step began with.
+        """
+        state, total = self._state, 0.0
+        first = state.buffers.copy() if len(over_ranks.buckets) > 1 else None
+        for number, bucket in enumerate(over_ranks.buckets):
+            if first is not None:
+                state.buffers[...] = first
+            loss, gradient = self._loss_and_gradient(batch, number)
+            for place, piece in gradient.between(0, self._count):
+                bucket[place] = piece
+            bucket[self._count : -2] = state.buffers
+            bucket[-2:] = loss, stops
+            total += loss
+        return total
+
+    def _reduce(self, over_ranks: Sum) -> tuple[_Part, float]:
         """The sum of gradients, the mean of the rest, and ms that it took."""
-        state, size, bucket = self._state, self._group.world_size, over_ranks.bucket
-        for place, piece in own.gradient.between(0, self._count):
-            bucket[place] = piece
-        bucket[self._count : -2] = state.buffers
-        bucket[-2:] = own.loss, own.stop
+        state, size = self._state, self._group.world_size
         self._heartbeat.phase("reduce")
         start_s = time.perf_counter()
         reduced = over_ranks.reduce()
@@ -204,35 +229,6 @@ class TrainStep:
         )
         if state.ema_buffers is not None:
             average(state.ema_buffers, state.buffers, decay, np.empty_like(state.buffers))
-
-
-class _Turns:
-    """The batch-norm statistics while a rank computes for one logical rank after the other."""
-
-    def __init__(self, buffers: Floats) -> None:
-        self._buffers = buffers
-        self._first = buffers.copy()
-        self._sum = np.zeros_like(buffers)
-
-    def begin(self) -> None:
-        """The next one starts from what the step began with."""
-        self._buffers[...] = self._first
-
-    def end(self) -> None:
-        """What it ended with becomes the sum over those that had their turn."""
-        self._sum += self._buffers
-        self._buffers[...] = self._sum
-
-
-def _sum_of(group: Group, size: int, config: TrainConfig) -> Sum | None:
-    """How the ranks add `size` numbers; `None` for a rank alone."""
-    if group.size == 1:
-        return None if group.world_size == 1 else CollectiveSum(group, size)
-    shared = shared_memory.join(group, size) if config.reduction == "auto" else None
-    if group.rank == 0:
-        how = "MindSpore's collective library" if shared is None else "shared memory"
-        report.emit(f"note: gradients are all-reduced through {how}")
-    return shared or CollectiveSum(group, size)
 
 
 def report_skipped(notes: loss_scale.SkipNotes, scaler: Floats, step: int, group: Group) -> None:

@@ -9,6 +9,7 @@ from effnet.config import TrainConfig
 from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import train_batches
 from effnet.distributed.group import Group
+from effnet.distributed.sums import BY_LIBRARY, Order
 from effnet.model.efficientnet import EfficientNet
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState
@@ -27,10 +28,14 @@ class Step(Protocol):
 
 
 class Stepping(NamedTuple):
-    """A step, and the function that makes its batches, with the arguments of `train_batches`."""
+    """A step, and the function that makes its batches, with the arguments of `train_batches`.
+
+    `order` is that of the step's sums over the ranks.
+    """
 
     step: Step
     batches: Callable[..., Generator[Any, None, None]]
+    order: Order
 
 
 def state_of(net: EfficientNet, config: TrainConfig) -> TrainState | GraphState:
@@ -52,9 +57,12 @@ def make(
     In graph mode MindSpore's data sink is used where it exists: on Ascend and GPU.
     """
     if isinstance(state, TrainState):
-        return Stepping(TrainStep(net, state, config, group, heartbeat), train_batches)
+        step = TrainStep(net, state, config, group, heartbeat)
+        order = Order() if step.selected is None else step.selected.order
+        return Stepping(step, train_batches, order)
+    order = BY_LIBRARY if group.world_size > 1 else Order()
     cell = GraphStep(net, state, config, group)
     if config.device_target == "CPU":
-        return Stepping(GraphSteps(cell, config, group, heartbeat), train_batches)
+        return Stepping(GraphSteps(cell, config, group, heartbeat), train_batches, order)
     steps = SunkSteps(cell, config, group, heartbeat, Rates(config, schedule))
-    return Stepping(steps, steps.sinks)
+    return Stepping(steps, steps.sinks, order)

@@ -103,7 +103,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
 _PEER_LOST = re.compile(
     r"wait receiving \[[^\]]*\] failed"
     r"|(AllReduce|AllGather|ReduceScatter|Broadcast)\w*KernelMod launch failed"
-    r"|another rank of this machine is gone"  # effnet.distributed.shared_memory
+    r"|another rank (of this machine )?is gone"  # effnet.distributed.group.PeerGone
     r"|Message receive timeout|MS_RECEIVE_MSG_TIMEOUT"
     r"|Kill this process with SIGTERM"
     r"|[Tt]he total number of timed out node"

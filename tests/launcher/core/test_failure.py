@@ -55,8 +55,9 @@ def test_a_follower_is_not_the_cause_even_if_it_ends_first() -> None:
     assert failure.followers == (0, 2)
 
 
-def test_a_rank_that_lost_its_peer_in_shared_memory_is_a_follower() -> None:
-    line = "error: another rank of this machine is gone (its socket is closed)"
+@pytest.mark.parametrize("who", ["of this machine is gone", "is gone: rank 1 at 10.0.0.2"])
+def test_a_rank_whose_peer_closed_its_socket_is_a_follower(who: str) -> None:
+    line = f"error: another rank {who} (its socket is closed)"
     deaths = [
         Death("a", 100.0, 0, exit_code=1, last_lines=(line,)),
         Death("a", 100.1, 1, exit_code=1, last_lines=TRACEBACK),

@@ -88,6 +88,7 @@ Confirm = Callable[[str], bool]
 OnRows = Callable[[Sequence[Row]], object]
 """Gets all rows of the preflight before it is decided whether they stop the action."""
 
+OnText = Callable[[str], object]
 OnProgress = Callable[[str, int, int], None]
 """Gets a file's name, the bytes copied so far and all of its bytes."""
 
@@ -140,7 +141,7 @@ def preflight(
     on_row: Callable[[Row], object] = lambda row: None,
     confirm_host: Confirm | None = None,
     fix: bool = False,
-    on_fix: Callable[[str], object] = lambda line: None,
+    on_fix: OnText = lambda line: None,
     nodes: NodePool | None = None,
 ) -> tuple[Row, ...]:
     """Checks all nodes at once: can the profile be started? -> every row, in reading order.
@@ -170,7 +171,7 @@ def doctor(
     on_row: Callable[[Row], object] = lambda row: None,
     confirm_host: Confirm | None = None,
     fix: bool = False,
-    on_fix: Callable[[str], object] = lambda line: None,
+    on_fix: OnText = lambda line: None,
 ) -> tuple[Row, ...]:
     """What MindSpore's back end for a device lacks on the profile's nodes, or on this machine.
 
@@ -232,8 +233,8 @@ def take_stacks(run: Run) -> StackDump | None:
 
 def resume_choice(run: Run, request: ResumeRequest = ResumeRequest()) -> ResumeChoice:
     """The checkpoint that :func:`resume` would use, and why. Reads the file: 0.3 s for 110 MB."""
-    handle = _handle(run)
-    return handle.resume_choice(handle.next_attempt(request, _edited(request, None)))
+    handle, edited = _handle(run), _edited(request, None)
+    return handle.resume_choice(handle.next_attempt(request, edited))
 
 
 def resume(
@@ -291,9 +292,9 @@ def stop_job(run: Run, job: str) -> None:
     _handle(run).stop_job(job)
 
 
-def wait_for_job(run: Run, job: str) -> JobState:
-    """Returns when the job is over."""
-    return _handle(run).wait_for_job(job)
+def wait_for_job(run: Run, job: str, on_queue: OnText = lambda words: None) -> JobState:
+    """Returns when the job is over. `on_queue` gets why it waits in Slurm's queue."""
+    return _handle(run).wait_for_job(job, on_queue)
 
 
 def set_note(run: Run, note: str) -> None:
@@ -376,8 +377,7 @@ def _check_nodes(
     settings, data_path = request.settings, request.data_path
     rows = preflight(profile, settings=settings, data_path=data_path, nodes=nodes)
     on_rows(rows)
-    refused = refusal(rows, profile.name, ignored, action)
-    if refused is not None:
+    if (refused := refusal(rows, profile.name, ignored, action)) is not None:
         raise refused
 
 

@@ -13,6 +13,7 @@ AGENT: Final = "launcher.agent"
 NODE: Final = "launcher.node"
 FOLLOWER: Final = "launcher.runs.follower"
 JOB: Final = "launcher.jobs.runner"
+JOB_BATCH: Final = "launcher.jobs.batch"
 RANK: Final = "launcher.rank"
 FORK: Final = "launcher.fork"
 MPIRUN_CHILD: Final = "launcher.agent.mpirun_child"
@@ -27,6 +28,7 @@ ALL: Final = (
     NODE,
     FOLLOWER,
     JOB,
+    JOB_BATCH,
     RANK,
     FORK,
     MPIRUN_CHILD,

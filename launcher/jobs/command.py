@@ -16,6 +16,7 @@ from launcher.core.profile.model import DeviceTarget, Node
 from launcher.core.run.requests import EVAL, EXPORT, INFER, KINDS, JobRequest
 from launcher.errors import BusyError, CheckpointError, UsageError
 from launcher.ipc.operations import GetFacts
+from launcher.jobs import slurm_jobs
 from launcher.planning import checkpoint_choice, restart
 from launcher.planning.checkpoint_store import Store, stores_of
 from launcher.process import private
@@ -59,8 +60,12 @@ def site_of(run: StoredRun, request: JobRequest) -> Iterator[Site]:
             f" this run's profile has a [program]",
             "Evaluate and export with the script itself: effnet-launch start PROFILE -- COMMAND",
         )
-    node = _node(run, request.node)
-    _refuse_held_device(run, node, request.share_device)
+    if slurm_jobs.is_submitted(run.profile):
+        # Slurm chooses the node, which sees this machine's files, and its devices.
+        node = run.profile.nodes[0]
+    else:
+        node = _node(run, request.node)
+        _refuse_held_device(run, node, request.share_device)
     with NodePool() as nodes:
         if node.is_local:
             cpus = len(os.sched_getaffinity(0))
@@ -200,16 +205,16 @@ class _Builder:
 _BUILDERS = {EVAL: _Builder.eval, EXPORT: _Builder.export, INFER: _Builder.infer}
 
 
-def environment_of(run: StoredRun, site: Site) -> dict[str, str]:
+def environment_of(run: StoredRun, node: Node, cpus: int) -> dict[str, str]:
     """That of a rank of the node, without the variables that connect ranks."""
     target = run.profile.device_target
-    own = {} if target is DeviceTarget.CPU else {"DEVICE_ID": str(site.node.device(0).device_id)}
+    own = {} if target is DeviceTarget.CPU else {"DEVICE_ID": str(node.device(0).device_id)}
     return {
-        **rank_environment(target, site.cpus),
+        **rank_environment(target, cpus),
         "PYTHONUNBUFFERED": "1",
         **own,
         **run.profile.environment,
-        **site.node.environment,
+        **node.environment,
     }
 
 

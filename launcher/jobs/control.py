@@ -8,7 +8,7 @@ import time
 from launcher.core.run.paths import RunPaths
 from launcher.core.run.requests import JobRequest
 from launcher.errors import BusyError
-from launcher.jobs import command, runner
+from launcher.jobs import command, runner, slurm_jobs
 from launcher.process import ownership
 from launcher.remote.file_copy import Progress
 from launcher.store import job as job_files
@@ -33,7 +33,7 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             type=request.kind,
             node=site.node.label,
             argv=(),
-            environment=command.environment_of(run, site),
+            environment=command.environment_of(run, site.node, site.cpus),
             created=time.time(),
             folder="" if site.is_here else f"{site.root}/jobs/{name}",
         )
@@ -44,17 +44,29 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             raise
     job_file = run.paths.job(name).job
     job_files.write(job_file, job)
+    if slurm_jobs.is_submitted(run.profile):
+        job = slurm_jobs.submit(run, job, request.node)
     token = owned.token_of(f"job-{name}")
     runner.start(job_file, token, run.profile.secrets_of(job.node))
     return name
 
 
 def stop_job(paths: RunPaths, job: str) -> None:
-    """Ends a job: SIGTERM, then SIGKILL, for all of its processes. Raises `RunNotFoundError`."""
+    """Ends a job: SIGTERM, then SIGKILL, for all of its processes.
+
+    Raises `RunNotFoundError`, `LaunchError`.
+    """
     found = read_job(paths, job)
     token = owner.must_be_mine(paths.root).token_of(f"job-{job}")
     if not ownership.is_watcher(found.pid, token) or not found.terminate():
-        raise BusyError(f"job {job} is over already")
+        if not found.slurm or slurm_jobs.is_over(paths, job):
+            raise BusyError(f"job {job} is over already")
+        # What followed it died with its login node, say: another one records the end.
+        runner.start(paths.job(job).job, token, {})
+        found = read_job(paths, job)
+        found.terminate()
+    if found.slurm:
+        slurm_jobs.cancel(found)
     deadline = time.monotonic() + END_LIMIT_S
     while found.is_running and time.monotonic() < deadline:
         time.sleep(0.05)

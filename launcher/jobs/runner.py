@@ -25,7 +25,7 @@ from launcher.core.profile.secrets import reveal
 from launcher.core.run import events
 from launcher.core.run.paths import RunPaths
 from launcher.errors import LaunchError
-from launcher.jobs import follower
+from launcher.jobs import follower, slurm_jobs
 from launcher.process import guard, ownership, private, spawn, termination
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit
@@ -145,13 +145,15 @@ def main(argv: list[str] | None = None) -> int:
     job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
     paths, is_there = RunPaths(path.parents[2]), path.name == THERE_FILE
     is_followed = bool(job.folder) and not is_there
-    if not is_there:
+    if not is_there and not job.slurm:
         with contextlib.closing(EventLog(paths.events)) as log:
             log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
     job_files.write(path, job)
 
     def run() -> int:
-        if is_followed:
+        if job.slurm:
+            finish(slurm_jobs.follow(paths, job))
+        elif is_followed:
             finish(follower.run(paths, job, token))
         else:
             finish(run_process(path.parent, job, token))
@@ -165,7 +167,10 @@ def main(argv: list[str] | None = None) -> int:
 
     if guard.run_guarded(token, run) is None:
         return 0
-    if is_followed:
+    if job.slurm:
+        with contextlib.suppress(LaunchError):
+            slurm_jobs.cancel(job)
+    elif is_followed:
         follower.stop(paths, job)
     finish(None)
     return 1

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -43,6 +44,9 @@ ANSWER_LIMIT_S = 10.0
 STACKS_LIMIT_S = 20.0
 LEAVE_LIMIT_S = 20.0
 POLL_S = 0.1
+
+
+OnQueue = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -190,11 +194,18 @@ class Run(ABC):
         """The job with paths as they are on this machine."""
         return state
 
-    def wait_for_job(self, job: str) -> JobState:
-        """Until the job is over. Raises `LaunchError` when its runner died."""
+    def wait_for_job(self, job: str, on_queue: OnQueue = lambda words: None) -> JobState:
+        """Until the job is over. Raises `LaunchError` when its runner died.
+
+        `on_queue`: gets why it waits in Slurm's queue, and each new reason.
+        """
+        words = ""
         while True:
             is_followed = self.is_job_followed(job)
             state = next((item for item in self.state().jobs if item.job == job), None)
+            if state is not None and state.is_waiting and state.queue_words != words:
+                words = state.queue_words
+                on_queue(words)
             if state is not None and state.finished_s is not None:
                 return self.job_result(state)
             if not is_followed:

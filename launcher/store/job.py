@@ -35,6 +35,8 @@ class Job:
     folder: str = ""
     export_to: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    slurm: str = ""
+    """Slurm's number of the job that it is on a compute node."""
 
     @property
     def is_running(self) -> bool:

@@ -51,6 +51,7 @@ PYTHONPATH = {python_path}
 STANDIN_FAULTS = {faults}
 STANDIN_STEPS = "10"
 STANDIN_STEP_S = "{step_s}"
+STANDIN_EVAL_S = "{eval_s}"
 """
 
 
@@ -76,6 +77,7 @@ class SlurmLab(ClusterLab):
             "epochs": 3,
             "unreachable_s": 60,
             "auto_resume": 0,
+            "eval_s": 0,
             "on_silent": "report",
         }
         values |= changes

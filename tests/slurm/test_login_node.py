@@ -94,6 +94,19 @@ def test_a_run_trains_stops_and_resumes_from_a_machine_without_slurm(
     assert not (delegating.there / root.name).exists()
 
 
+def test_a_job_from_here_computes_on_a_node_of_the_cluster(delegating: Delegating) -> None:
+    lab = delegating.lab
+    root = delegating.start(epochs=1)
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    blocker = lab.fill_partition()
+    done = lab.command("eval", root.name, "--detach")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lab.until(lambda: "free nodes" in delegating.said("status", root.name))
+    lab.slurm.call("scancel", blocker)
+    assert lab.wait_for(root, "job_finished")["result"]["top_1_acc"] == 0.9
+    assert lab.events(root, "job_started")[0]["node"] in ("n1", "n2", "n3")
+
+
 def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
     delegating: Delegating, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,19 @@ def test_a_running_job_shows_its_progress(own_folders: Path) -> None:
     assert job_words(done, frame) == f"eval 001: done, {words}"
 
 
+def test_a_job_that_waits_for_slurm_shows_why(own_folders: Path) -> None:
+    made = MadeRun(own_folders / "runs", "made-1", time_s=time.time() - 60)
+    made.start()
+    made.steps(50)
+    made.event(events.JobQueued("001-eval", "eval", "12", "job 12 waits in the queue"))
+    run = LiveSource(read_only=True).open("made")
+    frame = run.frame(FrameRequest())
+    assert job_state(frame.snapshot.state.jobs[0]) == "waiting"
+    assert activity(frame).startswith("eval 001: job 12 waits in the queue, ")
+    made.event(events.JobStarted("001-eval", "eval", "n3"))
+    assert activity(run.frame(FrameRequest())).startswith("eval 001: running")
+
+
 async def test_rows_of_an_unreachable_node_are_grey_with_their_age() -> None:
     run = FakeRun(4, nodes=2)
     plain = run.row

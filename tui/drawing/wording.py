@@ -114,6 +114,8 @@ def job_words(job: JobState, frame: RunFrame) -> str:
     """``eval 001: running, 128/360 images, 12 s``, or how it ended and its result."""
     kind = f"{job.type} {job.job.removesuffix('-' + job.type)}"
     state = job_state(job)
+    if job.is_waiting:
+        return f"{kind}: {job.queue_words}, {duration(frame.snapshot.polled_s - job.started_s)}"
     if state != "running":
         return f"{kind}: {state}, {result_words(job.result) or f'exit code {job.exit_code}'}"
     done = frame.progress.get(job.job)

@@ -67,7 +67,7 @@ def evaluations(snapshot: RunSnapshot) -> tuple[EvalState, ...]:
 
 def job_state(job: JobState) -> str:
     if job.finished_s is None:
-        return "running"
+        return "waiting" if job.is_waiting else "running"
     return "done" if job.exit_code == 0 else "failed"
 
 

@@ -23,6 +23,7 @@ from tui.widgets.rank_table import RankTable
 from tui.widgets.run_header import RunHeader
 
 LOG_PERIOD_S = 0.25
+ENDED = ("done", "failed")  # states of a job
 OVER_PERIOD_S = 2.0  # a run that is over is still polled: it may be resumed
 
 
@@ -156,8 +157,7 @@ class RunScreen(RunActions):
             return
         for job in jobs:
             # One that was not there before may have been quicker than a poll.
-            state = self._jobs[job.job]
-            if state != "running" and before.get(job.job, "running") == "running":
+            if job.finished_s is not None and before.get(job.job) not in ENDED:
                 self.notify(
                     job_words(job, frame),
                     severity="error" if is_job_bad(job) else "information",

@@ -23,7 +23,7 @@ def _run(
 ) -> None:
     """Starts the job and waits for it. The job continues after Ctrl-C."""
     from launcher import client
-    from launcher.cli.output.console import print_json, screen
+    from launcher.cli.output.console import errors, print_json, screen
     from launcher.cli.output.copying import copying
     from launcher.cli.output.interrupt import job_text, on_ctrl_c
     from launcher.core.diagnosis.event_text import value_text
@@ -41,7 +41,7 @@ def _run(
             console.print(f"job {job}; its log: effnet-launch logs {reader.run} --job {job}")
         return
     try:
-        done = client.wait_for_job(reader, job)
+        done = client.wait_for_job(reader, job, lambda words: errors().print(words))
     except KeyboardInterrupt:
         console.print(
             f"\nthe job continues; its log: effnet-launch logs {reader.run} --job {job}"

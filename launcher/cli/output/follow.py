@@ -219,6 +219,10 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
         parts.append(Text(snapshot.queue_words, style="yellow"))
     elif snapshot.status is RunStatus.STOPPED and snapshot.cause:
         parts.append(Text(snapshot.cause))
+    for job in snapshot.state.jobs:
+        if job.finished_s is None:
+            words = job.queue_words or ("running" if job.node is None else f"running on {job.node}")
+            parts.append(Text(f"{job.job}: {words}"))
     if snapshot.progress is not None:
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)

@@ -117,6 +117,7 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "attempt_started": _attempt,
     "slurm_queued": _queued,
     "slurm_dequeued": "job {job}: {why}",
+    "job_queued": "{job}: {why}",
     "rank_started": "rank {rank} on {node}, process {pid}",
     "training_started": "{epochs} epochs of {steps_per_epoch} steps",
     "epoch_finished": "{epoch}, loss {avg_loss:4}",

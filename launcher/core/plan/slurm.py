@@ -16,7 +16,7 @@ from launcher.core.plan import cluster
 from launcher.core.plan.command import python_of
 from launcher.core.plan.model import Plan, PlannedFile, RunContext
 from launcher.core.profile.check import SLURM_NODE
-from launcher.core.profile.model import Profile
+from launcher.core.profile.model import Profile, Slurm
 from launcher.core.run.paths import RunPaths
 
 NOT_SHARED = 66
@@ -46,34 +46,65 @@ def batch_script(profile: Profile, context: RunContext) -> PlannedFile:
     paths = RunPaths(Path(root))
     supervisor = [*programs.command(programs.BATCH, python_of(context, profile.nodes[0])), root]
     supervisor += ["--resume", context.resume] if context.resume else []
+    content = _script(options(profile, paths, context.run), root, supervisor)
+    return PlannedFile(("",), str(paths.batch_script), content, 0o700)
+
+
+def job_script(
+    profile: Profile, paths: RunPaths, job: str, python: str, node: str = ""
+) -> PlannedFile:
+    """What ``sbatch`` gets for an evaluation, say: one node like those of the run, or `node`."""
+    files, asked = paths.job(job), profile.slurm
+    limit = asked.job_time_limit or asked.time_limit
+    found = [
+        f"--job-name={paths.root.name}/{job}",
+        "--nodes=1",
+        f"--ntasks-per-node={profile.nodes[0].rank_count}",
+        *_place(asked, limit),
+        "--no-requeue",
+        *_output(str(files.runner_log)),
+        *asked.options,
+        *([f"--nodelist={node}"] if node else []),
+    ]
+    command = [*programs.command(programs.JOB_BATCH, python), str(files.job)]
+    content = _script(found, str(paths.root), command)
+    return PlannedFile(("",), str(files.batch_script), content, 0o700)
+
+
+def _script(options: Sequence[str], root: str, command: Sequence[str]) -> str:
     lines = [
         "#!/bin/sh",
-        *(f"#SBATCH {option}" for option in options(profile, paths, context.run)),
-        "# Without a shared runs folder there is nothing to train with.",
+        *(f"#SBATCH {option}" for option in options),
+        "# Without a shared runs folder there is nothing to work with.",
         f"cd {shlex.quote(root)} || exit {NOT_SHARED}",
-        f"exec {shlex.join(supervisor)}",
+        f"exec {shlex.join(command)}",
     ]
-    return PlannedFile(("",), str(paths.batch_script), "\n".join(lines) + "\n", 0o700)
+    return "\n".join(lines) + "\n"
 
 
 def options(profile: Profile, paths: RunPaths, run: str) -> tuple[str, ...]:
     """The options of ``sbatch`` for a run."""
-    asked, log = profile.slurm, _quoted(str(paths.supervisor_log))
+    asked = profile.slurm
     found = [
         f"--job-name={run}",
         f"--nodes={asked.nodes}",
         f"--ntasks-per-node={profile.nodes[0].rank_count}",
-        *([f"--partition={asked.partition}"] if asked.partition else []),
-        *([f"--account={asked.account}"] if asked.account else []),
-        *([f"--time={asked.time_limit}"] if asked.time_limit else []),
+        *_place(asked, asked.time_limit),
         f"--signal=B:USR1@{asked.signal_s}",
         "--requeue",
-        "--open-mode=append",
-        f"--output={log}",
-        f"--error={log}",
+        *_output(str(paths.supervisor_log)),
         *asked.options,
     ]
     return tuple(found)
+
+
+def _place(asked: Slurm, time_limit: str) -> list[str]:
+    named = {"partition": asked.partition, "account": asked.account, "time": time_limit}
+    return [f"--{name}={value}" for name, value in named.items() if value]
+
+
+def _output(log: str) -> tuple[str, ...]:
+    return "--open-mode=append", f"--output={_quoted(log)}", f"--error={_quoted(log)}"
 
 
 def _quoted(text: str) -> str:

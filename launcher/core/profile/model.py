@@ -146,6 +146,13 @@ class Mpirun(_Frozen):
     arguments: tuple[str, ...] = ()
 
 
+class JobPlace(str, Enum):
+    """Where evaluation, export and inference of a run of Slurm compute."""
+
+    COMPUTE = "compute"
+    LOGIN = "login"
+
+
 class Slurm(_Frozen):
     """What ``slurm`` asks the scheduler for. Each of ``nodes`` is as ``[node_defaults]`` says."""
 
@@ -160,6 +167,9 @@ class Slurm(_Frozen):
     """Where jobs are submitted, if that is another machine than this one."""
     options: tuple[str, ...] = ()
     """More options of ``sbatch``, as ``--gres=gpu:8``."""
+    jobs: JobPlace = JobPlace.COMPUTE
+    job_time_limit: str = ""
+    """The same as ``time_limit`` for evaluation, export and inference; empty: that one."""
 
 
 class Limits(_Frozen):

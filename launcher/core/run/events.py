@@ -352,6 +352,18 @@ class AttemptFinished(Event, kind="attempt_finished"):
 
 
 @dataclass(frozen=True)
+class JobQueued(Event, kind="job_queued"):
+    """Also each time that Slurm gives another reason."""
+
+    job: str
+    type: str
+    slurm_job: str
+    why: str
+    node: str | None = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobStarted(Event, kind="job_started"):
     job: str
     type: str

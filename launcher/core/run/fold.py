@@ -85,10 +85,10 @@ def _change(state: RunState, number: int, **changes: Any) -> RunState | None:
     return replace(state, attempts=(*state.attempts[:-1], replace(attempt, **changes)))
 
 
-def _kept(cls: type[S], event: Event, **times: float) -> S:
+def _kept(cls: type[S], event: Event, **more: Any) -> S:
     """The record with the event's values of the same names."""
     own = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    return cls(**times, **{name: getattr(event, name) for name in own if hasattr(event, name)})
+    return cls(**more, **{name: getattr(event, name) for name in own if hasattr(event, name)})
 
 
 def _run_created(state: RunState, event: events.RunCreated) -> RunState | None:
@@ -335,23 +335,35 @@ def _attempt_finished(state: RunState, event: events.AttemptFinished) -> RunStat
     return _end(changed, RunStatus.FINISHED)
 
 
+def _job_queued(state: RunState, event: events.JobQueued) -> RunState | None:
+    known = _job(state, event.job)
+    if known is None:
+        return _with_job(state, _kept(JobState, event, started_s=event.t, queue_words=event.why))
+    return _with_job(state, replace(known, queue_words=event.why)) if known.is_waiting else None
+
+
 def _job_started(state: RunState, event: events.JobStarted) -> RunState | None:
-    if any(job.job == event.job for job in state.jobs):
+    known = _job(state, event.job)
+    if known is not None and not known.is_waiting:
         return None
-    job = _kept(JobState, event, started_s=event.t)
-    return replace(state, jobs=(*state.jobs, job))
+    number = "" if known is None else known.slurm_job
+    return _with_job(state, _kept(JobState, event, started_s=event.t, slurm_job=number))
 
 
 def _job_finished(state: RunState, event: events.JobFinished) -> RunState | None:
-    if not any(job.job == event.job for job in state.jobs):
+    if (known := _job(state, event.job)) is None:
         return None
-    jobs = tuple(
-        replace(job, finished_s=event.t, exit_code=event.exit_code, result=event.result)
-        if job.job == event.job
-        else job
-        for job in state.jobs
-    )
-    return replace(state, jobs=jobs)
+    ended = replace(known, finished_s=event.t, exit_code=event.exit_code, result=event.result)
+    return _with_job(state, ended)
+
+
+def _job(state: RunState, name: str) -> JobState | None:
+    return next((job for job in state.jobs if job.job == name), None)
+
+
+def _with_job(state: RunState, job: JobState) -> RunState:
+    jobs = tuple(job if one.job == job.job else one for one in state.jobs)
+    return replace(state, jobs=jobs if job in jobs else (*jobs, job))
 
 
 _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
@@ -382,6 +394,7 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.AttemptFailed: _attempt_failed,
     events.AttemptStopped: _attempt_stopped,
     events.AttemptFinished: _attempt_finished,
+    events.JobQueued: _job_queued,
     events.JobStarted: _job_started,
     events.JobFinished: _job_finished,
 }

@@ -75,6 +75,13 @@ class JobPaths(_Folder):
     job = _Entry("job.json")
     log = _Entry("log.txt")
     result = _Entry("result.json")
+    there = _Entry("there.json")
+    """The job on its node, once it runs there."""
+    done = _Entry("done.json")
+    """How it ended there."""
+    runner_log = _Entry("runner.log")
+    batch_script = _Entry("batch.sh")
+    """What Slurm runs, of a job on a compute node."""
 
 
 class RunPaths(_Folder):

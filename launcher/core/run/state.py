@@ -182,7 +182,10 @@ class EvalState:
 
 @dataclass(frozen=True)
 class JobState:
-    """One eval, export or infer job; ``finished_s`` is ``None`` while it runs."""
+    """One eval, export or infer job; ``finished_s`` is ``None`` while it runs.
+
+    ``slurm_job``: Slurm's number. ``queue_words``: why it waits, and empty once it has begun.
+    """
 
     job: str
     type: str
@@ -192,6 +195,12 @@ class JobState:
     finished_s: float | None = None
     exit_code: int | None = None
     result: Mapping[str, Any] | None = None
+    slurm_job: str = ""
+    queue_words: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self.queue_words) and self.finished_s is None
 
 
 @dataclass(frozen=True)

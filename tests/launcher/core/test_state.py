@@ -75,6 +75,7 @@ def test_events_come_back_from_their_lines() -> None:
         e.AttemptStarted(2, 2, resume),
         e.AttemptFailed(1, FAILURE),
         e.EvalFinished(1, None, 1, 45, 0.5, 0.9, 1.0, 360, "ema"),
+        e.JobQueued("001-eval", "eval", "12", "it waits", None, ("a", "b c")),
         e.JobStarted("001-eval", "eval", "n", ("a", "b c")),
         e.JobFinished("001-eval", 0, {"top_1_acc": 0.5, "list": [1, None]}),
         e.AttemptStopped(1, 7, (3, 4)),
@@ -242,3 +243,20 @@ def test_lines_of_any_content_never_raise(kind: str, fields: dict[str, object]) 
 def test_endless_nesting_is_not_an_event() -> None:
     assert parse_event("[" * 100_000) is None
     assert parse_event('{"n": 1, "t": 1, "kind": ["run_created"]}') is None
+
+
+def test_a_job_of_slurm_waits_runs_on_a_node_and_ends() -> None:
+    queued = (e.JobQueued("001-eval", "eval", "12", why) for why in ("it waits", "still"))
+    waiting = run_of(CREATED, *queued)
+    (job,) = waiting.jobs
+    assert (job.is_waiting, job.queue_words, job.slurm_job) == (True, "still", "12")
+    begun = run_of(
+        CREATED,
+        e.JobQueued("001-eval", "eval", "12", "it waits"),
+        e.JobStarted("001-eval", "eval", "n3"),
+        e.JobQueued("001-eval", "eval", "12", "too late"),
+    )
+    (job,) = begun.jobs
+    assert (job.is_waiting, job.node, job.slurm_job, begun.skipped) == (False, "n3", "12", 1)
+    stopped = run_of(CREATED, e.JobQueued("1", "eval", "12", "it waits"), e.JobFinished("1", 143))
+    assert not stopped.jobs[0].is_waiting

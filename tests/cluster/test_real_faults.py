@@ -24,6 +24,8 @@ def test_a_stopped_rank_a_cut_link_and_a_killed_rank(lab, tmp_path):
     os.kill(lab.rank_pid(root, 1), signal.SIGSTOP)
     silent = lab.wait_for(root, "rank_silent", timeout_s=200)
     proof.blames(silent, rank=1, node="beta")
+    taken = lab.wait_for(root, "stacks_taken", timeout_s=200)
+    assert "rank 0 waits in the all-reduce" in taken["words"], taken
     os.kill(lab.rank_pid(root, 1), signal.SIGCONT)
     lab.wait_for(root, "rank_recovered", timeout_s=200)
     assert {event["rank"] for event in lab.events(root, "rank_silent")} == {1}

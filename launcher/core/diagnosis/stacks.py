@@ -143,8 +143,8 @@ ALL_REDUCE = "in the all-reduce"
 _ALL_REDUCE = (f"waits {ALL_REDUCE}", f"wait {ALL_REDUCE}")
 _JOIN = ("waits for the other ranks to join", "wait for the other ranks to join")
 _KNOWN = (
-    ("distributed/shared_memory.py", ("reduce", "_barrier"), _ALL_REDUCE),
-    ("distributed/shared_memory.py", ("join", "_serve", "_connect"), _JOIN),
+    ("distributed/ordered_sum.py", ("reduce",), _ALL_REDUCE),
+    ("distributed/sums.py", ("join",), _JOIN),
     ("distributed/group.py", ("sum", "reduce", "broadcast"), _ALL_REDUCE),
     ("distributed/group.py", ("join",), _JOIN),
     ("mindspore/communication/management.py", ("init",), _JOIN),

@@ -6,11 +6,14 @@ import faulthandler
 import json
 import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import effnet
+from launcher.core.diagnosis import stacks
 from launcher.core.diagnosis.stacks import (
     Frame,
     RankStacks,
@@ -26,7 +29,10 @@ REDUCE = (
     Frame("/w/effnet/distributed/group.py", 60, "sum"),
     Frame("/w/effnet/train/loop.py", 130, "_epoch"),
 )
-BARRIER = (Frame("/w/effnet/distributed/shared_memory.py", 80, "_barrier"),)
+BARRIER = (
+    Frame("/w/effnet/distributed/shared_memory.py", 80, "barrier"),
+    Frame("/w/effnet/distributed/ordered_sum.py", 80, "reduce"),
+)
 DECODE = (Frame("/w/effnet/data/decode.py", 88, "decode"), Frame(LIBRARY, 982, "run"))
 WAITS = (
     Frame("/opt/lib/python3.11/concurrent/futures/_base.py", 451, "result"),
@@ -102,6 +108,13 @@ def test_the_outlier_is_named_in_words(outlier, words):
     found = verdict([*others, outlier])
     assert found.outliers == (5,)
     assert found.words == f"7 ranks wait in the all-reduce; {words}"
+
+
+def test_the_places_where_a_rank_waits_are_in_the_trainer():
+    for end, functions, _ in stacks._KNOWN:
+        if end.startswith("distributed/"):
+            text = (Path(effnet.__path__[0]) / end).read_text()
+            assert [name for name in functions if f"def {name}(" not in text] == [], end
 
 
 def test_ranks_of_a_trainer_that_is_not_known_wait_where_most_in_phase_reduce_are():

@@ -59,7 +59,8 @@ def resume_point(
 ) -> StartCheckpoint | None:
     """The point to continue from, by a checkpoint's name or path, `auto` or `again`.
 
-    None for `again` where there is no checkpoint. Raises `CheckpointError`.
+    For `again` where there is no checkpoint: what the newest attempt began with, or None. Raises
+    `CheckpointError`.
     """
     name = AUTO if resume == AGAIN else resume
     choice = checkpoint_choice.fetch(run, query_of(run, state, name), nodes)
@@ -69,7 +70,15 @@ def resume_point(
             f"{run.info.id}: {choice.why}",
             "Start a new run: effnet-launch start " + run.info.profile,
         )
-    return point
+    return point or _given(state)
+
+
+def _given(state: RunState) -> StartCheckpoint | None:
+    """What the newest attempt began with, where that is no checkpoint of this run's own."""
+    point = None if state.attempt is None else state.attempt.resume
+    if point is None or any(own.path == point.path for own in state.checkpoints):
+        return None
+    return replace(point, why="the run has saved none since it began with this one")
 
 
 def verified(choice: ResumeChoice) -> str:
@@ -132,6 +141,8 @@ def next_attempt(
         return f"no checkpoint can be used: {error}"
     why = f"{BY_ITSELF}, {done + 1} of {limit}{words}"
     point = _point_of(choice, f"{why}: {choice.why}")
+    if point is None and (given := _given(state)) is not None:
+        point = replace(given, why=f"{why}: {given.why}")
     if point is None:
         return Again(f"{why}, from the beginning: {choice.why}", None)
     return Again(point.why, point)

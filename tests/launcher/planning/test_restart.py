@@ -25,6 +25,19 @@ def test_auto_resume_reaches_the_end(lab):
     assert len(lab.events(root, "attempt_started")) == 2
 
 
+def test_a_run_that_began_with_a_checkpoint_begins_with_it_again(lab):
+    other = lab.start(epochs=1)
+    lab.wait_for(other, "attempt_finished")
+    given = lab.events(other, "checkpoint_saved")[-1]["path"]
+    fault = {"rank": 1, "step": 14, "do": "kill", "attempt": 1}
+    request = client.StartRequest(resume=given, preflight=False)
+    root = lab.runs / client.start(str(lab.profile(fault, auto_resume=1)), request)
+    lab.wait_for(root, "attempt_finished")
+    first, second = (event["resume"] for event in lab.events(root, "attempt_started"))
+    assert first["path"] == second["path"] == given
+    assert second["why"].startswith("by itself, 1 of 1: ")
+
+
 def test_a_check_that_fails_stops_an_automatic_attempt(lab):
     profile = lab.profile(auto_resume=5, epochs=5000, unreachable_s=8)
     root = lab.runs / client.start(str(profile), client.StartRequest())

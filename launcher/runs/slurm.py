@@ -17,13 +17,13 @@ from launcher.ipc.endpoint import read_address
 from launcher.planning import attempt
 from launcher.process import slurm
 from launcher.remote.node_client import NodePool
-from launcher.runs.base import POLL_S, caller
+from launcher.runs.base import POLL_S, REPLY_LIMIT_S, caller
 from launcher.runs.local import LocalRun
 from launcher.store import atomic, owner, run_lock
 from launcher.store.event_log import EventLog
 
-CANCEL_LIMIT_S = 90.0
-"""Slurm's `KillWait` is 30 s by default."""
+GIVE_LIMIT_S = 0.8 * REPLY_LIMIT_S
+"""A client on another machine waits for `REPLY_LIMIT_S`. Slurm's `KillWait` is 30 s by default."""
 
 
 class SlurmRun(LocalRun):
@@ -74,11 +74,15 @@ class SlurmRun(LocalRun):
 
     def give(self, message: Message) -> tuple[AnyMessage, int]:
         """A job that waits is cancelled by a stop; so is one whose supervisor does not answer."""
+        until = time.monotonic() + GIVE_LIMIT_S
         state = self.state()
+        silent: NoAnswerError | None = None
         if state.status is not RunStatus.PENDING and not state.status.is_over:
             # Its supervisor answers where slurmctld does not.
-            with contextlib.suppress(NoAnswerError):
+            try:
                 return self.request(message), 0
+            except NoAnswerError as error:
+                silent = error
         if not state.status.is_over and isinstance(message, Stop) and self._cancel_waiting(message):
             return Accepted(0), 0
         self.ensure_supervised()
@@ -88,19 +92,20 @@ class SlurmRun(LocalRun):
         if state.status is RunStatus.PENDING and not isinstance(message, Stop):
             raise BusyError(f"{self.id} waits in Slurm's queue: no rank runs")
         try:
-            return self.request(message), 0
+            if silent is None:
+                return self.request(message), 0
         except NoAnswerError as error:
-            if not isinstance(message, Stop):
-                raise
-            slurm.cancel(state.slurm_job)
-            until = time.monotonic() + CANCEL_LIMIT_S
-            while not self.state().status.is_over and time.monotonic() < until:
-                time.sleep(POLL_S)
-                self.ensure_supervised()
-            raise NoAnswerError(
-                f"{error.message}; its job {state.slurm_job} was cancelled",
-                f"See: effnet-launch status {self.id}",
-            ) from error
+            silent = error
+        if not isinstance(message, Stop):
+            raise silent
+        slurm.cancel(state.slurm_job)
+        while not self.state().status.is_over and time.monotonic() < until:
+            time.sleep(POLL_S)
+            self.ensure_supervised()
+        raise NoAnswerError(
+            f"{silent.message}; its job {state.slurm_job} was cancelled",
+            f"See: effnet-launch status {self.id}",
+        ) from silent
 
     def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
         if not self.state().status.is_over:

@@ -140,6 +140,21 @@ def test_a_run_is_stopped_from_here_while_slurmctld_does_not_answer(delegating: 
     lab.slurm.power_on()
 
 
+def test_a_stop_from_here_is_answered_where_the_supervisor_hangs(delegating: Delegating) -> None:
+    """Its job is cancelled, before this machine has waited for the answer in vain."""
+    lab = delegating.lab
+    root = delegating.start(epochs=5000)
+    lab.wait_for(root, "training_started")
+    pid = lab.events(root, "supervisor_started")[-1]["pid"]
+    node = lab.nodes(root)[0]
+    lab.slurm[node].run("kill", "-STOP", str(pid))
+    done = lab.command("stop", root.name)
+    shown = done.stderr.replace("\n", " ")
+    assert f"its job {lab.job(root)} was cancelled" in shown, done.stdout + done.stderr
+    # Slurm continues a stopped process before it ends it.
+    assert lab.end_of(root)["kind"] in ("attempt_stopped", "attempt_failed")
+
+
 def test_plan_preflight_and_doctor_ask_the_login_node(delegating: Delegating) -> None:
     plan = delegating.said("plan", delegating.profile(time_limit="1:00:00"))
     assert "#SBATCH --time=1:00:00" in plan

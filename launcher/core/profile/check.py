@@ -220,6 +220,10 @@ def _check_slurm(raw: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Iterato
             where = "; of the nodes that compute it belongs in [node_defaults]"
             is_known = key in Node.model_fields
             yield f"slurm.login_node.{key}", "leave it out" + (where if is_known else "")
+    address, is_local = _table(login).get("address"), _table(login).get("transport") == "local"
+    if is_local or (isinstance(address, str) and is_loopback(address)):
+        text = "leave it out on the login node itself; EFFNET_RUNS_DIR names its runs folder"
+        yield "slurm.login_node", text
     if _table(raw.get("master")).get("address"):
         yield "master.address", "leave it out: Slurm chooses the nodes"
     for index, option in enumerate(_list(table.get("options"))):

@@ -70,6 +70,7 @@ def test_chosen_nodes_replace_those_that_stood_for_them_with_their_secrets() -> 
         ('nodes = 2\nlogin_node = {address = "l", slots = 2}', "", "it belongs in [node_defaults]"),
         ('nodes = 2\nlogin_node = {address = "l", nam = "x"}', "", "slurm.login_node.nam"),
         ("nodes = 2\nlogin_node = {}", "", "slurm.login_node.address"),
+        ('nodes = 2\nlogin_node = {address = "localhost"}', "", "on the login node itself"),
     ],
 )
 def test_a_profile_that_contradicts_slurm_is_refused(table: str, more: str, problem: str) -> None:

@@ -46,6 +46,7 @@ from launcher.core.run.requests import StopRequest as StopRequest
 from launcher.core.run.state import JobState as JobState
 from launcher.core.run.state import RunStatus as RunStatus
 from launcher.errors import NodeError
+from launcher.process.uninterrupted import interrupt as interrupt
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
 from launcher.reading.folders import user_notify_file as user_notify_file
@@ -319,10 +320,7 @@ def clean(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftover
 
 
 def prune(runs: Sequence[Run], *, here_only: bool = False) -> tuple[list[str], list[str]]:
-    """Removes runs. -> (ids of what was removed, why others stay: a node can't be reached).
-
-    Raises BusyError while a process of one of them is there.
-    """
+    """-> (ids of removed runs, why others stay). Raises BusyError while a process is there."""
     from launcher.runs import handle
 
     with connections() as nodes:

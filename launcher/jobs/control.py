@@ -10,6 +10,7 @@ from launcher.core.run.requests import JobRequest
 from launcher.errors import BusyError
 from launcher.jobs import command, runner, slurm_jobs
 from launcher.process import ownership
+from launcher.process.uninterrupted import uninterrupted
 from launcher.remote.file_copy import Progress
 from launcher.store import job as job_files
 from launcher.store import owner
@@ -43,11 +44,12 @@ def start_job(run: StoredRun, request: JobRequest, progress: Progress | None = N
             shutil.rmtree(run.paths.job(name).root, ignore_errors=True)  # it never began
             raise
     job_file = run.paths.job(name).job
-    job_files.write(job_file, job)
-    if slurm_jobs.is_submitted(run.profile):
-        job = slurm_jobs.submit(run, job, request.node)
-    token = owned.token_of(f"job-{name}")
-    runner.start(job_file, token, run.profile.secrets_of(job.node))
+    with uninterrupted():
+        job_files.write(job_file, job)
+        if slurm_jobs.is_submitted(run.profile):
+            job = slurm_jobs.submit(run, job, request.node)
+        token = owned.token_of(f"job-{name}")
+        runner.start(job_file, token, run.profile.secrets_of(job.node))
     return name
 
 

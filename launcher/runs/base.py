@@ -30,6 +30,7 @@ from launcher.errors import BusyError, LaunchError, NoAnswerError, UsageError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError, connect
 from launcher.planning.attempt import data_path_of
 from launcher.process import spawn
+from launcher.process.uninterrupted import uninterrupted
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodePool
 from launcher.store import run as run_files
@@ -290,8 +291,9 @@ class Run(ABC):
             try:
                 channel.send(Ping())
                 channel.wait(ANSWER_LIMIT_S)
-                channel.send(message)
-                reply = channel.wait(REPLY_LIMIT_S)[0]
+                with uninterrupted():
+                    channel.send(message)
+                    reply = channel.wait(REPLY_LIMIT_S)[0]
             finally:
                 channel.close()
         except (OSError, ValueError, KeyError, ChannelClosedError, TimeoutError) as error:

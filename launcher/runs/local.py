@@ -16,6 +16,7 @@ from launcher.errors import BusyError, CheckpointError, NoAnswerError, UsageErro
 from launcher.jobs import control as jobs
 from launcher.planning import checkpoint_choice, restart, settings
 from launcher.planning.checkpoint_choice import CheckpointQuery
+from launcher.process.uninterrupted import uninterrupted
 from launcher.remote.file_copy import Progress
 from launcher.remote.node_client import NodePool
 from launcher.runs.base import LEAVE_LIMIT_S, NextAttempt, Run
@@ -77,9 +78,10 @@ class LocalRun(Run):
             if choice.path is None:
                 hint = "To start from the beginning: --checkpoint scratch"
                 raise CheckpointError(f"{self.id}: {choice.why}", hint)
-        if attempt.run != attempt.before:
-            run_files.write_edited(attempt.run)
-        self.spawn(resume=restart.verified(choice))
+        with uninterrupted():
+            if attempt.run != attempt.before:
+                run_files.write_edited(attempt.run)
+            self.spawn(resume=restart.verified(choice))
         return choice
 
     def start_job(self, request: JobRequest, progress: Progress | None = None) -> str:

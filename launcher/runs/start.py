@@ -17,6 +17,7 @@ from launcher.core.run.requests import StartRequest
 from launcher.errors import BusyError, LaunchError, UsageError
 from launcher.planning import attempt, settings
 from launcher.planning.attempt import data_path_of, run_id, settings_of
+from launcher.process.uninterrupted import uninterrupted
 from launcher.reading.folders import runs_directory
 from launcher.remote.node_client import NodePool
 from launcher.runs import delegated
@@ -100,12 +101,13 @@ def start_run(
             # It runs without a copy, too; `status` shows why there is none.
             open_run(root).spawn()
         return run
-    run_files.create(root, info, profile)
-    opened = open_run(root)
-    try:
-        opened.spawn(resume)
-    except LaunchError:
-        if opened.state().attempt is None and not opened.state().slurm_job:
-            run_files.discard(root)
-        raise
+    with uninterrupted():
+        run_files.create(root, info, profile)
+        opened = open_run(root)
+        try:
+            opened.spawn(resume)
+        except LaunchError:
+            if opened.state().attempt is None and not opened.state().slurm_job:
+                run_files.discard(root)
+            raise
     return run

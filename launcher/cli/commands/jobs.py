@@ -25,12 +25,12 @@ def _run(
     from launcher import client
     from launcher.cli.output.console import errors, print_json, screen
     from launcher.cli.output.copying import copying
-    from launcher.cli.output.interrupt import job_text, on_ctrl_c
+    from launcher.cli.output.interrupt import job_text, on_ctrl_c, started_jobs
     from launcher.core.diagnosis.event_text import value_text
     from launcher.core.diagnosis.words import export_verdict
 
     reader = client.open_run(run)
-    known = {job.job for job in reader.poll_state().jobs}
+    known = started_jobs(reader.run)
     with on_ctrl_c(lambda: job_text(reader.run, known)), copying() as progress:
         job = client.start_job(reader, request, on_progress=progress)
     console = screen()

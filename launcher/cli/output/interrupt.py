@@ -19,17 +19,21 @@ from launcher.errors import INTERRUPTED
 def on_ctrl_c(text: Callable[[], str]) -> Iterator[None]:
     """Within it, Ctrl-C prints `text()` and ends this process at once.
 
-    Nothing is waited for: threads may be connecting to nodes that do not answer. A run is safe
-    from that, as it is from the end of its terminal.
+    Only a process that is being started is waited for: until it is there, nothing true can be said
+    about it. Threads may be connecting to nodes that do not answer. A run is safe from that, as it
+    is from the end of its terminal.
     """
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def end() -> None:
         console = errors()
         console.show_cursor()
         console.print(f"\ninterrupted: {text()}")
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, end)
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        client.interrupt(end)
+
+    before = signal.signal(signal.SIGINT, on_signal)
     try:
         yield
     finally:
@@ -45,10 +49,14 @@ def start_text(began_s: float) -> str:
 
 
 def resume_text(run: str, began_s: float) -> str:
-    snapshot = client.open_run(run).poll()
-    attempt = snapshot.state.attempt
-    if snapshot.is_supervised or (attempt is not None and attempt.started_s >= began_s):
+    reader = client.open_run(run)
+    snapshot = reader.poll()
+    attempt, is_queued = snapshot.state.attempt, snapshot.state.status is RunStatus.PENDING
+    has_begun = attempt is not None and attempt.started_s >= began_s
+    if snapshot.is_supervised or is_queued or has_begun:
         return f"the resume of {run} continues. Follow it: effnet-launch attach {run}"
+    if _is_elsewhere(reader):
+        return f"its node may have resumed {run} anyway. See: effnet-launch status {run}"
     return f"{run} was not resumed; nothing is running. Resume it: effnet-launch resume {run}"
 
 
@@ -59,12 +67,26 @@ def stop_text(run: str) -> str:
     return f"{run} was not asked to stop; it is {status.value}. Stop it: effnet-launch stop {run}"
 
 
+def started_jobs(run: str) -> set[str]:
+    """Jobs of the run that were started, whether or not they have said so yet."""
+    paths = client.open_run(run).paths
+    found = paths.jobs.iterdir() if paths.jobs.is_dir() else ()
+    return {folder.name for folder in found if paths.job(folder.name).job.exists()}
+
+
 def job_text(run: str, known: set[str]) -> str:
     """`known`: the jobs that the run had before."""
-    for job in client.open_run(run).poll_state().jobs:
-        if job.job not in known:
-            return f"job {job.job} continues. Its log: effnet-launch logs {run} --job {job.job}"
+    reader = client.open_run(run)
+    for job in sorted(started_jobs(run) - known):
+        return f"job {job} continues. Its log: effnet-launch logs {run} --job {job}"
+    if _is_elsewhere(reader):
+        return f"the run's node may have started the job anyway. See: effnet-launch status {run}"
     return "no job was started."
+
+
+def _is_elsewhere(reader: client.RunReader) -> bool:
+    """Whether another machine has the run, which may have got the request."""
+    return reader.paths.home.is_file()
 
 
 def prune_text(roots: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import termios
 
+import pytest
+
 from launcher import client
 from tests.launcher.conftest import LIMIT_S
 
@@ -45,11 +47,12 @@ def test_the_terminal_of_the_client_closes(lab):
     goes_on(lab, root)
 
 
-def goes_on(lab, root):
+def goes_on(lab, root, stops=1):
     """It trains on, and can be stopped."""
     lab.wait_for(root, "epoch_finished", count=len(lab.events(root, "epoch_finished")) + 1)
     client.stop(root)
-    assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
+    ends = ("attempt_stopped", "attempt_failed")
+    assert lab.wait_for(root, *ends, count=stops)["kind"] == "attempt_stopped"
 
 
 def interruptible():
@@ -96,3 +99,66 @@ def test_ctrl_c_while_python_still_imports_prints_nothing(tmp_path):
         preexec_fn=interruptible,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+STOPS_ITSELF = """\
+import os, signal, sys
+if "{module}" in sys.orig_argv:
+    open("{folder}/pid", "w").write(str(os.getpid()))
+    os.rename("{folder}/pid", "{folder}/stopped")
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def interrupted(lab, tmp_path):
+    """Runs a command and presses Ctrl-C after it has started a process of this module, which has
+    done nothing yet. -> what the command prints.
+    """
+
+    def run(module, *arguments):
+        stopped = tmp_path / "stopped"
+        stopped.unlink(missing_ok=True)
+        text = STOPS_ITSELF.format(module=module, folder=tmp_path)
+        (tmp_path / "sitecustomize.py").write_text(text)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "launcher.cli.app", *arguments],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=interruptible,
+        )
+        try:
+            lab.until(stopped.exists)
+            process.send_signal(signal.SIGINT)
+            os.kill(int(stopped.read_text()), signal.SIGCONT)
+            output, _ = process.communicate(timeout=LIMIT_S)
+        finally:
+            process.kill()
+        assert process.returncode == 130
+        return output
+
+    return run
+
+
+def test_ctrl_c_while_a_supervisor_starts(lab, interrupted):
+    profile = str(lab.profile(epochs=5000))
+    output = interrupted("launcher.supervisor", "start", profile, "--no-preflight")
+    (root,) = lab.runs.iterdir()
+    assert f"run {root.name} continues" in output
+    lab.wait_for(root, "checkpoint_saved")
+    client.stop(root)
+    lab.wait_for(root, "attempt_stopped")
+    output = interrupted("launcher.supervisor", "resume", root.name, "--no-preflight")
+    assert f"the resume of {root.name} continues" in output
+    lab.wait_for(root, "training_started", count=2)
+    goes_on(lab, root, stops=2)
+
+
+def test_ctrl_c_while_a_job_starts(lab, interrupted):
+    root = lab.start(epochs=2)
+    lab.wait_for(root, "attempt_finished")
+    output = interrupted("launcher.jobs.runner", "export", root.name)
+    assert "job 001-export continues" in output
+    lab.wait_for(root, "job_finished")

@@ -40,6 +40,7 @@ PARTS = {
     "supervision": "benchmarks/supervision.py",
     "hangs": "benchmarks/hangs.py",
     "scale": "-m benchmarks.scale",
+    "commands": "benchmarks/commands.py",
     "exports": "benchmarks/exports.py",
     "train": "benchmarks/train.py --rounds 0",
     "loop": "benchmarks/train.py --ranks ''",

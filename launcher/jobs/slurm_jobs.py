@@ -60,8 +60,12 @@ def submit(run: StoredRun, job: Job, node: str) -> Job:
 
 
 def cancel(job: Job) -> None:
-    """Raises `SlurmError`."""
-    slurm.cancel(job.slurm)
+    """Raises `SlurmError`; what follows the job repeats it until Slurm answers."""
+    try:
+        slurm.cancel(job.slurm)
+    except slurm.SlurmError as error:
+        hint = f"Job {job.id} is cancelled as soon as Slurm answers."
+        raise slurm.SlurmError(error.message, hint) from error
 
 
 def is_over(paths: RunPaths, name: str) -> bool:
@@ -123,7 +127,7 @@ class _Following:
             if error.message != self._trouble:
                 log_line(error.message)
             self._trouble = error.message
-            self._waits(error.message)
+            self._waits(f"Slurm does not answer: {error.message}")
             return None, False
         if record is not None and record.is_waiting:
             self._waits(QueuedJob(self._job.slurm, record.state, record.reason).words)

@@ -52,6 +52,22 @@ def test_a_job_says_why_it_waits_and_stop_cancels_it(lab):
     lab.slurm.call("scancel", blocker)
 
 
+def test_a_job_that_cannot_be_cancelled_is_cancelled_once_slurm_answers(lab):
+    root = finished(lab)
+    blocker = lab.fill_partition()
+    lab.command("eval", root.name, "--detach")
+    lab.until(lambda: "free nodes" in lab.command("status", root.name).stdout)
+    lab.slurm.kill_slurmctld(blocker)
+    done = lab.command("stop", root.name, "--job", "001-eval")
+    shown = done.stderr.replace("\n", " ")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "001-eval is cancelled as soon as Slurm answers" in shown
+    lab.until(lambda: "Slurm does not answer" in lab.command("status", root.name).stdout)
+    lab.slurm.power_on()
+    assert lab.wait_for(root, "job_finished")["exit_code"] == 143
+    lab.slurm.call("scancel", blocker)
+
+
 def test_a_job_that_computes_can_be_stopped_and_cancelled(lab):
     root = lab.start(epochs=1, eval_s=3000)
     lab.end_of(root)

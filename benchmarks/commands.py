@@ -75,7 +75,8 @@ def cost(words: tuple[str, ...], environ: dict[str, str], repeat: int) -> tuple[
             sys.exit(f"{argv} ended with exit code {child.returncode}")
         times.append(used.ru_utime + used.ru_stime)
         most_kib = max(most_kib, used.ru_maxrss)
-    return f"{median(times):.2f} s", f"{most_kib / 1024:.0f} MiB", f"{size / 1e6:.1f} MB"
+    output = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.0f} kB"
+    return f"{median(times):.2f} s", f"{most_kib / 1024:.0f} MiB", output
 
 
 if __name__ == "__main__":

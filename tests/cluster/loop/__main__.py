@@ -78,6 +78,8 @@ def main() -> int:
     cases = [draw(options.seed, number) for number in numbers]
     cases = [case for case in cases if not options.only or case.kind in options.only]
     cases = [case for case in cases if options.method in (None, case.method)]
+    if not cases:
+        parser.error(f"none of the {len(numbers)} faults is of this kind: raise --count")
     began, verdicts = time.monotonic(), list[Verdict]()
     for verdict in play_all(cases, options.workers, options.keep, options.limit_s):
         verdicts.append(verdict)

@@ -173,7 +173,7 @@ def our_step(size: int, ranks: int, form: str) -> Callable[[], object]:
     from effnet.evaluate.depthwise import choose
     from effnet.model.efficientnet import EfficientNet
     from effnet.train.state.host import TrainState
-    from effnet.train.steps.eager import TrainStep
+    from effnet.train.steps.eager import TrainStep, select
 
     device.set_up("CPU")
     group = join(ranks > 1, "CPU")
@@ -182,7 +182,9 @@ def our_step(size: int, ranks: int, form: str) -> Callable[[], object]:
     config = configuration.resolve(sets=[*sets, f"depthwise={form}"]).config
     net = EfficientNet("b2", CLASSES)
     choose(config, group).apply(net)
-    step = TrainStep(net, TrainState(net, config), config, group, Heartbeat(""))
+    state = TrainState(net, config)
+    selected = select(state, config, group)
+    step = TrainStep(net, state, config, group, Heartbeat(""), selected)
     noise = np.random.default_rng(2).random((len(images), net.noise_width), np.float32)
     every = np.arange(len(images))
     whole = Batch(0, images, labels.astype(np.int32), noise, every, every >= 0)

@@ -54,7 +54,7 @@ class Runs:
         self.state = make.state_of(net, self.config)
         self.first = {name: value.copy() for name, value in self.state.tensors().items()}
         schedule = LrSchedule.from_config(self.config, 1)
-        made = make.make(net, self.state, self.config, Group(), Heartbeat(None), schedule)
+        made = make.make(net, self.state, self.config, Group(), Heartbeat(None), schedule, None)
         self.step, self.evaluator = made.step, Evaluator(net, self.config, jit=True)
 
     def network(self, seed: int) -> EfficientNet:

@@ -115,6 +115,24 @@ class CollectiveSum:
         return self._group.sum(first)
 
 
+def broadcast(
+    group: Group, over_ranks: Sum | None, values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """As `Group.broadcast`, through a `Sum` where there is one: shared memory is faster."""
+    if over_ranks is None:
+        return group.broadcast(values)
+    result, flat = np.empty_like(values), values.reshape(-1)
+    first, *more = over_ranks.buckets
+    found = result.reshape(-1)
+    for start in range(0, len(flat), len(first)):
+        piece = flat[start : start + len(first)]
+        for bucket in more:
+            bucket[: len(piece)] = 0.0
+        first[: len(piece)] = piece if group.rank == 0 else 0.0
+        found[start : start + len(first)] = over_ranks.reduce()[: len(piece)]
+    return result
+
+
 def join(distributed: bool, target: str) -> Group:
     """Bring this rank together with its peers, as the launcher's environment variables describe.
 

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from effnet.data import (
 )
 from effnet.data.folders import eval_index
 from effnet.data.pixels import compiled
-from effnet.distributed.group import Group
+from effnet.distributed.group import Group, Sum, broadcast
 from effnet.errors import EffnetError, UsageError
 from effnet.evaluate.depthwise import choose
 from effnet.evaluate.evaluator import Evaluator
@@ -105,8 +106,11 @@ class Trainer:
         precision.apply(self.net, config.amp_level, config.amp_dtype)
         form.apply(self.net)
         self.state = make.state_of(self.net, config)
-        self._restore(position)
-        self._train = make.make(self.net, self.state, config, group, heartbeat, self._schedule)
+        selected = make.select(self.state, config, group)
+        self._restore(position, None if selected is None else selected.sum)
+        self._train = make.make(
+            self.net, self.state, config, group, heartbeat, self._schedule, selected
+        )
         if position is not None:
             report.emit_notes(self._train.order.notes(position.sums))
         self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
@@ -307,12 +311,12 @@ class Trainer:
             self.step = int(low) + (int(high) << 16)
         return position
 
-    def _restore(self, position: resume.StartPosition | None) -> None:
+    def _restore(self, position: resume.StartPosition | None, over_ranks: Sum | None) -> None:
         """Rank 0's state on every rank, so that only it needs the file."""
         if position is not None:
             self.state.load(read_tensors(position.path))
         if self.step and self.group.size > 1:
-            self.state.replace(self.group.broadcast)
+            self.state.replace(partial(broadcast, self.group, over_ranks))
         self._heartbeat.done(self.step, self._epochs_done)
         group, images = self.group, len(self._images)
         counts = (self.state.parameter_count, self.steps_per_epoch, images, group.world_size)

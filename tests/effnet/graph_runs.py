@@ -90,7 +90,10 @@ class Run:
             choose(config, self.group).apply(self.net)
         self.state = make.state_of(self.net, config)
         schedule = LrSchedule.from_config(config, STEPS)
-        made = make.make(self.net, self.state, config, self.group, Heartbeat(None), schedule)
+        selected = make.select(self.state, config, self.group)
+        made = make.make(
+            self.net, self.state, config, self.group, Heartbeat(None), schedule, selected
+        )
         self.step = made.step
 
     def enter(self) -> None:

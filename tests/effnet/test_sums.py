@@ -11,7 +11,7 @@ import pytest
 
 from effnet.distributed import group as groups
 from effnet.distributed import shared_memory, sums
-from effnet.distributed.group import CollectiveSum, Group, PeerGone
+from effnet.distributed.group import CollectiveSum, Group, PeerGone, broadcast
 from effnet.distributed.ordered_sum import OrderedSum
 from effnet.distributed.wire import Wire
 from tests.effnet.sum_lab import SIZE, Lab, answers, drawn, in_order
@@ -195,3 +195,14 @@ def test_a_resume_says_that_sums_had_another_order() -> None:
     assert ordered.notes("") == ordered.notes("library")
     assert library.notes("") == answers(orders, "aa")[0][0].notes("") == ()
     assert sums.Order().notes("library") == ()
+
+
+def rank_0s_numbers(group: Group) -> bytes:
+    values = drawn(group.rank, 0, 2_500)
+    return broadcast(group, joined(group, 1_000), values).tobytes()
+
+
+@pytest.mark.parametrize(("at", "carried"), [("aaa", [(0,), (1,), (2,)]), ("ab", [(0, 2), (1,)])])
+def test_every_rank_gets_rank_0s_numbers(at: str, carried: list[tuple[int, ...]]) -> None:
+    """More of them than a bucket holds, and buckets that held something else."""
+    assert set(answers(rank_0s_numbers, at, carried)) == {drawn(0, 0, 2_500).tobytes()}

@@ -102,7 +102,9 @@ class Tuning:
         self.state = make.state_of(net, self.config)
         self.first = {name: value.copy() for name, value in self.state.tensors().items()}
         self.schedule = LrSchedule.from_config(self.config, 10)
-        made = make.make(net, self.state, self.config, Group(), Heartbeat(None), self.schedule)
+        made = make.make(
+            net, self.state, self.config, Group(), Heartbeat(None), self.schedule, None
+        )
         self.step, self.evaluator = made.step, Evaluator(net, self.config, jit=True)
         self.index = index_folder
 

@@ -92,7 +92,9 @@ class TrainStep:
         config: TrainConfig,
         group: Group,
         heartbeat: Heartbeat,
+        selected: sums.Selected | None,
     ) -> None:
+        """`selected` is how it adds over the logical ranks, from `select`."""
         self._state = state
         self._config = config
         self._group = group
@@ -110,12 +112,9 @@ class TrainStep:
         self._count = len(state.weights)
         self._saturates = self.reads_register(config)
         self._slots = Slots(state.weights, state.moment, state.mean_square, state.ema_weights)
-        self.selected: sums.Selected | None = None
-        """How it adds over the logical ranks; `None` for one alone."""
-        if group.world_size > 1:
-            size = self._count + len(state.buffers) + 2
-            self.selected = sums.join(group, size, config.reduction, config.device_target)
-            report.emit_notes(self.selected.notes)
+        self.selected = selected
+        if selected is not None:
+            report.emit_notes(selected.notes)
 
     def __call__(
         self, batch: Batch, lr: float, step: int, stop: StopRequest | None = None
@@ -229,6 +228,14 @@ class TrainStep:
         )
         if state.ema_buffers is not None:
             average(state.ema_buffers, state.buffers, decay, np.empty_like(state.buffers))
+
+
+def select(state: TrainState, config: TrainConfig, group: Group) -> sums.Selected | None:
+    """How a step adds over the logical ranks; `None` for one alone. All ranks call it together."""
+    if group.world_size == 1:
+        return None
+    size = len(state.weights) + len(state.buffers) + 2
+    return sums.join(group, size, config.reduction, config.device_target)
 
 
 def report_skipped(notes: loss_scale.SkipNotes, scaler: Floats, step: int, group: Group) -> None:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, Protocol
 from effnet.config import TrainConfig
 from effnet.contract.reporter import Heartbeat, StopRequest
 from effnet.data import train_batches
+from effnet.distributed import sums
 from effnet.distributed.group import Group
 from effnet.distributed.sums import BY_LIBRARY, Order
 from effnet.model.efficientnet import EfficientNet
 from effnet.optim.schedule import LrSchedule
 from effnet.train.state.device import GraphState
 from effnet.train.state.host import TrainState
+from effnet.train.steps import eager
 from effnet.train.steps.eager import StepOutcome, TrainStep
 from effnet.train.steps.graph import GraphStep, GraphSteps, Rates
 from effnet.train.steps.sink import SunkSteps
@@ -44,6 +46,13 @@ def state_of(net: EfficientNet, config: TrainConfig) -> TrainState | GraphState:
     return kind(net, config)
 
 
+def select(
+    state: TrainState | GraphState, config: TrainConfig, group: Group
+) -> sums.Selected | None:
+    """How a step adds in host memory; `None` for a rank alone, and for a device's state."""
+    return eager.select(state, config, group) if isinstance(state, TrainState) else None
+
+
 def make(
     net: EfficientNet,
     state: TrainState | GraphState,
@@ -51,14 +60,16 @@ def make(
     group: Group,
     heartbeat: Heartbeat,
     schedule: LrSchedule,
+    selected: sums.Selected | None,
 ) -> Stepping:
     """`pynative` and `jit` work on flat state in host memory, `graph` on the device's own.
 
-    In graph mode MindSpore's data sink is used where it exists: on Ascend and GPU.
+    `selected` is what `select` returned. In graph mode MindSpore's data sink is used where it
+    exists: on Ascend and GPU.
     """
     if isinstance(state, TrainState):
-        step = TrainStep(net, state, config, group, heartbeat)
-        order = Order() if step.selected is None else step.selected.order
+        step = TrainStep(net, state, config, group, heartbeat, selected)
+        order = Order() if selected is None else selected.order
         return Stepping(step, train_batches, order)
     order = BY_LIBRARY if group.world_size > 1 else Order()
     cell = GraphStep(net, state, config, group)

@@ -154,10 +154,11 @@ class Attempt:
         self._handle(self._links.ready(channel))
 
     def turn(self) -> None:
-        self._handle(self._links.turn())
         now = time.monotonic()
         for link in self._links:
             link.must_end = bool(self._end_why) or link.is_given_up or now >= self._stop_until
+        self._handle(self._links.turn())
+        for link in self._links:
             if self.outcome is not None and link.is_over:
                 # Another node may be away for long: this one need not wait for it.
                 self._links.release(link)
@@ -172,7 +173,8 @@ class Attempt:
         self._look_at_spread(now)
         if self.outcome is None and self._may_decide(now):
             self._fail()
-        if self.outcome is None and all(link.is_over for link in self._links):
+        is_undecided = self.outcome is None and self._decide_at is None
+        if is_undecided and all(link.is_over for link in self._links):
             self._conclude()
 
     def stop(self, save: bool, by: str) -> None:
@@ -378,9 +380,7 @@ class Attempt:
         ended = [link.ended for link in self._links if link.ended is not None]
         step = max((report.step for report in ended), default=0) or None
         has_stopped = not self._are_ranks_done or any(report.has_stopped for report in ended)
-        if self._deaths:
-            self._fail()
-        elif self.stop_asked is not None or has_stopped:
+        if self.stop_asked is not None or has_stopped:
             self.outcome = Outcome.STOPPED
             leftover = tuple(pid for link in self._links for pid in link.leftover)
             self._log.add(events.AttemptStopped(self.number, step, leftover))

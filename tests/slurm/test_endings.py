@@ -51,3 +51,12 @@ def test_a_requeue_continues_from_the_newest_checkpoint(lab):
     assert lab.end_of(root, 240, attempt=2)["kind"] == "attempt_finished"
     assert lab.steps(root, 3, 2)[-1] == 119
     lab.no_job_left(root)
+
+
+def test_scancel_while_the_agents_start_is_a_stop_too(lab):
+    root = lab.start(epochs=5000)
+    lab.wait_for(root, "attempt_started")
+    lab.slurm.call("scancel", lab.job(root))
+    ended = lab.end_of(root)
+    assert ended["kind"] == "attempt_stopped", ended
+    lab.no_job_left(root)

@@ -157,10 +157,8 @@ LOST_WORDS = (
     "Prolog failed",
     "Unable to contact slurm daemon",
     "Invalid job credential",
-    "already completing or completed",
-    "Job allocation has been revoked",
 )
-"""What srun prints about a node that no step can be started on, or whose job is ending.
+"""What srun prints about a node that no step can be started on.
 
 Source: slurm_errno.c and srun's launch.c and allocate.c of Slurm 22.05.
 """

@@ -35,7 +35,7 @@ from effnet.distributed.wire import Wire
 CONNECT_LIMIT_S = 20.0
 """For all connections together; a firewall that drops packets costs a run so much at its start."""
 SILENT_LIMIT_S = 600
-"""A link whose other end does not acknowledge for so long is gone. The launcher knows before."""
+"""A link whose other end does not answer for so long is gone. The launcher knows before."""
 _PROBES = 10
 _NO_PORT = 0
 
@@ -188,10 +188,11 @@ def _agree(group: Group, missing: list[int], places: list[Place]) -> str:
 def _set_options(link: socket.socket) -> None:
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Not TCP_USER_TIMEOUT: it also ends a link whose other end answers but reads nothing, as a rank
+    # that evaluates.
     for option, value in (
         (socket.TCP_KEEPIDLE, SILENT_LIMIT_S // _PROBES),
         (socket.TCP_KEEPINTVL, SILENT_LIMIT_S // _PROBES),
         (socket.TCP_KEEPCNT, _PROBES),
-        (socket.TCP_USER_TIMEOUT, SILENT_LIMIT_S * 1000),
     ):
         link.setsockopt(socket.IPPROTO_TCP, option, value)

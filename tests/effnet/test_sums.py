@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from effnet.distributed import group as groups
-from effnet.distributed import shared_memory, sums
+from effnet.distributed import links, shared_memory, sums
 from effnet.distributed.group import CollectiveSum, Group, PeerGone, broadcast
 from effnet.distributed.ordered_sum import OrderedSum
 from effnet.distributed.wire import Wire
@@ -93,6 +93,19 @@ def test_a_rank_that_is_one_step_ahead_waits_for_a_slow_one() -> None:
     found = answers(with_a_slow_rank, "abc", carried)
     for step in range(4):
         assert {answer[step] for answer in found} == {in_order(4, step).tobytes()}
+
+
+def test_a_rank_that_takes_longer_than_the_limit_of_a_link_is_waited_for() -> None:
+    """It evaluates or is stopped: its system answers, and takes no more bytes."""
+
+    def one_is_slow(group: Group) -> list[bytes]:
+        links.SILENT_LIMIT_S = links._PROBES = 2
+        added = joined(group)
+        if group.rank == 1:
+            time.sleep(3 * links.SILENT_LIMIT_S)
+        return [reduced(group, added, 0)]
+
+    assert answers(one_is_slow, "ab") == [[in_order(2, 0).tobytes()]] * 2
 
 
 @pytest.mark.parametrize(

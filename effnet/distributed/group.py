@@ -19,6 +19,8 @@ from effnet.optim.pieces import Floats, aligned
 STARTERS = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")
 """A rank has one of these, whatever started it."""
 
+_NOTHING = -0.0
+"""Added to any number it leaves all bits; 0.0 makes 0.0 of -0.0."""
 
 GONE_LIMIT_S = 30.0
 """How long a rank whose peer died waits for the launcher, which knows the cause, to end it: as long
@@ -80,7 +82,7 @@ class Group:
 
     def broadcast(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rank 0's values on every rank; the others only give the shape."""
-        return self.sum(values if self.rank == 0 else np.zeros_like(values))
+        return self.sum(values if self.rank == 0 else np.full_like(values, _NOTHING))
 
 
 class Sum(Protocol):
@@ -127,8 +129,8 @@ def broadcast(
     for start in range(0, len(flat), len(first)):
         piece = flat[start : start + len(first)]
         for bucket in more:
-            bucket[: len(piece)] = 0.0
-        first[: len(piece)] = piece if group.rank == 0 else 0.0
+            bucket[: len(piece)] = _NOTHING
+        first[: len(piece)] = piece if group.rank == 0 else _NOTHING
         found[start : start + len(first)] = over_ranks.reduce()[: len(piece)]
     return result
 

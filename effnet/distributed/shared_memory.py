@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import struct
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -108,9 +109,8 @@ def _listen(ranks: int) -> tuple[socket.socket, bytes]:
 
 def _serve(listener: socket.socket, ranks: int, size: int, carried: Sequence[int]) -> Memory:
     """The first rank: makes the segment and sends it to each rank that connects."""
-    fd = os.memfd_create("effnet-sum")
+    fd = _segment(4 * _numbers(size, carried))
     try:
-        os.ftruncate(fd, 4 * _numbers(size, carried))
         memory = mmap.mmap(fd, 0)
         links: dict[int, socket.socket] = {}
         while len(links) < ranks - 1:
@@ -119,7 +119,7 @@ def _serve(listener: socket.socket, ranks: int, size: int, carried: Sequence[int
             own = _CREDENTIALS.unpack(
                 link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
-            # Another user's process could only have guessed the address.
+            # Every user can see the address, in /proc/net/unix.
             if own[1] != os.getuid():
                 link.close()
                 continue
@@ -130,6 +130,19 @@ def _serve(listener: socket.socket, ranks: int, size: int, carried: Sequence[int
         os.close(fd)
     in_order = [links[place] for place in sorted(links)]
     return Memory(size, carried, np.frombuffer(memory, np.float32), in_order)
+
+
+def _segment(count: int) -> int:
+    """A file descriptor of so many bytes of memory that has no name. Raises `OSError`."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("effnet-sum")
+        os.ftruncate(fd, count)
+        return fd
+    # Builds of Python for old systems, as conda's, have no memfd.
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        # A container may have 64 MB there: whoever writes to more than there is would be killed.
+        os.posix_fallocate(file.fileno(), 0, count)
+        return os.dup(file.fileno())
 
 
 def _connect(token: bytes, place: int, size: int, carried: Sequence[int]) -> Memory:

@@ -60,7 +60,7 @@ def join(group: Group, size: int, reduction: str, target: str) -> Selected:
     """
     if reduction != "auto":
         return _collective(group, size)
-    layout = places.find(group)
+    layout = found = places.find(group)
     memory = shared_memory.share(group, layout, size)
     if memory is None:
         layout = layout.apart()
@@ -75,14 +75,16 @@ def join(group: Group, size: int, reduction: str, target: str) -> Selected:
     peers = {layout.places[other][number]: other for other in near}
     wires, how = {}, "shared memory"
     if len(layout.places) > 1:
-        found = links.connect(group, peers)
-        if found.problem:
-            selected = _collective(group, size, found.problem)
-            own = (f"gradients: {found.own_problem}",) if found.own_problem else ()
+        made = links.connect(group, peers)
+        if made.problem:
+            selected = _collective(group, size, made.problem)
+            own = (f"gradients: {made.own_problem}",) if made.own_problem else ()
             return selected._replace(notes=(*selected.notes, *own))
-        wires = {peers[rank]: wire for rank, wire in found.wires.items()}
+        wires = {peers[rank]: wire for rank, wire in made.wires.items()}
         how = "TCP between machines, in the order of the ranks"
-        if len(layout.places) < group.size:
+        if layout is not found:
+            how = "TCP, in the order of the ranks, since ranks of a machine could not share memory"
+        elif len(layout.places) < group.size:
             how += ", and through shared memory within each"
     share = share_of(size, number, count)
     added = OrderedSum(memory, group.logical_ranks, turns, place, share, wires)

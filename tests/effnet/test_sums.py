@@ -170,7 +170,22 @@ def test_without_memory_to_share_ranks_of_one_machine_use_tcp(broken: int) -> No
 
     found = answers(one_cannot, "aaa")
     assert [bits for bits, _ in found] == [[in_order(3, 0).tobytes()]] * 3
-    assert "through TCP" in found[0][1][0]
+    assert "through TCP, " in found[0][1][0]
+    assert "since ranks of a machine could not share memory" in found[0][1][0]
+
+
+def test_a_python_without_memfd_uses_a_file_without_a_name() -> None:
+    """Builds for old systems have none, as conda's and those of uv."""
+
+    def without(group: Group) -> tuple[list[bytes], tuple[str, ...]]:
+        del shared_memory.os.memfd_create
+        selected = sums.join(group, 1_000, "auto", "CPU")
+        assert isinstance(selected.sum, OrderedSum)
+        return [reduced(group, selected.sum, 0, 1_000)], selected.notes
+
+    found = answers(without, "aa")
+    assert [bits for bits, _ in found] == [[in_order(2, 0, 1_000).tobytes()]] * 2
+    assert "through shared memory" in found[0][1][0]
 
 
 def test_the_library_adds_where_the_configuration_says_so_and_between_devices() -> None:

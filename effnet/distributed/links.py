@@ -33,7 +33,9 @@ from effnet.distributed.places import from_words, gather, to_words
 from effnet.distributed.wire import Wire
 
 CONNECT_LIMIT_S = 20.0
-"""For all connections together; a firewall that drops packets costs a run so much at its start."""
+"""A firewall that drops packets costs a run so much at its start. A slow peer's system answers."""
+PROVE_LIMIT_S = 120.0
+"""For all proofs together, which wait for slow peers."""
 SILENT_LIMIT_S = 600
 """A link whose other end does not answer for so long is gone. The launcher knows before."""
 _PROBES = 10
@@ -74,28 +76,37 @@ def connect(group: Group, peers: Collection[int]) -> Links:
             own = Place(address, door.port)
         except OSError as error:
             own_problem = f"it cannot listen: {error.strerror or error}"
-    secret, places = _exchange(group, own)
-    until_s = time.monotonic() + CONNECT_LIMIT_S
+    # A rank connects to those below it, so no two ranks wait for each other.
+    lower = sorted(rank for rank in peers if rank < group.rank)
+    called: dict[int, socket.socket] = {}
     links: dict[int, socket.socket] = {}
     try:
-        # A rank connects to those below it, so no two ranks wait for each other.
-        for peer in sorted(rank for rank in peers if rank < group.rank):
-            if not own_problem:
-                try:
-                    links[peer] = _call(places[peer], secret, group.rank, peer, until_s)
-                except OSError as error:
-                    why = error.strerror or error
-                    own_problem = f"no connection to rank {peer} at {places[peer]}: {why}"
-        higher = [rank for rank in peers if rank > group.rank and places[rank].port != _NO_PORT]
-        if door is not None and not own_problem:
-            links |= door.admit(secret, group.rank, higher, until_s)
+        secret, places = _exchange(group, own)
+        if not own_problem:
+            own_problem = _call_all(lower, places, called)
+        problem = _agree(group, [rank for rank in lower if rank not in called], places)
+        if not problem:
+            until_s = time.monotonic() + PROVE_LIMIT_S
+            for peer, link in called.items():
+                if not own_problem:
+                    try:
+                        _prove(link, secret, group.rank, peer, until_s)
+                        links[peer] = link
+                    except OSError as error:
+                        own_problem = _no_link(peer, places, error)
+            if door is not None and not own_problem:
+                higher = [rank for rank in peers if rank > group.rank]
+                links |= door.admit(secret, group.rank, higher, until_s)
     finally:
         if door is not None:
             door.close()
+    if own_problem:
+        for link in called.values():
+            link.close()  # nobody waits for this rank
     missing = [rank for rank in sorted(peers) if rank not in links]
-    problem = _agree(group, missing, places)
+    problem = problem or _agree(group, missing, places)
     if problem:
-        for link in links.values():
+        for link in (called | links).values():
             link.close()
         return Links({}, problem, own_problem)
     for link in links.values():
@@ -135,28 +146,36 @@ def _exchange(group: Group, own: Place) -> tuple[bytes, list[Place]]:
     return from_words(every[0])[18:], places
 
 
-def _call(place: Place, secret: bytes, own: int, peer: int, until_s: float) -> socket.socket:
-    """A link to `peer` on which both sides have proved who they are. Raises `OSError`."""
-    if place.port == _NO_PORT:
-        raise OSError("it does not listen")
-    link = socket.create_connection((place.address, place.port), _left_s(until_s))
-    try:
-        first = nonce()
-        link.sendall(hello(own, first))
-        answer = b""
-        while len(answer) < ANSWER_BYTES:
-            link.settimeout(_left_s(until_s))
-            found = link.recv(ANSWER_BYTES - len(answer))
-            if not found:
-                raise ConnectionError("it closed the connection")
-            answer += found
-        meeting = Meeting(secret, own, peer, first, answer[:NONCE_BYTES])
-        meeting.check_answer(answer)
-        link.sendall(meeting.proof())
-    except OSError:
-        link.close()
-        raise
-    return link
+def _call_all(peers: list[int], places: list[Place], called: dict[int, socket.socket]) -> str:
+    """Adds a link to each of these ranks, on which nothing is proved yet; -> why one is missing."""
+    for peer in peers:
+        if places[peer].port == _NO_PORT:
+            return _no_link(peer, places, OSError("it does not listen"))
+        try:
+            called[peer] = socket.create_connection(places[peer], CONNECT_LIMIT_S)
+        except OSError as error:
+            return _no_link(peer, places, error)
+    return ""
+
+
+def _prove(link: socket.socket, secret: bytes, own: int, peer: int, until_s: float) -> None:
+    """The side that has connected, rank `own`. Raises `OSError`."""
+    first = nonce()
+    link.sendall(hello(own, first))
+    answer = b""
+    while len(answer) < ANSWER_BYTES:
+        link.settimeout(_left_s(until_s))
+        found = link.recv(ANSWER_BYTES - len(answer))
+        if not found:
+            raise ConnectionError("it closed the connection")
+        answer += found
+    meeting = Meeting(secret, own, peer, first, answer[:NONCE_BYTES])
+    meeting.check_answer(answer)
+    link.sendall(meeting.proof())
+
+
+def _no_link(peer: int, places: list[Place], error: OSError) -> str:
+    return f"no connection to rank {peer} at {places[peer]}: {error.strerror or error}"
 
 
 def _left_s(until_s: float) -> float:

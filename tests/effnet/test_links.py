@@ -80,7 +80,6 @@ def test_a_rank_that_does_not_know_the_secret_is_not_let_in() -> None:
                 raise
 
         door._Caller.hear = until_refused  # type: ignore[assignment, method-assign]
-        links.CONNECT_LIMIT_S = 100.0
         return selected(group)
 
     first, second = answers(one_is_false, "ab")
@@ -97,11 +96,11 @@ def test_the_oldest_stranger_makes_room_for_a_rank() -> None:
         there = ("127.0.0.1", entry.port)
         silent = [stack.enter_context(socket.create_connection(there)) for _ in range(count)]
         assert silent[0].recv(1) == b""
-        link = links._call(links.Place(*there), secret, 1, 0, until_s)
+        link = stack.enter_context(socket.create_connection(there))
+        links._prove(link, secret, 1, 0, until_s)
         found = admitted.result()
         assert found.keys() == {1}
-        for one in (link, *found.values()):
-            one.close()
+        found[1].close()
     entry.close()
 
 
@@ -112,10 +111,6 @@ def test_ranks_that_a_firewall_separates_agree_to_use_the_library() -> None:
 
         if group.rank == 2:
             links.socket.create_connection = dropped  # type: ignore[assignment]
-        if group.rank == 1:
-            # It waits in vain.
-            Door.admit = lambda *given: {}  # type: ignore[method-assign]
-        links.CONNECT_LIMIT_S = 100.0
         return selected(group)
 
     found = answers(filtered, "abc")
@@ -125,10 +120,25 @@ def test_ranks_that_a_firewall_separates_agree_to_use_the_library() -> None:
     assert "no connection to rank 1 at 127.0.0.1 port " in found[2][1]
 
 
+def test_a_slow_rank_is_no_firewall() -> None:
+    def one_is_slow(group: Group) -> tuple[object, str]:
+        links.CONNECT_LIMIT_S = 0.5
+        if group.rank == 0:
+            admit = Door.admit
+
+            def late(*given: object) -> dict[int, socket.socket]:
+                time.sleep(3 * links.CONNECT_LIMIT_S)
+                return admit(*given)  # type: ignore[arg-type]
+
+            Door.admit = late  # type: ignore[method-assign, assignment]
+        return selected(group)
+
+    assert [kind for kind, _ in answers(one_is_slow, "ab")] == [OrderedSum] * 2
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_cannot_listen_is_named(rank: int) -> None:
     def deaf(group: Group) -> tuple[object, str]:
-        links.CONNECT_LIMIT_S = 100.0
         if group.rank == rank:
             del links.os.environ["MS_SCHED_HOST"]
         return selected(group)

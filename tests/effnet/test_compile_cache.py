@@ -250,6 +250,19 @@ def test_the_cache_keeps_the_steps_that_were_used_last(
     assert [int(path.stem, 16) for path in cache.glob("*.graph")] == [8]
 
 
+def test_what_cannot_be_removed_keeps_nothing_from_being_written(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder with a file that is open on another machine, on a network file system."""
+    Entry(f"{0:032x}")
+    left = cache / ".making-left"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    monkeypatch.setattr(shutil, "rmtree", lambda *given, **named: None)
+    Entry(f"{0:032x}").write(Kept({"graph": b"x"}, ""))
+    assert Entry(f"{0:032x}").read() == Kept({"graph": b"x"}, "")
+
+
 HOLD = """
 import sys, time
 from effnet.train.gradients.entry import Entry

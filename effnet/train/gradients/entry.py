@@ -93,18 +93,21 @@ class Entry:
         """Removes what ranks that were killed left, and the least used files over the limits."""
         now_s, found = time.time(), []
         for path in self._folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 status = path.stat()
                 if path.suffix == _SUFFIX:
                     found.append((status.st_mtime, status.st_size, path))
                 elif path.name.startswith(_UNFINISHED) and now_s - status.st_mtime > _DAY_S:
-                    shutil.rmtree(path, ignore_errors=True)
-                    path.unlink(missing_ok=True)
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink()
         total = 0
         for count, (_, size, path) in enumerate(sorted(found, reverse=True)):
             total += size
             if count >= LIMIT_FILES - 1 or total > LIMIT_BYTES:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _packed(kept: Kept) -> bytes:

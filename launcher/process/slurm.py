@@ -38,7 +38,8 @@ class Verdict:
 def call(*argv: str, timeout_s: float = COMMAND_LIMIT_S) -> str:
     """Its output. Raises `SlurmError`."""
     try:
-        done = tools.run(argv, base_environment(), timeout_s)
+        # What changes something is not cut in two: a job may be in the queue already.
+        done = tools.run(argv, base_environment(), timeout_s, in_terminal=False)
     except TimeoutError as error:
         hint = "slurmctld may be down: scontrol ping"
         raise SlurmError(f"Slurm does not answer: {error}", hint) from error

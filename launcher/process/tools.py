@@ -40,8 +40,12 @@ def run(
     *,
     stdin: bytes = b"",
     folder: str | None = None,
+    in_terminal: bool = True,
 ) -> ProgramResult:
-    """Raises `OSError` when it cannot be run, `TimeoutError` after `timeout_s`."""
+    """`in_terminal`: whether Ctrl-C in this process's terminal ends it, too.
+
+    Raises `OSError` when it cannot be run, `TimeoutError` after `timeout_s`.
+    """
     try:
         done = subprocess.run(
             [os.path.expanduser(argv[0]), *argv[1:]],
@@ -51,6 +55,7 @@ def run(
             timeout=timeout_s,
             check=False,
             cwd=folder,
+            start_new_session=not in_terminal,
         )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{argv[0]} did not answer within {timeout_s:g} s") from error

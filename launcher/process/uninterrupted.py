@@ -22,9 +22,14 @@ def uninterrupted() -> Iterator[None]:
             _waiting.pop()()
 
 
-def interrupt(end: Callable[[], None]) -> None:
-    """Calls `end`, at once or after what must not be cut in two. For a signal handler."""
+def interrupt(end: Callable[[], None], says: Callable[[], None]) -> None:
+    """Calls `end`, at once or, having called `says`, after what must not be cut in two.
+
+    For a signal handler.
+    """
     if _open:
-        _waiting[:] = [end]
+        if not _waiting:
+            _waiting.append(end)
+            says()
     else:
         end()

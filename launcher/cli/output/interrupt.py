@@ -30,8 +30,11 @@ def on_ctrl_c(text: Callable[[], str]) -> Iterator[None]:
         console.print(f"\ninterrupted: {text()}")
         os._exit(INTERRUPTED)
 
+    def says() -> None:
+        errors().print("\nCtrl-C: ends as soon as it is known what was done")
+
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        client.interrupt(end)
+        client.interrupt(end, says)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:

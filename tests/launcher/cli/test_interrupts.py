@@ -127,16 +127,18 @@ def interrupted(lab, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
             preexec_fn=interruptible,
         )
         try:
             lab.until(stopped.exists)
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             os.kill(int(stopped.read_text()), signal.SIGCONT)
             output, _ = process.communicate(timeout=LIMIT_S)
         finally:
             process.kill()
         assert process.returncode == 130
+        assert output.index("as soon as it is known") < output.index("interrupted: ")
         return output
 
     return run

@@ -71,12 +71,13 @@ def test_a_script_continues_after_a_time_limit_and_can_be_stopped_and_resumed(la
 
 
 def test_a_script_continues_after_a_requeue(lab, made):
-    root = start(lab, made, "epochs=20", "pause=0.1")
+    root = start(lab, made, "epochs=1000", "pause=0.05")
     lab.until(lambda: (made / "epoch-2.ckpt").exists())
     lab.slurm.call("scontrol", "requeue", lab.job(root))
-    assert lab.end_of(root, attempt=2)["kind"] == "attempt_finished"
     head = first_line(lab, root, 2)
     for part in ("'RANK': '3'", "'WORLD_SIZE': '4'", "'LOCAL_RANK': '1'", f"from {made}/epoch-"):
         assert part in head
     assert sorted(lab.nodes(root, 2).values()) == ["n1", "n1", "n2", "n2"]
+    client.stop(root)
+    assert lab.end_of(root, attempt=2)["kind"] == "attempt_stopped"
     lab.no_job_left(root)

@@ -17,6 +17,7 @@ from launcher.core.profile.secrets import HIDDEN
 from launcher.core.run.paths import JobPaths, RunPaths
 from launcher.errors import LaunchError, NodeError
 from launcher.ipc import operations as op
+from launcher.process import guard
 from launcher.process.log import log_line
 from launcher.remote import file_copy
 from launcher.remote.file_copy import LocalFiles, NodeFiles
@@ -32,7 +33,7 @@ RETRY_S = 1.0
 def run(paths: RunPaths, job: Job, token: str) -> int | None:
     """From its start to its end. -> the exit code; None when it is unknown."""
     signals: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    guard.on_term(lambda: signals.append(signal.SIGTERM))
     profile = run_files.load(paths.root).profile
     client = _client(paths, job)
     start = op.StartJob(job.folder, job, token)

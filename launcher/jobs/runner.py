@@ -50,16 +50,22 @@ def start(job_file: Path, token: str, secrets: Mapping[str, str]) -> None:
     Raises `LaunchError`.
     """
     log = job_file.parent / "runner.log"
+    before = job_files.read(job_file)
     argv = [*programs.command(programs.JOB), str(job_file)]
     pid = spawn.detached(argv, log, watches=token, secrets=secrets)
     os.waitpid(pid, 0)  # it goes into the background at once
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         job = job_files.read(job_file)
-        if job is not None and job.pid:
+        if job is not None and job.pid and not _is_same_runner(job, before):
             return
         time.sleep(0.01)
     raise LaunchError("the job does not start", f"Its log: {log}")
+
+
+def _is_same_runner(job: Job, before: Job | None) -> bool:
+    """A job of Slurm gets another runner where the first one died."""
+    return before is not None and (job.pid, job.start_ticks) == (before.pid, before.start_ticks)
 
 
 def run_process(folder: Path, job: Job, token: str) -> int | None:
@@ -68,7 +74,7 @@ def run_process(folder: Path, job: Job, token: str) -> int | None:
     -> its exit code, 128 + N for signal N; None when it could not be started.
     """
     stop: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    guard.on_term(lambda: stop.append(signal.SIGTERM))
     guard.become_subreaper()
     process = PlannedProcess(
         role=Role.JOB,
@@ -104,6 +110,8 @@ def run_process(folder: Path, job: Job, token: str) -> int | None:
 
 def _record(paths: RunPaths, job: Job, code: int | None) -> None:
     """Writes result.json, then the event: a reader of the event finds the file."""
+    if job.slurm and slurm_jobs.is_over(paths, job.id):
+        return  # another login node has followed it, too
     result = _last_json_object(LogReader(paths.job(job.id).log)) if code == 0 else None
     if result is not None:
         for name, value in result.items():
@@ -148,6 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     if not is_there and not job.slurm:
         with contextlib.closing(EventLog(paths.events)) as log:
             log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
+    guard.hold_term()  # who reads this file may send it at once
     job_files.write(path, job)
 
     def run() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from launcher.core.run import events
 from launcher.core.run.paths import JobPaths, RunPaths
 from launcher.core.run.slurm import JobRecord, QueuedJob
 from launcher.errors import LaunchError
-from launcher.process import slurm
+from launcher.process import guard, slurm
 from launcher.process.log import log_line
 from launcher.store import atomic
 from launcher.store import job as job_files
@@ -34,7 +35,9 @@ ASK_S = 3.0
 """Between two questions to slurmctld."""
 POLL_S = 0.2
 FILES_S = 10.0
-"""For the last files of the job to appear on this machine, and for Slurm to end it."""
+"""For the last files of the job to appear on this machine."""
+END_S = 60.0
+"""For Slurm to say how a job ended: it may have to end other processes of it first."""
 STOPPED = 128 + signal.SIGTERM
 
 
@@ -76,7 +79,7 @@ def is_over(paths: RunPaths, name: str) -> bool:
 def follow(paths: RunPaths, job: Job) -> int | None:
     """Until it is over. -> the exit code; None when it is unknown. SIGTERM cancels it."""
     signals: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    guard.on_term(lambda: signals.append(signal.SIGTERM))
     return _Following(paths, job, signals).run()
 
 
@@ -86,7 +89,9 @@ class _Following:
         self._files = paths.job(job.id)
         self._job = job
         self._signals = signals
-        self._has_begun = False
+        self._has_begun = any(
+            known.job == job.id and not known.is_waiting for known in read_state(paths.root).jobs
+        )
         self._why = ""
         self._trouble = ""
 
@@ -98,11 +103,13 @@ class _Following:
             now = time.monotonic()
             if now >= ask_at:
                 ask_at = now + ASK_S
+                if self._is_done():
+                    break
                 record, is_known = self._ask()
                 if is_known and (record is None or record.is_over):
                     break
             time.sleep(POLL_S)
-        self._wait_until(self._files.done.exists)  # a shared folder may show it late
+        self._wait_until(self._is_done, FILES_S)
         self._look_for_begin()
         code = _exit_code(self._files)
         if self._signals:
@@ -110,6 +117,14 @@ class _Following:
         if code in (None, STOPPED):
             self._say_why()
         return code
+
+    def _is_done(self) -> bool:
+        """Asks the server of a shared folder: a lookup alone may be answered by what NFS knew up to
+        a minute ago.
+        """
+        with contextlib.suppress(OSError):
+            os.listdir(self._files.root)
+        return self._files.done.exists()
 
     def _look_for_begin(self) -> None:
         if self._has_begun or (there := job_files.read(self._files.there)) is None:
@@ -120,9 +135,10 @@ class _Following:
     def _ask(self) -> tuple[JobRecord | None, bool]:
         """-> what Slurm knows of the job, and whether it has answered."""
         try:
-            if self._signals:
-                slurm.cancel(self._job.slurm)
             record = slurm.job(self._job.slurm)
+            if self._signals and record is not None and not record.is_over:
+                slurm.cancel(self._job.slurm)
+                record = slurm.job(self._job.slurm)
         except LaunchError as error:
             if error.message != self._trouble:
                 log_line(error.message)
@@ -149,15 +165,18 @@ class _Following:
             record, is_known = self._ask()
             return is_known and (record is None or record.is_over)
 
-        self._wait_until(is_over)
+        self._wait_until(is_over, END_S)
         words = f"Slurm does not know job {number} any more"
-        words = words if record is None else record.end_words(number)
+        if record is not None:
+            words = record.end_words(number)
+            if record.state == "FAILED":
+                words += f"; what it printed: {self._files.runner_log}"
         log_line(words)
         with contextlib.suppress(OSError), self._files.log.open("a") as log:
             log.write(f"effnet-launch: {words}\n")
 
-    def _wait_until(self, is_true: Callable[[], bool]) -> None:
-        until = time.monotonic() + FILES_S
+    def _wait_until(self, is_true: Callable[[], bool], limit_s: float) -> None:
+        until = time.monotonic() + limit_s
         while not is_true() and time.monotonic() < until and not self._signals:
             time.sleep(POLL_S)
 

@@ -25,6 +25,17 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def on_term(handler: Callable[[], object]) -> None:
+    """Calls `handler` for SIGTERM from now on, also for one that was held back."""
+    signal.signal(signal.SIGTERM, lambda *_: handler())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+
+def hold_term() -> None:
+    """SIGTERM waits until `on_term`, in this process and in those that it forks."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+
 def run_guarded(
     token: str, agent: Callable[[], int], died: Callable[[int], object] = lambda status: None
 ) -> tuple[int, ...] | None:
@@ -46,7 +57,7 @@ def run_guarded(
     become_subreaper()
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _pass_on(child))
+    on_term(lambda: _pass_on(child))
     status = _wait(child)
     if status == 0:
         return None

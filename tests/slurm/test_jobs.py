@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
 
 from launcher import client
+from tests.cluster.lab import LIMIT_S
 
 
 def finished(lab):
@@ -20,6 +29,15 @@ def with_options(root, **changes):
     text = json.loads(path.read_text())
     text["slurm"] |= changes
     path.write_text(json.dumps(text))
+
+
+def kill_runner(folder):
+    """What follows the job on this machine, its guard first: nothing of it is told."""
+    guard = psutil.Process(json.loads((folder / "job.json").read_text())["pid"])
+    for process in (guard, *guard.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs([guard])
 
 
 def test_a_job_computes_on_a_node_beside_the_training_and_leaves_nothing(lab):
@@ -52,12 +70,48 @@ def test_a_job_says_why_it_waits_and_stop_cancels_it(lab):
     lab.slurm.call("scancel", blocker)
 
 
+SLOW_SBATCH = """\
+#!/bin/sh
+touch {folder}/pid-$$
+kill -STOP $$
+exec {sbatch} "$@"
+"""
+
+
+def test_ctrl_c_while_sbatch_submits_waits_for_its_answer(lab, tmp_path):
+    root = finished(lab)
+    program = tmp_path / "sbatch"
+    program.write_text(SLOW_SBATCH.format(folder=tmp_path, sbatch=shutil.which("sbatch")))
+    program.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launcher.cli.app", "eval", root.name],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        lab.until(lambda: any(tmp_path.glob("pid-*")))
+        sbatch = psutil.Process(int(next(tmp_path.glob("pid-*")).name.partition("-")[2]))
+        lab.until(lambda: sbatch.status() == psutil.STATUS_STOPPED)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        sbatch.send_signal(signal.SIGCONT)
+        output, _ = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert "job 001-eval continues" in output
+    assert lab.wait_for(root, "job_finished")["exit_code"] == 0
+
+
 def test_a_job_that_cannot_be_cancelled_is_cancelled_once_slurm_answers(lab):
     root = finished(lab)
     blocker = lab.fill_partition()
     lab.command("eval", root.name, "--detach")
     lab.until(lambda: "free nodes" in lab.command("status", root.name).stdout)
     lab.slurm.kill_slurmctld(blocker)
+    kill_runner(root / "jobs/001-eval")
     done = lab.command("stop", root.name, "--job", "001-eval")
     shown = done.stderr.replace("\n", " ")
     assert done.returncode == 1, done.stdout + done.stderr

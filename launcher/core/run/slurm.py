@@ -12,8 +12,20 @@ from dataclasses import dataclass
 QUEUE_FORMAT = "%i|%T|%r|%S"
 """For ``squeue -h -o``: job, state, reason, (expected) start."""
 
-WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-LIVING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"})
+WAITING = frozenset(
+    {
+        "PENDING",
+        "CONFIGURING",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESV_DEL_HOLD",
+        "SPECIAL_EXIT",
+    }
+)
+LIVING = frozenset(
+    {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
 
 REASONS: Mapping[str, str] = {
     "Priority": "jobs with a higher priority are before it",
@@ -47,6 +59,7 @@ ENDED: Mapping[str, str] = {
     "BOOT_FAIL": "ended because a node did not boot",
     "DEADLINE": "could not end before its deadline",
     "COMPLETED": "ended",
+    "COMPLETING": "was ended by Slurm",
 }
 
 NO_FILE = "0:53"
@@ -138,7 +151,9 @@ def parse_job(text: str) -> JobRecord | None:
     )
 
 
-LOST_STATES = frozenset({"DOWN", "FAIL", "ERROR", "NOT_RESPONDING", "POWERED_DOWN", "REBOOT"})
+LOST_STATES = frozenset(
+    {"DOWN", "FAIL", "ERROR", "NOT_RESPONDING", "POWERED_DOWN", "REBOOT_ISSUED"}
+)
 """Base states and flags of a node whose processes are gone, or that does not answer."""
 NO_LAUNCH = LOST_STATES | {"DRAIN", "MAINTENANCE"}
 """The same for one on which no step starts any more, while others may still run."""

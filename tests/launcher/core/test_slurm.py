@@ -119,9 +119,11 @@ def test_a_node_says_whether_it_is_lost_or_starts_nothing_new() -> None:
         "NodeName=n2 State=ALLOCATED* Weight=1\n"
         "NodeName=n3 State=IDLE+DRAIN Weight=1 Reason=Prolog error [root@2026-11-28T14:10:09]\n"
         "NodeName=n4 State=DOWN+NOT_RESPONDING Reason=Not responding [slurm@2026-11-28T14:10:09]\n"
+        "NodeName=n5 State=ALLOCATED+REBOOT_REQUESTED Weight=1\n"
+        "NodeName=n6 State=ALLOCATED+REBOOT_ISSUED Weight=1\n"
     )
-    assert [node.is_lost for node in found.values()] == [False, True, False, True]
-    assert [node.may_launch for node in found.values()] == [True, False, False, False]
+    assert [node.is_lost for node in found.values()] == [False, True, False, True, False, True]
+    assert [node.may_launch for node in found.values()] == [True, False, False, False, True, False]
     assert found["n3"].words == "drain (Prolog error)"
     assert found["n4"].words == "down, not responding (Not responding)"
 

@@ -71,13 +71,30 @@ def plan(
     return Plan(workers, images, threads)
 
 
-def memory_bytes() -> int:
-    """Of this machine, or of the cgroup that we are in."""
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Of this machine, or of a cgroup that we are in, as a job of Slurm is."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for path in _limit_files(root):
         with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text(encoding="ascii")))
+            limits.append(int(path.read_text(encoding="ascii")))
     return min(limits)
+
+
+def _limit_files(root: Path) -> Iterator[Path]:
+    """Of our cgroup and those around it, of version 2 and 1."""
+    mount, own = root / "sys/fs/cgroup", ["0::/", "1:memory:/"]
+    with contextlib.suppress(OSError):
+        own += (root / "proc/self/cgroup").read_text().splitlines()
+    for line in own:
+        _, controllers, name = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = mount / "memory" if controllers else mount
+        folder = top / name.lstrip("/")
+        for group in (folder, *folder.parents):
+            yield group / ("memory.limit_in_bytes" if controllers else "memory.max")
+            if group == top:
+                break
 
 
 def computed(model: Model, source: EvalSource, planned: Plan) -> Generator[Computed]:

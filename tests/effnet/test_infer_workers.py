@@ -191,6 +191,24 @@ def test_workers_follow_cores_memory_and_images(
     assert workers.plan(model, (3, px, px), count, batch, wanted) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "folder", "file"),
+    [
+        ("0::/slurm/job_7/step_0", "slurm/job_7", "memory.max"),
+        ("4:cpu,memory:/slurm/job_7/step_0", "memory/slurm/job_7", "memory.limit_in_bytes"),
+        ("0::/", "", "memory.max"),
+    ],
+)
+def test_the_memory_is_that_of_the_tightest_cgroup_around_us(tmp_path, line, folder, file):
+    group = tmp_path / "sys/fs/cgroup" / folder
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"9:pids:/\n{line}\n")
+    assert workers.memory_bytes(tmp_path) > 2**20
+    (group / file).write_text("1048576\n")
+    assert workers.memory_bytes(tmp_path) == 2**20
+
+
 def test_a_fixed_batch_is_the_size_of_each_call(fixed, monkeypatch):
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: range(16))
     monkeypatch.setattr(workers, "memory_bytes", lambda: 512 * GIB)

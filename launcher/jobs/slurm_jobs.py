@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import sys
@@ -119,12 +118,7 @@ class _Following:
         return code
 
     def _is_done(self) -> bool:
-        """Asks the server of a shared folder: a lookup alone may be answered by what NFS knew up to
-        a minute ago.
-        """
-        with contextlib.suppress(OSError):
-            os.listdir(self._files.root)
-        return self._files.done.exists()
+        return atomic.is_there(self._files.done)
 
     def _look_for_begin(self) -> None:
         if self._has_begun or (there := job_files.read(self._files.there)) is None:

@@ -138,7 +138,8 @@ class SlurmRun(LocalRun):
         """Through the gate of the supervisor, which is on a node of the job."""
         secret = owner.must_be_mine(self.root).token
         while True:
-            address = read_address(self.paths.supervisor)
+            file = self.paths.supervisor
+            address = read_address(file) if atomic.is_there(file) else None
             try:
                 if address is None or not address.port:
                     raise ConnectionError("it has not said where it is")

@@ -39,6 +39,17 @@ _digests: dict[str, Digest] = {}
 _lock = threading.Lock()
 
 
+def is_there(path: Path) -> bool:
+    """Whether another machine has put a file into a folder that both share.
+
+    A lookup alone may be answered by what NFS knew up to a minute ago; to open the folder asks the
+    server.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    return path.exists()
+
+
 def content_of(path: Path) -> Content | None:
     """None when there is no such file, or it cannot be read to its end.
 

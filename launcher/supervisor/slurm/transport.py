@@ -16,6 +16,7 @@ from launcher.errors import LaunchError, LostNodeError, NodeError
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import read_address
 from launcher.process import private, slurm, spawn
+from launcher.store import atomic
 from launcher.store.journal import read_lines
 from launcher.supervisor.connecting import Connecting
 from launcher.supervisor.slurm import lost
@@ -59,7 +60,7 @@ class SlurmTransport(LocalTransport):
             raise NodeError(self.node, f"srun cannot be started: {error}") from error
         deadline = time.monotonic() + LAUNCH_S
         while time.monotonic() < deadline and not self._is_given_up:
-            if self._endpoint.exists():
+            if atomic.is_there(self._endpoint):
                 with contextlib.suppress(NodeError):
                     return self._connect()
             if not self._has_step():
@@ -82,7 +83,7 @@ class SlurmTransport(LocalTransport):
         return self._has_step() and not self._is_refused
 
     def had_agent(self) -> bool:
-        return self._endpoint.exists() or bool(read_lines(self._journal))
+        return atomic.is_there(self._endpoint) or bool(read_lines(self._journal))
 
     def sweep(self) -> tuple[int, ...]:
         """Ends the agent's step, and so all its processes."""

@@ -134,11 +134,12 @@ class Host:
     def kill(self, is_meant: Callable[[Seen], bool]) -> None:
         """SIGKILL to these; returns when they are gone."""
 
-        def found() -> list[Seen]:
-            return [*filter(is_meant, self.processes())]
+        def are_gone() -> bool:
+            # Again each time: one may have started another one before it was stopped.
+            kill(found := [*filter(is_meant, self.processes())])
+            return not found
 
-        kill(found())
-        until(lambda: not found(), f"processes of {self.name} do not end")
+        until(are_gone, f"processes of {self.name} do not end")
 
     def kill_sessions(self) -> None:
         """All SSH connections to it; the listener stays."""

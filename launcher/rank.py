@@ -55,7 +55,7 @@ def prepare(argv: list[str] | None) -> list[str] | int:
     _own_session()
     _end_with_parent(arguments.parent)
     try:
-        _open_log(arguments.log)
+        open_log(arguments.log)
     except OSError as error:
         print(f"launcher.rank: cannot open the log {arguments.log}: {error}", file=sys.stderr)
         return 126
@@ -101,7 +101,8 @@ def _end_with_parent(parent: int | None) -> None:
         sys.exit(143)  # it died before prctl took effect
 
 
-def _open_log(path: str) -> None:
+def open_log(path: str) -> None:
+    """This process's output goes there from now on. Raises `OSError`."""
     null = os.open(os.devnull, os.O_RDONLY)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     sys.stdout.flush()

@@ -1,6 +1,7 @@
 """`python -m launcher.agent`: one per node and attempt. Starts, watches and ends its ranks.
 
     serve --root RUN --node NAME --attempt N [--host ADDRESS]
+    guard --root RUN --node NAME --attempt N --child PID --file FD
 
 `EFFNET_WATCHES` in its environment is the token of the processes that it starts.
 
@@ -8,6 +9,9 @@ The agent listens on a Unix socket. A supervisor sends `Hello(after=n)` and gets
 report after number `n`, then new ones as they come; so a supervisor that died is replaced without a
 lost or doubled report. Without any supervisor the agent trains on, and after `orphan_limit_s` saves
 and ends its ranks. Messages: `launcher.core.messages`.
+
+After a failed attempt it may stay with what has imported for its ranks, and become the agent of the
+next attempt (`launcher.agent.processes.successor`). `guard` is what its guard becomes then.
 """
 
 from __future__ import annotations
@@ -19,20 +23,25 @@ import selectors
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.agent import last_report
+from launcher.agent.processes import successor
 from launcher.agent.ranks import RankGroup
 from launcher.agent.reports import Reports
 from launcher.agent.stack_taker import StackTaker
 from launcher.core import messages
-from launcher.core.messages import Error, Message
+from launcher.core.messages import Error, Message, Report
+from launcher.core.run.events import Event
 from launcher.core.run.paths import AttemptPaths, agent_part, endpoint_file, node_journal
 from launcher.core.text.records import Record
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
 from launcher.ipc.endpoint import Endpoint
 from launcher.process import guard, ownership, private, spawn
+from launcher.process.forking import Warm
+from launcher.process.guard import Guarded
 from launcher.process.log import log_line
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.store.journal import Journal
@@ -48,8 +57,20 @@ lost: a supervisor that comes later reads the end of the ranks in the journal.""
 class Agent:
     """The loop: children, commands, logs, time."""
 
-    def __init__(self, journal: Journal, endpoint: Endpoint, token: str) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        endpoint: Endpoint,
+        token: str,
+        guarded: Guarded,
+        warm: Sequence[Warm] = (),
+    ) -> None:
         self._token = token
+        self._guarded = guarded
+        self._warm = warm
+        """What the agent of the attempt before this one has kept."""
+        self._stay_until = 0.0
+        self._successor: messages.TakeOver | None = None
         self._reports = Reports(journal)
         self._endpoint = endpoint
         self._channels: list[Channel] = []
@@ -64,7 +85,8 @@ class Agent:
         self._leave_when_over = False
         self._alone_since = time.monotonic()
 
-    def run(self) -> int:
+    def run(self) -> Callable[[], int]:
+        """-> what it does when its files are closed."""
         self._listen_to_signals()
         self._endpoint.open(self._selector)
         while not self._leave:
@@ -76,6 +98,17 @@ class Agent:
                 else:
                     self._process_ended(key.fd, key.data)
             self._turn()
+        return self._leave_or_go_on
+
+    def _leave_or_go_on(self) -> int:
+        kept = self._ranks.warm if self._ranks is not None else self._warm
+        if self._successor is not None:
+            successor.become(self._successor, self._guarded, kept)
+        for warm in kept:
+            # Gone before this process is: who sees that looks for nothing else.
+            warm.kill()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(warm.pid, 0)
         return 0
 
     def _listen_to_signals(self) -> None:
@@ -123,7 +156,10 @@ class Agent:
             self._stacks.turn(now)
         alone_s = now - self._alone_since
         if self._ranks.is_over:
-            self._leave |= self._leave_when_over or alone_s > OVER_LIMIT_S
+            is_alone = alone_s > OVER_LIMIT_S
+            if self._stay_until:
+                is_alone = now > self._stay_until or not self._ranks.warm
+            self._leave |= self._leave_when_over or is_alone
         elif alone_s > self._ranks.plan.limits.orphan_limit_s:
             self._ranks.stop(save=True, why=f"no supervisor for {alone_s:.0f} s")
 
@@ -137,7 +173,9 @@ class Agent:
             case messages.Start():
                 if ranks is None:
                     plan = message.plan.with_secrets(message.secrets)
-                    self._ranks = RankGroup(plan, self._token, self._reports.emit, self._selector)
+                    self._ranks = RankGroup(
+                        plan, self._token, self._emit, self._selector, self._warm
+                    )
                     pids = self._ranks.rank_pids
                     self._stacks = StackTaker(plan, self._token, pids, self._reports.emit)
                     self._ranks.start()
@@ -156,6 +194,10 @@ class Agent:
             case messages.Finish():
                 if ranks is not None:
                     ranks.finish()
+            case messages.Leave() if message.keep_warm and ranks is not None and self._may_stay:
+                self._stay(ranks)
+            case messages.TakeOver():
+                self._go_on(channel, message)
             case messages.Leave():
                 self._leave_when_over = True
                 if ranks is None:
@@ -178,6 +220,31 @@ class Agent:
                 log_line(f"a supervisor refused a report: {message.text}")
             case _:
                 self._send(channel, Error(f"an agent has no operation {message.kind!r}"))
+
+    @property
+    def _may_stay(self) -> bool:
+        """Whether it has something that the next attempt can use."""
+        is_over = self._ranks is not None and self._ranks.is_over and bool(self._ranks.warm)
+        return is_over and not self._leave_when_over and self._guarded.is_guarded
+
+    def _emit(self, report: Event | Report) -> None:
+        """Whoever reads the end of the attempt finds the file that says: it can be continued."""
+        if isinstance(report, messages.NodeEnded) and self._ranks is not None and self._may_stay:
+            self._endpoint.is_warm(time.time() + self._ranks.plan.keep_warm_s)
+        self._reports.emit(report)
+
+    def _stay(self, ranks: RankGroup) -> None:
+        self._stay_until = time.monotonic() + ranks.plan.keep_warm_s
+        self._endpoint.is_warm(time.time() + ranks.plan.keep_warm_s)
+        for warm in ranks.warm:
+            warm.wait(ranks.plan.keep_warm_s)
+
+    def _go_on(self, channel: Channel, order: messages.TakeOver) -> None:
+        if not self._may_stay:
+            self._send(channel, Error("nothing that the next attempt can use is kept here"))
+            return
+        self._successor, self._leave = order, True
+        self._send(channel, messages.Accepted(os.getpid()))
 
     def _obey_mpirun(self, ranks: RankGroup, channel: Channel, message: Message) -> None:
         match message:
@@ -262,12 +329,15 @@ def serve(arguments: argparse.Namespace) -> int:
         token,
     )
 
+    kept = successor.received(arguments.guarded) if arguments.guarded else (Guarded(), [])
+
     def agent() -> int:
         guard.become_subreaper()
         try:
-            return Agent(journal, endpoint, token).run()
+            go_on = Agent(journal, endpoint, token, *kept).run()
         finally:
             endpoint.close()
+        return go_on()
 
     def died(status: int) -> None:
         """At once: the supervisor ends the other nodes. The journal cuts off a torn last line."""
@@ -276,7 +346,12 @@ def serve(arguments: argparse.Namespace) -> int:
             report = messages.AgentDied(ended.exit_code, ended.signal)
             last_report.append(journal, report, sync=False)
 
-    left = guard.run_guarded(token, agent, died)
+    if arguments.guarded:
+        guard.exit_with(agent)
+    if arguments.command == successor.GUARD:
+        left = guard.watch(token, arguments.child, died, Guarded(file=arguments.file))
+    else:
+        left = guard.run_guarded(token, agent, died, kept[0])
     if left is None:
         return 0
     last_report.write(journal_path, AttemptPaths(attempt_root), arguments.attempt, left)
@@ -287,11 +362,15 @@ def serve(arguments: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="launcher.agent", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    server = commands.add_parser("serve")
-    server.add_argument("--root", required=True)
-    server.add_argument("--node", required=True)
-    server.add_argument("--attempt", type=int, required=True)
-    server.add_argument("--host", default="", help="address to listen on for other machines, too")
+    for name in (successor.SERVE, successor.GUARD):
+        part = commands.add_parser(name)
+        part.add_argument("--root", required=True)
+        part.add_argument("--node", required=True)
+        part.add_argument("--attempt", type=int, required=True)
+        part.add_argument("--host", default="", help="address to listen on for other machines, too")
+        part.add_argument("--guarded", default="", help="what the agent before this one has kept")
+        part.add_argument("--child", type=int, help="the agent that is guarded")
+        part.add_argument("--file", type=int, default=-1, help="what the two share")
     private.apply_umask()
     return serve(parser.parse_args(argv))
 

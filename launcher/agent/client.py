@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import time
 from pathlib import Path
 from typing import Protocol
 
 from launcher import programs
 from launcher.agent import last_report
+from launcher.agent.processes import waiting
+from launcher.core import messages
 from launcher.core.run.paths import RunPaths, endpoint_file, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.channel import Channel
@@ -97,7 +100,7 @@ class LocalTransport:
         private.make_folder(self._journal.parent)
         log = self._journal.with_suffix(".log")
         try:
-            pid = spawn.detached(self._argv(), log, watches=self._token)
+            pid = self._take_over(log) or spawn.detached(self._argv(), log, watches=self._token)
         except OSError as error:
             raise NodeError(self.node, f"the agent cannot be started: {error}") from error
         deadline = time.monotonic() + CONNECT_LIMIT_S
@@ -108,6 +111,16 @@ class LocalTransport:
                 raise NodeError(self.node, "the agent ended at once", f"Its log: {log}")
             time.sleep(0.01)
         raise NodeError(self.node, "the agent does not answer", f"Its log: {log}")
+
+    def _take_over(self, log: Path) -> int:
+        """Makes an agent that stayed after an earlier attempt this one's. -> its pid, 0: none."""
+        environment = {**spawn.base_environment(), ownership.WATCHES: self._token}
+        order = messages.TakeOver(tuple(self._argv()), environment, str(log))
+        run = f"{self._token.rpartition('/')[0]}/"
+        for _, address in waiting.agents_of(self._root, run, glob.escape(self._journal.stem)):
+            if waiting.take_over(address, order):
+                return address.pid
+        return 0
 
     def give_up(self) -> None:
         """It is never slow."""

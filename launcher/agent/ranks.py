@@ -7,13 +7,15 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from launcher.agent import sampler, shared_memory_watch
 from launcher.agent.deaths import death_of, lagging_text, unstarted_text
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
+from launcher.agent.processes.parents import Parents
+from launcher.agent.processes.started import Started
 from launcher.agent.rank_log import LAST_LINES, RankLogs
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
 from launcher.core.diagnosis.failure import Death
@@ -28,8 +30,7 @@ from launcher.core.run.events import (
 )
 from launcher.core.run.paths import AttemptPaths, RunPaths, node_journal
 from launcher.process import ownership, spawn
-from launcher.process.forking import Forks
-from launcher.process.ownership import Claim
+from launcher.process.forking import Warm
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
 from launcher.reading.log import LAST_BYTES, LogReader
@@ -54,22 +55,27 @@ class RankGroup:
     """
 
     def __init__(
-        self, plan: Plan, token: str, emit: Emit, selector: selectors.BaseSelector
+        self,
+        plan: Plan,
+        token: str,
+        emit: Emit,
+        selector: selectors.BaseSelector,
+        warm: Sequence[Warm] = (),
     ) -> None:
         self.plan = plan
         self.token = token
         self._node = plan.node.name
         self._root = Path(plan.run_directory)
-        self._selector = selector
         self.is_over = False
         self._emit = emit
         self._paths: AttemptPaths = RunPaths(self._root).attempt(plan.attempt)
-        self._started: dict[int, SpawnedProcess] = {}
-        self._living: dict[int, SpawnedProcess] = {}
+        log = str(self._paths.fork_log(self._node))
+        self._parents = Parents(token, log, warm, stay=plan.keep_warm_s > 0)
+        self._started = Started(token, self._parents, selector)
+        self._living, self.rank_pids = self._started.living, self._started.rank_pids
         self._ending: Termination | None = None
         self._asked: str | None = None
         """Why we are ending them, when we are."""
-        self._forks: list[Forks] = []
         self._awaited: dict[int | None, PlannedProcess] = {}
         """Ranks that mpirun or their parent has not started yet, and OpenMPI's daemon (None)."""
         self._join_until = 0.0
@@ -78,7 +84,7 @@ class RankGroup:
         self._sampler: sampler.Sampler | None = None
         self._segments = SegmentWatch(
             shm_file(node_journal(self._paths.root, self._node)),
-            lambda: [process.pid for process in ownership.owned(self._claim())],
+            lambda: [process.pid for process in ownership.owned(self._started.claim())],
         )
         self._limit = LogLimit(self._root, plan.log_limit_bytes)
         self._disks = DiskWatch(self._root, plan.attempt, self._node, emit)
@@ -89,6 +95,11 @@ class RankGroup:
         self._reap_until = math.inf
         self._are_others_done = plan.has_all_ranks
         """Whether no rank of another node needs the scheduler any more."""
+
+    @property
+    def warm(self) -> list[Warm]:
+        """What has imported for its ranks, and waits for those of the next attempt."""
+        return self._started.warm
 
     def awaits_end_of(self, pid: int) -> bool:
         """Whether the end of this child is still to come, and is passed to `child_ended`."""
@@ -115,6 +126,7 @@ class RankGroup:
         for group in groups:
             if self._ending is None:
                 self._start_parent(group)
+        self._parents.drop_unused()
 
     def turn(self, now: float) -> None:
         """One turn of the agent's loop: logs, heartbeats, ending. `now` is monotonic seconds."""
@@ -134,7 +146,7 @@ class RankGroup:
         elif self._ending.step(now):
             self._reap_until = min(self._reap_until, now + REAP_S)
             # The end of a rank is reported before the end of the node.
-            if now > self._reap_until or not self._are_children_left():
+            if now > self._reap_until or not self._started.are_children_left():
                 self._finish()
         elif self._ending.stage is Stage.WAIT and not self.rank_pids():
             self._ranks_are_gone()
@@ -144,6 +156,7 @@ class RankGroup:
         limits = self.plan.limits
         # Training begins when mpirun has started all ranks: before, there is nothing to save.
         save = save and not self._awaited
+        self._parents.let_go()
         can_read = self._hang.reads_stop_file()
         if save and can_read and self._ending is None and self._living:
             try:
@@ -186,35 +199,33 @@ class RankGroup:
         except OSError as error:
             self._launch_failed(process.name, error)
             return
-        self._await_end(started)
+        self._started.await_end(started)
         self._has_started(started)
-
-    def _await_end(self, started: SpawnedProcess) -> None:
-        pidfd = os.pidfd_open(started.pid)
-        self._selector.register(pidfd, selectors.EVENT_READ, started.pid)
 
     def _start_parent(self, group: Sequence[PlannedProcess]) -> None:
         """Starts the process that imports for these ranks and forks them."""
         try:
-            found = Forks(group, self.token, str(self._paths.fork_log(self._node)))
+            parent = self._parents.start(group)
         except OSError as error:
             self._launch_failed(group[0].name, error)
             return
-        self._forks.append(found)
-        self._await_end(found.parent)
-        self._has_started(found.parent)
+        self._started.await_end(parent)
+        self._has_started(parent)
 
     def _take_forked(self, ended: SpawnedProcess | None = None, how: Exit | None = None) -> None:
         """The ranks that were forked since, and those that will not be; `ended`: a parent."""
-        for found in self._forks:
-            for started in found.take(how if found.parent is ended else None):
-                self._await_end(started)
-                self.joined(started)
-            if found.problem and self._ending is None and (left := found.give_up()):
-                self._emit(Trouble(f"ranks of {self._node} are not forked: {found.problem}"))
-                for process in left:
-                    del self._awaited[process.rank]
-                    self._start_one(process)
+        for started in self._parents.take(ended, how):
+            self._started.await_end(started)
+            self.joined(started)
+        for refused in self._parents.refused() if self._ending is None else ():
+            if refused.was_warm:
+                self._emit(Trouble(f"what {self._node} kept warm is not used: {refused.why}"))
+                self._start_parent(refused.ranks)
+                continue
+            self._emit(Trouble(f"ranks of {self._node} are not forked: {refused.why}"))
+            for process in refused.ranks:
+                del self._awaited[process.rank]
+                self._start_one(process)
 
     def awaited(self, rank: int | None) -> PlannedProcess | None:
         """The plan of a rank, or of OpenMPI's daemon, that mpirun may start here now."""
@@ -231,7 +242,7 @@ class RankGroup:
         self._start_one(process)
 
     def _has_started(self, started: SpawnedProcess) -> None:
-        self._started[started.pid] = self._living[started.pid] = started
+        self._started.add(started)
         process = started.process
         if process.rank is not None:
             self._emit(
@@ -255,14 +266,6 @@ class RankGroup:
         """The attempt fails because of something that the end of no process shows."""
         self._emit(Died(Death(self._node, time.time(), kind=kind, meaning=text)))
         self.end(text)
-
-    def rank_pids(self) -> Mapping[int, int]:
-        """The ranks that live now -> their pids."""
-        return {
-            started.process.rank: pid
-            for pid, started in list(self._living.items())
-            if started.process.rank is not None
-        }
 
     # -- watching
 
@@ -347,6 +350,8 @@ class RankGroup:
         says `finish`, the orphan limit does.
         """
         limits = self.plan.limits
+        if self._ending is None:
+            self._parents.let_go()
         must_stay = self._living and not self._are_others_done
         wait_s = math.inf if must_stay else FINISH_S
         self._end_with(GracePeriods(wait_s, limits.term_s, limits.kill_s))
@@ -357,20 +362,9 @@ class RankGroup:
     def _end_with(self, grace: GracePeriods) -> None:
         now = time.monotonic()
         if self._ending is None:
-            self._ending = Termination(self._claim, grace, now)
+            self._ending = Termination(self._started.claim, grace, now)
         else:
             self._ending.shorten(grace, now)
-
-    def _claim(self) -> Claim:
-        return Claim(
-            token=self.token,
-            # A list: the thread that looks for shared memory asks for this, too.
-            sessions=tuple((p, started.start_ticks) for p, started in list(self._started.items())),
-            root=os.getpid(),
-        )
-
-    def _are_children_left(self) -> bool:
-        return any(started.process.is_started for started in self._living.values())
 
     def _finish(self) -> None:
         assert self._ending is not None

@@ -60,6 +60,14 @@ def end_all(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
     return tuple(left)
 
 
+def end_agents(run: KnownRun) -> tuple[Leftover, ...]:
+    """Ends agents of a run that is over: they may keep warm what has imported for its ranks.
+
+    -> what is still there.
+    """
+    return end_all(tuple(_agents((run,))))
+
+
 def _processes(runs: Collection[KnownRun], only_these: bool) -> Iterator[Leftover]:
     """With a token that no agent, guard or job runner watches, of runs without a supervisor."""
     roots = {name: Path(item.root) for item in runs for name in (item.run, item.token)}
@@ -89,6 +97,9 @@ def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
             address = None if file.name.endswith(".shm.json") else _agent_at(file, item)
             if address is not None and address.is_alive:
                 what = f"agent of {file.stem}, socket {address.socket}"
+                if address.warm_until_s:
+                    until = time.strftime("%H:%M", time.localtime(address.warm_until_s))
+                    what = f"a warm process of {file.stem}: MindSpore is imported, until {until}"
                 yield Leftover("agent", what, item.run, address.pid, address.start_ticks, str(file))
 
 

@@ -67,6 +67,21 @@ def end(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftovers]
     return {**left, **_call(nodes, places, strays)}
 
 
+def end_warm(nodes: NodePool, run: StoredRun) -> bool:
+    """Ends what a run that is over keeps for its next attempt. -> whether there was anything."""
+    here = (_known(run, str(run.paths.root)),)
+    places = _places([run])
+    found = {HERE: Leftovers(leftovers.find_all(here, only_these=True)), **_call(nodes, places, {})}
+    agents = {
+        label: tuple(stray for stray in item.strays if stray.kind == "agent")
+        for label, item in found.items()
+    }
+    leftovers.end_all(agents.pop(HERE))
+    strays = {label: items for label, items in agents.items() if items}
+    _call(nodes, {n: place for n, place in places.items() if place.node.label in strays}, strays)
+    return any(stray.kind == "agent" for item in found.values() for stray in item.strays)
+
+
 def _call(
     nodes: NodePool, places: Mapping[str, Place], strays: Mapping[str, tuple[op.Leftover, ...]]
 ) -> dict[str, Leftovers]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from launcher.cleanup import leftovers
 from launcher.core.profile.copies import copies_node
 from launcher.core.profile.model import Node
 from launcher.core.run.paths import RunPaths
 from launcher.errors import BusyError, LaunchError, NodeError
-from launcher.ipc.operations import RemoveRun
+from launcher.ipc.operations import KnownRun, RemoveRun
 from launcher.process import ownership
 from launcher.remote import run_folders
 from launcher.remote.node_client import NodePool
@@ -27,6 +28,8 @@ def delete_run(root: Path, nodes: NodePool, *, here_only: bool = False) -> None:
     reached; then the directory here stays for another try.
     """
     token = owner.must_be_mine(root).token
+    is_over = read_state(root).status.is_over
+    leftovers.end_agents(KnownRun(root.name, str(root), is_over, token))
     if is_supervised(root) or strays_of(token, root.name):
         status = read_state(root).status.value
         raise BusyError(f"{root.name} is {status}: some of its processes are still there")
@@ -50,6 +53,7 @@ def remove_there(root: Path, run: str, token: str) -> None:
     paths = RunPaths(root)
     if root.name != run or not (paths.attempts.is_dir() or paths.copies.is_dir()):
         raise LaunchError(f"{root} is not a folder of run {run}; it was not removed")
+    leftovers.end_agents(KnownRun(run, str(root), True, token))
     if strays_of(token, run):
         raise BusyError(
             f"processes of {run} are still running", f"End them: effnet-launch stop {run}"

@@ -73,7 +73,24 @@ class Finish(Message, kind="finish"):
 
 @dataclass(frozen=True)
 class Leave(Message, kind="leave"):
-    """The agent ends what it has, and exits."""
+    """The agent ends what it has, and exits.
+
+    ``keep_warm``: after a failure it may stay for the next attempt, as long as the plan says.
+    """
+
+    keep_warm: bool = False
+
+
+@dataclass(frozen=True)
+class TakeOver(Message, kind="take_over"):
+    """An agent that stayed becomes that of this attempt: it runs ``argv`` with ``environment``.
+
+    ``log`` is for its output. The reply is `Accepted` or an `Error`.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: str
 
 
 # -- from the processes that mpirun starts for each rank and node, to the agent of its node

@@ -37,6 +37,8 @@ class EndpointAddress:
     host: str = ""
     """With a gate, the address of its machine."""
     port: int = 0
+    warm_until_s: float = 0.0
+    """Until when an agent waits for the next attempt (Unix time); 0: it does not."""
 
     @property
     def is_alive(self) -> bool:
@@ -56,8 +58,9 @@ def read_address(file: Path) -> EndpointAddress | None:
     try:
         data = json.loads(file.read_text())
         place = str(data.get("host", "")), int(data.get("port", 0))
+        warm_until_s = float(data.get("warm_until", 0.0))
         return EndpointAddress(
-            int(data["pid"]), int(data["start_ticks"]), str(data["socket"]), *place
+            int(data["pid"]), int(data["start_ticks"]), str(data["socket"]), *place, warm_until_s
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -80,6 +83,7 @@ class Endpoint:
         self._listener: socket.socket | None = None
         self._selector: selectors.BaseSelector | None = None
         self._check_at = 0.0
+        self._warm_until_s = 0.0
 
     def open(self, selector: selectors.BaseSelector) -> None:
         """Raises `LaunchError`, `OSError`."""
@@ -87,6 +91,15 @@ class Endpoint:
         self._path = socket_path(self._root, self._part)
         self._listener = listen(self._path)
         selector.register(self._listener, selectors.EVENT_READ)
+        self._write()
+
+    def is_warm(self, until_s: float) -> None:
+        """Says that an agent waits for the next attempt until then (Unix time)."""
+        self._warm_until_s = until_s
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
         me = read_process(os.getpid())
         ticks = me.start_time if me is not None else 0
         address: dict[str, object] = {
@@ -99,6 +112,8 @@ class Endpoint:
             # Not before: its thread would stay in the process that this one was forked from.
             self._gate = self._gate or gate.Gate(self._secret, lambda: self._path)
             address |= {"host": self._host, "port": self._gate.port}
+        if self._warm_until_s:
+            address["warm_until"] = self._warm_until_s
         write_file(self._file, json.dumps(address) + "\n")
 
     def reopen_if_gone(self, now: float) -> None:

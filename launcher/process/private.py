@@ -8,6 +8,7 @@ import os
 import pwd
 import shlex
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,15 @@ UMASK = 0o077
 def apply_umask() -> None:
     """For a process of a run: what it and its children write is private."""
     os.umask(UMASK)
+
+
+def unnamed_file(label: str) -> int:
+    """A file descriptor of memory, or of a file that has no name. Raises `OSError`."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(label)
+    # Builds of Python for old systems, as conda's, have no memfd.
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def make_folder(path: Path) -> None:

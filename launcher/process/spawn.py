@@ -69,8 +69,7 @@ def start(process: PlannedProcess, token: str, inherit_fd: int | None = None) ->
     `inherit_fd` becomes its file descriptor 3.
     """
     argv = [*programs.command(programs.RANK), *arguments(process)]
-    environment = {**base_environment(), **process.environment, TOKEN: token}
-    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
+    environment = environment_of(process, token)
     given = () if inherit_fd is None else ((os.POSIX_SPAWN_DUP2, inherit_fd, INHERITED_FD),)
     pid = os.posix_spawn(
         sys.executable,
@@ -82,6 +81,13 @@ def start(process: PlannedProcess, token: str, inherit_fd: int | None = None) ->
         setsigdef=(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
     )
     return started(process, pid)
+
+
+def environment_of(process: PlannedProcess, token: str) -> dict[str, str]:
+    """What it is started with."""
+    environment = {**base_environment(), **process.environment, TOKEN: token}
+    environment["PYTHONPATH"] = _with_launcher(environment.get("PYTHONPATH", ""))
+    return environment
 
 
 def started(process: PlannedProcess, pid: int) -> SpawnedProcess:

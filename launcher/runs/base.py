@@ -104,8 +104,14 @@ class Run(ABC):
                 raise over from None
             return 0
         if state.status.is_over:
+            if self.end_warm():
+                return 0
             raise over
         return self.give(Stop(request.save, by or caller()))[1]
+
+    def end_warm(self) -> bool:
+        """Ends what a failed run keeps for its next attempt. -> whether there was anything."""
+        return False
 
     def take_stacks(self) -> None:
         """Asks the supervisor for the stacks of all ranks; returns when they are stored.

@@ -6,8 +6,10 @@ import time
 from typing import ClassVar
 
 from launcher import programs
+from launcher.cleanup import nodes as cleanup
 from launcher.cleanup import prune
 from launcher.core.messages import Ping
+from launcher.core.plan.forks import keep_warm_s
 from launcher.core.profile.home import home_of
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
@@ -95,6 +97,13 @@ class LocalRun(Run):
 
     def delete(self, nodes: NodePool, *, here_only: bool = False) -> None:
         prune.delete_run(self.root, nodes, here_only=here_only)
+
+    def end_warm(self) -> bool:
+        run = self.load()
+        if not keep_warm_s(run.profile):
+            return False
+        with NodePool() as nodes:
+            return cleanup.end_warm(nodes, run)
 
     def set_note(self, note: str) -> None:
         run_files.write_note(self.root, note)

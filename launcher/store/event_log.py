@@ -21,6 +21,7 @@ from launcher.reading.run import RunReader
 from launcher.store.journal import Journal
 
 RESERVE_BYTES = 128 * 1024
+WRITE_LIMIT_S = 3600.0
 
 Source = tuple[str, int]
 """Node and number of the agent's message that an event comes from."""
@@ -42,6 +43,7 @@ class EventLog:
         self._reserve = path.with_name(".reserve")
         self._lines = GrowingLines(path)
         self._waiting: deque[Callable[[int], str]] = deque()
+        self._waiting_since_s = 0.0
         self._read_new()
 
     def add(self, event: Event, source: Source | None = None) -> None:
@@ -72,10 +74,12 @@ class EventLog:
             self._waiting.popleft()
         self._read_new()
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether there are events that could not be written yet."""
-        return bool(self._waiting)
+    def may_still_write(self) -> bool:
+        """A full disk may get space again, and then it is recorded how the run ended."""
+        if not self._waiting:
+            return False
+        self._waiting_since_s = self._waiting_since_s or time.monotonic()
+        return time.monotonic() - self._waiting_since_s < WRITE_LIMIT_S
 
     def keep_reserve(self) -> None:
         """Reserves disk space for the events of a full disk."""

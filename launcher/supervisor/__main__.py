@@ -55,7 +55,6 @@ from launcher.supervisor.slurm.batch_job import BatchJob
 from launcher.supervisor.successor import is_left_alone
 
 TICK_S = 0.05
-WRITE_LIMIT_S = 3600.0
 SUBMIT_S = 60.0
 STOPPED = "a stop was requested"
 
@@ -72,6 +71,8 @@ class Supervisor:
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._attempt: Attempt | None = None
+        self._failed: Attempt | None = None
+        """One whose agents are still there, until it is decided what follows."""
         self._absent = AbsentNodes(log)
         self._copier = CheckpointCopier(log)
         self._next: NextAttempt | None = None
@@ -80,7 +81,6 @@ class Supervisor:
         self._nodes = self._pool.clients_of(run.profile)
         self._port: planning_port.PortClaim | None = None
         self._stop_pending = False
-        self._waiting_since = 0.0
         # Of a node's logs there are copies here; of this machine's own its agent takes care.
         limit = run.profile.logs.limit_bytes if self._nodes else 0
         self._limit = log_limit.LogLimit(run.paths.root, limit)
@@ -119,7 +119,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until the run has ended. -> exit code of the supervisor's process."""
-        while self._is_busy or self._may_still_write():
+        while self._is_busy or self._log.may_still_write():
             for key, _ in self._selector.select(TICK_S):
                 self._ready(key.fileobj)
             spawn.reap()
@@ -158,13 +158,6 @@ class Supervisor:
     def _is_trying(self) -> bool:
         """Whether there is an attempt, or one may follow."""
         return self._attempt is not None or self._decision is not None
-
-    def _may_still_write(self) -> bool:
-        """A full disk may get space again, and then it is recorded how the run ended."""
-        if not self._log.is_waiting:
-            return False
-        self._waiting_since = self._waiting_since or time.monotonic()
-        return time.monotonic() - self._waiting_since < WRITE_LIMIT_S
 
     def close(self) -> None:
         self._clients.close()
@@ -225,10 +218,12 @@ class Supervisor:
 
         Nothing of it is left, but perhaps on nodes that do not answer and are left out.
         """
-        if attempt.is_over:
-            attempt.dismiss()
-        else:
+        if not attempt.is_over:
             self._absent.keep(attempt)
+        elif attempt.may_keep_warm and not self._stop_pending:
+            self._failed = attempt
+        else:
+            attempt.dismiss()
         self._attempt = None
         self._release()
         self._settle_edit()
@@ -260,6 +255,11 @@ class Supervisor:
                 self._use(found.nodes)
         except LaunchError as error:
             again = f"the next attempt cannot be prepared: {error}"
+        # Without a reason against it a person may continue the run.
+        may_follow = not again or not (isinstance(again, str) or found.nodes.changes)
+        if self._failed is not None:
+            self._failed.dismiss(keep_warm=may_follow)
+            self._failed = None
         if isinstance(again, str):
             if again:
                 self._log.add(events.GaveUp(attempt=number, why=again))
@@ -300,8 +300,8 @@ class Supervisor:
     def _ready(self, source: object) -> None:
         if not self._clients.ready(source):
             self._absent.ready(source)
-            if self._attempt is not None:
-                self._attempt.ready(source)
+            for attempt in filter(None, (self._attempt, self._failed)):
+                attempt.ready(source)
 
     def _answer(self, client: Channel, message: AnyMessage) -> None:
         state = self._log.state

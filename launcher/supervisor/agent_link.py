@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.agent.client import LocalTransport, Transport
+from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import Message, NodeEnded, Report
 from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
@@ -85,6 +86,16 @@ class AgentLink:
             raise Mismatch(f"{event.kind}: of attempt {attempt} on {node}")
         if rank is not None and rank not in (process.rank for process in self.plan.ranks):
             raise Mismatch(f"{event.kind}: rank {rank} is not on {self.name}")
+
+    def from_afar(self, death: Death, root: str) -> Death:
+        """On our clock, and with the copy of the log in `root`, the run's folder here."""
+        if not self.transport.is_remote:
+            return death
+        log, there = death.log or "", f"{self.plan.run_directory}/"
+        if log.startswith(there):
+            log = f"{root}/{log.removeprefix(there)}"
+        time_s = death.time_s - self.transport.clock_ahead_s
+        return replace(death, node=self.name, time_s=time_s, log=log or None)
 
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""

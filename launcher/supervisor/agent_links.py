@@ -257,15 +257,15 @@ class AgentLinks:
             except ChannelClosedError as error:
                 self._lost(link, str(error))
 
-    def release(self, link: AgentLink) -> None:
-        """Lets an agent go whose part is over."""
-        self.send(link, messages.Leave())
+    def release(self, link: AgentLink, *, keep_warm: bool = False) -> None:
+        """Lets an agent go whose part is over. `keep_warm`: it may wait for the next attempt."""
+        self.send(link, messages.Leave(keep_warm))
         self._detach(link)
 
-    def dismiss(self) -> None:
+    def dismiss(self, *, keep_warm: bool) -> None:
         """Lets all agents go, and waits until they have heard it."""
         for link in self._links.values():
-            self.release(link)
+            self.release(link, keep_warm=keep_warm)
         for link in self._links.values():
             link.transport.close()
 

@@ -159,7 +159,7 @@ class Attempt:
             link.must_end = bool(self._end_why) or link.is_given_up or now >= self._stop_until
         self._handle(self._links.turn())
         for link in self._links:
-            if self.outcome is not None and link.is_over:
+            if self.outcome is not None and link.is_over and not self.may_keep_warm:
                 # Another node may be away for long: this one need not wait for it.
                 self._links.release(link)
             elif link.alone_since is not None and not link.is_over:
@@ -200,9 +200,16 @@ class Attempt:
         until = time.monotonic() + (self._limits.stop_save_s if save else 0.0)
         self._stop_until = min(self._stop_until, until)
 
-    def dismiss(self) -> None:
-        """Lets the agents go."""
-        self._links.dismiss()
+    @property
+    def may_keep_warm(self) -> bool:
+        """Whether its agents are let go only when it is known what follows."""
+        is_failed = self.outcome is Outcome.FAILED and self.stop_asked is None
+        is_there = all(link.is_over or link.channel is not None for link in self._links)
+        return is_failed and self.plan.keep_warm_s > 0 and is_there
+
+    def dismiss(self, *, keep_warm: bool = False) -> None:
+        """Lets the agents go. `keep_warm`: they may wait for the next attempt."""
+        self._links.dismiss(keep_warm=keep_warm)
 
     def _end_others(self, why: str) -> None:
         self._end_why = self._end_why or why
@@ -269,7 +276,7 @@ class Attempt:
             case messages.Died():
                 is_exit = report.death.kind is None
                 if not (is_exit and self.stop_asked is not None):
-                    self._died(self._from_afar(link, report.death))
+                    self._died(link.from_afar(report.death, self.plan.run_directory))
             case messages.AgentDied():
                 self._agent_died(link, report)
             case messages.NodeEnded():
@@ -279,16 +286,6 @@ class Attempt:
 
     def _add(self, link: AgentLink, event: Event) -> None:
         self._log.add(event, (link.name, event.n) if event.n else None)
-
-    def _from_afar(self, link: AgentLink, death: Death) -> Death:
-        """On our clock, and with the copy of the log."""
-        if not link.transport.is_remote:
-            return death
-        log, root = death.log or "", f"{link.plan.run_directory}/"
-        if log.startswith(root):
-            log = f"{self.plan.run_directory}/{log.removeprefix(root)}"
-        time_s = death.time_s - link.transport.clock_ahead_s
-        return replace(death, node=link.name, time_s=time_s, log=log or None)
 
     def _rank_exited(self, link: AgentLink, event: events.RankExited) -> None:
         link.exited.add(event.rank)
@@ -329,7 +326,7 @@ class Attempt:
                 kind=FailureKind.NODE,
                 meaning=text,
             )
-            self._died(self._from_afar(link, death) if report.t else death)
+            self._died(link.from_afar(death, self.plan.run_directory) if report.t else death)
 
     def _node_ended(self, link: AgentLink, report: messages.NodeEnded) -> None:
         link.ended = report

@@ -38,6 +38,7 @@ epoch_size = {epochs}
 
 [launch]
 fork = {fork}
+keep_warm_s = {keep_warm_s}
 
 [limits]
 stop_save_s = {stop_save_s}
@@ -100,6 +101,7 @@ class Lab:
             "eval_s": 0,
             "imports": "",
             "fork": "true",
+            "keep_warm_s": 0,
             "stop_save_s": 10,
             "term_s": 2,
             "orphan_limit_s": 600,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher import programs
+from launcher.core.plan import forks
 from launcher.core.plan.command import (
     config_files,
     node_environment,
@@ -86,6 +87,7 @@ def assemble(
         limits=profile.limits,
         log_limit_bytes=profile.logs.limit_bytes,
         log_pattern="" if profile.program is None else profile.program.log_pattern,
+        keep_warm_s=forks.keep_warm_s(profile),
     )
 
 

@@ -36,6 +36,15 @@ def may_fork(profile: Profile, node: Node) -> bool:
     )
 
 
+def keep_warm_s(profile: Profile) -> float:
+    """How long the process that forks may wait for the next attempt.
+
+    A step of Slurm ends with the job, and mpirun starts its ranks itself.
+    """
+    is_cluster = profile.start_method is StartMethod.CLUSTER
+    return profile.launch.keep_warm_s if is_cluster else 0.0
+
+
 def groups(ranks: Iterable[PlannedProcess]) -> list[tuple[PlannedProcess, ...]]:
     """Ranks that can have one parent: what they import is the same. Each has two or more.
 

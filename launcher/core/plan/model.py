@@ -144,6 +144,7 @@ class Plan:
     """One attempt, from its first file to its last process.
 
     ``log_limit_bytes`` is what the run's logs may take on a node's disk; 0: anything.
+    ``keep_warm_s``: how long a failed attempt keeps what has imported for its ranks.
     """
 
     run: str
@@ -162,6 +163,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     log_limit_bytes: int = 0
     log_pattern: str = ""
+    keep_warm_s: float = 0.0
 
     @property
     def runs_trainer(self) -> bool:

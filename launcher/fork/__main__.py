@@ -9,11 +9,13 @@ exits. So the agent learns of a rank's end, and the rank of the agent's, as with
 
 A fork keeps the command and the environment that `ps` and /proc show. Each rank writes its own over
 them, where ROOM and the variable `EFFNET_ROOM` keep room for it.
+
+As long as the agent keeps the socket open, this process waits for the ranks of another attempt. It
+forks them too when what it has imported is what they would import.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -23,14 +25,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher import rank
+from launcher.fork import MESSAGE_BYTES, ROOM, SOCKET_FD
+from launcher.fork.imported import Imported
+from launcher.fork.shown import change, show
 
-SOCKET_FD = 3
-MESSAGE_BYTES = 1 << 16
-ROOM = "EFFNET_ROOM"
 POLL_S = 0.0005
 AT_IMPORT = ("GLOG_log_dir", "GLOG_logtostderr")
 """With these MindSpore chooses a file by the rank's number, while it is imported."""
@@ -39,29 +40,57 @@ AT_IMPORT = ("GLOG_log_dir", "GLOG_logtostderr")
 def main(argv: list[str] | None = None) -> int:
     module = (sys.argv[1:] if argv is None else argv)[0]
     agent = socket.socket(fileno=SOCKET_FD)
-    jobs = _received(agent)
+    request = _received(agent)
+    if request is None:
+        os._exit(0)
     everywhere = os.sched_getaffinity(0)
-    _import_as(jobs[0], module)
+    imported = Imported(request["jobs"][0]["cpus"])
+    _import_as(request["jobs"][0], module)
     why = _unsafe()
+    imported.note_files()
+    gc.freeze()  # a collection would copy the pages that the ranks share
+    while request is not None and not why:
+        for job in request["jobs"]:
+            if _is_forked(job, agent):
+                agent.close()
+                os.sched_setaffinity(0, everywhere)
+                return _run(job)
+        request = _received(agent)
+        if request is not None:
+            why = imported.why_not(request) or _unsafe()
+            if not why:
+                _take(request, imported, agent)
     if why:
         _tell(agent, refused=why)
-        return 0
-    gc.freeze()  # a collection would copy the pages that the ranks share
-    for job in jobs:
-        if _is_forked(job, agent):
-            agent.close()
-            os.sched_setaffinity(0, everywhere)
-            return _run(job)
-    agent.recv(1)  # until the agent closes it
     os._exit(0)
 
 
-def _received(agent: socket.socket) -> list[dict[str, Any]]:
-    _, (file,), _, _ = socket.recv_fds(agent, MESSAGE_BYTES, 1)
-    with open(file, "rb") as content:
-        content.seek(0)
-        jobs: list[dict[str, Any]] = json.load(content)
-    return jobs
+def _received(agent: socket.socket) -> dict[str, Any] | None:
+    """The next ranks; None when there are none: the agent has closed it, or the time is over."""
+    while True:
+        try:
+            text, files, _, _ = socket.recv_fds(agent, MESSAGE_BYTES, 1)
+        except OSError:  # the time is over, or the agent has died
+            return None
+        if files:
+            agent.settimeout(None)
+            with open(files[0], "rb") as content:
+                content.seek(0)
+                request: dict[str, Any] = json.load(content)
+            return request
+        if not text:
+            return None
+        # By our own clock: whoever is to end this process may be gone by then.
+        agent.settimeout(json.loads(text)["wait_s"])
+
+
+def _take(request: dict[str, Any], imported: Imported, agent: socket.socket) -> None:
+    """Becomes the parent of another attempt's ranks."""
+    changed = imported.changed(request["environment"])
+    os.environ.update(changed)
+    change(changed)
+    rank.open_log(request["log"])
+    _tell(agent, taken=True)
 
 
 def _import_as(job: dict[str, Any], module: str) -> None:
@@ -121,32 +150,10 @@ def _run(job: dict[str, Any]) -> int:
     program = rank.prepare(job["arguments"])
     if isinstance(program, int):
         return program
-    _show(program, job["environment"])
+    show(program, job["environment"])
     sys.argv = program[2:]
     runpy.run_module(program[2], run_name="__main__", alter_sys=True)
     return 0
-
-
-def _show(program: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Overwrites what the kernel shows of this process, as far as there is room."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    start, end, variables, variables_end = map(int, fields[45:49])
-    _overwrite(start, end, program)
-    shown = ctypes.string_at(variables, variables_end - variables)
-    name = f"{ROOM}=".encode()
-    for entry in shown.split(b"\0"):
-        if entry.startswith(name):
-            # Nothing uses it: `os.environ` of the rank does not have it.
-            text = [f"{key}={value}" for key, value in environment.items()]
-            _overwrite(variables, variables + len(entry) + 1, text)
-        variables += len(entry) + 1
-
-
-def _overwrite(start: int, end: int, words: Sequence[str]) -> None:
-    content = b"".join(os.fsencode(word) + b"\0" for word in words)
-    room = end - start
-    ctypes.memmove(start, content[: room - 1].ljust(room, b"\0"), room)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""What has imported for the ranks waits for the next attempt, and never longer than it is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from launcher import client
+from launcher.process import ownership
+from launcher.store.run_lock import is_supervised
+
+FAILS = {"rank": 1, "step": 3, "attempt": 1, "do": "exit", "code": 7}
+NEVER_S = 3600
+HERE = "127.0.0.1"
+
+
+def is_parent(process: psutil.Process) -> bool:
+    """Whether it forks ranks. The command of a rank is another one."""
+    try:
+        return process.cmdline()[3:4] == ["launcher.fork"]
+    except psutil.Error:
+        return False
+
+
+def parents(lab) -> list[psutil.Process]:
+    return [process for process in lab.ours() if is_parent(process)]
+
+
+def failed(lab, **changes) -> tuple[Path, psutil.Process]:
+    """A run whose first attempt has failed, and whose supervisor is gone; and what it keeps."""
+    root = lab.start(FAILS, **{"keep_warm_s": NEVER_S, "epochs": 1000, **changes})
+    lab.wait_for(root, "attempt_failed")
+    lab.until(lambda: not is_supervised(root))
+    (parent,) = parents(lab)
+    return root, parent
+
+
+def resume(lab, root: Path) -> None:
+    request = client.ResumeRequest(preflight=False, checkpoint="scratch")
+    client.resume(root, request)
+    lab.wait_for(root, "training_started", count=2)
+
+
+def stop(lab, root: Path) -> None:
+    client.stop(root, client.StopRequest(save=False))
+    lab.wait_for(root, "attempt_stopped")
+    lab.nothing_left()
+
+
+def log(root: Path) -> str:
+    return (root / "supervisor.log").read_text()
+
+
+def has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_resume_takes_over_what_has_imported(lab):
+    root, parent = failed(lab)
+    agent = parent.ppid()
+    resume(lab, root)
+    assert parents(lab) == [parent]
+    assert lab.agent_pids()[1] == agent
+    for rank in 0, 1:
+        pid = lab.pid_of(root, rank, 2)
+        assert psutil.Process(pid).ppid() == agent
+        assert ownership.variable_of(pid, "RANK_ID") == str(rank)
+        assert (ownership.variable_of(pid, "EFFNET_TOKEN") or "").endswith(f"{root.name}/002")
+    lab.kill_supervisor(root)
+    for rank in 0, 1:
+        os.kill(lab.pid_of(root, rank, 2), signal.SIGKILL)
+    lab.nothing_left()
+    assert "not" not in log(root)
+
+
+def test_an_automatic_attempt_takes_over_and_a_finished_run_keeps_nothing(lab):
+    root = lab.start(FAILS, keep_warm_s=NEVER_S, auto_resume=1)
+    assert lab.wait_for(root, "attempt_finished", "gave_up")["kind"] == "attempt_finished"
+    lab.nothing_left()
+    (ended,) = (e for e in lab.events(root, "rank_exited") if e["exit_code"] == 7)
+    assert ended["rank"] == 1
+    assert {e["exit_code"] for e in lab.events(root, "rank_exited") if e["attempt"] == 2} == {0}
+    assert not (root / f"attempts/002/agents/{HERE}.log").read_text()
+    assert "not" not in log(root)
+
+
+@pytest.mark.parametrize("how", ["agent", "both", "limit", "stop", "prune", "clean"])
+def test_what_is_kept_ends(lab, how):
+    root, _ = failed(lab, keep_warm_s=1 if how == "limit" else NEVER_S)
+    guard, agent = (0, 0) if how == "limit" else lab.agent_pids()
+    match how:
+        case "agent":
+            os.kill(agent, signal.SIGKILL)
+        case "both":
+            os.kill(guard, signal.SIGSTOP)
+            os.kill(agent, signal.SIGKILL)
+            os.kill(guard, signal.SIGKILL)
+        case "stop":
+            client.stop(root)
+        case "prune":
+            assert client.prune([root]) == ([root.name], [])
+        case "clean":
+            with client.connections() as nodes:
+                found = client.find_leftovers(nodes, here_only=True)
+                words = [item.what for item in found[""].strays if item.run == root.name]
+                assert len(words) == 1
+                assert words[0].startswith(f"a warm process of {HERE}: MindSpore is imported")
+                assert client.clean(nodes, found)[""].strays == ()
+    lab.nothing_left()
+
+
+def test_it_ends_by_its_own_clock_while_its_agent_is_stopped(lab):
+    root, parent = failed(lab, keep_warm_s=2)
+    _, agent = lab.agent_pids()
+    os.kill(agent, signal.SIGSTOP)
+    lab.until(lambda: has_ended(parent))
+    os.kill(agent, signal.SIGCONT)
+    lab.nothing_left()
+
+
+def test_a_run_that_gave_up_keeps_nothing(lab):
+    again = [{**FAILS, "attempt": attempt} for attempt in (1, 2)]
+    root = lab.start(*again, keep_warm_s=NEVER_S, auto_resume=1)
+    lab.wait_for(root, "gave_up")
+    lab.nothing_left()
+
+
+def test_a_run_that_was_stopped_keeps_nothing(lab):
+    root = lab.start(keep_warm_s=NEVER_S, epochs=1000)
+    lab.wait_for(root, "training_started")
+    stop(lab, root)
+
+
+@pytest.mark.parametrize("how", ["kill", "environment", "agent"])
+def test_what_cannot_be_used_hurts_nobody(lab, how):
+    root, parent = failed(lab)
+    if how == "environment":
+        profile = json.loads((root / "profile.json").read_text())
+        profile["environment"]["STANDIN_MARK"] += "x"
+        (root / "profile.json").write_text(json.dumps(profile))
+    elif how == "kill":
+        parent.kill()
+    else:
+        os.kill(lab.agent_pids()[1], signal.SIGSTOP)
+    resume(lab, root)
+    lab.until(lambda: has_ended(parent))
+    assert [process != parent for process in parents(lab)] == [True]
+    if how == "environment":
+        assert f"what {HERE} kept warm is not used: the environment differs: STANDIN_MARK" in log(
+            root
+        )
+    stop(lab, root)

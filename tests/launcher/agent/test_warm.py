@@ -1,4 +1,4 @@
-"""What has imported for the ranks waits for the next attempt, and never longer than it is wanted."""
+"""What has imported for the ranks waits for the next attempt, as long as it is wanted."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_what_is_kept_ends(lab, how):
 
 
 def test_it_ends_by_its_own_clock_while_its_agent_is_stopped(lab):
-    root, parent = failed(lab, keep_warm_s=2)
+    _, parent = failed(lab, keep_warm_s=2)
     _, agent = lab.agent_pids()
     os.kill(agent, signal.SIGSTOP)
     lab.until(lambda: has_ended(parent))

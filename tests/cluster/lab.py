@@ -44,6 +44,9 @@ slots = {slots}
 [trainer]
 epoch_size = {epochs}
 
+[launch]
+keep_warm_s = {keep_warm_s}
+
 [limits]
 stop_save_s = {stop_save_s}
 term_s = 2
@@ -105,6 +108,7 @@ class ClusterLab:
             "copies": 1,
             "python": sys.executable,
             "unreachable_s": 60,
+            "keep_warm_s": 0,
             "auto_resume": 0,
             "on_silent": "report",
             "slots": 2,
@@ -252,7 +256,7 @@ class ClusterLab:
         return {
             seen.pid
             for seen in self.hosts[host].processes()
-            if "launcher.agent serve" in seen.command
+            if "launcher.agent serve" in seen.command or "launcher.agent guard" in seen.command
         }
 
     def supervisor_pid(self, root: Path) -> int:

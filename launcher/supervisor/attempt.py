@@ -209,6 +209,8 @@ class Attempt:
 
     def dismiss(self, *, keep_warm: bool = False) -> None:
         """Lets the agents go. `keep_warm`: they may wait for the next attempt."""
+        if keep_warm:
+            log_line(f"its agents wait {self.plan.keep_warm_s:g} s for the next attempt")
         self._links.dismiss(keep_warm=keep_warm)
 
     def _end_others(self, why: str) -> None:

@@ -121,7 +121,7 @@ def stop(
         client.stop_job(reader, job)
         return
     waiting = errors().status("waiting for the supervisor's answer …")
-    with on_ctrl_c(lambda: stop_text(reader.run)), waiting:
+    with on_ctrl_c(lambda: stop_text(reader)), waiting:
         replaced = client.stop(reader, request)
     if replaced:
         text = f"its supervisor (process {replaced}) did not answer: it was ended and replaced"
@@ -166,7 +166,7 @@ def resume(
     if dry_run:
         choice = client.resume_choice(reader, request)
     else:
-        with on_ctrl_c(lambda: resume_text(reader.run, began_s)), copying() as progress:
+        with on_ctrl_c(lambda: resume_text(reader, began_s)), copying() as progress:
             choice = client.resume(
                 reader,
                 request,

@@ -30,8 +30,8 @@ def _run(
     from launcher.core.diagnosis.words import export_verdict
 
     reader = client.open_run(run)
-    known = started_jobs(reader.run)
-    with on_ctrl_c(lambda: job_text(reader.run, known)), copying() as progress:
+    known = started_jobs(reader)
+    with on_ctrl_c(lambda: job_text(reader, known)), copying() as progress:
         job = client.start_job(reader, request, on_progress=progress)
     console = screen()
     if detach:

@@ -51,9 +51,8 @@ def start_text(began_s: float) -> str:
     return "no run was started."
 
 
-def resume_text(run: str, began_s: float) -> str:
-    reader = client.open_run(run)
-    snapshot = reader.poll()
+def resume_text(reader: client.RunReader, began_s: float) -> str:
+    run, snapshot = reader.run, _again(reader).poll()
     attempt, is_queued = snapshot.state.attempt, snapshot.state.status is RunStatus.PENDING
     has_begun = attempt is not None and attempt.started_s >= began_s
     if snapshot.is_supervised or is_queued or has_begun:
@@ -63,28 +62,33 @@ def resume_text(run: str, began_s: float) -> str:
     return f"{run} was not resumed; nothing is running. Resume it: effnet-launch resume {run}"
 
 
-def stop_text(run: str) -> str:
-    status = client.open_run(run).poll_state().status
+def stop_text(reader: client.RunReader) -> str:
+    run, status = reader.run, _again(reader).poll_state().status
     if status is RunStatus.STOPPING or status.is_over:
         return f"{run} is {status.value}. See the end of it: effnet-launch status {run}"
     return f"{run} was not asked to stop; it is {status.value}. Stop it: effnet-launch stop {run}"
 
 
-def started_jobs(run: str) -> set[str]:
+def started_jobs(reader: client.RunReader) -> set[str]:
     """Jobs of the run that were started, whether or not they have said so yet."""
-    paths = client.open_run(run).paths
+    paths = reader.paths
     found = paths.jobs.iterdir() if paths.jobs.is_dir() else ()
     return {folder.name for folder in found if paths.job(folder.name).job.exists()}
 
 
-def job_text(run: str, known: set[str]) -> str:
+def job_text(reader: client.RunReader, known: set[str]) -> str:
     """`known`: the jobs that the run had before."""
-    reader = client.open_run(run)
-    for job in sorted(started_jobs(run) - known):
+    run = reader.run
+    for job in sorted(started_jobs(reader) - known):
         return f"job {job} continues. Its log: effnet-launch logs {run} --job {job}"
     if _is_elsewhere(reader):
         return f"the run's node may have started the job anyway. See: effnet-launch status {run}"
     return "no job was started."
+
+
+def _again(reader: client.RunReader) -> client.RunReader:
+    """Another reader: the signal may have come while that one reads."""
+    return client.open_run(reader.paths.root)
 
 
 def _is_elsewhere(reader: client.RunReader) -> bool:

@@ -12,13 +12,17 @@ from launcher.agent.__main__ import OVER_LIMIT_S, Agent
 from launcher.core.messages import Hello, Leave, Trouble
 from launcher.ipc.channel import Channel
 from launcher.ipc.endpoint import Endpoint
+from launcher.process.guard import Guarded
 from launcher.store.journal import Journal
 
 
 @pytest.fixture
 def agent(tmp_path):
     return Agent(
-        Journal(tmp_path / "a.jsonl"), Endpoint(tmp_path, "a", tmp_path / "a.json"), "token"
+        Journal(tmp_path / "a.jsonl"),
+        Endpoint(tmp_path, "a", tmp_path / "a.json"),
+        "token",
+        Guarded(),
     )
 
 

@@ -16,6 +16,7 @@ import psutil
 
 from tests import pace, proof, story
 from tests.cluster.hosts import Cluster, Seen
+from tests.cluster.standin_profile import PROFILE
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests/standin"
@@ -27,57 +28,6 @@ ENOUGH = "/tmp/enough"
 """On alpha: with it, the training of the stand-in ends (tests/standin/effnet/__main__.py)."""
 LIMIT_S = 120
 """For what takes seconds on an idle machine."""
-PROFILE = """\
-name = "standin"
-device_target = "CPU"
-start_method = "{method}"
-data_path = {data}
-
-[node_defaults]
-user = "root"
-transport = "{transport}"
-python = {python}
-runs_directory = "~/runs"
-slots = {slots}
-
-{nodes}
-[trainer]
-epoch_size = {epochs}
-
-[launch]
-keep_warm_s = {keep_warm_s}
-
-[limits]
-stop_save_s = {stop_save_s}
-term_s = 2
-kill_s = 5
-orphan_limit_s = {orphan_limit_s}
-supervisor_restart_s = {supervisor_restart_s}
-silent_min_s = {silent_min_s}
-compile_s = {compile_s}
-unreachable_s = {unreachable_s}
-
-[retry]
-nodes = "{retry_nodes}"
-auto_resume = {auto_resume}
-on_silent = "{on_silent}"
-
-[checkpoint]
-directory = "{checkpoints}"
-shared = {shared}
-copies = {copies}
-
-[environment]
-PYTHONPATH = {python_path}
-STANDIN_FAULTS = {faults}
-STANDIN_WITNESS = "{witness}"
-STANDIN_STEPS = "{steps}"
-STANDIN_STEP_S = "{step_s}"
-STANDIN_ENOUGH = "{enough}"
-STANDIN_KEEP = "{keep}"
-STANDIN_STATE = "{state}"
-STANDIN_SAVE = "{save}"
-"""
 
 
 class ClusterLab:

@@ -228,16 +228,22 @@ class Agent:
         return is_over and not self._leave_when_over and self._guarded.is_guarded
 
     def _emit(self, report: Event | Report) -> None:
-        """Whoever reads the end of the attempt finds the file that says: it can be continued."""
+        """Whoever reads the end of the attempt finds the file that says: it can be continued.
+
+        What waits has its own clock by then: it ends also if this process does nothing any more.
+        """
         if isinstance(report, messages.NodeEnded) and self._ranks is not None and self._may_stay:
-            self._endpoint.is_warm(time.time() + self._ranks.plan.keep_warm_s)
+            self._limit_wait(self._ranks)
         self._reports.emit(report)
 
     def _stay(self, ranks: RankGroup) -> None:
         self._stay_until = time.monotonic() + ranks.plan.keep_warm_s
-        self._endpoint.is_warm(time.time() + ranks.plan.keep_warm_s)
+        self._limit_wait(ranks)
+
+    def _limit_wait(self, ranks: RankGroup) -> None:
         for warm in ranks.warm:
             warm.wait(ranks.plan.keep_warm_s)
+        self._endpoint.is_warm(time.time() + ranks.plan.keep_warm_s)
 
     def _go_on(self, channel: Channel, order: messages.TakeOver) -> None:
         if not self._may_stay:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from launcher import client
+from launcher.ipc.endpoint import read_address
 from launcher.process import ownership
 from launcher.store.run_lock import is_supervised
 
@@ -125,20 +125,21 @@ def test_it_ends_after_its_limit(lab):
     lab.nothing_left()
 
 
-def test_it_ends_by_its_own_clock_while_its_agent_is_stopped(lab):
+def test_it_ends_by_its_own_clock_while_all_others_are_stopped(lab):
+    """The supervisor says nothing after the failure, and the agent does nothing."""
     root = lab.start(keep_warm_s=3, epochs=1000)
     lab.wait_for(root, "training_started")
     (parent,) = parents(lab)
-    agent = psutil.Process(parent.ppid())
-    os.kill(lab.pid_of(root, 1), signal.SIGKILL)
-    lab.wait_for(root, "attempt_failed")
-    lab.until(lambda: not is_supervised(root))
-    # On a busy machine both may have ended by now, as they should.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        agent.suspend()
+    agent, supervisor = psutil.Process(parent.ppid()), psutil.Process(lab.supervisor_pid(root))
+    supervisor.suspend()
+    for rank in 0, 1:
+        os.kill(lab.pid_of(root, rank), signal.SIGKILL)
+    file = root / f"attempts/001/agents/{HERE}.json"
+    lab.until(lambda: (address := read_address(file)) and address.warm_until_s)
+    agent.suspend()
     lab.until(lambda: has_ended(parent))
-    with contextlib.suppress(psutil.NoSuchProcess):
-        agent.resume()
+    agent.resume()
+    supervisor.resume()
     lab.nothing_left()
 
 

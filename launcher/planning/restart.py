@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, replace
 
 from launcher.core.profile.model import Profile
-from launcher.core.run.checkpoints import ResumeChoice
-from launcher.core.run.events import FailureKind, StartCheckpoint
+from launcher.core.run.checkpoints import ResumeChoice, StartCheckpoint
+from launcher.core.run.events import FailureKind
 from launcher.core.run.metrics import METRIC_BYTES, unpack
 from launcher.core.run.state import RunState
 from launcher.core.text.codec import to_plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from launcher.core.run.events import StartCheckpoint
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.state import RunState
 from launcher.core.text.codec import from_plain
 from launcher.planning import restart

@@ -25,6 +25,7 @@ from launcher.core import messages
 from launcher.core.diagnosis.failure import launch_failure
 from launcher.core.plan.model import Plan, plan_from_json
 from launcher.core.run import events
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, LaunchError
 from launcher.ipc.channel import AnyMessage, Channel, ChannelClosedError
@@ -100,7 +101,7 @@ class Supervisor:
             )
         self._log.add(events.SupervisorStarted(pid=os.getpid(), replaced=before))
 
-    def begin(self, resume: events.StartCheckpoint | None, is_new: bool) -> None:
+    def begin(self, resume: StartCheckpoint | None, is_new: bool) -> None:
         """Adopts the attempt that lives, or starts a new one (`is_new`: asked to). Raises."""
         state = self._log.state
         if self._batch is None:
@@ -166,7 +167,7 @@ class Supervisor:
 
     # -- attempts
 
-    def _start_attempt(self, resume: events.StartCheckpoint | None) -> None:
+    def _start_attempt(self, resume: StartCheckpoint | None) -> None:
         newest = self._log.state.attempt
         number = 1 if newest is None else newest.attempt + 1
         size, logical_size = self._run.profile.world_size, self._run.profile.logical_size
@@ -196,7 +197,7 @@ class Supervisor:
         links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
         return Attempt(plan, self._log, links, self._selector, self._run.profile)
 
-    def _plan(self, number: int, resume: events.StartCheckpoint | None) -> Plan:
+    def _plan(self, number: int, resume: StartCheckpoint | None) -> Plan:
         facts, port = prepare.facts(self._run.profile, self._run.info.id, self._nodes)
         if port == 0:
             self._port = planning_port.claim(self._run.profile)

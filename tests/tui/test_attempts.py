@@ -11,11 +11,11 @@ from pilots import everything, sees, showing, text_of, until
 from textual.pilot import Pilot
 
 from launcher import client
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.events import (
     AttemptStopped,
     Failure,
     FailureKind,
-    StartCheckpoint,
     StopRequested,
 )
 from launcher.core.run.state import AttemptState, RunStatus

@@ -13,7 +13,7 @@ from pilots import everything, sees, showing, text_of, until
 from textual import events
 from textual.pilot import Pilot
 
-from launcher.core.run.events import StartCheckpoint
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.metrics import LoadRecord, pack_load
 from tui.app import Dashboard
 from tui.charts.viewport import Viewport, window

@@ -14,6 +14,7 @@ from made_run import MadeRun
 
 from launcher import client
 from launcher.core.profile.home import is_all_here
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.events import (
     AttemptFailed,
     AttemptStarted,
@@ -21,7 +22,6 @@ from launcher.core.run.events import (
     FailureKind,
     NodeLeftOut,
     RankStarted,
-    StartCheckpoint,
     TrainingStarted,
 )
 from launcher.core.run.requests import ResumeRequest, StartRequest

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from launcher import client
-from launcher.core.run.events import AttemptFailed, AttemptStarted, StartCheckpoint, parse_event
+from launcher.core.run.checkpoints import StartCheckpoint
+from launcher.core.run.events import AttemptFailed, AttemptStarted, parse_event
 from launcher.core.run.metrics import DEVICE_BYTES, METRIC_BYTES
 from launcher.core.run.paths import RankPaths, RunPaths
 from launcher.core.run.state import RunStatus

@@ -46,6 +46,25 @@ class CheckpointFacts:
 
 
 @dataclass(frozen=True)
+class StartCheckpoint:
+    """The checkpoint that an attempt continues from; ``epoch`` and ``step`` are done, if known.
+
+    ``path`` is ``auto`` where the program finds it itself.
+    """
+
+    path: str
+    epoch: int | None
+    step: int | None
+    why: str = ""
+    steps_lost: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is in the training, in words."""
+        return checkpoint_words(self.path, self.epoch, self.step)
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A checkpoint that is not used, and why."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.text.codec import Mismatch
-from launcher.core.text.figures import checkpoint_words
 from launcher.core.text.records import Record, UnknownKindError, decode, encode, parse_object
 
 
@@ -47,25 +47,6 @@ class Failure:
     log_offset: int | None = None
     followers: tuple[int, ...] = ()
     kernel_lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class StartCheckpoint:
-    """The checkpoint that an attempt continues from; ``epoch`` and ``step`` are done, if known.
-
-    ``path`` is ``auto`` where the program finds it itself.
-    """
-
-    path: str
-    epoch: int | None
-    step: int | None
-    why: str = ""
-    steps_lost: int | None = None
-
-    @property
-    def place(self) -> str:
-        """Where it is in the training, in words."""
-        return checkpoint_words(self.path, self.epoch, self.step)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from launcher.core.run import events
+from launcher.core.run import events, jobs
 from launcher.core.run.events import Event
 from launcher.core.run.state import (
     LEGAL,
@@ -15,7 +15,6 @@ from launcher.core.run.state import (
     CopyState,
     EpochState,
     EvalState,
-    JobState,
     LeftOutNode,
     RankState,
     RunState,
@@ -335,37 +334,6 @@ def _attempt_finished(state: RunState, event: events.AttemptFinished) -> RunStat
     return _end(changed, RunStatus.FINISHED)
 
 
-def _job_queued(state: RunState, event: events.JobQueued) -> RunState | None:
-    known = _job(state, event.job)
-    if known is None:
-        return _with_job(state, _kept(JobState, event, started_s=event.t, queue_words=event.why))
-    return _with_job(state, replace(known, queue_words=event.why)) if known.is_waiting else None
-
-
-def _job_started(state: RunState, event: events.JobStarted) -> RunState | None:
-    known = _job(state, event.job)
-    if known is not None and not known.is_waiting:
-        return None
-    number = "" if known is None else known.slurm_job
-    return _with_job(state, _kept(JobState, event, started_s=event.t, slurm_job=number))
-
-
-def _job_finished(state: RunState, event: events.JobFinished) -> RunState | None:
-    if (known := _job(state, event.job)) is None:
-        return None
-    ended = replace(known, finished_s=event.t, exit_code=event.exit_code, result=event.result)
-    return _with_job(state, ended)
-
-
-def _job(state: RunState, name: str) -> JobState | None:
-    return next((job for job in state.jobs if job.job == name), None)
-
-
-def _with_job(state: RunState, job: JobState) -> RunState:
-    jobs = tuple(job if one.job == job.job else one for one in state.jobs)
-    return replace(state, jobs=jobs if job in jobs else (*jobs, job))
-
-
 _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.RunCreated: _run_created,
     events.SupervisorStarted: _supervisor_started,
@@ -394,7 +362,5 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.AttemptFailed: _attempt_failed,
     events.AttemptStopped: _attempt_stopped,
     events.AttemptFinished: _attempt_finished,
-    events.JobQueued: _job_queued,
-    events.JobStarted: _job_started,
-    events.JobFinished: _job_finished,
+    **jobs.HANDLERS,
 }

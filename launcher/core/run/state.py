@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from launcher.core.run.events import Failure, StartCheckpoint
+from launcher.core.run.checkpoints import StartCheckpoint
+from launcher.core.run.events import Failure
 from launcher.core.text.figures import plural
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import termios
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +22,10 @@ from launcher.remote.openssh.connection import SharedConnection
 from launcher.remote.openssh.login import Login
 from launcher.remote.openssh.master import Master
 from tests.cluster.hosts import Host, call, until
-from tests.cluster.lab import ROOT, ClusterLab
+from tests.cluster.lab import ClusterLab
+from tests.cluster.person import at_terminal, launch
+from tests.cluster.security_key import SecurityKey, security_key
 
-CODE = "482913"
 LIMIT_S = 120
 
 
@@ -63,47 +59,14 @@ def two_factors(own_sshd: Host) -> Iterator[Host]:
     shutil.rmtree(services)
 
 
+def type_code(terminal: int) -> None:
+    os.write(terminal, b"482913\n")
+
+
 CHECK_CODE = """\
 import sys
 sys.exit(sys.stdin.read().rstrip("\\0") != "482913")
 """
-
-
-def at_terminal(argv: list[str], answer: str = "") -> str:
-    """Runs a command at a terminal and types `answer` when ssh asks. -> what the terminal shows."""
-    main, side = pty.openpty()
-    child = subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        stdin=side,
-        stdout=side,
-        stderr=side,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(side)
-    shown, deadline = b"", time.monotonic() + LIMIT_S
-    try:
-        while True:
-            assert time.monotonic() < deadline, shown
-            if not select.select([main], [], [], 0.1)[0]:
-                continue
-            try:
-                shown += os.read(main, 1 << 16)
-            except OSError:
-                break  # nobody has the terminal open any more
-            if answer and b"Password: " in shown:
-                os.write(main, answer.encode() + b"\n")
-                answer = ""
-    finally:
-        # The terminal is gone: what belongs to it gets SIGHUP.
-        os.close(main)
-        child.wait(LIMIT_S)
-    return shown.decode()
-
-
-def launch(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "launcher.cli.app", *arguments]
 
 
 def node_of(host: Host, **changes: str) -> Node:
@@ -129,7 +92,7 @@ def test_one_authentication_serves_preflight_start_watch_and_stop(
     assert "Type: ssh " in refused.stderr
     assert "Accepted keyboard-interactive" not in alpha.sshd_log()
 
-    shown = at_terminal(launch("preflight", profile), CODE)
+    shown = at_terminal(launch("preflight", profile), "Password: ", type_code)
     assert "known to ssh" in shown
     assert lab.command("start", profile, "--no-preflight").returncode == 0
     root = next(lab.runs.iterdir())
@@ -150,11 +113,50 @@ def test_one_authentication_serves_preflight_start_watch_and_stop(
     # A shell, as a person has it, which does not end before ssh has left its session.
     typed = why.partition("Type: ")[2]
     check = typed.replace(" -M -N -f ", " -O check ")
-    assert "Master running" in at_terminal(["sh", "-c", f"{typed}; {check}"], CODE)
+    shell = ["sh", "-c", f"{typed}; {check}"]
+    assert "Master running" in at_terminal(shell, "Password: ", type_code)
     lab.wait_for(root, "node_reached")
     assert lab.command("stop", root.name).returncode == 0
     assert lab.end_of(root)["kind"] == "attempt_stopped"
     assert alpha.sshd_log().count("Accepted keyboard-interactive/pam") == 2
+    lab.whole(root)
+
+
+@pytest.fixture
+def touched_key(lab: ClusterLab, own_sshd: Host) -> Iterator[SecurityKey]:
+    """Alpha takes no other one."""
+    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "fido"
+    folder.mkdir()
+    with security_key(folder) as key:
+        taken = own_sshd.root / "run/fido_keys"
+        shutil.copy(f"{key.identity}.pub", taken)
+        own_sshd.restart_sshd("AuthorizedKeysFile=/run/fido_keys")
+        with (lab.hosts.home / ".ssh/config").open("a") as config:
+            config.write(f"IdentityFile {key.identity}\nSecurityKeyProvider {key.provider}\n")
+        yield key
+        taken.unlink()
+
+
+def test_one_touch_of_a_fido_key_serves_preflight_start_and_stop(
+    lab: ClusterLab, own_sshd: Host, touched_key: SecurityKey
+) -> None:
+    profile = str(lab.profile(nodes=("alpha",), epochs=5000, step_s=0.05, unreachable_s=600))
+    refused = lab.command("start", profile, "--no-preflight")
+    assert refused.returncode == 6
+    assert "ssh cannot log in without you: root@" in refused.stderr
+    assert touched_key.signed == 0
+
+    asks = "Confirm user presence for key ED25519-SK"
+    shown = at_terminal(launch("preflight", profile), asks, touched_key.touch)
+    assert "known to ssh" in shown
+    assert touched_key.signed == 1
+    assert lab.command("start", profile, "--no-preflight").returncode == 0
+    root = next(lab.runs.iterdir())
+    lab.wait_for(root, "training_started")
+    assert lab.command("stop", root.name).returncode == 0
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    assert touched_key.signed == 1
+    assert own_sshd.sshd_log().count("Accepted publickey for root") == 1
     lab.whole(root)
 
 

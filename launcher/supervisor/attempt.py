@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.agent.deaths import lagging_text
 from launcher.core import messages
-from launcher.core.diagnosis.failure import AGENT, Death, has_cause, name_failure
+from launcher.core.diagnosis.failure import AGENT, Death
 from launcher.core.messages import Report
 from launcher.core.plan.model import Plan
 from launcher.core.profile.model import Profile
@@ -24,15 +24,7 @@ from launcher.store.event_log import EventLog
 from launcher.supervisor.agent_link import AgentLink, LinkReport
 from launcher.supervisor.agent_links import AgentLinks
 from launcher.supervisor.stack_rounds import StackRounds
-
-SETTLE_S = 0.25
-"""Between the first death and the verdict: what other nodes saw at the same time belongs to it."""
-
-DOUBT_S = 2.0
-"""How much longer the verdict waits for a node that does not answer."""
-
-LOST_PEERS_DOUBT_S = 10.0
-"""The same while all that is known are ranks that lost their peers: the cause is elsewhere."""
+from launcher.supervisor.verdict import Verdict
 
 LEFT_OUT = "the run continues without this node"
 
@@ -71,9 +63,7 @@ class Attempt:
         """Hangs that end the attempt as soon as the stacks of all ranks are known."""
         self._stop_saves = True
         self._end_why = ""
-        self._deaths: list[Death] = []
-        self._has_cause = False
-        self._decide_at: float | None = None
+        self._verdict = Verdict(plan)
         self._node_of_rank = {p.rank: p.node for p in plan.ranks if p.rank is not None}
         self._training_started = False
         self._first_exit: float | None = None
@@ -87,7 +77,7 @@ class Attempt:
     @property
     def is_failing(self) -> bool:
         """Whether something died, and the verdict is still open."""
-        return self.outcome is None and self._decide_at is not None
+        return self.outcome is None and self._verdict.is_open
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -171,9 +161,9 @@ class Attempt:
                 text = "; ".join(filter(None, (death.meaning, self.stacks.words)))
                 self._died(replace(death, meaning=text))
         self._look_at_spread(now)
-        if self.outcome is None and self._may_decide(now):
+        if self.outcome is None and self._verdict.is_due(now, self._links):
             self._fail()
-        is_undecided = self.outcome is None and self._decide_at is None
+        is_undecided = self.outcome is None and not self._verdict.is_open
         if is_undecided and all(link.is_over for link in self._links):
             self._conclude()
 
@@ -189,9 +179,8 @@ class Attempt:
     def cancel(self, by: str) -> None:
         """Something outside ends all processes: those that died already died of that."""
         if self.outcome is None:
-            self._deaths.clear()
+            self._verdict.drop()
             self._hangs.clear()
-            self._decide_at = None
             self.stop(False, by)
 
     def _want_stop(self, save: bool, by: str) -> None:
@@ -302,7 +291,7 @@ class Attempt:
 
     def _look_at_spread(self, now: float) -> None:
         """Ranks of one node that outstay those of all others: no agent sees that alone."""
-        if self._first_exit is None or self._decide_at is not None or self.stop_asked is not None:
+        if self._first_exit is None or self._verdict.is_open or self.stop_asked is not None:
             return
         for link in self._links:
             lagging = [rank for rank in self._ranks_on(link) if rank not in link.exited]
@@ -352,28 +341,13 @@ class Attempt:
         return Death(link.name, time.time(), rank, kind=kind, meaning=text)
 
     def _died(self, death: Death) -> None:
-        self._deaths.append(death)
-        self._has_cause = self._has_cause or has_cause((death,))
-        if self._decide_at is None:
-            self._decide_at = time.monotonic() + SETTLE_S
+        if self._verdict.add(death):
             self._links.ask()
             self._end_others("a rank died")
 
-    def _may_decide(self, now: float) -> bool:
-        """Whether each node has answered since the first death, so that none died before it."""
-        if self._decide_at is None or now < self._decide_at:
-            return False
-        if not any(link.is_in_doubt for link in self._links):
-            return True
-        waited_s = now - self._decide_at
-        return waited_s >= LOST_PEERS_DOUBT_S or (waited_s >= DOUBT_S and self._has_cause)
-
     def _fail(self) -> None:
         self.outcome = Outcome.FAILED
-        nodes = {node.address: node.name for node in self.plan.nodes}
-        nodes |= {node.name: node.name for node in self.plan.nodes}
-        failure = name_failure(self._deaths, tuple(self._node_of_rank), nodes)
-        self._log.add(events.AttemptFailed(self.number, failure))
+        self._log.add(events.AttemptFailed(self.number, self._verdict.failure()))
 
     def _conclude(self) -> None:
         ended = [link.ended for link in self._links if link.ended is not None]

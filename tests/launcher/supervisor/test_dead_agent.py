@@ -29,7 +29,7 @@ from launcher.ipc.channel import Channel
 from launcher.process import guard
 from launcher.reading.profiles import find_profile
 from launcher.store.journal import Journal, read_lines
-from launcher.supervisor import attempt as attempts
+from launcher.supervisor import verdict
 from launcher.supervisor.agent_link import AgentLink
 from launcher.supervisor.attempt import Attempt
 
@@ -79,7 +79,7 @@ def seen():
 @pytest.fixture
 def pair(monkeypatch, seen):
     """An attempt on two nodes, its events, and the nodes; their agents do what the test sends."""
-    monkeypatch.setattr(attempts, "SETTLE_S", 0.0)
+    monkeypatch.setattr(verdict, "SETTLE_S", 0.0)
     plan = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("r", "/runs/r"))
     nodes = [_Node(place.name) for place in plan.nodes]
     events = []
@@ -173,7 +173,7 @@ def test_while_only_lost_peers_are_known_the_verdict_waits_longer_for_a_silent_n
     pair, monkeypatch
 ):
     """On a busy machine a dead agent is found late, and its peers' errors name no cause."""
-    monkeypatch.setattr(attempts, "DOUBT_S", 0.0)
+    monkeypatch.setattr(verdict, "DOUBT_S", 0.0)
     attempt, events, (first, second) = pair
     lost_peer = ("ConnectionError: the scheduler is gone",)
     death = Death(second.node, time.time(), rank=2, exit_code=1, last_lines=lost_peer)

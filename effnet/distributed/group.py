@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from effnet.distributed.init_scheduler import scheduler_reached
 from effnet.distributed.init_threads import orderly_threads
 from effnet.distributed.init_wakes import woken
 from effnet.errors import EffnetError, first_line
@@ -155,7 +156,11 @@ def join(distributed: bool, target: str) -> Group:
     try:
         number = os.environ.get("RANK_ID", "")
         rank = int(number) if number.isdecimal() else 0
-        with orderly_threads(rank, target), woken(target):
+        with (
+            scheduler_reached(os.environ, target),
+            orderly_threads(rank, target),
+            woken(target),
+        ):
             communication.init()
     except (RuntimeError, ValueError) as error:
         raise GroupError(

@@ -65,6 +65,7 @@ from launcher.reading.run import RunReader as RunReader
 from launcher.reading.runs import RunList as RunList
 from launcher.reading.runs import compare as compare
 from launcher.reading.runs import is_run as is_run
+from launcher.reading.runs import kept_by_runs as kept_by_runs
 from launcher.reading.runs import list_runs as list_runs
 from launcher.reading.runs import open_run as open_run
 from launcher.reading.snapshot import RankSnapshot as RankSnapshot

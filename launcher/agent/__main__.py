@@ -234,6 +234,7 @@ class Agent:
         """
         if isinstance(report, messages.NodeEnded) and self._ranks is not None and self._may_stay:
             self._limit_wait(self._ranks)
+            report = replace(report, kept=self._ranks.kept)
         self._reports.emit(report)
 
     def _stay(self, ranks: RankGroup) -> None:

@@ -25,6 +25,7 @@ from launcher.core.plan.model import Plan, PlannedProcess, Role
 from launcher.core.run.events import (
     Event,
     FailureKind,
+    KeptProcess,
     RankExited,
     RankStarted,
 )
@@ -100,6 +101,11 @@ class RankGroup:
     def warm(self) -> list[Warm]:
         """What has imported for its ranks, and waits for those of the next attempt."""
         return self._started.warm
+
+    @property
+    def kept(self) -> tuple[KeptProcess, ...]:
+        """The same, as people are told of it."""
+        return self._started.kept(self._node)
 
     def awaits_end_of(self, pid: int) -> bool:
         """Whether the end of this child is still to come, and is passed to `child_ended`."""

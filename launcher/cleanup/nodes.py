@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from launcher.cleanup import leftovers
 from launcher.core.profile.model import Node
+from launcher.core.run.events import ProcessesKept
 from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.ipc import operations as op
 from launcher.reading.folders import runs_directory
@@ -16,7 +17,7 @@ from launcher.remote.node_client import NodeClient, NodePool, call_all
 from launcher.remote.run_folders import root_on
 from launcher.store import owner
 from launcher.store import run as run_files
-from launcher.store.event_log import read_state
+from launcher.store.event_log import EventLog, read_state
 from launcher.store.run import StoredRun
 from launcher.store.run_lock import is_supervised
 
@@ -61,14 +62,22 @@ def end(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftovers]
     """Ends what was found. -> what is still there."""
     strays = {label: item.strays for label, item in found.items() if item.strays}
     left = {HERE: Leftovers(leftovers.end_all(found[HERE].strays))} if HERE in found else {}
-    places = {
-        n: place for n, place in _places(_unsupervised()).items() if place.node.label in strays
-    }
-    return {**left, **_call(nodes, places, strays)}
+    runs = _unsupervised()
+    places = {n: place for n, place in _places(runs).items() if place.node.label in strays}
+    left = {**left, **_call(nodes, places, strays)}
+    ended = {stray.run for item in found.values() for stray in item.strays if stray.kind == "agent"}
+    clean = [label for label, item in left.items() if not (item.strays or item.trouble)]
+    for run in runs:
+        if run.info.id in ended:
+            _record_ended(run, clean)
+    return left
 
 
 def end_warm(nodes: NodePool, run: StoredRun) -> bool:
-    """Ends what a run that is over keeps for its next attempt. -> whether there was anything."""
+    """Ends what a run that is over keeps for its next attempt. -> whether there was anything.
+
+    Raises `NodeError` when a node can't be reached, after the others.
+    """
     here = (_known(run, str(run.paths.root)),)
     places = _places([run])
     found = {HERE: Leftovers(leftovers.find_all(here, only_these=True)), **_call(nodes, places, {})}
@@ -76,10 +85,33 @@ def end_warm(nodes: NodePool, run: StoredRun) -> bool:
         label: tuple(stray for stray in item.strays if stray.kind == "agent")
         for label, item in found.items()
     }
-    leftovers.end_all(agents.pop(HERE))
     strays = {label: items for label, items in agents.items() if items}
-    _call(nodes, {n: place for n, place in places.items() if place.node.label in strays}, strays)
-    return any(stray.kind == "agent" for item in found.values() for stray in item.strays)
+    is_found = any(agents.values())
+    left = {HERE: Leftovers(leftovers.end_all(agents.pop(HERE)))}
+    there = {n: place for n, place in places.items() if place.node.label in strays}
+    left = {**found, **left, **_call(nodes, there, strays)}
+    _record_ended(run, [label for label, item in left.items() if not item.trouble])
+    for label, item in left.items():
+        if item.trouble:
+            hint = "What waits there ends by its own clock."
+            raise NodeError(label, item.trouble, hint)
+    return is_found
+
+
+def _record_ended(run: StoredRun, labels: Collection[str]) -> None:
+    """Nothing waits on these nodes any more: who watches sees most nodes only by the events."""
+    kept = read_state(run.paths.root).kept
+    if kept is None:
+        return
+    waiting = tuple(
+        process
+        for process in kept.processes
+        if (HERE if process.is_here else process.node) not in labels
+    )
+    if waiting != kept.processes:
+        until_s = kept.until_s if waiting else None
+        with contextlib.closing(EventLog(run.paths.events)) as log:
+            log.add(ProcessesKept(kept.attempt, waiting, until_s))
 
 
 def _call(

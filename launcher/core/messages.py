@@ -10,7 +10,7 @@ from launcher.core.diagnosis.failure import Death
 from launcher.core.diagnosis.stacks import RankStacks
 from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.core.run import events
-from launcher.core.run.events import Event
+from launcher.core.run.events import Event, KeptProcess
 from launcher.core.text.codec import Mismatch
 from launcher.core.text.records import PROTOCOL_VERSION, Record, decode
 
@@ -207,6 +207,8 @@ class NodeEnded(Report, kind="node_ended"):
     has_stopped: bool = False
     """Whether a rank stopped on request, with its work saved."""
     leftover: tuple[int, ...] = ()
+    kept: tuple[KeptProcess, ...] = ()
+    """What may wait for the next attempt: `Leave` says whether it does."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,10 @@ class SetNote(OnRun[None], kind="set_note"):
     note: str
 
 
+class EndWarm(OnRun[bool], kind="end_warm"):
+    """What a failed run keeps for its next attempt. The reply: whether there was anything."""
+
+
 class DeleteRun(OnRun[None], kind="delete_run"): ...
 
 

@@ -234,6 +234,7 @@ HANDLERS: Handlers = {
     op.StartRunJob: start_job,
     op.StopRunJob: lambda request: _run(request).stop_job(request.job),
     op.SetNote: lambda request: _run(request).set_note(request.note),
+    op.EndWarm: lambda request: _run(request).end_warm(),
     op.DeleteRun: delete,
     op.FollowRun: follow,
 }

@@ -6,11 +6,11 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.core.profile.address import is_loopback
-from launcher.core.run.state import RunState, RunStatus, Silence
+from launcher.core.run.state import KeptState, RunState, RunStatus, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership
 from launcher.reading.answers import SILENT_S, Answers
@@ -93,6 +93,22 @@ def in_queue(state: RunState, link: Link | None, file: Path) -> tuple[InQueue, b
         found = shared_queue().look(state)
         return found, found.status is not RunStatus.LOST
     return (link.queue or InQueue(state.shown)).for_copy(state), supervisor_of(file) is not None
+
+
+def still_kept(state: RunState, now_s: float, *, is_copy: bool) -> KeptState | None:
+    """What a failed run keeps for its next attempt now; on other machines, as far as is known.
+
+    ``is_copy``: the run is on another machine.
+    """
+    kept = state.kept
+    if kept is None or state.status is not RunStatus.FAILED or now_s >= kept.until_s:
+        return None
+    there = tuple(
+        process
+        for process in kept.processes
+        if is_copy or not process.is_here or is_process(process.pid, process.start_time)
+    )
+    return replace(kept, processes=there) if there else None
 
 
 def has_ranks(state: RunState) -> bool:

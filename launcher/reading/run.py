@@ -269,6 +269,7 @@ class RunReader:
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,
             unreachable=away,
+            kept=living.still_kept(self.state, now_s, is_copy=link is not None),
         )
         if attempt is None:
             return known

@@ -13,6 +13,7 @@ from typing import Any
 from launcher.core.history.compare import Comparison, compared
 from launcher.core.history.summary import RunSummary
 from launcher.core.run.paths import RunPaths
+from launcher.core.run.state import KeptState
 from launcher.errors import RunNotFoundError
 from launcher.reading.folders import runs_directory
 from launcher.reading.history.settings import settings_of, surroundings_of
@@ -124,6 +125,17 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
         return found
     runs.wait_for_answers()
     return runs.poll()
+
+
+def kept_by_runs() -> dict[str, KeptState]:
+    """What failed runs keep for their next attempt now, by run."""
+    now_s, found = time.time(), {}
+    for run in RunList().poll():
+        if run.kept_until_s is not None and run.kept_until_s > now_s:
+            kept = RunReader(Path(run.path)).poll(now_s).kept
+            if kept is not None:
+                found[run.run] = kept
+    return found
 
 
 def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:

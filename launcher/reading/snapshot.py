@@ -13,7 +13,15 @@ from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
 from launcher.core.run.outcome import Outcome, outcome_of
-from launcher.core.run.state import AttemptState, Hang, RankState, RunState, RunStatus, Silence
+from launcher.core.run.state import (
+    AttemptState,
+    Hang,
+    KeptState,
+    RankState,
+    RunState,
+    RunStatus,
+    Silence,
+)
 
 
 class RankStatus(str, Enum):
@@ -127,6 +135,8 @@ class RunSnapshot:
     supervisor_silent: Silence | None = None
     queue_words: str = ""
     """Of a run of Slurm that is not over: why it waits, or why its job is not known."""
+    kept: KeptState | None = None
+    """What a failed run keeps for its next attempt now."""
     attempt: int | None = None
     world_size: int = 0
     ranks: tuple[RankSnapshot, ...] = ()
@@ -192,6 +202,11 @@ class RunSnapshot:
         if self.status is RunStatus.STOPPED and self.state.stop_by is None:
             return self.state.slurm_why
         return "" if self.failure is None else cause(self.failure)
+
+    @property
+    def kept_until_s(self) -> float | None:
+        """Until when a failed run keeps something for its next attempt."""
+        return None if self.kept is None else self.kept.until_s
 
     @property
     def best_top_1(self) -> float | None:

@@ -20,6 +20,7 @@ from typing import ClassVar
 from launcher import programs
 from launcher.core.messages import Error, Message, Ping, Stop, TakeStacks
 from launcher.core.plan import program
+from launcher.core.plan.forks import keep_warm_s
 from launcher.core.profile.model import Profile, StartMethod
 from launcher.core.profile.spares import with_own_nodes
 from launcher.core.run.checkpoints import ResumeChoice
@@ -95,23 +96,20 @@ class Run(ABC):
         or 0. Raises `BusyError` when the run is over, `LaunchError`.
         """
         state = self.state()
-        over = BusyError(f"{self.id} is {state.status.value} already")
         if state.status is RunStatus.FAILED and self.is_supervised:
             # Its supervisor may be preparing an automatic attempt.
-            try:
+            with contextlib.suppress(LaunchError):
                 self.request(Stop(request.save, by or caller()))
-            except LaunchError:
-                raise over from None
-            return 0
-        if state.status.is_over:
-            if self.end_warm():
                 return 0
-            raise over
+        if state.status.is_over:
+            if keep_warm_s(self.load().profile) and self.end_warm():
+                return 0
+            raise BusyError(f"{self.id} is {state.status.value} already")
         return self.give(Stop(request.save, by or caller()))[1]
 
+    @abstractmethod
     def end_warm(self) -> bool:
         """Ends what a failed run keeps for its next attempt. -> whether there was anything."""
-        return False
 
     def take_stacks(self) -> None:
         """Asks the supervisor for the stacks of all ranks; returns when they are stored.

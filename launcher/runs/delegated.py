@@ -263,6 +263,11 @@ class DelegatedRun(Run):
             self.call(op.DeleteRun(self.home.root), nodes=nodes)
         prune.remove(self.root)
 
+    def end_warm(self) -> bool:
+        was_there = self.call(op.EndWarm(self.home.root))
+        self.connect(is_new=True)
+        return was_there
+
     def set_note(self, note: str) -> None:
         self.call(op.SetNote(self.home.root, note))
         self.connect(is_new=True)

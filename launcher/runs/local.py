@@ -9,7 +9,6 @@ from launcher import programs
 from launcher.cleanup import nodes as cleanup
 from launcher.cleanup import prune
 from launcher.core.messages import Ping
-from launcher.core.plan.forks import keep_warm_s
 from launcher.core.profile.home import home_of
 from launcher.core.profile.model import Profile
 from launcher.core.run.checkpoints import ResumeChoice
@@ -52,10 +51,7 @@ class LocalRun(Run):
         return attempt
 
     def check_may_resume(self) -> None:
-        # After a run has ended its supervisor still cleans up.
-        deadline = time.monotonic() + LEAVE_LIMIT_S
-        while self.is_supervised and self.state().status.is_over and time.monotonic() < deadline:
-            time.sleep(0.05)
+        self._wait_for_supervisor()
         super().check_may_resume()
         if self.is_supervised:
             try:
@@ -99,11 +95,15 @@ class LocalRun(Run):
         prune.delete_run(self.root, nodes, here_only=here_only)
 
     def end_warm(self) -> bool:
-        run = self.load()
-        if not keep_warm_s(run.profile):
-            return False
+        self._wait_for_supervisor()
         with NodePool() as nodes:
-            return cleanup.end_warm(nodes, run)
+            return cleanup.end_warm(nodes, self.load())
+
+    def _wait_for_supervisor(self) -> None:
+        """After a run has ended its supervisor still cleans up."""
+        deadline = time.monotonic() + LEAVE_LIMIT_S
+        while self.is_supervised and self.state().status.is_over and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def set_note(self, note: str) -> None:
         run_files.write_note(self.root, note)

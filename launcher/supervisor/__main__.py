@@ -259,7 +259,7 @@ class Supervisor:
         # Without a reason against it a person may continue the run.
         may_follow = not again or not (isinstance(again, str) or found.nodes.changes)
         if self._failed is not None:
-            self._failed.dismiss(keep_warm=may_follow)
+            self._failed.dismiss(keep_warm=may_follow, is_last=isinstance(again, str))
             self._failed = None
         if isinstance(again, str):
             if again:

@@ -196,11 +196,25 @@ class Attempt:
         is_there = all(link.is_over or link.channel is not None for link in self._links)
         return is_failed and self.plan.keep_warm_s > 0 and is_there
 
-    def dismiss(self, *, keep_warm: bool = False) -> None:
-        """Lets the agents go. `keep_warm`: they may wait for the next attempt."""
+    def dismiss(self, *, keep_warm: bool = False, is_last: bool = True) -> None:
+        """Lets the agents go. `keep_warm`: they may wait for the next attempt.
+
+        `is_last`: that does not follow by itself, so people see what waits for it.
+        """
         if keep_warm:
             log_line(f"its agents wait {self.plan.keep_warm_s:g} s for the next attempt")
         self._links.dismiss(keep_warm=keep_warm)
+        kept = self._kept() if keep_warm else ()
+        if is_last and (kept or self._log.state.kept is not None):
+            until_s = time.time() + self.plan.keep_warm_s if kept else None
+            self._log.add(events.ProcessesKept(self.number, kept, until_s))
+
+    def _kept(self) -> tuple[events.KeptProcess, ...]:
+        return tuple(
+            replace(process, is_here=not link.transport.is_remote)
+            for link in self._links
+            for process in (() if link.ended is None else link.ended.kept)
+        )
 
     def _end_others(self, why: str) -> None:
         self._end_why = self._end_why or why

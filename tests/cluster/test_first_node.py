@@ -12,7 +12,7 @@ import pytest
 
 from launcher import client
 from launcher.core.run.state import RunStatus
-from launcher.errors import LaunchError, NodeError
+from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.reading.answers import SILENT_S
 from launcher.store import run_lock
 from tests.cluster.lab import ENOUGH
@@ -22,8 +22,8 @@ from tui.sources.live import LiveSource
 FIRST = 'supervisor = "first-node"\ndata_path'
 
 
-def profile(lab, **changes):
-    path = lab.profile(**changes)
+def profile(lab, *faults, **changes):
+    path = lab.profile(*faults, **changes)
     path.write_text(path.read_text().replace("data_path", FIRST, 1))
     return path
 
@@ -176,3 +176,21 @@ def test_a_frozen_supervisor_on_the_first_node_is_shown_here_and_stop_replaces_i
     assert [e["replaced"] for e in lab.events(root, "supervisor_started")] == [None, pid]
     assert silences() == {None}
     lab.nothing_left()
+
+
+def test_stop_ends_what_waits_on_the_nodes_after_a_failure(lab):
+    knows_others(lab)
+    fails = {"rank": 1, "step": 3, "attempt": 1, "do": "exit", "code": 7}
+    path = profile(lab, fails, epochs=5000, keep_warm_s=3600)
+    root = lab.runs / client.start(str(path), client.StartRequest(preflight=False))
+    lab.wait_for(root, "processes_kept")
+    lab.until(lambda: not run_lock.is_supervised(root))
+    kept = client.open_run(root).poll().kept
+    assert kept is not None
+    for process in kept.processes:
+        assert lab.hosts[process.node].outside_pid(process.pid)
+    done = lab.command("stop", root.name)
+    assert (done.returncode, done.stdout) == (0, "ended: 2 processes on 2 nodes\n"), done.stderr
+    lab.nothing_left()
+    assert client.open_run(root).poll().kept is None
+    assert lab.command("stop", root.name).returncode == BusyError.exit_code

@@ -30,5 +30,10 @@ def test_agents_on_nodes_wait_and_go_on(lab):
     assert lab.end_of(root)["kind"] == "attempt_failed"
     lab.until(lambda: not is_supervised(root))
     assert agents(lab) == before
+    kept = client.open_run(root).poll().kept
+    assert kept is not None
+    assert {process.node for process in kept.processes} == set(HOSTS)
+    assert "2 processes on 2 nodes wait until" in lab.command("status", root.name).stdout
     client.stop(root)
     lab.nothing_left()
+    assert client.open_run(root).poll().kept is None

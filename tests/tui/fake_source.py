@@ -35,7 +35,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.run.state import AttemptState, EvalState, Hang, RunState
+from launcher.core.run.state import AttemptState, EvalState, Hang, KeptState, RunState
 from tui.charts.viewport import window
 from tui.logs.log_source import LogSource
 from tui.model.run import ChartData, ChartRequest, Curve, FrameRequest, HomeView, RunFrame, SkewData
@@ -154,6 +154,7 @@ class FakeRun:
         self.note = ""
         self.runs_script = False
         self.hangs: Hang | None = None
+        self.kept: KeptState | None = None
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
     def fail(self, rank: int) -> None:
@@ -211,7 +212,7 @@ class FakeRun:
             eta_s=None if self.hangs else 700.0, images_per_s=None if self.hangs else 34.0,
             loss=2.3 * math.exp(-done / 200), learning_rate=0.01, hang=self.hangs,
             is_stalled=self.hangs is not None,
-            step_s=NOW + done - 0.4, info=info, unreachable=self.unreachable,
+            step_s=NOW + done - 0.4, info=info, unreachable=self.unreachable, kept=self.kept,
         )  # fmt: skip
 
     def frame(self, request: FrameRequest = FrameRequest()) -> RunFrame:  # noqa: B008

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from pilots import everything, sees, showing, until
 from textual.widgets import Input, Select
 
 from launcher.client import ResumeChoice
+from launcher.core.run.events import KeptProcess
 from launcher.core.run.requests import (
     JobRequest,
     NoteRequest,
@@ -15,7 +17,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.run.state import Silence
+from launcher.core.run.state import KeptState, Silence
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen
@@ -42,6 +44,20 @@ async def test_the_card_shows_the_cause_and_r_resumes() -> None:
         await pilot.press("enter")
         await sees(pilot, "RUNNING", "attempt 2 from step 90")
         assert source.sent == [(RUN, ResumeRequest())]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 48)])
+async def test_the_card_says_what_waits_for_a_resume_and_s_ends_it(size: tuple[int, int]) -> None:
+    source = failed()
+    processes = (KeptProcess("node-a", 4711), KeptProcess("node-b", 4712))
+    source.run.kept = KeptState(1, processes, NOW + 3600)
+    until = time.strftime("%H:%M", time.localtime(NOW + 3600))
+    words = f"2 processes on 2 nodes wait until {until} for the next attempt; s ends them"
+    async with showing(source, size) as pilot:
+        await sees(pilot, "r resume from step 90", words, f"$ effnet-launch resume {RUN}")
+        await pilot.press("s")
+        await sees(pilot, "ending 2 processes on 2 nodes")
+        assert source.sent == [(RUN, StopRequest())]
 
 
 async def test_enter_opens_the_line_of_the_failure() -> None:

@@ -21,6 +21,7 @@ from tui.model.run import RunFrame
 if TYPE_CHECKING:
     from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot, RunSummary
     from launcher.core.run.events import Failure
+    from launcher.core.run.state import KeptState
 
 WATCHED = "read-only: this job was started elsewhere"
 """Why nothing can be done with a job of another launcher."""
@@ -162,6 +163,11 @@ def restart_words(choice: ResumeChoice | None, is_replay: bool = False) -> str:
         skipped = choice.skipped[0]
         words += f"; skipped {skipped.path.rsplit('/', 1)[-1]}: {skipped.why}"
     return words
+
+
+def kept_words(kept: KeptState) -> str:
+    """What waits for a resume, and how to end it."""
+    return f"{kept.words}; s ends {kept.them}"
 
 
 def profile_lines(entry: ProfileEntry) -> list[str]:

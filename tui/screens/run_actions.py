@@ -61,6 +61,8 @@ class RunActions(RunLog):
         status = frame.snapshot.status
         if action == "resume" and status not in RESUMABLE_STATES:
             return f"the run is {status.value}; a failed, stopped or lost run can be resumed"
+        if action == "stop" and frame.snapshot.kept is not None:
+            return ""
         if action in ("stop", "stacks") and not is_live(status):
             return f"the run is {status.value} already"
         if action == "job" and frame.snapshot.runs_script:
@@ -119,6 +121,9 @@ class RunActions(RunLog):
     def action_stop(self) -> None:
         run = self.snapshot
         if run is None:
+            return
+        if run.kept is not None:
+            self.send(run.run, StopRequest(), f"ending {run.kept.what} …")
             return
         name, nodes = run.run, nodes_of(run)
         who = plural(len(run.ranks), "rank")

@@ -104,7 +104,8 @@ class RunPanels(FeedScreen):
         failure = None if run is None else failure_of(run)
         card = 0
         if self.frame is not None and run is not None and failure is not None:
-            card = lines_wanted(failure, run.is_earlier) + bool(self.frame.memory)
+            keeps = run.kept is not None and not run.is_earlier
+            card = lines_wanted(failure, run.is_earlier, keeps) + bool(self.frame.memory)
         elif run is not None:
             card = len(rows_of(run))
         width, height = self.size

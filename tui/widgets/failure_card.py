@@ -15,7 +15,7 @@ from launcher.core.run.requests import ResumeRequest
 from launcher.core.text.figures import duration, size_bytes
 from tui.drawing.attempts import next_words
 from tui.drawing.text import clean, fit
-from tui.drawing.wording import followers_words, restart_words
+from tui.drawing.wording import followers_words, kept_words, restart_words
 from tui.logs.folding import folded
 from tui.model.derived import failure_of
 from tui.model.run import RunFrame
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 CURVE_CELLS = 16
 
 
-def lines_wanted(failure: Failure, is_earlier: bool) -> int:
-    """How high the card is with its text, without the memory; six last lines at most."""
-    lines = 3 + bool(failure.followers) + len(failure.kernel_lines)
+def lines_wanted(failure: Failure, is_earlier: bool, keeps: bool) -> int:
+    """How high the card is with its text, without the memory; six last lines at most.
+
+    ``keeps``: something waits for the next attempt.
+    """
+    lines = 3 + bool(failure.followers) + len(failure.kernel_lines) + keeps
     lines += min(len(last_lines(failure)), 6)
     return lines if is_earlier else lines + 1 + bool(failure.try_next)
 
@@ -106,6 +109,8 @@ class FailureCard(LineView):
         key = "r" if there and not self._is_replay else ""
         if not run.is_earlier:
             tail.append(row(restart_words(choice, self._is_replay), style, key))
+        if run.kept is not None and not run.is_earlier:
+            tail.append(row(kept_words(run.kept), palette.muted))
         if there:
             command = shlex.join(ResumeRequest().command(run.run))
             tail.append(row(command, palette.muted, "$"))

@@ -7,6 +7,7 @@ import selectors
 from collections.abc import Mapping
 
 from launcher.agent.processes.parents import Parents
+from launcher.core.run.events import KeptProcess
 from launcher.process.forking import Warm
 from launcher.process.ownership import Claim
 from launcher.process.spawn import SpawnedProcess
@@ -42,6 +43,10 @@ class Started:
     def warm(self) -> list[Warm]:
         """What a failed attempt keeps for the next one."""
         return [warm for warm in self._parents.spare() if warm.pid in self.living]
+
+    def kept(self, node: str) -> tuple[KeptProcess, ...]:
+        """The same, as people are told of it."""
+        return tuple(KeptProcess(node, w.pid, self.living[w.pid].start_time_s) for w in self.warm)
 
     def claim(self) -> Claim:
         """All that is to end with the attempt, and what it has started itself."""

@@ -107,6 +107,8 @@ def stop(
 ) -> None:
     """Save and stop a run: stop request, SIGTERM, SIGKILL; then check that no process is left.
 
+    Of a failed run, end what waits for its next attempt ([launch] keep_warm_s).
+
     effnet-launch stop
 
     effnet-launch stop local-cpu-20260102-101500-1a2b --no-save
@@ -120,6 +122,7 @@ def stop(
     if job:
         client.stop_job(reader, job)
         return
+    kept = reader.poll().kept
     waiting = errors().status("waiting for the supervisor's answer …")
     with on_ctrl_c(lambda: stop_text(reader)), waiting:
         replaced = client.stop(reader, request)
@@ -127,7 +130,12 @@ def stop(
         text = f"its supervisor (process {replaced}) did not answer: it was ended and replaced"
         errors().print(text, style="yellow")
     console = None if as_json else screen()
-    code = 0 if no_wait else following.wait_until_over(reader, console)
+    if kept is not None:
+        code = 0
+        if console is not None:
+            console.print(f"ended: {kept.what}")
+    else:
+        code = 0 if no_wait else following.wait_until_over(reader, console)
     if as_json:
         print_json(following.summary(reader))
     raise typer.Exit(code)

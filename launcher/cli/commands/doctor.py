@@ -61,8 +61,9 @@ def doctor(
         on_fix=on_fix,
     )
     red = client.blocking(rows)
+    kept = client.kept_by_runs()
     if as_json:
-        print_json({"ok": not red, "rows": rows, "fixed": fixed})
+        print_json({"ok": not red, "rows": rows, "fixed": fixed, "kept": kept})
     elif red:
         names = list(dict.fromkeys(row.check for row in red))
         can_fix = "; --fix fixes some" if any(row.fix for row in red) and not fix else ""
@@ -70,4 +71,7 @@ def doctor(
         console.print(text, style="red")
     else:
         console.print(f"complete: {len(rows)} checks passed", style="green")
+    for run, waiting in () if as_json else kept.items():
+        text = f"{run}: {waiting.words}: {waiting.hint(run)}"
+        console.print(printable(text), style="yellow", soft_wrap=True)
     raise typer.Exit(CANNOT_BE_USED if red else 0)

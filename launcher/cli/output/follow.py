@@ -285,6 +285,9 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     if attempt is not None and not snapshot.status.is_over:
         for disk, free in attempt.low_disks.items():
             parts.append(Text(f"disk nearly full: {size_bytes(free)} free, {disk}", style="yellow"))
+    if snapshot.kept is not None:
+        words = f"{snapshot.kept.words}: {snapshot.kept.hint(snapshot.run)}"
+        parts.append(Text(words, style="yellow"))
     if is_live:
         parts.append(Text("Ctrl-C: quit; the run continues", style="dim"))
     return Group(*parts)

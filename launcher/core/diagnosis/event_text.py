@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,6 +106,14 @@ def _exit(event: Event) -> str:
     return _FORMAT.format("rank {rank} on {node}, ", **event) + end
 
 
+def _kept(event: Event) -> str:
+    processes, until_s = event["processes"], event["until_s"]
+    if not processes or until_s is None:
+        return "nothing waits for the next attempt"
+    where = ", ".join(f"{value_text(one['pid'])} on {value_text(one['node'])}" for one in processes)
+    return f"{where}, until {time.strftime('%H:%M', time.localtime(until_s))}"
+
+
 def _failure(event: Event) -> str:
     failure = event["failure"]
     rank = "" if failure["rank"] is None else f"rank {value_text(failure['rank'])}"
@@ -136,6 +145,7 @@ _WORDS: dict[str, str | Callable[[Event], str]] = {
     "node_replaced": "{spare} takes the place of {node} after attempt {attempt}: {why}",
     "node_left_out": "no node has the place of {node} after attempt {attempt}: {why}",
     "node_taken_back": "{node} is used again, as requested",
+    "processes_kept": _kept,
     "gave_up": "no automatic attempt: {why}",
     "attempt_finished": "step {step}",
     "attempt_stopped": "step {step}; still there: {leftover}",

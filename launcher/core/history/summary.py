@@ -15,7 +15,8 @@ class RunSummary:
 
     ``duration_s`` is the time of its attempts, ``best_top_1`` the highest of its evaluations (0 to
     1), ``cause`` why its newest attempt failed, in words, ``goodput`` the share of its
-    time (0 to 1) in which it computed steps that were kept.
+    time (0 to 1) in which it computed steps that were kept, ``kept_until_s`` until when a failed
+    one keeps processes for its next attempt.
     """
 
     run: str
@@ -42,6 +43,7 @@ class RunSummary:
     best_top_1: float | None = None
     cause: str = ""
     goodput: float | None = None
+    kept_until_s: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -333,6 +333,31 @@ class AttemptFinished(Event, kind="attempt_finished"):
 
 
 @dataclass(frozen=True)
+class KeptProcess:
+    """One that waits for the next attempt on a node, and has imported MindSpore for its ranks.
+
+    ``is_here``: the node is the machine of the supervisor.
+    """
+
+    node: str
+    pid: int
+    start_time: float | None = None
+    is_here: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessesKept(Event, kind="processes_kept"):
+    """What waits for the next attempt from now on, and until when; without ``processes`` nothing.
+
+    Written after a failure, and when what waited was ended by a person.
+    """
+
+    attempt: int
+    processes: tuple[KeptProcess, ...] = ()
+    until_s: float | None = None
+
+
+@dataclass(frozen=True)
 class JobQueued(Event, kind="job_queued"):
     """Also each time that Slurm gives another reason."""
 

@@ -15,6 +15,7 @@ from launcher.core.run.state import (
     CopyState,
     EpochState,
     EvalState,
+    KeptState,
     LeftOutNode,
     RankState,
     RunState,
@@ -140,6 +141,8 @@ def _rank_started(state: RunState, event: events.RankStarted) -> RunState | None
     attempt = state.attempt
     if attempt is None or attempt.attempt != event.attempt:
         return None
+    if state.kept is not None and state.kept.attempt < event.attempt:
+        state = replace(state, kept=None)
     started = _kept(RankState, event, started_s=event.t)
     others = [rank for rank in attempt.ranks if rank.rank != event.rank]
     ranks = tuple(sorted((*others, started), key=lambda rank: rank.rank))
@@ -322,6 +325,12 @@ def _attempt_failed(state: RunState, event: events.AttemptFailed) -> RunState | 
     return _end(changed, RunStatus.FAILED)
 
 
+def _processes_kept(state: RunState, event: events.ProcessesKept) -> RunState | None:
+    if not event.processes or event.until_s is None:
+        return replace(state, kept=None)
+    return replace(state, kept=KeptState(event.attempt, event.processes, event.until_s))
+
+
 def _attempt_stopped(state: RunState, event: events.AttemptStopped) -> RunState | None:
     changed = _change(
         state, event.attempt, step=event.step, ended_s=event.t, leftover=event.leftover
@@ -360,6 +369,7 @@ _HANDLERS: Mapping[type[Event], Callable[[RunState, Any], RunState | None]] = {
     events.StopRequested: _stop_requested,
     events.RankExited: _rank_exited,
     events.AttemptFailed: _attempt_failed,
+    events.ProcessesKept: _processes_kept,
     events.AttemptStopped: _attempt_stopped,
     events.AttemptFinished: _attempt_finished,
     **jobs.HANDLERS,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from launcher.core.run.checkpoints import StartCheckpoint
-from launcher.core.run.events import Failure
+from launcher.core.run.events import Failure, KeptProcess
 from launcher.core.text.figures import plural
 
 
@@ -276,6 +277,38 @@ class LeftOutNode:
 
 
 @dataclass(frozen=True)
+class KeptState:
+    """Processes of a failed run that wait for its next attempt, until then (Unix time)."""
+
+    attempt: int
+    processes: tuple[KeptProcess, ...]
+    until_s: float
+
+    @property
+    def what(self) -> str:
+        """How many, and where."""
+        nodes = list(dict.fromkeys(process.node for process in self.processes))
+        where = nodes[0] if len(nodes) == 1 else plural(len(nodes), "node")
+        return f"{plural(len(self.processes), 'process')} on {where}"
+
+    @property
+    def them(self) -> str:
+        return "it" if len(self.processes) == 1 else "them"
+
+    @property
+    def words(self) -> str:
+        """The same, and until when."""
+        until = time.strftime("%H:%M", time.localtime(self.until_s))
+        waits = "waits" if len(self.processes) == 1 else "wait"
+        return f"{self.what} {waits} until {until} for the next attempt"
+
+    def hint(self, run: str) -> str:
+        """What becomes of them."""
+        use, end = f"effnet-launch resume {run}", f"effnet-launch stop {run}"
+        return f"{use} uses {self.them}, {end} ends {self.them}"
+
+
+@dataclass(frozen=True)
 class CopyState:
     """The newest copy of a checkpoint on another node, and why there is none since."""
 
@@ -313,6 +346,8 @@ class RunState:
     """Why that job was queued again, or left the queue."""
     left_out: Mapping[str, LeftOutNode] = field(default_factory=dict)
     """Nodes that are not used any more, by name, in the order in which they were left out."""
+    kept: KeptState | None = None
+    """What a failed attempt has left for the next one, as the event says (`living.still_kept`)."""
     gave_up: str = ""
     """Why no automatic attempt follows the newest one."""
     stop_by: str | None = None

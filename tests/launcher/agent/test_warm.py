@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from launcher import client
+from launcher.errors import BusyError
 from launcher.ipc.endpoint import read_address
 from launcher.process import ownership
 from launcher.store.run_lock import is_supervised
@@ -18,6 +20,7 @@ from launcher.store.run_lock import is_supervised
 FAILS = {"rank": 1, "step": 3, "attempt": 1, "do": "exit", "code": 7}
 NEVER_S = 3600
 HERE = "127.0.0.1"
+LIMIT_S = 120
 
 
 def is_parent(process: psutil.Process) -> bool:
@@ -92,6 +95,41 @@ def test_an_automatic_attempt_takes_over_and_a_finished_run_keeps_nothing(lab):
     assert not (root / f"attempts/002/agents/{HERE}.log").read_text()
     assert "3600 s for the next attempt" in log(root)
     assert "kept warm is not used" not in log(root)
+
+
+def test_people_see_what_waits_and_stop_ends_it(lab):
+    root, parent = failed(lab)
+    ended_s = lab.events(root, "attempt_failed")[0]["t"]
+    (kept,) = lab.events(root, "processes_kept")
+    assert [process["pid"] for process in kept["processes"]] == [parent.pid]
+    assert kept["until_s"] == pytest.approx(ended_s + NEVER_S, abs=LIMIT_S)
+    until = time.strftime("%H:%M", time.localtime(kept["until_s"]))
+    words = f"1 process on {HERE} waits until {until} for the next attempt"
+    shown = lab.command("status", root.name).stdout
+    assert f"{words}: effnet-launch resume {root.name} uses it" in shown
+    assert f"effnet-launch stop {root.name} ends it" in shown
+    found = json.loads(lab.command("status", root.name, "--json").stdout)["kept"]
+    assert found["until_s"] == kept["until_s"]
+    assert [process["pid"] for process in found["processes"]] == [parent.pid]
+    (listed,) = json.loads(lab.command("runs", "--json").stdout)
+    assert listed["kept_until_s"] == kept["until_s"]
+    doctor = lab.command("doctor", "--target", "CPU")
+    assert f"{root.name}: {words}" in doctor.stdout
+    done = lab.command("stop", root.name)
+    assert (done.returncode, done.stdout) == (0, f"ended: 1 process on {HERE}\n")
+    lab.nothing_left()
+    assert lab.events(root, "processes_kept")[1]["processes"] == []
+    assert "waits until" not in lab.command("status", root.name).stdout
+    assert lab.command("stop", root.name).returncode == BusyError.exit_code
+
+
+def test_nobody_is_shown_what_was_killed(lab):
+    root, parent = failed(lab)
+    assert client.open_run(root).poll().kept
+    parent.kill()
+    lab.until(lambda: has_ended(parent))
+    assert client.open_run(root).poll().kept is None
+    lab.nothing_left()
 
 
 @pytest.mark.parametrize("how", ["agent", "both", "stop", "prune", "clean"])

@@ -58,6 +58,8 @@ def test_every_field_of_every_event_is_on_its_page(kind: str) -> None:
     fields = {field.name for field in dataclasses.fields(Event.kinds[kind])} - {"n", "t"}
     if kind == "attempt_started":
         fields |= {field.name for field in dataclasses.fields(e.StartCheckpoint)}
+    if kind == "processes_kept":
+        fields |= {field.name for field in dataclasses.fields(e.KeptProcess)}
     assert row_of(kind) == fields
 
 
@@ -81,11 +83,25 @@ def test_events_come_back_from_their_lines() -> None:
         e.AttemptStopped(1, 7, (3, 4)),
         e.CheckpointWritten(1, 1, 45, "/x", 5, "ab"),
         e.SupervisorStarted(7, None),
+        e.ProcessesKept(1, (e.KeptProcess("n", 5, 1.5, True),), 9.5),
     )
     for number, body in enumerate(bodies, 1):
         event = dataclasses.replace(body, n=number, t=0.5)
         assert parse_event(to_json(event)) == event
         assert json.loads(to_json(event))["kind"] == event.kind
+
+
+def test_what_is_kept_waits_until_ranks_of_another_attempt_start() -> None:
+    kept = e.ProcessesKept(1, (e.KeptProcess("n", 5), e.KeptProcess("m", 6)), 900.0)
+    failed = (*RUNNING, e.AttemptFailed(1, FAILURE), kept)
+    state = run_of(*failed).kept
+    assert state is not None
+    assert state.what == "2 processes on 2 nodes"
+    never_began = run_of(*failed, e.AttemptStarted(2, 2), e.AttemptFailed(2, FAILURE))
+    assert never_began.kept == state
+    again = run_of(*failed, e.AttemptStarted(2, 2), e.RankStarted(2, 0, "n", 0, 0, 20))
+    assert again.kept is None
+    assert run_of(*failed, e.ProcessesKept(1)).kept is None
 
 
 def test_a_run_that_finishes() -> None:

@@ -15,6 +15,7 @@ from effnet.config.flags import add_keys
 from effnet.errors import EffnetError
 
 if TYPE_CHECKING:
+    from effnet.model.efficientnet import EfficientNet
     from effnet.train.loop import Trainer
 
 EXAMPLES = """\
@@ -86,6 +87,12 @@ def _train(args: argparse.Namespace, resolved: configuration.Resolved, distribut
             graph=config.mode == "graph",
             jit_level=config.jit_level,
         )
+        net: EfficientNet | None = None
+        if distributed and config.device_target == "CPU" and config.mode != "graph":
+            from effnet.train import initial
+
+            # MindSpore's scheduler is still starting. Devices may require that ranks meet first.
+            net = initial.network(config)
         group = logical.carrying(join(distributed, config.device_target), os.environ)
         is_first = group.rank == 0
         if is_first:
@@ -100,6 +107,7 @@ def _train(args: argparse.Namespace, resolved: configuration.Resolved, distribut
                 config,
                 group,
                 heartbeat,
+                net=net,
                 resume_from=args.resume,
             )
             heartbeat.phase("compile")

@@ -1,4 +1,4 @@
-"""The weights that a run begins with, from the key `weights`."""
+"""The network that a run begins with, and its weights from the key `weights`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from effnet.model.freeze import HEAD
 from effnet.weights import trained
 from effnet.weights.manifest import Manifest
 from effnet.weights.transfer import load_into
+
+
+def network(config: TrainConfig) -> EfficientNet:
+    """A new one, with first values from the configuration's seed. Raises `InvalidModel`."""
+    return EfficientNet(
+        config.variant,
+        config.class_num,
+        config.padding,
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+        bn_momentum=config.bn_momentum,
+        bn_eps=config.bn_eps,
+        seed=config.seed,
+    )
 
 
 def load(net: EfficientNet, config: TrainConfig, classes: Sequence[str]) -> tuple[str, ...]:

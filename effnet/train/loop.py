@@ -55,7 +55,10 @@ class LossFault(EffnetError):
 
 
 class Trainer:
-    """One rank of a run: its data, network, state and step."""
+    """One rank of a run: its data, network, state and step.
+
+    `net` is from `initial.network` with the same configuration; without it one is made.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Trainer:
         group: Group,
         heartbeat: Heartbeat,
         *,
+        net: EfficientNet | None = None,
         resume_from: str = "",
     ) -> None:
         form = choose(config, group)
@@ -88,16 +92,7 @@ class Trainer:
         self._memory = report.Memory(config.device_target)
         self._started_s = time.perf_counter()
 
-        self.net = EfficientNet(
-            config.variant,
-            config.class_num,
-            config.padding,
-            dropout=config.dropout,
-            drop_path=config.drop_path,
-            bn_momentum=config.bn_momentum,
-            bn_eps=config.bn_eps,
-            seed=config.seed,
-        )
+        self.net = initial.network(config) if net is None else net
         if config.weights and not self.step:
             notes = initial.load(self.net, config, self._images.classes)
             if group.rank == 0:

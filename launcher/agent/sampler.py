@@ -6,14 +6,12 @@ would end the agent, and with it the ranks.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Protocol
 
 from launcher.core.devices import nvidia_smi
@@ -141,7 +139,7 @@ def node_load(rates: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def resident_memory(pid: int) -> DeviceSample | None:
-    """Resident memory of one process, and what this machine or cgroup has for all."""
+    """Resident memory of one process, and what this machine or a cgroup around it has for all."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             pages = int(file.read().split()[1])
@@ -149,18 +147,7 @@ def resident_memory(pid: int) -> DeviceSample | None:
         return None
     if not pages:  # it is ending: the kernel has taken its memory back
         return None
-    return DeviceSample(pages * os.sysconf("SC_PAGE_SIZE"), memory_limit())
-
-
-def memory_limit() -> int | None:
-    """Bytes of memory that this machine, or the cgroup that we are in, has."""
-    limits = []
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text(encoding="ascii")))
-    return min(limits, default=None)
+    return DeviceSample(pages * os.sysconf("SC_PAGE_SIZE"), load.memory_limit_bytes(pid))
 
 
 def for_target(target: str, period_s: float = SAMPLE_S) -> Callable[[int | None], Sample]:

@@ -1,4 +1,4 @@
-"""What processes and their node have used and waited for so far: counters that only grow.
+"""What processes and their node have used and waited for so far, and the memory that they may use.
 
 Everything is read from /proc and the cgroups of a process, both versions. A kernel or a container
 that lacks a file gives no figure for it.
@@ -90,6 +90,21 @@ def of_node() -> dict[str, float]:
 def is_blocked(pid: int) -> bool:
     """Whether one of its threads is in uninterruptible sleep now."""
     return any(b") D " in data for data in _of_threads(pid, "stat"))
+
+
+def memory_limit_bytes(pid: int) -> int | None:
+    """What this machine has, or the cgroup with the least around the process, as a job's."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    places = _groups_of(pid)
+    for controller, name in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
+        if (group := places.get(controller)) is not None:
+            # In a container the hierarchy begins with its own cgroup, which has a limit, too.
+            for folder in (*group.upwards(), group.top):
+                with contextlib.suppress(OSError, ValueError):  # "max" is no number
+                    limits.append(int((folder / name).read_text("ascii")))
+    return min(limits, default=None)
 
 
 def _fields(stat: bytes) -> list[bytes]:

@@ -91,6 +91,34 @@ def test_cgroups_of_version_2(proc: Path) -> None:
     assert (found["throttled_s"], found["limit_hits"]) == (2.5, 9)
 
 
+def test_the_least_limit_of_the_cgroups_around_a_process_counts(proc: Path) -> None:
+    """As a job of Slurm sets it: the step's own cgroup has none, the job's has."""
+    memory, unified = proc.parent / "cgroup/memory", proc.parent / "cgroup/unified"
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert load.memory_limit_bytes(PID) == machine
+    none = f"{(1 << 63) - 4096}\n"
+    write(
+        {
+            memory / "pod/rank/memory.limit_in_bytes": none,
+            memory / "pod/memory.limit_in_bytes": "3000000\n",
+            memory / "memory.limit_in_bytes": none,
+            unified / "pod/rank/memory.max": "max\n",
+            unified / "pod/memory.max": "4000000\n",
+        }
+    )
+    assert load.memory_limit_bytes(PID) == 3000000
+    write({unified / "pod/memory.max": "2000000\n"})
+    assert load.memory_limit_bytes(PID) == 2000000
+    write({unified / "memory.max": "1000000\n"})  # the container's, where its hierarchy begins
+    assert load.memory_limit_bytes(PID) == 1000000
+
+
+def test_a_limit_that_cannot_be_read_is_the_machine_s(proc: Path) -> None:
+    (proc / "7/cgroup").write_text("broken")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert load.memory_limit_bytes(PID) == load.memory_limit_bytes(8) == machine
+
+
 @pytest.mark.parametrize("text", ["", "broken", "0::", "a:b:c:d\n\n", "some avg10=x\n"])
 def test_files_of_another_form_give_no_figure(proc: Path, text: str) -> None:
     for path in proc.parent.rglob("*"):

@@ -149,10 +149,9 @@ def preflight(
     """Checks all nodes at once: can the profile be started? -> every row, in reading order.
 
     ``on_row`` gets each row as soon as it is known, from other threads but never two at a time;
-    ``expected(profile)`` names the rows beforehand. With ``fix`` what is safe is fixed (``on_fix``
-    gets a line for each thing that was done) and the nodes are checked again. Which rows stop a
-    start: ``blocking(rows, ignored)``. ``nodes``: open connections. A node that the run is
-    delegated to does the checks. Raises ProfileError.
+    ``expected(profile)`` names them beforehand. With ``fix`` what is safe is fixed (``on_fix`` gets
+    a line for each) and the nodes are checked again. Which rows stop a start: ``blocking(rows,
+    ignored)``. A node that the run is delegated to does the checks. Raises ProfileError.
     """
     from launcher.checks.preflight import Preflight
     from launcher.runs import delegated
@@ -216,7 +215,6 @@ def start(
 
 def stop(run: Run, request: StopRequest = StopRequest(), *, by: str = "") -> int:
     """Asks the run's supervisor to end it; one that does not answer is ended and replaced.
-
     -> pid of one that did not answer, or 0. Raises BusyError when the run is over.
     """
     return _handle(run).stop(request, by)
@@ -227,8 +225,7 @@ def take_stacks(run: Run) -> StackDump | None:
 
     Raises BusyError when the run is over, NoAnswerError when nothing comes back.
     """
-    reader = _reader(run)
-    _handle(reader).take_stacks()
+    _handle(reader := _reader(run)).take_stacks()
     reader.poll_state()
     return reader.stacks()
 
@@ -249,7 +246,6 @@ def resume(
     on_progress: OnProgress | None = None,
 ) -> ResumeChoice:
     """Starts a new attempt. ``profile``: an edited one, instead of the one that the request names.
-
     Raises BusyError, CheckpointError, PlanError, PreflightError, NodeError.
     """
     handle = _handle(run)
@@ -268,6 +264,11 @@ def connect(run: Run) -> bool:
     A copy of a run that is on its first node is brought up to date, and kept so.
     """
     return _handle(run).ensure_supervised()
+
+
+def follow_jobs(run: Run) -> tuple[str, ...]:
+    """Jobs whose runner died get another one, or their end is recorded. -> their ids."""
+    return _handle(run).follow_jobs()
 
 
 def send_test_notice(profile: Profile | str) -> list[tuple[str, str]]:

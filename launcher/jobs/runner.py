@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -108,9 +109,9 @@ def run_process(folder: Path, job: Job, token: str) -> int | None:
     return 128 + ended.signal
 
 
-def _record(paths: RunPaths, job: Job, code: int | None) -> None:
+def record(paths: RunPaths, job: Job, code: int | None) -> None:
     """Writes result.json, then the event: a reader of the event finds the file."""
-    if job.slurm and slurm_jobs.is_over(paths, job.id):
+    if job_files.is_over(paths, job.id):
         return  # another login node has followed it, too
     result = _last_json_object(LogReader(paths.job(job.id).log)) if code == 0 else None
     if result is not None:
@@ -150,10 +151,11 @@ def main(argv: list[str] | None = None) -> int:
     token = os.environ[ownership.WATCHES]
     spawn.detach()
     me = ownership.read_process(os.getpid())
-    job = replace(job, pid=os.getpid(), start_ticks=me.start_time if me else 0)
+    ticks = me.start_time if me else 0
+    job = replace(job, pid=os.getpid(), start_ticks=ticks, host=socket.gethostname())
     paths, is_there = RunPaths(path.parents[2]), path.name == THERE_FILE
     is_followed = bool(job.folder) and not is_there
-    if not is_there and not job.slurm:
+    if not is_there and not job.slurm and not job_files.is_known(paths, job.id):
         with contextlib.closing(EventLog(paths.events)) as log:
             log.add(events.JobStarted(job=job.id, type=job.type, node=job.node, argv=job.argv))
     guard.hold_term()  # who reads this file may send it at once
@@ -172,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         if is_there:
             atomic.write_file(path.parent / DONE_FILE, json.dumps({"exit_code": code}) + "\n")
         else:
-            _record(paths, job, code)
+            record(paths, job, code)
 
     if guard.run_guarded(token, run) is None:
         return 0

@@ -70,11 +70,6 @@ def cancel(job: Job) -> None:
         raise slurm.SlurmError(error.message, hint) from error
 
 
-def is_over(paths: RunPaths, name: str) -> bool:
-    known = (job for job in read_state(paths.root).jobs if job.job == name)
-    return any(job.finished_s is not None for job in known)
-
-
 def follow(paths: RunPaths, job: Job) -> int | None:
     """Until it is over. -> the exit code; None when it is unknown. SIGTERM cancels it."""
     signals: list[int] = []

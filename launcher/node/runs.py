@@ -32,10 +32,10 @@ from launcher.ipc import run_operations as op
 from launcher.ipc.operations import CopyProgress, Handlers
 from launcher.node import stdio
 from launcher.planning import attempt
-from launcher.reading import living
-from launcher.reading.answers import Answers
 from launcher.reading.folders import RUNS_VARIABLE, runs_directory
-from launcher.reading.queue import shared_queue
+from launcher.reading.living import processes as living
+from launcher.reading.living.answers import Answers
+from launcher.reading.living.queue import shared_queue
 from launcher.reading.run import RunReader
 from launcher.remote.node_client import NodePool
 from launcher.remote.sync import FileSource
@@ -128,11 +128,11 @@ def follow(request: op.FollowRun) -> None:
     check_at, is_in_step = 0.0, False
     reader, answers = RunReader(run.root), Answers()
     while True:
-        is_over = not _is_living(run, reader)
-        if not is_over and time.monotonic() >= check_at:
+        if time.monotonic() >= check_at:
             check_at = time.monotonic() + SUPERVISED_EVERY_S
             with contextlib.suppress(LaunchError):
                 _keep_supervised(run, reader)
+        is_over = not _is_living(run, reader)
         began = time.monotonic()
         is_idle = True
         for message in source.read():
@@ -165,6 +165,7 @@ def _keep_supervised(run: LocalRun, reader: RunReader) -> None:
     state = reader.poll_state()
     if not state.slurm_job or shared_queue().look(state).status is RunStatus.LOST:
         run.ensure_supervised()
+    run.follow_jobs()
 
 
 def _is_living(run: LocalRun, reader: RunReader) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
@@ -23,23 +23,18 @@ from launcher.core.run.report import parse
 from launcher.core.run.report_types import Progress
 from launcher.core.run.state import AttemptState, RunState, RunStatus, Silence
 from launcher.errors import UsageError
-from launcher.reading import living
-from launcher.reading.answers import Answers
 from launcher.reading.attempt_files import limits_of, newest_stacks
 from launcher.reading.curves import Curves
 from launcher.reading.growing import FileMark, GrowingLines, mark, read_range
-from launcher.reading.living import Link
+from launcher.reading.living.jobs import with_fates
+from launcher.reading.living.processes import LIMIT_BYTES, Link, still_kept
+from launcher.reading.living.status import Living
 from launcher.reading.log import LogReader
 from launcher.reading.log_times import LogTimes
 from launcher.reading.memory import MEMORY_S, Samples, memory_samples
-from launcher.reading.queue import shared_queue
 from launcher.reading.rank_files import LATENESS_REPORTS, RECENT, RankFiles, step_times_of
 from launcher.reading.snapshot import RankSnapshot, RunSnapshot, Series, rank_status
 
-START_GRACE_S = 15.0
-"""A supervisor that is being started, or replaced, is not lost yet."""
-
-LIVING_EVERY_S = 1.0
 OF_STATE = (
     *("node", "local_rank", "device", "pid"),
     *("silent_since_s", "exit_code", "signal", "exited_s"),
@@ -70,12 +65,8 @@ class RunReader:
         self._files_of_attempt = 0
         self._limits = Limits()
         self._curves = Curves(self.paths)
-        self._living_s = -LIVING_EVERY_S
-        self._is_supervised = False
-        self._answers = Answers()
-        self._silence: Silence | None = None
-        self._queue_words = ""
-        self._has_ranks = False
+        self._living = Living(self.paths)
+        self._fates: Mapping[str, str] = {}
         self._phase_since: dict[int, tuple[object, float]] = {}
 
     @property
@@ -86,8 +77,11 @@ class RunReader:
     def poll(self, now_s: float | None = None, attempt: int | None = None) -> RunSnapshot:
         """``now_s``: the reader's clock, in a replay that of the recording; ``attempt``: the one
         that ranks, steps and figures are of (the newest)."""
-        now_s = time.time() if now_s is None else now_s
+        now_s = _now(now_s)
         self.poll_state()
+        self._fates = self._living.jobs(self.state, now_s)
+        if self._fates:
+            self.poll_state()  # a runner writes how its job ended, and exits then
         known = {state.attempt: state for state in self.state.attempts}
         shown = known.get(attempt or 0, self.state.attempt)
         if shown is not None:
@@ -99,7 +93,7 @@ class RunReader:
         changed = mark(self.paths.run)
         if self.info is None or changed != self._info_mark:
             self._info_mark = changed
-            self.info = parse_run_info(read_range(self.paths.run, 0, living.LIMIT_BYTES))
+            self.info = parse_run_info(read_range(self.paths.run, 0, LIMIT_BYTES))
         is_new, lines = self._events.poll()
         if is_new:
             self.state = RunState()
@@ -110,62 +104,29 @@ class RunReader:
 
     def status(self, now_s: float | None = None) -> RunStatus:
         """``RunState.shown``, or ``lost``; checks processes once a second at most."""
-        now_s = time.time() if now_s is None else now_s
-        if self.state.status.is_over:
-            self._is_supervised = self._has_ranks = False
-            self._silence, self._queue_words = None, ""
-            self._answers.reset()
-            return self.state.status
-        if self.state.slurm_job:
-            asked = living.in_queue(self.state, self.link(), self.paths.supervisor)
-            self._queue_words, self._is_supervised = asked[0].words, asked[1]
-            return asked[0].status
-        if abs(now_s - self._living_s) >= LIVING_EVERY_S:
-            self._living_s = now_s
-            found = living.silence_of(self.paths.supervisor, self._answers)
-            self._is_supervised, self._silence = found
-            if self._is_supervised and self._silence is None and (link := self.link()) is not None:
-                self._silence = link.silence
-            self._has_ranks = not self._is_supervised and living.has_ranks(self.state)
-        is_known = self._is_supervised or self._has_ranks or self._is_fresh(now_s)
-        if is_known or self.link() is not None:
-            # A run on its first node does not need a process here.
-            return self.state.shown
-        return RunStatus.LOST
+        return self._living.status(self.state, _now(now_s))
 
     def wait_for_answer(self) -> None:
-        """Waits until the supervisor answers, or is known not to."""
-        self.status()
-        if self.state.slurm_job:
-            shared_queue().wait()
-        elif self._is_supervised:
-            self._answers.wait()
-            self._living_s = -LIVING_EVERY_S
+        """Waits until the supervisor and Slurm answer, or are known not to."""
+        self._living.wait(self.state, time.time())
 
     @property
     def queue_words(self) -> str:
         """Why a run of Slurm waits, or why its job is not known, as `status` found it."""
-        return self._queue_words
+        return self._living.queue_words
 
     @property
     def silence(self) -> Silence | None:
         """Of a supervisor that does not answer, as `status` found it."""
-        return self._silence
+        return self._living.silence
 
     def is_abandoned(self, now_s: float | None = None) -> bool:
         """Whether the run is not over, and no process here supervises or copies it."""
-        if self.status(now_s).is_over or self._is_supervised:
-            return False
-        return self.paths.supervisor.exists() or not self._is_fresh(now_s)
-
-    def _is_fresh(self, now_s: float | None) -> bool:
-        now_s = time.time() if now_s is None else now_s
-        changed_s = self.state.changed_s
-        return changed_s is not None and now_s - changed_s < START_GRACE_S
+        return self._living.is_abandoned(self.state, _now(now_s))
 
     def link(self) -> Link | None:
         """For a run that is on its first node: whether that was reached; None for others."""
-        return living.link_of(self.paths.link) if self.paths.home.is_file() else None
+        return self._living.link()
 
     def series(self, rank: int, field: str, attempt: int | None = None) -> Series:
         """One field of one rank over the steps; ``None``: the whole run, attempts joined.
@@ -197,7 +158,7 @@ class RunReader:
 
     def goodput(self, now_s: float | None = None) -> Goodput:
         """Where the time of the run went. Reads all step reports of rank 0."""
-        now_s = time.time() if now_s is None else now_s
+        now_s = _now(now_s)
         paths = {item.attempt: self.paths.attempt(item.attempt) for item in self.state.attempts}
         reports = {number: step_times_of(attempt.rank(0)) for number, attempt in paths.items()}
         status = self.status(now_s)
@@ -259,24 +220,24 @@ class RunReader:
             path=str(self.paths.root),
             profile=self.state.profile or (self.info.profile if self.info else ""),
             status=status,
-            state=self.state,
+            state=with_fates(self.state, self._fates),
             polled_s=now_s,
-            is_supervised=self._is_supervised,
-            supervisor_silent=self._silence,
-            queue_words=self._queue_words,
+            is_supervised=self._living.is_supervised,
+            supervisor_silent=self.silence,
+            queue_words=self.queue_words,
             hang=None if is_over or status is RunStatus.LOST else self.state.hang,
             world_size=self.state.world_size or (self.info.world_size if self.info else 0),
             created_s=self.state.created_s or (self.info.created if self.info else None),
             info=self.info,
             unreachable=away,
-            kept=living.still_kept(self.state, now_s, is_copy=link is not None),
+            kept=still_kept(self.state, now_s, is_copy=link is not None),
         )
         if attempt is None:
             return known
         # All data of a run on its first node come through that one.
-        is_cut_off = link is not None and link.node in away
+        is_cut_off = link is not None and (link.node in away or not self._living.is_supervised)
         ranks = self._ranks(attempt, is_over or status is RunStatus.LOST)
-        if is_cut_off or away:
+        if not is_over and (is_cut_off or away):
             ranks = tuple(replace(rank, is_stale=is_cut_off or rank.node in away) for rank in ranks)
         return self._with_attempt(known, attempt, ranks)
 
@@ -394,6 +355,10 @@ class RunReader:
 
 def _values(source: object | None, names: Iterable[str]) -> dict[str, Any]:
     return {name: None if source is None else getattr(source, name) for name in names}
+
+
+def _now(now_s: float | None) -> float:
+    return time.time() if now_s is None else now_s
 
 
 def _first(*values: int | None) -> int | None:

@@ -192,6 +192,13 @@ class Run(ABC):
         """Ends all processes of a job. Raises `RunNotFoundError`, `BusyError` when it is over."""
 
     @abstractmethod
+    def follow_jobs(self) -> tuple[str, ...]:
+        """Jobs whose runner died get another one, or their end is recorded. -> their ids.
+
+        Raises `LaunchError`.
+        """
+
+    @abstractmethod
     def is_job_followed(self, job: str) -> bool:
         """Whether a process here will record how the job ends."""
 
@@ -200,11 +207,11 @@ class Run(ABC):
         return state
 
     def wait_for_job(self, job: str, on_queue: OnQueue = lambda words: None) -> JobState:
-        """Until the job is over. Raises `LaunchError` when its runner died.
+        """Until the job is over. A runner that died is replaced once. Raises `LaunchError`.
 
         `on_queue`: gets why it waits in Slurm's queue, and each new reason.
         """
-        words = ""
+        words, may_follow = "", True
         while True:
             is_followed = self.is_job_followed(job)
             state = next((item for item in self.state().jobs if item.job == job), None)
@@ -213,7 +220,10 @@ class Run(ABC):
                 on_queue(words)
             if state is not None and state.finished_s is not None:
                 return self.job_result(state)
-            if not is_followed:
+            if not is_followed and may_follow:
+                may_follow = False
+                self.follow_jobs()
+            elif not is_followed:
                 log = self.paths.job(job).log
                 raise LaunchError(f"the runner of job {job} died", f"Its log: {log}")
             time.sleep(POLL_S)

@@ -243,6 +243,13 @@ class DelegatedRun(Run):
     def stop_job(self, job: str) -> None:
         self.call(op.StopRunJob(self.home.root, job))
 
+    def follow_jobs(self) -> tuple[str, ...]:
+        """The node does that while its run is copied."""
+        if any(job.finished_s is None for job in self.state().jobs) and not self.is_supervised:
+            with contextlib.suppress(BusyError):
+                self.spawn()
+        return ()
+
     def is_job_followed(self, job: str) -> bool:
         return self.is_supervised
 

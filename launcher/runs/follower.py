@@ -32,8 +32,8 @@ from launcher.ipc.endpoint import Endpoint
 from launcher.ipc.run_operations import FollowRun, SendToRun, Silent
 from launcher.process.daemon import ReportReady, daemon
 from launcher.process.log import log_line
-from launcher.reading.living import Link
-from launcher.reading.queue import InQueue
+from launcher.reading.living.processes import Link
+from launcher.reading.living.queue import InQueue
 from launcher.remote.following import NodeFollower
 from launcher.remote.node_client import NodeClient, RefusedError
 from launcher.remote.sync import FileCopy

@@ -88,6 +88,9 @@ class LocalRun(Run):
     def stop_job(self, job: str) -> None:
         jobs.stop_job(self.paths, job)
 
+    def follow_jobs(self) -> tuple[str, ...]:
+        return jobs.follow_again(self.paths)
+
     def is_job_followed(self, job: str) -> bool:
         return job_files.read_job(self.paths, job).is_running
 

@@ -14,13 +14,14 @@ from launcher.core.text.numbers import whole_number
 from launcher.errors import RunNotFoundError
 from launcher.process import ownership, private
 from launcher.store import atomic
+from launcher.store.event_log import read_state
 
 
 @dataclass(frozen=True)
 class Job:
-    """`pid` and `start_ticks`: the job's runner on the machine of the file. `folder`: the job's
-    folder on a node that SSH reaches, empty for a job on this machine; files in `folder`/export are
-    copied to `export_to` here. `renamed`: paths in the job's result -> paths on this machine.
+    """`pid` and `start_ticks`: the job's runner, on the machine `host`. `folder`: the job's folder
+    on a node that SSH reaches, empty for a job on the run's machine; files in `folder`/export are
+    copied to `export_to` there. `renamed`: paths in the job's result -> paths on that machine.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Job:
     folder: str = ""
     export_to: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
     slurm: str = ""
     """Slurm's number of the job that it is on a compute node."""
 
@@ -57,6 +59,16 @@ def read_job(paths: RunPaths, job: str) -> Job:
     if found is None:
         raise RunNotFoundError(f"{paths.root.name} has no job {job!r}")
     return found
+
+
+def is_known(paths: RunPaths, job: str) -> bool:
+    """Whether an event says that it began, or waits."""
+    return any(known.job == job for known in read_state(paths.root).jobs)
+
+
+def is_over(paths: RunPaths, job: str) -> bool:
+    known = (item for item in read_state(paths.root).jobs if item.job == job)
+    return any(item.finished_s is not None for item in known)
 
 
 def read(path: Path) -> Job | None:

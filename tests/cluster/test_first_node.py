@@ -13,7 +13,7 @@ import pytest
 from launcher import client
 from launcher.core.run.state import RunStatus
 from launcher.errors import BusyError, LaunchError, NodeError
-from launcher.reading.answers import SILENT_S
+from launcher.reading.living.answers import SILENT_S
 from launcher.store import run_lock
 from tests.cluster.lab import ENOUGH
 from tui.model.run import FrameRequest

@@ -7,6 +7,7 @@ import os
 
 from launcher import client
 from launcher.store.event_log import read_state
+from tests.job_runner import kill_runner
 
 
 def start(lab, extra="", **changes):
@@ -77,6 +78,23 @@ def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
     client.stop(root, client.StopRequest(save=False))
     lab.end_of(root)
     assert read_state(root).jobs[1].finished_s is not None
+
+
+def test_a_job_whose_follower_died_goes_on_and_is_followed_again(lab):
+    root = start(lab, '\nSTANDIN_EVAL_S = "600"\n', epochs=1)
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    job = client.start_job(root, client.JobRequest("eval", node="beta"))
+    there = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
+    lab.until(there.exists)
+    kill_runner(root / f"jobs/{job}")
+    assert f"{job}: lost: nothing follows it any more" in lab.card(root).replace("\n", " ")
+    assert client.follow_jobs(root) == (job,)
+    assert "lost" not in lab.card(root)
+    client.stop_job(root, job)
+    assert client.wait_for_job(root, job).exit_code == 143
+    assert (root / f"jobs/{job}/log.txt").read_bytes() == there.read_bytes()
+    assert read_state(root).skipped == 0
+    assert client.follow_jobs(root) == ()
 
 
 def test_resume_with_rank_0_on_another_node_brings_the_checkpoint_there(lab):

@@ -131,7 +131,7 @@ class SlurmLab(ClusterLab):
 @contextlib.contextmanager
 def slurm_lab(slurm: Slurm) -> Iterator[SlurmLab]:
     """Runs in a folder that all hosts share; a process that is left on any host is an error."""
-    from launcher.reading.queue import shared_queue
+    from launcher.reading.living.queue import shared_queue
 
     shared_queue.cache_clear()
     runtime = tempfile.mkdtemp(prefix="lab-", dir="/tmp")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import psutil
 
 from launcher import client
 from tests.cluster.lab import LIMIT_S
+from tests.job_runner import kill_runner
 
 
 def finished(lab):
@@ -29,15 +29,6 @@ def with_options(root, **changes):
     text = json.loads(path.read_text())
     text["slurm"] |= changes
     path.write_text(json.dumps(text))
-
-
-def kill_runner(folder):
-    """What follows the job on this machine, its guard first: nothing of it is told."""
-    guard = psutil.Process(json.loads((folder / "job.json").read_text())["pid"])
-    for process in (guard, *guard.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs([guard])
 
 
 def test_a_job_computes_on_a_node_beside_the_training_and_leaves_nothing(lab):
@@ -158,3 +149,37 @@ def test_a_job_that_slurm_ends_says_why(lab):
     assert (
         "ended because a node failed" in lab.command("logs", root.name, "--job", "001-eval").stdout
     )
+
+
+def test_a_job_whose_follower_died_is_lost_until_it_is_followed_again(lab):
+    root = finished(lab)
+    blocker = lab.fill_partition()
+    lab.command("eval", root.name, "--detach")
+    lab.until(lambda: "free nodes" in lab.command("status", root.name).stdout)
+    kill_runner(root / "jobs/001-eval")
+    lost = "001-eval: lost: nothing follows it any more; job "
+    lab.until(lambda: lost in lab.command("status", root.name).stdout.replace("\n", " "))
+    shown = lab.command("status", root.name).stdout.replace("\n", " ")
+    assert f"effnet-launch attach {root.name}" in shown
+    done = lab.command("attach", root.name)
+    assert "001-eval: nothing followed it" in done.stderr.replace("\n", " "), done.stderr
+    assert "lost" not in lab.command("status", root.name).stdout
+    lab.slurm.call("scancel", blocker)
+    assert lab.wait_for(root, "job_finished")["result"]["top_1_acc"] == 0.9
+
+
+def test_the_result_of_a_job_that_nobody_followed_is_found(lab):
+    root = finished(lab)
+    blocker = lab.fill_partition()
+    lab.command("eval", root.name, "--detach")
+    lab.wait_for(root, "job_queued")
+    kill_runner(root / "jobs/001-eval")
+    lab.slurm.call("scancel", blocker)
+    number = json.loads((root / "jobs/001-eval/job.json").read_text())["slurm"]
+    lab.until(lambda: lab.slurm.job_state(number) in ("", "COMPLETED"))
+    gone = f"job {number} is not in Slurm's queue any more"
+    lab.until(lambda: gone in lab.command("status", root.name).stdout.replace("\n", " "))
+    assert client.follow_jobs(root) == ("001-eval",)
+    assert lab.wait_for(root, "job_finished")["result"]["top_1_acc"] == 0.9
+    assert client.follow_jobs(root) == ()
+    assert client.open_run(root).poll().state.skipped == 0

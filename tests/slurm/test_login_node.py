@@ -11,6 +11,7 @@ import pytest
 from launcher import client
 from launcher.core.run.state import RunStatus
 from launcher.store import run_lock
+from tests.job_runner import kill_runner
 from tests.slurm.lab import SlurmLab
 
 LOGIN = """\
@@ -107,6 +108,26 @@ def test_a_job_from_here_computes_on_a_node_of_the_cluster(delegating: Delegatin
     assert lab.events(root, "job_started")[0]["node"] in ("n1", "n2", "n3")
 
 
+def test_a_job_is_followed_again_where_all_that_followed_it_died(delegating: Delegating) -> None:
+    """The process here that copies the run, and on the login node the job's own follower."""
+    lab = delegating.lab
+    root = delegating.start(epochs=1)
+    assert lab.end_of(root)["kind"] == "attempt_finished"
+    blocker = lab.fill_partition()
+    lab.command("eval", root.name, "--detach")
+    lab.until(lambda: "free nodes" in delegating.said("status", root.name))
+    lab.kill_supervisor(root)
+    lab.until(lambda: not run_lock.is_supervised(root))
+    assert "001-eval: lost: nothing updates this copy" in delegating.said("status", root.name)
+    there = delegating.there / root.name / "jobs/001-eval"
+    pid = json.loads((there / "job.json").read_text())["pid"]
+    kill_runner(there, lab.slurm["n1"].outside_pid(pid))
+    lab.slurm.call("scancel", blocker)
+    delegating.said("attach", root.name)
+    assert lab.wait_for(root, "job_finished")["result"]["top_1_acc"] == 0.9
+    assert "lost" not in delegating.said("status", root.name)
+
+
 def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
     delegating: Delegating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +140,15 @@ def test_a_run_that_waits_says_why_here_and_is_cancelled_from_here(
     assert "pending" in shown
     assert f"job {job} waits in the queue" in shown
     assert "pending" in delegating.said("runs")
+    # What Slurm said last is not shown once nobody asks it any more.
+    lab.kill_supervisor(root)
+    lab.until(lambda: not run_lock.is_supervised(root))
+    shown = delegating.said("status", root.name)
+    assert "waits in the queue" not in shown
+    assert "nothing updates this copy of the run" in shown
+    assert "nothing updates this copy of the run" in delegating.said("runs")
+    client.connect(root)
+    lab.until(lambda: "waits in the queue" in delegating.said("status", root.name))
     refused = lab.command("stacks", root.name)
     assert refused.returncode != 0
     assert "no rank runs" in refused.stderr.replace("\n", " ")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from launcher.core.run.events import (
     AttemptStarted,
     Failure,
     FailureKind,
+    JobStarted,
     NodeLeftOut,
     RankStarted,
     TrainingStarted,
@@ -28,7 +31,7 @@ from launcher.core.run.requests import ResumeRequest, StartRequest
 from launcher.reading.profiles import read_profile
 from tui.drawing.glyphs import BLOCK
 from tui.drawing.wording import activity, profile_lines, restart_words, worst
-from tui.model.derived import failure_of, rank_state
+from tui.model.derived import failure_of, job_state, rank_state
 from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
 from tui.sources import live
@@ -92,6 +95,26 @@ def test_a_run_on_fewer_nodes_says_so(own_folders: Path) -> None:
         "trains with 2 ranks instead of 4: the run continues without beta, which does not answer;"
         " r takes it back once the run is stopped"
     )
+
+
+def test_a_job_whose_runner_has_died_is_lost_and_repaired_while_it_is_shown(
+    made: MadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REPAIR_EVERY_S", 0.0)
+    is_asked = threading.Event()
+    made.event(JobStarted("001-eval", "eval", "localhost", ()))
+    folder = made.paths.job("001-eval").root
+    folder.mkdir(parents=True)
+    runner = {"pid": os.getpid(), "start_ticks": 1, "created": time.time()}
+    run = live.LiveRun(client.open_run("made"), repair=is_asked.set)
+    (folder / "job.json").write_text(json.dumps({**runner, "host": "another"}))
+    assert job_state(run.frame(ASKED).snapshot.state.jobs[0]) == "running"
+    assert not is_asked.is_set()
+    (folder / "job.json").write_text(json.dumps(runner))
+    frame = run.frame(ASKED)
+    assert job_state(frame.snapshot.state.jobs[0]) == "lost"
+    assert activity(frame) == "eval 001: lost: nothing follows it any more"
+    assert is_asked.wait(60)
 
 
 def test_curves_are_made_in_every_fourth_frame_at_4_hz(made: MadeRun) -> None:

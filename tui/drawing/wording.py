@@ -115,6 +115,8 @@ def job_words(job: JobState, frame: RunFrame) -> str:
     """``eval 001: running, 128/360 images, 12 s``, or how it ended and its result."""
     kind = f"{job.type} {job.job.removesuffix('-' + job.type)}"
     state = job_state(job)
+    if job.lost_words:
+        return f"{kind}: lost: {job.lost_words}"
     if job.is_waiting:
         return f"{kind}: {job.queue_words}, {duration(frame.snapshot.polled_s - job.started_s)}"
     if state != "running":

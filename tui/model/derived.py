@@ -66,6 +66,8 @@ def evaluations(snapshot: RunSnapshot) -> tuple[EvalState, ...]:
 
 
 def job_state(job: JobState) -> str:
+    if job.lost_words:
+        return "lost"
     if job.finished_s is None:
         return "waiting" if job.is_waiting else "running"
     return "done" if job.exit_code == 0 else "failed"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from launcher import client
@@ -42,6 +44,7 @@ CHARTS_EVERY_S: Final = 0.9  # every fourth frame at 4 Hz
 CHECKPOINTS_EVERY_S: Final = 5.0
 GOODPUT_EVERY_S: Final = 5.0
 GOODPUT_SHARE: Final = 0.02  # of the time at most: with 220,000 steps it takes a second
+REPAIR_EVERY_S: Final = 15.0
 HOME_LIMIT_S: Final = 0.1  # so that the first runs are seen at once
 MAX_STRIP_RANKS: Final = 128
 
@@ -58,8 +61,15 @@ def launcher_errors() -> Iterator[None]:
 class LiveRun:
     """One run directory, read as it grows. ``clock`` gives Unix seconds."""
 
-    def __init__(self, reader: client.RunReader, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        reader: client.RunReader,
+        clock: Callable[[], float] = time.time,
+        repair: Callable[[], object] | None = None,
+    ) -> None:
         self.player: Player | None = None
+        self._repair = repair
+        self._repair_due = time.monotonic() + REPAIR_EVERY_S
         self._reader = reader
         self._clock = clock
         self._charts = ChartMaker(reader.series)
@@ -78,6 +88,7 @@ class LiveRun:
         with launcher_errors():
             now = self._clock()
             snapshot = self._reader.poll(now, request.attempt)
+            self._repair_if_lost(snapshot, now)
             nodes = [rank.node or "?" for rank in snapshot.ranks]
             late = SkewData()
             if snapshot.attempt is not None and len(nodes) <= MAX_STRIP_RANKS:
@@ -91,6 +102,15 @@ class LiveRun:
             progress, memory = self._progress(snapshot), self._memory(snapshot)
             snapshot = replace(snapshot, goodput=self._newest_goodput(snapshot, now))
             return RunFrame(snapshot, charts, late, checkpoints, progress, memory)
+
+    def _repair_if_lost(self, snapshot: client.RunSnapshot, now: float) -> None:
+        """Where what keeps these files up to date has died, while somebody looks at them."""
+        if self._repair is None or time.monotonic() < self._repair_due:
+            return
+        is_lost = any(job.lost_words for job in snapshot.state.jobs)
+        if is_lost or (self._reader.link() is not None and self._reader.is_abandoned(now)):
+            self._repair_due = time.monotonic() + REPAIR_EVERY_S
+            threading.Thread(target=self._repair, name="repair", daemon=True).start()
 
     def _newest_charts(
         self, requests: tuple[ChartRequest, ...], snapshot: client.RunSnapshot, now: float
@@ -188,10 +208,11 @@ class LiveSource:
     def open(self, name: str) -> LiveRun:
         with launcher_errors():
             reader = client.open_run(name)
-        if not self._read_only:
-            with suppress(LaunchError):  # the screen shows how old the data is, and why
-                client.connect(reader)
-        return LiveRun(reader)
+        if self._read_only:
+            return LiveRun(reader)
+        repair = partial(_repair, reader.paths.root)
+        repair()
+        return LiveRun(reader, repair=repair)
 
     def compare(self, names: Sequence[str]) -> LiveComparison:
         with launcher_errors():
@@ -242,6 +263,13 @@ class LiveSource:
                 client.set_note(target, request.note)
                 return "saved"
             raise SourceError(f"cannot {request.action} from here")
+
+
+def _repair(root: Path) -> None:
+    """Replaces what has died of the processes that keep a run's files up to date."""
+    for replace_what_died in (client.connect, client.follow_jobs):
+        with suppress(LaunchError):  # the screen shows how old the data is, and why
+            replace_what_died(root)
 
 
 def _removed(run: str) -> str:

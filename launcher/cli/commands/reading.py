@@ -148,7 +148,9 @@ def status(
 
 
 def attach(run: Annotated[str, options.RUN] = "latest") -> None:
-    """Follow a run to its end; the run continues after Ctrl-C. Replaces a supervisor that died.
+    """Follow a run to its end; the run continues after Ctrl-C.
+
+    Replaces what has died: its supervisor, and the process that follows an evaluation, say.
 
     effnet-launch attach
     """
@@ -161,6 +163,8 @@ def attach(run: Annotated[str, options.RUN] = "latest") -> None:
     try:
         if client.connect(reader):
             errors().print("its supervisor had died; a new one was started", style="yellow")
+        for job in client.follow_jobs(reader):
+            errors().print(f"{job}: nothing followed it any more; that is repaired", style="yellow")
     except LaunchError as error:
         if reader.link() is None or isinstance(error, NotMineError):
             raise

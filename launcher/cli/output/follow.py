@@ -222,7 +222,11 @@ def picture(snapshot: RunSnapshot, *, is_live: bool = True) -> RenderableType:
     for job in snapshot.state.jobs:
         if job.finished_s is None:
             words = job.queue_words or ("running" if job.node is None else f"running on {job.node}")
-            parts.append(Text(f"{job.job}: {words}"))
+            if not job.lost_words:
+                parts.append(Text(f"{job.job}: {words}"))
+                continue
+            parts.append(Text(f"{job.job}: lost: {job.lost_words}", style="yellow"))
+            parts.append(Text(f"  effnet-launch attach {snapshot.run}", style="yellow"))
     if snapshot.progress is not None:
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=snapshot.progress, width=40)

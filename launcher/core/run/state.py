@@ -187,6 +187,7 @@ class JobState:
     """One eval, export or infer job; ``finished_s`` is ``None`` while it runs.
 
     ``slurm_job``: Slurm's number. ``queue_words``: why it waits, and empty once it has begun.
+    ``lost_words``: not from events; nobody would write down how it ends, and why that is so.
     """
 
     job: str
@@ -199,6 +200,7 @@ class JobState:
     result: Mapping[str, Any] | None = None
     slurm_job: str = ""
     queue_words: str = ""
+    lost_words: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -347,7 +349,7 @@ class RunState:
     left_out: Mapping[str, LeftOutNode] = field(default_factory=dict)
     """Nodes that are not used any more, by name, in the order in which they were left out."""
     kept: KeptState | None = None
-    """What a failed attempt has left for the next one, as the event says (`living.still_kept`)."""
+    """What a failed attempt has left for the next one, as the event says (`still_kept`)."""
     gave_up: str = ""
     """Why no automatic attempt follows the newest one."""
     stop_by: str | None = None

@@ -6,7 +6,11 @@ import itertools
 import json
 import signal
 
+import pytest
+
 from launcher import client
+from launcher.errors import BusyError
+from tests.job_runner import kill_runner
 
 
 def test_a_job_runs_beside_the_training_and_can_be_stopped(lab):
@@ -75,3 +79,37 @@ def test_a_stopped_job_leaves_no_process(lab):
     assert lab.command("stop", root.name, "--job", job).returncode == 0
     finished = lab.wait_for(root, "job_finished")
     assert finished["exit_code"] == 128 + signal.SIGTERM
+    lab.nothing_left()
+
+
+def test_a_job_whose_runner_was_killed_is_lost_and_its_end_is_recorded(lab):
+    root = lab.start(eval_s=600, epochs=1)
+    lab.wait_for(root, "attempt_finished")
+    lab.nothing_left()
+    for number, how in enumerate(("attach", "stop"), 1):
+        job = client.start_job(root, client.JobRequest("eval"))
+        kill_runner(root / "jobs" / job)
+        (found,) = [item for item in client.open_run(root).poll().state.jobs if item.job == job]
+        assert found.lost_words == "nothing follows it any more"
+        shown = lab.command("status", root.name).stdout.replace("\n", " ")
+        assert f"{job}: lost: nothing follows it any more" in shown
+        words = ("attach", root.name) if how == "attach" else ("stop", root.name, "--job", job)
+        done = lab.command(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert lab.wait_for(root, "job_finished", count=number)["exit_code"] is None
+        assert (
+            "how the job ended is not known" in lab.command("logs", root.name, "--job", job).stdout
+        )
+        assert "lost" not in lab.command("status", root.name).stdout
+        lab.nothing_left()
+        with pytest.raises(BusyError, match="is over already"):
+            client.stop_job(root, job)
+
+
+def test_who_waits_for_a_job_whose_runner_is_killed_hears_of_its_end(lab):
+    root = lab.start(eval_s=600, epochs=1)
+    lab.wait_for(root, "attempt_finished")
+    job = client.start_job(root, client.JobRequest("eval"))
+    kill_runner(root / "jobs" / job)
+    assert client.wait_for_job(root, job).exit_code is None
+    lab.nothing_left()

@@ -13,14 +13,16 @@ from launcher.core.profile.address import is_loopback
 from launcher.core.run.state import KeptState, RunState, RunStatus, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership
-from launcher.reading.answers import SILENT_S, Answers
 from launcher.reading.growing import read_range
-from launcher.reading.queue import InQueue, shared_queue
+from launcher.reading.living.answers import SILENT_S, Answers
+from launcher.reading.living.queue import InQueue, shared_queue
 
 START_TIME_SLACK_S = 2.0
 """The kernel's ticks are rounded, and the clock may have been adjusted."""
 
 LIMIT_BYTES = 64 * 1024
+
+NOT_COPIED = "nothing updates this copy of the run"
 
 
 def is_process(pid: int, start_time_s: float | None) -> bool:
@@ -83,16 +85,11 @@ def link_of(file: Path) -> Link:
         return Link("its first node", 0.0, "not reached yet")
 
 
-def in_queue(state: RunState, link: Link | None, file: Path) -> tuple[InQueue, bool]:
-    """What Slurm says of a run with a job: asked here, or for a copy on the node of the run.
-
-    And whether it has a supervisor, as far as that tells; a copy: a process that updates it, which
-    ``supervisor.json`` names.
-    """
+def in_queue(state: RunState, link: Link | None) -> InQueue:
+    """What Slurm says of a run with a job: asked here, or for a copy on the node of the run."""
     if link is None:
-        found = shared_queue().look(state)
-        return found, found.status is not RunStatus.LOST
-    return (link.queue or InQueue(state.shown)).for_copy(state), supervisor_of(file) is not None
+        return shared_queue().look(state)
+    return (link.queue or InQueue(state.shown)).for_copy(state)
 
 
 def still_kept(state: RunState, now_s: float, *, is_copy: bool) -> KeptState | None:

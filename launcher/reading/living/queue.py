@@ -64,12 +64,12 @@ class SlurmQueue:
     def look(self, state: RunState) -> InQueue:
         """Where a run is whose `state` has a job, as far as Slurm has said."""
         self.poll()
+        # An answer that is older than the newest event may not know the job yet.
+        found, is_known = self.job(state.slurm_job, state.changed_s or 0.0)
         if self._trouble:
             return InQueue(state.shown, f"Slurm does not answer: {self._trouble}")
-        # An answer that is older than the newest event may not know the job yet.
-        if self._jobs is None or self._asked_s <= (state.changed_s or 0.0):
+        if not is_known:
             return InQueue(state.shown)
-        found = self._jobs.get(state.slurm_job)
         if found is None:
             return InQueue(
                 RunStatus.LOST, f"job {state.slurm_job} is not in Slurm's queue any more"
@@ -79,6 +79,15 @@ class SlurmQueue:
             return InQueue(shown(state))
         again = f"; queued again because {state.slurm_why}" if state.slurm_why else ""
         return InQueue(RunStatus.PENDING, found.words + again)
+
+    def job(self, number: str, since_s: float) -> tuple[QueuedJob | None, bool]:
+        """A job that was submitted before `since_s` (Unix time), and whether Slurm has answered
+        since then.
+        """
+        self.poll()
+        if self._trouble or self._jobs is None or self._asked_s <= since_s:
+            return None, False
+        return self._jobs.get(number), True
 
     def _ask(self) -> None:
         asked_s = time.time()

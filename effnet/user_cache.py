@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +42,31 @@ def require_own(path: Path) -> None:
     found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NotKept(f"{path} belongs to, or can be written by, another user", hint="delete it")
+
+
+def note_use(path: Path) -> None:
+    """Sets the time of access, also where the file system would not, and no other time."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+
+
+def remove_least_used(
+    paths: Iterable[Path], limit_files: int, limit_bytes: int, unused_s: float = 0.0
+) -> None:
+    """Leaves at most so many files and bytes, and all that were used within `unused_s`.
+
+    What a process has open or mapped stays usable there.
+    """
+    found, total = [], 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append((status.st_atime, status.st_size, path))
+    for count, (used_s, size, path) in enumerate(sorted(found, reverse=True), 1):
+        total += size
+        if (count > limit_files or total > limit_bytes) and time.time() - used_s >= unused_s:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager

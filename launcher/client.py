@@ -49,6 +49,7 @@ from launcher.errors import NodeError
 from launcher.process.uninterrupted import interrupt as interrupt
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
+from launcher.reading.folders import user_cache as user_cache
 from launcher.reading.folders import user_notify_file as user_notify_file
 from launcher.reading.folders import user_profiles_directory as user_profiles_directory
 from launcher.reading.growing import GrowingLines as GrowingLines

@@ -22,6 +22,11 @@ COMPILER = "g++"
 # -Wno-psabi there are notes about long vectors before any error.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-Wno-psabi", "-shared", "-fPIC", "-pthread")
 _TIMEOUT_S = 300
+LIMIT_FILES = 32
+LIMIT_BYTES = 64 << 20
+UNUSED_S = 30 * 86400.0
+"""Libraries of other versions and machines on this home are removed over the limits, and only when
+nobody has loaded them for as long."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,10 @@ def library(part: Part = NETWORK) -> Path:
             with user_cache.locked(folder / "lock"):
                 if not path.exists():
                     _compile(part, path)
+                    libraries = folder.glob("*.so")
+                    user_cache.remove_least_used(libraries, LIMIT_FILES, LIMIT_BYTES, UNUSED_S)
         user_cache.require_own(path)
+        user_cache.note_use(path)
     except NotKept as error:
         raise NotBuilt(error.message, hint=error.hint) from error
     except OSError as error:

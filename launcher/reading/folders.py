@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -21,6 +23,24 @@ def user_profiles_directory() -> Path:
     """``$EFFNET_PROFILES_DIR``, else the ``profiles`` folder of the user's settings folder."""
     default = platformdirs.user_config_path(APP, appauthor=False) / "profiles"
     return _folder(PROFILES_VARIABLE, default)
+
+
+@dataclass(frozen=True)
+class UserCache:
+    """The folder for what can be made again, of the launcher and of the trainer."""
+
+    path: str
+    bytes: int
+
+
+def user_cache() -> UserCache:
+    """This user's, with the size of its files."""
+    root, total = platformdirs.user_cache_path(APP, appauthor=False), 0
+    for folder, _, files in os.walk(root):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return UserCache(str(root), total)
 
 
 def user_notify_file() -> Path:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,28 @@ def test_another_source_processor_c_library_or_mindspore_is_another_library(
             patch.setattr(place, name, value)
             found.add(build.library())
     assert len(found) == log.read_text().count("built") == 5
+
+
+def test_the_cache_keeps_libraries_that_are_in_use_and_few_others(cache, tmp_path, monkeypatch):
+    compiler(tmp_path, monkeypatch)
+    monkeypatch.setattr(build, "LIMIT_FILES", 2)
+    old_s, names = time.time() - build.UNUSED_S, ("older", "old", "late")
+    first = build.library()
+    for name, used_s in zip(names, (old_s - 20, old_s - 10, old_s + 3600), strict=True):
+        path = cache / f"kernels-{name}.so"
+        path.touch()
+        os.utime(path, (used_s, old_s - 30))
+    os.utime(first, (old_s - 50, old_s - 30))
+    assert build.library() == first
+    assert first.stat().st_mtime == pytest.approx(old_s - 30)  # a process that waits compares it
+    with monkeypatch.context() as patch:
+        patch.setattr(user_cache, "cpu", lambda: "another")
+        other = build.library()
+    assert set(cache.glob("*.so")) == {first, other, cache / "kernels-late.so"}
+    monkeypatch.setattr(build, "LIMIT_FILES", 0)
+    monkeypatch.setattr(user_cache, "cpu", lambda: "a third")
+    third = build.library()
+    assert {first, other, third} <= set(cache.glob("*.so"))
 
 
 def test_a_failed_build_is_a_reason_and_leaves_nothing(cache, tmp_path, monkeypatch):

@@ -54,8 +54,7 @@ class Entry:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        with contextlib.suppress(OSError):
-            os.utime(self._path)  # the least used ones are removed first
+        user_cache.note_use(self._path)
         return _unpacked(content)
 
     def write(self, kept: Kept) -> None:
@@ -91,23 +90,16 @@ class Entry:
 
     def _tidy(self) -> None:
         """Removes what ranks that were killed left, and the least used files over the limits."""
-        now_s, found = time.time(), []
-        for path in self._folder.iterdir():
+        now_s = time.time()
+        for path in self._folder.glob(f"{_UNFINISHED}*"):
             with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.suffix == _SUFFIX:
-                    found.append((status.st_mtime, status.st_size, path))
-                elif path.name.startswith(_UNFINISHED) and now_s - status.st_mtime > _DAY_S:
+                if now_s - path.stat().st_mtime > _DAY_S:
                     if path.is_dir():
                         shutil.rmtree(path, ignore_errors=True)
                     else:
                         path.unlink()
-        total = 0
-        for count, (_, size, path) in enumerate(sorted(found, reverse=True)):
-            total += size
-            if count >= LIMIT_FILES - 1 or total > LIMIT_BYTES:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        steps = self._folder.glob(f"*{_SUFFIX}")
+        user_cache.remove_least_used(steps, LIMIT_FILES - 1, LIMIT_BYTES)  # one is added
 
 
 def _packed(kept: Kept) -> bytes:

@@ -30,8 +30,9 @@ def clean(
     effnet-launch clean --node node1 --yes
     """
     from launcher import client
-    from launcher.cli.output.console import errors, print_json, screen
+    from launcher.cli.output.console import errors, print_json, printable, screen
     from launcher.cli.output.interrupt import on_ctrl_c
+    from launcher.core.text.figures import size_bytes
 
     with client.connections() as nodes:
         with on_ctrl_c(lambda: "nothing was ended or removed."):
@@ -48,10 +49,17 @@ def clean(
         with on_ctrl_c(lambda: "some leftovers may be there still. Find them: effnet-launch clean"):
             left = client.clean(nodes, found) if is_wanted else {}
     still = sum(len(item.strays) for item in left.values())
+    cache = client.user_cache()
     if as_json:
-        print_json(_plain(found, left))
+        print_json({**_plain(found, left), "cache": cache})
     else:
         screen().print(f"{count} found, {still} left")
+        if cache.bytes and not node:
+            # Nothing of it is a leftover, but people look here for what takes space.
+            text = (
+                f"cache: {size_bytes(cache.bytes)} in {cache.path}; it may be deleted at any time"
+            )
+            screen().print(printable(text), style="dim", soft_wrap=True)
     if still or any(item.trouble for item in left.values()):
         raise typer.Exit(1)
     raise typer.Exit(6 if any(item.trouble for item in found.values()) else 0)

@@ -8,9 +8,11 @@ import signal
 import subprocess
 
 import psutil
+from typer.testing import CliRunner
 
 from launcher import client
 from launcher.cleanup import leftovers
+from launcher.cli.app import app
 
 
 def test_clean_ends_processes_without_a_watcher(lab):
@@ -33,6 +35,21 @@ def test_clean_ends_processes_without_a_watcher(lab):
     assert psutil.pid_exists(rank)
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
+
+
+def test_clean_says_how_large_the_cache_is_and_leaves_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "effnet-tui/graphs/a.graph"
+
+    def clean():
+        return CliRunner().invoke(app, ["clean", "--here", "--yes"]).stdout
+
+    assert "cache" not in clean()
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(3 << 20))
+    assert f"cache: 3.0 MiB in {tmp_path}/effnet-tui; it may be deleted at any time" in clean()
+    assert file.exists()
 
 
 def test_a_process_with_a_watched_token_is_not_a_leftover(tmp_path, monkeypatch):

@@ -33,7 +33,6 @@ from launcher.core.history.compare import Comparison as Comparison
 from launcher.core.history.summary import RunSummary as RunSummary
 from launcher.core.plan import program
 from launcher.core.plan.model import Plan as Plan
-from launcher.core.profile import home
 from launcher.core.profile.model import Profile as Profile
 from launcher.core.run.checkpoints import CheckpointFacts as CheckpointFacts
 from launcher.core.run.checkpoints import ResumeChoice as ResumeChoice
@@ -45,7 +44,6 @@ from launcher.core.run.requests import StopJobRequest as StopJobRequest
 from launcher.core.run.requests import StopRequest as StopRequest
 from launcher.core.run.state import JobState as JobState
 from launcher.core.run.state import RunStatus as RunStatus
-from launcher.errors import NodeError
 from launcher.process.uninterrupted import interrupt as interrupt
 from launcher.reading import checkpoints as checkpoint_files
 from launcher.reading.curves import SERIES_FIELDS as SERIES_FIELDS
@@ -154,16 +152,11 @@ def preflight(
     a line for each) and the nodes are checked again. Which rows stop a start: ``blocking(rows,
     ignored)``. A node that the run is delegated to does the checks. Raises ProfileError.
     """
-    from launcher.checks.preflight import Preflight
-    from launcher.runs import delegated
+    from launcher.runs import checking
 
-    profile = _profile(profile)
+    found, fixing = _profile(profile), on_fix if fix else None
     with connections(confirm_host) if nodes is None else contextlib.nullcontext(nodes) as pool:
-        if home.is_elsewhere(profile) and not (fix and home.login_node(profile) is None):
-            with contextlib.suppress(NodeError):  # the rows from here give the reason
-                return delegated.preflight(profile, settings, data_path, pool, on_row)
-        found = Preflight(profile, pool, data_path=data_path, settings=settings, on_row=on_row)
-        return found.run_with_fixes(on_fix) if fix else found.run()
+        return checking.preflight(found, settings, data_path, pool, on_row, fixing)
 
 
 def doctor(
@@ -180,14 +173,10 @@ def doctor(
     ``target`` is ``GPU``, ``Ascend`` or ``CPU``; default: the profile's, or what this machine has
     devices for. ``fix`` installs CUDA's libraries there. Raises ProfileError, UsageError.
     """
-    from launcher.checks.doctor import examine
-    from launcher.runs import delegated
+    from launcher.runs import checking
 
     found = None if profile is None else _profile(profile)
-    if found is not None and home.login_node(found) is not None:
-        with connections(confirm_host) as nodes:
-            return delegated.doctor(found, nodes, on_row)
-    return examine(found, target, on_row=on_row, confirm_host=confirm_host, fix=fix, on_fix=on_fix)
+    return checking.examine(found, target, on_row, confirm_host, on_fix, fix=fix)
 
 
 def start(

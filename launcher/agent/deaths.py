@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from launcher.agent import kernel_log
 from launcher.core.diagnosis.failure import Death
 from launcher.core.plan.model import Plan, PlannedProcess
+from launcher.core.run.events import FailureKind
 from launcher.process.spawn import Exit, SpawnedProcess
+from launcher.reading.log import LAST_BYTES, LogReader
+
+LAST_LINES = 200
+"""Of a log, for the cause of a death."""
 
 
 def death_of(
@@ -46,11 +53,31 @@ def lagging_text(ranks: Collection[int]) -> str:
     return f"ranks {names} are still there long after the others were done"
 
 
-def unstarted_text(plan: Plan, awaited: Iterable[PlannedProcess]) -> str:
-    """Of ranks that something else than the agent had to start."""
+def unstarted(
+    plan: Plan, awaited: Iterable[PlannedProcess], importing: SpawnedProcess | None
+) -> Death:
+    """Of ranks that something else than the agent had to start, and did not within the limit.
+
+    `importing`: a process that has not forked any of them.
+    """
     in_order = sorted(awaited, key=lambda item: -1 if item.rank is None else item.rank)
     names = ", ".join(process.name for process in in_order)
-    is_mpirun = plan.start_method == "mpirun"
-    who = "mpirun" if is_mpirun else "the process that forks the ranks"
-    limit = f"within {plan.limits.launch_s:g} s (limits.launch_s)"
-    return f"{who} has not started {names} on {plan.node.name} {limit}"
+    node, now_s, limit = plan.node.name, time.time(), f"{plan.limits.launch_s:g} s"
+    kind, raise_it = FailureKind.LAUNCH, "raise [limits] launch_s in the profile"
+    if importing is None:
+        who = "mpirun" if plan.start_method == "mpirun" else "the process that forks the ranks"
+        text = f"{who} has not started {names} on {node} within {limit} (limits.launch_s)"
+        return Death(node, now_s, kind=kind, meaning=text, try_next=raise_it)
+    taken_s = now_s - importing.start_time_s
+    lines = LogReader(Path(importing.process.log)).tail(LAST_LINES, LAST_BYTES).lines
+    return Death(
+        node,
+        now_s,
+        kind=kind,
+        meaning=f"MindSpore is still being imported on {node} after {taken_s:.0f} s"
+        f" (launch_s is {limit}), for {names}",
+        try_next=f"{raise_it}, or set [launch] fork = false: then each rank imports by itself",
+        last_lines=tuple(line.text for line in lines),
+        log=importing.process.log,
+        log_offset=lines[0].offset if lines else 0,
+    )

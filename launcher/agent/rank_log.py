@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from launcher.agent.deaths import LAST_LINES
 from launcher.core.diagnosis.hang import LEARN_FROM
 from launcher.core.messages import Trouble
 from launcher.core.plan.model import Plan
@@ -33,7 +34,6 @@ from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.record_file import RecordFile
 from launcher.store.tail import READ_BYTES, Tail
 
-LAST_LINES = 200
 BEFORE_LAST_REPORT = 8
 MAX_NEW_STEPS = 4096
 READ_BYTES_A_TURN = 4 << 20

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from launcher.agent import sampler, shared_memory_watch
-from launcher.agent.deaths import death_of, lagging_text, unstarted_text
+from launcher.agent.deaths import LAST_LINES, death_of, lagging_text, unstarted
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
 from launcher.agent.processes.parents import Parents
 from launcher.agent.processes.started import Started
-from launcher.agent.rank_log import LAST_LINES, RankLogs
+from launcher.agent.rank_log import RankLogs
 from launcher.agent.shared_memory_watch import SegmentWatch, shm_file
 from launcher.core.diagnosis.failure import Death
 from launcher.core.messages import Died, NodeEnded, Report, Trouble
@@ -266,12 +266,12 @@ class RankGroup:
     def _launch_failed(self, what: str, error: OSError) -> None:
         where = f": {error.filename}" if error.filename else ""
         text = f"{what} cannot be started: {error.strerror or error}{where}"
-        self._fail(FailureKind.LAUNCH, text)
+        self._fail(Death(self._node, time.time(), kind=FailureKind.LAUNCH, meaning=text))
 
-    def _fail(self, kind: FailureKind, text: str) -> None:
+    def _fail(self, death: Death) -> None:
         """The attempt fails because of something that the end of no process shows."""
-        self._emit(Died(Death(self._node, time.time(), kind=kind, meaning=text)))
-        self.end(text)
+        self._emit(Died(death))
+        self.end(death.meaning)
 
     # -- watching
 
@@ -329,7 +329,8 @@ class RankGroup:
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:
-            self._fail(FailureKind.LAUNCH, unstarted_text(self.plan, self._awaited.values()))
+            importing = self._parents.importing()
+            self._fail(unstarted(self.plan, self._awaited.values(), importing))
         elif self._awaited:
             return
         elif not self.rank_pids():

@@ -69,6 +69,7 @@ class Forks:
         stays: bool = False,
     ) -> None:
         self._left = {rank.rank: rank for rank in ranks}
+        self._all = len(ranks)
         self._stays = stays
         self._answer_until = math.inf
         self.problem = ""
@@ -114,6 +115,10 @@ class Forks:
         """The parent that waits for another attempt, when all ranks of this one run."""
         is_kept = self._stays and not self._left and self._socket.fileno() >= 0
         return Warm(self.parent.pid, self._socket) if is_kept else None
+
+    @property
+    def has_forked_none(self) -> bool:
+        return len(self._left) == self._all
 
     def take(self, ended: Exit | None = None) -> list[SpawnedProcess]:
         """The ranks that were forked since the last call. `ended`: how the parent has."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from launcher.core.plan.model import Plan
-from launcher.core.run.paths import node_journal
+from launcher.core.run.paths import AttemptPaths, node_journal
 from launcher.errors import NodeError
 from launcher.ipc.operations import CopyRequest, Known, Message
 from launcher.process import private
@@ -75,6 +75,8 @@ def names_of(plan: Plan) -> tuple[str, ...]:
         folder = f"ranks/{process.rank:04d}"
         names += [f"{folder}/{file}" for file in OF_RANK]
         names.append(f"{folder}/{HEARTBEAT}")
+    if any(process.is_forked for process in plan.ranks):
+        names.append(AttemptPaths(Path()).fork_log(plan.node.name).name)
     journal = node_journal(Path(), plan.node.name)
     return (*names, str(journal), str(journal.with_suffix(".log")))
 

@@ -50,6 +50,10 @@ class Parents:
         for found in self._forks:
             yield from found.take(how if found.parent is parent else None)
 
+    def importing(self) -> SpawnedProcess | None:
+        """One that has forked none of its ranks yet."""
+        return next((found.parent for found in self._forks if found.has_forked_none), None)
+
     def refused(self) -> Iterator[NotForked]:
         """Ranks that will not be forked by the parent that they had."""
         for found in list(self._forks):

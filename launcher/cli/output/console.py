@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -96,21 +97,22 @@ def failure_card(failure: Failure, run: str) -> RenderableType:
 
     ``run`` is empty where nothing can be resumed.
     """
-    lines: list[RenderableType] = [Text(headline(failure), style="bold"), Text(meaning(failure))]
+    text = functools.partial(Text, no_wrap=False, overflow="fold")  # whole also in a pipe
+    lines: list[RenderableType] = [text(headline(failure), style="bold"), text(meaning(failure))]
     if failure.try_next:
-        lines.append(Text(failure.try_next))
-    lines += [Text(f"kernel: {printable(line)}") for line in failure.kernel_lines]
+        lines.append(text(failure.try_next))
+    lines += [text(f"kernel: {printable(line)}") for line in failure.kernel_lines]
     last = failure.traceback or failure.last_lines[-12:]
     if last:
-        lines.append(Text("\n" + "\n".join(printable(line) for line in last)))
+        lines.append(text("\n" + "\n".join(printable(line) for line in last)))
     if failure.log:
-        lines.append(Text(f"\nlog: {failure.log}", style="dim", overflow="fold"))
+        lines.append(text(f"\nlog: {failure.log}", style="dim"))
     if failure.followers:
         ranks = ", ".join(map(str, failure.followers[:16]))
         word = "ranks" if len(failure.followers) > 1 else "rank"
-        lines.append(Text(f"ended because of it: {word} {ranks}", style="dim"))
+        lines.append(text(f"ended because of it: {word} {ranks}", style="dim"))
     if run:
-        lines.append(Text(f"resume: effnet-launch resume {run}", style="dim"))
+        lines.append(text(f"resume: effnet-launch resume {run}", style="dim"))
     return Panel(Group(*lines), title="failed", border_style="red", title_align="left")
 
 

@@ -79,8 +79,9 @@ class Death:
     """Something that ends an attempt, as one node saw it; ``time_s`` is on that node's clock.
 
     ``asked``: our agent had already requested its end. ``is_seen`` is false where mpirun ended, or
-    lost, the parent of a rank. ``kind`` and ``meaning`` are given where no process shows them: a
-    hang, a node that is lost, a start that failed. ``kernel_lines`` are the kernel's about its pid.
+    lost, the parent of a rank. ``kind``, ``meaning`` and ``try_next`` are given where no process
+    shows them: a hang, a node that is lost, a start that failed. ``kernel_lines`` are the kernel's
+    about its pid.
     """
 
     node: str
@@ -98,6 +99,7 @@ class Death:
     log_offset: int | None = None
     kind: FailureKind | None = None
     meaning: str = ""
+    try_next: str = ""
     runs_trainer: bool = True
     """False: a script of the user's, whose exit codes mean what it likes."""
 
@@ -190,7 +192,12 @@ def explain(death: Death) -> Cause:
     trace = found.traceback
     is_killed = death.signal == signal.SIGKILL
     if death.kind is not None:
-        return Cause(death.kind, death.meaning or f"{death.who} on {death.node} is gone", "", trace)
+        return Cause(
+            death.kind,
+            death.meaning or f"{death.who} on {death.node} is gone",
+            death.try_next,
+            trace,
+        )
     if death.oom or (is_killed and is_oom_kill((*death.kernel_lines, *death.last_lines))):
         meaning = f"the kernel killed {death.who} on {death.node}: the machine was out of memory"
         return Cause(FailureKind.OOM, meaning, OOM_TRY, trace)

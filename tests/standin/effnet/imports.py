@@ -1,6 +1,6 @@
 """Imported once a node by the process that forks the ranks. STANDIN_IMPORT: what goes wrong there.
 
-kill (SIGKILL itself), raise, thread (starts one that stays), hang.
+kill (SIGKILL itself), raise, thread (starts one that stays), hang (says something, and never ends).
 """
 
 import os
@@ -21,4 +21,5 @@ match os.environ.get("STANDIN_IMPORT", ""):
     case "thread":
         threading.Thread(target=_hang, daemon=True).start()
     case "hang":
+        print("importing slowly", flush=True)
         _hang()

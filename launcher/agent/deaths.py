@@ -26,7 +26,7 @@ def death_of(
     log_offset: int,
     *,
     asked: bool,
-    oom: bool,
+    oom: bool | None,
 ) -> Death:
     process = started.process
     is_killed = ended.signal == signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What the kernel wrote about a process that it killed, where this user may read that."""
+"""What the kernel wrote of a process that it killed, where this user may read it; its count."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 
-from launcher.process import tools
+from launcher.process import load, tools
 
 KERNEL_MESSAGES = "/dev/kmsg"
 JOURNAL = ("journalctl", "--dmesg", "--output=cat", "--since=-60s", "--no-pager", "--quiet")
@@ -17,6 +18,31 @@ JOURNAL_LIMIT_S = 0.5
 RECENT_S = 60.0
 MOST_LINES = 3
 RECORD_BYTES = 8192
+COUNT_S = 5.0
+
+
+class OomKills:
+    """Whether the kernel has lately killed a process because memory was short.
+
+    A process with much memory may die long after it was chosen, so the count is compared with that
+    of a minute ago. It is compared with no older one: a kill of the day before explains nothing.
+    """
+
+    def __init__(self) -> None:
+        self._counts = deque([(time.monotonic(), load.oom_kills(os.getpid()))])
+
+    def look(self, now: float) -> None:
+        """To be called often. `now`: monotonic seconds."""
+        if now >= self._counts[-1][0] + COUNT_S:
+            self._counts.append((now, load.oom_kills(os.getpid())))
+        while len(self._counts) > 1 and self._counts[1][0] <= now - RECENT_S:
+            self._counts.popleft()
+
+    @property
+    def has_killed(self) -> bool | None:
+        """None where the kernel does not count them."""
+        before, count = self._counts[0][1], load.oom_kills(os.getpid())
+        return None if before is None or count is None else count > before
 
 
 def lines_about(pid: int) -> tuple[str, ...]:

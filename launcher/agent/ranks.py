@@ -14,6 +14,7 @@ from launcher.agent import sampler, shared_memory_watch
 from launcher.agent.deaths import LAST_LINES, death_of, lagging_text, unstarted
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
+from launcher.agent.kernel_log import OomKills
 from launcher.agent.processes.parents import Parents
 from launcher.agent.processes.started import Started
 from launcher.agent.rank_log import RankLogs
@@ -81,7 +82,7 @@ class RankGroup:
         """Ranks that mpirun or their parent has not started yet, and OpenMPI's daemon (None)."""
         self._join_until = 0.0
         self._first_done = 0.0
-        self._oom_kills = spawn.oom_kills()
+        self._oom_kills = OomKills()
         self._sampler: sampler.Sampler | None = None
         self._segments = SegmentWatch(
             shm_file(node_journal(self._paths.root, self._node)),
@@ -145,6 +146,7 @@ class RankGroup:
         if now >= self._watch_at:
             self._watch_at = now + WATCH_S
             self._look_at_disks(now)
+            self._oom_kills.look(now)
             if self._ending is None:
                 self._hang.look(time.time(), self._logs)
         if self._ending is None:
@@ -323,7 +325,7 @@ class RankGroup:
     def _death(
         self, started: SpawnedProcess, ended: Exit, lines: Iterable[str], offset: int
     ) -> Death:
-        oom = ended.signal == signal.SIGKILL and spawn.oom_kills() > self._oom_kills
+        oom = self._oom_kills.has_killed if ended.signal == signal.SIGKILL else None
         asked = bool(self._asked)
         return death_of(self._node, started, ended, tuple(lines), offset, asked=asked, oom=oom)
 

@@ -107,6 +107,20 @@ def memory_limit_bytes(pid: int) -> int | None:
     return min(limits, default=None)
 
 
+def oom_kills(pid: int) -> int | None:
+    """How many processes of its cgroup, or else of this machine, the kernel killed for memory.
+
+    None where that is not counted.
+    """
+    places = _groups_of(pid)
+    files = (("memory", "memory.oom_control"), ("", "memory.events"))
+    counts = [places[name].folder / file for name, file in files if name in places]
+    for path in (*counts, _PROC / "vmstat"):
+        if (count := _numbers(path).get("oom_kill")) is not None:
+            return count
+    return None
+
+
 def _fields(stat: bytes) -> list[bytes]:
     # The name in parentheses may have spaces; after it come the state and the numbers.
     return stat.rpartition(b")")[2].split()

@@ -179,17 +179,6 @@ def exit_of(pid: int, status: int) -> Exit:
     return Exit(pid, code, None, time.time())
 
 
-def oom_kills() -> int:
-    """Number of processes that the OOM killer ended since boot, on this machine or cgroup."""
-    total = 0
-    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-            for line in file:
-                if line.startswith("oom_kill "):
-                    total += int(line.split()[1])
-    return total
-
-
 def detached(
     argv: list[str],
     log: Path,

@@ -71,6 +71,13 @@ SIGNALS: Mapping[int, tuple[FailureKind, str, str]] = {
 }
 """What each signal means and what to try; `{node}` stands for the name of the node."""
 
+NO_OOM_KILL = (
+    FailureKind.SIGNAL,
+    "killed (SIGKILL) by a program or a person: the kernel counted no OOM kill",
+    "resume the run; if it happens again, find what kills processes on {node}",
+)
+"""Where the count is read, it says so for sure. `systemd-oomd` and `earlyoom` are programs, too."""
+
 LAST_SIGNAL = 64
 
 
@@ -81,7 +88,8 @@ class Death:
     ``asked``: our agent had already requested its end. ``is_seen`` is false where mpirun ended, or
     lost, the parent of a rank. ``kind``, ``meaning`` and ``try_next`` are given where no process
     shows them: a hang, a node that is lost, a start that failed. ``kernel_lines`` are the kernel's
-    about its pid.
+    about its pid. ``oom``: whether the kernel killed a process for memory in the minute before;
+    None: not known.
     """
 
     node: str
@@ -92,7 +100,7 @@ class Death:
     signal: int | None = None
     asked: bool = False
     is_seen: bool = True
-    oom: bool = False
+    oom: bool | None = None
     last_lines: tuple[str, ...] = ()
     kernel_lines: tuple[str, ...] = ()
     log: str | None = None
@@ -238,6 +246,8 @@ def _by_exit(death: Death) -> tuple[FailureKind, str, str] | None:
         # A shell and mpirun report a signal so. 255 is no signal: ssh and `exit -1` end with it.
         number = code - 128
     if number is not None:
+        if number == signal.SIGKILL and death.oom is False:
+            return NO_OOM_KILL
         known = SIGNALS.get(number)
         return known or (FailureKind.SIGNAL, f"ended by {signal_name(number)}", "")
     if code is None or (not death.runs_trainer and code < OF_A_SHELL):

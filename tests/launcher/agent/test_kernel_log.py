@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from launcher.agent import kernel_log
+from launcher.agent.kernel_log import OomKills
 from launcher.agent.sampler import resident_memory
 from launcher.core.diagnosis.failure import Death, explain, name_failure
 from launcher.core.run.events import FailureKind
+from launcher.process import load
 
 KILLED = "Out of memory: Killed process 4711 (python) total-vm:9000kB, anon-rss:8000kB, UID:1000"
 DETAIL = "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),task=python,pid=4711,uid=1000"
@@ -96,3 +98,17 @@ def test_a_process_that_is_ending_has_no_sample() -> None:
     finally:
         os.waitpid(pid, 0)
     assert resident_memory(os.getpid()) is not None
+
+
+def test_only_a_recent_kill_for_memory_explains_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int | None] = [3]
+    monkeypatch.setattr(load, "oom_kills", lambda pid: counted[0])
+    kills, begin_s = OomKills(), time.monotonic()
+    assert kills.has_killed is False
+    counted[0] = 4
+    assert kills.has_killed is True
+    for second in range(0, 120, 7):
+        kills.look(begin_s + second)
+        assert kills.has_killed is (second < 67)
+    counted[0] = None
+    assert kills.has_killed is None

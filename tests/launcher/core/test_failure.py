@@ -86,7 +86,8 @@ def test_a_rank_is_named_before_a_helper_at_the_same_moment() -> None:
             "oom",
             "out of memory",
         ),
-        (Death("n", 0, 0, signal=9), "signal", "SIGKILL"),
+        (Death("n", 0, 0, signal=9), "signal", "probably the OOM killer"),
+        (Death("n", 0, 0, signal=9, oom=False), "signal", "no OOM kill"),
         (Death("n", 0, 0, exit_code=137), "signal", "SIGKILL"),
         (Death("n", 0, 0, signal=7), "crash", "/dev/shm"),
         (Death("n", 0, 0, signal=64), "signal", "SIGRTMAX"),
@@ -153,7 +154,7 @@ def test_codes_have_a_meaning() -> None:
             exit_code=st.none() | st.integers(-300, 300),
             signal=st.none() | st.integers(-5, 200),
             asked=st.booleans(),
-            oom=st.booleans(),
+            oom=st.none() | st.booleans(),
             last_lines=st.lists(
                 st.sampled_from([*FOLLOWER, *TRACEBACK, "EI0002", "fault: kind:[x], text:[y]"])
                 | st.text(max_size=20),

@@ -149,3 +149,14 @@ def test_the_figures_of_this_process_and_machine_are_there() -> None:
         pass
     assert load.of_process(os.getpid())["cpu_s"] - before["cpu_s"] >= 0.08
     assert {"io_wait_s", "cpu_s", "retransmits", "network_errors"} <= load.of_node().keys()
+
+
+def test_oom_kills_are_those_of_the_own_cgroup_else_of_the_machine(proc: Path) -> None:
+    assert load.oom_kills(PID) is None
+    write({proc / "vmstat": "nr_free_pages 12\noom_kill 7\n"})
+    assert load.oom_kills(PID) == 7
+    write({proc.parent / "cgroup/unified/pod/rank/memory.events": "max 4\noom_kill 2\n"})
+    assert load.oom_kills(PID) == 2
+    v1 = proc.parent / "cgroup/memory/pod/rank/memory.oom_control"
+    write({v1: "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"})
+    assert load.oom_kills(PID) == 1

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launcher.agent import shared_memory_watch
 from launcher.core.messages import Leave
+from launcher.core.text.figures import time_of_day
 from launcher.ipc import socket_folder
 from launcher.ipc.channel import connect
 from launcher.ipc.endpoint import EndpointAddress, read_address
@@ -98,7 +99,7 @@ def _agents(runs: Collection[KnownRun]) -> Iterator[Leftover]:
             if address is not None and address.is_alive:
                 what = f"agent of {file.stem}, socket {address.socket}"
                 if address.warm_until_s:
-                    until = time.strftime("%H:%M", time.localtime(address.warm_until_s))
+                    until = time_of_day(address.warm_until_s)
                     what = f"a warm process of {file.stem}: MindSpore is imported, until {until}"
                 yield Leftover("agent", what, item.run, address.pid, address.start_ticks, str(file))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.client import RunStatus, Series
-from launcher.core.text.figures import age, duration, milliseconds, number, size_bytes
+from launcher.core.text.figures import age, duration, milliseconds, number, size_bytes, time_of_day
 from tui.charts.curves import axis_end, skew
 from tui.charts.decimate import Extent, bridged, smooth
 from tui.charts.thinned import LIMIT, Thinned
@@ -25,7 +26,7 @@ from tui.widgets.skew_strip import SLOW, heat, worst_first
 
 
 def test_unknown_is_a_dash_everywhere() -> None:
-    for text in (number, milliseconds, size_bytes, duration, age):
+    for text in (number, milliseconds, size_bytes, duration, age, time_of_day):
         assert text(None) == "–"
         assert text(math.nan) == "–"
     assert size_bytes(-1) == "–"
@@ -305,3 +306,8 @@ def test_every_state_has_a_style_in_every_theme(status: RunStatus) -> None:
     """The card of a stopped run looked for a style called idle and ended the dashboard."""
     for palette in PALETTES.values():
         assert palette.by_tone(tone_of(status.value)) is not None
+
+
+def test_the_time_of_day_is_that_of_the_reader() -> None:
+    assert time_of_day(datetime(2026, 1, 2, 3, 4).timestamp()) == "03:04"
+    assert time_of_day(1e300) == "–"

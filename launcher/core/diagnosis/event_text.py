@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import string
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.core.diagnosis.words import signal_name
-from launcher.core.text.figures import accuracy, number, size_bytes
+from launcher.core.text.figures import accuracy, number, size_bytes, time_of_day
 from launcher.core.text.terminal import clean
 
 Event = Mapping[str, Any]
@@ -111,7 +110,7 @@ def _kept(event: Event) -> str:
     if not processes or until_s is None:
         return "nothing waits for the next attempt"
     where = ", ".join(f"{value_text(one['pid'])} on {value_text(one['node'])}" for one in processes)
-    return f"{where}, until {time.strftime('%H:%M', time.localtime(until_s))}"
+    return f"{where}, until {time_of_day(until_s)}"
 
 
 def _failure(event: Event) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +10,7 @@ from typing import Any
 
 from launcher.core.run.checkpoints import StartCheckpoint
 from launcher.core.run.events import Failure, KeptProcess
-from launcher.core.text.figures import plural
+from launcher.core.text.figures import plural, time_of_day
 
 
 class RunStatus(str, Enum):
@@ -300,7 +299,7 @@ class KeptState:
     @property
     def words(self) -> str:
         """The same, and until when."""
-        until = time.strftime("%H:%M", time.localtime(self.until_s))
+        until = time_of_day(self.until_s)
         waits = "waits" if len(self.processes) == 1 else "wait"
         return f"{self.what} {waits} until {until} for the next attempt"
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Final
 
 NOT_KNOWN: Final = "–"
@@ -80,6 +81,14 @@ def age(seconds: float | None) -> str:
         return duration(seconds)
     hours = seconds / 3600
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+def time_of_day(unix_s: float | None) -> str:
+    """``18:13``, in the time zone of the reader."""
+    try:
+        return NOT_KNOWN if unix_s is None else f"{datetime.fromtimestamp(unix_s):%H:%M}"
+    except (OverflowError, ValueError, OSError):  # no moment that a calendar has
+        return NOT_KNOWN
 
 
 def percent(part: float | None, whole: float | None = 1.0, digits: int = 0) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from launcher.agent import kernel_log
+from launcher.agent.kernel_log import OomKills
 from launcher.core.diagnosis.failure import Death
 from launcher.core.plan.model import Plan, PlannedProcess
 from launcher.core.run.events import FailureKind
@@ -24,9 +25,9 @@ def death_of(
     ended: Exit,
     last_lines: tuple[str, ...],
     log_offset: int,
+    oom_kills: OomKills,
     *,
     asked: bool,
-    oom: bool | None,
 ) -> Death:
     process = started.process
     is_killed = ended.signal == signal.SIGKILL
@@ -39,7 +40,7 @@ def death_of(
         signal=ended.signal,
         asked=asked,
         is_seen=ended.is_seen,
-        oom=oom,
+        oom=oom_kills.has_killed if is_killed else None,
         last_lines=last_lines,
         kernel_lines=kernel_log.lines_about(started.pid) if is_killed and not asked else (),
         log=process.log,

@@ -325,9 +325,8 @@ class RankGroup:
     def _death(
         self, started: SpawnedProcess, ended: Exit, lines: Iterable[str], offset: int
     ) -> Death:
-        oom = self._oom_kills.has_killed if ended.signal == signal.SIGKILL else None
-        asked = bool(self._asked)
-        return death_of(self._node, started, ended, tuple(lines), offset, asked=asked, oom=oom)
+        how = (started, ended, tuple(lines), offset, self._oom_kills)
+        return death_of(self._node, *how, asked=bool(self._asked))
 
     def _look_for_the_end(self, now: float) -> None:
         if self._awaited and now > self._join_until:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import time
@@ -12,6 +13,7 @@ import pytest
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.core.profile.model import Node
+from launcher.core.run.paths import RunPaths
 from launcher.core.text.records import MAX_FRAME_BYTES
 from launcher.errors import NodeError
 from launcher.ipc.operations import AttemptFolder, Connect, CopyRequest
@@ -20,7 +22,7 @@ from launcher.remote import frames
 from launcher.remote.frames import FrameReader
 from launcher.remote.node_client import Call
 from launcher.remote.node_loop import NodeLoop, Wire
-from launcher.remote.sync import FileCopy, FileSource
+from launcher.remote.sync import FileCopy, FileSource, names_of
 from launcher.supervisor.ssh_transport import SshTransport
 from tests.damage import damaged_frames
 
@@ -144,6 +146,17 @@ def test_a_copy_is_equal_and_continues_at_its_end(tmp_path):
     assert (here / "run.json").read_text() == '{"new": 1}'
     assert (here / "events.jsonl").read_bytes() == b"1\n"
     assert not (here / "link.json").exists()
+
+
+def test_the_log_of_what_imports_for_the_ranks_of_a_node_is_copied(tmp_path):
+    plan = make_plan(find_profile("cpu-2-nodes-ssh"), RunContext("run", str(tmp_path)))
+    part = plan.for_node("beta")
+    started = dataclasses.replace(
+        part,
+        processes=tuple(dataclasses.replace(p, is_forked=False) for p in part.processes),
+    )
+    log = RunPaths(tmp_path).attempt(1).fork_log("beta").name
+    assert set(names_of(part)) - set(names_of(started)) == {log}
 
 
 def wire(tmp_path, data):

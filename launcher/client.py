@@ -74,7 +74,7 @@ from launcher.reading.snapshot import Series as Series
 from launcher.watching.watch import watch as watch
 
 if TYPE_CHECKING:
-    from launcher.cleanup.nodes import Leftovers as Leftovers
+    from launcher.ipc.operations import Leftovers as Leftovers
     from launcher.planning.settings import Configuration as Configuration
     from launcher.remote.node_client import NodePool
     from launcher.report.openmetrics import RunMetrics

@@ -6,12 +6,15 @@ import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from launcher.cleanup import leftovers
-from launcher.core.profile.model import Node
+from launcher.cleanup import leftovers, slurm_jobs
+from launcher.core.profile.home import login_node
+from launcher.core.profile.model import Node, StartMethod
 from launcher.core.run.events import ProcessesKept
 from launcher.errors import LaunchError, NodeError, UsageError
 from launcher.ipc import operations as op
+from launcher.ipc.operations import Leftovers
 from launcher.reading.folders import runs_directory
+from launcher.reading.profiles import list_profiles
 from launcher.reading.runs import run_roots
 from launcher.remote.node_client import NodeClient, NodePool, call_all
 from launcher.remote.run_folders import root_on
@@ -32,45 +35,50 @@ class Place:
     runs: list[StoredRun] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Leftovers:
-    """What is left on a machine, or why it could not be called."""
-
-    strays: tuple[op.Leftover, ...] = ()
-    trouble: str = ""
-
-
 def find(
     nodes: NodePool, only: Collection[str] = (), *, here_only: bool = False
 ) -> dict[str, Leftovers]:
     """What is left on each machine, by label; this one's is empty. Raises `UsageError`."""
-    runs = _unsupervised()
-    places = _places(runs)
-    known = sorted({place.node.label for place in places.values()})
+    places, logins = _places(_unsupervised()), {} if here_only else _login_nodes()
+    labels = {place.node.label for place in places.values()}
+    known = sorted(labels | {node.label for node in logins.values()})
     if unknown := [name for name in only if name not in known]:
         names = ", ".join(known) or "none"
         raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
-    here = [_known(run, str(run.paths.root)) for run in runs] if not only else []
-    found = {HERE: Leftovers(leftovers.find_all(here, only_these=False))} if not only else {}
+    found = {HERE: find_here()} if not only else {}
     if here_only:
         return found
     chosen = {name: place for name, place in places.items() if not only or place.node.label in only}
-    return {**found, **_call(nodes, chosen, {})}
+    asked = {name: node for name, node in logins.items() if not only or node.label in only}
+    return {**found, **_call(nodes, chosen, {}), **_call_logins(nodes, asked, {})}
 
 
 def end(nodes: NodePool, found: Mapping[str, Leftovers]) -> dict[str, Leftovers]:
     """Ends what was found. -> what is still there."""
     strays = {label: item.strays for label, item in found.items() if item.strays}
-    left = {HERE: Leftovers(leftovers.end_all(found[HERE].strays))} if HERE in found else {}
-    runs = _unsupervised()
-    places = {n: place for n, place in _places(runs).items() if place.node.label in strays}
-    left = {**left, **_call(nodes, places, strays)}
-    ended = {stray.run for item in found.values() for stray in item.strays if stray.kind == "agent"}
-    clean = [label for label, item in left.items() if not (item.strays or item.trouble)]
-    for run in runs:
-        if run.info.id in ended:
-            _record_ended(run, clean)
-    return left
+    left = {HERE: end_here(found[HERE].strays)} if HERE in found else {}
+    logins = {name: node for name, node in _login_nodes().items() if node.label in strays}
+    labels = {node.label for node in logins.values()}
+    places = {
+        name: place
+        for name, place in _places(_unsupervised()).items()
+        if place.node.label in strays and place.node.label not in labels
+    }
+    return {**left, **_call(nodes, places, strays), **_call_logins(nodes, logins, strays)}
+
+
+def find_here() -> Leftovers:
+    """On this machine, of all of this user's runs; with Slurm, also in its queue."""
+    here = [_known(run, str(run.paths.root)) for run in _unsupervised()]
+    jobs, trouble = slurm_jobs.find()
+    return Leftovers((*leftovers.find_all(here, only_these=False), *jobs), trouble)
+
+
+def end_here(strays: Collection[op.Leftover]) -> Leftovers:
+    """-> what is still there."""
+    jobs = [stray for stray in strays if stray.kind == slurm_jobs.KIND]
+    others = [stray for stray in strays if stray.kind != slurm_jobs.KIND]
+    return Leftovers((*leftovers.end_all(others), *slurm_jobs.end(jobs)))
 
 
 def end_warm(nodes: NodePool, run: StoredRun) -> bool:
@@ -134,14 +142,48 @@ def _call(
     return {places[name].node.label: item for name, item in call_all(clients, call).items()}
 
 
+def _call_logins(
+    nodes: NodePool, logins: Mapping[str, Node], strays: Mapping[str, tuple[op.Leftover, ...]]
+) -> dict[str, Leftovers]:
+    """The same for login nodes of Slurm, which know the runs there themselves."""
+
+    def call(client: NodeClient) -> Leftovers:
+        runs = client.node.runs_directory
+        try:
+            if client.label in strays:
+                return client.call(op.EndAtLogin(runs, strays[client.label]))
+            return client.call(op.FindAtLogin(runs))
+        except NodeError as error:
+            return Leftovers(trouble=str(error))
+
+    clients = {name: nodes.client(node) for name, node in logins.items()}
+    return {logins[name].label: item for name, item in call_all(clients, call).items()}
+
+
+def _login_nodes() -> dict[str, Node]:
+    """Those of this user's profiles and runs, by `user@address:port`."""
+    profiles = [entry.profile for entry in list_profiles() if entry.profile is not None]
+    for root in run_roots(runs_directory()):
+        with contextlib.suppress(LaunchError):
+            owner.must_be_mine(root)
+            profiles.append(run_files.load(root).profile)
+    nodes = [node for profile in profiles if (node := login_node(profile)) is not None]
+    return {_name_of(node): node for node in nodes}
+
+
+def _name_of(node: Node) -> str:
+    return f"{node.user}@{node.address}:{node.port}"
+
+
 def _places(runs: Collection[StoredRun]) -> dict[str, Place]:
-    """The nodes of their profiles that only SSH reaches, by `user@address:port`."""
+    """The nodes of their profiles that only SSH reaches, by `user@address:port`; not Slurm's."""
     found: dict[str, Place] = {}
     for run in runs:
+        if run.profile.start_method is StartMethod.SLURM:
+            continue
         for node in run.profile.nodes:
             if not node.is_local:
-                name = f"{node.user}@{node.address}:{node.port}"
-                found.setdefault(name, Place(node)).runs.append(run)
+                found.setdefault(_name_of(node), Place(node)).runs.append(run)
     return found
 
 

@@ -244,7 +244,10 @@ class KnownRun:
 
 @dataclass(frozen=True)
 class Leftover:
-    """One leftover. `kind`: process, agent, segment or file; a pid only for the first two."""
+    """One leftover. `kind`: process, agent, segment, file or job; a pid only for the first two.
+
+    `job`: Slurm's number of a job in its queue.
+    """
 
     kind: str
     what: str
@@ -253,6 +256,15 @@ class Leftover:
     start_ticks: int = 0
     token: str = ""
     segment: Segment | None = None
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What is left on a machine, and why not all of it was asked."""
+
+    strays: tuple[Leftover, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -265,6 +277,21 @@ class EndLeftovers(Operation[tuple[Leftover, ...]], kind="end_leftovers"):
     """Ends those of ``leftovers`` that are still found. The reply has what is there afterwards."""
 
     runs: tuple[KnownRun, ...]
+    leftovers: tuple[Leftover, ...]
+
+
+@dataclass(frozen=True)
+class FindAtLogin(Operation[Leftovers], kind="find_at_login"):
+    """Of all runs of the user there, as `clean --here` there. `runs`: their folder, or empty."""
+
+    runs: str
+
+
+@dataclass(frozen=True)
+class EndAtLogin(Operation[Leftovers], kind="end_at_login"):
+    """Ends those of ``leftovers`` that are still found. The reply has what is there afterwards."""
+
+    runs: str
     leftovers: tuple[Leftover, ...]
 
 

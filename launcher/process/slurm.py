@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from launcher.core.run.slurm import (
     QUEUE_FORMAT,
+    SUBMITTED_FORMAT,
     JobRecord,
     NodeRecord,
     QueuedJob,
+    SubmittedJob,
     parse_address,
     parse_job,
     parse_nodes,
     parse_queue,
+    parse_submitted,
 )
 from launcher.errors import LaunchError
 from launcher.process import tools
@@ -70,6 +73,12 @@ def test(script: str) -> Verdict:
 def queue(user: int) -> Mapping[str, QueuedJob]:
     """The user's jobs that are not over. Raises `SlurmError`."""
     return parse_queue(call("squeue", "-h", "-u", str(user), "-o", QUEUE_FORMAT))
+
+
+def submitted(user: int, timeout_s: float = COMMAND_LIMIT_S) -> Sequence[SubmittedJob]:
+    """The same jobs with their scripts. Raises `SlurmError`."""
+    argv = ("squeue", "-h", "-u", str(user), "-o", SUBMITTED_FORMAT)
+    return parse_submitted(call(*argv, timeout_s=timeout_s))
 
 
 def job(number: str, timeout_s: float = COMMAND_LIMIT_S) -> JobRecord | None:

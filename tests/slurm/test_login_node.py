@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class Delegating:
         for name, value in {
             "EFFNET_RUNS_DIR": str(self.here),
             "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
             "HOME": str(lab.slurm.hosts.home),
             "SLURM_CONF": "/none",
         }.items():
@@ -205,3 +208,25 @@ def test_a_login_node_that_is_off_is_named(delegating: Delegating) -> None:
     assert done.returncode != 0
     assert "login" in done.stdout + done.stderr
     assert not any(delegating.here.glob("*"))
+
+
+def test_clean_asks_the_login_node_for_jobs_that_no_run_knows_of(delegating: Delegating) -> None:
+    lab = delegating.lab
+    blocker = lab.fill_partition()
+    root = delegating.start()
+    job = lab.job(root)
+    assert "0 found" in delegating.said("clean")
+    shutil.rmtree(delegating.there / root.name)
+    delegating.said("prune", "--run", root.name, "--here", "--yes")
+    home = Path(os.environ["XDG_CONFIG_HOME"]) / "effnet-tui/profiles"
+    home.mkdir(parents=True)
+    shutil.copy(delegating.profile(), home)
+    found = lab.command("clean", "--json")
+    assert json.loads(found.stdout)["others"]["login"][0].startswith(
+        f"job {job} waits in the queue"
+    )
+    assert lab.slurm.job_state(job) == "PENDING"
+    assert "1 found, 0 left" in delegating.said("clean", "--yes", "--node", "login")
+    assert lab.slurm.job_state(job) == "CANCELLED"
+    assert lab.slurm.job_state(blocker) == "RUNNING"
+    lab.slurm.call("scancel", blocker)

@@ -22,8 +22,9 @@ def clean(
 ) -> None:
     """Find and remove leftovers of runs, here and on their nodes (for example after a power cut).
 
-    These are processes with a token of a run and no supervisor, agents of runs that are over, and
-    shared memory of ranks that ended. Live runs and other programs are not touched.
+    These are processes with a token of a run and no supervisor, agents of runs that are over,
+    shared memory of ranks that ended, and jobs of Slurm that no run knows of. Live runs
+    and other programs are not touched.
 
     effnet-launch clean
 
@@ -40,7 +41,8 @@ def clean(
         count = sum(len(item.strays) for item in found.values())
         for label, item in found.items():
             if item.trouble:
-                errors().print(f"{label} was not cleaned: {item.trouble}", style="yellow")
+                who = f"{label} was not cleaned: " if label and not item.strays else ""
+                errors().print(f"{who}{item.trouble}", style="yellow")
         if count and not yes and not as_json:
             _show(found)
             if not sys.stdin.isatty() or not typer.confirm("End these?"):
@@ -113,7 +115,8 @@ def _show(found: Mapping[str, Leftovers]) -> None:
     for label, item in found.items():
         for stray in item.strays:
             pid = str(stray.pid) if stray.pid else stray.kind
-            table.add_row(label or "here", pid, stray.token or stray.run, stray.what[:80])
+            what = stray.what if stray.job else stray.what[:80]
+            table.add_row(label or "here", pid, stray.token or stray.run, what)
     screen().print(table)
 
 

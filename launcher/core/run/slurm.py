@@ -12,6 +12,9 @@ from dataclasses import dataclass
 QUEUE_FORMAT = "%i|%T|%r|%S"
 """For ``squeue -h -o``: job, state, reason, (expected) start."""
 
+SUBMITTED_FORMAT = "%i|%T|%r|%V|%o"
+"""The same: job, state, reason, when it was submitted, path of its script."""
+
 WAITING = frozenset(
     {
         "PENDING",
@@ -106,6 +109,39 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
             job, state, reason, start = fields
             found[job] = QueuedJob(job, state, reason, "" if start == "N/A" else start)
     return found
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job in the queue. ``submitted``: when, by Slurm; ``command``: the path of its script."""
+
+    job: str
+    state: str
+    reason: str
+    submitted: str
+    command: str
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def is_ending(self) -> bool:
+        return self.state == "COMPLETING"
+
+    @property
+    def words(self) -> str:
+        """``job 12 waits in the queue: it waits for free nodes; submitted 2026-01-02 10:15:00``."""
+        words = f"job {self.job} is {self.state.lower()}"
+        if self.is_waiting:
+            words = QueuedJob(self.job, self.state, self.reason).words
+        return f"{words}; submitted {self.submitted.replace('T', ' ')}"
+
+
+def parse_submitted(text: str) -> list[SubmittedJob]:
+    """The jobs that ``squeue`` printed with `SUBMITTED_FORMAT`."""
+    found = (line.strip().split("|", 4) for line in text.splitlines())
+    return [SubmittedJob(*fields) for fields in found if len(fields) == 5 and fields[0]]
 
 
 @dataclass(frozen=True)

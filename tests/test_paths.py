@@ -26,7 +26,7 @@ from launcher.process import spawn
 from launcher.store import owner
 from launcher.store import run as run_files
 from launcher.store.event_log import EventLog, read_state
-from launcher.supervisor.__main__ import Supervisor
+from launcher.supervisor.supervisor import Supervisor
 from tests.tui.made_run import MadeRun
 from tui.app import Dashboard
 from tui.settings import Settings
@@ -228,7 +228,7 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> 
 def test_a_supervisor_plans_along_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stacks = supervised(tmp_path, monkeypatch, "launcher/core/plan/command.py")
     assert returned_to(stacks) == []
-    first = ARGV.index("launcher/supervisor/__main__.py")
+    first = ARGV.index("launcher/supervisor/supervisor.py")
     until = ARGV.index("launcher/core/plan/command.py") + 1
     assert any(set(stack) <= set(ARGV[first:until]) and len(stack) >= 5 for stack in stacks)
 

@@ -11,7 +11,7 @@ from launcher.checks.probe import OnRow
 from launcher.core.checks.row import SLURM, CheckResult, Row, failed, ok, skipped, warning
 from launcher.core.profile.model import Profile
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.slurm import parse_partition, partition_words
+from launcher.core.slurm import parse_partition, partition_words
 from launcher.core.text.figures import plural
 from launcher.errors import LaunchError
 from launcher.planning.attempt import plan_attempt

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.slurm import SubmittedJob
+from launcher.core.slurm import SubmittedJob
 from launcher.errors import LaunchError
 from launcher.ipc.operations import Leftover
 from launcher.process import slurm, tools

@@ -20,7 +20,7 @@ from launcher.core.plan.slurm import job_script
 from launcher.core.profile.model import JobPlace, Profile, StartMethod
 from launcher.core.run import events
 from launcher.core.run.paths import JobPaths, RunPaths
-from launcher.core.run.slurm import JobRecord, QueuedJob
+from launcher.core.slurm import JobRecord, QueuedJob
 from launcher.errors import LaunchError
 from launcher.process import guard, slurm
 from launcher.process.log import log_line

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher.core.run.slurm import (
+from launcher.core.slurm import (
     QUEUE_FORMAT,
     SUBMITTED_FORMAT,
     JobRecord,

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from launcher.core.run.slurm import QueuedJob
 from launcher.core.run.state import RunState, RunStatus
+from launcher.core.slurm import QueuedJob
 from launcher.errors import LaunchError
 from launcher.process import slurm
 

@@ -12,7 +12,7 @@ from launcher.core.plan.slurm import placed
 from launcher.core.profile.address import is_loopback
 from launcher.core.run import events
 from launcher.core.run.events import Failure, FailureKind
-from launcher.core.run.slurm import JobRecord
+from launcher.core.slurm import JobRecord
 from launcher.core.text.figures import plural
 from launcher.errors import LaunchError, UsageError
 from launcher.process import slurm

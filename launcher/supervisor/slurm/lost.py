@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launcher.core.run.slurm import NodeRecord, is_lost_words
 from launcher.core.run.state import RunState
+from launcher.core.slurm import NodeRecord, is_lost_words
 from launcher.errors import LaunchError, LostNodeError, NodeError
 from launcher.planning.restart import IN_VAIN
 from launcher.process import slurm

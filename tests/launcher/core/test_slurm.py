@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.core import slurm
 from launcher.core.plan import program
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.core.plan.slurm import placed
 from launcher.core.profile.load import load_profile
 from launcher.core.profile.model import Profile
-from launcher.core.run import slurm
 from launcher.errors import ProfileError
 
 TEXT = """\

@@ -280,16 +280,23 @@ class DelegatedRun(Run):
         self.connect(is_new=True)
 
     def connect(self, *, is_new: bool = False) -> None:
-        deadline = time.monotonic() + LEAVE_LIMIT_S
+        """`is_new`: what was changed there just now comes here, though the run may be over."""
+        deadline, sights = time.monotonic() + LEAVE_LIMIT_S, 0
         while is_new or not self.state().status.is_over:
             if not self.is_supervised:
                 with contextlib.suppress(BusyError):
                     self.spawn()
                 return
-            if not is_new or time.monotonic() > deadline:
+            sights += self._is_living()
+            if not is_new or sights > 2 or time.monotonic() > deadline:
                 return
-            # It may be about to exit because the run was over.
+            # It may be about to exit because the run was over; that may be on its way here.
             time.sleep(0.2)
+
+    def _is_living(self) -> bool:
+        """Whether there is more to follow, by what is known here."""
+        state = self.state()
+        return not state.status.is_over or any(job.finished_s is None for job in state.jobs)
 
     def ensure_supervised(self) -> bool:
         super().ensure_supervised()

@@ -57,6 +57,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DelegatedRun:
     return DelegatedRun(made.paths.root, Home("alpha", str(made.paths.root)))
 
 
+def test_what_is_new_of_a_run_that_trains_comes_with_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that follows it does not end: it is not waited for."""
+    made = MadeRun(tmp_path / "here", "made-1", ranks=2, time_s=time.time() - 100, pid=0)
+    made.start()
+    run = DelegatedRun(made.paths.root, Home("alpha", "/there"))
+    followed, spawned = [True] * 9, []
+    monkeypatch.setattr(DelegatedRun, "is_supervised", property(lambda _: followed.pop()))
+    monkeypatch.setattr(DelegatedRun, "spawn", lambda *_, **__: spawned.append(1))
+    run.connect(is_new=True)
+    assert (len(followed) > 3, spawned) == (True, [])
+    # Of one that is over, it may end before it has seen what is new.
+    made.fail(1)
+    followed[:] = [False, True, True, True, True]
+    run.connect(is_new=True)
+    assert (followed, spawned) == ([], [1])
+
+
 def test_the_card_and_the_resume_read_the_checkpoint_once(
     run: DelegatedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,13 +61,13 @@ def start(
             confirm_host=options.confirm_on_terminal(),
             on_rows=print_warnings(found, request.ignore),
         )
-    reader = client.open_run(run)
+        reader, console = client.open_run(run), screen()
+        if not as_json:
+            console.print(f"run {run}")
     if as_json:
         code = following.wait_until_up(reader)
         print_json(following.summary(reader))
         raise typer.Exit(code)
-    console = screen()
-    console.print(f"run {run}")
     if follow:
         raise typer.Exit(following.follow(reader, console))
     raise typer.Exit(following.wait_until_up(reader, console))

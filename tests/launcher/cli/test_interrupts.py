@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 
+import psutil
 import pytest
 
 from launcher import client
@@ -69,8 +70,13 @@ def test_ctrl_c_prints_that_the_run_continues(lab):
         str(lab.profile(epochs=5000)),
         "--follow",
     ]
+    # Where it is printed depends on how far the command is: it may still wait for the supervisor.
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=interruptible,
     ) as process:
         lab.until(lambda: lab.runs.is_dir() and any(lab.runs.iterdir()))
         root = next(lab.runs.iterdir())
@@ -132,8 +138,11 @@ def interrupted(lab, tmp_path):
         )
         try:
             lab.until(stopped.exists)
+            child = psutil.Process(int(stopped.read_text()))
+            # Continued before it stops, it would stop for ever.
+            lab.until(lambda: child.status() == psutil.STATUS_STOPPED)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            os.kill(int(stopped.read_text()), signal.SIGCONT)
+            child.resume()
             output, _ = process.communicate(timeout=LIMIT_S)
         finally:
             process.kill()

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page import mark, write
-from tests.cluster.power_offs import MOMENTS, NODES, PROGRAMS, cold_start, draw, play
+from tests.cluster.attempt_files import unbroken
+from tests.cluster.power_offs import MOMENTS, NODES, PROGRAMS, STEPS, cold_start, draw, play
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAMPLE = [draw(7, number) for number in (1, 3)]
+UNBROKEN = unbroken(10_000, len(NODES))
+"""The program itself trains such a run, which takes 25 s."""
 
 
 def test_the_sample_has_both_moments_and_rank_0() -> None:
@@ -20,11 +23,12 @@ def test_the_sample_has_both_moments_and_rank_0() -> None:
 
 @pytest.mark.slow
 def test_runs_train_again_on_the_spare_as_if_nothing_had_happened(lab, hosts):
-    _, unbroken = cold_start(lab, 20)
+    _, begun = cold_start(lab, 1)
+    assert begun == {step: UNBROKEN[step] for step in range(1, STEPS + 1)}
     outcomes = []
     for case in SAMPLE:
         hosts.repair()
-        outcomes.append(play(lab, case, unbroken))
+        outcomes.append(play(lab, case, UNBROKEN))
         assert not outcomes[-1].wrong, outcomes[-1]
     # Rank 0's own checkpoints are lost with it.
     assert [outcome.is_from_copy for outcome in outcomes] == [True, False]
@@ -32,12 +36,10 @@ def test_runs_train_again_on_the_spare_as_if_nothing_had_happened(lab, hosts):
 
 
 @pytest.mark.slow
-def test_runs_train_again_on_the_other_nodes_as_if_nothing_had_happened(lab, hosts):
-    _, unbroken = cold_start(lab, 20, "shrink")
-    hosts.repair()
+def test_runs_train_again_on_the_other_nodes_as_if_nothing_had_happened(lab):
     case = draw(7, 1, "shrink")
     assert (case.node, case.moment) == ("alpha", "training")
-    outcome = play(lab, case, unbroken)
+    outcome = play(lab, case, UNBROKEN)
     assert not outcome.wrong, outcome
     assert outcome.is_from_copy
     assert outcome.step > 0

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from launcher import client
 from launcher.store import run_lock
-from tests.cluster.attempt_files import carried, names, states
+from tests.cluster.attempt_files import carried, names, states, unbroken
 
 SHRINK = {"retry_nodes": "shrink", "auto_resume": 3, "slots": 1, "state": "1"}
 WITHIN = {"steps": 100_000, "save": 10, "unreachable_s": 6}
@@ -31,15 +29,6 @@ def stopped(lab, root, attempt):
     expected = unbroken(end["step"], 3)
     assert found == {step: expected[step] for step in found}
     return first
-
-
-def unbroken(last, logical_size):
-    """The states of a run of so many ranks that nothing interrupts, as the stand-in makes them."""
-    found = {0: ""}
-    for step in range(1, last + 1):
-        text = f"{found[step - 1]} {step} {logical_size}"
-        found[step] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return found
 
 
 def test_the_first_node_without_power_is_left_out_and_offered_again(lab):

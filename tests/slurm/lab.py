@@ -52,6 +52,7 @@ STANDIN_FAULTS = {faults}
 STANDIN_STEPS = "10"
 STANDIN_STEP_S = "{step_s}"
 STANDIN_EVAL_S = "{eval_s}"
+STANDIN_ENOUGH = "{enough}"
 """
 
 
@@ -79,6 +80,7 @@ class SlurmLab(ClusterLab):
             "auto_resume": 0,
             "eval_s": 0,
             "on_silent": "report",
+            "enough": "",
         }
         values |= changes
         values.setdefault("step_s", pace.step_s(values["epochs"]))
@@ -88,9 +90,31 @@ class SlurmLab(ClusterLab):
             python_path=json.dumps(str(STANDIN)),
             faults=json.dumps(json.dumps(faults)),
         )
+        self.enough_file.unlink(missing_ok=True)
         path = self.folder / "standin.toml"
         path.write_text(text)
         return path
+
+    @property
+    def enough_file(self) -> Path:
+        return self.folder / "enough"
+
+    def start_endless(self, *faults: dict[str, Any], **changes: Any) -> Path:
+        return self.start(*faults, epochs=5000, enough=self.enough_file, **changes)
+
+    def trains(self, root: Path, attempt: int) -> None:
+        """It has trained for an epoch, or for the rest of one."""
+        self.until(
+            lambda: any(e["attempt"] == attempt for e in self.events(root, "epoch_finished")),
+            AGAIN_S,
+        )
+
+    def enough(self, root: Path, attempt: int = 1) -> int:
+        """Lets that attempt finish its epoch, which is the last one. -> steps of training."""
+        self.enough_file.touch()
+        ended = self.end_of(root, attempt=attempt)
+        assert ended["kind"] == "attempt_finished", ended
+        return int(ended["step"])
 
     def end_of(self, root: Path, timeout_s: float = AGAIN_S, attempt: int = 1) -> dict[str, Any]:
         """The event that ends that attempt."""

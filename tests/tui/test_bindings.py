@@ -139,7 +139,8 @@ async def actions(keys: Keys) -> None:
         assert source.sent == []
         await keys("ConfirmScreen", "y", lambda: source.sent[-1:] == [(RUN, StopRequest())])
         source.run.fail(1)
-        await sees(keys.pilot, "FAILED", "r Resume")
+        # Not the footer: for half a minute it is below what the keys before this one have reported.
+        await sees(keys.pilot, "FAILED", "r resume from step")
         await keys("RunActions", "r", keys.on(RequestScreen))
         await keys.pilot.press("escape")
         await until(keys.pilot, keys.on(RunScreen))

@@ -58,6 +58,7 @@ def test_a_job_that_runs_there_and_a_rank_that_ends(lab, alpha, transport):
     for rank in range(2):
         writer = shlex.quote(WRITER.format(rank=rank))
         alpha.run("sh", "-c", f"setsid sh -c {writer} </dev/null >/dev/null 2>&1 &")
+        lab.until((alpha.root / f"tmp/job/worker_{rank}.log").exists)
     found = watch(target(alpha), python=sys.executable, transport=transport)
     with closing(found) as job:
         snapshot = comes(job, lambda found: all(rank.pid for rank in found.ranks))

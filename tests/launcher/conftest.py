@@ -193,6 +193,12 @@ class Lab:
         self._found = {process for process in self._found if _is_alive(process)}
         return sorted(self._found, key=lambda process: process.pid)
 
+    def words(self, process: psutil.Process) -> list[str]:
+        """Its command line; none of one that has just ended."""
+        with contextlib.suppress(psutil.Error):
+            return process.cmdline()
+        return []
+
     def nothing_left(self, timeout_s: float = LIMIT_S) -> None:
         self.until(lambda: not self.ours(), timeout_s, lambda: f"left: {self.ours()}")
 
@@ -205,7 +211,7 @@ class Lab:
         parents: dict[int, int] = {}
         for process in self.ours():
             with contextlib.suppress(psutil.Error):
-                if "launcher.agent" in " ".join(process.cmdline()):
+                if "launcher.agent" in " ".join(self.words(process)):
                     parents[process.pid] = process.ppid()
         guard = next(pid for pid, up in parents.items() if up not in parents)
         return guard, next(pid for pid, up in parents.items() if up == guard)
@@ -235,10 +241,13 @@ class Lab:
         return proof.reports_are_recorded(f"rank {rank}", log, path.read_bytes())
 
     def end_all(self) -> None:
-        """Stopped first, so that none of them sees the end of another."""
+        """Stopped first, so that none of them sees the end of another.
+
+        Ranks are killed before their agents: a test elsewhere may look for some that have none.
+        """
         found = self.ours()
         for end in (psutil.Process.suspend, psutil.Process.kill):
-            for process in found:
+            for process in reversed(found):
                 with contextlib.suppress(psutil.Error):
                     end(process)
 

@@ -94,8 +94,9 @@ def play_run(lab: Lab, hook: Webhook, draw: random.Random, count: int, result: R
             os.kill(rank, signal.SIGSTOP)
             seen = len(lab.events(root, "rank_silent"))
             lab.wait_for(root, "rank_silent", count=seen + 1)
+            seen = len(lab.events(root, "rank_recovered"))
             os.kill(rank, signal.SIGCONT)
-            lab.wait_for(root, "rank_recovered", count=len(lab.events(root, "rank_recovered")) + 1)
+            lab.wait_for(root, "rank_recovered", count=seen + 1)
             continue
         if fault == "supervisor killed":
             kills.append(kill_supervisor(lab, root))

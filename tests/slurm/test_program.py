@@ -39,9 +39,9 @@ def start(lab, made, *words):
     return lab.runs / client.start(str(path), client.StartRequest(preflight=False))
 
 
-def first_line(lab, root, attempt):
-    """What rank 3 was started with."""
-    log = root / f"attempts/{attempt:03d}/ranks/0003/log.txt"
+def first_line(lab, root, attempt, rank=3):
+    """What the rank was started with."""
+    log = root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt"
     lab.until(lambda: log.exists() and "\n" in log.read_text(), AGAIN_S)
     return log.read_text().splitlines()[0]
 
@@ -49,6 +49,9 @@ def first_line(lab, root, attempt):
 def test_a_script_continues_after_a_time_limit_and_can_be_stopped_and_resumed(lab, made):
     root = start(lab, made, "epochs=1000", "pause=0.05", "save")
     lab.until(lambda: (made / "epoch-2.ckpt").exists())
+    # The ranks do not wait for each other: each has come as far as its handler of SIGTERM.
+    for rank in range(4):
+        first_line(lab, root, 1, rank)
     lab.slurm.call("scancel", "--batch", "--signal=USR1", lab.job(root))
     assert lab.end_of(root)["kind"] == "attempt_stopped"
     queued = lab.wait_for(root, "slurm_queued", count=2)

@@ -88,8 +88,8 @@ def parent(lab) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def is_there() -> bool:
-        found[:] = [p for p in lab.ours() if "launcher.fork" in p.cmdline()[:5]]
-        return len(found) == 1 and "launcher.rank" not in found[0].cmdline()
+        found[:] = [p for p in lab.ours() if "launcher.fork" in lab.words(p)[:5]]
+        return len(found) == 1 and "launcher.rank" not in lab.words(found[0])
 
     lab.until(is_there)
     return found[0]
@@ -144,8 +144,16 @@ def test_ranks_that_the_parent_did_not_fork_in_time_are_named(lab):
 
 
 def test_how_a_forked_rank_ends_is_reported(lab):
-    faults = [{"rank": 0, "step": 3, "do": "exit", "code": 7}, {"rank": 1, "step": 3, "do": "hang"}]
-    root = lab.start(*faults)
+    waits = {"rank": 0, "step": 3, "do": "stop"}
+    root = lab.start(
+        waits, {**waits, "do": "exit", "code": 7}, {"rank": 1, "step": 3, "do": "hang"}
+    )
+    lab.wait_for(root, "training_started")
+    # Each in its place: a rank that still waits for the scheduler fails when that is ended.
+    first, beat = psutil.Process(lab.pid_of(root, 0)), root / "attempts/001/ranks/0001/heartbeat"
+    lab.until(lambda: first.status() == psutil.STATUS_STOPPED)
+    lab.until(lambda: b" compute 3 " in beat.read_bytes())
+    first.resume()
     lab.wait_for(root, "rank_exited", count=2)
     ends = {e["rank"]: (e["exit_code"], e["signal"]) for e in lab.events(root, "rank_exited")}
     assert ends == {0: (7, None), 1: (None, signal.SIGKILL)}

@@ -78,8 +78,7 @@ def test_a_resume_takes_over_what_has_imported(lab):
         assert ownership.variable_of(pid, "RANK_ID") == str(rank)
         assert (ownership.variable_of(pid, "EFFNET_TOKEN") or "").endswith(f"{root.name}/002")
     lab.kill_supervisor(root)
-    for rank in 0, 1:
-        os.kill(lab.pid_of(root, rank, 2), signal.SIGKILL)
+    os.kill(lab.pid_of(root, 1, 2), signal.SIGKILL)
     lab.nothing_left()
     assert "3600 s for the next attempt" in log(root)
     assert "kept warm is not used" not in log(root)
@@ -170,8 +169,7 @@ def test_it_ends_by_its_own_clock_while_all_others_are_stopped(lab):
     (parent,) = parents(lab)
     agent, supervisor = psutil.Process(parent.ppid()), psutil.Process(lab.supervisor_pid(root))
     supervisor.suspend()
-    for rank in 0, 1:
-        os.kill(lab.pid_of(root, rank), signal.SIGKILL)
+    os.kill(lab.pid_of(root, 1), signal.SIGKILL)
     file = root / f"attempts/001/agents/{HERE}.json"
     lab.until(lambda: (address := read_address(file)) and address.warm_until_s)
     agent.suspend()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from launcher import client
 from launcher.cleanup import leftovers
 from launcher.cli.app import app
+from tests.launcher.sleeper import sleeper
 
 
 def test_clean_ends_processes_without_a_watcher(lab):
@@ -56,19 +57,12 @@ def test_a_process_with_a_watched_token_is_not_a_leftover(tmp_path, monkeypatch)
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path))
     token = f"watched-{os.getpid()}/001"
 
-    def sleeper(**variables):
-        environment = {**os.environ, **variables}
-        return subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
-
     def found():
         return [item.pid for item in leftovers.find_all((), only_these=False) if item.pid]
 
     with sleeper(EFFNET_TOKEN=token) as process:
         # Another command line than that of an agent: only its environment says what it is.
-        with sleeper(EFFNET_WATCHES=token) as watcher:
+        with sleeper(EFFNET_WATCHES=token):
             assert process.pid not in found()
-            watcher.kill()
-        with sleeper(EFFNET_WATCHES=token.replace("/001", "/002")) as other:
+        with sleeper(EFFNET_WATCHES=token.replace("/001", "/002")):
             assert process.pid in found()
-            other.kill()
-        process.kill()

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from launcher.process import ownership, spawn
+from tests.launcher.sleeper import sleeper
 
 
 def test_a_reused_pid_is_never_signalled():
@@ -21,8 +22,7 @@ def test_a_reused_pid_is_never_signalled():
 
 
 def test_a_token_is_matched_whole_or_by_its_run():
-    environment = {**os.environ, "EFFNET_TOKEN": "run-1/002"}
-    with subprocess.Popen(["sleep", "60"], env=environment) as child:
+    with sleeper(EFFNET_TOKEN="run-1/002") as child:
         for token, is_ours in [
             ("run-1/002", True),
             ("run-1/", True),
@@ -32,7 +32,6 @@ def test_a_token_is_matched_whole_or_by_its_run():
         ]:
             found = {process.pid for process in ownership.owned(ownership.Claim(token))}
             assert (child.pid in found) is is_ours, token
-        child.kill()
 
 
 def test_children_do_not_inherit_the_watched_token(monkeypatch):

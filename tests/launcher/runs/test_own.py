@@ -106,8 +106,11 @@ def dashboard(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def living(lab: Lab) -> Iterator[Path]:
-    """A run that trains. It must still do so at the end."""
-    root = lab.start(epochs=5000)
+    """A run that trains. It must still do so at the end.
+
+    All of its processes stay: one that forks the ranks would still be there for a moment.
+    """
+    root = lab.start(epochs=5000, fork="false")
     lab.wait_for(root, "training_started")
     yield root
     assert client.open_run(root).poll_state().status is client.RunStatus.RUNNING

@@ -18,6 +18,7 @@ import pytest
 from launcher import client
 from launcher.errors import CheckpointError, SettingsError, UsageError
 from launcher.machine.facts import MASTER_PORTS
+from launcher.store import run_lock
 from tests.launcher.conftest import Lab
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
@@ -116,6 +117,8 @@ def test_a_rank_that_raises_is_the_cause_and_the_run_resumes(scripts: Scripts) -
     failed = lab.wait_for(root, "attempt_failed")["failure"]
     assert (failed["rank"], failed["kind"]) == (1, "crash")
     assert "the loss exploded" in failed["meaning"] + str(failed)
+    # Until then rank 0 may still save.
+    lab.until(lambda: not run_lock.is_supervised(root))
     newest = sorted(scripts.made.glob("*.ckpt"))[-1]
     choice = client.resume_choice(str(root))
     assert (choice.path, choice.place) == (str(newest), newest.name)

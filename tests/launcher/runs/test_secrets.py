@@ -143,7 +143,7 @@ def test_jobs_have_them(lab):
 
 
 def _evaluations(lab):
-    return [p for p in lab.ours() if p.cmdline()[1:4] == ["-m", "effnet", "eval"]]
+    return [p for p in lab.ours() if lab.words(p)[1:4] == ["-m", "effnet", "eval"]]
 
 
 def test_without_its_values_a_run_is_refused_and_says_how(lab):

@@ -68,7 +68,7 @@ def test_a_start_that_fails_early_exits_1_with_the_cause(lab):
 def test_a_dead_scheduler_is_named(lab):
     root = lab.start(epochs=5000)
     lab.wait_for(root, "training_started")
-    scheduler = next(p for p in lab.ours() if "effnet.scheduler" in p.cmdline())
+    scheduler = next(p for p in lab.ours() if "effnet.scheduler" in lab.words(p))
     scheduler.kill()
     failure = failure_of(lab, root)
     assert failure["rank"] is None

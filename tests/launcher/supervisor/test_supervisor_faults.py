@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -135,7 +136,9 @@ def test_the_runtime_folder_is_deleted(lab, monkeypatch):
     """As at a logout: clients, and a supervisor that replaces another, still find everybody."""
     root = lab.start(epochs=5000, step_s=0.05)
     lab.wait_for(root, "training_started")
-    shutil.rmtree(os.environ["XDG_RUNTIME_DIR"])
+    # At once: whoever finds its socket gone opens another one while the rest is being deleted.
+    folder = Path(os.environ["XDG_RUNTIME_DIR"])
+    shutil.rmtree(folder.rename(f"{folder}-gone"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))

@@ -49,6 +49,12 @@ def death_of(
     )
 
 
+def last_words(helper: PlannedProcess) -> tuple[tuple[str, ...], int]:
+    """The end of the log of a process that is no rank, and where that begins."""
+    lines = LogReader(Path(helper.log)).tail(LAST_LINES, LAST_BYTES).lines
+    return tuple(line.text for line in lines), lines[0].offset if lines else 0
+
+
 def lagging_text(ranks: Collection[int]) -> str:
     names = ", ".join(map(str, sorted(ranks)))
     return f"ranks {names} are still there long after the others were done"
@@ -70,7 +76,7 @@ def unstarted(
         text = f"{who} has not started {names} on {node} within {limit} (limits.launch_s)"
         return Death(node, now_s, kind=kind, meaning=text, try_next=raise_it)
     taken_s = now_s - importing.start_time_s
-    lines = LogReader(Path(importing.process.log)).tail(LAST_LINES, LAST_BYTES).lines
+    last_lines, offset = last_words(importing.process)
     return Death(
         node,
         now_s,
@@ -78,7 +84,7 @@ def unstarted(
         meaning=f"MindSpore is still being imported on {node} after {taken_s:.0f} s"
         f" (launch_s is {limit}), for {names}",
         try_next=f"{raise_it}, or set [launch] fork = false: then each rank imports by itself",
-        last_lines=tuple(line.text for line in lines),
+        last_lines=last_lines,
         log=importing.process.log,
-        log_offset=lines[0].offset if lines else 0,
+        log_offset=offset,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from launcher.agent import sampler, shared_memory_watch
-from launcher.agent.deaths import LAST_LINES, death_of, lagging_text, unstarted
+from launcher.agent.deaths import death_of, lagging_text, last_words, unstarted
 from launcher.agent.disk_watch import DiskWatch
 from launcher.agent.hang_watch import HangWatch
 from launcher.agent.kernel_log import OomKills
@@ -35,7 +35,6 @@ from launcher.process import ownership, spawn
 from launcher.process.forking import Warm
 from launcher.process.spawn import Exit, SpawnedProcess
 from launcher.process.termination import GracePeriods, Stage, Termination
-from launcher.reading.log import LAST_BYTES, LogReader
 from launcher.store.log_limit import LogLimit
 
 WATCH_S = 0.25
@@ -296,9 +295,7 @@ class RankGroup:
             # It leaves when all ranks said that they are done: they have a while to go too.
             self._first_done = self._first_done or time.monotonic()
             return
-        lines = LogReader(Path(started.process.log)).tail(LAST_LINES, LAST_BYTES).lines
-        offset = lines[0].offset if lines else 0
-        self._emit(Died(self._death(started, ended, (line.text for line in lines), offset)))
+        self._emit(Died(self._death(started, ended, *last_words(started.process))))
         self.end(f"the {started.process.role.value} ended")
 
     def _rank_ended(self, started: SpawnedProcess, rank: int, ended: Exit) -> None:

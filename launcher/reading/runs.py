@@ -12,8 +12,8 @@ from typing import Any
 
 from launcher.core.history.compare import Comparison, compared
 from launcher.core.history.summary import RunSummary
+from launcher.core.run.nodes import KeptState
 from launcher.core.run.paths import RunPaths
-from launcher.core.run.state import KeptState
 from launcher.errors import RunNotFoundError
 from launcher.reading.folders import runs_directory
 from launcher.reading.history.settings import settings_of, surroundings_of

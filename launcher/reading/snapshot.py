@@ -12,11 +12,11 @@ from launcher.core.diagnosis.words import cause
 from launcher.core.run.events import Failure
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
+from launcher.core.run.nodes import KeptState
 from launcher.core.run.outcome import Outcome, outcome_of
 from launcher.core.run.state import (
     AttemptState,
     Hang,
-    KeptState,
     RankState,
     RunState,
     RunStatus,

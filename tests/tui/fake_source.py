@@ -27,6 +27,7 @@ from launcher.core.run.checkpoints import Manifest
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.heartbeat import Phase
 from launcher.core.run.info import RunInfo
+from launcher.core.run.nodes import KeptState
 from launcher.core.run.requests import (
     NoteRequest,
     Request,
@@ -35,7 +36,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.run.state import AttemptState, EvalState, Hang, KeptState, RunState
+from launcher.core.run.state import AttemptState, EvalState, Hang, RunState
 from tui.charts.viewport import window
 from tui.logs.log_source import LogSource
 from tui.model.run import ChartData, ChartRequest, Curve, FrameRequest, HomeView, RunFrame, SkewData

@@ -10,6 +10,7 @@ from textual.widgets import Input, Select
 
 from launcher.client import ResumeChoice
 from launcher.core.run.events import KeptProcess
+from launcher.core.run.nodes import KeptState
 from launcher.core.run.requests import (
     JobRequest,
     NoteRequest,
@@ -17,7 +18,7 @@ from launcher.core.run.requests import (
     StartRequest,
     StopRequest,
 )
-from launcher.core.run.state import KeptState, Silence
+from launcher.core.run.state import Silence
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen

@@ -21,7 +21,7 @@ from tui.model.run import RunFrame
 if TYPE_CHECKING:
     from launcher.client import JobState, ProfileEntry, ResumeChoice, RunSnapshot, RunSummary
     from launcher.core.run.events import Failure
-    from launcher.core.run.state import KeptState
+    from launcher.core.run.nodes import KeptState
 
 WATCHED = "read-only: this job was started elsewhere"
 """Why nothing can be done with a job of another launcher."""

@@ -8,15 +8,13 @@ from typing import Any, TypeVar
 
 from launcher.core.run import events, jobs
 from launcher.core.run.events import Event
+from launcher.core.run.nodes import CopyState, KeptState, LeftOutNode
 from launcher.core.run.state import (
     LEGAL,
     AttemptState,
     CheckpointState,
-    CopyState,
     EpochState,
     EvalState,
-    KeptState,
-    LeftOutNode,
     RankState,
     RunState,
     RunStatus,

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.core.profile.address import is_loopback
-from launcher.core.run.state import KeptState, RunState, RunStatus, Silence
+from launcher.core.run.nodes import KeptState
+from launcher.core.run.state import RunState, RunStatus, Silence
 from launcher.core.text.codec import from_plain
 from launcher.process import ownership
 from launcher.reading.growing import read_range

@@ -12,7 +12,8 @@ from launcher.core.profile.model import Profile
 from launcher.core.run import events as e
 from launcher.core.run.events import Event
 from launcher.core.run.fold import apply
-from launcher.core.run.state import CopyState, RunState
+from launcher.core.run.nodes import CopyState
+from launcher.core.run.state import RunState
 from launcher.errors import LaunchError, ProfileError
 from launcher.store.copies import keep_only
 from tests.launcher.core.test_spares import NO_SPARES, PROFILE

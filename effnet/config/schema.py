@@ -187,8 +187,8 @@ class TrainConfig:
     )
     compile_cache: bool = key(
         True,
-        "keep the compiled gradients in the user's cache folder, for the other ranks of the machine"
-        " and the next start (CPU, mode jit)",
+        "keep the compiled gradients and evaluation in the user's cache folder, for the other ranks"
+        " of the machine and the next start (CPU, mode jit)",
         FREE,
     )
     depthwise: str = key(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
 from effnet import device
@@ -22,20 +24,61 @@ _LOSS_UNIT = 2.0**-20
 _DIGIT = 2**16
 
 
+Forward = Callable[..., tuple[Tensor, Tensor]]
+"""Images and labels -> logits, and the loss of each image."""
+
+
+class First(Protocol):
+    """What makes the compiled form at the first batch."""
+
+    def first(
+        self, make: Callable[[], tuple[nn.Cell, Forward]], inputs: Sequence[Tensor], /
+    ) -> Forward: ...
+
+
+class ForwardCell(nn.Cell):
+    """The function is a method of the cell that holds the weights, as `First` may require."""
+
+    def __init__(self, net: EfficientNet, config: TrainConfig) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = net
+        self.loss_of = SmoothedCrossEntropy.from_config(config, averaged=False)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        net = self.net
+        logits = net(images) if net.fused_stem is None else net.evaluated(images)
+        return logits, self.loss_of(logits, labels)
+
+
 class Evaluator:
-    """Evaluates `net` with its present weights; compiles it once if `jit`."""
+    """Evaluates `net` with its present weights; compiles it once if `jit`.
 
-    def __init__(self, net: EfficientNet, config: TrainConfig, jit: bool = False) -> None:
-        self._net = net
-        loss_of = SmoothedCrossEntropy.from_config(config, averaged=False)
+    `first` makes the compiled form; without it that is MindSpore.
+    """
 
-        def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            logits = net(images) if net.fused_stem is None else net.evaluated(images)
-            return logits, loss_of(logits, labels)
+    def __init__(
+        self,
+        net: EfficientNet,
+        config: TrainConfig,
+        jit: bool = False,
+        first: First | None = None,
+    ) -> None:
+        self._net, self._config = net, config
+        self._jit, self._first = jit, first
+        self._run: Forward | None = None
 
-        self._forward: Callable[..., tuple[Tensor, Tensor]] = (
-            device.compiled(forward, config.jit_level) if jit else forward
-        )
+    def _forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        if self._run is None:
+            first = self._first if self._jit else None
+            self._run = self._made()[1] if first is None else first.first(self._made, inputs)
+        return self._run(*inputs)
+
+    def _made(self) -> tuple[nn.Cell, Forward]:
+        cell = ForwardCell(self._net, self._config)
+        if not self._jit:
+            return cell, cell.forward
+        compiled = device.compiled(ForwardCell.forward, self._config.jit_level)
+        return cell, functools.partial(compiled, cell)
 
     def __call__(
         self,

@@ -108,7 +108,9 @@ class Trainer:
         )
         if position is not None:
             report.emit_notes(self._train.order.notes(position.sums))
-        self._evaluator = Evaluator(self.net, config, jit=config.mode != "pynative")
+        self._evaluator = Evaluator(
+            self.net, config, jit=config.mode != "pynative", first=self._train.evaluation
+        )
 
     def run(self, stop: StopRequest) -> None:
         """Train to the last epoch, or until any rank gets a stop request.

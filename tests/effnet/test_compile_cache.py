@@ -56,12 +56,17 @@ def trained(folder: Path, images: Path, *more: str) -> tuple[list[str], list[str
 
 def learned(done: ranks.Ended) -> list[str]:
     assert done.exit_code == 0, done.text
-    return re.findall(r"loss:\S+|state:\S+", done.out)
+    return re.findall(r"loss:\S+|state:\S+|'\w+': [\d.]+", done.out)
 
 
 def notes(done: ranks.Ended) -> list[str]:
-    found = re.findall(r"^note: the.*step.*", done.out, re.M)
+    found = re.findall(r"^note: the.*(?:step|evaluation) .*", done.out, re.M)
     return [re.sub(r"[\d.]+ s$", "", note) for note in found]
+
+
+def of_both(note: str) -> list[str]:
+    """The same of the step and of the evaluation, in their order."""
+    return [note, note.replace("step", "evaluation")]
 
 
 def only_file(cache: Path) -> Path:
@@ -72,18 +77,32 @@ def only_file(cache: Path) -> Path:
 @pytest.mark.mindspore
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["fused", "tiled"])
-def test_a_step_that_was_read_has_the_bits_of_one_that_was_compiled(
+def test_what_was_read_has_the_bits_of_what_was_compiled(
     form: str, cache: Path, thirty_digits: Path, small_b0: None, tmp_path: Path
 ) -> None:
-    chosen = f"--depthwise={form}"
-    off, said = trained(tmp_path, thirty_digits, chosen, "--compile_cache=false")
-    assert (len(off), said, cache.exists()) == (4, [], False)
-    cold, said = trained(tmp_path, thirty_digits, chosen)
-    assert (cold, said) == (off, [COMPILED])
-    assert cache.stat().st_mode & 0o077 == only_file(cache).stat().st_mode & 0o077 == 0
-    warm, said = trained(tmp_path, thirty_digits, chosen)
-    assert (warm, said) == (off, [f"{READ} in "])
+    chosen = f"--depthwise={form}", "--interval=1"
+    off, said = trained(tmp_path, thirty_digits, *chosen, "--compile_cache=false")
+    assert (len(off), said, cache.exists()) == (7, [], False)
+    cold, said = trained(tmp_path, thirty_digits, *chosen)
+    assert (cold, said) == (off, of_both(COMPILED))
+    for path in cache, *cache.glob("*.graph"):
+        assert path.stat().st_mode & 0o077 == 0
+    warm, said = trained(tmp_path, thirty_digits, *chosen)
+    assert (warm, said) == (off, of_both(f"{READ} in "))
     assert not list(cache.glob(".making-*"))
+
+    # MindSpore reads nothing any more when it has compiled.
+    step, evaluation = sorted(cache.glob("*.graph"), key=lambda path: path.stat().st_mtime_ns)
+    content = step.read_bytes()
+    step.unlink()
+    assert trained(tmp_path, thirty_digits, *chosen) == (off, [COMPILED])
+
+    # One graph in the place of the other is noticed.
+    evaluation.write_bytes(content)
+    found, said = trained(tmp_path, thirty_digits, *chosen)
+    assert found == off
+    assert said[0] == f"{READ} in "
+    assert "evaluation in the cache is not used: " in said[1] or "did not take the" in said[1]
 
 
 @pytest.mark.mindspore
@@ -177,9 +196,12 @@ def test_what_changes_the_step_changes_the_key(
     images, alone = [ms.Tensor(np.zeros((8, 3, 32, 32), np.float32))], Group()
 
     def key(
-        config: TrainConfig = config, group: Group = alone, inputs: list[ms.Tensor] = images
+        config: TrainConfig = config,
+        group: Group = alone,
+        inputs: list[ms.Tensor] = images,
+        what: str = "step",
     ) -> str:
-        return keys.key([weight], config, group, inputs)
+        return keys.key(what, [weight], config, group, inputs)
 
     first = key()
     assert key(dataclasses.replace(config, save_checkpoint_path="x", report_steps=3)) == first
@@ -189,6 +211,7 @@ def test_what_changes_the_step_changes_the_key(
     assert key() == first
     found = [
         first,
+        key(what="evaluation"),
         key(dataclasses.replace(config, dropout=0.25)),
         key(dataclasses.replace(config, depthwise="plain")),
         key(dataclasses.replace(config, depthwise="compiled")),

@@ -1,1 +1,1 @@
-"""Loss and gradients of a step, compiled once for all ranks of a machine and for the next start."""
+"""Gradients and evaluation as graphs, compiled once for a machine and for the next start."""

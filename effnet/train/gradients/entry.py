@@ -80,9 +80,11 @@ class Entry:
         return user_cache.locked(self._lock, WAIT_S)
 
     @contextlib.contextmanager
-    def work_folder(self) -> Iterator[Path]:
-        """An empty folder on the same disk, removed afterwards."""
-        made = Path(tempfile.mkdtemp(dir=self._folder, prefix=_UNFINISHED))
+    def work_folder(self, again: Path | None = None) -> Iterator[Path]:
+        """An empty folder on the same disk, removed afterwards. `again`: one that was removed."""
+        if again is not None:
+            again.mkdir(mode=0o700)
+        made = again or Path(tempfile.mkdtemp(dir=self._folder, prefix=_UNFINISHED))
         try:
             yield made
         finally:

@@ -1,4 +1,4 @@
-"""On what a compiled step depends: two steps with the same key are the same function."""
+"""On what a compiled graph depends: two graphs with the same key are the same function."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ _VARIABLES = ("MS_DEV_", "MS_ENABLE_", "MS_JIT", "MS_INTERNAL_", "OMP_", "DNNL_"
 
 
 def key(
+    what: str,
     parameters: Iterable[ms.Parameter],
     config: TrainConfig,
     group: Group,
     inputs: Sequence[ms.Tensor],
 ) -> str:
-    """Of the step of this rank. Raises `NotBuilt` and `OSError`."""
+    """Of `what` this rank compiles. Raises `NotBuilt` and `OSError`."""
     parts: dict[str, Any] = {
+        "what": what,
         "versions": [platform.python_version(), np.__version__, version("mindspore")],
         "machine": [platform.machine(), user_cache.cpu(), user_cache.c_library()],
         "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)},

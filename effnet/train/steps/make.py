@@ -13,6 +13,8 @@ from effnet.distributed.group import Group
 from effnet.distributed.sums import BY_LIBRARY, Order
 from effnet.model.efficientnet import EfficientNet
 from effnet.optim.schedule import LrSchedule
+from effnet.train.gradients.cached import Cached
+from effnet.train.gradients.compiled import evaluation
 from effnet.train.state.device import GraphState
 from effnet.train.state.host import TrainState
 from effnet.train.steps import eager
@@ -32,12 +34,13 @@ class Step(Protocol):
 class Stepping(NamedTuple):
     """A step, and the function that makes its batches, with the arguments of `train_batches`.
 
-    `order` is that of the step's sums over the ranks.
+    `order` is that of the step's sums over the ranks. `evaluation` compiles that, or reads it.
     """
 
     step: Step
     batches: Callable[..., Generator[Any, None, None]]
     order: Order
+    evaluation: Cached | None = None
 
 
 def state_of(net: EfficientNet, config: TrainConfig) -> TrainState | GraphState:
@@ -70,7 +73,7 @@ def make(
     if isinstance(state, TrainState):
         step = TrainStep(net, state, config, group, heartbeat, selected)
         order = Order() if selected is None else selected.order
-        return Stepping(step, train_batches, order)
+        return Stepping(step, train_batches, order, evaluation(state, config, group))
     order = BY_LIBRARY if group.world_size > 1 else Order()
     cell = GraphStep(net, state, config, group)
     if config.device_target == "CPU":

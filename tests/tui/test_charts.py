@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from made_run import MadeRun
 from pilots import everything, sees, showing, text_of, until
 from textual import events
+from textual.message import Message
 from textual.pilot import Pilot
 
 from launcher.core.run.checkpoints import StartCheckpoint
@@ -121,6 +122,27 @@ async def test_the_cursor_reads_the_values_of_all_ranks() -> None:
         await until(pilot, lambda: "at step" not in everything(pilot))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
+
+
+async def test_keys_that_are_faster_than_the_screen_lose_no_move() -> None:
+    """Each was taken back as soon as the screen had passed on the one before it."""
+    async with showing(FakeSource(FakeRun(8)), (160, 48)) as pilot:
+        await sees(pilot, "RUNNING", "step time")
+        screen = pilot.app.screen
+        chart, late = screen.query_one("#chart-1", Chart), []
+        post = chart.post_message
+
+        def keep(message: Message) -> bool:
+            kept = isinstance(message, Chart.ViewChanged)
+            return bool(kept and not late.append(message)) or post(message)
+
+        chart.post_message = keep  # type: ignore[method-assign]
+        for number in range(4):
+            chart.action_cursor(-1)
+            for message in late[max(number - 1, 0) : number]:
+                screen.on_chart_view_changed(message)  # type: ignore[attr-defined]
+        screen.on_chart_view_changed(late[-1])  # type: ignore[attr-defined]
+        await sees(pilot, "step time  at step 91", "loss  at step 91")
 
 
 async def test_without_room_for_all_ranks_the_cursor_reads_the_highest() -> None:

@@ -245,7 +245,7 @@ class RunPanels(FeedScreen):
 
     def on_chart_view_changed(self, message: Chart.ViewChanged) -> None:
         """All charts show the same part, with the same cursor."""
-        self._look_at(message.viewport)
+        self._look_at(message.chart.viewport)
 
     def _look_at(self, viewport: Viewport) -> None:
         for chart in self._charts:

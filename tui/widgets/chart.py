@@ -65,9 +65,12 @@ class Chart(EdgeView, can_focus=True):
 
     @dataclass
     class ViewChanged(Message):
-        """Another part of the x axis, or another place of the cursor."""
+        """Another part of the x axis, or another place of the cursor: what the chart has by now.
 
-        viewport: Viewport
+        Keys may have gone further than when this was sent.
+        """
+
+        chart: Chart
 
     def __init__(self, field: str | ChartField, *, id: str) -> None:
         super().__init__(id=id)
@@ -131,7 +134,7 @@ class Chart(EdgeView, can_focus=True):
     def _change(self, viewport: Viewport) -> None:
         if viewport != self.viewport:
             self.look_at(viewport)
-            self.post_message(self.ViewChanged(viewport))
+            self.post_message(self.ViewChanged(self))
 
     def action_cursor(self, by: int) -> None:
         if self._data is not None:

@@ -48,9 +48,13 @@ REASONS: Mapping[str, str] = {
     "Reservation": "it waits for its reservation",
     "NodeDown": "a node that it needs is down",
     "launch failed requeued held": (
-        "Slurm holds it because a node could not start it; release it: scontrol release {job}"
+        "Slurm holds it because a node could not start it (sinfo -R says which one and why);"
+        " release it: scontrol release {job}"
     ),
 }
+
+HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held"})
+"""Reasons with which a job waits for a person, whatever start Slurm prints."""
 
 ENDED: Mapping[str, str] = {
     "CANCELLED": "was cancelled",
@@ -95,7 +99,8 @@ class QueuedJob:
         name = self.reason.partition(",")[0].strip()
         name = name.replace("_", " ")  # newer versions write such a sentence as one word
         why = REASONS.get(name, f"Slurm says {name}" if name not in ("", "None") else "")
-        when = f"expected to start {self.start.replace('T', ' ')}" if self.start else ""
+        start = "" if name in HELD else self.start
+        when = f"expected to start {start.replace('T', ' ')}" if start else ""
         text = "; ".join(filter(None, (why.format(job=self.job), when)))
         return f"job {self.job} waits in the queue" + (f": {text}" if text else "")
 

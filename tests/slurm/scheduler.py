@@ -36,6 +36,7 @@ SlurmUser=root
 SlurmdUser=root
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+Prolog={folder}/prolog
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
@@ -61,6 +62,11 @@ SlurmdLogFile={folder}/slurmd.%n.log
 PartitionName=train Nodes={names} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={names} MaxTime=INFINITE State=UP PriorityTier=10
 """
+PROLOG = """\
+#!/bin/sh
+test ! -e "{folder}/bad-$SLURMD_NODENAME"
+"""
+"""Fails on a node while that file is there (`Slurm.bad_prolog`)."""
 CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"
 
 
@@ -148,6 +154,16 @@ class Slurm:
         finally:
             self._set_timeout(TIMEOUT_S)
 
+    @contextlib.contextmanager
+    def bad_prolog(self, host: str) -> Iterator[None]:
+        """Within, slurmd's prolog fails on that node, which slurmctld drains then."""
+        file = self.shared / f"bad-{host}"
+        file.touch()
+        try:
+            yield
+        finally:
+            file.unlink()
+
     def kill(self, host: str, daemon: str) -> None:
         """SIGKILL to slurmd or slurmctld; returns when it is gone."""
         self[host].kill(lambda seen: seen.command.split(" ")[0].rpartition("/")[2] == daemon)
@@ -186,6 +202,8 @@ class Slurm:
             (self.shared / name).mkdir()
             (self.shared / name / "cgroup.conf").write_text(CGROUP)
         (self.shared / "state").mkdir()
+        (self.shared / "prolog").write_text(PROLOG.format(folder=self.shared))
+        (self.shared / "prolog").chmod(0o755)
         argv = ["munged", "--foreground", "--force", f"--key-file={self.shared}/munge.key"]
         argv += [f"--socket={self._socket}", f"--pid-file={self.shared}/login/munged.pid"]
         argv += [f"--log-file={self.shared}/login/munged.log"]

@@ -143,6 +143,8 @@ class BatchJob:
         try:
             slurm.requeue(self.number)
         except LaunchError as error:
+            if self._is_queued_again(self._record()):
+                return  # Slurm was faster, after a failed prolog, say
             why = f"it could not be queued again: {error.message}"
             log.add(events.SlurmDequeued(self.number, why))
 
@@ -156,9 +158,12 @@ class BatchJob:
             return slurm.job(self.number, ANSWER_S)
         return None
 
+    def _is_queued_again(self, record: JobRecord | None) -> bool:
+        return record is not None and (record.restarts > self.restarts or record.is_waiting)
+
     def _terminated(self, record: JobRecord | None) -> Ending:
         name = f"job {self.number}"
-        if record is not None and (record.restarts > self.restarts or record.is_waiting):
+        if self._is_queued_again(record):
             why = "it was preempted or requeued, or a node failed"
             return Ending(f"Slurm ({name} is queued again)", False, why)
         if record is not None and record.reason == "TimeLimit":

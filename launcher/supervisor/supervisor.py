@@ -82,6 +82,8 @@ class Supervisor:
             self._log.add(
                 events.RunCreated(run=info.id, profile=info.profile, world_size=info.world_size)
             )
+        if self._batch is not None:
+            self._batch.introduce(self._log)
         self._log.add(events.SupervisorStarted(pid=os.getpid(), replaced=before))
 
     def begin(self, resume: StartCheckpoint | None, is_new: bool) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 
 
 def test_a_run_on_two_nodes_finishes(lab):
@@ -63,3 +68,34 @@ def test_the_plan_and_the_preflight_show_what_slurm_gets_and_says(lab):
     done = lab.command("preflight", str(lab.profile(nodes=5)))
     assert done.returncode != 0
     assert "Requested node configuration is not available" in done.stdout
+
+
+KILLING_SBATCH = """\
+#!/bin/sh
+{sbatch} "$@"
+test "$1" = --test-only || kill -KILL $PPID
+"""
+
+
+def test_a_run_whose_client_was_killed_after_sbatch_knows_its_job_once_that_begins(lab, tmp_path):
+    program = tmp_path / "sbatch"
+    program.write_text(KILLING_SBATCH.format(sbatch=shutil.which("sbatch")))
+    program.chmod(0o755)
+    blocker = lab.fill_partition()
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher.cli.app", "start", str(lab.profile(epochs=5000))],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    (root,) = lab.runs.iterdir()
+    done = lab.command("clean")
+    assert "its run does not know of it" in " ".join(done.stdout.split()), done.stdout
+    lab.slurm.call("scancel", blocker)
+    lab.wait_for(root, "checkpoint_saved")
+    assert len(lab.events(root, "slurm_queued")) == 1
+    assert "running" in lab.command("status", root.name).stdout
+    assert "0 found" in lab.command("clean").stdout
+    assert lab.command("stop", root.name).returncode == 0
+    assert lab.end_of(root)["kind"] == "attempt_stopped"
+    lab.no_job_left(root)

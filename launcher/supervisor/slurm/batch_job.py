@@ -113,6 +113,11 @@ class BatchJob:
         failure = Failure(FailureKind.NODE, f"{text} was preempted or requeued")
         log.add(events.AttemptFailed(newest.attempt, failure))
 
+    def introduce(self, log: EventLog) -> None:
+        """Tells the run of its job, where a client was killed before it could."""
+        if log.state.slurm_job != self.number:
+            log.add(events.SlurmQueued(self.number))
+
     def queue_again(self, log: EventLog) -> None:
         """After an attempt that Slurm ended."""
         if self.ending is None or not self.ending.again:

@@ -51,7 +51,7 @@ def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     lab.until(lambda: lab.left().keys() == {"gamma"})
     foreign = lab.pid_like("gamma", "sleep", "600")
     os.kill(foreign, signal.SIGKILL)
-    lab.hosts["beta"].link_down()
+    lab.hosts["beta"].kill_sshd()
     done = lab.command("clean", "--node", "beta")
     assert done.returncode == 6
     assert "beta" in done.stderr

@@ -121,10 +121,10 @@ def test_resume_with_rank_0_on_another_node_brings_the_checkpoint_there(lab):
     assert client.resume_choice(root).step == step + 10
     folders = [lab.node_file(root, node, ".") for node in ("alpha", "beta", "gamma")]
     assert all(folder.exists() for folder in folders)
-    lab.hosts["gamma"].link_down()
+    lab.hosts["gamma"].kill_sshd()
     done = lab.command("prune", "--run", root.name, "--yes")
     assert done.returncode == 6
     assert "--here" in done.stderr
-    lab.hosts["gamma"].link_up()
+    lab.hosts["gamma"].start_sshd()
     assert lab.command("prune", "--run", root.name, "--yes").returncode == 0
     assert not any(folder.exists() for folder in (*folders, root))

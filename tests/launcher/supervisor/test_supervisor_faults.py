@@ -24,12 +24,21 @@ def failure_of(lab, root):
     return event["failure"]
 
 
+def stopped(lab, root):
+    """Rank 1, once it has stopped itself: the run lasts until the test lets it go on."""
+    rank = psutil.Process(lab.pid_of(root, 1))
+    lab.until(lambda: rank.status() == psutil.STATUS_STOPPED)
+    return rank
+
+
 def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
-    root = lab.start(step_s=0.1, epochs=6)
+    root = lab.start({"rank": 1, "step": 15, "do": "stop"}, epochs=6)
     lab.wait_for(root, "epoch_finished")
+    waiting = stopped(lab, root)
     lab.kill_supervisor(root)
     lab.until(lambda: not run_lock.is_supervised(root))
     before = len(lab.events(root))
+    waiting.resume()
     lab.until(lambda: lab.log(root, 0).count(b"epoch ") >= 3)
     assert len(lab.events(root)) == before
     assert client.connect(root)
@@ -43,9 +52,11 @@ def test_a_killed_supervisor_is_replaced_without_lost_or_duplicate_lines(lab):
 
 
 def test_a_run_that_ended_without_a_supervisor_is_recorded(lab):
-    root = lab.start(step_s=0.15)
+    root = lab.start({"rank": 1, "step": 15, "do": "stop"})
     lab.wait_for(root, "training_started")
+    waiting = stopped(lab, root)
     lab.kill_supervisor(root)
+    waiting.resume()
     lab.until(lambda: b"done: " in lab.log(root, 1))
     assert client.connect(root)
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
@@ -82,10 +93,14 @@ def test_a_supervisor_that_dies_is_replaced_though_nobody_looks(lab):
 
 def test_an_attempt_that_fails_after_its_supervisor_died_is_resumed(lab):
     """At night: nobody attaches, and the profile allows another attempt."""
-    kill = {"rank": 1, "step": 25, "attempt": 1, "do": "kill"}
-    root = lab.start(kill, epochs=4, step_s=0.05, auto_resume=1, supervisor_restart_s=0.2)
+    waits = {"rank": 1, "step": 15, "attempt": 1, "do": "stop"}
+    root = lab.start(
+        waits, {**waits, "do": "kill"}, epochs=3, auto_resume=1, supervisor_restart_s=0.2
+    )
     lab.wait_for(root, "epoch_finished")
+    waiting = stopped(lab, root)
     os.kill(lab.supervisor_pid(root), signal.SIGKILL)
+    waiting.resume()
     assert lab.wait_for(root, "attempt_finished")["attempt"] == 2
     assert lab.events(root, "attempt_failed")[0]["failure"]["rank"] == 1
     lab.nothing_left()

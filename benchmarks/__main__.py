@@ -36,7 +36,7 @@ PARTS = {
     "launch-torch": f"benchmarks/launches.py launch --torch-python {TORCH}",
     "kill": "benchmarks/launches.py kill",
     "lines": "benchmarks/launches.py lines",
-    "resume": "benchmarks/launches.py resume",
+    "resume": "benchmarks/resumes.py",
     "supervision": "benchmarks/supervision.py",
     "hangs": "benchmarks/hangs.py",
     "scale": "-m benchmarks.scale",

@@ -1,13 +1,12 @@
 """The launcher's own times, side by side in one run.
 
-    python benchmarks/launches.py [launch] [kill] [lines] [resume] [--runs N] [--ranks 2,8]
+    python benchmarks/launches.py [launch] [kill] [lines] [--runs N] [--ranks 2,8]
 
 launch: a script that only initialises, start to exit, by msrun and `effnet-launch start --follow`
 in turn, and with --torch-python by that Python's torchrun (gloo); goal: 0.6 of msrun's median, 1.0
 of torchrun's, and no run above twice our own median.
 kill: from `kill -9` of a rank to `failed`, and to the last process gone.
 lines: log lines a second from a rank to a client, on this machine and, as root, over SSH.
-resume: from `resume` to the first new step, against a cold start (EfficientNet-B0, two ranks).
 
 `kill` and `lines` run the stand-in and a chatty trainer: what is trained does not matter there.
 """
@@ -55,8 +54,8 @@ LOCAL = 'address = "127.0.0.1"'
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", help="launch, kill, lines, resume; all by default")
-    parser.add_argument("--runs", type=int, help="of each; default 5 (kill: 50, resume: 3)")
+    parser.add_argument("what", nargs="*", help="launch, kill, lines; all by default")
+    parser.add_argument("--runs", type=int, help="of each; default 5 (kill: 50)")
     parser.add_argument("--msrun-runs", type=int, help="default: as many as --runs")
     parser.add_argument("--torch-python", type=Path, help="of an environment with PyTorch")
     parser.add_argument("--ranks", default="2,8", help="for launch and kill")
@@ -301,77 +300,7 @@ def lines_once(profile: str, count: int) -> float:
     return count / took_s
 
 
-# -- resume
-
-
-TRAINER = """\
-variant = "b0"
-class_num = 2
-image_size = 32
-eval_resize = 32
-eval_image_size = 32
-batch_size = 2
-epoch_size = 1000
-warmup_epochs = 0
-report_steps = 1
-"""
-
-
-def resume(folder: Path, options: argparse.Namespace) -> None:
-    make_images(folder / "images")
-    profile = write_profile(folder, "resume", 2, trainer=TRAINER, data=folder / "images")
-    figures = [resume_once(profile) for _ in until(options.limit_s, options.runs or 3)]
-    head(*COLUMNS)
-    names = ("start → first reported step", "`resume` → first new step")
-    for name, values in zip(names, zip(*figures, strict=True), strict=True):
-        show(name, values)
-
-
-def resume_once(profile: str) -> tuple[float, float]:
-    from launcher import client
-    from launcher.reading.folders import runs_directory
-
-    began = time.time()
-    root = runs_directory() / client.start(profile, client.StartRequest(preflight=False))
-    cold_s = first_step(root, 1) - began
-    client.stop(root)
-    wait_for(root, "attempt_stopped")
-    wait_until_alone(root)
-    began = time.time()
-    client.resume(root, client.ResumeRequest(preflight=False))
-    warm_s = first_step(root, 2) - began
-    client.stop(root, client.StopRequest(save=False))
-    wait_for(root, "attempt_stopped", count=2)
-    wait_until_alone(root)
-    return cold_s, warm_s
-
-
-def first_step(root: Path, attempt: int) -> float:
-    """When rank 0's first report came."""
-    from launcher.core.run.metrics import unpack
-
-    path = root / f"attempts/{attempt:03d}/ranks/0000/metrics.bin"
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            records = unpack(path.read_bytes())
-            if records:
-                return records[0].time_s
-        time.sleep(0.02)
-
-
-def make_images(folder: Path) -> None:
-    import numpy as np
-    from PIL import Image
-
-    for part in ("train", "val"):
-        for name in ("a", "b"):
-            (folder / part / name).mkdir(parents=True)
-            for number in range(8):
-                pixels = np.full((32, 32, 3), 16 * number, np.uint8)
-                Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
-
-
-BENCHMARKS = {"launch": launch, "kill": kill, "lines": lines, "resume": resume}
+BENCHMARKS = {"launch": launch, "kill": kill, "lines": lines}
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ def break_supervisor():
     from launcher.core.run import events
     from launcher.remote import sync
     from launcher.store import event_log
-    from launcher.supervisor import attempt
+    from launcher.supervisor import verdict
 
     name_failure, add, take = (
-        attempt.name_failure,
+        verdict.name_failure,
         event_log.EventLog.add,
         sync.FileCopy.write_chunk,
     )
@@ -34,7 +34,7 @@ def break_supervisor():
             message = {**message, "data": data}
         take(self, message)
 
-    attempt.name_failure = name_wrong
+    verdict.name_failure = name_wrong
     event_log.EventLog.add = add_most
     sync.FileCopy.write_chunk = take_wrong
 

@@ -116,13 +116,15 @@ def test_a_graph_skips_the_same_steps(mode_restored: None) -> None:
     """The scale is so large that gradients overflow in float32, until it is halved often enough.
 
     The first scaled loss overflows as well, for any loss above 2: what is reported stays finite.
+    Batch norm takes away that the stem's weights are small, and its gradients are large for that.
     """
-    from tests.effnet.graph_runs import EIGHT_BLOCKS, Run, config
+    from tests.effnet.graph_runs import Run, config
 
-    found = []
+    found, own = [], {"dynamic_loss_scale": True, "loss_scale": 2.0**127, "ema_decay": 0.0}
     for mode in ("graph", "pynative"):
-        scaled = config(mode=mode, dynamic_loss_scale=True, loss_scale=2.0**127, ema_decay=0.0)
-        run = Run(scaled, EIGHT_BLOCKS)
+        run = Run(config(mode=mode, bn_eps=1e-5, **own))
+        stem = next(p for p in run.net.get_parameters() if p.name == "stem.weight")
+        ops.assign(stem, stem / 8)
         assert 2 < run.take(0, 4)[0] < 10
         found.append(run.tensors())
     assert found[0][loss_scale.NAME].tolist() == found[1][loss_scale.NAME].tolist()

@@ -147,7 +147,7 @@ def test_gradient_of_every_tensor_equals_timms(network, mode, form, kernels):
 def test_zeroing_any_one_tensor_breaks_the_logits(kernels):
     """So none of them could be wrong without the tests above noticing.
 
-    Of the blocks' tensors it is every third: each kind of tensor, in blocks of each stage.
+    Of the blocks' tensors it is every seventh: each kind of tensor, in blocks of each stage.
     """
     network = "efficientnet_b2"
     golden = load_file(GOLDEN / f"{network}.safetensors")["logits"][:1]
@@ -168,7 +168,7 @@ def test_zeroing_any_one_tensor_breaks_the_logits(kernels):
     assert len(parameters) == 301 + 138
     in_blocks = [parameter for parameter in parameters if parameter.name.startswith("blocks.")]
     outside = [parameter for parameter in parameters if not parameter.name.startswith("blocks.")]
-    zeroed = outside + in_blocks[::3]
+    zeroed = outside + in_blocks[::7]
     kinds = [{re.sub(r"\d+", "N", p.name) for p in some} for some in (zeroed, parameters)]
     assert kinds[0] == kinds[1]
     for parameter in zeroed:

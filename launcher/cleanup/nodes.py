@@ -44,7 +44,8 @@ def find(
     known = sorted(labels | {node.label for node in logins.values()})
     if unknown := [name for name in only if name not in known]:
         names = ", ".join(known) or "none"
-        raise UsageError(f"no node {unknown[0]!r}", f"Nodes of runs without supervisor: {names}.")
+        hint = f"Nodes of runs without supervisor, and login nodes: {names}."
+        raise UsageError(f"no node {unknown[0]!r}", hint)
     found = {HERE: find_here()} if not only else {}
     if here_only:
         return found

@@ -17,7 +17,6 @@ from launcher.core.slurm import SubmittedJob
 from launcher.errors import LaunchError
 from launcher.ipc.operations import Leftover
 from launcher.process import slurm, tools
-from launcher.reading.runs import is_run
 from launcher.store import job as job_files
 from launcher.store import owner
 from launcher.store.event_log import read_state
@@ -33,17 +32,19 @@ SUBMIT_S = 120.0
 
 def find() -> tuple[tuple[Leftover, ...], str]:
     """What is left in the queue, and why Slurm could not be asked; empty where it could."""
+    if tools.program("squeue", os.environ) is None:
+        return (), ""
     roots = {Path(item.path) for item in owner.all_owners()}
     # A copy's jobs are those of the machine that has the run.
-    roots = {root for root in roots if not RunPaths(root).home.exists()}
-    if not roots or tools.program("squeue", os.environ) is None:
+    roots = {root for root in roots if not os.path.exists(RunPaths(root).home)}
+    if not roots:
         return (), ""
     try:
         jobs = slurm.submitted(os.getuid(), ANSWER_S)
     except LaunchError as error:
-        is_used = any(RunPaths(root).batch_script.exists() for root in roots)
+        is_used = any(os.path.exists(RunPaths(root).batch_script) for root in roots)
         return (), f"Slurm was not asked: {error.message}" if is_used else ""
-    return tuple(_left(jobs, roots)), ""
+    return tuple(without_run(jobs, roots)), ""
 
 
 def end(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
@@ -81,7 +82,8 @@ class _Script:
         return f"{self.root.name}/{self.job}" if self.job else self.root.name
 
 
-def _left(jobs: Collection[SubmittedJob], roots: Collection[Path]) -> Iterator[Leftover]:
+def without_run(jobs: Collection[SubmittedJob], roots: Collection[Path]) -> Iterator[Leftover]:
+    """Those of the jobs that are of these run directories, and that no run knows of."""
     for job in jobs:
         script = _script_of(Path(job.command), roots)
         if script is None or job.is_ending:
@@ -93,6 +95,10 @@ def _left(jobs: Collection[SubmittedJob], roots: Collection[Path]) -> Iterator[L
 
 def _script_of(path: Path, roots: Collection[Path]) -> _Script | None:
     """Whose script it is, if it is one of these run directories'."""
+    if not path.is_absolute() or path.name != RunPaths(path.parent).batch_script.name:
+        return None
+    # Slurm has the path as it was given, and that of a run directory has no symbolic links.
+    path = Path(os.path.realpath(path.parent), path.name)
     if path.parent in roots and path == RunPaths(path.parent).batch_script:
         return _Script(path.parent)
     if len(path.parts) < 4 or (root := path.parents[2]) not in roots:
@@ -104,12 +110,14 @@ def _script_of(path: Path, roots: Collection[Path]) -> _Script | None:
 def _why_left(job: SubmittedJob, script: _Script) -> str:
     """Why no run knows of it; empty where one does, or may be about to."""
     root = script.root
-    if not is_run(root):
-        return "its run directory was removed"
+    if _is_missing(RunPaths(root).run) and _is_missing(RunPaths(root).events):
+        # Nobody can know that where its file system is not mounted, say.
+        return "its run directory was removed" if os.path.isdir(root.parent) else ""
     if script.job:
-        known = job_files.read(RunPaths(root).job(script.job).job)
+        folder = RunPaths(root).job(script.job)
+        known = job_files.read(folder.job)
         if known is None:
-            return "its folder was removed"
+            return "its folder was removed" if _is_missing(folder.root) else ""
         if not known.slurm and time.time() - known.created < SUBMIT_S:
             return ""
         if known.slurm != job.job:
@@ -119,7 +127,26 @@ def _why_left(job: SubmittedJob, script: _Script) -> str:
     if is_supervised(root):
         return ""  # also while a client submits it
     state = read_state(root)
+    if not state.last_n and not _is_empty(RunPaths(root).events):
+        return ""  # it cannot be read
     if state.slurm_job != job.job:
         return "its run does not know of it"
     is_over = state.status.is_over and job.is_waiting
     return f"its run is {state.status.value}" if is_over else ""
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return _is_missing(path)

@@ -41,7 +41,8 @@ def clean(
         count = sum(len(item.strays) for item in found.values())
         for label, item in found.items():
             if item.trouble:
-                who = f"{label} was not cleaned: " if label and not item.strays else ""
+                who = f"{label}: " if item.strays else f"{label} was not cleaned: "
+                who = who if label else ""
                 errors().print(f"{who}{item.trouble}", style="yellow")
         if count and not yes and not as_json:
             _show(found)

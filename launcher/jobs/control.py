@@ -82,7 +82,9 @@ def follow_again(paths: RunPaths) -> tuple[str, ...]:
     One that computed on this machine ended with its runner: its end is recorded. -> the ids of
     these jobs. Raises `NotMineError`, `LaunchError`.
     """
-    names = sorted(path.name for path in paths.jobs.iterdir()) if paths.jobs.is_dir() else []
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # there are none, or they are another user's
+        names = sorted(os.listdir(paths.jobs))
     lost = [name for name in names if _is_left(paths, name)]
     if not lost:
         return ()

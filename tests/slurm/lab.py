@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from tests import pace
 from tests.cluster.hosts import ClusterError
-from tests.cluster.lab import STANDIN, ClusterLab
+from tests.cluster.lab import LIMIT_S, ROOT, STANDIN, ClusterLab
 from tests.slurm.scheduler import Slurm
 
 PROFILE = """\
@@ -132,6 +134,18 @@ class SlurmLab(ClusterLab):
         """The number of the run's newest job; a copy of the run has it later."""
         self.wait_for(root, "slurm_queued")
         return str(self.events(root, "slurm_queued")[-1]["job"])
+
+    def clean(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command where no other process is seen: tests beside this one have leftovers."""
+        argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return subprocess.run(
+            [*argv, sys.executable, "-m", "launcher.cli.app", "clean", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
 
     def no_job_left(self, root: Path) -> None:
         """Nor any process of it on any host, by Slurm's account and by ours."""

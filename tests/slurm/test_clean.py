@@ -16,7 +16,7 @@ def test_clean_cancels_jobs_that_no_run_knows_of_and_no_other(lab):
     jobs = [lab.job(removed), lab.job(known)]
     lab.command("eval", over.name, "--detach")
     jobs.append(lab.wait_for(over, "job_queued")["slurm_job"])
-    done = lab.command("clean")
+    done = lab.clean()
     assert "0 found" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
@@ -27,7 +27,7 @@ def test_clean_cancels_jobs_that_no_run_knows_of_and_no_other(lab):
     shutil.rmtree(removed)
     kill_runner(over / "jobs/001-eval")
     shutil.rmtree(over / "jobs/001-eval")
-    done = lab.command("clean")
+    done = lab.clean()
     assert done.returncode == 4, done.stdout + done.stderr
     shown = " ".join(done.stdout.split())
     for job in (jobs[0], jobs[2], jobs[3]):
@@ -37,7 +37,7 @@ def test_clean_cancels_jobs_that_no_run_knows_of_and_no_other(lab):
     assert "submitted 20" in shown
     assert [lab.slurm.job_state(job) for job in jobs] == ["PENDING"] * 5
 
-    done = lab.command("clean", "--yes")
+    done = lab.clean("--yes")
     assert "3 found, 0 left" in done.stdout, done.stdout + done.stderr
     states = [lab.slurm.job_state(job) for job in jobs]
     assert states == ["CANCELLED", "PENDING", "CANCELLED", "CANCELLED", "PENDING"]
@@ -49,7 +49,7 @@ def test_clean_cancels_jobs_that_no_run_knows_of_and_no_other(lab):
 def test_clean_says_that_slurm_does_not_answer(lab):
     root = lab.start(epochs=1, options=["--begin=now+1hour"])
     lab.slurm.kill_slurmctld(lab.job(root))
-    done = lab.command("clean")
+    done = lab.clean()
     assert "Slurm was not asked" in done.stderr, done.stdout + done.stderr
     assert done.returncode == 6
     lab.slurm.power_on()

@@ -27,8 +27,8 @@ def test_a_job_that_slurm_holds_after_a_failed_prolog_says_how_to_release_it(lab
         assert "a node could not start it (sinfo -R says which one and why)" in words
         assert "expected to start" not in words
         assert "Prolog error" in lab.slurm.call("sinfo", "-R")
-        lab.slurm.call("scontrol", "release", job)
         attempt = len(lab.events(root, "attempt_started")) + 1
+        lab.slurm.call("scontrol", "release", job)
         assert lab.end_of(root, attempt=attempt)["kind"] == "attempt_finished"
     assert set(lab.nodes(root, attempt).values()) == {"n1", "n2", "n3"} - {node}
     lab.no_job_left(root)

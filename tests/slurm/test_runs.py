@@ -89,13 +89,13 @@ def test_a_run_whose_client_was_killed_after_sbatch_knows_its_job_once_that_begi
     )
     assert done.returncode == -signal.SIGKILL
     (root,) = lab.runs.iterdir()
-    done = lab.command("clean")
+    done = lab.clean()
     assert "its run does not know of it" in " ".join(done.stdout.split()), done.stdout
     lab.slurm.call("scancel", blocker)
     lab.wait_for(root, "checkpoint_saved")
     assert len(lab.events(root, "slurm_queued")) == 1
     assert "running" in lab.command("status", root.name).stdout
-    assert "0 found" in lab.command("clean").stdout
+    assert "0 found" in lab.clean().stdout
     assert lab.command("stop", root.name).returncode == 0
     assert lab.end_of(root)["kind"] == "attempt_stopped"
     lab.no_job_left(root)

@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 
 LIMIT_S = 30.0
 """After that MindSpore waits itself, and says what is wrong."""
+PORTS = range(1, 1 << 16)
 POLL_S = 0.01
 _TRY_S = 1.0
 _ABORT = struct.pack("ii", 1, 0)
@@ -35,7 +36,7 @@ def scheduler_reached(
     host, port = environment.get("MS_SCHED_HOST", ""), environment.get("MS_SCHED_PORT", "")
     is_worker = environment.get("MS_ROLE") == "MS_WORKER"
     link: socket.socket | None = None
-    if target == "CPU" and is_worker and host and port.isdecimal():
+    if target == "CPU" and is_worker and host and port.isdecimal() and int(port) in PORTS:
         link = _link(host, int(port), time.monotonic() + limit_s)
     with link or nullcontext():
         if link is not None and environment.get("RANK_ID") == "0":
@@ -47,12 +48,17 @@ def _link(host: str, port: int, until_s: float) -> socket.socket | None:
     while (left_s := until_s - time.monotonic()) > 0:
         try:
             link = socket.create_connection((host, port), min(left_s, _TRY_S))
-        except (OSError, OverflowError):
+        except socket.gaierror:
+            return None  # a name that nobody knows: MindSpore says so
+        except OSError:
             time.sleep(POLL_S)
             continue
-        if link.getsockname() != link.getpeername():
-            return link
-        # On its own machine a socket can connect to itself: the port must be free at once.
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        try:
+            if link.getsockname() != link.getpeername():
+                return link
+            # On its own machine a socket can connect to itself: the port must be free at once.
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        except OSError:  # the other side has reset it, as a program does that ends
+            time.sleep(POLL_S)
         link.close()
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 
@@ -75,6 +76,8 @@ def test_it_gives_up_at_its_limit(port):
         ({"MS_ROLE": ""}, "CPU"),
         ({"MS_SCHED_HOST": ""}, "CPU"),
         ({"MS_SCHED_PORT": "a port"}, "CPU"),
+        ({"MS_SCHED_PORT": "0"}, "CPU"),
+        ({"MS_SCHED_PORT": "99999"}, "CPU"),
     ],
 )
 def test_who_needs_no_scheduler_connects_to_none(port, changes, target):
@@ -85,5 +88,35 @@ def test_who_needs_no_scheduler_connects_to_none(port, changes, target):
         port.accept()
 
 
-def test_an_impossible_port_is_no_error(port):
-    assert not is_reached(rank(port, MS_SCHED_PORT="99999"), "CPU", 0.05)
+def test_a_name_that_nobody_knows_is_asked_for_once(port, monkeypatch):
+    asked = []
+
+    def unknown(*given, **named):
+        asked.append(given)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert not is_reached(rank(port), "CPU", LONG_S)
+    assert len(asked) == 1
+
+
+def test_a_link_that_is_reset_at_once_is_made_again(port, monkeypatch):
+    """By a program that ends while it listens at this port, say."""
+    port.listen()
+    connect, links = socket.create_connection, []
+
+    def connected(address, timeout):
+        link = connect(address, timeout)
+        if not links:
+            there, _ = port.accept()
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            there.close()
+            with pytest.raises(ConnectionResetError):
+                link.recv(1)
+        links.append(link)
+        return link
+
+    monkeypatch.setattr(socket, "create_connection", connected)
+    assert is_reached(rank(port), "CPU", LONG_S)
+    assert len(links) == 2
+    assert [link.fileno() for link in links] == [-1, -1]

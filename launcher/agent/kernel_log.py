@@ -8,6 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from launcher.process import load, tools
 
@@ -18,31 +19,52 @@ JOURNAL_LIMIT_S = 0.5
 RECENT_S = 60.0
 MOST_LINES = 3
 RECORD_BYTES = 8192
+DOUBT_S = 600.0
 COUNT_S = 5.0
+
+
+class _Count(NamedTuple):
+    """`own`: of our cgroup, which is that of the ranks as long as nothing of theirs has moved."""
+
+    time_s: float
+    own: int | None
+    machine: int | None
 
 
 class OomKills:
     """Whether the kernel has lately killed a process because memory was short.
 
     A process with much memory may die long after it was chosen, so the count is compared with that
-    of a minute ago. It is compared with no older one: a kill of the day before explains nothing.
+    of a minute ago. A kill of the day before explains nothing. One in between may, as may one in
+    another cgroup: a rank's own, say.
     """
 
     def __init__(self) -> None:
-        self._counts = deque([(time.monotonic(), load.oom_kills(os.getpid()))])
+        self._counts = deque([_counted(time.monotonic())])
 
     def look(self, now: float) -> None:
         """To be called often. `now`: monotonic seconds."""
-        if now >= self._counts[-1][0] + COUNT_S:
-            self._counts.append((now, load.oom_kills(os.getpid())))
-        while len(self._counts) > 1 and self._counts[1][0] <= now - RECENT_S:
+        if now >= self._counts[-1].time_s + COUNT_S:
+            self._counts.append(_counted(now))
+        while len(self._counts) > 1 and self._counts[1].time_s <= now - DOUBT_S:
             self._counts.popleft()
 
     @property
     def has_killed(self) -> bool | None:
-        """None where the kernel does not count them."""
-        before, count = self._counts[0][1], load.oom_kills(os.getpid())
-        return None if before is None or count is None else count > before
+        """None where that is not sure, or the kernel does not count them."""
+        now, first, minute_ago = _counted(0.0), self._counts[0], self._counts[-1].time_s - RECENT_S
+        older = (count for count in reversed(self._counts) if count.time_s <= minute_ago)
+        before = next(older, first)
+        if now.own is None or before.own is None:
+            return None
+        if now.own > before.own:
+            return True
+        is_sure = now.machine is not None and now.machine == before.machine
+        return False if is_sure and now.own == first.own else None
+
+
+def _counted(now: float) -> _Count:
+    return _Count(now, load.oom_kills(os.getpid()), load.machine_oom_kills())
 
 
 def lines_about(pid: int) -> tuple[str, ...]:

@@ -110,15 +110,19 @@ def memory_limit_bytes(pid: int) -> int | None:
 def oom_kills(pid: int) -> int | None:
     """How many processes of its cgroup, or else of this machine, the kernel killed for memory.
 
-    None where that is not counted.
+    The nearest cgroup around it counts whose memory is. None where that is not counted.
     """
     places = _groups_of(pid)
-    files = (("memory", "memory.oom_control"), ("", "memory.events"))
-    counts = [places[name].folder / file for name, file in files if name in places]
-    for path in (*counts, _PROC / "vmstat"):
-        if (count := _numbers(path).get("oom_kill")) is not None:
-            return count
-    return None
+    files = [places["memory"].folder / "memory.oom_control"] if "memory" in places else []
+    if (group := places.get("")) is not None:
+        files += [folder / "memory.events" for folder in (*group.upwards(), group.top)]
+    known = (_numbers(path).get("oom_kill") for path in files)
+    return next((count for count in known if count is not None), machine_oom_kills())
+
+
+def machine_oom_kills() -> int | None:
+    """The same of this machine, and all of its containers."""
+    return _numbers(_PROC / "vmstat").get("oom_kill")
 
 
 def _fields(stat: bytes) -> list[bytes]:

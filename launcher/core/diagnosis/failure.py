@@ -73,10 +73,11 @@ SIGNALS: Mapping[int, tuple[FailureKind, str, str]] = {
 
 NO_OOM_KILL = (
     FailureKind.SIGNAL,
-    "killed (SIGKILL) by a program or a person: the kernel counted no OOM kill",
-    "resume the run; if it happens again, find what kills processes on {node}",
+    "killed (SIGKILL), but not by the OOM killer: the kernel counted no OOM kill",
+    "resume the run; if it happens again, look on {node} for a program, a person or a limit"
+    " (`ulimit -t`) that ends processes",
 )
-"""Where the count is read, it says so for sure. `systemd-oomd` and `earlyoom` are programs, too."""
+"""Where the counts are sure. `systemd-oomd` and `earlyoom` are not the kernel's OOM killer."""
 
 LAST_SIGNAL = 64
 
@@ -89,7 +90,7 @@ class Death:
     lost, the parent of a rank. ``kind``, ``meaning`` and ``try_next`` are given where no process
     shows them: a hang, a node that is lost, a start that failed. ``kernel_lines`` are the kernel's
     about its pid. ``oom``: whether the kernel killed a process for memory in the minute before;
-    None: not known.
+    None: not known, or not for sure.
     """
 
     node: str

@@ -101,14 +101,34 @@ def test_a_process_that_is_ending_has_no_sample() -> None:
 
 
 def test_only_a_recent_kill_for_memory_explains_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[int | None] = [3]
-    monkeypatch.setattr(load, "oom_kills", lambda pid: counted[0])
-    kills, begin_s = OomKills(), time.monotonic()
+    counted: dict[str, int | None] = {"own": 3, "machine": 5}
+    monkeypatch.setattr(load, "oom_kills", lambda pid: counted["own"])
+    monkeypatch.setattr(load, "machine_oom_kills", lambda: counted["machine"])
+    kills = OomKills()
+    begin_s = kills._counts[0].time_s
     assert kills.has_killed is False
-    counted[0] = 4
+    counted.update(own=4, machine=6)
     assert kills.has_killed is True
-    for second in range(0, 120, 7):
+    for second in range(0, 1000, 7):
         kills.look(begin_s + second)
-        assert kills.has_killed is (second < 67)
+        # In between the process may have been chosen, and have taken so long to die.
+        expected = True if second < 67 else None if second < 607 else False
+        assert kills.has_killed is expected, second
+    counted["own"] = None
+    assert kills.has_killed is None
+
+
+def test_a_kill_elsewhere_on_the_machine_may_be_that_of_a_rank_in_another_cgroup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[int | None] = [5]
+    monkeypatch.setattr(load, "oom_kills", lambda pid: 3)
+    monkeypatch.setattr(load, "machine_oom_kills", lambda: counted[0])
+    kills = OomKills()
+    begin_s = kills._counts[0].time_s
+    counted[0] = 6
+    for second in range(0, 120, 7):
+        assert kills.has_killed is (None if second < 74 else False), second
+        kills.look(begin_s + second)
     counted[0] = None
     assert kills.has_killed is None

@@ -155,8 +155,11 @@ def test_oom_kills_are_those_of_the_own_cgroup_else_of_the_machine(proc: Path) -
     assert load.oom_kills(PID) is None
     write({proc / "vmstat": "nr_free_pages 12\noom_kill 7\n"})
     assert load.oom_kills(PID) == 7
+    write({proc.parent / "cgroup/unified/pod/memory.events": "max 4\noom_kill 3\n"})
+    assert load.oom_kills(PID) == 3
     write({proc.parent / "cgroup/unified/pod/rank/memory.events": "max 4\noom_kill 2\n"})
     assert load.oom_kills(PID) == 2
     v1 = proc.parent / "cgroup/memory/pod/rank/memory.oom_control"
     write({v1: "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"})
     assert load.oom_kills(PID) == 1
+    assert load.machine_oom_kills() == 7

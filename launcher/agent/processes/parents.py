@@ -51,8 +51,9 @@ class Parents:
             yield from found.take(how if found.parent is parent else None)
 
     def importing(self) -> SpawnedProcess | None:
-        """One that has forked none of its ranks yet."""
-        return next((found.parent for found in self._forks if found.has_forked_none), None)
+        """One that has forked none of its ranks yet, and had not imported before."""
+        new = (found for found in self._forks if not found.is_warm)
+        return next((found.parent for found in new if found.has_forked_none), None)
 
     def refused(self) -> Iterator[NotForked]:
         """Ranks that will not be forked by the parent that they had."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 
 import psutil
 from typer.testing import CliRunner
@@ -23,27 +22,19 @@ def test_clean_ends_processes_without_a_watcher(lab):
     # Tests beside this one may have leftovers of their own.
     watched = {process.pid for process in lab.ours()}
     assert not watched & {*json.loads(lab.command("clean", "--json").stdout)["found"]}
-    stray = subprocess.Popen(
-        ["sleep", "300"],
-        env={**os.environ, "EFFNET_TOKEN": "a-run-of-yesterday/001"},
-        start_new_session=True,
-    )
-    try:
+    with sleeper(EFFNET_TOKEN="a-run-of-yesterday/001") as stray:
         found = json.loads(lab.command("clean", "--json").stdout)["found"]
         assert stray.pid in found
         assert not watched & set(found)
         assert lab.command("clean", "--yes").returncode == 0
         assert stray.wait(90) == -signal.SIGTERM
-    finally:
-        stray.kill()
     assert psutil.pid_exists(rank)
     client.stop(root, client.StopRequest(save=False))
     lab.wait_for(root, "attempt_stopped")
 
 
 def test_clean_says_how_large_the_cache_is_and_leaves_it(tmp_path, monkeypatch):
-    # What is found on this machine belongs to other tests.
-    monkeypatch.setattr(client, "find_leftovers", lambda *given, **named: {})
+    monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     # It would end what tests beside this one have left for a moment.
     monkeypatch.setattr(client, "find_leftovers", lambda *_, **__: {})

@@ -22,7 +22,8 @@ def test_a_reused_pid_is_never_signalled():
 
 
 def test_a_token_is_matched_whole_or_by_its_run():
-    with sleeper(EFFNET_TOKEN="run-1/002") as child:
+    # Without a watcher a test beside this one, of `clean`, would end it.
+    with sleeper(EFFNET_WATCHES="run-1/002"), sleeper(EFFNET_TOKEN="run-1/002") as child:
         for token, is_ours in [
             ("run-1/002", True),
             ("run-1/", True),

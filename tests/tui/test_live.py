@@ -101,12 +101,18 @@ def test_a_job_whose_runner_has_died_is_lost_and_repaired_while_it_is_shown(
     made: MadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "REPAIR_EVERY_S", 0.0)
-    is_asked = threading.Event()
+    is_asked, is_repaired, count = threading.Event(), threading.Event(), [0]
+
+    def repair() -> None:
+        count[0] += 1
+        is_asked.set()
+        is_repaired.wait()
+
     made.event(JobStarted("001-eval", "eval", "localhost", ()))
     folder = made.paths.job("001-eval").root
     folder.mkdir(parents=True)
     runner = {"pid": os.getpid(), "start_ticks": 1, "created": time.time()}
-    run = live.LiveRun(client.open_run("made"), repair=is_asked.set)
+    run = live.LiveRun(client.open_run("made"), repair=repair)
     (folder / "job.json").write_text(json.dumps({**runner, "host": "another"}))
     assert job_state(run.frame(ASKED).snapshot.state.jobs[0]) == "running"
     assert not is_asked.is_set()
@@ -115,6 +121,9 @@ def test_a_job_whose_runner_has_died_is_lost_and_repaired_while_it_is_shown(
     assert job_state(frame.snapshot.state.jobs[0]) == "lost"
     assert activity(frame) == "eval 001: lost: nothing follows it any more"
     assert is_asked.wait(60)
+    run.frame(ASKED)
+    assert count == [1]  # not again, as long as that one has not ended
+    is_repaired.set()
 
 
 def test_curves_are_made_in_every_fourth_frame_at_4_hz(made: MadeRun) -> None:

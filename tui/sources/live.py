@@ -70,6 +70,7 @@ class LiveRun:
         self.player: Player | None = None
         self._repair = repair
         self._repair_due = time.monotonic() + REPAIR_EVERY_S
+        self._repairing: threading.Thread | None = None
         self._reader = reader
         self._clock = clock
         self._charts = ChartMaker(reader.series)
@@ -107,10 +108,13 @@ class LiveRun:
         """Where what keeps these files up to date has died, while somebody looks at them."""
         if self._repair is None or time.monotonic() < self._repair_due:
             return
+        if self._repairing is not None and self._repairing.is_alive():
+            return  # it may wait for a node that does not answer
         is_lost = any(job.lost_words for job in snapshot.state.jobs)
         if is_lost or (self._reader.link() is not None and self._reader.is_abandoned(now)):
             self._repair_due = time.monotonic() + REPAIR_EVERY_S
-            threading.Thread(target=self._repair, name="repair", daemon=True).start()
+            self._repairing = threading.Thread(target=self._repair, name="repair", daemon=True)
+            self._repairing.start()
 
     def _newest_charts(
         self, requests: tuple[ChartRequest, ...], snapshot: client.RunSnapshot, now: float

@@ -104,6 +104,12 @@ def test_what_is_kept_waits_until_ranks_of_another_attempt_start() -> None:
     assert run_of(*failed, e.ProcessesKept(1)).kept is None
 
 
+def test_a_run_that_waits_is_in_the_job_that_begins_first() -> None:
+    """A client was killed before it could write down the job, and another one submitted the run."""
+    state = run_of(CREATED, e.SlurmQueued("13"), e.SlurmQueued("12"), ATTEMPT)
+    assert (state.status, state.slurm_job, state.skipped) == (RunStatus.STARTING, "12", 0)
+
+
 def test_a_run_that_finishes() -> None:
     state = run_of(
         *RUNNING,

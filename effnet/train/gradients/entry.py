@@ -17,7 +17,7 @@ from effnet import user_cache
 from effnet.errors import EffnetError
 
 LIMIT_BYTES = 128 << 20
-LIMIT_FILES = 64
+LIMIT_FILES = 128
 WAIT_S = 300.0
 """For how long a rank waits for another one that compiles the same step."""
 _SUFFIX = ".graph"

@@ -6,6 +6,7 @@ that were removed. A job's name proves nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -57,9 +58,11 @@ def end(strays: Collection[Leftover]) -> tuple[Leftover, ...]:
         return tuple(stray for stray in strays if stray.kind == KIND)
     deadline = time.monotonic() + GONE_S
     left = tuple(stray for stray in found if stray.job in numbers)
+    for stray in left:
+        if time.monotonic() < deadline:
+            with contextlib.suppress(LaunchError):  # one that has just ended, or it stays in `left`
+                slurm.cancel(stray.job)
     try:
-        for stray in left:
-            slurm.cancel(stray.job)
         while left and time.monotonic() < deadline:
             jobs = {item.job: item for item in slurm.submitted(os.getuid(), ANSWER_S)}
             left = tuple(s for s in left if s.job in jobs and not jobs[s.job].is_ending)

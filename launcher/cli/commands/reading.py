@@ -163,12 +163,15 @@ def attach(run: Annotated[str, options.RUN] = "latest") -> None:
     try:
         if client.connect(reader):
             errors().print("its supervisor had died; a new one was started", style="yellow")
-        for job in client.follow_jobs(reader):
-            errors().print(f"{job}: nothing followed it any more; that is repaired", style="yellow")
     except LaunchError as error:
         if reader.link() is None or isinstance(error, NotMineError):
             raise
         errors().print(error.summary, style="yellow")  # what is there can be followed
+    try:
+        for job in client.follow_jobs(reader):
+            errors().print(f"{job}: nothing followed it any more; that is repaired", style="yellow")
+    except LaunchError as error:  # the training can be followed without its jobs
+        errors().print(f"its jobs are not followed: {error.summary}", style="yellow")
     raise typer.Exit(follow.follow(reader, screen()))
 
 

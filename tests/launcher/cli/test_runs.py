@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from launcher import client
 from launcher.cli.app import app
 from launcher.core.run import events as e
 from launcher.core.run.events import Failure, FailureKind
 from launcher.core.run.info import RunInfo
 from launcher.core.run.requests import StartRequest
+from launcher.errors import LaunchError
 from tests.launcher.reading.test_run import NOW, MadeRun
 
 MANIFEST = {"sha256": "0", "bytes": 1, "epoch": 1, "step": 45}
@@ -100,3 +102,17 @@ def test_without_runs_a_filter_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("EFFNET_RUNS_DIR", str(tmp_path / "none"))
     shown = CliRunner().invoke(app, ["runs", "--filter", "lr_max>1"]).stdout
     assert "no runs yet" in shown
+
+
+def test_attach_shows_a_run_whose_jobs_cannot_be_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(run: object) -> tuple[str, ...]:
+        raise LaunchError("they belong to another user")
+
+    monkeypatch.setattr(client, "connect", lambda run: False)
+    monkeypatch.setattr(client, "follow_jobs", refused)
+    done = CliRunner().invoke(app, ["attach", "good"])
+    assert done.exit_code == 0, done.output
+    assert "its jobs are not followed: they belong to another user" in done.output
+    assert "finished" in done.output

@@ -117,36 +117,27 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
 
 
 @dataclass(frozen=True)
-class SubmittedJob:
-    """A job in the queue. ``submitted``: when, by Slurm; ``command``: the path of its script."""
+class SubmittedJob(QueuedJob):
+    """The same. ``submitted``: when, by Slurm; ``command``: the path of its script."""
 
-    job: str
-    state: str
-    reason: str
-    submitted: str
-    command: str
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.state in WAITING
-
-    @property
-    def is_ending(self) -> bool:
-        return self.state == "COMPLETING"
+    submitted: str = ""
+    command: str = ""
 
     @property
     def words(self) -> str:
         """``job 12 waits in the queue: it waits for free nodes; submitted 2026-01-02 10:15:00``."""
-        words = f"job {self.job} is {self.state.lower()}"
-        if self.is_waiting:
-            words = QueuedJob(self.job, self.state, self.reason).words
+        words = super().words if self.is_waiting else f"job {self.job} is {self.state.lower()}"
         return f"{words}; submitted {self.submitted.replace('T', ' ')}"
 
 
 def parse_submitted(text: str) -> list[SubmittedJob]:
     """The jobs that ``squeue`` printed with `SUBMITTED_FORMAT`."""
     found = (line.strip().split("|", 4) for line in text.splitlines())
-    return [SubmittedJob(*fields) for fields in found if len(fields) == 5 and fields[0]]
+    return [
+        SubmittedJob(job, state, reason, submitted=submitted, command=command)
+        for job, state, reason, submitted, command in (x for x in found if len(x) == 5)
+        if job
+    ]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from tests.tui.made_run import MadeRun
 
 
 def job(number: str, script: Path) -> SubmittedJob:
-    return SubmittedJob(number, "PENDING", "Resources", "2026-01-02T10:15:00", str(script))
+    when = "2026-01-02T10:15:00"
+    return SubmittedJob(number, "PENDING", "Resources", submitted=when, command=str(script))
 
 
 @pytest.fixture

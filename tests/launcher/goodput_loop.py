@@ -7,7 +7,9 @@ resumed after a while. Sleeps of known length are planted: before training start
 the steps of rank 0 (input), in a step of rank 1 (wait), after a failure (down) and after a stop
 (stopped). Steps take a known time, those that a resume repeats too (compute, lost). A run is right
 when its classes add up to the time between its first and its last event within 1 %, and each class
-has at least what was planted in it: with the right sum no class can then have another's sleep.
+has at least 98 % of what was planted in it: with the right sum no class can then have another's
+sleep. CI's sample asks for half of it: a rank that its machine holds up for a moment reaches a step
+later, and what it then waits for its peer is shorter than the sleep planted there.
 """
 
 from __future__ import annotations
@@ -53,14 +55,13 @@ class Result:
         """How far the sum is from the wall time, as a share of it."""
         return abs(sum(self.found.values()) - self.wall_s) / self.wall_s
 
-    @property
-    def missing(self) -> list[str]:
-        """Classes that have less than was planted in them."""
-        return [name for name, s in self.planted.items() if self.found[name] < LEAST * s]
+    def missing(self, least: float = LEAST) -> list[str]:
+        """Classes that have less than this part of what was planted in them."""
+        return [name for name, s in self.planted.items() if self.found[name] < least * s]
 
     @property
     def is_right(self) -> bool:
-        return self.off <= 0.01 and not self.missing
+        return self.off <= 0.01 and not self.missing()
 
 
 @dataclass
@@ -200,7 +201,7 @@ def main() -> int:
     for number in range(options.first, options.first + options.count):
         result = play(number, options.seed)
         results.append(result)
-        verdict = "right" if result.is_right else f"WRONG {result.missing}"
+        verdict = "right" if result.is_right else f"WRONG {result.missing()}"
         ends = ", ".join(result.ends) or "no fault"
         print(
             f"{number}: {result.wall_s:.1f} s, {ends}: off {result.off:.3%}, {verdict}", flush=True

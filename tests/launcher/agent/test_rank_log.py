@@ -1,8 +1,8 @@
-"""RankLog: reports among garbage, and its speed."""
+"""RankLog: reports among garbage, and what a plain line costs."""
 
 from __future__ import annotations
 
-import time
+from cProfile import Profile
 
 from launcher.agent.rank_log import RankLog
 from launcher.core.run.metrics import METRIC_BYTES
@@ -29,16 +29,17 @@ def test_reports_after_garbage_have_their_offsets(tmp_path):
     assert paths.metrics.stat().st_size == 2 * METRIC_BYTES
 
 
-def test_plain_lines_are_read_at_100000_a_second(tmp_path):
+def test_plain_lines_cost_few_calls(tmp_path):
+    """Of Python's and C's functions: counted, since a time depends on the machine."""
     paths = RankPaths(tmp_path)
-    count = 300_000
+    count = 20_000
     with paths.log.open("wb") as file:
         file.writelines(
             b"[WARNING] DEVICE(1,7f,python): line %d of many\n" % i for i in range(count)
         )
     log = RankLog(1, 0, paths)
-    began = time.process_time()
-    log.drain(1.0)
-    taken_s = time.process_time() - began
+    profile = Profile()
+    profile.runcall(log.drain, 1.0)
     log.close()
-    assert count / taken_s > 100_000
+    assert log.global_step is None
+    assert sum(entry.callcount for entry in profile.getstats()) < 8 * count

@@ -14,6 +14,7 @@ from launcher.core.history.compare import Comparison, compared
 from launcher.core.history.summary import RunSummary
 from launcher.core.run.nodes import KeptState
 from launcher.core.run.paths import RunPaths
+from launcher.core.text.suggest import did_you_mean
 from launcher.errors import RunNotFoundError
 from launcher.reading.folders import runs_directory
 from launcher.reading.history.settings import settings_of, surroundings_of
@@ -23,6 +24,8 @@ from launcher.reading.run import RunReader
 from launcher.reading.snapshot import RunSnapshot
 
 LATEST = "latest"
+ALIKE = 0.7
+"""From here on, from 0 to 1, a name that is no run's may have been meant for one's."""
 SETTLED_S = 10.0
 """After the end of a run its last files may still come from other nodes."""
 
@@ -147,7 +150,9 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
     if os.sep in text or isinstance(name_or_path, Path):
         root = Path(text).expanduser().absolute()
         if not is_run(root):
-            raise RunNotFoundError(f"{text} is not a run directory")
+            beside = [other.name for other in run_roots(root.parent)]
+            near = did_you_mean(root.name, beside, ALIKE)
+            raise RunNotFoundError(f"{text} is not a run directory{near}")
         return RunReader(root)
     folder = runs_directory() if folder is None else folder
     roots = run_roots(folder)
@@ -161,7 +166,8 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
         return RunReader(found[0])
     if not found:
         hint = f"Runs are kept in {folder}; `effnet-launch runs` lists them."
-        raise RunNotFoundError(f"no run's id starts with {text!r}", hint)
+        near = did_you_mean(text, [root.name[: len(text)] for root in roots], ALIKE)
+        raise RunNotFoundError(f"no run's id starts with {text!r}{near}", hint)
     names = ", ".join(sorted(root.name for root in found)[:8])
     raise RunNotFoundError(
         f"the ids of {len(found)} runs start with {text!r}", f"They are: {names}"

@@ -242,6 +242,13 @@ def test_runs_are_found_by_id_prefix_path_and_age(run: MadeRun, runs: Path) -> N
         client.open_run("x")
     with pytest.raises(RunNotFoundError, match="is not a run directory"):
         client.open_run(runs)
+    name = other.paths.root.name
+    with pytest.raises(RunNotFoundError, match=f"did you mean '{name}'"):
+        client.open_run(name.replace("cpu", "cup"))
+    with pytest.raises(RunNotFoundError, match="starts with 'loacl'; did you mean 'local'"):
+        client.open_run("loacl")
+    with pytest.raises(RunNotFoundError, match=f"is not a run directory; did you mean '{name}'"):
+        client.open_run(runs / name[:-1])
     names = [summary.run for summary in client.list_runs()]
     assert set(names) == {run.paths.root.name, other.paths.root.name}
 

@@ -16,6 +16,16 @@ def try_lock(fd: int) -> bool:
     return _try(fd, fcntl.LOCK_EX)
 
 
+def is_only_checked(fd: int) -> bool:
+    """Whether no process holds the lock that `try_lock` did not get: `is_held` has it for a moment,
+    or longer where its process is held up.
+    """
+    is_free_to_read = _try(fd, fcntl.LOCK_SH)
+    if is_free_to_read:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    return is_free_to_read
+
+
 def is_held(path: Path) -> bool:
     """Whether a process holds the file's lock. Raises `OSError`, also when there is no file."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -16,8 +16,12 @@ def kill_runner(folder: Path, pid: int = 0) -> None:
     """
     guard = psutil.Process(pid or json.loads((folder / "job.json").read_text())["pid"])
     guard.suspend()
-    children = guard.children()
-    for process in (guard, *children):
+    kill_in_turn(guard, *guard.children())
+
+
+def kill_in_turn(*processes: psutil.Process) -> None:
+    """SIGKILL to one after the other; returns when all are gone. One may have ended by itself."""
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs([guard, *children])
+    psutil.wait_procs(processes)

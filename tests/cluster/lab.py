@@ -17,6 +17,7 @@ import psutil
 from tests import pace, proof, story
 from tests.cluster.hosts import Cluster, Seen
 from tests.cluster.standin_profile import PROFILE
+from tests.job_runner import kill_in_turn
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests/standin"
@@ -213,11 +214,9 @@ class ClusterLab:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
 
     def kill_supervisor(self, root: Path) -> None:
-        """For good: first its parent, which would start another one."""
+        """For good: first its parent, which would start another one. Returns when both are gone."""
         supervisor = psutil.Process(self.supervisor_pid(root))
-        psutil.Process(supervisor.ppid()).kill()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            supervisor.kill()
+        kill_in_turn(psutil.Process(supervisor.ppid()), supervisor)
 
     def node_file(self, root: Path, node: str, name: str) -> Path:
         """A file of the run on a node, seen from here."""

@@ -91,8 +91,8 @@ def play_run(lab: Lab, hook: Webhook, draw: random.Random, count: int, result: R
         result.faults[fault] += 1
         rank = lab.pid_of(root, draw.randrange(RANKS), attempts)
         if fault == "rank frozen":
-            os.kill(rank, signal.SIGSTOP)
             seen = len(lab.events(root, "rank_silent"))
+            os.kill(rank, signal.SIGSTOP)
             lab.wait_for(root, "rank_silent", count=seen + 1)
             seen = len(lab.events(root, "rank_recovered"))
             os.kill(rank, signal.SIGCONT)
@@ -140,8 +140,9 @@ def compare(root: Path, hook: Webhook, kills: list[float], result: Result) -> No
     for name, times in received.items():
         if times > 1:
             result.duplicates += times - 1
-            first_s = hook.first_s[name]
-            if not any(first_s - 0.1 <= killed_s <= first_s + RECORDED_S for killed_s in kills):
+            # Not from `first_s` on: the service may have been held up until after the kill.
+            event_s, until_s = wanted.get(name, 0.0), hook.first_s[name] + RECORDED_S
+            if not any(event_s <= killed_s <= until_s for killed_s in kills):
                 result.wrong_duplicates += 1
 
 

@@ -2,7 +2,8 @@
 
     loss_monitor.py FOLDER [epochs=3] [steps=4] [pause=S] [fail=RANK:EPOCH] [hang=RANK:EPOCH] [save]
 
-With `save` it saves on SIGTERM, which takes it a moment.
+With `save` it saves on SIGTERM, which takes it a moment. The ranks do not wait for each other, but
+one that fails does so once the epoch before is saved.
 """
 
 import os
@@ -35,6 +36,8 @@ print(
 first = int(Path(resume).stem.partition("-")[2]) if resume else 0
 for epoch in range(first + 1, int(options.get("epochs", 3)) + 1):
     if options.get("fail") == f"{rank}:{epoch}" and not resume:
+        while epoch > 1 and not (folder / f"epoch-{epoch - 1}.ckpt").exists():
+            time.sleep(0.01)
         raise ValueError("the loss exploded")
     if options.get("hang") == f"{rank}:{epoch}":
         time.sleep(3600)

@@ -172,13 +172,9 @@ class Slurm:
         """Once it has saved that the job runs: else it starts the job again when it is back, and
         slurmd, which knows that job, refuses it.
         """
-        state = self.shared / "state/job_state"
-        before_ns = state.stat().st_mtime_ns if state.exists() else 0
-        self.call("scontrol", "update", f"jobid={job}", "comment=saved")
-        self.until(
-            lambda: state.exists() and state.stat().st_mtime_ns != before_ns,
-            "slurmctld does not save",
-        )
+        mark = secrets.token_hex()
+        self.call("scontrol", "update", f"jobid={job}", f"comment={mark}")
+        self.until(lambda: mark.encode() in self._saved_jobs(), "slurmctld does not save")
         self.kill("n1", "slurmctld")
 
     def until(self, is_true: Callable[[], object], why: str, limit_s: float = START_S) -> None:
@@ -265,6 +261,11 @@ class Slurm:
     @property
     def _socket(self) -> Path:
         return self.shared / "login/munge.socket"
+
+    def _saved_jobs(self) -> bytes:
+        with contextlib.suppress(OSError):  # it is being replaced
+            return (self.shared / "state/job_state").read_bytes()
+        return b""
 
     def _is_answering(self) -> bool:
         with contextlib.suppress(ClusterError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -101,12 +103,20 @@ def write(data: Path, text: str = "") -> Path:
     return path
 
 
+def bind_outside(sock: socket.socket) -> int:
+    """To a port that the kernel gives to no connection of the tests beside this one. -> it."""
+    for port in random.sample(range(10_000, 20_000), 100):
+        with contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every one of 100 ports is in use")
+
+
 def test_a_port_in_use_names_its_owner(data: Path) -> None:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
-        sock.bind(("127.0.0.1", 0))
+        port = bind_outside(sock)
         sock.listen()
-        port = sock.getsockname()[1]
         row = rows_of(profile(data, top=f"master = {{ port = {port} }}"))["master-port"]
         assert row.state is RowState.FAILED
         assert f"127.0.0.1:{port} is used by process {os.getpid()}" in row.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,14 @@ def test_the_command_and_a_refused_start(lab) -> None:
 
 
 def test_a_red_check_stops_a_resume_before_it_changes_anything(lab) -> None:
-    root = lab.start({"rank": 1, "step": 14, "do": "kill", "attempt": 1}, step_s=0.2)
+    root = lab.start({"rank": 1, "step": 14, "do": "hang", "attempt": 1})
     # A live run is refused as busy, without its own processes as a red row.
     looked: list[object] = []
     with pytest.raises(BusyError):
         client.resume(root, on_rows=looked.append)
     assert looked == []
+    lab.wait_for(root, "checkpoint_saved")
+    os.kill(lab.pid_of(root, 1), signal.SIGKILL)
     lab.wait_for(root, "attempt_failed")
     (lab.folder / "data").rename(lab.folder / "away")
     done = lab.command("resume", root.name)

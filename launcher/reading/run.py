@@ -80,8 +80,8 @@ class RunReader:
         now_s = _now(now_s)
         self.poll_state()
         self._fates = self._living.jobs(self.state, now_s)
-        if self._fates:
-            self.poll_state()  # a runner writes how its job ended, and exits then
+        if self._fates or self.status(now_s) is RunStatus.LOST:
+            self.poll_state()  # who writes how a job or the run ended exits then
         known = {state.attempt: state for state in self.state.attempts}
         shown = known.get(attempt or 0, self.state.attempt)
         if shown is not None:

@@ -57,9 +57,22 @@ FUSE = Path(__file__).with_name("slow_disk.py")
 
 
 def plant(
-    cause: Cause | None, rank: int, folder: Path, draw: random.Random, ends: ExitStack
+    cause: Cause | None,
+    rank: int,
+    folder: Path,
+    draw: random.Random,
+    ends: ExitStack,
+    *,
+    is_strong: bool = False,
 ) -> Any:
-    """-> STANDIN_WORK with that trouble; what it starts ends with `ends`."""
+    """-> STANDIN_WORK with that trouble; what it starts ends with `ends`.
+
+    `is_strong`: steps that a busy machine makes three times as long do not hide it.
+    """
+
+    def seconds(least: float, most: float) -> float:
+        return most if is_strong else draw.uniform(least, most)
+
     index = folder / "index"
     index.write_bytes(draw.randbytes(1 << 20) * (INDEX_BYTES >> 20))
     cores = sorted(os.sched_getaffinity(0))
@@ -73,9 +86,9 @@ def plant(
     for number in range(20):
         (images / f"{number:02d}").write_bytes(zlib.compress(draw.randbytes(65536)))
     if cause is Cause.INPUT:
-        work["sleep"] = {rank: draw.uniform(0.08, 0.3)}
+        work["sleep"] = {rank: seconds(0.08, 0.3)}
     elif cause is Cause.LINK:
-        work["delay"] = {rank: draw.uniform(0.06, 0.2)}
+        work["delay"] = {rank: seconds(0.06, 0.2)}
     elif cause is Cause.QUOTA:
         own = ends.enter_context(quota())
         work["cgroups"] = {rank: [str(own)]}
@@ -89,7 +102,7 @@ def plant(
             os.fsync(opened.fileno())
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     elif cause is Cause.DISK:
-        work["data"][rank] = str(ends.enter_context(slow_disk(images, draw.uniform(0.08, 0.3))))
+        work["data"][rank] = str(ends.enter_context(slow_disk(images, seconds(0.08, 0.3))))
     elif cause is Cause.CORE:
         # In one cgroup with the rank, so that they take nothing from other programs here.
         own = ends.enter_context(cgroup("cpu"))
@@ -238,17 +251,21 @@ class Node:
 def play(cause: Cause | None, seed: int, *, until_right: bool = False) -> tuple[str, str]:
     """One run. -> ("right", "wrong", or "" when nothing was named; the words)
 
-    `until_right`: on a machine that others keep busy more ranks are late, for causes of their own.
+    `until_right`: on a machine that others keep busy more ranks are late, for causes of their own,
+    and longer steps hide what costs little. Nor is a rank bound to a core, which may be theirs.
     """
     draw = random.Random(f"{cause} {seed}")
     rank = draw.randrange(RANKS)
     with tempfile.TemporaryDirectory(prefix="late-") as name, ExitStack() as ends:
-        node = Node(Path(name), plant(cause, rank, Path(name), draw, ends), ends)
+        work = plant(cause, rank, Path(name), draw, ends, is_strong=until_right)
+        if until_right:
+            del work["cores"]
+        node = Node(Path(name), work, ends)
         node.wait_for_training()
         began = time.monotonic()
         while (lasted := time.monotonic() - began) < (HEALTHY_S if cause is None else MOST_S):
             node.watch(1.0)
-            if lasted < LEAST_S and cause is not None:
+            if lasted < LEAST_S and cause is not None and not until_right:
                 continue
             if found := node.late_ranks():
                 named = [(late.rank, late.cause) for late in found]

@@ -11,7 +11,10 @@ import pytest
 
 from launcher import client
 from launcher.client import RankStatus, RunStatus
+from launcher.core.run import events
 from launcher.core.run.metrics import unpack
+from launcher.reading.living import processes
+from tests.launcher.reading.test_run import NOW, MadeRun
 
 
 def test_following_a_run_from_its_first_moment(lab):
@@ -76,6 +79,20 @@ def test_a_run_whose_processes_are_all_gone_is_lost(lab):
     lab.end_all()
     later = time.time() + 60
     lab.until(lambda: client.open_run(root).poll(later).status is RunStatus.LOST)
+
+
+def test_a_run_that_ends_while_its_processes_are_looked_at_is_not_lost(tmp_path, monkeypatch):
+    run = MadeRun(tmp_path / "made")
+    run.start()
+
+    def ended(*_):
+        """Its last event, and then nobody."""
+        run.add(events.AttemptFinished(1, 900))
+        return False, None
+
+    monkeypatch.setattr(processes, "silence_of", ended)
+    monkeypatch.setattr(processes, "has_ranks", lambda state: False)
+    assert client.open_run(run.paths.root).poll(NOW).status is RunStatus.FINISHED
 
 
 def copy_of_a_run(root, link, has_follower, event):

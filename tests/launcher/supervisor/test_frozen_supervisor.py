@@ -22,9 +22,21 @@ from tests.launcher.conftest import LIMIT_S
 
 
 @pytest.fixture
-def frozen(lab, monkeypatch):
-    """A run whose supervisor is stopped, and its pid."""
+def impatient(monkeypatch):
+    """A client that soon gives up a supervisor; the next one has the usual time."""
+    usual_s, end_holder = base.ANSWER_LIMIT_S, run_lock.end_holder
+
+    def end(root):
+        monkeypatch.setattr(base, "ANSWER_LIMIT_S", usual_s)
+        return end_holder(root)
+
+    monkeypatch.setattr(run_lock, "end_holder", end)
     monkeypatch.setattr(base, "ANSWER_LIMIT_S", 4.0)
+
+
+@pytest.fixture
+def frozen(lab, impatient):
+    """A run whose supervisor is stopped, and its pid."""
     root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "training_started")
     pid = lab.supervisor_pid(root)
@@ -97,10 +109,9 @@ def test_only_the_process_that_holds_the_lock_is_ended(lab, frozen):
     lab.wait_for(root, "attempt_stopped")
 
 
-def test_a_supervisor_that_froze_at_its_end_does_not_keep_a_resume(lab, monkeypatch):
+def test_a_supervisor_that_froze_at_its_end_does_not_keep_a_resume(lab, impatient, monkeypatch):
     from launcher.runs import local
 
-    monkeypatch.setattr(base, "ANSWER_LIMIT_S", 4.0)
     monkeypatch.setattr(local, "LEAVE_LIMIT_S", 0.5)
     root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "checkpoint_saved")

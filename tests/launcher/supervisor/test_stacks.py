@@ -57,7 +57,7 @@ def test_a_healthy_run_loses_no_step_and_says_what_it_does(lab):
 
 def test_a_rank_without_the_handler_gets_no_signal(lab, monkeypatch):
     monkeypatch.setenv("STANDIN_NO_STACKS", "1")
-    root = lab.start({"rank": 1, "step": 14, "do": "loader", "seconds": 20}, silent_min_s=3)
+    root = lab.start({"rank": 1, "step": 14, "do": "loader"}, silent_min_s=3)
     _, taken = wait_for_stacks(lab, root)
     # Where py-spy is installed, it is asked instead.
     asked, found = "gave no stacks (it has no handler: state S", "is in faults.py:"

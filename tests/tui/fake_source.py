@@ -138,6 +138,8 @@ class FakeRun:
 
     def __init__(self, ranks: int = 2, state: str = "running", nodes: int = 1) -> None:
         self.ranks, self.state, self.nodes = ranks, state, nodes
+        self._changing = threading.RLock()
+        """A poll sees all of a change, or nothing."""
         self.step = 100
         self.failure: Failure | None = None
         self.player: Player | None = None
@@ -159,19 +161,23 @@ class FakeRun:
         self.logs = {rank: ListLog(log_lines(rank, 120)) for rank in range(ranks)}
 
     def fail(self, rank: int) -> None:
-        self.state = "failed"
-        self.failure = Failure(
+        failure = Failure(
             FailureKind.OOM, "the kernel killed it: the node ran out of memory",
             "a smaller batch, or fewer loader workers", rank, "node-b", None, 9, NOW - 61,
             last_lines=("loss:[1.1]", "MemoryError: 3 GiB"),
             followers=tuple(other for other in range(self.ranks) if other != rank),
             log_offset=sum(len(line) + 1 for line in self.logs[rank].all[:32]),
         )  # fmt: skip
+        self.change(state="failed", failure=failure)
 
     def hang(self, *ranks: int) -> None:
-        self.state = "hung"
         why = "its process is stopped (SIGSTOP or a debugger)"
-        self.hangs = Hang(ranks, "node-a", 4711, NOW + 88, "compute", why)
+        self.change(state="hung", hangs=Hang(ranks, "node-a", 4711, NOW + 88, "compute", why))
+
+    def change(self, **values: object) -> None:
+        with self._changing:
+            for name, value in values.items():
+                setattr(self, name, value)
 
     def row(self, rank: int) -> RankSnapshot:
         failed = self.failure is not None
@@ -220,11 +226,12 @@ class FakeRun:
         if self.problem:
             raise SourceError(self.problem)
         self.requests.append(request)
-        return RunFrame(
-            self.snapshot(),
-            tuple(map(self._chart, request.charts)),
-            self._skew(request.skew_bins), self.checkpoints, self.progress,
-        )  # fmt: skip
+        with self._changing:
+            return RunFrame(
+                self.snapshot(),
+                tuple(map(self._chart, request.charts)),
+                self._skew(request.skew_bins), self.checkpoints, self.progress,
+            )  # fmt: skip
 
     def _chart(self, request: ChartRequest) -> ChartData:
         field, columns = request.field, request.columns
@@ -346,7 +353,7 @@ class FakeSource:
             self.run.state = "stopping"
             return "all ranks save, then exit"
         if isinstance(request, ResumeRequest):
-            self.run.state, self.run.failure = "running", None
+            self.run.change(state="running", failure=None)
             return "attempt 2 from step 90"
         return f"001-{request.action}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fake_source import FakeRun, FakeSource
-from pilots import sees, showing, until
+from pilots import drawn_charts, sees, showing, until
 from pressing import Keys, covers
 from textual.widgets import Input
 
@@ -85,6 +85,7 @@ async def charts(keys: Keys) -> None:
     run = FakeRun(4)
     async with showing(FakeSource(run), (160, 48)) as keys.pilot:
         await sees(keys.pilot, "RUNNING", "images/s")
+        await drawn_charts(keys.pilot)
         chart = keys.one(Chart)
         assert isinstance(chart, Chart)
         chart.focus()

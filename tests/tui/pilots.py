@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from tui.app import Dashboard
 from tui.settings import Settings
+from tui.widgets.chart import Chart
 from tui.widgets.lines import LineView
 
 
@@ -39,6 +40,16 @@ async def until(pilot: Pilot[str], true: Callable[[], bool], limit_s: float = 90
 async def sees(pilot: Pilot[str], *texts: str) -> None:
     """Wait until all ``texts`` are on the screen."""
     await until(pilot, lambda: all(text in everything(pilot) for text in texts))
+
+
+async def drawn_charts(pilot: Pilot[str]) -> None:
+    """Wait until each chart of the screen has a curve: before, its keys have nothing to act on."""
+    await until(
+        pilot,
+        lambda: all(
+            chart._data is not None for chart in pilot.app.screen.query(Chart) if chart.display
+        ),
+    )
 
 
 def everything(pilot: Pilot[str]) -> str:

@@ -52,12 +52,13 @@ async def test_the_card_says_what_waits_for_a_resume_and_s_ends_it(size: tuple[i
     source = failed()
     processes = (KeptProcess("node-a", 4711), KeptProcess("node-b", 4712))
     source.run.kept = KeptState(1, processes, NOW + 3600)
-    until = time.strftime("%H:%M", time.localtime(NOW + 3600))
-    words = f"2 processes on 2 nodes wait until {until} for the next attempt; s ends them"
+    end = time.strftime("%H:%M", time.localtime(NOW + 3600))
+    words = f"2 processes on 2 nodes wait until {end} for the next attempt; s ends them"
     async with showing(source, size) as pilot:
         await sees(pilot, "r resume from step 90", words, f"$ effnet-launch resume {RUN}")
         await pilot.press("s")
         await sees(pilot, "ending 2 processes on 2 nodes")
+        await until(pilot, lambda: bool(source.sent))
         assert source.sent == [(RUN, StopRequest())]
 
 
@@ -100,6 +101,7 @@ async def test_the_note_is_shown_and_edited_at_80_by_24() -> None:
         await sees(pilot, f"Note of {RUN}", f"$ effnet-launch note {RUN} warm-up")
         pilot.app.screen.query_one("#note", Input).value = "lr 0.1"
         await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(source.sent))
         await sees(pilot, "RUNNING", "lr 0.1")
         assert source.sent == [(RUN, NoteRequest("lr 0.1"))]
         await pilot.press("escape")

@@ -88,8 +88,8 @@ async def test_an_earlier_attempt_is_shown_with_all_of_it_and_is_not_taken_for_t
         await pilot.press("{")
         await sees(pilot, "attempt 1 is the first")
         await pilot.press("escape")
+        await until(pilot, lambda: "NOT LIVE" not in everything(pilot))
         await sees(pilot, "RUNNING", "attempt 3")
-        assert "NOT LIVE" not in everything(pilot)
         assert isinstance(pilot.app.screen, RunScreen)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
@@ -106,6 +106,16 @@ async def test_keys_go_both_ways_and_the_last_one_is_live_again(made: MadeRun) -
             await sees(pilot, text)
         await pilot.press("}")
         await sees(pilot, "attempt 3 is the newest")
+
+
+async def test_keys_that_are_faster_than_frames_go_as_many_attempts_back(made: MadeRun) -> None:
+    async with live() as pilot:
+        await sees(pilot, "RUNNING", "log rank 0")
+        screen = pilot.app.screen
+        assert isinstance(screen, RunScreen)
+        for by in (-1, -1, 1, -1):
+            screen.action_attempt(by)
+        await sees(pilot, "ATTEMPT 1 OF 3")
 
 
 async def test_an_earlier_attempt_stays_while_the_run_goes_through_others(made: MadeRun) -> None:

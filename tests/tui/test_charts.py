@@ -9,7 +9,7 @@ from fake_source import RUN, FakeRun, FakeSource
 from hypothesis import given
 from hypothesis import strategies as st
 from made_run import MadeRun
-from pilots import everything, sees, showing, text_of, until
+from pilots import drawn_charts, everything, sees, showing, text_of, until
 from textual import events
 from textual.message import Message
 from textual.pilot import Pilot
@@ -112,6 +112,7 @@ async def test_of_many_ranks_any_can_be_in_the_legend() -> None:
 async def test_the_cursor_reads_the_values_of_all_ranks() -> None:
     async with showing(FakeSource(FakeRun(8)), (160, 48)) as pilot:
         await sees(pilot, "RUNNING", "step time")
+        await drawn_charts(pilot)
         pilot.app.screen.query_one("#chart-1", Chart).focus()
         await pilot.press(*["left"] * 4)
         await sees(pilot, "at step 91")
@@ -128,6 +129,7 @@ async def test_keys_that_are_faster_than_the_screen_lose_no_move() -> None:
     """Each was taken back as soon as the screen had passed on the one before it."""
     async with showing(FakeSource(FakeRun(8)), (160, 48)) as pilot:
         await sees(pilot, "RUNNING", "step time")
+        await drawn_charts(pilot)
         screen = pilot.app.screen
         chart, late = screen.query_one("#chart-1", Chart), []
         post = chart.post_message
@@ -148,6 +150,7 @@ async def test_keys_that_are_faster_than_the_screen_lose_no_move() -> None:
 async def test_without_room_for_all_ranks_the_cursor_reads_the_highest() -> None:
     async with showing(FakeSource(FakeRun(64)), (160, 48)) as pilot:
         await sees(pilot, "RUNNING", "step time")
+        await drawn_charts(pilot)
         pilot.app.screen.query_one("#chart-1", Chart).focus()
         await pilot.press("left")
         pilot.app.screen.query_one("#chart-1", Chart).action_cursor(-30)
@@ -168,7 +171,7 @@ async def test_the_mouse_zooms_moves_and_reads() -> None:
     async with showing(FakeSource(run), (80, 24)) as pilot:
         await sees(pilot, "RUNNING", "loss")
         chart = first_chart(pilot)
-        await until(pilot, lambda: chart._data is not None)
+        await drawn_charts(pilot)
         await mouse(pilot, events.MouseScrollUp, 10, 3)
         assert chart.viewport.width == 50
         assert chart.viewport.end == pytest.approx(50, abs=1)

@@ -118,8 +118,10 @@ async def test_fields_are_on_the_smallest_usual_screen_and_a_placeholder_is_no_v
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (160, 48)])
 async def test_a_message_does_not_cover_what_it_is_about(size: tuple[int, int]) -> None:
     async with showing(red_source(), size, run=None) as pilot:
-        await opened(pilot)
+        screen = await opened(pilot)
         await sees(pilot, "2 failed")
+        await until(pilot, lambda: not screen._is_planning)
+        await pilot.pause()
         before = everything(pilot).splitlines()
         await pilot.press("ctrl+s")
         await sees(pilot, "not started: 2 checks failed")

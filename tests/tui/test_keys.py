@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from fake_source import FakeRun, FakeSource
+from fake_source import RUN, FakeRun, FakeSource
 from pilots import everything, sees, showing, until
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -14,6 +14,7 @@ from tui.app import Dashboard
 from tui.drawing.themes import NAMES
 from tui.screens.base import FeedScreen
 from tui.screens.help import PURPOSES, HelpScreen, key_rows
+from tui.screens.run import RunScreen
 from tui.settings import Settings, settings_path
 from tui.sources.recording import DemoSource
 from tui.widgets.hint_bar import fitting
@@ -150,6 +151,25 @@ async def test_it_can_be_quit_from_everywhere(place: str, key: str) -> None:
         await pilot.press(key)
         await until(pilot, lambda: pilot.app._exit)
     assert pilot.app.return_value is not None
+
+
+@pytest.mark.parametrize("place", ["run", "new run", "compare", "stop", "form", "results"])
+async def test_it_can_be_quit_while_a_screen_opens(place: str) -> None:
+    async with showing(FakeSource(), (100, 30)) as pilot:
+        await sees(pilot, "RUNNING", "log rank")
+        app, run = pilot.app, pilot.app.screen
+        assert isinstance(app, Dashboard)
+        assert isinstance(run, RunScreen)
+        {
+            "run": lambda: app.open_run("old-run"),
+            "new run": lambda: app.open_profile("local-cpu"),
+            "compare": lambda: app.open_comparison([RUN, "old-run"]),
+            "stop": run.action_stop,
+            "form": lambda: run.action_job("eval"),
+            "results": run.action_results,
+        }[place]()
+        assert app.screen is not run
+        app.exit()
 
 
 async def test_ctrl_c_copies_selected_text() -> None:

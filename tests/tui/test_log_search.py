@@ -9,6 +9,7 @@ import pytest
 from fake_source import FakeRun, FakeSource, ListLog
 from made_run import MadeRun
 from pilots import everything, sees, showing, text_of, until
+from textual.message_pump import MessagePump
 
 from launcher.core.run.report import parse
 from launcher.core.run.report_types import EpochReport, StepReport
@@ -16,7 +17,9 @@ from tui.logs import live_log, match_count
 from tui.logs.folding import folded
 from tui.logs.log_window import LogWindow, describe
 from tui.screens.run import RunScreen
+from tui.sources.feed import LogFeed
 from tui.sources.live import LiveSource
+from tui.sources.messages import LogRead
 from tui.widgets.chart import Chart
 from tui.widgets.log_view import LogView
 from tui.widgets.rank_table import RankTable
@@ -134,6 +137,15 @@ def test_matches_are_counted_over_several_turns_as_the_log_grows(
     made.paths.attempt(1).rank(0).log.write_text("step:[    5/   45]\n")
     window.end()
     counted("1 match")
+
+
+def test_a_search_that_was_typed_before_the_log_was_read_begins_at_its_end() -> None:
+    feed = LogFeed(MessagePump(), lambda: 1.0)
+    feed.give(lambda window: window.search("line 3"))
+    feed.open(lambda: LogWindow(ListLog([f"line {at}" for at in range(9)]), "log"))
+    message = feed.poll()
+    assert isinstance(message, LogRead)
+    assert (message.frame.match, message.frame.note) == (3, "")
 
 
 def test_the_title_names_the_search_and_a_huge_count_is_open() -> None:

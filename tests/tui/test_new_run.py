@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from launcher.core.run.requests import StartRequest
 from tui.model.checks import CheckBoard
 from tui.screens.new_run import NewRunScreen
 from tui.screens.run import RunScreen
-from tui.sources.source import SourceError
+from tui.sources.messages import ChecksChanged, PlanMade
+from tui.sources.source import PlanText, SourceError
 
 HINT = "python -m effnet data digits data/digits makes a small set to try with."
 
@@ -68,6 +70,48 @@ async def test_start_pressed_early_waits_for_green() -> None:
         source.may_answer.set()
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         assert source.sent == [("local-cpu", StartRequest())]
+
+
+@pytest.mark.parametrize("older_fails", [False, True])
+async def test_the_plan_of_an_older_request_does_not_replace_the_newer_one(
+    older_fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, handled = NewRunScreen.on_plan_made, list[int]()
+    monkeypatch.setattr(
+        NewRunScreen,
+        "on_plan_made",
+        lambda self, message: handled.append(message.number) or handle(self, message),
+    )
+    source = FakeSource()
+    plan, began, may_end = source.plan, threading.Event(), threading.Event()
+
+    def first_is_last(profile: str, request: StartRequest) -> PlanText:
+        if not request.settings:
+            began.set()
+            may_end.wait(30)
+            if older_fails:
+                raise SourceError("the older plan fails")
+        return (*plan(profile, request), (f"plan of {dict(request.settings)}", ()))
+
+    source.plan = first_is_last  # type: ignore[method-assign]
+    async with showing(source, (120, 48), run=None) as pilot:
+        await opened(pilot)
+        await until(pilot, began.is_set)
+        await pilot.press("slash", *"batch_size=8", "enter")
+        await sees(pilot, "plan of {'batch_size': '8'}")
+        may_end.set()
+        await until(pilot, lambda: handled == [2, 1])
+        assert "plan of {'batch_size': '8'}" in everything(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(source.sent))
+        assert source.sent == [("local-cpu", StartRequest((("batch_size", "8"),)))]
+
+
+def test_an_answer_to_an_older_request_replaces_no_newer_one_that_waits() -> None:
+    old, new = (ChecksChanged(number, CheckBoard()) for number in (1, 2))
+    assert old.can_replace(new)
+    assert not new.can_replace(old)
+    assert not new.can_replace(PlanMade(3, ()))
 
 
 async def test_a_red_row_stops_the_start_and_shows_the_fix() -> None:

@@ -52,7 +52,7 @@ async def test_a_hung_run_says_which_keys_help_and_takes_it_back() -> None:
         await sees(pilot, "$ kill -CONT 4711 on node-a continues it", "s stop it; then r: resume")
         run.hangs = replace(run.hangs, why="")
         await sees(pilot, "d where all ranks are: their stacks")
-        run.hangs, run.state = None, "running"
+        run.change(hangs=None, state="running")
         await sees(pilot, "RUNNING")
         assert "resume from the newest checkpoint" not in everything(pilot)
 
@@ -198,7 +198,10 @@ async def test_a_held_log_does_not_move_when_lines_arrive() -> None:
         await sees(pilot, "following")
         log = pilot.app.screen.query_one(LogView)
         log.focus()
+        await until(pilot, lambda: len(log.frame.lines) == log.rows_wanted)
+        first = log.frame.lines[0][0]
         await pilot.press("up", "up")
+        await until(pilot, lambda: log.frame.lines[0][0] == first - 2)
         await sees(pilot, "held")
         before = log.frame.lines
         run.logs[0].all.extend(["more"] * 50)

@@ -35,5 +35,7 @@ async def test_beside_the_table_the_strip_scrolls_and_sorts_with_it() -> None:
 async def test_below_the_table_the_worst_ranks_come_first() -> None:
     async with showing(FakeSource(FakeRun(64)), (120, 46)) as pilot:
         await sees(pilot, "RUNNING", "the worst first; ")
+        await until(pilot, lambda: ranks_of_strip(pilot, "#skew-below")[0] == 63)
         await pilot.press("down", "down")
+        await sees(pilot, "log rank 2")
         assert ranks_of_strip(pilot, "#skew-below")[0] == 63

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 from textual import events
 from textual.actions import parse
@@ -31,6 +33,22 @@ PLAIN: Final = (
     "sideways",
     "app.focus_previous",
 )
+
+
+ScreenT = TypeVar("ScreenT", bound=Screen[Any])
+
+
+def when_composed(on_mount: Callable[[ScreenT], None]) -> Callable[[ScreenT], None]:
+    """Skips ``on_mount`` where the dashboard is quit at that moment: Textual then mounts the screen
+    without its widgets.
+    """
+
+    @wraps(on_mount)
+    def guarded(screen: ScreenT) -> None:
+        if screen.children:
+            on_mount(screen)
+
+    return guarded
 
 
 class FeedScreen(Screen[None]):

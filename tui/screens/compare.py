@@ -23,7 +23,7 @@ from tui.charts.viewport import Viewport
 from tui.drawing.text import clean, fit
 from tui.drawing.wording import fault_of
 from tui.model.run import ComparisonFrame, tone_of
-from tui.screens.base import FeedScreen
+from tui.screens.base import FeedScreen, when_composed
 from tui.sources.feed import Feed
 from tui.sources.messages import ComparisonPolled, SourceFailed
 from tui.sources.source import ComparisonSource
@@ -80,6 +80,7 @@ class CompareScreen(FeedScreen):
     def _chart(self) -> Chart:
         return self.query_one("#curves", Chart)
 
+    @when_composed
     def on_mount(self) -> None:
         source, names = self.dashboard.source, self._names
 

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from tui.context import context_of
+from tui.screens.base import when_composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ConfirmScreen(ModalScreen[str]):
                     label = Content(answer.label + key)
                     yield Button(label, id=answer.name, compact=True, variant="error")
 
+    @when_composed
     def on_mount(self) -> None:
         """On the frame, where it takes no line."""
         self.query_one("#dialog").border_subtitle = "c copies the command"

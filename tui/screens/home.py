@@ -20,6 +20,7 @@ from tui.drawing.text import clean, fit
 from tui.drawing.wording import fault_of
 from tui.model.derived import is_live
 from tui.model.run import HomeView
+from tui.screens.base import when_composed
 from tui.screens.home_actions import HomeActions
 from tui.sources.feed import Feed
 from tui.sources.messages import HomePolled, SourceFailed
@@ -80,6 +81,7 @@ class HomeScreen(HomeActions):
         yield Static("terminal too small", id="too-small")
         yield HintBar(id="hints")
 
+    @when_composed
     def on_mount(self) -> None:
         source, took_s, unread = self.dashboard.source, 0.0, 0
 

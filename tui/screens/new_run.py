@@ -20,7 +20,7 @@ from launcher.core.text.terminal import clean_lines
 from tui.drawing.text import clean
 from tui.drawing.wording import profile_lines
 from tui.model.checks import CheckBoard
-from tui.screens.base import FeedScreen
+from tui.screens.base import FeedScreen, when_composed
 from tui.screens.fields import fields_of, filled, rows
 from tui.sources.feed import PROBLEMS, in_background, post
 from tui.sources.messages import ActionDone, ActionFailed, ChecksChanged, HomePolled, PlanMade
@@ -59,6 +59,7 @@ class NewRunScreen(FeedScreen):
         self._request = StartRequest()
         self._plan: PlanText | None = None
         self._is_planning = False
+        self._plans = 0
         self._board = CheckBoard(is_asked=False)
         self._preflights = 0
         self._starts_when_green = False
@@ -83,6 +84,7 @@ class NewRunScreen(FeedScreen):
         yield Static("", id="too-small")
         yield HintBar(id="hints")
 
+    @when_composed
     def on_mount(self) -> None:
         source = self.dashboard.source
         self.query_one("#right").focus()
@@ -107,15 +109,31 @@ class NewRunScreen(FeedScreen):
     # -- the plan
 
     def _make_plan(self) -> None:
+        """Make it in its own thread; the plan of an older request is dropped."""
         self._is_planning = True
-        source, profile, request = self.dashboard.source, self._profile, self._request
-        in_background(self, "plan", lambda: PlanMade(source.plan(profile, request)))
+        self._plans += 1
+        number, source = self._plans, self.dashboard.source
+        profile, request = self._profile, self._request
+
+        def work() -> Message:
+            try:
+                return PlanMade(number, source.plan(profile, request))
+            except PROBLEMS as error:
+                return PlanMade(number, (), str(error) or type(error).__name__)
+
+        in_background(self, "plan", work)
 
     @property
     def _command(self) -> str:
         return shlex.join(self._request.command(self._profile))
 
     def on_plan_made(self, message: PlanMade) -> None:
+        if message.number != self._plans:
+            return
+        if message.problem:
+            self._plan, self._is_planning, self._starts_when_green = None, False, False
+            self._show_problem("no plan: ", clean_lines(message.problem))
+            return
         parts: list[tuple[str, str] | str] = [(f"$ {self._command}\n\n", "bold")]
         for title, lines in message.plan:
             parts.append((title + "\n", "bold underline"))
@@ -257,15 +275,10 @@ class NewRunScreen(FeedScreen):
         app.open_run(message.answer)
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        problem = clean_lines(message.problem)
-        if message.action == "plan":
-            self._plan, self._is_planning, self._starts_when_green = None, False, False
-            self._show_problem("no plan: ", problem)
-            return
         if message.action == "start":  # a notification would cover the checks
             self._is_starting = False
             self.app.clear_notifications()
-            self._show_problem("not started: ", problem)
+            self._show_problem("not started: ", clean_lines(message.problem))
             return
         self.notify(f"{message.action}: {message.problem}", severity="error", timeout=15)
 

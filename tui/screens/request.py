@@ -15,6 +15,7 @@ from textual.widgets import Button, Static
 
 from launcher.core.run.requests import Request
 from tui.context import context_of
+from tui.screens.base import when_composed
 from tui.screens.fields import Field, filled, rows
 
 
@@ -57,6 +58,7 @@ class RequestScreen(ModalScreen[Request]):
             for text in self._below:
                 yield Static(Content(text), classes="muted")
 
+    @when_composed
     def on_mount(self) -> None:
         self.query_one("#about").display = bool(self._about)
         is_one = len(self._fields) == 1

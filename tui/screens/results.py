@@ -19,6 +19,7 @@ from tui.drawing.text import clean
 from tui.drawing.wording import is_job_bad, job_words
 from tui.model.derived import evaluations, job_path
 from tui.model.run import RunFrame
+from tui.screens.base import when_composed
 from tui.widgets.lines import Line
 from tui.widgets.pick_list import PickList
 
@@ -116,6 +117,7 @@ class ResultsScreen(ModalScreen[tuple[str, str]]):
             yield Static("", id="path", classes="command")
             yield Static("", id="jobs")
 
+    @when_composed
     def on_mount(self) -> None:
         keys = "y copies the path   esc closes"
         if not context_of(self).read_only and not self._frame.snapshot.runs_script:

@@ -10,6 +10,7 @@ from launcher.core.run.requests import ResumeRequest
 from tui.drawing.wording import is_job_bad, job_words, restart_words
 from tui.model.derived import failure_of, is_live, job_state
 from tui.model.run import RunFrame
+from tui.screens.base import when_composed
 from tui.screens.request import RequestScreen
 from tui.screens.run_actions import RunActions
 from tui.sources.feed import LogFeed, RunFeed
@@ -52,6 +53,7 @@ class RunScreen(RunActions):
         self._seen_failure: object = None
         self._jobs: dict[str, str] | None = None  # states, by id; None before the first frame
 
+    @when_composed
     def on_mount(self) -> None:
         # For the threads: a screen that was removed has no app.
         source, name, pace = self.dashboard.source, self.run_name, self.dashboard.pace

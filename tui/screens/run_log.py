@@ -127,7 +127,9 @@ class RunLog(RunPanels):
         if self.frame is None or self.frame.snapshot.attempt is None:
             return
         numbers = [known.attempt for known in self.frame.snapshot.state.attempts]
-        shown = numbers.index(self.frame.snapshot.attempt)
+        # The one asked for last: keys may be faster than frames. A replay may not have come to it.
+        last = len(numbers) - 1
+        shown = numbers.index(self.attempt) if self.attempt in numbers else last
         if not 0 <= shown + by < len(numbers):
             end = "first" if by < 0 else "newest"
             self.notify(f"attempt {numbers[shown]} is the {end}", timeout=3)

@@ -143,6 +143,7 @@ class LogFeed(Feed):
         if opener is not None:
             self._window = opener()
             self._window.height = self._height
+            self._window.frame()  # a search that was typed before begins at the log's end
         window = self._window
         if window is None:
             return None

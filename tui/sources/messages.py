@@ -58,15 +58,28 @@ class RestartChosen(_Latest):
 
 
 @dataclass
-class PlanMade(_Latest):
-    plan: PlanText
+class _Numbered(_Latest):
+    """The answer to one of several requests, which may overtake each other in their threads."""
+
+    number: int
+
+    def can_replace(self, message: Message) -> bool:
+        """An answer to an older request is no newer state."""
+        return super().can_replace(message) and self.number <= getattr(message, "number", -1)
 
 
 @dataclass
-class ChecksChanged(_Latest):
-    """The rows so far of a preflight; ``number`` is the preflight's."""
+class PlanMade(_Numbered):
+    """The plan, or the ``problem`` why there is none."""
 
-    number: int
+    plan: PlanText
+    problem: str = ""
+
+
+@dataclass
+class ChecksChanged(_Numbered):
+    """The rows so far of a preflight."""
+
     board: CheckBoard
 
 

@@ -57,6 +57,7 @@ class AbsentNodes:
 
     def keep(self, attempt: Attempt) -> None:
         """One that failed, where nodes are left that do not answer."""
+        attempt.leave_absent()
         self._attempts.append(attempt)
 
     def adopt(

@@ -69,6 +69,8 @@ class AgentLink:
     sweep_at: float = 0.0
     """When its processes may be ended without its agent, after a try that failed."""
     exited: set[int] = field(default_factory=set)
+    is_dismissed: bool = False
+    """Whether its connection was closed for good."""
     ended: NodeEnded | None = None
     leftover: tuple[int, ...] = ()
     bad_n: int = 0
@@ -100,6 +102,13 @@ class AgentLink:
     def alone_s(self, now: float) -> float:
         """Since its last sign. `now` is monotonic."""
         return 0.0 if self.alone_since is None else now - self.alone_since
+
+    def was_late(self, late_s: float, now: float) -> None:
+        """Nobody read its answers for so long: that was no silence of the node's."""
+        if self.silent_since is not None:
+            self.silent_since = min(self.silent_since + late_s, now)
+        if self.alone_since is not None:
+            self.alone_since = min(self.alone_since + late_s, now)
 
     @property
     def is_in_doubt(self) -> bool:

@@ -34,6 +34,9 @@ REPEAT_S = 2.0
 MAX_REASONS = 4
 """Reported of one absence; some texts differ each time."""
 MAX_LAUNCHING = 32
+LATE_S = 0.3
+"""A turn that comes so long after the one before: this process did not run, or had other work, and
+nodes may have answered meanwhile."""
 
 
 class AgentLinks:
@@ -50,6 +53,7 @@ class AgentLinks:
         self._launching: dict[str, Future[Channel]] = {}
         self._sweeping: dict[str, Future[tuple[int, ...]]] = {}
         self._repeat_at = 0.0
+        self._turned_at = time.monotonic()
         self._has_asked = False
 
     def __iter__(self) -> Iterator[AgentLink]:
@@ -72,6 +76,10 @@ class AgentLinks:
     def turn(self) -> list[LinkReport]:
         self._collect_launched()
         now = time.monotonic()
+        if now - self._turned_at > LATE_S:
+            for link in self._links.values():
+                link.was_late(now - self._turned_at, now)
+        self._turned_at = now
         is_repeat = now >= self._repeat_at
         if is_repeat:
             self._repeat_at = now + REPEAT_S
@@ -262,11 +270,20 @@ class AgentLinks:
         self.send(link, messages.Leave(keep_warm))
         self._detach(link)
 
-    def dismiss(self, *, keep_warm: bool) -> None:
-        """Lets all agents go, and waits until they have heard it."""
-        for link in self._links.values():
+    def dismiss(self, *, keep_warm: bool, only_over: bool = False) -> None:
+        """Lets agents go, and waits until they have heard it. `only_over`: whose part is over.
+
+        Each once: the connections of those are the next attempt's then.
+        """
+        leaving = [
+            link
+            for link in self._links.values()
+            if not link.is_dismissed and (link.is_over or not only_over)
+        ]
+        for link in leaving:
+            link.is_dismissed = True
             self.release(link, keep_warm=keep_warm)
-        for link in self._links.values():
+        for link in leaving:
             link.transport.close()
 
     def _collect_launched(self) -> None:

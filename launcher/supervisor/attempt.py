@@ -209,6 +209,10 @@ class Attempt:
             until_s = time.time() + self.plan.keep_warm_s if kept else None
             self._log.add(events.ProcessesKept(self.number, kept, until_s))
 
+    def leave_absent(self) -> None:
+        """Lets all agents go but those of nodes that do not answer."""
+        self._links.dismiss(keep_warm=False, only_over=True)
+
     def _kept(self) -> tuple[events.KeptProcess, ...]:
         return tuple(
             replace(process, is_here=not link.transport.is_remote)

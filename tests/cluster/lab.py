@@ -29,6 +29,10 @@ ENOUGH = "/tmp/enough"
 """On alpha: with it, the training of the stand-in ends (tests/standin/effnet/__main__.py)."""
 LIMIT_S = 120
 """For what takes seconds on an idle machine."""
+UNREACHABLE_S = 6
+"""For a test in which a node is lost. The others may be held up for half of it, and then have the
+other half to be reached again.
+"""
 
 
 class ClusterLab:
@@ -175,9 +179,17 @@ class ClusterLab:
             time.sleep(0.02)
 
     def rank_pid(self, root: Path, rank: int, attempt: int = 1) -> int:
-        """The rank's process id as this machine knows it."""
-        started = self.events(root, "rank_started")
-        event = next(e for e in started if e["rank"] == rank and e["attempt"] == attempt)
+        """The rank's process id as this machine knows it.
+
+        Its node may report its start after another one has reported training.
+        """
+
+        def started() -> list[dict[str, Any]]:
+            found = self.events(root, "rank_started")
+            return [e for e in found if (e["rank"], e["attempt"]) == (rank, attempt)]
+
+        self.until(started, why=lambda: f"rank {rank} did not start: {self.events(root)[-4:]}")
+        (event,) = started()
         return self.hosts[event["node"]].outside_pid(event["pid"])
 
     def pid_like(self, host: str, *words: str) -> int:

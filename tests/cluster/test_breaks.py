@@ -35,13 +35,14 @@ def test_every_check_turns_red(lab, monkeypatch):
     )
     with pytest.raises(AssertionError, match="rank: 0 is blamed, expected 3"):
         lab.failed(root, rank=3, node="beta", signal=signal.SIGKILL)
+    # Until then it looks at the nodes again.
+    lab.until(lambda: not run_lock.is_supervised(root))
     lab.until(lambda: lab.left().keys() == {"beta"})
     with pytest.raises(AssertionError, match=r"left: \{'beta'"):
         lab.nothing_left(0)
     # What the product itself says is no proof.
     assert "leftover" not in (root / "supervisor.log").read_text()
     kill(list(lab.left()["beta"]))
-    lab.until(lambda: not run_lock.is_supervised(root))
     for rank, words in (
         (0, "line .* is lost: b'a line that is lost"),
         (1, "line .* is there twice: b'a line that is there twice"),

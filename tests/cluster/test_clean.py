@@ -19,22 +19,33 @@ def shared_memory(lab, host):
     return len(table), sorted(name for name in files if name.startswith("standin-"))
 
 
+def is_recorded(lab, root):
+    """Whether the agent has written down both: it may look when only one of them is there."""
+    path = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
+    return path.exists() and len(json.loads(path.read_text())) == 2
+
+
 def test_clean_ends_what_is_left_on_nodes_and_nothing_else(lab):
     leaky = {"step": 2, "do": "fork", "ignore_term": True, "session": True}
     shm = {"rank": 3, "step": 2, "do": "shm"}
     root = lab.start({"rank": 1, **leaky}, {"rank": 2, **leaky}, shm, epochs=5000)
     lab.wait_for(root, "epoch_finished")
-    recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
-    lab.until(recorded.exists)
+    lab.until(lambda: is_recorded(lab, root))
     lab.hosts["gamma"].run("sh", "-c", "EFFNET_TOKEN=other/001 setsid sleep 600 >&- 2>&- &")
-    watchers = [
-        seen
-        for host in ("alpha", "beta")
-        for seen in lab.hosts[host].processes()
-        if any(f" {program}" in seen.command for program in programs.ALL)
-    ]
+    # First: it would connect to the nodes again, and start more there.
     lab.kill_supervisor(root)
-    kill(watchers)
+
+    def are_gone():
+        found = [
+            seen
+            for host in ("alpha", "beta")
+            for seen in lab.hosts[host].processes()
+            if any(f" {program}" in seen.command for program in programs.ALL)
+        ]
+        kill(found)
+        return not found
+
+    lab.until(are_gone)
     lab.until(lambda: not run_lock.is_supervised(root))
     segments, files = shared_memory(lab, "beta")
     assert (segments, len(files)) == (1, 1)
@@ -77,8 +88,7 @@ def test_prune_connects_to_each_node_once(lab, monkeypatch):
 
 def test_an_agent_removes_the_shared_memory_of_its_killed_ranks(lab):
     root = lab.start({"rank": 3, "step": 2, "do": "shm"}, epochs=5000)
-    recorded = lab.node_file(root, "beta", "attempts/001/agents/beta.shm.json")
-    lab.until(recorded.exists)
+    lab.until(lambda: is_recorded(lab, root))
     os.kill(lab.rank_pid(root, 3), signal.SIGKILL)
     assert lab.end_of(root)["kind"] == "attempt_failed"
     lab.nothing_left()

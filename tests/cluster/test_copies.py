@@ -9,11 +9,18 @@ import json
 from launcher import client
 from launcher.store import run_lock
 from tests.cluster.hosts import HOME
+from tests.cluster.lab import UNREACHABLE_S
 from tests.cluster.test_first_node import knows_others
 from tests.cluster.test_first_node import profile as first_node_profile
 
-TWO = {"copies": 2, "keep": 50, "unreachable_s": 3, "epochs": 500}
-SPARE = {**TWO, "spares": ("gamma",), "retry_nodes": "spare", "auto_resume": 2}
+TWO = {"copies": 2, "keep": 50, "epochs": 500}
+SPARE = {
+    **TWO,
+    "unreachable_s": UNREACHABLE_S,
+    "spares": ("gamma",),
+    "retry_nodes": "spare",
+    "auto_resume": 2,
+}
 
 
 def copies(lab, root, node="beta"):
@@ -86,7 +93,7 @@ def test_a_copy_that_is_damaged_on_disk_is_not_used(lab):
 
 
 def test_a_copy_that_is_cut_leaves_nothing_half_and_the_next_one_is_whole(lab):
-    root = lab.start(slots=1, nodes=("alpha", "beta", "gamma"), **{**TWO, "unreachable_s": 60})
+    root = lab.start(slots=1, nodes=("alpha", "beta", "gamma"), **TWO)
     copied(lab, root)
     # A checkpoint of 100 kB takes seconds then.
     lab.hosts["beta"].slow_down(150)

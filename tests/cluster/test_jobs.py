@@ -9,6 +9,9 @@ from launcher import client
 from launcher.store.event_log import read_state
 from tests.job_runner import kill_runner
 
+EVALUATED = "/tmp/evaluated"
+"""On beta: with it, the evaluation of the stand-in ends."""
+
 
 def start(lab, extra="", **changes):
     path = lab.profile(**{"epochs": 500, **changes})
@@ -58,16 +61,20 @@ def test_jobs_run_on_a_chosen_node_while_the_run_trains(lab):
 
 
 def test_a_job_outlives_its_connection_and_stops_when_asked(lab):
-    root = start(lab, '\nSTANDIN_EVAL_S = "8"\n')
+    evaluated = lab.hosts["beta"].root / EVALUATED[1:]
+    evaluated.unlink(missing_ok=True)
+    root = start(lab, f'\nSTANDIN_EVAL_S = "600"\nSTANDIN_EVALUATED = "{EVALUATED}"\n')
     lab.wait_for(root, "checkpoint_saved")
     job = client.start_job(root, client.JobRequest("eval", node="beta"))
-    lab.until(lambda: any("job-" in s.command or "eval" in s.command for s in lab.left()["beta"]))
+    path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")
+    lab.until(path.exists)
     lab.hosts["beta"].kill_sshd()
     lab.wait_for(root, "node_unreachable")
     lab.hosts["beta"].start_sshd()
+    evaluated.touch()
     assert client.wait_for_job(root, job).exit_code == 0
-    there = lab.node_file(root, "beta", f"jobs/{job}/log.txt").read_bytes()
-    assert (root / f"jobs/{job}/log.txt").read_bytes() == there
+    assert (root / f"jobs/{job}/log.txt").read_bytes() == path.read_bytes()
+    evaluated.unlink()
 
     job = client.start_job(root, client.JobRequest("eval", node="beta"))
     path = lab.node_file(root, "beta", f"jobs/{job}/log.txt")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cluster.lab import UNREACHABLE_S
+from tests.cluster.loop import kinds
 from tests.cluster.loop.kinds import KINDS
 from tests.cluster.loop.scene import judge
 from tests.cluster.loop.workers import draw
@@ -14,7 +16,8 @@ SAMPLE = [draw(30, number) for number in range(6)]
 @pytest.mark.parametrize(
     "case", SAMPLE, ids=lambda case: f"{case.number}-{case.method}-{case.kind}"
 )
-def test_a_random_fault_ends_as_expected(lab, case):
+def test_a_random_fault_ends_as_expected(lab, case, monkeypatch):
+    monkeypatch.setattr(kinds, "UNREACHABLE_S", UNREACHABLE_S)
     verdict = judge(lab, case, KINDS[case.kind])
     assert not verdict.wrong, verdict
 

@@ -6,6 +6,7 @@ import os
 import signal
 
 from launcher.store import run_lock
+from tests.cluster.lab import UNREACHABLE_S
 
 
 def test_a_run_through_mpirun_finishes_with_every_line_once(lab):
@@ -79,7 +80,7 @@ def test_openmpis_daemon_that_is_killed_is_named_with_its_node(lab):
 
 def test_a_first_node_that_is_cut_off_leaves_no_daemon_on_the_others(lab):
     root = lab.start(
-        method="mpirun", nodes=("alpha", "beta", "gamma"), epochs=5000, unreachable_s=3
+        method="mpirun", nodes=("alpha", "beta", "gamma"), epochs=5000, unreachable_s=UNREACHABLE_S
     )
     lab.wait_for(root, "epoch_finished")
     lab.hosts["alpha"].link_down()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page import mark, write
+from tests.cluster import power_offs
 from tests.cluster.attempt_files import unbroken
+from tests.cluster.lab import UNREACHABLE_S
 from tests.cluster.power_offs import MOMENTS, NODES, PROGRAMS, STEPS, cold_start, draw, play
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -16,11 +18,17 @@ UNBROKEN = unbroken(10_000, len(NODES))
 """The program itself trains such a run, which takes 25 s."""
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(power_offs.RUN, "unreachable_s", UNREACHABLE_S)
+
+
 def test_the_sample_has_both_moments_and_rank_0() -> None:
     found = [(case.node, case.moment) for case in SAMPLE]
     assert found == [("alpha", "training"), ("beta", "start")]
 
 
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.slow
 def test_runs_train_again_on_the_spare_as_if_nothing_had_happened(lab, hosts):
     _, begun = cold_start(lab, 1)
@@ -35,6 +43,7 @@ def test_runs_train_again_on_the_spare_as_if_nothing_had_happened(lab, hosts):
     assert outcomes[0].step > 0
 
 
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.slow
 def test_runs_train_again_on_the_other_nodes_as_if_nothing_had_happened(lab):
     case = draw(7, 1, "shrink")

@@ -55,7 +55,7 @@ def test_stop_saves_and_resume_goes_on_from_the_first_nodes_checkpoint(lab):
 
 def test_the_scheduler_stays_until_the_slowest_node_has_left(lab):
     """Longer than a scheduler gets whose ranks are all gone (`Limits.finish_s`)."""
-    root = lab.start({"rank": 3, "step": 30, "do": "linger", "seconds": 20})
+    root = lab.start({"rank": 3, "step": 30, "do": "linger", "seconds": 14})
     assert lab.end_of(root)["kind"] == "attempt_finished"
     exits = {e["rank"]: e["t"] for e in lab.events(root, "rank_exited")}
     assert exits[3] - exits[0] > 10

@@ -5,9 +5,10 @@ from __future__ import annotations
 from launcher import client
 from launcher.store import run_lock
 from tests.cluster.attempt_files import carried, names, states, unbroken
+from tests.cluster.lab import UNREACHABLE_S
 
 SHRINK = {"retry_nodes": "shrink", "auto_resume": 3, "slots": 1, "state": "1"}
-WITHIN = {"steps": 100_000, "save": 10, "unreachable_s": 6}
+WITHIN = {"steps": 100_000, "save": 10, "unreachable_s": UNREACHABLE_S}
 """All of it is within one epoch."""
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from launcher import client
 from launcher.store import run_lock
 from tests.cluster.attempt_files import names
-from tests.cluster.lab import STEPS
+from tests.cluster.lab import STEPS, UNREACHABLE_S
 
 SPARE = {"retry_nodes": "spare", "auto_resume": 2}
 
 
 def test_a_node_that_is_lost_is_replaced_and_offered_again_when_it_is_back(lab):
-    root = lab.start(spares=("gamma", "delta"), epochs=5000, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma", "delta"), epochs=5000, unreachable_s=UNREACHABLE_S, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["beta"].link_down()
     replaced = lab.wait_for(root, "node_replaced")
@@ -25,10 +25,22 @@ def test_a_node_that_is_lost_is_replaced_and_offered_again_when_it_is_back(lab):
     assert "beta" in lab.card(root)
     # Its ranks still run, and end as soon as it is reached; nothing takes it back by itself.
     assert lab.left()["beta"]
+    connected = {seen for seen in seen_on(lab, "alpha", "gamma") if is_session(seen)}
     lab.hosts["beta"].link_up()
     is_back(lab, root, "beta")
+    # The others do not notice.
+    assert connected <= seen_on(lab, "alpha", "gamma")
     assert "--take-back" in lab.card(root)
     continued(lab, root, started)
+
+
+def seen_on(lab, *nodes):
+    return {seen for node in nodes for seen in lab.hosts[node].processes()}
+
+
+def is_session(seen):
+    """Whether it is an SSH connection."""
+    return seen.command.startswith("sshd: root@")
 
 
 def is_back(lab, root, node):
@@ -54,7 +66,7 @@ def test_a_first_node_without_power_moves_the_master_and_a_dead_spare_is_passed_
     root = lab.start(
         spares=("gamma", "delta"),
         epochs=5000,
-        unreachable_s=3,
+        unreachable_s=UNREACHABLE_S,
         checkpoints=shared,
         shared="true",
         **SPARE,
@@ -75,7 +87,7 @@ def test_a_first_node_without_power_moves_the_master_and_a_dead_spare_is_passed_
 
 
 def test_without_a_copy_of_the_checkpoints_nothing_begins_at_step_0(lab):
-    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=UNREACHABLE_S, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["alpha"].link_down()
     gave_up = lab.wait_for(root, "gave_up")
@@ -110,7 +122,7 @@ def test_two_failures_in_a_row_on_one_node_and_the_node_taken_back(lab):
 
 
 def test_a_new_supervisor_still_ends_what_runs_on_a_node_that_was_left_out(lab):
-    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=3, **SPARE)
+    root = lab.start(spares=("gamma",), epochs=5000, unreachable_s=UNREACHABLE_S, **SPARE)
     lab.wait_for(root, "checkpoint_saved")
     lab.hosts["beta"].link_down()
     lab.wait_for(root, "training_started", count=2)

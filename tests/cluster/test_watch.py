@@ -61,8 +61,10 @@ def test_a_job_that_runs_there_and_a_rank_that_ends(lab, alpha, transport):
         lab.until((alpha.root / f"tmp/job/worker_{rank}.log").exists)
     found = watch(target(alpha), python=sys.executable, transport=transport)
     with closing(found) as job:
-        snapshot = comes(job, lambda found: all(rank.pid for rank in found.ranks))
-        assert snapshot.status == "running"
+        snapshot = comes(
+            job,
+            lambda found: found.status == "running" and all(rank.pid for rank in found.ranks),
+        )
         assert len(snapshot.ranks) == 2
         alpha.run(
             "sh",

@@ -12,6 +12,8 @@ from tests.cluster.loop.scene import FOUR, Expected, Scene, WrongError, failed
 
 INTERRUPTED, REFUSED = 130, 4
 CLIENT_S = 120.0
+UNREACHABLE_S = 3.0
+"""Of runs that lose a node."""
 
 Kind = Callable[[Scene], Expected | None]
 
@@ -132,7 +134,7 @@ def sshd_killed(scene: Scene) -> Expected:
 
 
 def node_off(scene: Scene) -> Expected:
-    scene.start(unreachable_s=3)
+    scene.start(unreachable_s=UNREACHABLE_S)
     scene.moment()
     node = scene.node()
     scene.begin_fault()
@@ -143,7 +145,7 @@ def node_off(scene: Scene) -> Expected:
 def node_cut_off(scene: Scene) -> Expected:
     """For less than the limit, or for longer."""
     is_short = scene.random.random() < 0.5
-    scene.start(unreachable_s=60 if is_short else 3)
+    scene.start(unreachable_s=60 if is_short else UNREACHABLE_S)
     scene.moment()
     node = scene.node()
     scene.begin_fault()

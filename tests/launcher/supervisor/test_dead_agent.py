@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import selectors
 import socket
 import time
@@ -20,6 +21,7 @@ from launcher.core.run.events import (
     AttemptFailed,
     CheckpointWritten,
     FailureKind,
+    NodeUnreachable,
     RankExited,
     RankStarted,
 )
@@ -200,6 +202,31 @@ def test_the_verdict_does_not_wait_when_all_nodes_have_answered(pair):
     _turn(attempt, (first, second))
     failure = next(event for event in events if isinstance(event, AttemptFailed)).failure
     assert failure.rank == 2
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_the_time_in_which_the_supervisor_did_not_run_is_no_silence_of_a_node(
+    pair, monkeypatch, is_away
+):
+    """A virtual machine that was paused, say: the answers have come, and nobody has read them."""
+    attempt, events, (first, second) = pair
+    for node in (first, second):
+        node.agent.send(Pong(t=time.time()))
+    _turn(attempt, (first, second))
+    if is_away:
+        first.lose()
+        _turn(attempt, (first, second))
+    runs = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: runs() + 3600)
+    attempt.turn()
+    assert not events
+    # One while it runs does count.
+    first.is_connecting = second.is_connecting = True
+    passed = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: runs() + 3600 + next(passed) * 0.01)
+    while not events:
+        attempt.turn()
+    assert isinstance(events[0], NodeUnreachable)
 
 
 @pytest.mark.parametrize("seen", [{(1, "alpha"): 3}])

@@ -12,11 +12,10 @@ LINES = 15
 def story(root: Path) -> str:
     """The failure, the last events, and the last lines of every log of the newest attempt."""
     parts = [f"== {root}"]
-    events = _lines(root / "events.jsonl")
-    parts += ["-- events", *events[-LINES:]]
-    for line in events:
-        if '"attempt_failed"' in line:
-            parts += ["-- failure", json.dumps(json.loads(line)["failure"], indent=1)]
+    parts += ["-- events", *_lines(root / "events.jsonl")[-LINES:]]
+    for event in events(root):
+        if event["kind"] == "attempt_failed":
+            parts += ["-- failure", json.dumps(event["failure"], indent=1)]
     attempts = sorted((root / "attempts").glob("*"))
     newest = attempts[-1] if attempts else root
     logs = [*sorted(newest.glob("ranks/*/log.txt")), *sorted(newest.glob("*.log"))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -38,11 +37,12 @@ def test_a_stopped_rank_a_cut_link_and_a_killed_rank(lab, tmp_path):
     lab.wait_for(root, "epoch_finished", count=done + 2, timeout_s=300)
 
     os.kill(lab.rank_pid(root, 1), signal.SIGKILL)
-    killed = time.time()
     failure = lab.failed(root, rank=1, node="beta", kind="signal", signal=signal.SIGKILL)
     proof.blames(failure, followers=[0])
-    # MindSpore itself takes 31 to 54 s.
-    assert lab.events(root, "attempt_failed")[0]["t"] - killed < 30
+    # Ended by the launcher, not by itself 31 to 54 s later.
+    lab.wait_for(root, "rank_exited", count=2)
+    signals = {event["rank"]: event["signal"] for event in lab.events(root, "rank_exited")}
+    assert signals[0] in (signal.SIGTERM, signal.SIGKILL), signals
     lab.whole(root)
 
     lab.resume_to_end(root, timeout_s=400)

@@ -120,7 +120,7 @@ async def test_a_message_does_not_cover_what_it_is_about(size: tuple[int, int]) 
     async with showing(red_source(), size, run=None) as pilot:
         screen = await opened(pilot)
         await sees(pilot, "2 failed")
-        await until(pilot, lambda: not screen._is_planning)
+        await until(pilot, lambda: screen._board.is_done and not screen._is_planning)
         await pilot.pause()
         before = everything(pilot).splitlines()
         await pilot.press("ctrl+s")
@@ -148,7 +148,7 @@ async def test_a_message_replaces_the_one_that_it_outdates() -> None:
         await sees(pilot, "starts when plan and checks are done")
         source.may_answer.set()
         await sees(pilot, "not started: 2 checks failed")
-        assert "starts when" not in everything(pilot)
+        await until(pilot, lambda: "starts when" not in everything(pilot))
 
 
 async def test_a_start_that_fails_says_so_in_the_place_of_the_plan() -> None:
@@ -163,7 +163,7 @@ async def test_a_start_that_fails_says_so_in_the_place_of_the_plan() -> None:
         await sees(pilot, "ctrl+s: start", "effnet-launch start")
         await pilot.press("ctrl+s")
         await sees(pilot, "not started: node-b: the disk is full", "✓ data")
-        assert "starting" not in everything(pilot)
+        await until(pilot, lambda: "starting" not in everything(pilot))
 
 
 async def test_what_is_wrong_comes_before_what_is_general() -> None:

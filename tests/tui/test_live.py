@@ -36,7 +36,7 @@ from tui.model.run import ChartRequest, FrameRequest
 from tui.once import picture
 from tui.sources import live
 from tui.sources.live import LiveSource
-from tui.sources.replay import ReplaySource
+from tui.sources.replay import ReplayClock, ReplaySource
 from tui.sources.source import SourceError
 from tui.widgets.failure_card import memory_words
 
@@ -280,6 +280,25 @@ def test_a_replay_goes_forward_and_back(made: MadeRun) -> None:
     assert states[3][2] < states[2][2]
     assert run.restart().path is None
     source.close()
+
+
+def test_a_key_pressed_while_the_time_of_a_replay_is_read_is_not_lost() -> None:
+    key = threading.Thread(target=lambda: clock.seek(50.0))
+
+    class Speed(float):
+        """It is multiplied between the old time and the new one."""
+
+        def __rmul__(self, passed_s: float) -> float:
+            if threading.current_thread() is not key:
+                key.start()
+                key.join(0.2)
+            return 0.0
+
+    clock = ReplayClock(100.0, 200.0, Speed(1), lambda: 0.0)
+    clock.now()
+    key.join()
+    clock.speed = 1.0
+    assert clock.now() == 150.0
 
 
 def test_a_closed_replay_stops_writing_its_copy(made: MadeRun) -> None:

@@ -66,8 +66,12 @@ def test_no_steps_are_a_fault_and_no_figure_is_shown_for_them() -> None:
 async def test_every_rank_shows_its_values() -> None:
     async with showing(FakeSource(FakeRun(4, nodes=2)), (160, 48)) as pilot:
         await sees(pilot, "node-b", "10/45", "941 ms", "1.2 GiB")
-        rows = text_of(pilot, "#ranks").splitlines()
-        assert [row.split()[0].lstrip("▶!") or row.split()[1] for row in rows[1:]] == list("0123")
+
+        def ranks() -> list[str]:
+            rows = [row.split() for row in text_of(pilot, "#ranks").splitlines()[1:]]
+            return [words[0].lstrip("▶!") or words[1] for words in rows]
+
+        await until(pilot, lambda: ranks() == list("0123"))
 
 
 async def test_unknown_values_are_a_dash_never_zero() -> None:

@@ -34,7 +34,7 @@ address = "127.0.0.1"
 slots = 2
 
 [trainer]
-epoch_size = 100
+epoch_size = 1000
 
 [limits]
 stop_save_s = 20
@@ -165,7 +165,7 @@ def test_start_kill_resume_leave_attach_eval_export_end(
     log = root / "attempts/002/ranks/0000/log.txt"
     first.wait(lambda _: log.is_file() and b"epoch: [" in log.read_bytes())
     reports = [line for line in log.read_text().splitlines() if line.startswith("epoch: [")]
-    assert reports[0].startswith(f"epoch: [{epoch:3d}/100], step:[{within:5d}/"), reports[0]
+    assert reports[0].startswith(f"epoch: [{epoch:3d}/1000], step:[{within:5d}/"), reports[0]
     first.sees("log rank 1 127.0.0.1 attempt 2")
 
     # Leaving ends nothing and says how to come back.

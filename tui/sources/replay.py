@@ -15,7 +15,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -35,7 +35,10 @@ REMOVE_LIMIT_S: Final = 1.0
 
 @dataclass(slots=True)
 class ReplayClock:
-    """Where the replay stands; ``wall`` is a monotonic clock in seconds."""
+    """Where the replay stands; ``wall`` is a monotonic clock in seconds.
+
+    The thread that polls reads it, and the screen's keys change it.
+    """
 
     start: float
     end: float
@@ -45,33 +48,38 @@ class ReplayClock:
     pause_at: tuple[float, ...] = ()  # moments at which it pauses by itself
     _at: float = 0.0
     _since: float = 0.0
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._at, self._since = self.start, self.wall()
 
     def now(self) -> float:
         """The moment that is shown, Unix seconds; never after the end."""
-        if self.playing:
-            wall, before = self.wall(), self._at
-            self._at = min(before + (wall - self._since) * self.speed, self.end)
-            self._since = wall
-            for moment in self.pause_at:
-                if before < moment <= self._at:
-                    self._at, self.playing = moment, False
-                    break
-        return self._at
+        with self._lock:
+            if self.playing:
+                wall, before = self.wall(), self._at
+                self._at = min(before + (wall - self._since) * self.speed, self.end)
+                self._since = wall
+                for moment in self.pause_at:
+                    if before < moment <= self._at:
+                        self._at, self.playing = moment, False
+                        break
+            return self._at
 
     def pause(self) -> None:
-        self.now()
-        self.playing, self._since = not self.playing, self.wall()
+        with self._lock:
+            self.now()
+            self.playing, self._since = not self.playing, self.wall()
 
     def seek(self, by_s: float) -> None:
-        self._at = min(max(self.now() + by_s, self.start), self.end)
+        with self._lock:
+            self._at = min(max(self.now() + by_s, self.start), self.end)
 
     def faster(self, by: int) -> None:
-        self.now()
-        at = bisect_right(SPEEDS, self.speed) - 1
-        self.speed = SPEEDS[max(0, min(at + by, len(SPEEDS) - 1))]
+        with self._lock:
+            self.now()
+            at = bisect_right(SPEEDS, self.speed) - 1
+            self.speed = SPEEDS[max(0, min(at + by, len(SPEEDS) - 1))]
 
     @property
     def badge(self) -> str:

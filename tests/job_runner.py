@@ -19,6 +19,14 @@ def kill_runner(folder: Path, pid: int = 0) -> None:
     kill_in_turn(guard, *guard.children())
 
 
+def kill_with_parent(pid: int) -> None:
+    """A supervisor: first the process that it was forked from, which would start another one."""
+    supervisor = psutil.Process(pid)
+    parent = supervisor.parent()
+    has_it = parent is not None and parent.cmdline() == supervisor.cmdline()
+    kill_in_turn(*([parent] if has_it else []), supervisor)
+
+
 def kill_in_turn(*processes: psutil.Process) -> None:
     """SIGKILL to one after the other; returns when all are gone. One may have ended by itself."""
     for process in processes:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests import pace, proof, story
 from tests.cluster.hosts import Cluster, Seen
 from tests.cluster.standin_profile import PROFILE
-from tests.job_runner import kill_in_turn
+from tests.job_runner import kill_with_parent
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests/standin"
@@ -226,9 +224,8 @@ class ClusterLab:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
 
     def kill_supervisor(self, root: Path) -> None:
-        """For good: first its parent, which would start another one. Returns when both are gone."""
-        supervisor = psutil.Process(self.supervisor_pid(root))
-        kill_in_turn(psutil.Process(supervisor.ppid()), supervisor)
+        """For good; returns when it is gone."""
+        kill_with_parent(self.supervisor_pid(root))
 
     def node_file(self, root: Path, node: str, name: str) -> Path:
         """A file of the run on a node, seen from here."""

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests import pace, proof, story
-from tests.job_runner import kill_in_turn
+from tests.job_runner import kill_with_parent
 
 STANDIN = Path(__file__).parents[1] / "standin"
 ROOT = Path(__file__).parents[2]
@@ -221,9 +221,8 @@ class Lab:
         return int(json.loads((root / "supervisor.json").read_text())["pid"])
 
     def kill_supervisor(self, root: Path) -> None:
-        """For good: first its parent, which would start another one. Returns when both are gone."""
-        supervisor = psutil.Process(self.supervisor_pid(root))
-        kill_in_turn(psutil.Process(supervisor.ppid()), supervisor)
+        """For good; returns when it is gone."""
+        kill_with_parent(self.supervisor_pid(root))
 
     def log(self, root: Path, rank: int, attempt: int = 1) -> bytes:
         return (root / f"attempts/{attempt:03d}/ranks/{rank:04d}/log.txt").read_bytes()

@@ -32,7 +32,7 @@ AGAIN_S = 0.05
 """Until a stream that took nothing is tried again."""
 TURN_S = 0.25
 LATE_S = 1.0
-"""A turn that comes so much later than it should: this process did not run, nodes may have."""
+"""Of what a turn is late no more counts as silence: this process did not run, nodes may have."""
 BLOCK_BYTES = 1 << 16
 MAX_BLOCKS = 16
 """Of one connection in a turn: others must not wait for one that floods."""
@@ -287,7 +287,7 @@ class NodeLoop:
             late_s, turn_at = now - turn_at - limit_s, now
             if late_s > LATE_S:
                 for wire in self._wires:
-                    wire.was_late(late_s)
+                    wire.was_late(late_s - LATE_S)
             ready = self._take_ready(found)
             if now >= all_at:
                 ready = set(self._wires)

@@ -35,8 +35,8 @@ MAX_REASONS = 4
 """Reported of one absence; some texts differ each time."""
 MAX_LAUNCHING = 32
 LATE_S = 0.3
-"""A turn that comes so long after the one before: this process did not run, or had other work, and
-nodes may have answered meanwhile."""
+"""Of the time between two turns no more counts as silence: this process did not run, or had other
+work, and nodes may have answered meanwhile. Silence is noticed where all turns are slow, too."""
 
 
 class AgentLinks:
@@ -76,9 +76,10 @@ class AgentLinks:
     def turn(self) -> list[LinkReport]:
         self._collect_launched()
         now = time.monotonic()
-        if now - self._turned_at > LATE_S:
+        late_s = now - self._turned_at - LATE_S
+        if late_s > 0:
             for link in self._links.values():
-                link.was_late(now - self._turned_at, now)
+                link.was_late(late_s, now)
         self._turned_at = now
         is_repeat = now >= self._repeat_at
         if is_repeat:

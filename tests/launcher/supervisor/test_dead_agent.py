@@ -220,10 +220,18 @@ def test_the_time_in_which_the_supervisor_did_not_run_is_no_silence_of_a_node(
     monkeypatch.setattr(time, "monotonic", lambda: runs() + 3600)
     attempt.turn()
     assert not events
-    # One while it runs does count.
-    first.is_connecting = second.is_connecting = True
-    passed = itertools.count()
-    monkeypatch.setattr(time, "monotonic", lambda: runs() + 3600 + next(passed) * 0.01)
+
+
+@pytest.mark.parametrize("turn_s", [0.01, 2.0])
+def test_a_node_that_does_not_answer_is_unreachable_however_slow_the_turns_are(
+    pair, monkeypatch: pytest.MonkeyPatch, turn_s: float
+):
+    attempt, events, nodes = pair
+    _turn(attempt, nodes)
+    for node in nodes:
+        node.is_connecting = True
+    runs, passed = time.monotonic, itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: runs() + next(passed) * turn_s)
     while not events:
         attempt.turn()
     assert isinstance(events[0], NodeUnreachable)

@@ -22,6 +22,7 @@ from launcher.core.run.state import Silence
 from tui.screens.help import HelpScreen
 from tui.screens.request import RequestScreen
 from tui.screens.run import RunScreen
+from tui.sources.messages import RestartChosen
 
 
 def failed(ranks: int = 4) -> FakeSource:
@@ -89,6 +90,22 @@ async def test_a_resume_can_change_data_and_keys_at_80_by_24() -> None:
         settings = (("lr", "0.1"), ("batch_size", "8"))
         request = ResumeRequest("/runs/x/step-45.ckpt", settings=settings, data_path="/data/new")
         assert source.sent == [(RUN, request)]
+
+
+async def test_a_checkpoint_that_is_found_while_the_form_opens_is_shown() -> None:
+    source = failed()
+    async with showing(source) as pilot:
+        await sees(pilot, "r Resume", "11 steps lost")
+        screen = pilot.app.screen
+        assert isinstance(screen, RunScreen)
+        screen.restart = None
+        screen.look_for_restart = lambda: None  # type: ignore[method-assign]
+        screen.action_resume()
+        screen.on_restart_chosen(RestartChosen(source.run.restart_answer))
+        form = pilot.app.screen
+        assert isinstance(form, RequestScreen)
+        await until(pilot, lambda: bool(form.query("#about")))
+        await until(pilot, lambda: "11 steps lost" in str(form.query_one("#about").render()))
 
 
 async def test_the_note_is_shown_and_edited_at_80_by_24() -> None:

@@ -52,7 +52,7 @@ async def test_the_list_has_headings_figures_causes_and_a_position() -> None:
         head = text_of(pilot, "#runs").splitlines()[0].split()
         titles = ["state", "run", "ranks", "epoch", "done", "loss", "top-1", "took", "left", "age"]
         assert head == [*titles, "note"]
-        assert f"{CAUSE} · warm-up" in everything(pilot)
+        await sees(pilot, f"{CAUSE} · warm-up")
         line = next(line for line in text_of(pilot, "#runs").splitlines() if "live-1" in line)
         figures = "● running live-1 8 3/20 11 % 1.380 – 7 min 12 min 1.0 s"
         assert " ".join(line.split()[1:]) == figures

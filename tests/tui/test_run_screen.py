@@ -54,7 +54,8 @@ async def test_a_hung_run_says_which_keys_help_and_takes_it_back() -> None:
         await sees(pilot, "d where all ranks are: their stacks")
         run.change(hangs=None, state="running")
         await sees(pilot, "RUNNING")
-        assert "resume from the newest checkpoint" not in everything(pilot)
+        words = "resume from the newest checkpoint"
+        await until(pilot, lambda: words not in everything(pilot))
 
 
 def test_no_steps_are_a_fault_and_no_figure_is_shown_for_them() -> None:

@@ -61,13 +61,16 @@ class RequestScreen(ModalScreen[Request]):
     @when_composed
     def on_mount(self) -> None:
         self.query_one("#about").display = bool(self._about)
+        self.show_about(self._about)
         is_one = len(self._fields) == 1
         self.query_one(f"#{self._fields[0].name}" if is_one else "#start").focus()
         self._show_command()
 
     def show_about(self, text: str) -> None:
-        if self.is_mounted:
-            self.query_one("#about", Static).update(Content(text))
+        """Also before the form is there."""
+        self._about = text
+        for about in self.query("#about").results(Static):
+            about.update(Content(text))
 
     def filled(self) -> Request:
         """Raises ValueError."""

@@ -117,7 +117,12 @@ class NodeClient:
                 if not idle.has_ended:
                     raise
         argv = programs.command(programs.NODE, self.node.python or "python3")
-        return self._sent(operation, self.connection().start(argv, silent_s))
+        stream = self.connection().start(argv, silent_s)
+        try:
+            return self._sent(operation, stream)
+        except NodeError:
+            stream.close()  # its process ended before it could read
+            raise
 
     def _sent(self, operation: Operation[R], stream: Stream) -> Call[R]:
         mark = f"effnet-{secrets.token_hex(8)}"

@@ -45,7 +45,8 @@ class _Rank:
     pid: int = 0
     """The process that writes its log; its children write there, too."""
     gone_s: float | None = None
-    is_silent: bool = False
+    silent_why: str = ""
+    """Why it counts as silent; empty while it does not."""
     has_exited: bool = False
 
 
@@ -382,12 +383,13 @@ class WatchedJob:
         silent = stopped or (behind if late == set(living) else set())
         why = "its process is stopped (SIGSTOP or a debugger)" if stopped else WAITS
         for rank, item in living.items():
-            if (rank in silent) is not item.is_silent:
-                item.is_silent = rank in silent
+            now_why = why if rank in silent else ""
+            if now_why != item.silent_why:
+                item.silent_why = now_why
                 where, quiet_s = (self._attempt, rank, self._node, None), round(quiet[rank], 3)
                 self._emit(
                     events.RankSilent(*where, quiet_s, why)
-                    if item.is_silent
+                    if now_why
                     else events.RankRecovered(*where, quiet_s),
                     now_s,
                 )

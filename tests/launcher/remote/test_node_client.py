@@ -171,6 +171,7 @@ def test_a_request_without_an_answer_is_not_sent_twice(
     client: NodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process may have read it before the connection broke."""
+    monkeypatch.setattr(node_client, "REUSE_S", 3600.0)
     client.call(op.ListFiles(str(tmp_path)))
     connection = client.connection()
     (stream,) = connection.streams
@@ -223,6 +224,23 @@ def test_a_node_whose_python_lacks_the_launcher_is_not_installed(
     monkeypatch.setattr(node_client.programs, "NODE", "launcher.nowhere")
     with pytest.raises(NotInstalledError, match=r"no module launcher\.nowhere"):
         client.call(op.GetFacts())
+
+
+def test_a_process_that_ended_before_its_request_is_closed(
+    client: NodeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_client.programs, "NODE", "launcher.nowhere")
+    streams, start = client.connection().streams, PipeConnection.start
+
+    def ended(*arguments: Any) -> Pipe:
+        stream = start(*arguments)
+        stream._process.wait()
+        return stream
+
+    monkeypatch.setattr(PipeConnection, "start", ended)
+    with pytest.raises(NotInstalledError, match=r"no module launcher\.nowhere"):
+        client.call(op.GetFacts())
+    assert [stream._process.stdout.closed for stream in streams] == [True]
 
 
 @pytest.mark.parametrize(

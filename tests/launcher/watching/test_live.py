@@ -157,13 +157,16 @@ def test_a_silent_rank_is_found_and_recovers(
     comes(job, lambda found: found.hang is None or found.hang.ranks != (1,))
 
 
+@pytest.mark.parametrize("all_wait", [False, True])
 def test_a_stopped_process_is_the_silent_one(
-    tmp_path: Path, start: Start, watched: Watched
+    tmp_path: Path, start: Start, watched: Watched, all_wait: bool
 ) -> None:
     ranks = [start(0), start(1)]
     for rank in ranks:
         rank.steps(3)
     job = watched(tmp_path, silent_s=0.5)
+    if all_wait:
+        comes(job, lambda found: found.hang is not None and found.hang.ranks == (0, 1))
     ranks[0].process.send_signal(signal.SIGSTOP)
     snapshot = comes(job, lambda found: found.hang is not None and "is stopped" in found.hang.why)
     assert snapshot.hang is not None

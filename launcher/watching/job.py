@@ -386,13 +386,9 @@ class WatchedJob:
             now_why = why if rank in silent else ""
             if now_why != item.silent_why:
                 item.silent_why = now_why
-                where, quiet_s = (self._attempt, rank, self._node, None), round(quiet[rank], 3)
-                self._emit(
-                    events.RankSilent(*where, quiet_s, why)
-                    if now_why
-                    else events.RankRecovered(*where, quiet_s),
-                    now_s,
-                )
+                where = self._attempt, rank, self._node, None, round(quiet[rank], 3)
+                begun, ended = events.RankSilent(*where, why), events.RankRecovered(*where)
+                self._emit(begun if now_why else ended, now_s)
 
     def _emit(self, event: Event, time_s: float) -> None:
         self._n += 1

@@ -18,6 +18,11 @@ from launcher.core.run.events import Event, RankRecovered, RankSilent
 from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, Phase, parse_heartbeat
 from launcher.process.ownership import read_process
 
+PAUSE_S = 2.0
+"""A look that comes so long after the one before: the machine was suspended, say, or its clock set.
+Looks are a quarter of a second apart.
+"""
+MAX_PAUSES = 100
 QUIET_START_S = 10.0
 """A script counts as running after this time, when nothing that it prints says so earlier."""
 
@@ -41,6 +46,9 @@ class HangWatch:
         self._beats: dict[int, Heartbeat] = {}
         self._started_s: dict[int, float] = {}
         self._stopped_s: dict[int, float] = {}
+        self._looked_s: float | None = None
+        self._pauses: list[tuple[float, float]] = []
+        """(when it was over, how long it was), the newest last."""
         self._files: dict[int, str] = {
             process.rank: process.heartbeat
             for process in plan.ranks
@@ -61,6 +69,7 @@ class HangWatch:
     def look(self, now_s: float, logs: Mapping[int, RankLog]) -> None:
         """Reads all heartbeats and applies the rule. `now_s` is Unix time."""
         sights = []
+        self._note_pause(now_s)
         for rank, pid in self._pids().items():
             self._read(rank)
             process = read_process(pid)
@@ -69,15 +78,18 @@ class HangWatch:
                 self._stopped_s.setdefault(rank, now_s)
             else:
                 self._stopped_s.pop(rank, None)
+            started_s = self._started_s.setdefault(rank, now_s)
+            beat = self._beats.get(rank) or self._printed(rank, pid, logs[rank])
             sights.append(
                 RankSight(
                     rank=rank,
                     node=self._plan.node.name,
-                    started_s=self._started_s.setdefault(rank, now_s),
-                    heartbeat=self._beats.get(rank) or self._printed(rank, pid, logs[rank]),
+                    started_s=started_s,
+                    heartbeat=beat,
                     state=state,
                     stopped_s=self._stopped_s.get(rank),
                     only_prints=rank not in self._beats and not self._plan.runs_trainer,
+                    paused_s=self._paused_since(beat.time_s if beat else started_s),
                 )
             )
             if rank == 0:
@@ -105,6 +117,16 @@ class HangWatch:
                     )
                 )
         self._emit_recovered({silent.rank for silent in found}, now_s)
+
+    def _note_pause(self, now_s: float) -> None:
+        """Ranks did not run in it either, or have written heartbeats that nobody has read."""
+        late_s = 0.0 if self._looked_s is None else now_s - self._looked_s
+        self._looked_s = now_s
+        if late_s > PAUSE_S:
+            self._pauses = [*self._pauses[1 - MAX_PAUSES :], (now_s, late_s)]
+
+    def _paused_since(self, time_s: float) -> float:
+        return sum(pause_s for end_s, pause_s in self._pauses if end_s > time_s)
 
     def _printed(self, rank: int, pid: int, log: RankLog) -> Heartbeat | None:
         """What stands for the heartbeat of a script without one."""

@@ -40,6 +40,8 @@ class RankSight:
     stopped_s: float | None = None
     only_prints: bool = False
     """It has no heartbeat: ``heartbeat`` is made from its log."""
+    paused_s: float = 0.0
+    """How long since its last heartbeat the machine did not run, or only its agent: no silence."""
 
     @property
     def phase(self) -> Phase:
@@ -50,9 +52,9 @@ class RankSight:
         return 0 if self.heartbeat is None else self.heartbeat.steps_done
 
     def quiet_s(self, now_s: float) -> float:
-        """Since its last heartbeat."""
+        """Since its last heartbeat, without pauses."""
         last_s = self.started_s if self.heartbeat is None else self.heartbeat.time_s
-        return max(0.0, now_s - (last_s - self.clock_ahead_s))
+        return max(0.0, now_s - (last_s - self.clock_ahead_s) - self.paused_s)
 
     def stopped_for_s(self, now_s: float) -> float:
         """How long a signal or a debugger has stopped it; 0 if it runs."""

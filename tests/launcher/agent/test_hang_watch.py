@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+from pathlib import Path
 
 from launcher import client
+from launcher.agent.hang_watch import HangWatch
+from launcher.core.plan.make import make_plan
+from launcher.core.plan.model import RunContext
+from launcher.reading.profiles import find_profile
 
 
 def failure_of(lab, root):
@@ -56,3 +62,24 @@ def test_a_rank_that_compiles_long_is_not_silent(lab):
     root = lab.start({"rank": 1, "step": 12, "do": "compile", "seconds": 7}, silent_min_s=3)
     assert lab.wait_for(root, "attempt_finished", "attempt_failed")["kind"] == "attempt_finished"
     assert lab.events(root, "rank_silent") == []
+
+
+def test_the_time_in_which_the_machine_did_not_run_is_no_silence(tmp_path):
+    """A laptop that was suspended: no rank has had the time for a heartbeat since."""
+    plan = make_plan(find_profile("local-cpu-8p"), RunContext("r", str(tmp_path)))
+    file = Path(next(process.heartbeat for process in plan.ranks if process.rank == 1))
+    file.parent.mkdir(parents=True)
+    began_s, limit_s = 1e9, plan.limits.compile_s
+    file.write_text(f"1 {began_s:.6f} compute 3 0 {os.getpid()}".ljust(127) + "\n")
+    events = []
+    watch = HangWatch(plan, lambda: {1: os.getpid()}, events.append)
+    watch.look(began_s, {})
+    awake_s = began_s + 10 * limit_s
+    watch.look(awake_s, {})
+    assert events == []
+    # A rank that stays silent is named as late as any other.
+    times_s = (awake_s + number for number in itertools.count(1))
+    while not events:
+        watch.look(now_s := next(times_s), {})
+    assert events[0].rank == 1
+    assert limit_s <= now_s - awake_s <= limit_s + 1

@@ -207,6 +207,12 @@ def test_what_is_shown_stays_within_the_run(moves: list[str], at: float) -> None
         assert -1e-6 <= first < end <= 1000 + 1e-6
 
 
+def test_a_move_starts_from_what_was_requested_last_not_from_what_is_drawn() -> None:
+    of_another_request = ChartData("loss", 74.5, 100, 99.5, all_of_it=(0, 100))
+    assert Viewport(width=50).panned(-0.25, of_another_request).end == 87.5
+    assert Viewport(width=50).zoomed(0.5, of_another_request, 1.0).end == 100
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a run with two attempts: 100 steps, then 110 from step 90."""

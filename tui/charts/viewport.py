@@ -73,8 +73,8 @@ class Viewport:
     def _shown(self, data: ChartData) -> tuple[float, float]:
         if self.width is None:
             return data.whole
-        end = data.end if self.end is None else self.end
-        return end - self.width, end
+        # Not what `data` shows: that may be of an earlier request.
+        return window(data.whole, data.last, self.width, self.end)
 
     def _ending(self, end: float, width: float, data: ChartData) -> Viewport:
         begin, whole_end = data.whole

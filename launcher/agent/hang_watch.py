@@ -19,8 +19,8 @@ from launcher.core.run.heartbeat import HEARTBEAT_BYTES, Heartbeat, Phase, parse
 from launcher.process.ownership import read_process
 
 PAUSE_S = 2.0
-"""A look that comes so long after the one before: the machine was suspended, say, or its clock set.
-Looks are a quarter of a second apart.
+"""Of the time between two looks no more counts as silence: the machine was suspended, say, or its
+clock set. They are a quarter of a second apart; silence is noticed where all of them are late, too.
 """
 MAX_PAUSES = 100
 QUIET_START_S = 10.0
@@ -120,9 +120,9 @@ class HangWatch:
 
     def _note_pause(self, now_s: float) -> None:
         """Ranks did not run in it either, or have written heartbeats that nobody has read."""
-        late_s = 0.0 if self._looked_s is None else now_s - self._looked_s
+        late_s = 0.0 if self._looked_s is None else now_s - self._looked_s - PAUSE_S
         self._looked_s = now_s
-        if late_s > PAUSE_S:
+        if late_s > 0:
             self._pauses = [*self._pauses[1 - MAX_PAUSES :], (now_s, late_s)]
 
     def _paused_since(self, time_s: float) -> float:

@@ -7,8 +7,10 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from launcher import client
-from launcher.agent.hang_watch import HangWatch
+from launcher.agent.hang_watch import PAUSE_S, HangWatch
 from launcher.core.plan.make import make_plan
 from launcher.core.plan.model import RunContext
 from launcher.reading.profiles import find_profile
@@ -64,17 +66,22 @@ def test_a_rank_that_compiles_long_is_not_silent(lab):
     assert lab.events(root, "rank_silent") == []
 
 
-def test_the_time_in_which_the_machine_did_not_run_is_no_silence(tmp_path):
-    """A laptop that was suspended: no rank has had the time for a heartbeat since."""
+@pytest.fixture
+def watched(tmp_path):
+    """Rank 1, whose heartbeat is of 1e9, the limit for its silence, and what is noticed."""
     plan = make_plan(find_profile("local-cpu-8p"), RunContext("r", str(tmp_path)))
     file = Path(next(process.heartbeat for process in plan.ranks if process.rank == 1))
     file.parent.mkdir(parents=True)
-    began_s, limit_s = 1e9, plan.limits.compile_s
-    file.write_text(f"1 {began_s:.6f} compute 3 0 {os.getpid()}".ljust(127) + "\n")
+    file.write_text(f"1 {1e9:.6f} compute 3 0 {os.getpid()}".ljust(127) + "\n")
     events = []
-    watch = HangWatch(plan, lambda: {1: os.getpid()}, events.append)
-    watch.look(began_s, {})
-    awake_s = began_s + 10 * limit_s
+    return HangWatch(plan, lambda: {1: os.getpid()}, events.append), plan.limits.compile_s, events
+
+
+def test_the_time_in_which_the_machine_did_not_run_is_no_silence(watched):
+    """A laptop that was suspended: no rank has had the time for a heartbeat since."""
+    watch, limit_s, events = watched
+    watch.look(1e9, {})
+    awake_s = 1e9 + 10 * limit_s
     watch.look(awake_s, {})
     assert events == []
     # A rank that stays silent is named as late as any other.
@@ -82,4 +89,11 @@ def test_the_time_in_which_the_machine_did_not_run_is_no_silence(tmp_path):
     while not events:
         watch.look(now_s := next(times_s), {})
     assert events[0].rank == 1
-    assert limit_s <= now_s - awake_s <= limit_s + 1
+    assert limit_s <= now_s - awake_s + PAUSE_S <= limit_s + 1
+
+
+def test_a_silent_rank_is_named_where_all_looks_are_late(watched):
+    watch, limit_s, events = watched
+    for number in range(int(limit_s / PAUSE_S) + 2):
+        watch.look(1e9 + number * 10 * PAUSE_S, {})
+    assert events[0].rank == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import selectors
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -39,7 +40,10 @@ class Outcome(str, Enum):
 
 
 class Attempt:
-    """Drives the agents of one attempt until all is over. `outcome` is known before `is_over`."""
+    """Drives the agents of one attempt until all is over. `outcome` is known before `is_over`.
+
+    `on_stopped`: called when the ranks have stopped unasked; it may know who did that, and `stop`.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,9 @@ class Attempt:
         links: tuple[AgentLink, ...],
         selector: selectors.BaseSelector,
         profile: Profile,
+        on_stopped: Callable[[], object] = lambda: None,
     ) -> None:
+        self._on_stopped = on_stopped
         self._on_silent = profile.retry.on_silent
         self._limits = profile.limits
         self.plan = plan
@@ -371,6 +377,8 @@ class Attempt:
         ended = [link.ended for link in self._links if link.ended is not None]
         step = max((report.step for report in ended), default=0) or None
         has_stopped = not self._are_ranks_done or any(report.has_stopped for report in ended)
+        if has_stopped and self.stop_asked is None:
+            self._on_stopped()
         if self.stop_asked is not None or has_stopped:
             self.outcome = Outcome.STOPPED
             leftover = tuple(pid for link in self._links for pid in link.leftover)

@@ -125,14 +125,19 @@ class Supervisor:
                 self._decided(self._decision)
         return 0
 
-    def _listen_to(self, batch: BatchJob, attempt: Attempt) -> None:
-        ending = batch.new_ending(attempt.is_failing)
+    def _listen_to(self, batch: BatchJob, attempt: Attempt, *, has_stopped: bool = False) -> None:
+        ending = batch.new_ending(attempt.is_failing or has_stopped)
         if ending is None:
             return
         if ending.saves:
             attempt.stop(True, ending.by)
         else:
             attempt.cancel(ending.by)
+
+    def _ask_who_stopped_it(self) -> None:
+        """Slurm signals the ranks, too: they may have stopped before this process hears of it."""
+        if self._batch is not None and self._attempt is not None:
+            self._listen_to(self._batch, self._attempt, has_stopped=True)
 
     @property
     def _is_busy(self) -> bool:
@@ -180,7 +185,8 @@ class Supervisor:
     def _make_attempt(self, plan: Plan) -> Attempt:
         token = self._owner.token_of(f"{plan.attempt:03d}")
         links = links_of(plan, self._nodes, self._run.profile, token, self._batch)
-        return Attempt(plan, self._log, links, self._selector, self._run.profile)
+        parts = plan, self._log, links, self._selector, self._run.profile
+        return Attempt(*parts, self._ask_who_stopped_it)
 
     def _plan(self, number: int, resume: StartCheckpoint | None) -> Plan:
         facts, port = prepare.facts(self._run.profile, self._run.info.id, self._nodes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from launcher import client
 from launcher.reading.run import RunReader
 
 
@@ -30,8 +33,28 @@ def test_a_run_over_three_time_limits_is_one_run_and_loses_no_step(lab):
     lab.no_job_left(root)
 
 
-def test_scancel_is_a_stop_that_names_slurm(lab):
-    root = lab.start(epochs=5000)
+HELD_UP = """\
+import signal, sys
+if {"launcher.supervisor.batch", "effnet.scheduler"} & set(sys.orig_argv):
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+"""
+"""What Slurm sends these does not arrive: they learn from the ranks that those have stopped."""
+
+
+def start_held_up(lab, monkeypatch):
+    folder = lab.folder / "held-up"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HELD_UP)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    path = lab.profile(epochs=5000)
+    path.write_text(path.read_text().replace('PYTHONPATH = "', f'PYTHONPATH = "{folder}:'))
+    return lab.runs / client.start(str(path), client.StartRequest(preflight=False))
+
+
+@pytest.mark.parametrize("is_held_up", [False, True])
+def test_scancel_is_a_stop_that_names_slurm(lab, monkeypatch, is_held_up):
+    """Slurm ends the ranks, too: a supervisor that is held up hears of that first."""
+    root = start_held_up(lab, monkeypatch) if is_held_up else lab.start(epochs=5000)
     lab.wait_for(root, "checkpoint_saved")
     lab.slurm.call("scancel", lab.job(root))
     assert lab.end_of(root)["kind"] == "attempt_stopped"

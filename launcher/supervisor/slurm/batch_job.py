@@ -85,7 +85,8 @@ class BatchJob:
         """What a signal of Slurm means that has just arrived.
 
         Slurm signals all processes of all nodes at once, and a rank may be heard of before this
-        process gets its own signal: once something died (`is_failing`), slurmctld is asked.
+        process gets its own signal: once something died or stopped unasked (`is_failing`),
+        slurmctld is asked.
         """
         found: Ending | None = None
         if self.ending is not None and not self.ending.saves:

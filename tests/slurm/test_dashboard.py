@@ -29,7 +29,8 @@ async def test_a_run_waits_trains_dies_resumes_and_stops(lab, monkeypatch, tmp_p
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     blocker = lab.fill_partition()
-    root = lab.start(epochs=3000)
+    # Slurm takes n3 where n2 still ends the job before.
+    root = lab.start(epochs=3000, options=["--exclude=n3"])
     app = Dashboard(LiveSource(), Settings(refresh_hz=10, bell=False), run=root.name)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await sees(pilot, "PENDING", f"job {lab.job(root)} waits in the queue: it waits for free")

@@ -105,8 +105,8 @@ class CheckpointCopier:
         elif done.event is not None:
             self._is_dirty = True
             self._retry_at = now + RETRY_S
-            # The next checkpoint's path has other numbers, a damaged one is a fault of its own.
-            fault = done.damaged or re.sub(r"\d+", "", done.event.why)
+            # The next file has another path, a damaged checkpoint is a fault of its own.
+            fault = done.damaged or re.sub(r"'[^']*'|\d+", "", done.event.why)
             if fault != self._fault:
                 self._fault = fault
                 self._log.add(done.event)

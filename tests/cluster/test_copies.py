@@ -142,7 +142,7 @@ def test_a_disk_that_takes_no_copies_is_reported_once_and_ends_no_run(lab):
     failed = reports()[0]
     assert failed["node"] == "beta"
     saved = len(lab.events(root, "checkpoint_saved"))
-    lab.wait_for(root, "checkpoint_saved", count=saved + 10)
+    lab.wait_for(root, "checkpoint_saved", count=saved + 4)
     assert failed["why"].splitlines()[0] in lab.card(root)
     assert reports() == [failed]
     beta.run("umount", "--lazy", folder)

@@ -242,12 +242,15 @@ async def home(keys: Keys) -> None:
         screen = app.screen
         assert isinstance(screen, HomeScreen)
         assert screen.feed is not None
-        screen.feed._period_s = lambda: 60.0
+        screen.feed._period_s = lambda: 600.0
+        wake, woken = screen.feed.wake, list[str]()
+        screen.feed.wake = lambda: woken.append("r") or wake()  # type: ignore[method-assign,func-returns-value]
         source.view = replace(source.view, runs=runs[:1])
-        await keys.pilot.press("r")
+        await keys("HomeScreen", "r", lambda: woken == ["r"])
         await sees(keys.pilot, "1 run, 1 live")
         source.view = replace(source.view, runs=runs)
-        await keys("HomeScreen", "r", keys.seen("2 runs, 1 live"))
+        await keys.pilot.press("r")
+        await sees(keys.pilot, "2 runs, 1 live")
         await keys("HomeScreen", "n", keys.on(NewRunScreen))
         await sees(keys.pilot, "effnet-launch start local-cpu")
         await keys("NewRunScreen", "y", lambda: app.clipboard == "effnet-launch start local-cpu")

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from launcher.core.history.summary import RunSummary
 from launcher.core.run.requests import RemoveRequest, Request
 from tui.screens.confirm import ConfirmScreen
+from tui.screens.home import HomeScreen
 from tui.sources.source import SourceError
 from tui.widgets.run_table import RunTable
 
@@ -227,6 +228,10 @@ async def test_thousands_of_runs_cost_a_screen_of_rows(monkeypatch: pytest.Monke
     source = source_of(*(summary(f"run-{at:05}", "finished", at) for at in range(5000)))
     async with showing(source, (80, 24), run=None) as pilot:
         await sees(pilot, "5000 runs, 0 live", "1/5000")
+        home = pilot.app.screen
+        assert isinstance(home, HomeScreen)
+        assert home.feed is not None
+        home.feed.hold()  # each poll draws the rows too
         for key in ("end", "home", "pagedown", "down"):
             drawn.clear()
             await pilot.press(key)

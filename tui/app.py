@@ -72,6 +72,7 @@ class Dashboard(App[str]):
         self.settings = settings
         why = readonly if isinstance(readonly, str) else REPLAY if again else READ_ONLY
         self.read_only = why if readonly else ""
+        self.is_quitting = False
         self.again = again  # the command that plays a replay again
         self.clock = clock
         self.glyphs = glyphs_for(settings.glyphs or detect_level())
@@ -116,6 +117,11 @@ class Dashboard(App[str]):
         """As Textual's, but without markup and control characters."""
         options["title"] = clean(options.get("title", ""))
         super().notify(clean_lines(message), **{**options, "markup": False})
+
+    def exit(self, *given: Any, **named: Any) -> None:
+        """As Textual's; screens that open at that moment know of it."""
+        self.is_quitting = True
+        super().exit(*given, **named)
 
     def on_mount(self) -> None:
         from tui.screens.home import HomeScreen

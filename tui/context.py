@@ -23,6 +23,7 @@ class Context(Protocol):
     settings: Settings
     read_only: str
     """Why nothing can be changed; empty when it can."""
+    is_quitting: bool
     again: str
     """The command that plays a replay again; empty for a live run."""
     clock: Callable[[], float]

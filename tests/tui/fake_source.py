@@ -338,7 +338,7 @@ class FakeSource:
     ) -> None:
         self.preflights.append(request)
         for row in self.preflight_rows:
-            self.may_answer.wait(30)
+            self.may_answer.wait(300)
             on_row(row)
 
     def send(self, target: str, request: Request) -> str:

@@ -25,6 +25,7 @@ async def showing(
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: bool(everything(pilot).strip()))
         yield pilot
+        app.is_quitting = True  # a screen may still be opening
 
 
 async def until(pilot: Pilot[str], true: Callable[[], bool], limit_s: float = 90) -> None:

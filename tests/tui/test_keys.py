@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from fake_source import RUN, FakeRun, FakeSource
 from pilots import everything, sees, showing, until
+from textual.containers import Vertical
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -154,7 +155,10 @@ async def test_it_can_be_quit_from_everywhere(place: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["run", "new run", "compare", "stop", "form", "results"])
-async def test_it_can_be_quit_while_a_screen_opens(place: str) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_it_can_be_quit_while_a_screen_opens(
+    place: str, has_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with showing(FakeSource(), (100, 30)) as pilot:
         await sees(pilot, "RUNNING", "log rank")
         app, run = pilot.app, pilot.app.screen
@@ -169,6 +173,9 @@ async def test_it_can_be_quit_while_a_screen_opens(place: str) -> None:
             "results": run.action_results,
         }[place]()
         assert app.screen is not run
+        if has_begun:  # it has its outer widgets, and gets no inner ones
+            monkeypatch.setattr(Vertical, "compose", lambda self: app.exit() or ())  # type: ignore[func-returns-value]
+            await until(pilot, lambda: app.is_quitting)
         app.exit()
 
 

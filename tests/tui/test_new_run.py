@@ -88,7 +88,7 @@ async def test_the_plan_of_an_older_request_does_not_replace_the_newer_one(
     def first_is_last(profile: str, request: StartRequest) -> PlanText:
         if not request.settings:
             began.set()
-            may_end.wait(30)
+            may_end.wait(300)
             if older_fails:
                 raise SourceError("the older plan fails")
         return (*plan(profile, request), (f"plan of {dict(request.settings)}", ()))

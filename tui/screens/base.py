@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from textual import events
 from textual.actions import parse
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -39,14 +40,17 @@ ScreenT = TypeVar("ScreenT", bound=Screen[Any])
 
 
 def when_composed(on_mount: Callable[[ScreenT], None]) -> Callable[[ScreenT], None]:
-    """Skips ``on_mount`` where the dashboard is quit at that moment: Textual then mounts the screen
-    without its widgets.
+    """For ``on_mount``, where the dashboard is quit at that moment: Textual then mounts the screen
+    without its widgets, or without some.
     """
 
     @wraps(on_mount)
     def guarded(screen: ScreenT) -> None:
-        if screen.children:
+        try:
             on_mount(screen)
+        except NoMatches:
+            if not context_of(screen).is_quitting:
+                raise
 
     return guarded
 

@@ -40,7 +40,8 @@ THERE_FILE, DONE_FILE = "there.json", "done.json"
 RESULT_LINES = 50
 TERM_S, KILL_S = 5.0, 5.0
 POLL_S = 0.05
-START_LIMIT_S = 10.0
+START_LIMIT_S = 30.0
+"""Beside eight ranks, or on a slow file server, it needs long for its imports."""
 
 
 def start(job_file: Path, token: str, secrets: Mapping[str, str]) -> None:

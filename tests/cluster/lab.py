@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests import pace, proof, story
 from tests.cluster.hosts import Cluster, Seen
 from tests.cluster.standin_profile import PROFILE
@@ -358,8 +360,13 @@ class ClusterLab:
     def end_all(self) -> None:
         self.end_logins()
         for root in self.runs.glob("*"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                os.kill(self.supervisor_pid(root), 9)
+            with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+                supervisor = psutil.Process(self.supervisor_pid(root))
+                # Its parent first, which would start another one. After the run's end the number
+                # may be that of any process.
+                for process in (supervisor.parent(), supervisor):
+                    if process is not None and str(root) in process.cmdline():
+                        process.kill()
         for seen in {s for found in self.left().values() for s in found}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(seen.pid, 9)

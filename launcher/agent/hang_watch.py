@@ -74,8 +74,10 @@ class HangWatch:
             self._read(rank)
             process = read_process(pid)
             state = process.state if process else ""
+            stopped_s = None
             if state and state in STOPPED_STATES:
-                self._stopped_s.setdefault(rank, now_s)
+                stopped_s = self._stopped_s.setdefault(rank, now_s)
+                stopped_s += self._paused_since(stopped_s)
             else:
                 self._stopped_s.pop(rank, None)
             started_s = self._started_s.setdefault(rank, now_s)
@@ -87,7 +89,7 @@ class HangWatch:
                     started_s=started_s,
                     heartbeat=beat,
                     state=state,
-                    stopped_s=self._stopped_s.get(rank),
+                    stopped_s=stopped_s,
                     only_prints=rank not in self._beats and not self._plan.runs_trainer,
                     paused_s=self._paused_since(beat.time_s if beat else started_s),
                 )
@@ -121,12 +123,17 @@ class HangWatch:
     def _note_pause(self, now_s: float) -> None:
         """Ranks did not run in it either, or have written heartbeats that nobody has read."""
         late_s = 0.0 if self._looked_s is None else now_s - self._looked_s - PAUSE_S
+        if self._looked_s is not None and now_s < self._looked_s:
+            self._pauses = []  # the clock was set back: those were of another time
         self._looked_s = now_s
         if late_s > 0:
             self._pauses = [*self._pauses[1 - MAX_PAUSES :], (now_s, late_s)]
 
     def _paused_since(self, time_s: float) -> float:
-        return sum(pause_s for end_s, pause_s in self._pauses if end_s > time_s)
+        """Of a pause in which it lies no more than what came after it."""
+        return sum(
+            min(pause_s, end_s - time_s) for end_s, pause_s in self._pauses if end_s > time_s
+        )
 
     def _printed(self, rank: int, pid: int, log: RankLog) -> Heartbeat | None:
         """What stands for the heartbeat of a script without one."""

@@ -80,13 +80,15 @@ class RunReader:
         now_s = _now(now_s)
         self.poll_state()
         self._fates = self._living.jobs(self.state, now_s)
-        if self._fates or self.status(now_s) is RunStatus.LOST:
+        status = self.status(now_s)
+        if self._fates or status is RunStatus.LOST:
             self.poll_state()  # who writes how a job or the run ended exits then
+            status = self.status(now_s)
         known = {state.attempt: state for state in self.state.attempts}
         shown = known.get(attempt or 0, self.state.attempt)
         if shown is not None:
             self._poll_ranks(shown)
-        return self._snapshot(shown, now_s)
+        return self._snapshot(shown, now_s, status)
 
     def poll_state(self) -> RunState:
         """The state alone: reads the new events and no rank's files."""
@@ -122,7 +124,10 @@ class RunReader:
 
     def is_abandoned(self, now_s: float | None = None) -> bool:
         """Whether the run is not over, and no process here supervises or copies it."""
-        return self._living.is_abandoned(self.state, _now(now_s))
+        now_s = _now(now_s)
+        if not self._living.is_abandoned(self.state, now_s):
+            return False
+        return self._living.is_abandoned(self.poll_state(), now_s)  # it may have ended meanwhile
 
     def link(self) -> Link | None:
         """For a run that is on its first node: whether that was reached; None for others."""
@@ -208,8 +213,9 @@ class RunReader:
                 self._files[rank] = RankFiles(paths.rank(rank), count)
             self._files[rank].poll()
 
-    def _snapshot(self, attempt: AttemptState | None, now_s: float) -> RunSnapshot:
-        status = self.status(now_s)
+    def _snapshot(
+        self, attempt: AttemptState | None, now_s: float, status: RunStatus
+    ) -> RunSnapshot:
         link = self.link()
         is_over = status.is_over or (attempt is not None and attempt is not self.state.attempt)
         away = {} if attempt is None or is_over else dict(attempt.unreachable)

@@ -166,7 +166,9 @@ def open_run(name_or_path: str | Path, folder: Path | None = None) -> RunReader:
         return RunReader(found[0])
     if not found:
         hint = f"Runs are kept in {folder}; `effnet-launch runs` lists them."
-        near = did_you_mean(text, [root.name[: len(text)] for root in roots], ALIKE)
+        ids = [root.name for root in roots]
+        near = did_you_mean(text, ids, ALIKE)
+        near = near or did_you_mean(text, [run[: len(text)] for run in ids], ALIKE)
         raise RunNotFoundError(f"no run's id starts with {text!r}{near}", hint)
     names = ", ".join(sorted(root.name for root in found)[:8])
     raise RunNotFoundError(

@@ -29,9 +29,12 @@ def acquire(root: Path, limit_s: float = LOCK_S) -> int:
     fd = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     began = time.monotonic()
     while not file_lock.try_lock(fd):
-        most_s = max(limit_s, CHECKED_S) if file_lock.is_only_checked(fd) else limit_s
-        if time.monotonic() - began > most_s:
+        is_checked = file_lock.is_only_checked(fd)
+        if time.monotonic() - began > (max(limit_s, CHECKED_S) if is_checked else limit_s):
             os.close(fd)
+            if is_checked:
+                why = f"a process that looks at {root.name} holds its lock, and does not go on"
+                raise BusyError(why)
             raise BusyError(f"another supervisor owns {root.name}")
         time.sleep(0.02)
     return fd

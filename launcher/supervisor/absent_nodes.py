@@ -99,7 +99,7 @@ class AbsentNodes:
             for node in set(before) - set(attempt.absent):
                 self._is_back(attempt, node)
         for attempt in [one for one in self._attempts if one.is_over]:
-            attempt.dismiss()
+            attempt.dismiss(is_last=False)  # what a later one keeps warm goes on waiting
             self._attempts.remove(attempt)
 
     def _is_back(self, attempt: Attempt, node: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from textual import events
 from textual.actions import parse
@@ -37,17 +37,20 @@ PLAIN: Final = (
 
 
 ScreenT = TypeVar("ScreenT", bound=Screen[Any])
+Given = ParamSpec("Given")
 
 
-def when_composed(on_mount: Callable[[ScreenT], None]) -> Callable[[ScreenT], None]:
-    """For ``on_mount``, where the dashboard is quit at that moment: Textual then mounts the screen
-    without its widgets, or without some.
+def when_composed(
+    handler: Callable[Concatenate[ScreenT, Given], None],
+) -> Callable[Concatenate[ScreenT, Given], None]:
+    """For what happens while a screen opens, where the dashboard is quit at that moment: Textual
+    then mounts the screen without its widgets, or without some.
     """
 
-    @wraps(on_mount)
-    def guarded(screen: ScreenT) -> None:
+    @wraps(handler)
+    def guarded(screen: ScreenT, /, *given: Given.args, **named: Given.kwargs) -> None:
         try:
-            on_mount(screen)
+            handler(screen, *given, **named)
         except NoMatches:
             if not context_of(screen).is_quitting:
                 raise
@@ -85,6 +88,7 @@ class FeedScreen(Screen[None]):
         if self.feed is not None:
             self.feed.end()
 
+    @when_composed
     def on_resize(self, event: events.Resize) -> None:
         """Below the smallest size a message replaces the screen."""
         width, height = event.size

@@ -91,13 +91,13 @@ class BatchJob:
         found: Ending | None = None
         if self.ending is not None and not self.ending.saves:
             self._signals.clear()  # the same end again
-        elif self._signals:
-            is_ahead = self._signals.pop(0) == signal.SIGUSR1
-            found = self._near_limit() if is_ahead else self._terminated(self._record())
-        elif is_failing and not self._has_asked and self.ending is None:
+        elif not self._signals and is_failing and not self._has_asked and self.ending is None:
             record = self._record()
             if record is not None and record.state != "RUNNING":
                 found = self._terminated(record)
+        if found is None and self._signals:  # it may have come while slurmctld did not answer
+            is_ahead = self._signals.pop(0) == signal.SIGUSR1
+            found = self._near_limit() if is_ahead else self._terminated(self._record())
         self._has_asked = is_failing
         if found is not None:
             self.ending = found

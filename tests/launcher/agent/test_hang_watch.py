@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from pathlib import Path
@@ -66,34 +65,67 @@ def test_a_rank_that_compiles_long_is_not_silent(lab):
     assert lab.events(root, "rank_silent") == []
 
 
+class Watched:
+    """Rank 1, whose process is this one, seen by a `HangWatch`."""
+
+    def __init__(self, folder):
+        plan = make_plan(find_profile("local-cpu-8p"), RunContext("r", str(folder)))
+        path = next(process.heartbeat for process in plan.ranks if process.rank == 1)
+        self.events, self.limit_s, self._file = [], plan.limits.compile_s, Path(path)
+        self._file.parent.mkdir(parents=True)
+        self.watch = HangWatch(plan, lambda: {1: os.getpid()}, self.events.append)
+        self.beats(1e9)
+
+    def beats(self, time_s):
+        self._file.write_text(f"1 {time_s:.6f} compute 3 0 {os.getpid()}".ljust(127) + "\n")
+
+    def look(self, now_s):
+        self.watch.look(now_s, {})
+
+    def named_s(self, from_s):
+        """Looks once a second -> when it is named as silent."""
+        for number in range(1, 100_000):
+            self.look(from_s + number)
+            if self.events:
+                assert self.events[0].rank == 1
+                return from_s + number
+        raise AssertionError("it is not named")
+
+
 @pytest.fixture
 def watched(tmp_path):
-    """Rank 1, whose heartbeat is of 1e9, the limit for its silence, and what is noticed."""
-    plan = make_plan(find_profile("local-cpu-8p"), RunContext("r", str(tmp_path)))
-    file = Path(next(process.heartbeat for process in plan.ranks if process.rank == 1))
-    file.parent.mkdir(parents=True)
-    file.write_text(f"1 {1e9:.6f} compute 3 0 {os.getpid()}".ljust(127) + "\n")
-    events = []
-    return HangWatch(plan, lambda: {1: os.getpid()}, events.append), plan.limits.compile_s, events
+    return Watched(tmp_path)
 
 
 def test_the_time_in_which_the_machine_did_not_run_is_no_silence(watched):
     """A laptop that was suspended: no rank has had the time for a heartbeat since."""
-    watch, limit_s, events = watched
-    watch.look(1e9, {})
-    awake_s = 1e9 + 10 * limit_s
-    watch.look(awake_s, {})
-    assert events == []
+    watched.look(1e9)
+    awake_s = 1e9 + 10 * watched.limit_s
+    watched.look(awake_s)
+    assert watched.events == []
     # A rank that stays silent is named as late as any other.
-    times_s = (awake_s + number for number in itertools.count(1))
-    while not events:
-        watch.look(now_s := next(times_s), {})
-    assert events[0].rank == 1
-    assert limit_s <= now_s - awake_s + PAUSE_S <= limit_s + 1
+    named_s = watched.named_s(awake_s)
+    assert watched.limit_s <= named_s - awake_s + PAUSE_S <= watched.limit_s + 1
+
+
+def test_a_rank_that_hangs_after_its_first_heartbeat_is_named_as_late_as_any_other(watched):
+    """It wakes up before the agent does."""
+    watched.look(1e9)
+    awake_s = 1e9 + 10 * watched.limit_s
+    watched.beats(awake_s)
+    watched.look(awake_s + 0.2)
+    assert watched.limit_s <= watched.named_s(awake_s + 0.2) - awake_s <= watched.limit_s + 2
+
+
+def test_a_clock_that_is_set_forward_and_back_hides_no_silence(watched):
+    for now_s in (1e9, 1e9 + 7200, 1e9 + 1):
+        watched.look(now_s)
+    watched.beats(1e9 + 1)
+    watched.events.clear()
+    assert watched.named_s(1e9 + 1) <= 1e9 + 3 + watched.limit_s
 
 
 def test_a_silent_rank_is_named_where_all_looks_are_late(watched):
-    watch, limit_s, events = watched
-    for number in range(int(limit_s / PAUSE_S) + 2):
-        watch.look(1e9 + number * 10 * PAUSE_S, {})
-    assert events[0].rank == 1
+    for number in range(int(watched.limit_s / PAUSE_S) + 2):
+        watched.look(1e9 + number * 10 * PAUSE_S)
+    assert watched.events[0].rank == 1

@@ -245,6 +245,8 @@ def test_runs_are_found_by_id_prefix_path_and_age(run: MadeRun, runs: Path) -> N
     name = other.paths.root.name
     with pytest.raises(RunNotFoundError, match=f"did you mean '{name}'"):
         client.open_run(name.replace("cpu", "cup"))
+    with pytest.raises(RunNotFoundError, match=f"did you mean '{name}'"):
+        client.open_run(name.replace("cpu", "cp"))
     with pytest.raises(RunNotFoundError, match="starts with 'loacl'; did you mean 'local'"):
         client.open_run("loacl")
     with pytest.raises(RunNotFoundError, match=f"is not a run directory; did you mean '{name}'"):

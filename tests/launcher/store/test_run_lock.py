@@ -63,12 +63,15 @@ def test_a_client_that_is_held_up_while_it_checks_keeps_no_supervisor_out(
 
 
 @pytest.mark.parametrize(
-    ("kind", "limit_s"),
-    [(fcntl.LOCK_EX, run_lock.LOCK_S), (fcntl.LOCK_SH, run_lock.CHECKED_S)],
+    ("kind", "limit_s", "why"),
+    [
+        (fcntl.LOCK_EX, run_lock.LOCK_S, "another supervisor owns"),
+        (fcntl.LOCK_SH, run_lock.CHECKED_S, "a process that looks at .* holds its lock"),
+    ],
 )
 def test_a_lock_that_does_not_get_free_is_refused(
-    tmp_path: Path, clock: Clock, kind: int, limit_s: float
+    tmp_path: Path, clock: Clock, kind: int, limit_s: float, why: str
 ) -> None:
-    with locked(tmp_path, kind), pytest.raises(BusyError, match="another supervisor owns"):
+    with locked(tmp_path, kind), pytest.raises(BusyError, match=why):
         run_lock.acquire(tmp_path)
     assert limit_s < clock.now < limit_s + 1

@@ -32,4 +32,5 @@ def kill_in_turn(*processes: psutil.Process) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes)
+    _, left = psutil.wait_procs(processes, timeout=120)
+    assert not left

@@ -26,6 +26,7 @@ def test_a_node_that_is_lost_is_replaced_and_offered_again_when_it_is_back(lab):
     # Its ranks still run, and end as soon as it is reached; nothing takes it back by itself.
     assert lab.left()["beta"]
     connected = {seen for seen in seen_on(lab, "alpha", "gamma") if is_session(seen)}
+    assert connected
     lab.hosts["beta"].link_up()
     is_back(lab, root, "beta")
     # The others do not notice.
@@ -40,7 +41,7 @@ def seen_on(lab, *nodes):
 
 def is_session(seen):
     """Whether it is an SSH connection."""
-    return seen.command.startswith("sshd: root@")
+    return seen.command.startswith(("sshd: root@", "sshd-session: root@"))
 
 
 def is_back(lab, root, node):

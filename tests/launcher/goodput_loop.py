@@ -119,12 +119,14 @@ def _play(lab: Lab, number: int, chance: random.Random) -> Result:
     epochs = 2 * len(ends) + 2
     root = lab.start(*faults, epochs=epochs, steps=STEPS, step_s=STEP_S, silent_min_s=30)
     planted: Counter[str] = Counter()
+    finished = 0
     for attempt, end in enumerate(ends, 1):
         if end == "stop":
             lab.wait_for(root, "training_started", count=attempt)
-            lab.wait_for(root, "epoch_finished", count=len(lab.events(root, "epoch_finished")) + 1)
+            lab.wait_for(root, "epoch_finished", count=finished + 1)
             client.stop(root)
         lab.wait_for(root, "attempt_failed", "attempt_stopped", count=attempt)
+        finished = len(lab.events(root, "epoch_finished"))
         seconds = chance.uniform(0.5, 3)
         time.sleep(seconds)
         planted["stopped_s" if end == "stop" else "down_s"] += seconds

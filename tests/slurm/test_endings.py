@@ -47,7 +47,9 @@ def start_held_up(lab, monkeypatch):
     (folder / "sitecustomize.py").write_text(HELD_UP)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     path = lab.profile(epochs=5000)
-    path.write_text(path.read_text().replace('PYTHONPATH = "', f'PYTHONPATH = "{folder}:'))
+    text = path.read_text()
+    assert 'PYTHONPATH = "' in text
+    path.write_text(text.replace('PYTHONPATH = "', f'PYTHONPATH = "{folder}:'))
     return lab.runs / client.start(str(path), client.StartRequest(preflight=False))
 
 

@@ -82,6 +82,8 @@ def test_a_script_continues_after_a_requeue(lab, made):
     head = first_line(lab, root, 2)
     for part in ("'RANK': '3'", "'WORLD_SIZE': '4'", "'LOCAL_RANK': '1'", f"from {made}/epoch-"):
         assert part in head
+    # A rank's first line may be there before its node has said that it started.
+    lab.until(lambda: len(lab.nodes(root, 2)) == 4)
     nodes = list(lab.nodes(root, 2).values())
     assert sorted(map(nodes.count, set(nodes))) == [2, 2], nodes
     client.stop(root)

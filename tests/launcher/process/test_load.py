@@ -145,7 +145,7 @@ def test_rates_are_growth_a_second_and_never_negative(monkeypatch: pytest.Monkey
 def test_the_figures_of_this_process_and_machine_are_there() -> None:
     began = time.process_time()
     before = load.of_process(os.getpid())
-    while time.process_time() - began < 0.1:
+    while time.process_time() - began < 0.2:
         pass
     assert load.of_process(os.getpid())["cpu_s"] - before["cpu_s"] >= 0.08
     assert {"io_wait_s", "cpu_s", "retransmits", "network_errors"} <= load.of_node().keys()

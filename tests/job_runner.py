@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.freezing import freeze
+
 
 def kill_runner(folder: Path, pid: int = 0) -> None:
     """It and its guard, which goes first: nothing of it is told. `folder`: the job's.
@@ -15,7 +17,7 @@ def kill_runner(folder: Path, pid: int = 0) -> None:
     `pid`: of the guard on this machine, where the runner is in another namespace.
     """
     guard = psutil.Process(pid or json.loads((folder / "job.json").read_text())["pid"])
-    guard.suspend()
+    freeze(guard.pid)
     kill_in_turn(guard, *guard.children())
 
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.freezing import freeze
+
 NEEDED = {"sshd": "openssh-server", "ssh-keygen": "openssh-client", "ip": "iproute2"}
 LIMIT_S = 90
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -316,10 +318,10 @@ def _make_key(path: Path) -> None:
 
 def kill(found: Sequence[Seen]) -> None:
     """Stops them first: none of them sees the end of another. One may have ended by itself."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for seen in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(seen.pid, number)
+    freeze(*(seen.pid for seen in found))
+    for seen in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(seen.pid, signal.SIGKILL)
 
 
 def until(is_true: Callable[[], object], what: str) -> None:

@@ -16,6 +16,7 @@ from launcher.errors import BusyError, LaunchError, NodeError
 from launcher.reading.living.answers import SILENT_S
 from launcher.store import run_lock
 from tests.cluster.lab import ENOUGH
+from tests.freezing import freeze
 from tui.model.run import FrameRequest
 from tui.sources.live import LiveSource
 
@@ -157,7 +158,7 @@ def test_a_frozen_supervisor_on_the_first_node_is_shown_here_and_stop_replaces_i
     # One that has much to do may not answer for a while.
     lab.until(lambda: silences() == {None})
     frozen = lab.hosts["alpha"].outside_pid(pid)
-    os.kill(frozen, signal.SIGSTOP)
+    freeze(frozen)
     lab.until(lambda: None not in silences())
     (silence,) = {(known.node, known.pid) for known in silences()}
     assert silence == ("alpha", pid)
@@ -170,7 +171,7 @@ def test_a_frozen_supervisor_on_the_first_node_is_shown_here_and_stop_replaces_i
     assert f"the supervisor on alpha (process {pid}) does not" in lab.command("runs").stdout
     os.kill(frozen, signal.SIGCONT)
     lab.until(lambda: silences() == {None})
-    os.kill(frozen, signal.SIGSTOP)
+    freeze(frozen)
     done = lab.command("stop", root.name)
     assert "stopped" in done.stdout, done.stdout + done.stderr
     lab.until(lambda: not run_lock.is_supervised(root))

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests import proof
 from tests.cluster.lab import ENOUGH, LIMIT_S, ROOT, ClusterLab
+from tests.freezing import freeze
 
 FOUR = ("alpha", "beta", "gamma", "delta")
 ENDS = ("attempt_finished", "attempt_failed", "attempt_stopped")
@@ -158,7 +159,7 @@ class Scene:
     def freeze(self, pid: int) -> None:
         self.begin_fault()
         self.frozen.append(pid)
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
 
     def thaw(self) -> None:
         while self.frozen:

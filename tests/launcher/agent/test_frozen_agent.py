@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.freezing import freeze
+
 
 @pytest.fixture
 def frozen(lab):
@@ -17,7 +19,7 @@ def frozen(lab):
         root = lab.start(step_s=0.05, epochs=5000, **changes)
         lab.wait_for(root, "training_started")
         guard, agent = lab.agent_pids()
-        os.kill(agent, signal.SIGSTOP)
+        freeze(agent)
         return root, guard, agent
 
     return start
@@ -55,7 +57,7 @@ def test_a_connection_that_opens_is_no_sign_of_life(lab, frozen):
 def test_stop_without_saving_ends_the_ranks_of_a_frozen_agent(lab, frozen, is_guard_stopped):
     root, guard, _ = frozen(unreachable_s=600)
     if is_guard_stopped:
-        os.kill(guard, signal.SIGSTOP)
+        freeze(guard)
     assert lab.command("stop", root.name, "--no-save").returncode == 0
     assert lab.wait_for(root, "attempt_stopped", "attempt_failed")["kind"] == "attempt_stopped"
     lab.nothing_left()

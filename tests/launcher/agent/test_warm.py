@@ -17,6 +17,7 @@ from launcher.errors import BusyError
 from launcher.ipc.endpoint import read_address
 from launcher.process import ownership
 from launcher.store.run_lock import is_supervised
+from tests.freezing import freeze
 
 FAILS = {"rank": 1, "step": 3, "attempt": 1, "do": "exit", "code": 7}
 NEVER_S = 3600
@@ -140,7 +141,7 @@ def test_what_is_kept_ends(lab, how):
         case "agent":
             os.kill(agent, signal.SIGKILL)
         case "both":
-            os.kill(guard, signal.SIGSTOP)
+            freeze(guard)
             os.kill(agent, signal.SIGKILL)
             os.kill(guard, signal.SIGKILL)
         case "stop":
@@ -171,11 +172,11 @@ def test_it_ends_by_its_own_clock_while_all_others_are_stopped(lab):
     lab.wait_for(root, "training_started")
     (parent,) = parents(lab)
     agent, supervisor = psutil.Process(parent.ppid()), psutil.Process(lab.supervisor_pid(root))
-    supervisor.suspend()
+    freeze(supervisor.pid)
     os.kill(lab.pid_of(root, 1), signal.SIGKILL)
     file = root / f"attempts/001/agents/{HERE}.json"
     lab.until(lambda: (address := read_address(file)) and address.warm_until_s)
-    agent.suspend()
+    freeze(agent.pid)
     lab.until(lambda: has_ended(parent))
     agent.resume()
     supervisor.resume()
@@ -205,7 +206,7 @@ def test_what_cannot_be_used_hurts_nobody(lab, how):
     elif how == "kill":
         parent.kill()
     else:
-        os.kill(lab.agent_pids()[1], signal.SIGSTOP)
+        freeze(lab.agent_pids()[1])
     resume(lab, root)
     lab.until(lambda: has_ended(parent))
     assert [process != parent for process in parents(lab)] == [True]

@@ -18,6 +18,7 @@ from launcher.errors import LaunchError
 from launcher.process import file_lock
 from launcher.runs import base
 from launcher.store import run_lock
+from tests.freezing import freeze
 from tests.launcher.conftest import LIMIT_S
 
 
@@ -40,7 +41,7 @@ def frozen(lab, impatient):
     root = lab.start(step_s=0.05, epochs=5000)
     lab.wait_for(root, "training_started")
     pid = lab.supervisor_pid(root)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     return root, pid
 
 
